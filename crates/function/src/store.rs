@@ -1,0 +1,88 @@
+//! Storing a batch's output: dead letters, part, receipt, in this order, so that a receipt vouches for all of it.
+
+use std::time::Instant;
+
+use shoal_job::part::{count_lines, count_rows};
+use shoal_job::run_dir::Put;
+use shoal_job::wire::{Failure, Invocation, Receipt, Stored};
+use shoal_job::{Result, RunDir};
+
+use crate::work::Done;
+use crate::{Function, milliseconds};
+
+pub(crate) fn store(
+    function: &Function,
+    invocation: &Invocation,
+    done: Done,
+    cold: bool,
+    started: Instant,
+) -> std::result::Result<Receipt, Failure> {
+    let writing = Instant::now();
+    let Function { run, job, .. } = function;
+    let batch = invocation.batch.index;
+    let format = job.parameters.output_format;
+    let Done {
+        results, failed, ..
+    } = done;
+    let dead_letters = (failed > 0)
+        .then(|| {
+            let name = RunDir::dead_letters_name(batch);
+            put_once(run, &name, done.dead_letters, |there| {
+                count_lines(there) == Some(failed)
+            })
+        })
+        .transpose()?;
+    let part = put_once(run, &RunDir::part_name(batch, format), done.part, |there| {
+        count_rows(format, there) == Some(results)
+    })?;
+    let mut timings = done.timings;
+    timings.write = milliseconds(writing.elapsed());
+    timings.total = milliseconds(started.elapsed());
+    let receipt = Receipt {
+        batch,
+        attempt: invocation.attempt,
+        records: results + failed,
+        failed,
+        truncated: done.truncated,
+        tokens: done.tokens,
+        part,
+        dead_letters,
+        timings,
+        cold,
+        isa: shoal_encoder::isa().to_owned(),
+        confusion: done.confusion,
+    };
+    let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
+    content.push(b'\n');
+    let name = RunDir::receipt_name(batch);
+    if run.put_new(&name, content.clone())? == Put::Existed {
+        match run.receipt(batch)? {
+            // A doubled attempt: the first one's receipt stands, as its part does.
+            Some(first) => return Ok(first),
+            None => run.replace(&name, content)?,
+        }
+    }
+    Ok(receipt)
+}
+
+/// Writes an object once. One that is there already, from an attempt that died before its receipt, stands if it is
+/// whole; a torn one, as a crash of the machine may leave it, is replaced.
+fn put_once(
+    run: &RunDir,
+    name: &str,
+    content: Vec<u8>,
+    is_whole: impl Fn(&[u8]) -> bool,
+) -> Result<Stored> {
+    let stored = Stored::of(&content);
+    if run.put_new(name, content.clone())? == Put::Created {
+        return Ok(stored);
+    }
+    match run.get(name)? {
+        Some(there) if there == content => Ok(stored),
+        Some(there) if is_whole(&there) => Ok(Stored::of(&there)),
+        _ => {
+            run.replace(name, content)?;
+            Ok(stored)
+        }
+    }
+}

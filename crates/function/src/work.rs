@@ -1,0 +1,193 @@
+//! The work on one batch, in memory: read, tokenize, model, decide.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use shoal_encoder::{MICRO_BATCH_TOKENS, Session, Tokens};
+use shoal_job::input::{Format, rows};
+use shoal_job::part::{Labelled, PartWriter};
+use shoal_job::record::DeadLetter;
+use shoal_job::wire::{Failure, FailureKind, Timings};
+use shoal_job::{BadRecord, Batch, Cancel, Record, Row};
+
+use crate::{Function, milliseconds};
+
+/// A batch's output before it is stored.
+pub(crate) struct Done {
+    pub(crate) part: Vec<u8>,
+    pub(crate) results: u64,
+    pub(crate) dead_letters: Vec<u8>,
+    pub(crate) failed: u64,
+    pub(crate) truncated: u64,
+    pub(crate) tokens: u64,
+    pub(crate) timings: Timings,
+    pub(crate) confusion: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// Works off `batch`. Memory holds one micro-batch of texts and the batch's results.
+pub(crate) fn work(
+    function: &Function,
+    session: &mut Session,
+    batch: &Batch,
+    cancel: &Cancel,
+) -> Result<Done, Failure> {
+    let mut state = State {
+        function,
+        session,
+        part: PartWriter::new(&function.job),
+        records: Vec::new(),
+        tokens: Vec::new(),
+        waiting_tokens: 0,
+        scores: Vec::new(),
+        done: Done {
+            part: Vec::new(),
+            results: 0,
+            dead_letters: Vec::new(),
+            failed: 0,
+            truncated: 0,
+            tokens: 0,
+            timings: Timings::default(),
+            confusion: BTreeMap::new(),
+        },
+        read: Duration::ZERO,
+        tokenize: Duration::ZERO,
+        model: Duration::ZERO,
+    };
+    let mut rows = rows(&function.job, &function.run, batch);
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Failure {
+                kind: FailureKind::Cancelled,
+                reason: "cancelled".into(),
+            });
+        }
+        let started = Instant::now();
+        let row = rows.next().transpose()?;
+        state.read += started.elapsed();
+        let Some(Row {
+            row,
+            source,
+            place,
+            content,
+        }) = row
+        else {
+            break;
+        };
+        match content {
+            Ok(record) => state.take(record)?,
+            Err(bad) => state.bury(row, source, place, &bad),
+        }
+    }
+    state.flush();
+    state.finish()
+}
+
+struct State<'a> {
+    function: &'a Function,
+    session: &'a mut Session,
+    part: PartWriter,
+    /// The micro-batch that is being gathered: records and their tokens.
+    records: Vec<Record>,
+    tokens: Vec<Tokens>,
+    waiting_tokens: usize,
+    scores: Vec<f32>,
+    done: Done,
+    read: Duration,
+    tokenize: Duration,
+    model: Duration,
+}
+
+impl State<'_> {
+    fn take(&mut self, mut record: Record) -> Result<(), Failure> {
+        let started = Instant::now();
+        let max_tokens = self.function.job.model.max_tokens;
+        let tokens = self
+            .function
+            .model
+            .encode(&record.text, max_tokens)
+            .map_err(|e| Failure {
+                kind: FailureKind::Model,
+                reason: e.to_string(),
+            })?;
+        // The text has done its duty; what waits for the model are tokens.
+        record.text = String::new();
+        self.tokenize += started.elapsed();
+        self.done.truncated += u64::from(tokens.truncated);
+        self.done.tokens += tokens.ids.len() as u64;
+        if self.waiting_tokens + tokens.ids.len() > MICRO_BATCH_TOKENS {
+            self.flush();
+        }
+        self.waiting_tokens += tokens.ids.len();
+        self.records.push(record);
+        self.tokens.push(tokens);
+        Ok(())
+    }
+
+    /// Runs the gathered micro-batch through the model.
+    fn flush(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        let started = Instant::now();
+        let decision = &self.function.decision;
+        let logits = self.session.logits(&self.tokens);
+        let labels = logits.len() / self.records.len();
+        for (record, logits) in self.records.iter().zip(logits.chunks_exact(labels)) {
+            let (label, score) = decision.decide(logits, &mut self.scores);
+            self.part.push(Labelled {
+                id: &record.id,
+                label: &label,
+                score,
+                scores: &self.scores,
+                kept: &record.kept,
+            });
+            if let Some(gold) = decision.gold(&record.gold) {
+                *self
+                    .done
+                    .confusion
+                    .entry(gold)
+                    .or_default()
+                    .entry(label)
+                    .or_default() += 1;
+            }
+        }
+        self.done.results += self.records.len() as u64;
+        self.records.clear();
+        self.tokens.clear();
+        self.waiting_tokens = 0;
+        self.model += started.elapsed();
+    }
+
+    fn bury(&mut self, row: u64, source: u32, place: u64, bad: &BadRecord) {
+        let source = &self.function.job.sources[source as usize];
+        let is_parquet = source.format == Format::Parquet;
+        let letter = DeadLetter {
+            id: &bad.id,
+            row,
+            file: &source.uri,
+            line: (!is_parquet).then_some(place),
+            file_row: is_parquet.then_some(place),
+            reason: &bad.reason,
+        };
+        serde_json::to_writer(&mut self.done.dead_letters, &letter)
+            .expect("memory takes every row");
+        self.done.dead_letters.push(b'\n');
+        self.done.failed += 1;
+    }
+
+    fn finish(self) -> Result<Done, Failure> {
+        let Self {
+            part,
+            mut done,
+            read,
+            tokenize,
+            model,
+            ..
+        } = self;
+        done.part = part.finish()?;
+        done.timings.read = milliseconds(read);
+        done.timings.tokenize = milliseconds(tokenize);
+        done.timings.model = milliseconds(model);
+        Ok(done)
+    }
+}

@@ -1,0 +1,371 @@
+//! Joining the parts into the output, which appears under its name whole or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_select::coalesce::BatchCoalescer;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::part::{OutputFormat, csv_header, parquet_properties, schema};
+use crate::run_dir::FAILED;
+use crate::spec::Job;
+use crate::wire::{Receipt, Stored};
+use crate::{Error, Event, Result, RunDir};
+
+/// Where the output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// One ordered file.
+    File(PathBuf),
+    /// A folder of parts.
+    Folder(PathBuf),
+}
+
+impl Destination {
+    /// What `text` names (`-`, a file, or a folder: it ends in a slash or is one), and the format that results.
+    ///
+    /// # Errors
+    /// The format cannot be told, or contradicts the extension.
+    pub fn parse(text: &str, format: Option<OutputFormat>) -> Result<(Self, OutputFormat)> {
+        let need = |what: &str| {
+            Error::Parameter(format!(
+                "failed to tell the output's format: {what}; say --format csv, jsonl or parquet"
+            ))
+        };
+        if text == "-" {
+            // What a person looks at, and what pipes into the next tool.
+            return Ok((Self::Stdout, format.unwrap_or(OutputFormat::Jsonl)));
+        }
+        if crate::store::is_url(text) {
+            return Err(Error::Parameter(format!(
+                "failed to use output {text}: outputs are written to this machine only"
+            )));
+        }
+        let path = std::path::absolute(text).map_err(|e| Error::storage("find", text, e))?;
+        if text.ends_with(['/', std::path::MAIN_SEPARATOR]) || path.is_dir() {
+            let format = format.ok_or_else(|| need("the output is a folder"))?;
+            return Ok((Self::Folder(path), format));
+        }
+        let by_name = path
+            .extension()
+            .and_then(|e| OutputFormat::of_extension(&e.to_string_lossy()));
+        match (format, by_name) {
+            (Some(format), Some(by_name)) if format != by_name => Err(Error::Parameter(format!(
+                "failed to tell the output's format: --format says {}, the name {text} says {}",
+                format.extension(),
+                by_name.extension()
+            ))),
+            (Some(format), _) | (None, Some(format)) => Ok((Self::File(path), format)),
+            (None, None) => Err(need(&format!("the name {text} does not tell it"))),
+        }
+    }
+
+    /// Finds out, before any work is done, whether the output can be written.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check(&self, run_name: &str) -> Result<()> {
+        let path = match self {
+            Self::Stdout => return Ok(()),
+            Self::File(path) => path,
+            Self::Folder(path) => {
+                check_replaceable(path)?;
+                path
+            }
+        };
+        let temporary = temporary(path, run_name);
+        let failed = |e| Error::storage("write the output", path.display().to_string(), e);
+        match path.parent() {
+            Some(parent) if !parent.is_dir() => {
+                return Err(failed(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("there is no folder {}", parent.display()),
+                )));
+            }
+            _ => {}
+        }
+        if matches!(self, Self::Folder(_)) {
+            // A folder of this name may be left from a run that was killed.
+            remove_folder(&temporary).map_err(failed)?;
+            std::fs::create_dir(&temporary).map_err(failed)?;
+            return std::fs::remove_dir(&temporary).map_err(failed);
+        }
+        File::create(&temporary).map_err(failed)?;
+        std::fs::remove_file(&temporary).map_err(failed)
+    }
+
+    /// The output as it is shown to people.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Stdout => "-".into(),
+            Self::File(path) => path.display().to_string(),
+            Self::Folder(path) => format!("{}/", path.display()),
+        }
+    }
+}
+
+/// Where the output grows until it is whole: beside it, so that renaming is atomic; named after the run, so that two
+/// runs do not meet.
+fn temporary(path: &Path, run_name: &str) -> PathBuf {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
+    path.with_file_name(format!(".{name}.{run_name}.tmp"))
+}
+
+fn remove_folder(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Only a folder that shoal wrote, or an empty one, may be replaced.
+fn check_replaceable(path: &Path) -> Result<()> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => {
+            return Err(Error::storage(
+                "write the output",
+                path.display().to_string(),
+                e,
+            ));
+        }
+    };
+    for entry in entries {
+        let entry = entry.map_err(|e| Error::storage("list", path.display().to_string(), e))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_part = name
+            .strip_prefix("part-")
+            .and_then(|rest| rest.split_once('.'))
+            .is_some_and(|(number, extension)| {
+                number.bytes().all(|b| b.is_ascii_digit())
+                    && OutputFormat::of_extension(extension).is_some()
+            });
+        if !is_part {
+            return Err(Error::Parameter(format!(
+                "failed to use output {}: the folder holds {name}, which shoal did not write; name an empty or new folder",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The batches whose part or dead letters are missing or are not what their receipt says.
+///
+/// # Errors
+/// The run directory cannot be read.
+pub fn damaged(run: &RunDir, job: &Job, receipts: &BTreeMap<u64, Receipt>) -> Result<Vec<u64>> {
+    let mut damaged = Vec::new();
+    for (batch, receipt) in receipts {
+        let part = RunDir::part_name(*batch, job.parameters.output_format);
+        let letters = RunDir::dead_letters_name(*batch);
+        let is_whole = |name: &str, stored: &Stored| {
+            run.get(name)
+                .map(|content| content.is_some_and(|content| Stored::of(&content) == *stored))
+        };
+        let mut whole = is_whole(&part, &receipt.part)?;
+        if let Some(stored) = &receipt.dead_letters {
+            whole &= is_whole(&letters, stored)?;
+        }
+        if !whole {
+            damaged.push(*batch);
+        }
+    }
+    Ok(damaged)
+}
+
+/// Joins the parts of a finished run in the order of the input. The parts must not be [`damaged`].
+///
+/// # Errors
+/// A part is gone, or the output cannot be written; then nothing stands under its name that was not there before.
+pub fn collect(
+    run: &RunDir,
+    job: &Job,
+    destination: &Destination,
+    progress: &mut dyn FnMut(Event),
+) -> Result<()> {
+    let parts = Parts { run, job, progress };
+    match destination {
+        Destination::Stdout => {
+            let out = BufWriter::with_capacity(1 << 16, io::stdout());
+            parts.join(out, "standard output")?;
+        }
+        Destination::File(path) => {
+            let temporary = temporary(path, &run.name());
+            let place = path.display().to_string();
+            let failed = |e| Error::storage("write the output", &place, e);
+            let write = || -> Result<()> {
+                let file = File::create(&temporary).map_err(failed)?;
+                let out = parts.join(BufWriter::with_capacity(1 << 20, file), &place)?;
+                let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
+                file.sync_all().map_err(failed)?;
+                std::fs::rename(&temporary, path).map_err(failed)
+            };
+            write().inspect_err(|_| {
+                // Best effort: the error that counts is already on its way.
+                let _ = std::fs::remove_file(&temporary);
+            })?;
+        }
+        Destination::Folder(path) => {
+            let temporary = temporary(path, &run.name());
+            parts.copy(path, &temporary).inspect_err(|_| {
+                // Best effort, as above.
+                let _ = remove_folder(&temporary);
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Joins all dead letters into `failed.jsonl`, and removes it where there are none.
+///
+/// # Errors
+/// The run directory cannot be read or written.
+pub fn collect_dead_letters(run: &RunDir, receipts: &BTreeMap<u64, Receipt>) -> Result<()> {
+    let place = || run.local_path(FAILED).display().to_string();
+    let failed = |e| Error::storage("write", place(), e);
+    if receipts
+        .values()
+        .all(|receipt| receipt.dead_letters.is_none())
+    {
+        return run.delete(FAILED);
+    }
+    let mut out = run.writer(FAILED);
+    for (batch, receipt) in receipts {
+        if receipt.dead_letters.is_some() {
+            let name = RunDir::dead_letters_name(*batch);
+            out.write_all(&need(run, &name)?).map_err(failed)?;
+        }
+    }
+    out.finish().map_err(failed)
+}
+
+fn need(run: &RunDir, name: &str) -> Result<Bytes> {
+    run.get(name)?.ok_or_else(|| Error::Corrupt {
+        run: run.name(),
+        reason: format!("{name} is missing"),
+    })
+}
+
+struct Parts<'a> {
+    run: &'a RunDir,
+    job: &'a Job,
+    progress: &'a mut dyn FnMut(Event),
+}
+
+impl Parts<'_> {
+    /// Hands each part on, in order.
+    fn each(&mut self, mut take: impl FnMut(u64, Bytes) -> Result<()>) -> Result<()> {
+        let of = self.job.batches;
+        for batch in 0..of {
+            let name = RunDir::part_name(batch, self.job.parameters.output_format);
+            take(batch, need(self.run, &name)?)?;
+            (self.progress)(Event::Collecting {
+                parts: batch + 1,
+                of,
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes all parts as one file, and gives the writer back.
+    fn join<W: Write + Send>(mut self, mut out: W, place: &str) -> Result<W> {
+        let failed = |e| Error::storage("write the output", place, e);
+        match self.job.parameters.output_format {
+            OutputFormat::Jsonl => {
+                self.each(|_, part| out.write_all(&part).map_err(failed))?;
+            }
+            OutputFormat::Csv => {
+                let header = csv_header(self.job);
+                out.write_all(&header).map_err(failed)?;
+                let run = self.run.name();
+                self.each(|batch, part| {
+                    let rows =
+                        part.strip_prefix(header.as_slice())
+                            .ok_or_else(|| Error::Corrupt {
+                                run: run.clone(),
+                                reason: format!("part {batch} has another header"),
+                            })?;
+                    out.write_all(rows).map_err(failed)
+                })?;
+            }
+            OutputFormat::Parquet => return self.join_parquet(out, place),
+        }
+        out.flush().map_err(failed)?;
+        Ok(out)
+    }
+
+    fn join_parquet<W: Write + Send>(mut self, out: W, place: &str) -> Result<W> {
+        /// Rows are written in chunks of this many, so that the file does not depend on how the batches were cut.
+        const CHUNK_ROWS: usize = 1024;
+        /// A row group ends at about this size: it is held in memory until then.
+        const ROW_GROUP_BYTES: usize = 32 << 20;
+
+        let failed =
+            |e: parquet::errors::ParquetError| Error::storage("write the output", place, e);
+        let run = self.run.name();
+        let corrupt = |batch: u64, e: &dyn std::fmt::Display| Error::Corrupt {
+            run: run.clone(),
+            reason: format!("part {batch} is damaged: {e}"),
+        };
+        let schema = schema(self.job);
+        let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(parquet_properties()))
+            .map_err(failed)?;
+        let mut chunks = BatchCoalescer::new(schema, CHUNK_ROWS);
+        let write_ready = |chunks: &mut BatchCoalescer, writer: &mut ArrowWriter<W>| {
+            while let Some(chunk) = chunks.next_completed_batch() {
+                writer.write(&chunk).map_err(failed)?;
+                if writer.in_progress_size() >= ROW_GROUP_BYTES {
+                    writer.flush().map_err(failed)?;
+                }
+            }
+            Ok(())
+        };
+        self.each(|batch, part| {
+            let rows = ParquetRecordBatchReaderBuilder::try_new(part)
+                .and_then(|builder| builder.build())
+                .map_err(|e| corrupt(batch, &e))?;
+            for rows in rows {
+                let rows = rows.map_err(|e| corrupt(batch, &e))?;
+                chunks.push_batch(rows).map_err(|e| corrupt(batch, &e))?;
+                write_ready(&mut chunks, &mut writer)?;
+            }
+            Ok(())
+        })?;
+        chunks
+            .finish_buffered_batch()
+            .map_err(|e| failed(e.into()))?;
+        write_ready(&mut chunks, &mut writer)?;
+        let mut out = writer.into_inner().map_err(failed)?;
+        out.flush()
+            .map_err(|e| Error::storage("write the output", place, e))?;
+        Ok(out)
+    }
+
+    /// Makes a folder of the parts, and puts it in the place of the one that stands there.
+    fn copy(mut self, path: &Path, temporary: &Path) -> Result<()> {
+        let place = path.display().to_string();
+        let failed = |e| Error::storage("write the output", &place, e);
+        check_replaceable(path)?;
+        remove_folder(temporary).map_err(failed)?;
+        std::fs::create_dir(temporary).map_err(failed)?;
+        let extension = self.job.parameters.output_format.extension();
+        self.each(|batch, part| {
+            std::fs::write(temporary.join(format!("part-{batch:08}.{extension}")), part)
+                .map_err(failed)
+        })?;
+        remove_folder(path).map_err(failed)?;
+        std::fs::rename(temporary, path).map_err(failed)
+    }
+}

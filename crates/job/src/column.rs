@@ -1,0 +1,117 @@
+//! Output columns and their types.
+
+use arrow_schema::DataType;
+use serde::{Deserialize, Serialize};
+
+/// A column that is carried from the input to the output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name in the input.
+    pub source: String,
+    /// Its name in the output: `input_` is put before names that the output uses itself.
+    pub name: String,
+    /// Its type, which matters where the output is Parquet: Arrow's name, such as `Int64`.
+    #[serde(with = "data_type_name")]
+    pub data_type: DataType,
+}
+
+mod data_type_name {
+    use arrow_schema::DataType;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(
+        data_type: &DataType,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(data_type)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<DataType, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// The narrowest type that holds every JSON value seen in a column.
+///
+/// Mixed columns become strings that hold each value's JSON text, so nothing is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum JsonType {
+    /// Only nulls so far.
+    #[default]
+    Unknown,
+    /// Only booleans.
+    Bool,
+    /// Only integers that fit 64 bits.
+    Int,
+    /// Numbers, some of them not integers.
+    Float,
+    /// Anything else.
+    Text,
+}
+
+impl JsonType {
+    /// The type of one JSON value, told from its text.
+    pub(crate) fn of(json: &str) -> Self {
+        match json.as_bytes().first() {
+            None | Some(b'n') => Self::Unknown,
+            Some(b't' | b'f') => Self::Bool,
+            Some(b'-' | b'0'..=b'9') => {
+                if json.parse::<i64>().is_ok() {
+                    Self::Int
+                } else if json.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
+                    Self::Float
+                } else {
+                    // An integer beyond 64 bits: a float would lose digits.
+                    Self::Text
+                }
+            }
+            Some(_) => Self::Text,
+        }
+    }
+
+    /// The narrowest type that holds both.
+    pub(crate) fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (a, b) if a == b => a,
+            (Self::Unknown, known) | (known, Self::Unknown) => known,
+            (Self::Int, Self::Float) | (Self::Float, Self::Int) => Self::Float,
+            _ => Self::Text,
+        }
+    }
+
+    pub(crate) fn data_type(self) -> DataType {
+        match self {
+            Self::Unknown | Self::Text => DataType::Utf8,
+            Self::Bool => DataType::Boolean,
+            Self::Int => DataType::Int64,
+            Self::Float => DataType::Float64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_join_to_the_narrowest_that_loses_nothing() {
+        let join = |values: &[&str]| {
+            values
+                .iter()
+                .map(|v| JsonType::of(v))
+                .fold(JsonType::Unknown, JsonType::join)
+                .data_type()
+        };
+        assert_eq!(join(&["1", "null", "-7"]), DataType::Int64);
+        assert_eq!(join(&["1", "2.5"]), DataType::Float64);
+        assert_eq!(join(&["true", "false"]), DataType::Boolean);
+        assert_eq!(join(&["true", "1"]), DataType::Utf8);
+        assert_eq!(join(&["1", "\"a\""]), DataType::Utf8);
+        assert_eq!(join(&["123456789012345678901"]), DataType::Utf8);
+        assert_eq!(join(&[]), DataType::Utf8);
+    }
+}

@@ -1,0 +1,171 @@
+//! What can go wrong between an input and an output, sorted by who can mend it.
+
+use std::error::Error as StdError;
+use std::io;
+
+/// The result of an operation on a job's data.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of inputs, run directories or outputs. Every message says what failed, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The input cannot be used as it is: missing, unreadable, or not what its format promises.
+    #[error("failed to read input {place}: {reason}")]
+    Input {
+        /// File, URL or standard input, with the line or row where known.
+        place: String,
+        /// What is wrong and how to mend it.
+        reason: String,
+    },
+    /// The parameters contradict each other or the input.
+    #[error("{0}")]
+    Parameter(String),
+    /// The run directory holds a different job.
+    #[error("failed to continue run {run}: {reason}")]
+    Conflict {
+        /// Name or folder of the run.
+        run: String,
+        /// What differs, and the ways on.
+        reason: String,
+    },
+    /// Another process works on the run directory.
+    #[error(
+        "failed to lock run {run}: another shoal process is working on it; wait for it or stop it"
+    )]
+    Busy {
+        /// Name or folder of the run.
+        run: String,
+    },
+    /// The run directory's content is damaged or foreign.
+    #[error("failed to use run {run}: {reason}")]
+    Corrupt {
+        /// Name or folder of the run.
+        run: String,
+        /// What was found.
+        reason: String,
+    },
+    /// A store, a disk or a pipe refused an operation.
+    #[error("failed to {action} {place}: {}", cause(.source.as_ref()))]
+    Storage {
+        /// The verb: "write", "read", "create", …
+        action: &'static str,
+        /// The file or object.
+        place: String,
+        /// The store's own error.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// A storage error.
+    pub fn storage(
+        action: &'static str,
+        place: impl Into<String>,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::Storage {
+            action,
+            place: place.into(),
+            source: source.into(),
+        }
+    }
+
+    /// An input error.
+    pub fn input(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Input {
+            place: place.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Whether the same call may succeed when it is made again, nothing else changed.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Storage { .. } => !matches!(
+                self.io_kind(),
+                Some(
+                    io::ErrorKind::StorageFull
+                        | io::ErrorKind::QuotaExceeded
+                        | io::ErrorKind::ReadOnlyFilesystem
+                        | io::ErrorKind::PermissionDenied
+                        | io::ErrorKind::NotFound
+                        | io::ErrorKind::BrokenPipe
+                )
+            ),
+            Self::Input { .. }
+            | Self::Parameter(_)
+            | Self::Conflict { .. }
+            | Self::Busy { .. }
+            | Self::Corrupt { .. } => false,
+        }
+    }
+
+    /// Whether the reader of a pipe that we write to has gone.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.io_kind() == Some(io::ErrorKind::BrokenPipe)
+    }
+
+    /// The kind of the operating system's error at the bottom of a storage error.
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Storage { source, .. } => bottom_io_kind(source.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+fn bottom_io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let mut found = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            found = Some(io.kind());
+            // `io::Error::source` skips the wrapped error itself, which may hold the real kind.
+            if let Some(inner) = io.get_ref() {
+                return bottom_io_kind(inner).or(found);
+            }
+        }
+        next = error.source();
+    }
+    found
+}
+
+/// The text of an error and of those below it that it does not already quote.
+fn cause(error: &(dyn StdError + 'static)) -> String {
+    match bottom_io_kind(error) {
+        Some(io::ErrorKind::StorageFull) => {
+            return "no space left on the device; free some and run the same command again".into();
+        }
+        Some(io::ErrorKind::PermissionDenied) => return "permission denied".into(),
+        _ => {}
+    }
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let below = error.to_string();
+        if !text.contains(&below) {
+            text = format!("{text}: {below}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_final_and_says_so() {
+        let wrapped = io::Error::other(io::Error::from(io::ErrorKind::StorageFull));
+        let error = Error::storage("write", "labels.csv", wrapped);
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains("no space left"), "{error}");
+    }
+
+    #[test]
+    fn a_passing_fault_may_be_retried() {
+        let error = Error::storage("read", "part", io::Error::from(io::ErrorKind::TimedOut));
+        assert!(error.is_retryable());
+    }
+}

@@ -1,0 +1,86 @@
+//! What happens in a run, told step by step: progress bars and reports read nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::{FailureKind, Receipt};
+
+/// One step of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The input is being read and cut.
+    Planning {
+        /// Records found so far.
+        records: u64,
+    },
+    /// The plan stands.
+    Planned {
+        /// Records in all.
+        records: u64,
+        /// Batches in all.
+        batches: u64,
+    },
+    /// A backend starts on the batches that have no receipt yet.
+    Started {
+        /// The backend's name.
+        backend: String,
+        /// Invocations in flight, at most.
+        concurrency: usize,
+        /// Batches that earlier starts of this run finished.
+        reused_batches: u64,
+        /// Records in them.
+        reused_records: u64,
+    },
+    /// A function was called.
+    Dispatched {
+        /// The batch.
+        batch: u64,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// The environment that works on it, from 0.
+        worker: usize,
+    },
+    /// A function answered.
+    Finished {
+        /// The environment that worked on it, from 0.
+        worker: usize,
+        /// Its answer.
+        receipt: Box<Receipt>,
+    },
+    /// A function failed.
+    Failed {
+        /// The batch.
+        batch: u64,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// What may be done about it.
+        kind: FailureKind,
+        /// Why.
+        reason: String,
+        /// Whether the batch is tried again.
+        retry: bool,
+    },
+    /// The run stops before its end; the same command goes on.
+    Cancelled,
+    /// The parts are being joined.
+    Collecting {
+        /// Parts joined so far.
+        parts: u64,
+        /// Parts in all.
+        of: u64,
+    },
+    /// The output stands.
+    Completed {
+        /// Records in the output.
+        results: u64,
+        /// Records in the dead letters.
+        failed: u64,
+    },
+}
+
+impl Event {
+    /// Whether the event belongs into `events.jsonl`; the others only move a progress bar.
+    pub fn is_recorded(&self) -> bool {
+        !matches!(self, Self::Planning { .. } | Self::Collecting { .. })
+    }
+}

@@ -1,0 +1,275 @@
+//! From what the user typed to files, objects and streams, each with its format.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{Compression, Format};
+use crate::store::{Location, is_url};
+use crate::{Error, Result};
+
+/// The name of standard input.
+pub(super) const STDIN: &str = "-";
+
+/// Standard input, copied to a file because it can be read only once.
+#[derive(Debug, Clone)]
+pub struct Spool {
+    /// The copy.
+    pub path: PathBuf,
+    /// BLAKE3 of its content, in hexadecimal.
+    pub digest: String,
+}
+
+/// A source with its format.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// What is shown to people.
+    pub uri: String,
+    /// Where its bytes are.
+    pub location: Location,
+    /// How it is written.
+    pub format: Format,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// It is a copy of standard input.
+    pub spooled: bool,
+}
+
+/// The sources behind `inputs`: paths, folders, globs, URLs, and `-`, which stands for `spool`.
+///
+/// `format` overrides what names and content tell.
+///
+/// # Errors
+/// Nothing is there, or its format cannot be told.
+///
+/// # Panics
+/// `-` is among the inputs and there is no `spool`.
+pub fn locate(
+    inputs: &[String],
+    format: Option<Format>,
+    spool: Option<&Spool>,
+) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for input in inputs {
+        if input == STDIN {
+            let spool = spool.expect("standard input is copied before it is located");
+            let location = Location::Local(spool.path.clone());
+            let (format, compression) = sniff(&location, format)?;
+            found.push(Found {
+                uri: STDIN.into(),
+                location,
+                format,
+                compression,
+                spooled: true,
+            });
+        } else {
+            for location in expand(input)? {
+                found.push(describe(location, format)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn has_wildcard(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+fn expand(input: &str) -> Result<Vec<Location>> {
+    if is_url(input) {
+        return if has_wildcard(input) {
+            some(input, Location::glob(input)?)
+        } else {
+            Ok(vec![Location::parse(input)?])
+        };
+    }
+    // A file may really be called `a[1].csv`.
+    if Path::new(input).exists() || !has_wildcard(input) {
+        return Ok(vec![Location::Local(absolute(Path::new(input))?)]);
+    }
+    let pattern = absolute(Path::new(input))?;
+    let paths = glob::glob(&pattern.to_string_lossy())
+        .map_err(|e| Error::input(input, format!("the pattern is malformed: {e}")))?
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|e| Error::storage("list", input, e))?;
+    some(input, paths.into_iter().map(Location::Local).collect())
+}
+
+fn some(pattern: &str, found: Vec<Location>) -> Result<Vec<Location>> {
+    if found.is_empty() {
+        return Err(Error::input(pattern, "no file matches the pattern"));
+    }
+    Ok(found)
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::storage("find", path.display().to_string(), e))
+}
+
+fn describe(location: Location, format: Option<Format>) -> Result<Found> {
+    let uri = location.uri();
+    let found = |format, compression| Found {
+        uri: uri.clone(),
+        location: location.clone(),
+        format,
+        compression,
+        spooled: false,
+    };
+    if let Location::Local(path) = &location
+        && path.is_dir()
+    {
+        return Ok(found(Format::TextFolder, Compression::None));
+    }
+    location.meta()?;
+    let name = uri
+        .split(['?', '#'])
+        .next()
+        .filter(|_| is_url(&uri))
+        .unwrap_or(&uri)
+        .to_ascii_lowercase();
+    let (stem, compression) = match name.rsplit_once('.') {
+        Some((stem, "gz")) => (stem, Compression::Gzip),
+        Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),
+        _ => (name.as_str(), Compression::None),
+    };
+    let by_name = match stem.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("csv") => Some(Format::Csv),
+        Some("tsv" | "tab") => Some(Format::Tsv),
+        Some("jsonl" | "ndjson") => Some(Format::Jsonl),
+        Some("parquet" | "pq") => Some(Format::Parquet),
+        _ => None,
+    };
+    let Some(format) = format.or(by_name) else {
+        return Err(Error::input(
+            uri,
+            "its name does not tell its format; say --input-format csv, tsv, jsonl or parquet",
+        ));
+    };
+    if format == Format::Parquet && compression != Compression::None {
+        return Err(Error::input(
+            uri,
+            "Parquet has its own compression; unpack the file first",
+        ));
+    }
+    Ok(found(format, compression))
+}
+
+/// Tells the format of a stream from its first bytes.
+fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compression)> {
+    let mut head = Vec::new();
+    location
+        .open(None)?
+        .take(4)
+        .read_to_end(&mut head)
+        .map_err(|e| Error::storage("read", STDIN, e))?;
+    let compression = match head.as_slice() {
+        [0x1f, 0x8b, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
+        b"PAR1" => return Ok((Format::Parquet, Compression::None)),
+        _ => Compression::None,
+    };
+    if let Some(format) = format {
+        return Ok((format, compression));
+    }
+    let mut text = Vec::new();
+    super::stream::decompress(location.open(None)?, compression)
+        .and_then(|reader| reader.take(64 << 10).read_to_end(&mut text))
+        .map_err(|e| Error::input(STDIN, e.to_string()))?;
+    let first = text
+        .iter()
+        .find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xef | 0xbb | 0xbf));
+    let header = text.split(|b| *b == b'\n').next().unwrap_or_default();
+    let format = match first {
+        Some(b'{') => Format::Jsonl,
+        _ if header.contains(&b'\t') && !header.contains(&b',') => Format::Tsv,
+        _ => Format::Csv,
+    };
+    Ok((format, compression))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_folder(files: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            std::fs::write(dir.path().join(file), "text\nx\n").unwrap();
+        }
+        dir
+    }
+
+    fn locate_one(dir: &tempfile::TempDir, name: &str) -> Result<Vec<Found>> {
+        locate(
+            &[dir.path().join(name).to_string_lossy().into_owned()],
+            None,
+            None,
+        )
+    }
+
+    #[test]
+    fn names_tell_format_and_compression() {
+        let dir = in_folder(&[
+            "a.CSV",
+            "b.tsv.gz",
+            "c.ndjson.zst",
+            "d.parquet",
+            "e[1].csv",
+            "x.txt",
+        ]);
+        let one = |name: &str| {
+            let found = locate_one(&dir, name).unwrap();
+            (found[0].format, found[0].compression)
+        };
+        assert_eq!(one("a.CSV"), (Format::Csv, Compression::None));
+        assert_eq!(one("b.tsv.gz"), (Format::Tsv, Compression::Gzip));
+        assert_eq!(one("c.ndjson.zst"), (Format::Jsonl, Compression::Zstd));
+        assert_eq!(one("d.parquet"), (Format::Parquet, Compression::None));
+        assert_eq!(one("e[1].csv"), (Format::Csv, Compression::None));
+        assert!(
+            locate_one(&dir, "x.txt")
+                .unwrap_err()
+                .to_string()
+                .contains("--input-format")
+        );
+    }
+
+    #[test]
+    fn globs_are_sorted_and_must_match() {
+        let dir = in_folder(&["b.csv", "a.csv", "c.tsv"]);
+        let found = locate_one(&dir, "*.csv").unwrap();
+        let names: Vec<_> = found
+            .iter()
+            .map(|f| f.uri.rsplit('/').next().unwrap())
+            .collect();
+        assert_eq!(names, ["a.csv", "b.csv"]);
+        assert!(
+            locate_one(&dir, "*.jsonl")
+                .unwrap_err()
+                .to_string()
+                .contains("no file matches")
+        );
+    }
+
+    #[test]
+    fn streams_tell_by_their_first_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let sniffed = |content: &[u8]| {
+            let path = dir.path().join("spool");
+            std::fs::write(&path, content).unwrap();
+            sniff(&Location::Local(path), None).unwrap()
+        };
+        assert_eq!(
+            sniffed(b" \n{\"text\":1}"),
+            (Format::Jsonl, Compression::None)
+        );
+        assert_eq!(
+            sniffed(b"\xef\xbb\xbf{\"text\":1}"),
+            (Format::Jsonl, Compression::None)
+        );
+        assert_eq!(sniffed(b"id\ttext\n"), (Format::Tsv, Compression::None));
+        assert_eq!(sniffed(b"id,text\n"), (Format::Csv, Compression::None));
+        assert_eq!(sniffed(b"PAR1...."), (Format::Parquet, Compression::None));
+        let zst = zstd::encode_all(&b"{\"text\":1}"[..], 1).unwrap();
+        assert_eq!(sniffed(&zst), (Format::Jsonl, Compression::Zstd));
+    }
+}

@@ -1,0 +1,342 @@
+//! Parquet: batches are ranges of rows.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::DataType;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use parquet::errors::ParquetError;
+
+use super::schema::{Known, Schema};
+use crate::record::{BadRecord, Cell, Record};
+use crate::spec::Columns;
+use crate::{Error, Result};
+
+/// Rows that are decoded together: few, since a row may be large.
+const ROWS_AT_ONCE: u64 = 64;
+
+fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
+    Error::input(
+        path.display().to_string(),
+        format!("the Parquet file cannot be read: {error}"),
+    )
+}
+
+fn open(path: &Path) -> Result<(File, ArrowReaderMetadata)> {
+    let file =
+        File::open(path).map_err(|e| Error::storage("read", path.display().to_string(), e))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
+        .map_err(|e| damaged(path, e))?;
+    Ok((file, metadata))
+}
+
+/// The columns and the number of rows.
+pub(crate) fn head(path: &Path) -> Result<(Schema, u64)> {
+    let (_, metadata) = open(path)?;
+    let columns = metadata
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| {
+            let plain = plain_type(field.data_type());
+            Known {
+                name: field.name().clone(),
+                is_text: is_text(field.data_type()),
+                data_type: if survives_text(&plain) {
+                    plain
+                } else {
+                    DataType::Utf8
+                },
+            }
+        })
+        .collect();
+    let rows = metadata.metadata().file_metadata().num_rows();
+    Ok((
+        Schema { columns },
+        u64::try_from(rows).map_err(|e| damaged(path, e))?,
+    ))
+}
+
+/// The type behind a dictionary.
+fn plain_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, value) => plain_type(value),
+        other => other.clone(),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        plain_type(data_type),
+        DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Utf8View
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+    )
+}
+
+/// Whether a value of the type is the same again after it was text.
+fn survives_text(data_type: &DataType) -> bool {
+    use DataType as T;
+    data_type.is_integer()
+        || matches!(
+            data_type,
+            T::Boolean
+                | T::Float32
+                | T::Float64
+                | T::Date32
+                | T::Timestamp(..)
+                | T::Time32(_)
+                | T::Time64(_)
+                | T::Decimal128(..)
+        )
+}
+
+/// Reads the records of a range of rows.
+pub(crate) struct Records {
+    file: File,
+    metadata: ArrowReaderMetadata,
+    columns: Columns,
+    mask: ProjectionMask,
+    path: std::path::PathBuf,
+    next: u64,
+    end: u64,
+    ready: std::vec::IntoIter<std::result::Result<Record, BadRecord>>,
+    ready_from: u64,
+}
+
+impl Records {
+    pub(crate) fn new(path: &Path, columns: &Columns, rows: Range<u64>) -> Result<Self> {
+        let (file, metadata) = open(path)?;
+        let total = metadata.metadata().file_metadata().num_rows();
+        if i64::try_from(rows.end).is_ok_and(|end| end > total) {
+            return Err(Error::input(
+                path.display().to_string(),
+                "it has fewer rows than when the run was planned",
+            ));
+        }
+        let wanted = std::iter::once(columns.text.as_str())
+            .chain(columns.id.as_ref().map(|id| id.source.as_str()))
+            .chain(columns.gold.as_deref())
+            .chain(columns.kept.iter().map(|kept| kept.source.as_str()));
+        let fields = metadata.schema().fields();
+        let roots = wanted
+            .map(|name| {
+                fields
+                    .iter()
+                    .position(|field| field.name() == name)
+                    .ok_or_else(|| {
+                        Error::input(
+                            path.display().to_string(),
+                            format!("there is no column {name:?}"),
+                        )
+                    })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
+        Ok(Self {
+            file,
+            mask,
+            columns: columns.clone(),
+            path: path.to_owned(),
+            next: rows.start,
+            end: rows.end,
+            ready: Vec::new().into_iter(),
+            ready_from: rows.start,
+            metadata,
+        })
+    }
+
+    /// The next record with its row, `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
+        loop {
+            if let Some(record) = self.ready.next() {
+                self.ready_from += 1;
+                return Ok(Some((self.ready_from - 1, record)));
+            }
+            if self.next == self.end {
+                return Ok(None);
+            }
+            let rows = self.next..self.end.min(self.next + ROWS_AT_ONCE);
+            self.ready_from = rows.start;
+            self.next = rows.end;
+            self.ready = self.decode(rows)?.into_iter();
+        }
+    }
+
+    fn decode(&self, rows: Range<u64>) -> Result<Vec<std::result::Result<Record, BadRecord>>> {
+        match self.read(&rows, &self.mask) {
+            Ok(batches) => Ok(batches
+                .iter()
+                .flat_map(|batch| self.records(batch))
+                .collect()),
+            // One value that is not UTF-8 fails all rows that are decoded with it: find which.
+            Err(e) if is_utf8_error(&e) => rows
+                .map(|row| self.decode_one(row))
+                .collect::<Result<Vec<_>>>(),
+            Err(e) => Err(damaged(&self.path, e)),
+        }
+    }
+
+    fn decode_one(&self, row: u64) -> Result<std::result::Result<Record, BadRecord>> {
+        match self.read(&(row..row + 1), &self.mask) {
+            Ok(batches) => batches
+                .iter()
+                .flat_map(|batch| self.records(batch))
+                .next()
+                .ok_or_else(|| damaged(&self.path, format!("row {row} is missing"))),
+            Err(e) if is_utf8_error(&e) => Ok(Err(BadRecord {
+                id: self.id_of(row),
+                reason: "the row has a value that is not valid UTF-8".into(),
+            })),
+            Err(e) => Err(damaged(&self.path, e)),
+        }
+    }
+
+    fn id_of(&self, row: u64) -> Cell {
+        let Some(id) = &self.columns.id else {
+            return Cell::Null;
+        };
+        let fields = self.metadata.schema().fields();
+        let Some(root) = fields.iter().position(|field| *field.name() == id.source) else {
+            return Cell::Null;
+        };
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [root]);
+        let Ok(batches) = self.read(&(row..row + 1), &mask) else {
+            return Cell::Null;
+        };
+        batches
+            .first()
+            .and_then(|batch| cells(batch.column(0)).ok())
+            .and_then(|cells| cells.into_iter().next())
+            .unwrap_or_default()
+    }
+
+    fn read(
+        &self,
+        rows: &Range<u64>,
+        mask: &ProjectionMask,
+    ) -> parquet::errors::Result<Vec<RecordBatch>> {
+        // Row groups before and behind the range are left out by name; the offset counts within those that stay.
+        let mut groups = Vec::new();
+        let (mut first, mut offset) = (0, 0);
+        for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let end = first + group.num_rows() as u64;
+            if end > rows.start && first < rows.end {
+                if groups.is_empty() {
+                    offset = rows.start - first;
+                }
+                groups.push(index);
+            }
+            first = end;
+        }
+        let file = self.file.try_clone()?;
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_projection(mask.clone())
+            .with_row_groups(groups)
+            .with_offset(offset as usize)
+            .with_limit((rows.end - rows.start) as usize)
+            .with_batch_size((rows.end - rows.start) as usize)
+            .build()?
+            .map(|batch| batch.map_err(ParquetError::from))
+            .collect()
+    }
+
+    fn records(&self, batch: &RecordBatch) -> Vec<std::result::Result<Record, BadRecord>> {
+        let column = |name: &str| batch.column_by_name(name).map(cells);
+        let texts = column(&self.columns.text);
+        let ids = self.columns.id.as_ref().and_then(|id| column(&id.source));
+        let golds = self.columns.gold.as_deref().and_then(column);
+        let kept: Vec<_> = self
+            .columns
+            .kept
+            .iter()
+            .map(|kept| column(&kept.source))
+            .collect();
+        let value =
+            |column: &Option<std::result::Result<Vec<Cell>, String>>, row: usize| match column {
+                None => Ok(Cell::Null),
+                Some(Ok(cells)) => Ok(cells[row].clone()),
+                Some(Err(reason)) => Err(reason.clone()),
+            };
+        (0..batch.num_rows())
+            .map(|row| {
+                let id = value(&ids, row).unwrap_or_default();
+                let bad = |reason: String| BadRecord {
+                    id: id.clone(),
+                    reason,
+                };
+                let text = match value(&texts, row).map_err(bad)? {
+                    Cell::Text(text) => text,
+                    Cell::Null => return Err(bad("the text is null".into())),
+                    Cell::Json(_) => return Err(bad("the text is not a string".into())),
+                };
+                Ok(Record {
+                    text,
+                    gold: value(&golds, row).map_err(bad)?,
+                    kept: kept
+                        .iter()
+                        .map(|column| value(column, row).map_err(bad))
+                        .collect::<std::result::Result<_, _>>()?,
+                    id,
+                })
+            })
+            .collect()
+    }
+}
+
+fn is_utf8_error(error: &ParquetError) -> bool {
+    let text = error.to_string().to_ascii_lowercase();
+    text.contains("utf-8") || text.contains("utf8")
+}
+
+/// A column's values.
+fn cells(array: &ArrayRef) -> std::result::Result<Vec<Cell>, String> {
+    let error = |e: arrow_schema::ArrowError| e.to_string();
+    let plain = plain_type(array.data_type());
+    let array = if plain == *array.data_type() {
+        array.clone()
+    } else {
+        arrow_cast::cast(array, &plain).map_err(error)?
+    };
+    let text = match plain {
+        DataType::Utf8 => true,
+        _ if is_text(&plain) => true,
+        _ => false,
+    };
+    if text {
+        // A value that is not UTF-8 becomes null here, and then a dead letter.
+        let strings = arrow_cast::cast(&array, &DataType::LargeUtf8).map_err(error)?;
+        let strings = strings.as_string::<i64>();
+        return Ok(strings
+            .iter()
+            .map(|value| value.map_or(Cell::Null, |text| Cell::Text(text.to_owned())))
+            .collect());
+    }
+    let is_json = plain.is_integer() || plain.is_floating() || plain == DataType::Boolean;
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(&array, &options).map_err(error)?;
+    Ok((0..array.len())
+        .map(|row| {
+            if array.is_null(row) {
+                return Cell::Null;
+            }
+            let value = formatter.value(row).to_string();
+            match value.as_str() {
+                // JSON has no words for these.
+                "NaN" | "inf" | "-inf" => Cell::Text(value),
+                _ if is_json => Cell::Json(value),
+                _ => Cell::Text(value),
+            }
+        })
+        .collect())
+}

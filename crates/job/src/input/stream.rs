@@ -1,0 +1,191 @@
+//! A source read once from its start to its end: hashed as it comes, decompressed, and staged where it could not be
+//! read again in ranges.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::rc::Rc;
+
+use flate2::read::MultiGzDecoder;
+
+use super::{Compression, Found, HEAD_BYTES};
+use crate::store::ObjectWriter;
+use crate::{Error, Result};
+
+/// A decompressed source.
+pub(crate) struct Stream {
+    uri: String,
+    reader: BufReader<Box<dyn Read>>,
+    head: Vec<u8>,
+    taken: usize,
+    hasher: Rc<RefCell<blake3::Hasher>>,
+    staged: Option<Rc<RefCell<ObjectWriter>>>,
+    position: u64,
+}
+
+/// `reader`'s bytes, decompressed.
+pub(super) fn decompress(
+    reader: impl Read + 'static,
+    compression: Compression,
+) -> io::Result<Box<dyn Read>> {
+    Ok(match compression {
+        Compression::None => Box::new(reader),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(reader))),
+        Compression::Zstd => Box::new(zstd::Decoder::new(reader)?),
+    })
+}
+
+impl Stream {
+    /// Opens `found`; what is read is written to `staged` too, where given.
+    pub(crate) fn open(found: &Found, staged: Option<ObjectWriter>) -> Result<Self> {
+        let hasher = Rc::new(RefCell::new(blake3::Hasher::new()));
+        let raw = Tee {
+            reader: found.location.open(None)?,
+            to: HashWriter(hasher.clone()),
+        };
+        let plain = decompress(raw, found.compression).map_err(|e| unreadable(&found.uri, e))?;
+        let staged = staged.map(|writer| Rc::new(RefCell::new(writer)));
+        let plain: Box<dyn Read> = match &staged {
+            None => plain,
+            Some(writer) => Box::new(Tee {
+                reader: plain,
+                to: StageWriter(writer.clone()),
+            }),
+        };
+        let mut stream = Self {
+            uri: found.uri.clone(),
+            reader: BufReader::with_capacity(256 << 10, plain),
+            head: Vec::new(),
+            taken: 0,
+            hasher,
+            staged,
+            position: 0,
+        };
+        let mut head = Vec::new();
+        (&mut stream.reader)
+            .take(HEAD_BYTES as u64)
+            .read_to_end(&mut head)
+            .map_err(|e| unreadable(&stream.uri, e))?;
+        stream.head = head;
+        if stream.head.starts_with(&[0xff, 0xfe]) || stream.head.starts_with(&[0xfe, 0xff]) {
+            return Err(Error::input(
+                &stream.uri,
+                "it is written in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8",
+            ));
+        }
+        if stream.head.starts_with(b"\xef\xbb\xbf") {
+            stream.consume(3);
+        }
+        Ok(stream)
+    }
+
+    /// The first bytes, a byte-order mark left out; all of them where `true`.
+    pub(crate) fn head(&self) -> (&[u8], bool) {
+        (&self.head[self.taken..], self.head.len() < HEAD_BYTES)
+    }
+
+    /// Bytes consumed so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next bytes, none at the end.
+    pub(crate) fn fill(&mut self) -> Result<&[u8]> {
+        if self.taken < self.head.len() {
+            return Ok(&self.head[self.taken..]);
+        }
+        self.reader.fill_buf().map_err(|e| unreadable(&self.uri, e))
+    }
+
+    /// Marks bytes of [`fill`](Self::fill) as read.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.position += bytes as u64;
+        if self.taken < self.head.len() {
+            self.taken += bytes;
+        } else {
+            self.reader.consume(bytes);
+        }
+    }
+
+    /// Ends the staged copy, and tells the BLAKE3 of the source's own bytes.
+    pub(crate) fn finish(self) -> Result<String> {
+        let Self {
+            uri,
+            reader,
+            hasher,
+            staged,
+            ..
+        } = self;
+        // A decompressor may stop before trailing bytes; they belong to the source's identity all the same.
+        let mut inner = reader.into_inner();
+        io::copy(&mut inner, &mut io::sink()).map_err(|e| unreadable(&uri, e))?;
+        drop(inner);
+        if let Some(writer) = staged.and_then(Rc::into_inner) {
+            writer
+                .into_inner()
+                .finish()
+                .map_err(|e| Error::storage("stage", &uri, e))?;
+        }
+        Ok(hasher.borrow().finalize().to_hex().to_string())
+    }
+}
+
+/// An error of the reader below: ours from staging, the store's, or a decompressor's.
+fn unreadable(uri: &str, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Error::input(uri, "the compressed file ends too early; it is truncated")
+        }
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Error::input(uri, format!("the compressed file is damaged: {error}"))
+        }
+        io::ErrorKind::Other
+            if error.raw_os_error().is_none()
+                && error
+                    .get_ref()
+                    .is_none_or(|e| !e.is::<object_store::Error>() && !e.is::<io::Error>()) =>
+        {
+            // zstd reports damage as `Other`.
+            Error::input(uri, format!("the compressed file is damaged: {error}"))
+        }
+        _ => Error::storage("read", uri, error),
+    }
+}
+
+/// A reader that hands on what it reads.
+struct Tee<R, W> {
+    reader: R,
+    to: W,
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let n = self.reader.read(out)?;
+        self.to.write_all(&out[..n])?;
+        Ok(n)
+    }
+}
+
+struct HashWriter(Rc<RefCell<blake3::Hasher>>);
+
+impl Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct StageWriter(Rc<RefCell<ObjectWriter>>);
+
+impl Write for StageWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
+}

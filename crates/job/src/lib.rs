@@ -1,0 +1,27 @@
+//! The words of shoal as types, and the data that they move.
+//!
+//! A **job** is an input, a model and parameters. [`plan`](plan::plan) reads the input once, cuts it into
+//! **batches** of consecutive records and writes both into a **run directory** ([`RunDir`]). A **function**
+//! turns a batch into a **part** and a **receipt**; [`collect`](collect::collect) joins the parts into one output.
+//! The [`wire`] types are the only contract between whoever dispatches and whoever works.
+
+pub mod cancel;
+pub mod collect;
+pub mod column;
+pub mod error;
+pub mod event;
+pub mod input;
+pub mod part;
+pub mod plan;
+pub mod record;
+pub mod run_dir;
+pub mod spec;
+pub mod store;
+pub mod wire;
+
+pub use cancel::Cancel;
+pub use error::{Error, Result};
+pub use event::Event;
+pub use record::{BadRecord, Cell, Record, Row};
+pub use run_dir::RunDir;
+pub use spec::{Batch, Job};

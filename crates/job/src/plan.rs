@@ -1,0 +1,429 @@
+//! Reading the input once: finding the records' places and cutting them into batches.
+
+use std::io::{BufWriter, Write};
+
+use crate::column::Column;
+use crate::input::delimited::Span;
+use crate::input::schema::Schema;
+use crate::input::{Compression, Format, Found, Identity, Spool, Stream, locate};
+use crate::input::{delimited, jsonl, parquet, text_folder};
+use crate::part::OutputFormat;
+use crate::spec::{Batch, Columns, Job, LAYOUT_VERSION, ModelSpec, Parameters, Slice, Source};
+use crate::store::Location;
+use crate::{Error, Result, RunDir};
+
+/// What is to be planned.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Paths, folders, globs, URLs and `-`.
+    pub inputs: &'a [String],
+    /// Standard input, where it is among them.
+    pub spool: Option<&'a Spool>,
+    /// The model.
+    pub model: ModelSpec,
+    /// The parameters.
+    pub parameters: Parameters,
+    /// Version of shoal.
+    pub version: &'a str,
+}
+
+/// Reads the input once, cuts it into batches and writes the plan into the run directory.
+///
+/// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet of object
+/// stores) are staged in the run directory on the way. Memory does not grow with the input, but for the batch table:
+/// some hundred bytes a batch. `progress` is told the number of records now and then.
+///
+/// # Errors
+/// The input cannot be read or lacks a column, or the run directory cannot be written.
+pub fn plan(
+    request: &Request<'_>,
+    run: &RunDir,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Job, Vec<Batch>)> {
+    let parameters = &request.parameters;
+    if parameters.batch_size == 0 {
+        return Err(Error::Parameter("--batch-size must be at least 1".into()));
+    }
+    run.clear_staged()?;
+    let found = locate(request.inputs, parameters.input_format, request.spool)?;
+    let mut planner = Planner {
+        run,
+        parameters,
+        columns: None,
+        cutter: Cutter {
+            size: parameters.batch_size,
+            batches: Vec::new(),
+            rows: 0,
+            progress,
+        },
+    };
+    let sources = found
+        .iter()
+        .enumerate()
+        .map(|(index, found)| planner.source(index as u32, found, request.spool))
+        .collect::<Result<Vec<_>>>()?;
+    let Planner {
+        columns, cutter, ..
+    } = planner;
+    let Some(columns) = columns else {
+        return Err(Error::input(
+            request.inputs.join(", "),
+            "there are no records in it",
+        ));
+    };
+    let Cutter { batches, rows, .. } = cutter;
+    let job = Job {
+        layout: LAYOUT_VERSION,
+        shoal: request.version.to_owned(),
+        inputs: request.inputs.to_vec(),
+        sources,
+        model: request.model.clone(),
+        parameters: parameters.clone(),
+        columns,
+        records: rows,
+        batches: batches.len() as u64,
+    };
+    run.save_plan(&job, &batches)?;
+    Ok((job, batches))
+}
+
+/// Whether a planned job is what `request` asks for and its sources are unchanged.
+///
+/// # Errors
+/// A [`Conflict`](Error::Conflict) that names everything that differs.
+pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> {
+    let mut reasons = Vec::new();
+    if job.shoal != request.version {
+        reasons.push(format!(
+            "it was planned by shoal {}, this is {}",
+            job.shoal, request.version
+        ));
+    }
+    if job.model.fingerprint != request.model.fingerprint {
+        reasons.push(format!(
+            "the model changed (was {}, is {})",
+            describe_model(&job.model),
+            describe_model(&request.model)
+        ));
+    }
+    reasons.extend(request.parameters.differences(&job.parameters));
+    let found = locate(
+        request.inputs,
+        request.parameters.input_format,
+        request.spool,
+    )?;
+    let now: Vec<_> = found.iter().map(|found| found.uri.as_str()).collect();
+    let then: Vec<_> = job
+        .sources
+        .iter()
+        .map(|source| source.uri.as_str())
+        .collect();
+    if now == then {
+        for (source, found) in job.sources.iter().zip(&found) {
+            if let Some(change) = source_change(source, found, request.spool)? {
+                reasons.push(format!("input {} changed: {change}", source.uri));
+            }
+        }
+    } else {
+        reasons.push(format!("its input was {}, is {}", list(&then), list(&now)));
+    }
+    if reasons.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Conflict {
+        run: run.name(),
+        reason: format!(
+            "{}; undo the change to go on, or start over with --fresh, which discards its {} finished batches",
+            reasons.join("; "),
+            run.receipts()?.len()
+        ),
+    })
+}
+
+fn describe_model(model: &ModelSpec) -> String {
+    format!(
+        "{} {}",
+        model.reference,
+        &model.fingerprint[..model.fingerprint.len().min(12)]
+    )
+}
+
+fn list(uris: &[&str]) -> String {
+    match uris {
+        [first, .., last] if uris.len() > 3 => format!("{} files {first} … {last}", uris.len()),
+        uris => uris.join(", "),
+    }
+}
+
+fn source_change(source: &Source, found: &Found, spool: Option<&Spool>) -> Result<Option<String>> {
+    if found.spooled {
+        let digest = spool.map(|spool| spool.digest.as_str());
+        return Ok((source.identity.digest.as_deref() != digest)
+            .then(|| "its content is different".into()));
+    }
+    source.identity.change(&found.location)
+}
+
+struct Planner<'a> {
+    run: &'a RunDir,
+    parameters: &'a Parameters,
+    columns: Option<Columns>,
+    cutter: Cutter<'a>,
+}
+
+impl Planner<'_> {
+    fn source(&mut self, index: u32, found: &Found, spool: Option<&Spool>) -> Result<Source> {
+        let place = found.uri.as_str();
+        // Taken before the content is read: a change in between is noticed later, not missed.
+        let meta = found.location.meta()?;
+        let is_remote = matches!(found.location, Location::Remote(_));
+        let staged = found.spooled
+            || found.compression != Compression::None
+            || found.format == Format::TextFolder
+            || (is_remote && found.format == Format::Parquet);
+        let staged = staged.then(|| {
+            let format = match found.format {
+                Format::TextFolder => Format::Jsonl,
+                other => other,
+            };
+            format!("input/{index:04}.{}", format.name())
+        });
+        let mut source = Source {
+            uri: found.uri.clone(),
+            format: found.format,
+            identity: Identity::new(meta, None),
+            staged: staged.clone(),
+            header: None,
+        };
+        match found.format {
+            Format::Csv | Format::Tsv => {
+                let mut stream = Stream::open(found, staged.map(|name| self.run.writer(&name)))?;
+                let delimiter = found.format.delimiter();
+                let (header, schema) = delimited::head(&stream, delimiter, place)?;
+                self.adopt(&schema, place)?;
+                source.header = Some(header);
+                delimited::scan(&mut stream, delimiter, |span| self.cutter.push(index, span))?;
+                source.identity.digest = Some(stream.finish()?);
+            }
+            Format::Jsonl => {
+                let mut stream = Stream::open(found, staged.map(|name| self.run.writer(&name)))?;
+                self.jsonl(index, &mut stream, place)?;
+                source.identity.digest = Some(stream.finish()?);
+            }
+            Format::Parquet => {
+                let path = match (&found.location, staged) {
+                    (Location::Local(path), None) => path.clone(),
+                    (_, staged) => {
+                        let name = staged.expect("what is not local is staged");
+                        self.copy(found, &name)?;
+                        self.run.local_path(&name)
+                    }
+                };
+                let (schema, rows) = parquet::head(&path)?;
+                self.adopt(&schema, place)?;
+                self.check_text_type(&schema, place)?;
+                self.cutter.push_rows(index, rows);
+                source.identity.digest = if found.spooled {
+                    spool.map(|spool| spool.digest.clone())
+                } else {
+                    Some(crate::input::digest_of(&Location::Local(path))?)
+                };
+            }
+            Format::TextFolder => {
+                let Location::Local(folder) = &found.location else {
+                    return Err(Error::input(
+                        place,
+                        "folders of text files are read from this machine only",
+                    ));
+                };
+                self.adopt(&text_folder::schema(), place)?;
+                source.identity = text_folder::identity(folder)?;
+                let name = staged.expect("text folders are staged");
+                let mut writer = BufWriter::with_capacity(1 << 20, self.run.writer(&name));
+                text_folder::stage(folder, &mut writer, |span| self.cutter.push(index, span))?;
+                writer
+                    .into_inner()
+                    .map_err(|e| e.into_error())
+                    .and_then(|writer| writer.finish())
+                    .map_err(|e| Error::storage("stage", place, e))?;
+            }
+        }
+        Ok(source)
+    }
+
+    fn jsonl(&mut self, index: u32, stream: &mut Stream, place: &str) -> Result<()> {
+        let mut observer = None;
+        let is_first = self.columns.is_none();
+        match jsonl::head(stream) {
+            Some(schema) => {
+                match &self.columns {
+                    // The head knows names, but not types, of columns.
+                    Some(columns) => schema.check(columns, place)?,
+                    None => self.adopt(&schema, place)?,
+                }
+                // Only Parquet has types, and only there are they worth parsing every line twice.
+                if self.parameters.output_format == OutputFormat::Parquet {
+                    observer = self.columns.as_ref().map(jsonl::TypeObserver::new);
+                }
+            }
+            // Without a single object there may still be broken lines, which need columns to be dead letters of.
+            None if !stream.head().0.trim_ascii().is_empty() && self.columns.is_none() => {
+                return Err(Error::input(
+                    place,
+                    "no line of its first MiB is a JSON object; is it JSON Lines? (--input-format)",
+                ));
+            }
+            None => {}
+        }
+        jsonl::scan(stream, |span, line| {
+            if let (Some(observer), None) = (&mut observer, span.fault) {
+                observer.see(line);
+            }
+            self.cutter.push(index, span)
+        })?;
+        if let (Some(observer), Some(columns)) = (observer, &mut self.columns) {
+            let schema = observer.schema();
+            if is_first {
+                take_types(&schema, columns);
+            } else {
+                schema.widen(columns);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the columns from the first source, and holds the others to them.
+    fn adopt(&mut self, schema: &Schema, place: &str) -> Result<()> {
+        match &mut self.columns {
+            Some(columns) => {
+                schema.check(columns, place)?;
+                schema.widen(columns);
+            }
+            None => self.columns = Some(schema.resolve(self.parameters, place)?),
+        }
+        Ok(())
+    }
+
+    fn check_text_type(&self, schema: &Schema, place: &str) -> Result<()> {
+        let text = self.columns.as_ref().map(|columns| columns.text.as_str());
+        match schema
+            .columns
+            .iter()
+            .find(|column| Some(column.name.as_str()) == text)
+        {
+            Some(column) if !column.is_text => Err(Error::input(
+                place,
+                format!(
+                    "column {:?} holds {}, not strings (--text-column)",
+                    column.name, column.data_type
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn copy(&self, found: &Found, name: &str) -> Result<()> {
+        let failed = |e| Error::storage("stage", &found.uri, e);
+        let mut writer = self.run.writer(name);
+        std::io::copy(&mut found.location.open(None)?, &mut writer).map_err(failed)?;
+        writer.flush().map_err(failed)?;
+        writer.finish().map_err(failed)
+    }
+}
+
+fn take_types(schema: &Schema, columns: &mut Columns) {
+    let learn = |column: &mut Column| {
+        if let Some(known) = schema
+            .columns
+            .iter()
+            .find(|known| known.name == column.source)
+        {
+            column.data_type = known.data_type.clone();
+        }
+    };
+    columns
+        .id
+        .iter_mut()
+        .chain(&mut columns.kept)
+        .for_each(learn);
+}
+
+/// Cuts records into batches of `size`.
+struct Cutter<'a> {
+    size: u64,
+    batches: Vec<Batch>,
+    rows: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Cutter<'_> {
+    /// The batch that takes the next record.
+    fn batch(&mut self) -> &mut Batch {
+        if self
+            .batches
+            .last()
+            .is_none_or(|batch| batch.records == self.size)
+        {
+            let index = self.batches.len() as u64;
+            self.batches.push(Batch {
+                index,
+                ..Batch::default()
+            });
+        }
+        self.batches.last_mut().expect("just pushed")
+    }
+
+    fn push(&mut self, source: u32, span: Span) -> Result<()> {
+        let row = self.rows;
+        let batch = self.batch();
+        batch.records += 1;
+        match batch.slices.last_mut() {
+            Some(slice)
+                if slice.source == source
+                    && slice.end == span.start
+                    && slice.fault.is_none()
+                    && span.fault.is_none() =>
+            {
+                slice.end = span.end;
+                slice.records += 1;
+            }
+            _ => batch.slices.push(Slice {
+                source,
+                start: span.start,
+                end: span.end,
+                row,
+                line: span.line,
+                records: 1,
+                fault: span.fault,
+            }),
+        }
+        self.rows += 1;
+        if self.rows.is_multiple_of(100_000) {
+            (self.progress)(self.rows);
+        }
+        Ok(())
+    }
+
+    fn push_rows(&mut self, source: u32, rows: u64) {
+        let mut start = 0;
+        while start < rows {
+            let (size, row) = (self.size, self.rows);
+            let batch = self.batch();
+            let records = (rows - start).min(size - batch.records);
+            batch.records += records;
+            let end = start + records;
+            batch.slices.push(Slice {
+                source,
+                start,
+                end,
+                row,
+                line: 0,
+                records,
+                fault: None,
+            });
+            self.rows += records;
+            start = end;
+        }
+        (self.progress)(self.rows);
+    }
+}

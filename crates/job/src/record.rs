@@ -1,0 +1,109 @@
+//! Records, and the values that they carry from the input to the output.
+
+use serde::{Deserialize, Serialize};
+
+/// One value of a column that is carried along: text formats keep it as they wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// No value: JSON `null`, a missing key, a null of Parquet, an empty field of CSV.
+    #[default]
+    Null,
+    /// A string.
+    Text(String),
+    /// A number, boolean, array or object, as JSON text.
+    Json(String),
+}
+
+impl Cell {
+    /// The value as text, `None` for null.
+    pub fn as_text(&self) -> Option<&str> {
+        match self {
+            Self::Null => None,
+            Self::Text(text) | Self::Json(text) => Some(text),
+        }
+    }
+
+    /// Appends the value as JSON.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => out.extend_from_slice(b"null"),
+            Self::Text(text) => write_json_string(text, out),
+            Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+        }
+    }
+}
+
+/// Appends `text` as a JSON string.
+pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, text).expect("a string is always JSON");
+}
+
+/// One row of the input that can be worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The id column's value, or the row number.
+    pub id: Cell,
+    /// The text to label.
+    pub text: String,
+    /// The gold label's column, where one was asked for.
+    pub gold: Cell,
+    /// The kept columns' values, in the job's order.
+    pub kept: Vec<Cell>,
+}
+
+/// One row of the input that cannot be worked on: it goes to the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRecord {
+    /// The id, as far as it could be read.
+    pub id: Cell,
+    /// Why, in words for the person who has to mend the row.
+    pub reason: String,
+}
+
+/// One row of the input with its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Row number over all sources, from 0.
+    pub row: u64,
+    /// Index of the source in the job.
+    pub source: u32,
+    /// Where in the source: the line, from 1, of a text format; the row, from 0, of Parquet.
+    pub place: u64,
+    /// What was found.
+    pub content: std::result::Result<Record, BadRecord>,
+}
+
+/// One line of the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeadLetter<'a> {
+    /// The id, as far as it could be read.
+    #[serde(serialize_with = "cell_as_json")]
+    pub id: &'a Cell,
+    /// Row number over all sources, from 0.
+    pub row: u64,
+    /// The input file.
+    pub file: &'a str,
+    /// Line in the file, from 1, for text formats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// Row in the file, from 0, for Parquet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_row: Option<u64>,
+    /// Why.
+    pub reason: &'a str,
+}
+
+fn cell_as_json<S: serde::Serializer>(
+    cell: &&Cell,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    match cell {
+        Cell::Null => serializer.serialize_none(),
+        Cell::Text(text) => serializer.serialize_str(text),
+        Cell::Json(json) => match serde_json::value::RawValue::from_string(json.clone()) {
+            Ok(raw) => raw.serialize(serializer),
+            Err(_) => serializer.serialize_str(json),
+        },
+    }
+}

@@ -1,0 +1,204 @@
+//! `job.json` and `batches.jsonl`: what is to be done, immutable once planned.
+
+use serde::{Deserialize, Serialize};
+
+use crate::column::Column;
+use crate::input::{Format, Identity};
+use crate::part::OutputFormat;
+
+/// Version of the run directory's layout. A run of another version is refused.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// What is to be done: an input, a model and parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// [`LAYOUT_VERSION`] of the writer.
+    pub layout: u32,
+    /// Version of shoal that planned the job; results are bit-identical only within one version.
+    pub shoal: String,
+    /// The inputs as the user named them, relative paths made absolute.
+    pub inputs: Vec<String>,
+    /// The files and streams behind them, in order.
+    pub sources: Vec<Source>,
+    /// The model.
+    pub model: ModelSpec,
+    /// The parameters as the user gave them.
+    pub parameters: Parameters,
+    /// The columns as the plan resolved them.
+    pub columns: Columns,
+    /// Number of records over all sources.
+    pub records: u64,
+    /// Number of batches.
+    pub batches: u64,
+}
+
+/// A file, object or stream that records come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Path, URL or `-`, as it is shown to people.
+    pub uri: String,
+    /// How it is written.
+    pub format: Format,
+    /// What tells whether it is still the same.
+    pub identity: Identity,
+    /// Where in the run directory its decompressed copy lies, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub staged: Option<String>,
+    /// The columns of a CSV or TSV source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Vec<String>>,
+}
+
+/// The model and what a reader of the output needs to know of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// `bundled`, an absolute path, or a hub name.
+    pub reference: String,
+    /// BLAKE3 over config, tokenizer and weights, in hexadecimal.
+    pub fingerprint: String,
+    /// The labels in the order of the logits.
+    pub labels: Vec<String>,
+    /// The longest sequence in tokens, special tokens included, that a text is cut to.
+    pub max_tokens: usize,
+}
+
+/// What the user asked for. A run goes on only with the same parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Records in a batch, at most.
+    pub batch_size: u64,
+    /// The input's format where the name does not tell it.
+    pub input_format: Option<Format>,
+    /// Column with the text.
+    pub text_column: Option<String>,
+    /// Column with the id.
+    pub id_column: Option<String>,
+    /// Column with the gold label.
+    pub label_column: Option<String>,
+    /// Columns to carry along.
+    pub keep_columns: Vec<String>,
+    /// Whether each label's probability is written.
+    pub scores: bool,
+    /// Least probability of a label of a multi-label model.
+    pub threshold: Option<f32>,
+    /// Limit in tokens below the model's own.
+    pub max_tokens: Option<usize>,
+    /// Format of the parts and the output.
+    pub output_format: OutputFormat,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            batch_size: DEFAULT_BATCH_SIZE,
+            input_format: None,
+            text_column: None,
+            id_column: None,
+            label_column: None,
+            keep_columns: Vec::new(),
+            scores: false,
+            threshold: None,
+            max_tokens: None,
+            output_format: OutputFormat::Csv,
+        }
+    }
+}
+
+/// Small enough that a few hundred records occupy every core, large enough that a batch's overhead is lost in its work.
+pub const DEFAULT_BATCH_SIZE: u64 = 50;
+
+impl Parameters {
+    /// What differs from `before`, one sentence a parameter.
+    pub fn differences(&self, before: &Self) -> Vec<String> {
+        let map = |parameters: &Self| {
+            serde_json::to_value(parameters).expect("parameters are always JSON")
+        };
+        let (now, then) = (map(self), map(before));
+        now.as_object()
+            .expect("a struct")
+            .iter()
+            .filter(|(name, value)| then[name.as_str()] != **value)
+            .map(|(name, value)| {
+                let name_in_words = name.replace('_', "-");
+                format!("--{name_in_words} was {}, is {value}", then[name.as_str()])
+            })
+            .collect()
+    }
+}
+
+/// The columns that the plan found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Columns {
+    /// Column with the text.
+    pub text: String,
+    /// Column with the id; `None` stands for the row number.
+    pub id: Option<Column>,
+    /// Column with the gold label.
+    pub gold: Option<String>,
+    /// Columns carried along.
+    pub kept: Vec<Column>,
+}
+
+/// Consecutive records that one function call processes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Batch {
+    /// Position in the job, from 0; names the part.
+    pub index: u64,
+    /// Number of records.
+    pub records: u64,
+    /// Where they lie, in order.
+    pub slices: Vec<Slice>,
+}
+
+/// A run of records in one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Index of the source in the job.
+    pub source: u32,
+    /// First byte of a text format, first row of Parquet.
+    pub start: u64,
+    /// One past the last byte or row.
+    pub end: u64,
+    /// Number of the first record over all sources, from 0.
+    pub row: u64,
+    /// Line, from 1, on which the slice starts; 0 for Parquet.
+    pub line: u64,
+    /// Number of records.
+    pub records: u64,
+    /// The slice is one record that is not worth reading: it goes to the dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// What the plan found wrong with a record while it looked for its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It has more than [`MAX_RECORD_BYTES`](crate::input::MAX_RECORD_BYTES).
+    Oversized,
+    /// It has a quoted field that the file ends in.
+    OpenQuote,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_name_the_flag_and_both_values() {
+        let before = Parameters::default();
+        let now = Parameters {
+            batch_size: 100,
+            max_tokens: Some(64),
+            ..before.clone()
+        };
+        assert_eq!(
+            now.differences(&before),
+            [
+                "--batch-size was 50, is 100",
+                "--max-tokens was null, is 64"
+            ]
+        );
+        assert!(before.differences(&before).is_empty());
+    }
+}

@@ -1,0 +1,368 @@
+//! Blocking access to files and object stores.
+//!
+//! Work here is done by threads that compute, not by tasks that wait, so the asynchronous stores are driven by one
+//! small runtime in the background. Call these functions from ordinary threads: inside an async task they panic.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::UNIX_EPOCH;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use object_store::buffered::BufWriter;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::{Builder, Runtime};
+use url::Url;
+
+use crate::{Error, Result};
+
+/// The runtime that drives object stores.
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("shoal-store")
+            .enable_all()
+            .build()
+            .expect("the system can start two threads")
+    })
+}
+
+/// Where an input lies.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// A file or folder of this machine.
+    Local(PathBuf),
+    /// An object of a store.
+    Remote(Object),
+}
+
+/// An object of a store.
+#[derive(Debug, Clone)]
+pub struct Object {
+    url: String,
+    store: Arc<dyn ObjectStore>,
+    path: object_store::path::Path,
+}
+
+/// What a store tells of a file without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Time of the last change, nanoseconds since 1970 for files, RFC 3339 for objects.
+    pub modified: Option<String>,
+    /// The store's own mark of the content.
+    pub etag: Option<String>,
+}
+
+/// Whether `text` is a URL of an object store rather than a path.
+pub fn is_url(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.len() > 1
+            && scheme
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'+')
+    })
+}
+
+impl Location {
+    /// The location that a path or URL names.
+    ///
+    /// # Errors
+    /// The URL is malformed, or its scheme has no store.
+    pub fn parse(text: &str) -> Result<Self> {
+        if !is_url(text) {
+            return Ok(Self::Local(PathBuf::from(text)));
+        }
+        let wrong = |reason: String| Error::input(text, reason);
+        let url = Url::parse(text).map_err(|e| wrong(format!("the URL is malformed: {e}")))?;
+        if url.scheme() == "file" {
+            return url
+                .to_file_path()
+                .map(Self::Local)
+                .map_err(|()| wrong("the URL is not a path of this machine".into()));
+        }
+        // Stores read their credentials and settings from their usual variables (`AWS_REGION`, …).
+        let options = std::env::vars_os().filter_map(|(name, value)| {
+            Some((
+                name.into_string().ok()?.to_ascii_lowercase(),
+                value.into_string().ok()?,
+            ))
+        });
+        let (store, path) = object_store::parse_url_opts(&url, options).map_err(|e| {
+            wrong(format!(
+                "{e}; known schemes are s3, gs, az, http, https and file"
+            ))
+        })?;
+        Ok(Self::Remote(Object {
+            url: text.to_owned(),
+            store: Arc::from(store),
+            path,
+        }))
+    }
+
+    /// The objects whose URL matches the pattern `text`, sorted.
+    pub(crate) fn glob(text: &str) -> Result<Vec<Self>> {
+        let Self::Remote(object) = Self::parse(text)? else {
+            unreachable!("only URLs of object stores are globbed here");
+        };
+        let pattern = glob::Pattern::new(object.path.as_ref())
+            .map_err(|e| Error::input(text, format!("the pattern is malformed: {e}")))?;
+        let fixed = object
+            .path
+            .as_ref()
+            .split(['*', '?', '['])
+            .next()
+            .unwrap_or("");
+        let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let prefix = object_store::path::Path::from(folder);
+        let base = text
+            .strip_suffix(object.path.as_ref())
+            .unwrap_or(text)
+            .to_owned();
+        let mut paths = runtime()
+            .block_on(
+                object
+                    .store
+                    .list(Some(&prefix))
+                    .map(|m| m.map(|m| m.location))
+                    .collect::<Vec<_>>(),
+            )
+            .into_iter()
+            .collect::<object_store::Result<Vec<_>>>()
+            .map_err(|e| Error::storage("list", text, e))?;
+        paths.retain(|path| pattern.matches(path.as_ref()));
+        paths.sort();
+        Ok(paths
+            .into_iter()
+            .map(|path| {
+                Self::Remote(Object {
+                    url: format!("{base}{path}"),
+                    path,
+                    store: object.store.clone(),
+                })
+            })
+            .collect())
+    }
+
+    /// The location as it is shown to people.
+    pub fn uri(&self) -> String {
+        match self {
+            Self::Local(path) => path.display().to_string(),
+            Self::Remote(object) => object.url.clone(),
+        }
+    }
+
+    /// Length and marks of change.
+    ///
+    /// # Errors
+    /// There is no such file or object, or it may not be read.
+    pub fn meta(&self) -> Result<Meta> {
+        match self {
+            Self::Local(path) => {
+                let meta = path.metadata().map_err(|e| unreadable(path, e))?;
+                let modified = meta
+                    .modified()
+                    .ok()
+                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+                    .map(|since| since.as_nanos().to_string());
+                Ok(Meta {
+                    bytes: meta.len(),
+                    modified,
+                    etag: None,
+                })
+            }
+            Self::Remote(object) => {
+                let meta = runtime()
+                    .block_on(object.store.head(&object.path))
+                    .map_err(|e| object.unreadable(e))?;
+                Ok(Meta {
+                    bytes: meta.size,
+                    modified: Some(meta.last_modified.to_rfc3339()),
+                    etag: meta.e_tag,
+                })
+            }
+        }
+    }
+
+    /// A reader over the bytes of `range`, or over all of it.
+    ///
+    /// # Errors
+    /// There is no such file or object, or it may not be read.
+    pub fn open(&self, range: Option<Range<u64>>) -> Result<Box<dyn Read + Send>> {
+        match self {
+            Self::Local(path) => {
+                let mut file = File::open(path).map_err(|e| unreadable(path, e))?;
+                match range {
+                    None => Ok(Box::new(file)),
+                    Some(range) => {
+                        file.seek(SeekFrom::Start(range.start))
+                            .map_err(|e| unreadable(path, e))?;
+                        Ok(Box::new(file.take(range.end - range.start)))
+                    }
+                }
+            }
+            Self::Remote(object) => {
+                let options = GetOptions {
+                    range: range.map(GetRange::Bounded),
+                    ..GetOptions::default()
+                };
+                let result = runtime()
+                    .block_on(object.store.get_opts(&object.path, options))
+                    .map_err(|e| object.unreadable(e))?;
+                Ok(Box::new(StreamReader {
+                    stream: result.into_stream(),
+                    rest: Bytes::new(),
+                }))
+            }
+        }
+    }
+}
+
+impl Object {
+    fn unreadable(&self, error: object_store::Error) -> Error {
+        match error {
+            object_store::Error::NotFound { .. } => {
+                Error::input(&self.url, "there is no such object")
+            }
+            other => Error::storage("read", &self.url, other),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    let place = path.display().to_string();
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::input(place, "there is no such file"),
+        io::ErrorKind::PermissionDenied => Error::input(place, "permission denied"),
+        io::ErrorKind::IsADirectory => Error::input(place, "it is a folder"),
+        _ => Error::storage("read", place, error),
+    }
+}
+
+/// A store's stream of chunks as a reader.
+struct StreamReader<S> {
+    stream: S,
+    rest: Bytes,
+}
+
+impl<S> Read for StreamReader<S>
+where
+    S: futures_util::Stream<Item = object_store::Result<Bytes>> + Unpin,
+{
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.rest.is_empty() {
+            match runtime().block_on(self.stream.next()) {
+                None => return Ok(0),
+                Some(chunk) => self.rest = chunk.map_err(io::Error::other)?,
+            }
+        }
+        let taken = self.rest.split_to(out.len().min(self.rest.len()));
+        out[..taken.len()].copy_from_slice(&taken);
+        Ok(taken.len())
+    }
+}
+
+/// A writer of one object, which appears whole at [`finish`](ObjectWriter::finish) or not at all.
+pub struct ObjectWriter {
+    inner: BufWriter,
+}
+
+impl ObjectWriter {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, path: object_store::path::Path) -> Self {
+        Self {
+            inner: BufWriter::new(store, path),
+        }
+    }
+
+    /// Makes the object appear.
+    ///
+    /// # Errors
+    /// The store refuses it.
+    pub fn finish(mut self) -> io::Result<()> {
+        runtime().block_on(self.inner.shutdown())
+    }
+}
+
+impl Write for ObjectWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        runtime().block_on(self.inner.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Bytes become visible at `finish` only, so there is nothing to flush to.
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_drives_and_plain_paths_are_no_urls() {
+        assert!(is_url("s3://bucket/key"));
+        assert!(is_url("https://host/file.csv"));
+        assert!(!is_url("C://data.csv"));
+        assert!(!is_url("data/a:b.csv"));
+        assert!(!is_url("-"));
+    }
+
+    #[test]
+    fn ranges_of_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a #1%.txt");
+        std::fs::write(&path, "0123456789").unwrap();
+        let location = Location::parse(path.to_str().unwrap()).unwrap();
+        assert_eq!(location.meta().unwrap().bytes, 10);
+        let mut text = String::new();
+        location
+            .open(Some(3..6))
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "345");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let error = Location::parse("/nowhere/x.csv")
+            .unwrap()
+            .meta()
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "failed to read input /nowhere/x.csv: there is no such file"
+        );
+        let error = Location::parse("ftp://host/x.csv").unwrap_err();
+        assert!(error.to_string().contains("known schemes"), "{error}");
+    }
+
+    #[test]
+    fn objects_of_a_memory_store_are_read_in_ranges() {
+        let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let path = object_store::path::Path::from("data/x.jsonl");
+        let mut writer = ObjectWriter::new(store.clone(), path.clone());
+        writer.write_all(b"hello, world").unwrap();
+        writer.finish().unwrap();
+        let location = Location::Remote(Object {
+            url: "memory:///data/x.jsonl".into(),
+            store,
+            path,
+        });
+        assert_eq!(location.meta().unwrap().bytes, 12);
+        let mut text = String::new();
+        location
+            .open(Some(7..12))
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text, "world");
+    }
+}
