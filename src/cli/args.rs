@@ -1,0 +1,311 @@
+//! Arguments as they are typed. Every option of `run` is also a `SHOAL_*` variable and a key of `shoal.toml`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
+
+use crate::job::input::Format;
+use crate::job::part::OutputFormat;
+use crate::settings::OnError;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all went well; bad records may have gone to failed.jsonl
+  1    a fault of shoal itself
+  2    wrong flags or settings
+  3    the input is missing, damaged, or lacks a column
+  4    the model is missing, damaged or not supported
+  5    the system refused to read or write: disk full, permission, network
+  6    the run directory holds another job, is in use, damaged, or not there
+  7    a bad record, and --on-error fail
+  130  stopped by Ctrl-C or a signal; the same command goes on";
+
+/// Label a data set with a transformer: split into batches, worked off in parallel.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Label every record of the inputs, or go on where the same command was stopped
+    Run(Box<RunArgs>),
+    /// List the runs of this machine, or remove some
+    Runs(RunsArgs),
+    /// Tell how far a run is
+    Status(StatusArgs),
+    /// Go on with a run by its name
+    Resume(ResumeArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Print the man page, or write one for each command into a folder
+    Man(ManArgs),
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  shoal run reviews.csv -o labels.csv
+  shoal run 'data/*.jsonl.zst' -o out/ --format parquet --model ./my-distilbert --concurrency 4
+  cat reviews.jsonl | shoal run - -o - --text-column body
+
+Every option may also be given as a variable (--batch-size is SHOAL_BATCH_SIZE) or in shoal.toml
+(batch-size = 50); flags win over variables, variables over the file.";
+
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(super) struct RunArgs {
+    /// Files, folders of text files, patterns, URLs (s3, gs, az, https), or - for standard input
+    ///
+    /// CSV, TSV, JSON Lines (also .gz and .zst) and Parquet. A folder is read in the layout of aclImdb: its .txt files
+    /// are the records, and pos/ and neg/ become the column `label`.
+    #[arg(required = true, value_name = "INPUT")]
+    pub(super) inputs: Vec<String>,
+
+    #[command(flatten)]
+    pub(super) options: RunOptions,
+
+    /// Read options from this file instead of ./shoal.toml
+    #[arg(long, value_name = "FILE", env = "SHOAL_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// The options of `run`. All are optional here: what is missing comes from `shoal.toml`, then from the defaults.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub(super) struct RunOptions {
+    /// Where the labels go: a file, a folder (ends in /), or - for standard output
+    #[arg(short, long, value_name = "OUTPUT", env = "SHOAL_OUTPUT")]
+    pub(super) output: Option<String>,
+
+    /// Format of the output, where its name does not tell it [default for -: jsonl]
+    #[arg(long, value_name = "FORMAT", env = "SHOAL_FORMAT")]
+    pub(super) format: Option<OutputFormatArg>,
+
+    /// Format of the inputs, where their names do not tell it
+    #[arg(long, value_name = "FORMAT", env = "SHOAL_INPUT_FORMAT")]
+    pub(super) input_format: Option<InputFormatArg>,
+
+    /// Model folder (DistilBERT or BERT for sequence classification) or name on the Hugging Face hub [default: the
+    /// bundled film-review model]
+    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
+    pub(super) model: Option<String>,
+
+    /// Column with the text [default: the only string column, else `text`]
+    #[arg(long, value_name = "COLUMN", env = "SHOAL_TEXT_COLUMN")]
+    pub(super) text_column: Option<String>,
+
+    /// Column with the id [default: `id` if there is one, else the row number, from 0]
+    #[arg(long, value_name = "COLUMN", env = "SHOAL_ID_COLUMN")]
+    pub(super) id_column: Option<String>,
+
+    /// Column with the right label, to tell the accuracy
+    #[arg(long, value_name = "COLUMN", env = "SHOAL_LABEL_COLUMN")]
+    pub(super) label_column: Option<String>,
+
+    /// Columns to carry along, with commas between them
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        env = "SHOAL_KEEP_COLUMNS",
+        value_delimiter = ','
+    )]
+    pub(super) keep_columns: Option<Vec<String>>,
+
+    /// Write each label's probability too
+    #[arg(long, value_name = "BOOL", env = "SHOAL_SCORES", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) scores: Option<bool>,
+
+    /// Least probability of a label, for multi-label models [default: 0.5]
+    #[arg(long, value_name = "P", env = "SHOAL_THRESHOLD")]
+    pub(super) threshold: Option<f32>,
+
+    /// Cut texts at this many tokens [default: the model's limit]
+    #[arg(long, value_name = "N", env = "SHOAL_MAX_TOKENS")]
+    pub(super) max_tokens: Option<usize>,
+
+    /// Records in a batch [default: 50]
+    #[arg(short, long, value_name = "N", env = "SHOAL_BATCH_SIZE")]
+    pub(super) batch_size: Option<u64>,
+
+    /// Batches worked off at a time [default: all cores]
+    #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
+    pub(super) concurrency: Option<usize>,
+
+    /// Where the run is kept [default: a folder for this input and output in the platform's data folder]
+    #[arg(long, value_name = "DIR", env = "SHOAL_RUN_DIR")]
+    pub(super) run_dir: Option<PathBuf>,
+
+    /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
+    #[arg(long, value_name = "skip|fail", env = "SHOAL_ON_ERROR")]
+    pub(super) on_error: Option<OnErrorArg>,
+
+    /// Start over, where the same command was started before
+    #[arg(long, value_name = "BOOL", env = "SHOAL_FRESH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) fresh: Option<bool>,
+
+    /// Say nothing but errors
+    #[arg(short, long, value_name = "BOOL", env = "SHOAL_QUIET", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) quiet: Option<bool>,
+
+    /// Print the summary as JSON on standard output
+    #[arg(long, value_name = "BOOL", env = "SHOAL_JSON", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) json: Option<bool>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OutputFormatArg {
+    Csv,
+    Jsonl,
+    Parquet,
+}
+
+impl From<OutputFormatArg> for OutputFormat {
+    fn from(format: OutputFormatArg) -> Self {
+        match format {
+            OutputFormatArg::Csv => Self::Csv,
+            OutputFormatArg::Jsonl => Self::Jsonl,
+            OutputFormatArg::Parquet => Self::Parquet,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum InputFormatArg {
+    Csv,
+    Tsv,
+    Jsonl,
+    Parquet,
+}
+
+impl From<InputFormatArg> for Format {
+    fn from(format: InputFormatArg) -> Self {
+        match format {
+            InputFormatArg::Csv => Self::Csv,
+            InputFormatArg::Tsv => Self::Tsv,
+            InputFormatArg::Jsonl => Self::Jsonl,
+            InputFormatArg::Parquet => Self::Parquet,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OnErrorArg {
+    Skip,
+    Fail,
+}
+
+impl From<OnErrorArg> for OnError {
+    fn from(on_error: OnErrorArg) -> Self {
+        match on_error {
+            OnErrorArg::Skip => Self::Skip,
+            OnErrorArg::Fail => Self::Fail,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunsArgs {
+    /// Remove these runs with all their parts; outputs stay
+    #[arg(long, value_name = "RUN", num_args = 1..)]
+    pub(super) remove: Vec<String>,
+
+    /// Print as JSON Lines
+    #[arg(long, conflicts_with = "remove")]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Name of a run, or path of its directory
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    /// Print as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// Name of a run, or path of its directory
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    /// Where the labels go, if not where they were to go at first
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(super) output: Option<String>,
+
+    /// Batches worked off at a time [default: all cores]
+    #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
+    pub(super) concurrency: Option<usize>,
+
+    /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
+    #[arg(long, value_name = "skip|fail", env = "SHOAL_ON_ERROR")]
+    pub(super) on_error: Option<OnErrorArg>,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+
+    /// Print the summary as JSON on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Folder for one page a command
+    #[arg(value_name = "FOLDER")]
+    pub(super) folder: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_run_is_a_variable_a_key_and_explained() {
+        let command = Cli::command();
+        let run = command.find_subcommand("run").unwrap();
+        let mut keys = 0;
+        for argument in run.get_arguments().filter(|a| a.get_long().is_some()) {
+            let name = argument.get_long().unwrap();
+            if matches!(name, "help" | "config") {
+                continue;
+            }
+            let variable = format!("SHOAL_{}", name.to_uppercase().replace('-', "_"));
+            assert_eq!(
+                argument.get_env().unwrap().to_str(),
+                Some(variable.as_str()),
+                "{name}"
+            );
+            assert!(argument.get_help().is_some(), "{name}");
+            keys += 1;
+        }
+        let all = "output='o'\nformat='csv'\ninput-format='tsv'\nmodel='m'\ntext-column='t'\nid-column='i'\n\
+                   label-column='l'\nkeep-columns=['a','b']\nscores=true\nthreshold=0.5\nmax-tokens=9\nbatch-size=1\n\
+                   concurrency=1\nrun-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n";
+        toml::from_str::<RunOptions>(all).unwrap();
+        assert_eq!(all.lines().count(), keys);
+        assert!(toml::from_str::<RunOptions>("batchsize=1").is_err());
+    }
+}

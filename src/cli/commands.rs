@@ -1,0 +1,177 @@
+//! What each subcommand does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::args::{ResumeArgs, RunArgs, RunsArgs, StatusArgs};
+use super::progress::{Progress, say};
+use super::table::{ago, table};
+use super::{config, print};
+use crate::error::ExitCode;
+use crate::summary::grouped;
+use crate::{Cancel, Error, OnError, Result, RunStatus, Summary, find_run, remove_run};
+
+pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
+    let plan = config::settings(*args)?;
+    let mut progress = Progress::new(plan.quiet);
+    let cancel = cancel_on_signal();
+    let end = crate::run(&plan.settings, &cancel, &mut |event| progress.see(event));
+    finish(end, &progress, plan.json)
+}
+
+pub(super) fn resume(args: ResumeArgs) -> Result<()> {
+    let run = find_run(&args.run)?;
+    if args.json && args.output.as_deref() == Some("-") {
+        return Err(Error::Settings(
+            "--json prints the summary on standard output, where -o - puts the labels; choose one"
+                .into(),
+        ));
+    }
+    let mut progress = Progress::new(args.quiet);
+    let cancel = cancel_on_signal();
+    let on_error = args.on_error.map_or(OnError::Skip, Into::into);
+    let end = crate::resume(
+        run,
+        args.output.as_deref(),
+        args.concurrency,
+        on_error,
+        &cancel,
+        &mut |event| progress.see(event),
+    );
+    finish(end, &progress, args.json)
+}
+
+fn finish(end: Result<Summary>, progress: &Progress, json: bool) -> Result<()> {
+    progress.clear();
+    let summary = end?;
+    if json {
+        return print_json(&summary);
+    }
+    if !progress.is_quiet() {
+        say(&summary.to_string());
+    }
+    Ok(())
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let mut text = serde_json::to_vec(value).expect("what we print is always JSON");
+    text.push(b'\n');
+    print(&text)
+}
+
+/// A wish to stop that the first Ctrl-C, or request to terminate, makes; the second one does not wait.
+fn cancel_on_signal() -> Cancel {
+    static ASKED: AtomicBool = AtomicBool::new(false);
+    let cancel = Cancel::new();
+    let seen = cancel.clone();
+    let installed = ctrlc::set_handler(move || {
+        if ASKED.swap(true, Ordering::SeqCst) {
+            std::process::exit(ExitCode::Interrupted as i32);
+        }
+        seen.cancel();
+    });
+    if let Err(e) = installed {
+        say(&format!(
+            "warning: Ctrl-C will not stop the run gently: {e}"
+        ));
+    }
+    cancel
+}
+
+pub(super) fn runs(args: RunsArgs) -> Result<()> {
+    for name in &args.remove {
+        remove_run(&find_run(name)?)?;
+        say(&format!("removed {name}"));
+    }
+    if !args.remove.is_empty() {
+        return Ok(());
+    }
+    let found = crate::runs()?;
+    if args.json {
+        for (name, status) in &found {
+            match status {
+                Ok(status) => print_json(status)?,
+                Err(e) => print_json(
+                    &serde_json::json!({ "name": name, "state": "damaged", "error": e.to_string() }),
+                )?,
+            }
+        }
+        return Ok(());
+    }
+    if found.is_empty() {
+        say("no runs yet; `shoal run INPUT -o OUTPUT` starts one");
+        return Ok(());
+    }
+    let mut rows = vec![
+        ["RUN", "STATE", "RECORDS", "FAILED", "LAST", "OUTPUT"]
+            .map(String::from)
+            .to_vec(),
+    ];
+    rows.extend(found.into_iter().map(|(name, status)| match status {
+        Ok(status) => vec![
+            name,
+            status.state.to_owned(),
+            done(&status),
+            grouped(status.failed),
+            status.idle_seconds.map(ago).unwrap_or_default(),
+            status.output,
+        ],
+        Err(e) => vec![
+            name,
+            "damaged".into(),
+            String::new(),
+            String::new(),
+            String::new(),
+            e.to_string(),
+        ],
+    }));
+    print(table(&rows).as_bytes())
+}
+
+fn done(status: &RunStatus) -> String {
+    if status.records_done == status.records {
+        grouped(status.records)
+    } else {
+        format!(
+            "{} of {}",
+            grouped(status.records_done),
+            grouped(status.records)
+        )
+    }
+}
+
+pub(super) fn status(args: StatusArgs) -> Result<()> {
+    let status = crate::status(&find_run(&args.run)?)?;
+    if args.json {
+        return print_json(&status);
+    }
+    let row = |name: &str, value: String| vec![name.to_owned(), value];
+    let mut rows = vec![
+        row("run", status.name.clone()),
+        row("state", status.state.to_owned()),
+        row("records", done(&status)),
+        row(
+            "batches",
+            format!(
+                "{} of {}",
+                grouped(status.batches_done),
+                grouped(status.batches)
+            ),
+        ),
+        row("failed", grouped(status.failed)),
+        row("input", status.inputs.join(", ")),
+        row("model", status.model.clone()),
+        row("output", status.output.clone()),
+        row("folder", status.path.display().to_string()),
+    ];
+    rows.extend(status.idle_seconds.map(|idle| row("last event", ago(idle))));
+    rows.extend(
+        status
+            .last_failure
+            .clone()
+            .map(|reason| row("failure", reason)),
+    );
+    if status.state == "unfinished" {
+        rows.push(row("go on", format!("shoal resume {}", status.name)));
+    }
+    print(table(&rows).as_bytes())
+}

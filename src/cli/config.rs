@@ -1,0 +1,122 @@
+//! `shoal.toml`, and how it meets flags and variables.
+
+use std::path::Path;
+
+use super::args::{RunArgs, RunOptions};
+use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
+use crate::{Error, OnError, Result, Settings};
+
+const FILE: &str = "shoal.toml";
+
+/// What a run is to do, and how it is to talk.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) settings: Settings,
+    pub(super) quiet: bool,
+    pub(super) json: bool,
+}
+
+/// Flags first, then variables (clap has put them into `args` already), then the file, then the defaults.
+pub(super) fn settings(args: RunArgs) -> Result<Plan> {
+    let file = read(args.config.as_deref())?;
+    let options = merge(args.options, file);
+    let Some(output) = options.output else {
+        return Err(Error::Settings(
+            "failed to start: name the output, for example -o labels.csv, or -o - for standard output".into(),
+        ));
+    };
+    let json = options.json.unwrap_or(false);
+    if json && output == "-" {
+        return Err(Error::Settings(
+            "--json prints the summary on standard output, where -o - puts the labels; choose one"
+                .into(),
+        ));
+    }
+    let settings = Settings {
+        inputs: args.inputs,
+        output,
+        format: options.format.map(Into::into),
+        model: options.model,
+        parameters: Parameters {
+            batch_size: options.batch_size.unwrap_or(DEFAULT_BATCH_SIZE),
+            input_format: options.input_format.map(Into::into),
+            text_column: options.text_column,
+            id_column: options.id_column,
+            label_column: options.label_column,
+            keep_columns: options.keep_columns.unwrap_or_default(),
+            scores: options.scores.unwrap_or(false),
+            threshold: options.threshold,
+            max_tokens: options.max_tokens,
+            ..Parameters::default()
+        },
+        concurrency: options.concurrency,
+        run_dir: options.run_dir,
+        on_error: options.on_error.map_or(OnError::Skip, Into::into),
+        fresh: options.fresh.unwrap_or(false),
+    };
+    Ok(Plan {
+        settings,
+        quiet: options.quiet.unwrap_or(false),
+        json,
+    })
+}
+
+fn read(path: Option<&Path>) -> Result<RunOptions> {
+    let named = path.is_some();
+    let path = path.unwrap_or(Path::new(FILE));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !named => {
+            return Ok(RunOptions::default());
+        }
+        Err(e) => {
+            return Err(Error::Settings(format!(
+                "failed to read settings from {}: {e}",
+                path.display()
+            )));
+        }
+    };
+    toml::from_str(&text).map_err(|e| {
+        Error::Settings(format!(
+            "failed to read settings from {}: {e}",
+            path.display()
+        ))
+    })
+}
+
+macro_rules! first_of {
+    ($first:ident, $second:ident: $($field:ident),* $(,)?) => {
+        // Named in full, so that an option that is added and forgotten here does not compile.
+        RunOptions { $($field: $first.$field.or($second.$field)),* }
+    };
+}
+
+fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
+    first_of!(args, file:
+        output, format, input_format, model, text_column, id_column, label_column, keep_columns, scores,
+        threshold, max_tokens, batch_size, concurrency, run_dir, on_error, fresh, quiet, json,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let args = RunOptions {
+            batch_size: Some(7),
+            ..RunOptions::default()
+        };
+        let file = RunOptions {
+            batch_size: Some(9),
+            scores: Some(true),
+            ..RunOptions::default()
+        };
+        let merged = merge(args, file);
+        assert_eq!(
+            (merged.batch_size, merged.scores, merged.quiet),
+            (Some(7), Some(true), None)
+        );
+    }
+}

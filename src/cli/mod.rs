@@ -1,0 +1,67 @@
+//! The command line: arguments, settings files, progress, and what is said at the end.
+
+mod args;
+mod commands;
+mod config;
+mod progress;
+mod table;
+
+use std::io::{self, Write};
+use std::process;
+
+use clap::{CommandFactory, Parser};
+
+use crate::error::ExitCode;
+use args::{Cli, Command};
+
+/// Runs the command that the process was called with.
+pub fn main() -> process::ExitCode {
+    // clap answers `--help` and wrong flags itself, with exit codes 0 and 2.
+    let cli = Cli::parse();
+    let code = match run(cli) {
+        Ok(()) => ExitCode::Success,
+        // Who reads our output has had enough of it.
+        Err(error) if error.is_broken_pipe() => ExitCode::Success,
+        Err(error) => {
+            // Nothing is left to tell it to where this fails.
+            let _ = writeln!(io::stderr(), "error: {error}");
+            error.exit_code()
+        }
+    };
+    process::ExitCode::from(code as u8)
+}
+
+fn run(cli: Cli) -> crate::Result<()> {
+    match cli.command {
+        Command::Run(args) => commands::run(args),
+        Command::Runs(args) => commands::runs(args),
+        Command::Status(args) => commands::status(args),
+        Command::Resume(args) => commands::resume(args),
+        Command::Completions(args) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "shoal", &mut script);
+            print(&script)
+        }
+        Command::Man(args) => match args.folder {
+            Some(folder) => clap_mangen::generate_to(Cli::command(), &folder).map_err(|e| {
+                crate::job::Error::storage("write man pages to", folder.display().to_string(), e)
+                    .into()
+            }),
+            None => {
+                let mut page = Vec::new();
+                clap_mangen::Man::new(Cli::command())
+                    .render(&mut page)
+                    .map_err(|e| crate::job::Error::storage("write", "the man page", e))?;
+                print(&page)
+            }
+        },
+    }
+}
+
+/// Writes to standard output.
+fn print(content: &[u8]) -> crate::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(content)
+        .and_then(|()| out.flush())
+        .map_err(|e| crate::job::Error::storage("write", "standard output", e).into())
+}

@@ -1,0 +1,131 @@
+//! Every way in which a run can end badly.
+
+use shoal_dispatch::DispatchError;
+use shoal_encoder::ModelError;
+use shoal_job::wire::{Failure, FailureKind};
+
+/// The result of a call into shoal.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a run did not come to its end. Messages say what failed, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Settings that contradict each other or cannot be read.
+    #[error("{0}")]
+    Settings(String),
+    /// The input, the run directory or the output.
+    #[error(transparent)]
+    Job(#[from] shoal_job::Error),
+    /// The model cannot be used.
+    #[error("failed to {0}")]
+    Model(#[from] ModelError),
+    /// The model cannot be had from the hub.
+    #[error("failed to get model {name} from the Hugging Face hub: {reason}")]
+    Hub {
+        /// The model's name.
+        name: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A batch failed for good.
+    #[error("failed to process batch {batch}: {failure}")]
+    Batch {
+        /// The batch.
+        batch: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A record is bad, and the run was to stop at the first one.
+    #[error("stopped at a bad record (--on-error fail): {dead_letter}")]
+    BadRecord {
+        /// The dead letter, as JSON.
+        dead_letter: String,
+    },
+    /// No run has that name.
+    #[error("failed to find run {name}: {reason}")]
+    NoSuchRun {
+        /// What was asked for.
+        name: String,
+        /// What to do.
+        reason: String,
+    },
+    /// The user asked for the end; the run directory holds what was done.
+    #[error("stopped; the same command, or `shoal resume {run}`, goes on from here")]
+    Cancelled {
+        /// The run's name.
+        run: String,
+    },
+}
+
+/// Exit codes of the command, a published interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// All went well; records may have gone to the dead letters.
+    Success = 0,
+    /// A fault of shoal itself.
+    Internal = 1,
+    /// Wrong flags, settings or combinations of them.
+    Usage = 2,
+    /// The input is missing, damaged, or lacks a column.
+    Input = 3,
+    /// The model is missing, damaged or not supported.
+    Model = 4,
+    /// The system refused to read or write: disk full, permission denied, no network.
+    Storage = 5,
+    /// The run directory holds another job, is in use, damaged, or not there.
+    Run = 6,
+    /// A bad record, and `--on-error fail`.
+    BadRecord = 7,
+    /// Stopped by Ctrl-C or a signal.
+    Interrupted = 130,
+}
+
+impl Error {
+    /// The command's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Settings(_) => ExitCode::Usage,
+            Self::Job(error) => match error {
+                shoal_job::Error::Input { .. } => ExitCode::Input,
+                shoal_job::Error::Parameter(_) => ExitCode::Usage,
+                shoal_job::Error::Storage { .. } => ExitCode::Storage,
+                shoal_job::Error::Conflict { .. }
+                | shoal_job::Error::Busy { .. }
+                | shoal_job::Error::Corrupt { .. } => ExitCode::Run,
+                shoal_job::Error::Cancelled => ExitCode::Interrupted,
+            },
+            Self::Model(_) | Self::Hub { .. } => ExitCode::Model,
+            Self::Batch { failure, .. } => match failure.kind {
+                FailureKind::Input => ExitCode::Input,
+                FailureKind::Storage | FailureKind::Retryable => ExitCode::Storage,
+                FailureKind::Model => ExitCode::Model,
+                FailureKind::Crashed => ExitCode::Internal,
+                FailureKind::Cancelled => ExitCode::Interrupted,
+            },
+            Self::BadRecord { .. } => ExitCode::BadRecord,
+            Self::NoSuchRun { .. } => ExitCode::Run,
+            Self::Cancelled { .. } => ExitCode::Interrupted,
+        }
+    }
+
+    /// Whether the reader of standard output has gone, which is its right.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Job(error) if error.is_broken_pipe())
+    }
+
+    /// From what a backend says of `run`. `dead_letter` finds the first dead letter of a batch.
+    pub(crate) fn from_dispatch(
+        error: DispatchError,
+        run: String,
+        dead_letter: impl FnOnce(u64) -> String,
+    ) -> Self {
+        match error {
+            DispatchError::Batch { batch, failure, .. } => Self::Batch { batch, failure },
+            DispatchError::BadRecord { batch } => Self::BadRecord {
+                dead_letter: dead_letter(batch),
+            },
+            DispatchError::Cancelled => Self::Cancelled { run },
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! shoal takes a batch-inference job that would run as one long process, splits it into batches, and has many small
+//! functions work them off in parallel.
+//!
+//! ```no_run
+//! use shoal::{Cancel, Settings};
+//!
+//! let settings = Settings::new(["reviews.csv"], "labels.csv");
+//! let summary = shoal::run(&settings, &Cancel::new(), &mut |_event| {})?;
+//! println!("{} labels", summary.results);
+//! # Ok::<(), shoal::Error>(())
+//! ```
+//!
+//! [`run`] is the whole of it: it plans (or finds the plan of an earlier start), dispatches the batches that have no
+//! receipt yet, and collects the parts. Everything it keeps lies in a run directory, from which a second call goes on.
+//! For single texts, without batches and files, use a [`Classifier`].
+//!
+//! The floors below are crates of their own: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
+//! [`function`] (the step from batch to part) and [`encoder`] (models and the engine).
+
+mod bundled;
+mod classifier;
+mod error;
+mod model;
+mod run;
+mod runs;
+mod settings;
+mod summary;
+
+#[cfg(feature = "cli")]
+pub mod cli;
+
+pub use shoal_dispatch as dispatch;
+pub use shoal_encoder as encoder;
+pub use shoal_function as function;
+pub use shoal_job as job;
+
+pub use classifier::{Classifier, Prediction};
+pub use error::{Error, Result};
+pub use job::{Cancel, Event};
+pub use run::{resume, run};
+pub use runs::{RunStatus, find_run, remove_run, runs, status};
+pub use settings::{OnError, Settings};
+pub use summary::{Accuracy, Summary};
+
+/// This version of shoal. Results are bit-identical within one version and instruction set.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,248 @@
+//! The runs of this machine: where they lie, which there are, and how far they are.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use shoal_job::{Event, Job, RunDir};
+
+use crate::{Error, Result};
+
+/// The folder below which runs lie that were given no other: `shoal/runs` in the platform's data folder.
+fn home() -> Result<PathBuf> {
+    let data = dirs::data_dir().ok_or_else(|| {
+        Error::Settings(
+            "failed to find the platform's data folder: HOME is not set; say --run-dir".into(),
+        )
+    })?;
+    Ok(data.join("shoal").join("runs"))
+}
+
+/// The folder of a run that is told from others by what it reads and writes: the same command finds it again.
+pub(crate) fn default_dir(
+    inputs: &[String],
+    output: &str,
+    content: Option<&str>,
+) -> Result<PathBuf> {
+    let mut hasher = blake3::Hasher::new();
+    for part in inputs
+        .iter()
+        .map(String::as_str)
+        .chain([output, content.unwrap_or_default()])
+    {
+        hasher
+            .update(&(part.len() as u64).to_le_bytes())
+            .update(part.as_bytes());
+    }
+    let stem = inputs.first().map_or("run", |input| stem(input));
+    Ok(home()?.join(format!("{stem}-{}", &hasher.finalize().to_hex()[..8])))
+}
+
+/// The readable part of a run's name.
+fn stem(input: &str) -> &str {
+    let name = input
+        .trim_end_matches('/')
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default();
+    let end = name
+        .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_'))
+        .unwrap_or(name.len());
+    match &name[..end.min(40)] {
+        "" | "-" => "run",
+        stem => stem,
+    }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunStatus {
+    /// Its name, by which `shoal status` and `shoal resume` find it.
+    pub name: String,
+    /// Its folder.
+    pub path: PathBuf,
+    /// One of `planning`, `unfinished` and `finished`.
+    pub state: &'static str,
+    /// What it reads.
+    pub inputs: Vec<String>,
+    /// Where its output goes.
+    pub output: String,
+    /// The model.
+    pub model: String,
+    /// Records in all.
+    pub records: u64,
+    /// Records in finished batches.
+    pub records_done: u64,
+    /// Of these, in the dead letters.
+    pub failed: u64,
+    /// Batches in all.
+    pub batches: u64,
+    /// Finished batches.
+    pub batches_done: u64,
+    /// Seconds since its last event.
+    pub idle_seconds: Option<u64>,
+    /// What went wrong last, if that is the last thing that happened.
+    pub last_failure: Option<String>,
+}
+
+/// The status of the run in `run`.
+///
+/// # Errors
+/// The run directory cannot be read or is damaged.
+pub fn status(run: &RunDir) -> Result<RunStatus> {
+    let Some(job) = run.job()? else {
+        return Ok(RunStatus {
+            name: run.name(),
+            path: run.path().to_owned(),
+            state: "planning",
+            inputs: Vec::new(),
+            output: String::new(),
+            model: String::new(),
+            records: 0,
+            records_done: 0,
+            failed: 0,
+            batches: 0,
+            batches_done: 0,
+            idle_seconds: None,
+            last_failure: None,
+        });
+    };
+    let receipts = run.receipts()?;
+    let events = run.events()?;
+    let is_completed = matches!(events.last(), Some((_, Event::Completed { .. })));
+    let idle = events.last().and_then(|(unix_ms, _)| {
+        let then = SystemTime::UNIX_EPOCH + Duration::from_millis(*unix_ms);
+        SystemTime::now().duration_since(then).ok()
+    });
+    let last_failure = events.iter().rev().find_map(|(_, event)| match event {
+        Event::Failed { reason, .. } => Some(Some(reason.clone())),
+        Event::Finished { .. } | Event::Completed { .. } => Some(None),
+        _ => None,
+    });
+    let Job {
+        inputs,
+        output,
+        model,
+        records,
+        batches,
+        ..
+    } = job;
+    Ok(RunStatus {
+        name: run.name(),
+        path: run.path().to_owned(),
+        state: if is_completed && receipts.len() as u64 == batches {
+            "finished"
+        } else {
+            "unfinished"
+        },
+        inputs,
+        output,
+        model: model.reference,
+        records,
+        records_done: receipts.values().map(|receipt| receipt.records).sum(),
+        failed: receipts.values().map(|receipt| receipt.failed).sum(),
+        batches,
+        batches_done: receipts.len() as u64,
+        idle_seconds: idle.map(|idle| idle.as_secs()),
+        last_failure: last_failure.flatten(),
+    })
+}
+
+/// All runs below the platform's data folder, the latest first. One that cannot be read is given with its error.
+///
+/// # Errors
+/// The folder of runs cannot be read.
+pub fn runs() -> Result<Vec<(String, Result<RunStatus>)>> {
+    let home = home()?;
+    let entries = match std::fs::read_dir(&home) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(storage("list", &home, e)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| storage("list", &home, e))?;
+        if entry.path().is_dir() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let run = RunDir::open(&entry.path()).map_err(Error::from);
+            found.push((name, run.and_then(|run| status(&run))));
+        }
+    }
+    found.sort_by_key(|(name, run)| {
+        let idle = run
+            .as_ref()
+            .ok()
+            .and_then(|run| run.idle_seconds)
+            .unwrap_or(u64::MAX);
+        (idle, name.clone())
+    });
+    Ok(found)
+}
+
+/// The run of this name, or in this folder.
+///
+/// # Errors
+/// There is none.
+pub fn find_run(name: &str) -> Result<RunDir> {
+    let by_name = home().map(|home| home.join(name)).ok();
+    let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
+    let path = match by_name {
+        Some(path) if is_plain && path.is_dir() => path,
+        _ => PathBuf::from(name),
+    };
+    let missing = |reason: &str| Error::NoSuchRun {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    };
+    if !path.is_dir() {
+        return Err(missing(
+            "`shoal runs` lists those there are; a run directory may be given by its path",
+        ));
+    }
+    let run = RunDir::open(&path)?;
+    if !run.is_ours()? {
+        return Err(missing("the folder is not a run directory"));
+    }
+    Ok(run)
+}
+
+/// Removes a run with all its parts. Outputs that it wrote elsewhere stay.
+///
+/// # Errors
+/// Another process works on it, or it cannot be removed.
+pub fn remove_run(run: &RunDir) -> Result<()> {
+    let lock = run.lock()?;
+    run.clear()?;
+    drop(lock);
+    std::fs::remove_dir_all(run.path()).map_err(|e| storage("delete", run.path(), e))
+}
+
+fn storage(action: &'static str, path: &Path, error: std::io::Error) -> Error {
+    shoal_job::Error::storage(action, path.display().to_string(), error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_readable_and_safe() {
+        assert_eq!(stem("/data/reviews.jsonl.zst"), "reviews");
+        assert_eq!(stem("s3://bucket/a b.csv"), "a");
+        assert_eq!(stem("data/*.csv"), "run");
+        assert_eq!(stem("-"), "run");
+        assert_eq!(stem("aclImdb/"), "aclImdb");
+        assert_eq!(stem("../.."), "run");
+    }
+
+    #[test]
+    fn a_run_is_named_by_what_it_reads_and_writes() {
+        let name = |inputs: &[&str], output: &str| {
+            let inputs: Vec<_> = inputs.iter().map(|input| (*input).to_owned()).collect();
+            default_dir(&inputs, output, None).unwrap()
+        };
+        assert_eq!(name(&["/a.csv"], "/b.csv"), name(&["/a.csv"], "/b.csv"));
+        assert_ne!(name(&["/a.csv"], "/b.csv"), name(&["/a.csv"], "/c.csv"));
+        assert_ne!(name(&["/ab", "c"], "o"), name(&["/a", "bc"], "o"));
+    }
+}

@@ -1,0 +1,61 @@
+//! What a run is asked to do.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use shoal_job::part::OutputFormat;
+use shoal_job::spec::Parameters;
+
+/// What happens to a run when a record is bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// The record goes to the dead letters, the run goes on.
+    #[default]
+    Skip,
+    /// The run stops.
+    Fail,
+}
+
+/// What a run is asked to do.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Paths, folders, globs, URLs, or `-` for standard input.
+    pub inputs: Vec<String>,
+    /// A file, a folder (ends in `/`, or is one), or `-` for standard output.
+    pub output: String,
+    /// The output's format, where its name does not tell it.
+    pub format: Option<OutputFormat>,
+    /// A model folder or a name on the Hugging Face hub; the bundled model where `None`.
+    pub model: Option<String>,
+    /// Everything else that the results depend on. `output_format` is overwritten.
+    pub parameters: Parameters,
+    /// Batches in flight; the number of cores where `None`.
+    pub concurrency: Option<usize>,
+    /// The run directory; one below the platform's data folder where `None`.
+    pub run_dir: Option<PathBuf>,
+    /// What a bad record does.
+    pub on_error: OnError,
+    /// Whether to start over where there is a run already.
+    pub fresh: bool,
+}
+
+impl Settings {
+    /// The defaults: bundled model, batches of 50, all cores.
+    pub fn new<S: Into<String>>(
+        inputs: impl IntoIterator<Item = S>,
+        output: impl Into<String>,
+    ) -> Self {
+        Self {
+            inputs: inputs.into_iter().map(Into::into).collect(),
+            output: output.into(),
+            format: None,
+            model: None,
+            parameters: Parameters::default(),
+            concurrency: None,
+            run_dir: None,
+            on_error: OnError::Skip,
+            fresh: false,
+        }
+    }
+}

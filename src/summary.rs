@@ -1,0 +1,349 @@
+//! What a run did, in numbers. Every one is measured or counted; none is estimated.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use shoal_job::run_dir::FAILED;
+use shoal_job::wire::{Receipt, Timings};
+use shoal_job::{Job, RunDir};
+
+/// What a run did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// The run's name.
+    pub run: String,
+    /// Its folder.
+    pub run_dir: String,
+    /// Where the output stands.
+    pub output: String,
+    /// The model's reference.
+    pub model: String,
+    /// Records read: `results + failed`.
+    pub records: u64,
+    /// Records in the output.
+    pub results: u64,
+    /// Records in the dead letters.
+    pub failed: u64,
+    /// The dead letters, where there are any.
+    pub failed_file: Option<String>,
+    /// Records whose text was cut at the token limit.
+    pub truncated: u64,
+    /// The token limit.
+    pub max_tokens: usize,
+    /// Tokens that went through the model.
+    pub tokens: u64,
+    /// Batches in all.
+    pub batches: u64,
+    /// Batches that earlier starts of this run had finished.
+    pub reused_batches: u64,
+    /// Records in them.
+    pub reused_records: u64,
+    /// Batches in flight, at most.
+    pub concurrency: usize,
+    /// Instruction sets that the engine used.
+    pub isa: Vec<String>,
+    /// From this start to its end, in seconds.
+    pub seconds: f64,
+    /// Seconds of it from the first batch's dispatch to the last receipt.
+    pub dispatch_seconds: f64,
+    /// Records of this start by `dispatch_seconds`; `None` where there was nothing left to do.
+    pub records_per_second: Option<f64>,
+    /// Where the functions' time went, summed over all batches, in milliseconds.
+    pub function_ms: Timings,
+    /// How the labels compare with the gold ones, where there are any.
+    pub accuracy: Option<Accuracy>,
+}
+
+/// How labels compare with gold labels.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Accuracy {
+    /// Records whose label is the gold one.
+    pub right: u64,
+    /// Records that have a gold label.
+    pub of: u64,
+    /// `right / of`.
+    pub share: f64,
+    /// Gold label → label → records.
+    pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// How long this start of the run took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) total: Duration,
+    pub(crate) dispatch: Duration,
+}
+
+impl Summary {
+    pub(crate) fn new(
+        run: &RunDir,
+        job: &Job,
+        output: String,
+        receipts: &BTreeMap<u64, Receipt>,
+        reused: (u64, u64),
+        concurrency: usize,
+        clock: Clock,
+    ) -> Self {
+        let sum = |count: fn(&Receipt) -> u64| receipts.values().map(count).sum::<u64>();
+        let failed = sum(|receipt| receipt.failed);
+        let mut function_ms = Timings::default();
+        receipts
+            .values()
+            .for_each(|receipt| function_ms += receipt.timings);
+        let mut isa: Vec<_> = receipts
+            .values()
+            .map(|receipt| receipt.isa.clone())
+            .collect();
+        isa.sort();
+        isa.dedup();
+        let (reused_batches, reused_records) = reused;
+        let done_now = job.records - reused_records;
+        let dispatch_seconds = clock.dispatch.as_secs_f64();
+        Self {
+            run: run.name(),
+            run_dir: run.path().display().to_string(),
+            output,
+            model: job.model.reference.clone(),
+            records: job.records,
+            results: job.records - failed,
+            failed,
+            failed_file: (failed > 0).then(|| run.local_path(FAILED).display().to_string()),
+            truncated: sum(|receipt| receipt.truncated),
+            max_tokens: job.model.max_tokens,
+            tokens: sum(|receipt| receipt.tokens),
+            batches: job.batches,
+            reused_batches,
+            reused_records,
+            concurrency,
+            isa,
+            seconds: clock.total.as_secs_f64(),
+            dispatch_seconds,
+            records_per_second: (done_now > 0).then(|| done_now as f64 / dispatch_seconds),
+            function_ms,
+            accuracy: job.columns.gold.is_some().then(|| Accuracy::new(receipts)),
+        }
+    }
+}
+
+impl Accuracy {
+    fn new(receipts: &BTreeMap<u64, Receipt>) -> Self {
+        let mut confusion = BTreeMap::<String, BTreeMap<String, u64>>::new();
+        for (gold, labels) in receipts.values().flat_map(|receipt| &receipt.confusion) {
+            for (label, records) in labels {
+                *confusion
+                    .entry(gold.clone())
+                    .or_default()
+                    .entry(label.clone())
+                    .or_default() += records;
+            }
+        }
+        let of = confusion.values().flat_map(BTreeMap::values).sum();
+        let right = confusion
+            .iter()
+            .filter_map(|(gold, labels)| labels.get(gold))
+            .sum();
+        let share = if of == 0 {
+            f64::NAN
+        } else {
+            right as f64 / of as f64
+        };
+        Self {
+            right,
+            of,
+            share,
+            confusion,
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, value: String| {
+            writeln!(f, "{name:<10} {value}")
+        };
+        line(f, "output", self.output.clone())?;
+        line(f, "records", {
+            let mut text = grouped(self.records);
+            if let Some(file) = &self.failed_file {
+                text += &format!(" ({} failed, see {file})", grouped(self.failed));
+            }
+            text
+        })?;
+        line(f, "tokens", {
+            let mut text = grouped(self.tokens);
+            if self.truncated > 0 {
+                text += &format!(
+                    " ({} records cut at {} tokens)",
+                    grouped(self.truncated),
+                    self.max_tokens
+                );
+            }
+            text
+        })?;
+        line(f, "time", {
+            let mut text = duration(self.seconds);
+            if let Some(rate) = self.records_per_second {
+                text += &format!(
+                    ", {} records/s on {} workers",
+                    rate_text(rate),
+                    self.concurrency
+                );
+            }
+            if self.reused_batches > 0 {
+                text += &format!(
+                    " ({} of {} batches were there already)",
+                    grouped(self.reused_batches),
+                    grouped(self.batches)
+                );
+            }
+            text
+        })?;
+        let t = &self.function_ms;
+        let share = |part: f64| {
+            if t.total > 0.0 {
+                100.0 * part / t.total
+            } else {
+                0.0
+            }
+        };
+        line(
+            f,
+            "work",
+            format!(
+                "read {:.1} %, tokenize {:.1} %, model {:.1} %, write {:.1} %",
+                share(t.read),
+                share(t.tokenize),
+                share(t.model),
+                share(t.write)
+            ),
+        )?;
+        if let Some(accuracy) = &self.accuracy {
+            writeln!(f, "{accuracy}")?;
+        }
+        write!(f, "{:<10} {}", "run", self.run)
+    }
+}
+
+impl fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.of == 0 {
+            return write!(f, "{:<10} no record has a gold label", "accuracy");
+        }
+        writeln!(
+            f,
+            "{:<10} {:.2} % ({} of {})",
+            "accuracy",
+            100.0 * self.share,
+            grouped(self.right),
+            grouped(self.of)
+        )?;
+        let mut columns: Vec<&String> = self.confusion.values().flat_map(BTreeMap::keys).collect();
+        columns.sort();
+        columns.dedup();
+        let first = self
+            .confusion
+            .keys()
+            .map(|gold| gold.chars().count())
+            .max()
+            .unwrap_or(0)
+            .max(12);
+        write!(f, "  {:<first$}", "gold \\ label")?;
+        for column in &columns {
+            write!(f, "  {column:>9}")?;
+        }
+        for (gold, labels) in &self.confusion {
+            write!(f, "\n  {gold:<first$}")?;
+            for column in &columns {
+                let width = column.chars().count().max(9);
+                write!(
+                    f,
+                    "  {:>width$}",
+                    grouped(labels.get(*column).copied().unwrap_or(0))
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Digits in groups of three.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Three digits that matter, or all before the point.
+pub(crate) fn rate_text(rate: f64) -> String {
+    match rate {
+        rate if rate >= 100.0 => grouped(rate.round() as u64),
+        rate if rate >= 10.0 => format!("{rate:.1}"),
+        rate => format!("{rate:.2}"),
+    }
+}
+
+/// A time that people read.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(12_345_678), "12,345,678");
+        assert_eq!(rate_text(1234.5), "1,235");
+        assert_eq!(rate_text(12.345), "12.3");
+        assert_eq!(rate_text(1.2345), "1.23");
+        assert_eq!(duration(3.21), "3.2 s");
+        assert_eq!(duration(61.0), "1 min 1 s");
+        assert_eq!(duration(7260.0), "2 h 1 min");
+    }
+
+    #[test]
+    fn accuracy_counts_the_diagonal() {
+        let confusion = BTreeMap::from([
+            (
+                "A".to_owned(),
+                BTreeMap::from([("A".to_owned(), 8), ("B".to_owned(), 1)]),
+            ),
+            (
+                "B".to_owned(),
+                BTreeMap::from([("A".to_owned(), 2), ("B".to_owned(), 9)]),
+            ),
+        ]);
+        let right = confusion
+            .iter()
+            .filter_map(|(gold, labels)| labels.get(gold))
+            .sum::<u64>();
+        assert_eq!(right, 17);
+        let accuracy = Accuracy {
+            right,
+            of: 20,
+            share: 0.85,
+            confusion,
+        };
+        assert_eq!(
+            accuracy.to_string(),
+            "accuracy   85.00 % (17 of 20)\n  gold \\ label          A          B\n  A                     8          1\n  B                     2          9"
+        );
+    }
+}
