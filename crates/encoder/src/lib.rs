@@ -1,0 +1,50 @@
+//! Text classifiers of the BERT family, exact in `f32`: model folders as the Hugging Face hub has
+//! them, their tokenizer, and an engine that computes only what the answer needs.
+//!
+//! ```no_run
+//! use std::{path::Path, sync::Arc};
+//! use shoal_encoder::{Model, Session};
+//!
+//! # fn main() -> Result<(), shoal_encoder::ModelError> {
+//! let model = Arc::new(Model::open(Path::new("models/sentiment"))?);
+//! let tokens = model.encode("A wonderful film.", model.max_tokens())?;
+//! let mut session = Session::new(Arc::clone(&model));
+//! let logits = session.logits(&[tokens]);
+//! let mut scores = Vec::new();
+//! model.objective().probabilities(logits, &mut scores);
+//! println!("{:?} {scores:?}", model.labels());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! DistilBERT and BERT are one encoder; [`config`] tells them apart. Two things make it cheaper
+//! than a general runtime without changing a result:
+//!
+//! * Micro-batches are ragged: one `[tokens, hidden]` matrix of all records end to end. Nothing
+//!   is padded, so nothing is masked.
+//! * A classifier reads the first token only. In the last layer every token still needs its key
+//!   and value, but query, attention, output and feed-forward are computed for the first token of
+//!   each record alone.
+//!
+//! A record's logits do not depend on its neighbours: they are bit-identical for every way of
+//! cutting records into micro-batches, on the same instruction set ([`isa`]).
+
+pub mod config;
+mod error;
+mod head;
+mod model;
+mod session;
+mod tokenizer;
+mod weights;
+
+pub use error::ModelError;
+pub use head::Objective;
+pub use model::{Model, ModelFiles};
+pub use session::{MICRO_BATCH_TOKENS, Session};
+pub use tokenizer::Tokens;
+
+/// The instruction set that the engine uses on this CPU: `avx512f`, `avx2+fma`, `neon` or
+/// `portable`.
+pub fn isa() -> &'static str {
+    shoal_kernels::Isa::best().name()
+}

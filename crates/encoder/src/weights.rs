@@ -1,0 +1,257 @@
+//! Tensors of safetensors files, one or sharded, read where they lie.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use shoal_kernels::MappedFile;
+
+use crate::error::ModelError;
+
+/// The file of an unsharded model.
+pub(crate) const SINGLE: &str = "model.safetensors";
+/// The list of the shards of a sharded one.
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
+/// The bytes of a weight file.
+#[derive(Clone)]
+enum Bytes {
+    Static(&'static [u8]),
+    Mapped(Arc<MappedFile>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Bytes::Static(bytes) => bytes,
+            Bytes::Mapped(file) => file,
+        }
+    }
+}
+
+/// All tensors of a model by name.
+pub(crate) struct Weights {
+    tensors: HashMap<String, Tensor>,
+}
+
+/// A tensor in the form and at the place that the file has it, at any alignment.
+#[derive(Clone)]
+pub(crate) struct Tensor {
+    file: String,
+    name: String,
+    bytes: Bytes,
+    range: Range<usize>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+impl Weights {
+    /// Maps the weight files of `folder`.
+    pub(crate) fn open(folder: &Path) -> Result<Weights, ModelError> {
+        let mut weights = Weights {
+            tensors: HashMap::new(),
+        };
+        for (name, path) in files(folder)? {
+            if name == INDEX {
+                continue;
+            }
+            let file = map(&path)?;
+            weights.add(&name, Bytes::Mapped(Arc::new(file)))?;
+        }
+        Ok(weights)
+    }
+
+    /// Reads the one safetensors file in `bytes`.
+    pub(crate) fn from_static(bytes: &'static [u8]) -> Result<Weights, ModelError> {
+        let mut weights = Weights {
+            tensors: HashMap::new(),
+        };
+        weights.add(SINGLE, Bytes::Static(bytes))?;
+        Ok(weights)
+    }
+
+    fn add(&mut self, file: &str, bytes: Bytes) -> Result<(), ModelError> {
+        let data = bytes.get();
+        if data.starts_with(b"version https://git-lfs") {
+            return Err(ModelError::corrupt(
+                file,
+                "it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
+            ));
+        }
+        let (header, metadata) = SafeTensors::read_metadata(data).map_err(|error| {
+            let reason =
+                format!("it is not a safetensors file, or was cut short or damaged: {error}");
+            ModelError::corrupt(file, reason)
+        })?;
+        // The length of the header precedes it, in eight bytes.
+        let start = 8 + header;
+        for (name, info) in metadata.tensors() {
+            let (from, to) = info.data_offsets;
+            let tensor = Tensor {
+                file: file.to_owned(),
+                name: name.clone(),
+                bytes: bytes.clone(),
+                range: start + from..start + to,
+                dtype: info.dtype,
+                shape: info.shape.clone(),
+            };
+            self.tensors.insert(name, tensor);
+        }
+        Ok(())
+    }
+
+    /// The tensor under the first of `names` that exists, which must have this shape and a
+    /// floating-point type.
+    pub(crate) fn tensor(&self, names: &[String], shape: &[usize]) -> Result<&Tensor, ModelError> {
+        let tensor = names
+            .iter()
+            .find_map(|name| self.tensors.get(name))
+            .ok_or_else(|| {
+                let names: Vec<_> = names.iter().map(|name| format!("{name:?}")).collect();
+                let reason = format!("the tensor {} is missing", names.join(" or "));
+                ModelError::corrupt("the weights", reason)
+            })?;
+        if tensor.shape != shape {
+            let reason = format!(
+                "the tensor {:?} has the shape {:?}, but config.json asks for {shape:?}",
+                tensor.name, tensor.shape
+            );
+            return Err(ModelError::corrupt(&tensor.file, reason));
+        }
+        if !matches!(tensor.dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            return Err(ModelError::unsupported(format!(
+                "the tensor {:?} in {} has the type {:?}; supported are F32, F16 and BF16",
+                tensor.name, tensor.file, tensor.dtype
+            )));
+        }
+        Ok(tensor)
+    }
+}
+
+impl Tensor {
+    fn data(&self) -> &[u8] {
+        &self.bytes.get()[self.range.clone()]
+    }
+
+    /// All elements as `f32`.
+    pub(crate) fn to_f32(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.shape.iter().product()];
+        convert(self.dtype, self.data(), &mut values);
+        values
+    }
+
+    /// One row of a matrix as `f32`, into `out`, which has the length of a row.
+    pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
+        let width = out.len() * size_of_element(self.dtype);
+        convert(self.dtype, &self.data()[row * width..][..width], out);
+    }
+}
+
+fn size_of_element(dtype: Dtype) -> usize {
+    match dtype {
+        Dtype::F32 => 4,
+        _ => 2,
+    }
+}
+
+fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+    match dtype {
+        Dtype::F32 => {
+            for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *value = f32::from_le_bytes(*bytes);
+            }
+        }
+        Dtype::F16 => {
+            for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *value = f16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+        Dtype::BF16 => {
+            for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+                *value = bf16::from_le_bytes(*bytes).to_f32();
+            }
+        }
+        other => unreachable!("{other:?} is refused when the tensor is looked up"),
+    }
+}
+
+/// The weight files of a folder as (name, path), the index of a sharded model first.
+pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
+    let single = folder.join(SINGLE);
+    if single.is_file() {
+        return Ok(vec![(SINGLE.to_owned(), single)]);
+    }
+    let index = folder.join(INDEX);
+    if index.is_file() {
+        let parsed: Index = serde_json::from_slice(&read(&index)?)
+            .map_err(|error| ModelError::corrupt(INDEX, error.to_string()))?;
+        let mut shards: Vec<String> = parsed.weight_map.into_values().collect();
+        shards.sort();
+        shards.dedup();
+        let mut files = vec![(INDEX.to_owned(), index)];
+        for shard in shards {
+            let mut parts = Path::new(&shard).components();
+            let plain = matches!(
+                (parts.next(), parts.next()),
+                (Some(Component::Normal(_)), None)
+            );
+            if !plain || shard.contains(['/', '\\']) {
+                let reason = format!("the shard {shard:?} is not a file name in the same folder");
+                return Err(ModelError::corrupt(INDEX, reason));
+            }
+            let path = folder.join(&shard);
+            if !path.is_file() {
+                let reason = format!("the shard {shard:?} that {INDEX} names is missing");
+                return Err(ModelError::NotAModel {
+                    path: folder.to_owned(),
+                    reason,
+                });
+            }
+            files.push((shard, path));
+        }
+        return Ok(files);
+    }
+    let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
+        .into_iter()
+        .find(|name| folder.join(name).is_file());
+    let reason = match pickled {
+        Some(name) => format!(
+            "it has {name} but no {SINGLE}; shoal does not read pickled weights, because reading \
+             them runs code from the file. Convert them with transformers: \
+             AutoModelForSequenceClassification.from_pretrained(FOLDER).save_pretrained(FOLDER)"
+        ),
+        None => format!("it has neither {SINGLE} nor {INDEX}"),
+    };
+    Err(ModelError::NotAModel {
+        path: folder.to_owned(),
+        reason,
+    })
+}
+
+/// Reads a small file whole.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    fs::read(path).map_err(|source| io_error(path, source))
+}
+
+/// Maps a file.
+pub(crate) fn map(path: &Path) -> Result<MappedFile, ModelError> {
+    MappedFile::open(path).map_err(|source| io_error(path, source))
+}
+
+fn io_error(path: &Path, source: io::Error) -> ModelError {
+    ModelError::Io {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,206 @@
+//! Activations and softmax: plain loops in plain arithmetic, without fused multiply-add, so that
+//! the compiler can vectorize them and every instruction set gives the same bits.
+
+use crate::isa::{Isa, Work};
+
+/// An activation function, applied element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x`
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `x · Φ(x) = x/2 · (1 + erf(x / √2))`, the exact form (Hendrycks, Gimpel, arXiv 1606.08415).
+    /// Absolute error below 5·10⁻⁷ · max(1, |x|).
+    Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, the approximation of the same paper that
+    /// checkpoints name `gelu_new`. Absolute error below 5·10⁻⁷ · max(1, |x|).
+    GeluTanh,
+    /// Hyperbolic tangent. Absolute error below 3·10⁻⁷.
+    Tanh,
+}
+
+/// Applies `activation` to every element of `x` in place.
+pub fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
+    struct Activate<'a>(Activation, &'a mut [f32]);
+    impl Work for Activate<'_> {
+        #[inline(always)]
+        fn run(self) {
+            activate_slice(self.0, self.1);
+        }
+    }
+    isa.run(Activate(activation, x));
+}
+
+/// As [`activate`], for callers that already run on an instruction set.
+#[inline(always)]
+pub(crate) fn activate_slice(activation: Activation, x: &mut [f32]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => {
+            for v in x {
+                // Unlike `max`, this keeps a NaN, which must reach the result.
+                *v = if *v < 0.0 { 0.0 } else { *v };
+            }
+        }
+        Activation::Gelu => {
+            for v in x {
+                *v = 0.5 * *v * (1.0 + erf(*v * std::f32::consts::FRAC_1_SQRT_2));
+            }
+        }
+        Activation::GeluTanh => {
+            for v in x {
+                let inner = 0.797_884_6 * (*v + 0.044715 * *v * *v * *v);
+                *v = 0.5 * *v * (1.0 + tanh(inner));
+            }
+        }
+        Activation::Tanh => {
+            for v in x {
+                *v = tanh(*v);
+            }
+        }
+    }
+}
+
+/// Replaces each row of `x` (`[rows, columns]`) by its softmax,
+/// `exp(xᵢ − max) / Σ exp(xⱼ − max)`. Absolute error below 10⁻⁶.
+///
+/// # Panics
+/// If `x` is not a whole number of rows, or `columns` is 0 and `x` is not empty.
+pub fn softmax(isa: Isa, x: &mut [f32], columns: usize) {
+    struct Softmax<'a>(&'a mut [f32], usize);
+    impl Work for Softmax<'_> {
+        #[inline(always)]
+        fn run(self) {
+            for row in self.0.chunks_exact_mut(self.1) {
+                let sum = exp_scaled(row, 1.0);
+                let inverse = 1.0 / sum;
+                for v in row {
+                    *v *= inverse;
+                }
+            }
+        }
+    }
+    if x.is_empty() {
+        return;
+    }
+    assert_eq!(x.len() % columns, 0, "x must be [rows, columns]");
+    isa.run(Softmax(x, columns));
+}
+
+/// Replaces every element of `x` by `1 / (1 + exp(−x))`. Absolute error below 3·10⁻⁷.
+pub fn sigmoid(isa: Isa, x: &mut [f32]) {
+    struct Sigmoid<'a>(&'a mut [f32]);
+    impl Work for Sigmoid<'_> {
+        #[inline(always)]
+        fn run(self) {
+            for v in self.0 {
+                *v = 1.0 / (1.0 + exp(-*v));
+            }
+        }
+    }
+    isa.run(Sigmoid(x));
+}
+
+/// Partial sums kept side by side: as many as the widest register has lanes, so that a reduction
+/// vectorizes and its order is the same on every instruction set.
+pub(crate) const LANES: usize = 16;
+
+/// Replaces each `x` by `exp(scale · (x − max))` and returns the sum; `scale` must be positive.
+#[inline(always)]
+pub(crate) fn exp_scaled(row: &mut [f32], scale: f32) -> f32 {
+    let mut peaks = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (peak, &v) in peaks.iter_mut().zip(chunk) {
+            *peak = if v > *peak { v } else { *peak };
+        }
+    }
+    for (peak, &v) in peaks.iter_mut().zip(rest) {
+        *peak = if v > *peak { v } else { *peak };
+    }
+    let mut max = f32::NEG_INFINITY;
+    for peak in peaks {
+        max = if peak > max { peak } else { max };
+    }
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (sum, v) in sums.iter_mut().zip(chunk) {
+            *v = exp(scale * (*v - max));
+            *sum += *v;
+        }
+    }
+    for (sum, v) in sums.iter_mut().zip(rest) {
+        *v = exp(scale * (*v - max));
+        *sum += *v;
+    }
+    add_lanes(sums)
+}
+
+/// The sum of the lanes, pairwise.
+#[inline(always)]
+pub(crate) fn add_lanes(mut sums: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            sums[i] += sums[i + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// `eˣ`, relative error below 3·10⁻⁷ between −87 and 88, where it stays constant beyond.
+///
+/// Range reduction and polynomial of Cephes `expf` (Moshier, 1989).
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    // Comparisons in this form let a NaN pass, and compile to one instruction.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let x = if x > 88.0 { 88.0 } else { x };
+    // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits of the mantissa.
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = x - n * 0.693_359_4;
+    let r = r - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    p = p * r + 1.398_199_9e-3;
+    p = p * r + 8.333_452e-3;
+    p = p * r + 4.166_579_6e-2;
+    p = p * r + 1.666_666_5e-1;
+    p = p * r + 5e-1;
+    let mantissa = p * r * r + r + 1.0;
+    let power = shifted.to_bits().wrapping_add(127) << 23;
+    mantissa * f32::from_bits(power)
+}
+
+/// `tanh x = 1 − 2 / (e²ˣ + 1)`
+#[inline(always)]
+fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+}
+
+/// The error function as a quotient of two polynomials in x², absolute error below 5·10⁻⁷; the
+/// coefficients are those of Eigen's and XLA's `f32` kernels.
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let x = if x < -4.0 { -4.0 } else { x };
+    let x = if x > 4.0 { 4.0 } else { x };
+    let s = x * x;
+    let mut p = -2.726_142_3e-10;
+    p = p * s + 2.770_681_4e-8;
+    p = p * s + -2.101_024e-6;
+    p = p * s + -5.692_506_5e-5;
+    p = p * s + -7.349_906e-4;
+    p = p * s + -2.954_6e-3;
+    p = p * s + -1.609_603_3e-2;
+    let mut q = -1.456_607_2e-5;
+    q = q * s + -2.133_740_6e-4;
+    q = q * s + -1.682_827e-3;
+    q = q * s + -7.373_329_3e-3;
+    q = q * s + -1.426_473_9e-2;
+    // Beyond ±4 the quotient falls a little short of ±1, which GELU would multiply by a large |x|.
+    if s >= 16.0 { x * 0.25 } else { x * p / q }
+}

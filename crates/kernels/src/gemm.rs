@@ -1,0 +1,331 @@
+//! Matrix product with a packed right side, and the linear layer built on it.
+//!
+//! The right matrix is cut into panels as wide as the register tile; a panel holds its rows one
+//! after the other, so that the inner loop reads it from front to back. The left matrix is read
+//! where it lies. A tile of the result stays in registers for the whole depth: no partial sums
+//! pass through memory, and every element is one chain `fma(a[k], b[k], sum)` with `k` ascending,
+//! started at the bias. That chain is the same in a full tile, in the last rows and in the last
+//! columns, which is what makes a row's result independent of its neighbours.
+
+use pulp::{Simd, WithSimd};
+
+use crate::buffer::Buffer;
+use crate::elementwise::{Activation, activate_slice};
+use crate::isa::Isa;
+
+/// A linear layer `y = activation(x · weightᵀ + bias)` whose weights are packed for one
+/// instruction set. Immutable, so that any number of workers can share it.
+pub struct PackedLinear {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    panels: Buffer,
+    bias: Buffer,
+    activation: Activation,
+}
+
+impl PackedLinear {
+    /// Packs `weight` (`[bias.len(), inputs]`, row-major, as PyTorch's `nn.Linear` keeps it) and
+    /// `bias` (`[outputs]`) for `isa`.
+    ///
+    /// # Panics
+    /// If `weight.len() != bias.len() * inputs`.
+    pub fn new(
+        isa: Isa,
+        weight: &[f32],
+        bias: &[f32],
+        inputs: usize,
+        activation: Activation,
+    ) -> PackedLinear {
+        let outputs = bias.len();
+        assert_eq!(
+            weight.len(),
+            outputs * inputs,
+            "weight must be [{outputs}, {inputs}]"
+        );
+        let padded = padded_columns(isa, outputs);
+        let mut panels = Buffer::zeroed(padded * inputs);
+        pack_rows(
+            isa,
+            weight,
+            inputs,
+            outputs,
+            inputs,
+            panels.grow(padded * inputs),
+        );
+        let mut padded_bias = Buffer::zeroed(padded);
+        padded_bias.grow(padded)[..outputs].copy_from_slice(bias);
+        PackedLinear {
+            isa,
+            inputs,
+            outputs,
+            panels,
+            bias: padded_bias,
+            activation,
+        }
+    }
+
+    /// Width of a row of the input.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Width of a row of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Applies the layer to `x` (`[rows, inputs]`) and overwrites `y` (`[rows, outputs]`).
+    ///
+    /// # Panics
+    /// If the lengths of `x` and `y` do not belong to the same number of rows.
+    pub fn forward(&self, x: &[f32], y: &mut [f32]) {
+        if self.outputs == 0 {
+            assert!(y.is_empty(), "y must be empty for a layer without outputs");
+            return;
+        }
+        assert_eq!(y.len() % self.outputs, 0, "y must be [rows, outputs]");
+        let rows = y.len() / self.outputs;
+        assert_eq!(x.len(), rows * self.inputs, "x must be [rows, inputs]");
+        let padded = padded_columns(self.isa, self.outputs);
+        self.isa.matmul(MatMul {
+            a: x,
+            a_stride: self.inputs,
+            rows,
+            depth: self.inputs,
+            panels: self.panels.get(padded * self.inputs),
+            columns: self.outputs,
+            bias: Some(self.bias.get(padded)),
+            y,
+            y_stride: self.outputs,
+            activation: self.activation,
+        });
+    }
+}
+
+/// Columns of a packed matrix: `columns` rounded up to full registers.
+pub(crate) fn padded_columns(isa: Isa, columns: usize) -> usize {
+    columns.next_multiple_of(isa.tile().lanes)
+}
+
+/// Packs the transpose of `source` (`columns` rows of `depth` elements, `stride` apart) into
+/// `panels`, which must hold `padded_columns × depth` elements: row `c` of the source becomes
+/// column `c` of the packed matrix. Padding is overwritten with zeros.
+pub(crate) fn pack_rows(
+    isa: Isa,
+    source: &[f32],
+    stride: usize,
+    columns: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    for (first, width, panel) in panels_of(isa, columns, depth, panels) {
+        for c in 0..width {
+            if first + c < columns {
+                let row = &source[(first + c) * stride..][..depth];
+                for (k, &value) in row.iter().enumerate() {
+                    panel[k * width + c] = value;
+                }
+            } else {
+                for k in 0..depth {
+                    panel[k * width + c] = 0.0;
+                }
+            }
+        }
+    }
+}
+
+/// Packs `source` (`depth` rows of `columns` elements, `stride` apart) into `panels`, which must
+/// hold `padded_columns × depth` elements. Padding is overwritten with zeros.
+pub(crate) fn pack_columns(
+    isa: Isa,
+    source: &[f32],
+    stride: usize,
+    columns: usize,
+    depth: usize,
+    panels: &mut [f32],
+) {
+    for (first, width, panel) in panels_of(isa, columns, depth, panels) {
+        let used = width.min(columns - first);
+        for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
+            packed[..used].copy_from_slice(&source[k * stride + first..][..used]);
+            packed[used..].fill(0.0);
+        }
+    }
+}
+
+/// The panels of a packed matrix as (first column, width, elements): all as wide as the tile, the
+/// last one only as wide as full registers need.
+fn panels_of(
+    isa: Isa,
+    columns: usize,
+    depth: usize,
+    panels: &mut [f32],
+) -> impl Iterator<Item = (usize, usize, &mut [f32])> {
+    let tile = isa.tile().columns;
+    let padded = padded_columns(isa, columns);
+    panels[..padded * depth]
+        .chunks_mut((tile * depth).max(1))
+        .enumerate()
+        .map(move |(index, panel)| {
+            let first = index * tile;
+            (first, tile.min(padded - first), panel)
+        })
+}
+
+/// One matrix product: `y = activation(a · packed + bias)`.
+pub(crate) struct MatMul<'a> {
+    /// `[rows, depth]`, rows `a_stride` apart.
+    pub(crate) a: &'a [f32],
+    pub(crate) a_stride: usize,
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
+    /// The right matrix, packed for the same instruction set.
+    pub(crate) panels: &'a [f32],
+    pub(crate) columns: usize,
+    /// `[padded columns]`; zeros if absent.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// `[rows, columns]`, rows `y_stride` apart.
+    pub(crate) y: &'a mut [f32],
+    pub(crate) y_stride: usize,
+    pub(crate) activation: Activation,
+}
+
+impl<'a> MatMul<'a> {
+    pub(crate) fn tiled<const MR: usize, const NV: usize, const FUSED: bool>(
+        self,
+    ) -> Tiled<'a, MR, NV, FUSED> {
+        Tiled(self)
+    }
+}
+
+/// A product with its tile: `MR` rows, `NV` registers of columns. `FUSED` says whether the CPU
+/// multiplies and adds in one instruction; where it does not, the software emulation of that
+/// instruction would be many times slower than a product and a sum.
+pub(crate) struct Tiled<'a, const MR: usize, const NV: usize, const FUSED: bool>(MatMul<'a>);
+
+impl<const MR: usize, const NV: usize, const FUSED: bool> WithSimd for Tiled<'_, MR, NV, FUSED> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut product = self.0;
+        if product.rows == 0 || product.columns == 0 {
+            return;
+        }
+        let width = NV * S::F32_LANES;
+        let panels = product.panels;
+        for first in (0..product.columns).step_by(width) {
+            let panel = &panels[first * product.depth..];
+            let vectors = (product.columns - first).div_ceil(S::F32_LANES).min(NV);
+            match vectors {
+                1 => panel_rows::<S, MR, 1, FUSED>(simd, &mut product, first, panel),
+                2 if NV >= 2 => panel_rows::<S, MR, 2, FUSED>(simd, &mut product, first, panel),
+                3 if NV >= 3 => panel_rows::<S, MR, 3, FUSED>(simd, &mut product, first, panel),
+                4 if NV >= 4 => panel_rows::<S, MR, 4, FUSED>(simd, &mut product, first, panel),
+                _ => unreachable!("a tile is at most four registers wide"),
+            }
+        }
+    }
+}
+
+/// All rows against one panel, which stays in the second-level cache meanwhile.
+#[inline(always)]
+fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
+    simd: S,
+    product: &mut MatMul<'_>,
+    first: usize,
+    panel: &[f32],
+) {
+    let width = NV * S::F32_LANES;
+    let used = width.min(product.columns - first);
+    let (panel, _) = S::as_simd_f32s(&panel[..product.depth * width]);
+    let (panel, _) = panel.as_chunks::<NV>();
+    let mut bias = [simd.splat_f32s(0.0); NV];
+    if let Some(values) = product.bias {
+        bias.copy_from_slice(S::as_simd_f32s(&values[first..][..width]).0);
+    }
+    let mut row = 0;
+    while row < product.rows {
+        let rows = MR.min(product.rows - row);
+        let a = &product.a[row * product.a_stride..];
+        let y = &mut product.y[row * product.y_stride + first..];
+        let (a_stride, y_stride) = (product.a_stride, product.y_stride);
+        macro_rules! rows {
+            ($count:literal) => {
+                tile::<S, $count, NV, FUSED>(simd, a, a_stride, panel, &bias, y, y_stride, used)
+            };
+        }
+        match rows {
+            1 => rows!(1),
+            2 => rows!(2),
+            3 => rows!(3),
+            4 => rows!(4),
+            5 => rows!(5),
+            6 => rows!(6),
+            7 if MR >= 7 => rows!(7),
+            8 if MR >= 8 => rows!(8),
+            _ => unreachable!("a tile is at most eight rows high"),
+        }
+        // While the tile is still in the first-level cache.
+        if product.activation != Activation::Identity {
+            for r in 0..rows {
+                activate_slice(product.activation, &mut y[r * y_stride..][..used]);
+            }
+        }
+        row += rows;
+    }
+}
+
+/// One register tile: `M` rows of `a` against a panel.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+// the innermost kernel; a struct would only rename them
+// Loops over constant ranges, which the compiler unrolls whole: with iterators it keeps the sums
+// of large tiles in memory instead of registers.
+#[allow(clippy::needless_range_loop)]
+fn tile<S: Simd, const M: usize, const NV: usize, const FUSED: bool>(
+    simd: S,
+    a: &[f32],
+    a_stride: usize,
+    panel: &[[S::f32s; NV]],
+    bias: &[S::f32s; NV],
+    y: &mut [f32],
+    y_stride: usize,
+    used: usize,
+) {
+    let depth = panel.len();
+    let rows: [&[f32]; M] = std::array::from_fn(|r| &a[r * a_stride..][..depth]);
+    let mut sums = [*bias; M];
+    for k in 0..depth {
+        let b = panel[k];
+        for r in 0..M {
+            let value = simd.splat_f32s(rows[r][k]);
+            for v in 0..NV {
+                sums[r][v] = if FUSED {
+                    simd.mul_add_e_f32s(value, b[v], sums[r][v])
+                } else {
+                    simd.add_f32s(simd.mul_f32s(value, b[v]), sums[r][v])
+                };
+            }
+        }
+    }
+    if used == NV * S::F32_LANES {
+        for r in 0..M {
+            let (y, _) = S::as_mut_simd_f32s(&mut y[r * y_stride..][..used]);
+            y[..NV].copy_from_slice(&sums[r]);
+        }
+    } else {
+        for r in 0..M {
+            // A copy, because an index that is only known at run time would keep all sums in
+            // memory from the start.
+            let row = sums[r];
+            let (full, rest) = S::as_mut_simd_f32s(&mut y[r * y_stride..][..used]);
+            let count = full.len();
+            full.copy_from_slice(&row[..count]);
+            if !rest.is_empty() {
+                simd.partial_store_f32s(rest, row[count]);
+            }
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The arithmetic of shoal's encoder: packed linear layers, attention, layer norm and
+//! activations on `f32`, behind safe slice functions.
+//!
+//! Matrices are row-major and written `[rows, columns]`; activations of a micro-batch are
+//! `[tokens, hidden]`, all records end to end, without padding.
+//!
+//! Three rules hold for every kernel here:
+//!
+//! * **A row's result depends on that row alone.** How many rows stand in the matrix, and where
+//!   the row stands among them, changes no bit: each output element is one chain of additions in
+//!   a fixed order. So results do not depend on how work was cut into batches.
+//! * **The instruction set is a value.** An [`Isa`] can only be had for a CPU that supports it;
+//!   packed weights remember theirs. Between instruction sets results may differ in the last
+//!   bits.
+//! * **Single-threaded.** Parallelism belongs to the callers, one worker a core.
+//!
+//! [`oracle`] holds the same operations as naive loops that accumulate in `f64`; the tests compare
+//! every kernel on every instruction set of the machine with it.
+//!
+//! This is the one crate of shoal that may contain `unsafe` code; today that is the mapping of a
+//! file ([`MappedFile`]).
+
+mod attention;
+mod buffer;
+mod elementwise;
+mod gemm;
+mod isa;
+mod mapped;
+mod norm;
+pub mod oracle;
+
+pub use attention::{AttentionScratch, Heads, attention};
+pub use elementwise::{Activation, activate, sigmoid, softmax};
+pub use gemm::PackedLinear;
+pub use isa::{Isa, TileShape};
+pub use mapped::MappedFile;
+pub use norm::{LayerNorm, layer_norm};

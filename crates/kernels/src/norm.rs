@@ -1,0 +1,86 @@
+//! Layer normalisation.
+
+use crate::elementwise::{LANES, add_lanes};
+use crate::isa::{Isa, Work};
+
+/// The parameters of a layer norm over rows of `weight.len()` elements.
+pub struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// A layer norm that scales by `weight` and shifts by `bias`, both `[hidden]`.
+    ///
+    /// # Panics
+    /// If `weight` and `bias` differ in length.
+    pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> LayerNorm {
+        assert_eq!(weight.len(), bias.len(), "weight and bias must be [hidden]");
+        LayerNorm { weight, bias, eps }
+    }
+
+    /// Width of a row.
+    pub fn hidden(&self) -> usize {
+        self.weight.len()
+    }
+}
+
+/// Replaces each row of `x` (`[rows, hidden]`) by the layer norm of `x + residual` (of `x` where
+/// `residual` is `None`): `(v − mean) / √(variance + eps) · weight + bias`, with the biased
+/// variance (Ba, Kiros, Hinton, arXiv 1607.06450). The sum never leaves the first-level cache.
+///
+/// # Panics
+/// If `x` is not a whole number of rows, or `residual` differs from it in length.
+pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[f32]>) {
+    struct Rows<'a>(&'a LayerNorm, &'a mut [f32], Option<&'a [f32]>);
+    impl Work for Rows<'_> {
+        #[inline(always)]
+        fn run(self) {
+            let hidden = self.0.hidden();
+            for (index, row) in self.1.chunks_exact_mut(hidden).enumerate() {
+                if let Some(residual) = self.2 {
+                    for (v, r) in row.iter_mut().zip(&residual[index * hidden..][..hidden]) {
+                        *v += r;
+                    }
+                }
+                normalize(self.0, row);
+            }
+        }
+    }
+    if let Some(residual) = residual {
+        assert_eq!(residual.len(), x.len(), "residual must have the shape of x");
+    }
+    if x.is_empty() {
+        return;
+    }
+    assert_eq!(x.len() % norm.hidden(), 0, "x must be [rows, hidden]");
+    isa.run(Rows(norm, x, residual));
+}
+
+#[inline(always)]
+fn normalize(norm: &LayerNorm, row: &mut [f32]) {
+    let count = row.len() as f32;
+    let mean = sum_of(row, |v| v) / count;
+    // Two passes: the variance as a difference of large sums would lose its digits.
+    let variance = sum_of(row, |v| (v - mean) * (v - mean)) / count;
+    let scale = 1.0 / (variance + norm.eps).sqrt();
+    for ((v, weight), bias) in row.iter_mut().zip(&norm.weight).zip(&norm.bias) {
+        *v = (*v - mean) * scale * weight + bias;
+    }
+}
+
+#[inline(always)]
+fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, &v) in sums.iter_mut().zip(chunk) {
+            *sum += term(v);
+        }
+    }
+    for (sum, &v) in sums.iter_mut().zip(rest) {
+        *sum += term(v);
+    }
+    add_lanes(sums)
+}
