@@ -263,8 +263,10 @@ fn open_run(
             run.clear()?;
         }
         let job = run.job()?;
-        if let Some(job) = &job {
-            check_same(job, request, &run)?;
+        match &job {
+            Some(job) => check_same(job, request, &run)?,
+            // What a planning that was cut short has left.
+            None => run.clear()?,
         }
         return Ok((run, lock, job));
     }
@@ -282,6 +284,7 @@ fn open_run(
         let run = RunDir::create(&path)?;
         let lock = run.lock()?;
         let Some(job) = run.job()? else {
+            run.clear()?;
             return Ok((run, lock, None));
         };
         let finished = runs::status(&run)?.state == "finished";

@@ -4,7 +4,7 @@ use shoal_encoder::{Model, Objective};
 use shoal_job::Cell;
 
 /// Least probability of a label of a multi-label model, unless the job says another.
-pub const DEFAULT_THRESHOLD: f32 = 0.5;
+pub(crate) const DEFAULT_THRESHOLD: f32 = 0.5;
 
 /// Stands between several labels.
 const SEPARATOR: &str = ";";

@@ -44,6 +44,9 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The user asked for the end.
+    #[error("cancelled")]
+    Cancelled,
     /// A store, a disk or a pipe refused an operation.
     #[error("failed to {action} {place}: {}", cause(.source.as_ref()))]
     Storage {
@@ -96,6 +99,7 @@ impl Error {
             | Self::Parameter(_)
             | Self::Conflict { .. }
             | Self::Busy { .. }
+            | Self::Cancelled
             | Self::Corrupt { .. } => false,
         }
     }

@@ -10,7 +10,7 @@ use crate::input::{delimited, jsonl, parquet, text_folder};
 use crate::part::OutputFormat;
 use crate::spec::{Batch, Columns, Job, LAYOUT_VERSION, ModelSpec, Parameters, Slice, Source};
 use crate::store::Location;
-use crate::{Error, Result, RunDir};
+use crate::{Cancel, Error, Result, RunDir};
 
 /// What is to be planned.
 #[derive(Debug, Clone)]
@@ -23,11 +23,13 @@ pub struct Request<'a> {
     pub model: ModelSpec,
     /// The parameters.
     pub parameters: Parameters,
+    /// Where the output is to go; resuming by the run's name goes there again.
+    pub output: &'a str,
     /// Version of shoal.
     pub version: &'a str,
 }
 
-/// Reads the input once, cuts it into batches and writes the plan into the run directory.
+/// Reads the input once, cuts it into batches and writes the plan into the run directory, which holds none yet.
 ///
 /// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet of object
 /// stores) are staged in the run directory on the way. Memory does not grow with the input, but for the batch table:
@@ -38,13 +40,13 @@ pub struct Request<'a> {
 pub fn plan(
     request: &Request<'_>,
     run: &RunDir,
+    cancel: &Cancel,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Job, Vec<Batch>)> {
     let parameters = &request.parameters;
     if parameters.batch_size == 0 {
         return Err(Error::Parameter("--batch-size must be at least 1".into()));
     }
-    run.clear_staged()?;
     let found = locate(request.inputs, parameters.input_format, request.spool)?;
     let mut planner = Planner {
         run,
@@ -54,6 +56,7 @@ pub fn plan(
             size: parameters.batch_size,
             batches: Vec::new(),
             rows: 0,
+            cancel,
             progress,
         },
     };
@@ -79,6 +82,7 @@ pub fn plan(
         sources,
         model: request.model.clone(),
         parameters: parameters.clone(),
+        output: request.output.to_owned(),
         columns,
         records: rows,
         batches: batches.len() as u64,
@@ -353,6 +357,7 @@ struct Cutter<'a> {
     size: u64,
     batches: Vec<Batch>,
     rows: u64,
+    cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64),
 }
 
@@ -398,10 +403,10 @@ impl Cutter<'_> {
             }),
         }
         self.rows += 1;
-        if self.rows.is_multiple_of(100_000) {
+        if self.rows.is_multiple_of(10_000) {
             (self.progress)(self.rows);
         }
-        Ok(())
+        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
     fn push_rows(&mut self, source: u32, rows: u64) {

@@ -30,6 +30,7 @@ const JOB: &str = "job.json";
 const BATCHES: &str = "batches.jsonl";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
+const FOLDERS: [&str; 4] = ["input", "parts", "receipts", "failed"];
 /// All dead letters of a finished run.
 pub const FAILED: &str = "failed.jsonl";
 
@@ -362,18 +363,43 @@ impl RunDir {
             .collect())
     }
 
-    /// Removes what a planning that was cut short has left, so that it can start anew.
+    /// Removes everything that a run puts into its directory, and nothing else. `job.json` goes first, so that a
+    /// removal that is cut short leaves no run.
     ///
     /// # Errors
-    /// The folder cannot be removed.
-    pub fn clear_staged(&self) -> Result<()> {
-        let path = self.local_path("input");
-        match std::fs::remove_dir_all(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::storage("delete", path.display().to_string(), e))
-            }
-            _ => Ok(()),
+    /// Something cannot be removed.
+    pub fn clear(&self) -> Result<()> {
+        for name in [JOB, BATCHES, EVENTS, FAILED] {
+            self.delete(name)?;
         }
+        for name in FOLDERS {
+            let path = self.local_path(name);
+            match std::fs::remove_dir_all(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::storage("delete", path.display().to_string(), e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all that lies in the directory may be a run's: a folder with other files is not made one by mistake.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn is_ours(&self) -> Result<bool> {
+        let failed = |e| Error::storage("list", self.root.display().to_string(), e);
+        for entry in std::fs::read_dir(&self.root).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            // A store that was killed while it wrote leaves `name#number`.
+            let name = name.to_string_lossy();
+            let name = name.split('#').next().unwrap_or_default();
+            if ![JOB, BATCHES, EVENTS, FAILED, LOCK].contains(&name) && !FOLDERS.contains(&name) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Job {
     pub model: ModelSpec,
     /// The parameters as the user gave them.
     pub parameters: Parameters,
+    /// Where the first start of the run was to write its output: an absolute path, or `-`.
+    pub output: String,
     /// The columns as the plan resolved them.
     pub columns: Columns,
     /// Number of records over all sources.

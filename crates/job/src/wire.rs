@@ -134,6 +134,7 @@ impl From<crate::Error> for Failure {
         let kind = match &error {
             retryable if retryable.is_retryable() => FailureKind::Retryable,
             Error::Storage { .. } | Error::Busy { .. } => FailureKind::Storage,
+            Error::Cancelled => FailureKind::Cancelled,
             Error::Input { .. }
             | Error::Parameter(_)
             | Error::Conflict { .. }
