@@ -1,0 +1,25 @@
+//! Labels the first reviews of the sample as `shoal run` does, and watches how it goes.
+
+use shoal::{Cancel, Event, Settings};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let output = folder.path().join("labels.csv");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/aclImdb");
+
+    let mut settings = Settings::new([sample], output.to_string_lossy());
+    settings.parameters.batch_size = 5;
+    settings.parameters.label_column = Some("label".into());
+    settings.run_dir = Some(folder.path().join("run"));
+
+    // Give this to a signal handler, or to another thread, to stop the run; the same settings go on with it.
+    let cancel = Cancel::new();
+    let summary = shoal::run(&settings, &cancel, &mut |event| {
+        if let Event::Finished { worker, receipt } = event {
+            println!("worker {worker} finished batch {} in {:.0} ms", receipt.batch, receipt.timings.total);
+        }
+    })?;
+    print!("{}", std::fs::read_to_string(&output)?);
+    println!("{summary}");
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! A folder of its own for each test, and the command in it.
+
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A folder to work in. Runs that are given no directory are kept in it too.
+pub(crate) struct Bench {
+    dir: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        String::from_utf8(self.read(name)).unwrap()
+    }
+
+    /// The command, with no settings but those of the test.
+    pub(crate) fn shoal<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("XDG_DATA_HOME", self.path("data"))
+            .env("HF_HOME", self.path("hub"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the command, which must succeed.
+    pub(crate) fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        let output = self.shoal(args).output().unwrap();
+        assert!(output.status.success(), "{}", describe(&output));
+        output
+    }
+
+    /// Runs the command, which must fail with this exit code, and gives its message.
+    pub(crate) fn fails<S: AsRef<OsStr>>(
+        &self,
+        code: i32,
+        args: impl IntoIterator<Item = S>,
+    ) -> String {
+        let output = self.shoal(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", describe(&output));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+pub(crate) fn describe(output: &Output) -> String {
+    format!(
+        "{}\nstdout: {}\nstderr: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// A file of the repository.
+pub(crate) fn repository(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// A small random model, for tests that are not about labels: two labels, 64 tokens.
+pub(crate) fn tiny_model() -> PathBuf {
+    repository("crates/encoder/tests/fixtures/distilbert-f32")
+}
+
+/// `count` records as JSON Lines, with texts of one to some forty words.
+pub(crate) fn jsonl(count: usize) -> String {
+    let words = [
+        "good", "bad", "film", "plot", "the", "a", "not", "ending", "slow", "loved",
+    ];
+    let mut random = Random::new(7);
+    let mut text = String::new();
+    for row in 0..count {
+        write!(text, "{{\"id\":\"r{row}\",\"text\":\"").unwrap();
+        for _ in 0..=random.below(40) {
+            write!(text, "{} ", words[random.below(words.len())]).unwrap();
+        }
+        writeln!(text, "\",\"stars\":{}}}", random.below(10)).unwrap();
+    }
+    text
+}
+
+/// Numbers that are the same in every run of a test (SplitMix64).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % limit as u64) as usize
+    }
+}
