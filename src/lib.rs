@@ -24,6 +24,7 @@ mod model;
 mod run;
 mod runs;
 mod settings;
+mod spool;
 mod summary;
 
 #[cfg(feature = "cli")]

@@ -99,28 +99,32 @@ fn hub(name: &str) -> Result<PathBuf> {
 
     /// Read where they are there.
     const OPTIONAL: [&str; 3] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"];
+    const WEIGHTS: &str = "model.safetensors";
     const INDEX: &str = "model.safetensors.index.json";
 
     let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
     let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
-    let failed = |e: &ApiError| {
-        let reason = match e {
-            ApiError::RequestError(e) if e.to_string().contains("404") => {
-                format!("there is no folder and no model of this name ({e})")
-            }
-            ApiError::RequestError(e) if e.to_string().contains("401") => {
-                format!(
-                    "it does not exist or is not open to you; set HF_TOKEN for private models ({e})"
-                )
-            }
-            other => format!(
-                "{other}; there is no folder of this name either. Without a network, give the path of a downloaded model folder"
-            ),
+    let error = |reason: String| Error::Hub {
+        name: name.to_owned(),
+        reason,
+    };
+    let failed = |e: ApiError| {
+        // The type behind is of a crate that we do not name; it says this of an answer, and nothing more.
+        let status = match &e {
+            ApiError::RequestError(e) => e.to_string(),
+            _ => String::new(),
         };
-        Error::Hub {
-            name: name.to_owned(),
-            reason,
-        }
+        error(match status.as_str() {
+            "http status: 404" => format!(
+                "there is no folder and no model of this name, or it lacks a file or the revision {revision} (HTTP 404)"
+            ),
+            "http status: 401" | "http status: 403" => format!(
+                "it does not exist or is not open to you; set HF_TOKEN for private models ({status})"
+            ),
+            _ => format!(
+                "{e}; there is no folder of this name either. Without a network, give the path of a downloaded model folder"
+            ),
+        })
     };
     let cached = Cache::from_env().repo(repo.clone());
     if let Some(folder) = cached
@@ -130,40 +134,54 @@ fn hub(name: &str) -> Result<PathBuf> {
     {
         return Ok(folder);
     }
-    let token = std::env::var("HF_TOKEN")
-        .ok()
-        .filter(|token| !token.is_empty());
-    let mut builder = ApiBuilder::from_env().with_progress(false);
-    if token.is_some() {
-        builder = builder.with_token(token);
+    if is_offline() {
+        return Err(error(
+            "it is not in the cache, and HF_HUB_OFFLINE forbids the network".into(),
+        ));
     }
-    let api = builder.build().map_err(|e| failed(&e))?.repo(repo);
-    let config = api.get("config.json").map_err(|e| failed(&e))?;
-    let info = api.info().map_err(|e| failed(&e))?;
+    let mut builder = ApiBuilder::from_env().with_progress(false);
+    // Without one, the token of the hub's own login is taken, if there is one.
+    if let Ok(token) = std::env::var("HF_TOKEN")
+        && !token.trim().is_empty()
+    {
+        builder = builder.with_token(Some(token.trim().to_owned()));
+    }
+    let api = builder.build().map_err(failed)?.repo(repo);
+    let config = api.get("config.json").map_err(failed)?;
+    let info = api.info().map_err(failed)?;
     let files: Vec<_> = info
         .siblings
         .iter()
         .map(|file| file.rfilename.as_str())
         .collect();
     for file in OPTIONAL.into_iter().filter(|file| files.contains(file)) {
-        api.get(file).map_err(|e| failed(&e))?;
+        api.get(file).map_err(failed)?;
     }
-    if files.contains(&"model.safetensors") {
-        api.get("model.safetensors").map_err(|e| failed(&e))?;
+    if files.contains(&WEIGHTS) {
+        api.get(WEIGHTS).map_err(failed)?;
     } else if files.contains(&INDEX) {
-        api.get(INDEX).map_err(|e| failed(&e))?;
+        api.get(INDEX).map_err(failed)?;
         let is_shard = |file: &&&str| file.ends_with(".safetensors") && !file.contains('/');
         for file in files.iter().filter(is_shard) {
-            api.get(file).map_err(|e| failed(&e))?;
+            api.get(file).map_err(failed)?;
         }
+    } else {
+        return Err(error(format!(
+            "it has no {WEIGHTS}, and shoal reads no other weights; its files are {}",
+            files.join(", ")
+        )));
     }
     config
         .parent()
         .map(PathBuf::from)
-        .ok_or_else(|| Error::Hub {
-            name: name.to_owned(),
-            reason: "the cache has no folder for it".into(),
-        })
+        .ok_or_else(|| error("the cache has no folder for it".into()))
+}
+
+/// Whether the user forbids the network, as the hub's other clients read it.
+#[cfg(feature = "hub")]
+fn is_offline() -> bool {
+    std::env::var("HF_HUB_OFFLINE")
+        .is_ok_and(|value| matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes"))
 }
 
 /// Whether a folder of the cache was filled to its end: weights are fetched last.

@@ -1,7 +1,6 @@
 //! A run from its start to its end: plan, dispatch, collect.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,13 +9,14 @@ use shoal_dispatch::{Backend, DispatchError, Local, RetryPolicy, Work};
 use shoal_encoder::{Model, Objective};
 use shoal_function::Function;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
-use shoal_job::input::{Spool, locate};
+use shoal_job::input::locate;
 use shoal_job::plan::{Request, check_same, plan};
 use shoal_job::store::is_url;
 use shoal_job::wire::{Invocation, Receipt};
 use shoal_job::{Batch, Cancel, Event, Job, RunDir};
 
 use crate::model::Source;
+use crate::spool::spool;
 use crate::summary::Clock;
 use crate::{Error, OnError, Result, Settings, Summary, VERSION, runs};
 
@@ -47,7 +47,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         .any(|input| input == STDIN)
         .then(spool)
         .transpose()?;
-    let spooled = spool.as_ref().map(|(spool, _)| spool);
+    let spooled = spool.as_ref().map(|spooled| &spooled.spool);
     // What is not there is better told before the model is opened than after.
     let found = locate(&inputs, parameters.input_format, spooled)?;
     if let Some(found) = found.iter().find(|found| destination.name() == found.uri) {
@@ -188,34 +188,6 @@ fn absolute(inputs: &[String]) -> Result<Vec<String>> {
         .collect()
 }
 
-/// Copies standard input to a temporary file, which lives as long as the handle.
-fn spool() -> Result<(Spool, tempfile::NamedTempFile)> {
-    let failed =
-        |e: io::Error| shoal_job::Error::storage("copy standard input to", "a temporary file", e);
-    let mut file = tempfile::NamedTempFile::with_prefix("shoal-").map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut input = io::stdin().lock();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = match io::Read::read(&mut input, &mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(shoal_job::Error::storage("read", "standard input", e).into()),
-        };
-        hasher.update(&buffer[..read]);
-        io::Write::write_all(&mut file, &buffer[..read]).map_err(failed)?;
-    }
-    let digest = hasher.finalize().to_hex().to_string();
-    Ok((
-        Spool {
-            path: file.path().to_owned(),
-            digest,
-        },
-        file,
-    ))
-}
-
 /// Options that would have no effect are errors.
 fn check_parameters(settings: &Settings, model: &Model) -> Result<()> {
     let parameters = &settings.parameters;
@@ -283,23 +255,28 @@ fn open_run(
         };
         let run = RunDir::create(&path)?;
         let lock = run.lock()?;
-        let Some(job) = run.job()? else {
+        let job = match run.job() {
+            Err(shoal_job::Error::Corrupt { .. }) if settings.fresh => None,
+            job => job?,
+        };
+        let Some(job) = job else {
+            // What a planning that was cut short has left.
             run.clear()?;
             return Ok((run, lock, None));
         };
-        let finished = runs::status(&run)?.state == "finished";
-        if settings.fresh {
-            if finished {
+        match check_same(&job, request, &run) {
+            Ok(()) if !settings.fresh => return Ok((run, lock, Some(job))),
+            Ok(()) => {}
+            Err(shoal_job::Error::Conflict { .. })
+                if runs::status(&run)?.state == runs::FINISHED =>
+            {
                 continue;
             }
-            run.clear()?;
-            return Ok((run, lock, None));
-        }
-        match check_same(&job, request, &run) {
-            Ok(()) => return Ok((run, lock, Some(job))),
-            Err(shoal_job::Error::Conflict { .. }) if finished => continue,
+            Err(shoal_job::Error::Conflict { .. }) if settings.fresh => {}
             Err(e) => return Err(e.into()),
         }
+        run.clear()?;
+        return Ok((run, lock, None));
     }
     unreachable!("there are more numbers than folders")
 }

@@ -8,14 +8,19 @@ use shoal_job::{Event, Job, RunDir};
 
 use crate::{Error, Result};
 
-/// The folder below which runs lie that were given no other: `shoal/runs` in the platform's data folder.
-fn home() -> Result<PathBuf> {
+/// The folder of shoal in the platform's data folder.
+pub(crate) fn data_dir() -> Result<PathBuf> {
     let data = dirs::data_dir().ok_or_else(|| {
         Error::Settings(
-            "failed to find the platform's data folder: HOME is not set; say --run-dir".into(),
+            "failed to find the platform's data folder: set HOME or XDG_DATA_HOME".into(),
         )
     })?;
-    Ok(data.join("shoal").join("runs"))
+    Ok(data.join("shoal"))
+}
+
+/// The folder below which runs lie that were given no other.
+fn home() -> Result<PathBuf> {
+    Ok(data_dir()?.join("runs"))
 }
 
 /// The folder of a run that is told from others by what it reads and writes: the same command finds it again.
@@ -53,6 +58,9 @@ fn stem(input: &str) -> &str {
         stem => stem,
     }
 }
+
+/// The state of a run whose output stands.
+pub(crate) const FINISHED: &str = "finished";
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -131,7 +139,7 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         name: run.name(),
         path: run.path().to_owned(),
         state: if is_completed && receipts.len() as u64 == batches {
-            "finished"
+            FINISHED
         } else {
             "unfinished"
         },

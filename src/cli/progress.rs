@@ -20,6 +20,8 @@ pub(super) struct Progress {
     done: u64,
     done_before: u64,
     in_flight: u64,
+    /// Batches that have not been dispatched yet.
+    waiting: u64,
     failed: u64,
     started: Instant,
     last_line: Cell<Instant>,
@@ -36,7 +38,8 @@ impl Progress {
         let view = if quiet {
             View::Quiet
         } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+                .with_style(style("{spinner} {msg}"));
             bar.enable_steady_tick(Duration::from_millis(200));
             View::Bar(bar)
         } else {
@@ -50,6 +53,7 @@ impl Progress {
             done: 0,
             done_before: 0,
             in_flight: 0,
+            waiting: 0,
             failed: 0,
             started: now,
             last_line: Cell::new(now),
@@ -62,10 +66,7 @@ impl Progress {
             Event::Planning { records } => {
                 let text = format!("reading the input: {} records", grouped(*records));
                 match &self.view {
-                    View::Bar(bar) => {
-                        bar.set_style(style("{spinner} {msg}"));
-                        bar.set_message(text);
-                    }
+                    View::Bar(bar) => bar.set_message(text),
                     View::Lines if self.is_time() => self.line(&text),
                     _ => {}
                 }
@@ -80,6 +81,7 @@ impl Progress {
                 ..
             } => {
                 (self.done, self.done_before) = (*reused_records, *reused_records);
+                self.waiting = self.batches - reused_batches;
                 self.started = Instant::now();
                 let mut text = format!(
                     "{} records in {} batches, {concurrency} at a time",
@@ -91,21 +93,25 @@ impl Progress {
                 }
                 self.line(&text);
                 if let View::Bar(bar) = &self.view {
-                    bar.set_style(style("{bar:32} {percent:>3} %  {msg}"));
+                    bar.set_style(style("{bar:16} {msg}"));
                     bar.set_length(self.records);
                     bar.set_position(self.done);
                     bar.set_message("starting");
                 }
             }
-            Event::Dispatched { .. } => {
+            Event::Dispatched { attempt, .. } => {
                 self.in_flight += 1;
+                self.waiting -= u64::from(*attempt == 1 && self.waiting > 0);
                 self.show();
             }
             Event::Finished { receipt, .. } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 self.done += receipt.records;
                 self.failed += receipt.failed;
-                self.show();
+                // As long as batches wait, the next one is dispatched at once, and shows both.
+                if self.waiting == 0 {
+                    self.show();
+                }
             }
             Event::Failed {
                 batch,
@@ -155,31 +161,32 @@ impl Progress {
             }
             View::Lines => {
                 if self.is_time() {
-                    self.line(&format!(
-                        "{} of {} records, {}",
-                        grouped(self.done),
-                        grouped(self.records),
-                        self.text()
-                    ));
+                    self.line(&self.text());
                 }
             }
         }
     }
 
-    /// Rate, batches in flight and time left.
+    /// Records, rate, batches in flight and time left, in less than a terminal's width.
     fn text(&self) -> String {
-        let seconds = self.started.elapsed().as_secs_f64();
-        let done_now = self.done - self.done_before;
-        let mut text = String::new();
-        if done_now > 0 && seconds > 0.0 {
-            let rate = done_now as f64 / seconds;
-            text += &format!("{} records/s, ", rate_text(rate));
-            let left = (self.records.saturating_sub(self.done)) as f64 / rate;
-            text += &format!("about {} left, ", duration(left));
-        }
-        text += &format!("{} in flight", self.in_flight);
+        let mut text = format!("{}/{} records", grouped(self.done), grouped(self.records));
         if self.failed > 0 {
-            text += &format!(", {} failed", grouped(self.failed));
+            text += &format!(" ({} failed)", grouped(self.failed));
+        }
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = (self.done - self.done_before) as f64 / seconds;
+        if rate > 0.0 {
+            text += &format!(", {}/s", rate_text(rate));
+        }
+        let batches = if self.in_flight == 1 {
+            "batch"
+        } else {
+            "batches"
+        };
+        text += &format!(", {} {batches} in flight", self.in_flight);
+        if rate > 0.0 {
+            let left = self.records.saturating_sub(self.done) as f64 / rate;
+            text += &format!(", {} left", duration(left));
         }
         text
     }
