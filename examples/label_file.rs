@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let cancel = Cancel::new();
     let summary = shoal::run(&settings, &cancel, &mut |event| {
         if let Event::Finished { worker, receipt } = event {
-            println!("worker {worker} finished batch {} in {:.0} ms", receipt.batch, receipt.timings.total);
+            println!(
+                "worker {worker} finished batch {} in {:.0} ms",
+                receipt.batch, receipt.timings.total
+            );
         }
     })?;
     print!("{}", std::fs::read_to_string(&output)?);

@@ -21,6 +21,11 @@ impl Source {
         let Some(reference) = reference.filter(|reference| *reference != bundled::NAME) else {
             return Ok(Self::Bundled);
         };
+        if reference.is_empty() {
+            return Err(Error::Settings(
+                "failed to find the model: its name is empty".into(),
+            ));
+        }
         let path = Path::new(reference);
         if path.exists() || !is_hub_name(reference) {
             let path = std::path::absolute(path)

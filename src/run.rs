@@ -9,9 +9,9 @@ use shoal_dispatch::{Backend, DispatchError, Local, RetryPolicy, Work};
 use shoal_encoder::{Model, Objective};
 use shoal_function::Function;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
-use shoal_job::input::locate;
+use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, plan};
-use shoal_job::store::is_url;
+use shoal_job::store::{Location, is_url};
 use shoal_job::wire::{Invocation, Receipt};
 use shoal_job::{Batch, Cancel, Event, Job, RunDir};
 
@@ -45,17 +45,12 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let spool = inputs
         .iter()
         .any(|input| input == STDIN)
-        .then(spool)
+        .then(|| spool(cancel))
         .transpose()?;
     let spooled = spool.as_ref().map(|spooled| &spooled.spool);
     // What is not there is better told before the model is opened than after.
     let found = locate(&inputs, parameters.input_format, spooled)?;
-    if let Some(found) = found.iter().find(|found| destination.name() == found.uri) {
-        return Err(Error::Settings(format!(
-            "failed to start: {} is the input and the output",
-            found.uri
-        )));
-    }
+    check_apart(&found, &destination)?;
     let source = Source::find(settings.model.as_deref())?;
     let (model, spec) = source.open(parameters.max_tokens)?;
     check_parameters(settings, &model)?;
@@ -68,21 +63,25 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         version: VERSION,
     };
     let (run, lock, job) = open_run(settings, &request)?;
-    destination.check(&run.name())?;
+    let is_new = job.is_none();
     let mut tell = Teller::new(&run, tell)?;
-    let (job, batches) = match job {
-        Some(job) => {
-            let batches = run.batches(&job)?;
-            (job, batches)
-        }
+    let planned = destination.check(&run.name()).and_then(|()| match job {
+        Some(job) => run.batches(&job).map(|batches| (job, batches)),
         None => {
             tell.tell(Event::Planning { records: 0 });
             plan(&request, &run, cancel, &mut |records| {
                 tell.tell(Event::Planning { records })
             })
-            .map_err(|e| cancelled(e, &run))?
         }
-    };
+    });
+    let (job, batches) = planned.inspect_err(|_| {
+        if is_new && settings.run_dir.is_none() {
+            // There is nothing to go on with, so it is not left in the list of runs. Best effort: the error that counts
+            // is already on its way.
+            let _ = run.clear();
+            let _ = std::fs::remove_dir_all(run.path());
+        }
+    })?;
     drop(spool);
     let stage = Stage {
         run,
@@ -158,13 +157,6 @@ pub fn resume(
     summary
 }
 
-fn cancelled(error: shoal_job::Error, run: &RunDir) -> Error {
-    match error {
-        shoal_job::Error::Cancelled => Error::Cancelled { run: run.name() },
-        other => other.into(),
-    }
-}
-
 fn concurrency(wanted: Option<usize>) -> Result<usize> {
     match wanted {
         Some(0) => Err(Error::Settings("--concurrency must be at least 1".into())),
@@ -178,6 +170,11 @@ fn absolute(inputs: &[String]) -> Result<Vec<String>> {
     inputs
         .iter()
         .map(|input| {
+            if input.is_empty() {
+                return Err(Error::Settings(
+                    "failed to start: the name of an input is empty".into(),
+                ));
+            }
             if input == STDIN || is_url(input) {
                 return Ok(input.clone());
             }
@@ -186,6 +183,30 @@ fn absolute(inputs: &[String]) -> Result<Vec<String>> {
                 .map_err(|e| shoal_job::Error::storage("find", input, e).into())
         })
         .collect()
+}
+
+/// An output that stands there already is replaced, which must not happen to an input, whatever its path is written like.
+fn check_apart(inputs: &[Found], output: &Destination) -> Result<()> {
+    let (Destination::File(path) | Destination::Folder(path)) = output else {
+        return Ok(());
+    };
+    let Ok(path) = path.canonicalize() else {
+        return Ok(()); // nothing is there yet
+    };
+    let is_replaced = |found: &&Found| match &found.location {
+        Location::Local(input) => input
+            .canonicalize()
+            .is_ok_and(|input| input.starts_with(&path)),
+        Location::Remote(_) => false,
+    };
+    match inputs.iter().find(is_replaced) {
+        Some(found) => Err(Error::Settings(format!(
+            "failed to start: the output {} would replace the input {}; name another output",
+            output.name(),
+            found.uri
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Options that would have no effect are errors.

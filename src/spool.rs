@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, SystemTime};
 
+use shoal_job::Cancel;
 use shoal_job::input::Spool;
 use tempfile::NamedTempFile;
 
@@ -17,9 +19,12 @@ pub(crate) struct Spooled {
     _file: NamedTempFile,
 }
 
+/// How long a wish to stop may wait while standard input gives nothing.
+const PATIENCE: Duration = Duration::from_millis(50);
+
 /// Reads standard input to its end. The copy lies in the platform's data folder rather than in the one for temporary
 /// files, which may be memory.
-pub(crate) fn spool() -> Result<Spooled> {
+pub(crate) fn spool(cancel: &Cancel) -> Result<Spooled> {
     let folder = runs::data_dir()?.join("spool");
     let failed = |e: io::Error| {
         shoal_job::Error::storage("copy standard input to", folder.display().to_string(), e)
@@ -28,24 +33,50 @@ pub(crate) fn spool() -> Result<Spooled> {
     remove_stale(&folder);
     let mut file = NamedTempFile::new_in(&folder).map_err(failed)?;
     file.as_file().lock().map_err(failed)?;
-    let mut input = io::stdin().lock();
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 18];
+    let chunks = read_stdin();
     loop {
-        let read = match input.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(shoal_job::Error::storage("read", "standard input", e).into()),
+        if cancel.is_cancelled() {
+            return Err(shoal_job::Error::Cancelled.into());
+        }
+        let chunk = match chunks.recv_timeout(PATIENCE) {
+            Ok(chunk) => {
+                chunk.map_err(|e| shoal_job::Error::storage("read", "standard input", e))?
+            }
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => break,
         };
-        hasher.update(&buffer[..read]);
-        file.write_all(&buffer[..read]).map_err(failed)?;
+        hasher.update(&chunk);
+        file.write_all(&chunk).map_err(failed)?;
     }
     let spool = Spool {
         path: file.path().to_owned(),
         digest: hasher.finalize().to_hex().to_string(),
     };
     Ok(Spooled { spool, _file: file })
+}
+
+/// The chunks of standard input. A thread waits for them, since a read cannot be told to stop; it ends with the input,
+/// or with the process.
+fn read_stdin() -> Receiver<io::Result<Vec<u8>>> {
+    let (sender, chunks) = sync_channel(4);
+    std::thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let chunk = match input.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(read) => Ok(buffer[..read].to_vec()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => Err(e),
+            };
+            let is_last = chunk.is_err();
+            if sender.send(chunk).is_err() || is_last {
+                return;
+            }
+        }
+    });
+    chunks
 }
 
 /// Removes copies whose process was killed. What cannot be removed is tried again the next time.

@@ -160,13 +160,18 @@ impl State<'_> {
 
     fn bury(&mut self, row: u64, source: u32, place: u64, bad: &BadRecord) {
         let source = &self.function.job.sources[source as usize];
-        let is_parquet = source.format == Format::Parquet;
+        let (line, file_row) = match source.format {
+            Format::Parquet => (None, Some(place)),
+            // Each file is a record, and the id names it.
+            Format::TextFolder => (None, None),
+            Format::Csv | Format::Tsv | Format::Jsonl => (Some(place), None),
+        };
         let letter = DeadLetter {
             id: &bad.id,
             row,
             file: &source.uri,
-            line: (!is_parquet).then_some(place),
-            file_row: is_parquet.then_some(place),
+            line,
+            file_row,
             reason: &bad.reason,
         };
         serde_json::to_writer(&mut self.done.dead_letters, &letter)

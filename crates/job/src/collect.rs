@@ -42,6 +42,11 @@ impl Destination {
             // What a person looks at, and what pipes into the next tool.
             return Ok((Self::Stdout, format.unwrap_or(OutputFormat::Jsonl)));
         }
+        if text.is_empty() {
+            return Err(Error::Parameter(
+                "failed to use the output: its name is empty".into(),
+            ));
+        }
         if crate::store::is_url(text) {
             return Err(Error::Parameter(format!(
                 "failed to use output {text}: outputs are written to this machine only"
@@ -73,13 +78,22 @@ impl Destination {
     pub fn check(&self, run_name: &str) -> Result<()> {
         let path = match self {
             Self::Stdout => return Ok(()),
-            Self::File(path) => path,
+            Self::File(path) => {
+                // The output takes the place of what stands there, and a device or pipe must not be lost so.
+                if path.metadata().is_ok_and(|there| !there.is_file()) {
+                    return Err(Error::Parameter(format!(
+                        "failed to use output {}: it is a device or a pipe, not a file; -o - writes to standard output",
+                        path.display()
+                    )));
+                }
+                target(path)
+            }
             Self::Folder(path) => {
                 check_replaceable(path)?;
-                path
+                target(path)
             }
         };
-        let temporary = temporary(path, run_name);
+        let temporary = temporary(&path, run_name);
         let failed = |e| Error::storage("write the output", path.display().to_string(), e);
         match path.parent() {
             Some(parent) if !parent.is_dir() => {
@@ -108,6 +122,18 @@ impl Destination {
             Self::Folder(path) => format!("{}/", path.display()),
         }
     }
+}
+
+/// What is replaced: a link stays, and what it leads to changes.
+fn target(path: &Path) -> PathBuf {
+    // Without the slash at the end, which would hide that it is a link.
+    let path: PathBuf = path.components().collect();
+    if path.is_symlink()
+        && let Ok(target) = path.canonicalize()
+    {
+        return target;
+    }
+    path
 }
 
 /// Where the output grows until it is whole: beside it, so that renaming is atomic; named after the run, so that two
@@ -202,7 +228,8 @@ pub fn collect(
             parts.join(out, "standard output")?;
         }
         Destination::File(path) => {
-            let temporary = temporary(path, &run.name());
+            let path = target(path);
+            let temporary = temporary(&path, &run.name());
             let place = path.display().to_string();
             let failed = |e| Error::storage("write the output", &place, e);
             let write = || -> Result<()> {
@@ -210,7 +237,7 @@ pub fn collect(
                 let out = parts.join(BufWriter::with_capacity(1 << 20, file), &place)?;
                 let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
                 file.sync_all().map_err(failed)?;
-                std::fs::rename(&temporary, path).map_err(failed)
+                std::fs::rename(&temporary, &path).map_err(failed)
             };
             write().inspect_err(|_| {
                 // Best effort: the error that counts is already on its way.
@@ -218,8 +245,9 @@ pub fn collect(
             })?;
         }
         Destination::Folder(path) => {
-            let temporary = temporary(path, &run.name());
-            parts.copy(path, &temporary).inspect_err(|_| {
+            let path = target(path);
+            let temporary = temporary(&path, &run.name());
+            parts.copy(&path, &temporary).inspect_err(|_| {
                 // Best effort, as above.
                 let _ = remove_folder(&temporary);
             })?;

@@ -406,7 +406,11 @@ impl Cutter<'_> {
         if self.rows.is_multiple_of(10_000) {
             (self.progress)(self.rows);
         }
-        if self.cancel.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+        if self.cancel.is_cancelled() {
+            Err(Error::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
     fn push_rows(&mut self, source: u32, rows: u64) {

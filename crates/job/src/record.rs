@@ -68,7 +68,8 @@ pub struct Row {
     pub row: u64,
     /// Index of the source in the job.
     pub source: u32,
-    /// Where in the source: the line, from 1, of a text format; the row, from 0, of Parquet.
+    /// Where in the source: the line, from 1, of a text format; the row, from 0, of Parquet; the file, from 1, of a
+    /// text folder.
     pub place: u64,
     /// What was found.
     pub content: std::result::Result<Record, BadRecord>,
@@ -84,7 +85,7 @@ pub struct DeadLetter<'a> {
     pub row: u64,
     /// The input file.
     pub file: &'a str,
-    /// Line in the file, from 1, for text formats.
+    /// Line in the file, from 1, for CSV, TSV and JSON Lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     /// Row in the file, from 0, for Parquet.

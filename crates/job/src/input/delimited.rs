@@ -1,6 +1,6 @@
 //! CSV and TSV as people have them: quoted newlines, byte-order marks, CRLF, blank lines.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use csv_core::ReadRecordResult;
 
@@ -97,7 +97,7 @@ fn guess(field: &[u8]) -> Cell {
     }
 }
 
-/// Finds the records behind the header. `visit` gets each one's place.
+/// Finds the records behind the header. `visit` gets each one's place: from its first byte to that of the next one.
 pub(crate) fn scan(
     stream: &mut Stream,
     delimiter: u8,
@@ -107,50 +107,76 @@ pub(crate) fn scan(
     // Fields are not looked at, so what they hold may be overwritten as often as the parser likes.
     let (mut output, mut ends) = ([0; 4096], [0; 256]);
     let mut is_header = true;
-    let (mut start, mut line) = (stream.position(), 1);
     let mut open_quote = false;
+    skip_breaks(stream, &mut core)?;
+    let (mut start, mut line) = (stream.position(), core.line());
     loop {
-        let input = stream.fill()?;
-        let at_end = input.is_empty();
-        if at_end {
-            // A separator ends a field everywhere but within quotes.
-            let probe = core
-                .clone()
-                .read_record(&[delimiter], &mut output, &mut ends);
-            open_quote = probe.3 == 0;
+        let at_end = stream.fill()?.is_empty();
+        if at_end && stream.position() > start {
+            // A separator ends a field everywhere but within quotes. It does no harm to a record that ends here anyway.
+            let (_, _, _, ended) = core.read_record(&[delimiter], &mut output, &mut ends);
+            open_quote = ended == 0;
         }
-        let (result, read, _, _) = core.read_record(input, &mut output, &mut ends);
+        let (result, read, _, _) = core.read_record(stream.fill()?, &mut output, &mut ends);
         stream.consume(read);
         match result {
             ReadRecordResult::InputEmpty if !at_end => {}
             ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
             ReadRecordResult::Record => {
+                let mut span = Span::new(start, stream.position(), line);
+                skip_breaks(stream, &mut core)?;
+                (start, line) = (stream.position(), core.line());
                 if !is_header {
-                    let mut span = Span::new(start, stream.position(), line);
+                    span.end = start;
                     if open_quote {
                         span.fault.get_or_insert(Fault::OpenQuote);
                     }
                     visit(span)?;
                 }
                 is_header = false;
-                start = stream.position();
-                line = core.line();
             }
             ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok(()),
         }
     }
 }
 
+/// Consumes the rest of a record's line break, and blank lines. The parser would pass over them too, but as a part of
+/// the next record, whose line would then be told wrong.
+fn skip_breaks(stream: &mut Stream, core: &mut csv_core::Reader) -> Result<()> {
+    loop {
+        let input = stream.fill()?;
+        let (breaks, rest) = count_breaks(input, core);
+        stream.consume(breaks);
+        if rest || breaks == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// The bytes of line breaks at the start of `input`, which `core` learns of, and whether other bytes follow.
+fn count_breaks(input: &[u8], core: &mut csv_core::Reader) -> (usize, bool) {
+    let breaks = input
+        .iter()
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    let lines = memchr::memchr_iter(b'\n', &input[..breaks]).count() as u64;
+    core.set_line(core.line() + lines);
+    (breaks, breaks < input.len())
+}
+
 /// Reads the records of a slice.
 pub(crate) struct Records {
-    reader: csv::Reader<BufReader<Box<dyn Read + Send>>>,
-    record: csv::ByteRecord,
+    reader: BufReader<Box<dyn Read + Send>>,
+    core: csv_core::Reader,
+    /// The fields of the present record one after the other, and the end of each.
+    fields: Vec<u8>,
+    ends: Vec<usize>,
+    len: usize,
     columns: usize,
     text: usize,
     id: Option<usize>,
     gold: Option<usize>,
     kept: Vec<usize>,
-    first_line: u64,
 }
 
 impl Records {
@@ -170,16 +196,18 @@ impl Records {
                     Error::Parameter(format!("the plan has no column {name:?} in its header"))
                 })
         };
+        let (mut fields, mut ends) = (vec![0; 1024], vec![0; header.len() + 1]);
+        let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
         // The line break in front keeps the parser from taking a record's first character for a byte-order mark: a
         // record must read the same wherever the batch is cut.
-        let reader: Box<dyn Read + Send> = Box::new((&b"\n"[..]).chain(reader));
+        core.read_record(b"\n", &mut fields, &mut ends);
+        core.set_line(line);
         Ok(Self {
-            reader: csv::ReaderBuilder::new()
-                .has_headers(false)
-                .flexible(true)
-                .delimiter(delimiter)
-                .from_reader(BufReader::with_capacity(64 << 10, reader)),
-            record: csv::ByteRecord::new(),
+            reader: BufReader::with_capacity(64 << 10, reader),
+            core,
+            fields,
+            ends,
+            len: 0,
             columns: header.len(),
             text: find(&columns.text)?,
             id: columns.id.as_ref().map(|id| find(&id.source)).transpose()?,
@@ -189,53 +217,77 @@ impl Records {
                 .iter()
                 .map(|kept| find(&kept.source))
                 .collect::<Result<_>>()?,
-            first_line: line,
         })
     }
 
     /// The next record with its line, `None` at the end.
     pub(crate) fn next(
         &mut self,
-    ) -> csv::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
-        if !self.reader.read_byte_record(&mut self.record)? {
-            return Ok(None);
+    ) -> io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
+        loop {
+            let (breaks, rest) = count_breaks(self.reader.fill_buf()?, &mut self.core);
+            self.reader.consume(breaks);
+            if rest || breaks == 0 {
+                break;
+            }
         }
-        let position = self.record.position().map_or(2, csv::Position::line);
-        // Line 1 is the break put in front.
-        let line = self.first_line + position.saturating_sub(2);
-        Ok(Some((line, self.parse())))
+        let line = self.core.line();
+        let mut written = 0;
+        self.len = 0;
+        loop {
+            let (result, read, bytes, fields) = self.core.read_record(
+                self.reader.fill_buf()?,
+                &mut self.fields[written..],
+                &mut self.ends[self.len..],
+            );
+            self.reader.consume(read);
+            written += bytes;
+            self.len += fields;
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.fields.resize(2 * self.fields.len(), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::Record => return Ok(Some((line, self.parse()))),
+                ReadRecordResult::End => return Ok(None),
+            }
+        }
+    }
+
+    /// A field of the present record, `None` where it has fewer.
+    fn field(&self, index: usize) -> Option<&[u8]> {
+        let start = match index {
+            0 => 0,
+            _ => self.ends[index - 1],
+        };
+        (index < self.len).then(|| &self.fields[start..self.ends[index]])
     }
 
     fn parse(&self) -> std::result::Result<Record, BadRecord> {
         let id = self.id.map_or(Cell::Null, |index| {
-            self.record
-                .get(index)
-                .map_or(Cell::Null, |field| match field {
-                    b"" => Cell::Null,
-                    field => Cell::Text(String::from_utf8_lossy(field).into_owned()),
-                })
+            self.field(index).map_or(Cell::Null, |field| match field {
+                b"" => Cell::Null,
+                field => Cell::Text(String::from_utf8_lossy(field).into_owned()),
+            })
         });
         let bad = |reason: String| BadRecord {
             id: id.clone(),
             reason,
         };
-        if self.record.len() != self.columns {
+        if self.len != self.columns {
             return Err(bad(format!(
                 "the row has {} columns, the header has {}",
-                self.record.len(),
-                self.columns
+                self.len, self.columns
             )));
         }
-        let field = |index: usize, what: &str| {
-            let field = &self.record[index];
-            match std::str::from_utf8(field) {
-                Ok("") => Ok(Cell::Null),
-                Ok(text) => Ok(Cell::Text(text.to_owned())),
-                Err(e) => Err(bad(format!(
-                    "{what} is not valid UTF-8 (byte {})",
-                    e.valid_up_to()
-                ))),
-            }
+        let field = |index: usize, what: &str| match std::str::from_utf8(
+            self.field(index).unwrap_or_default(),
+        ) {
+            Ok("") => Ok(Cell::Null),
+            Ok(text) => Ok(Cell::Text(text.to_owned())),
+            Err(e) => Err(bad(format!(
+                "{what} is not valid UTF-8 (byte {})",
+                e.valid_up_to()
+            ))),
         };
         let Cell::Text(text) = field(self.text, "the text")? else {
             return Err(bad("the text is empty".into()));

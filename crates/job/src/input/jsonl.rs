@@ -99,13 +99,15 @@ impl TypeObserver {
         }
     }
 
-    /// The schema as far as these columns go.
+    /// The schema as far as values of these columns tell.
     pub(crate) fn schema(self) -> Schema {
         use super::schema::Known;
         let columns = self
             .names
             .into_iter()
             .zip(self.types)
+            // Nulls fit every type: a source that has nothing else changes none.
+            .filter(|(_, known)| *known != JsonType::Unknown)
             .map(|(name, known)| Known {
                 name,
                 is_text: known == JsonType::Text,

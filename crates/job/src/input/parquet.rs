@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -12,7 +13,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
+use parquet::basic::Type as PhysicalType;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, ParquetMetaData};
+use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::schema::{Known, Schema};
 use crate::record::{BadRecord, Cell, Record};
@@ -107,7 +111,7 @@ pub(crate) struct Records {
     metadata: ArrowReaderMetadata,
     columns: Columns,
     mask: ProjectionMask,
-    path: std::path::PathBuf,
+    path: PathBuf,
     next: u64,
     end: u64,
     ready: std::vec::IntoIter<std::result::Result<Record, BadRecord>>,
@@ -117,6 +121,7 @@ pub(crate) struct Records {
 impl Records {
     pub(crate) fn new(path: &Path, columns: &Columns, rows: Range<u64>) -> Result<Self> {
         let (file, metadata) = open(path)?;
+        let metadata = with_bytes(&metadata).map_err(|e| damaged(path, e))?;
         let total = metadata.metadata().file_metadata().num_rows();
         if i64::try_from(rows.end).is_ok_and(|end| end > total) {
             return Err(Error::input(
@@ -174,58 +179,14 @@ impl Records {
     }
 
     fn decode(&self, rows: Range<u64>) -> Result<Vec<std::result::Result<Record, BadRecord>>> {
-        match self.read(&rows, &self.mask) {
-            Ok(batches) => Ok(batches
-                .iter()
-                .flat_map(|batch| self.records(batch))
-                .collect()),
-            // One value that is not UTF-8 fails all rows that are decoded with it: find which.
-            Err(e) if is_utf8_error(&e) => rows
-                .map(|row| self.decode_one(row))
-                .collect::<Result<Vec<_>>>(),
-            Err(e) => Err(damaged(&self.path, e)),
-        }
+        let batches = self.read(&rows).map_err(|e| damaged(&self.path, e))?;
+        Ok(batches
+            .iter()
+            .flat_map(|batch| self.records(batch))
+            .collect())
     }
 
-    fn decode_one(&self, row: u64) -> Result<std::result::Result<Record, BadRecord>> {
-        match self.read(&(row..row + 1), &self.mask) {
-            Ok(batches) => batches
-                .iter()
-                .flat_map(|batch| self.records(batch))
-                .next()
-                .ok_or_else(|| damaged(&self.path, format!("row {row} is missing"))),
-            Err(e) if is_utf8_error(&e) => Ok(Err(BadRecord {
-                id: self.id_of(row),
-                reason: "the row has a value that is not valid UTF-8".into(),
-            })),
-            Err(e) => Err(damaged(&self.path, e)),
-        }
-    }
-
-    fn id_of(&self, row: u64) -> Cell {
-        let Some(id) = &self.columns.id else {
-            return Cell::Null;
-        };
-        let fields = self.metadata.schema().fields();
-        let Some(root) = fields.iter().position(|field| *field.name() == id.source) else {
-            return Cell::Null;
-        };
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [root]);
-        let Ok(batches) = self.read(&(row..row + 1), &mask) else {
-            return Cell::Null;
-        };
-        batches
-            .first()
-            .and_then(|batch| cells(batch.column(0)).ok())
-            .and_then(|cells| cells.into_iter().next())
-            .unwrap_or_default()
-    }
-
-    fn read(
-        &self,
-        rows: &Range<u64>,
-        mask: &ProjectionMask,
-    ) -> parquet::errors::Result<Vec<RecordBatch>> {
+    fn read(&self, rows: &Range<u64>) -> parquet::errors::Result<Vec<RecordBatch>> {
         // Row groups before and behind the range are left out by name; the offset counts within those that stay.
         let mut groups = Vec::new();
         let (mut first, mut offset) = (0, 0);
@@ -241,7 +202,7 @@ impl Records {
         }
         let file = self.file.try_clone()?;
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_projection(mask.clone())
+            .with_projection(self.mask.clone())
             .with_row_groups(groups)
             .with_offset(offset as usize)
             .with_limit((rows.end - rows.start) as usize)
@@ -262,64 +223,98 @@ impl Records {
             .iter()
             .map(|kept| column(&kept.source))
             .collect();
-        let value =
-            |column: &Option<std::result::Result<Vec<Cell>, String>>, row: usize| match column {
-                None => Ok(Cell::Null),
-                Some(Ok(cells)) => Ok(cells[row].clone()),
-                Some(Err(reason)) => Err(reason.clone()),
-            };
+        let value = |column: &Option<Cells>, row: usize| match column {
+            None => Ok(Cell::Null),
+            Some(Ok(cells)) => cells[row].clone(),
+            Some(Err(reason)) => Err(reason.clone()),
+        };
         (0..batch.num_rows())
             .map(|row| {
-                let id = value(&ids, row).unwrap_or_default();
+                let id = value(&ids, row);
                 let bad = |reason: String| BadRecord {
-                    id: id.clone(),
+                    id: id.clone().unwrap_or_default(),
                     reason,
                 };
-                let text = match value(&texts, row).map_err(bad)? {
+                let need = |column: &Option<Cells>, what: &str| {
+                    value(column, row).map_err(|reason| bad(format!("{what} {reason}")))
+                };
+                let text = match need(&texts, "the text")? {
                     Cell::Text(text) => text,
                     Cell::Null => return Err(bad("the text is null".into())),
                     Cell::Json(_) => return Err(bad("the text is not a string".into())),
                 };
                 Ok(Record {
                     text,
-                    gold: value(&golds, row).map_err(bad)?,
+                    gold: need(&golds, "the label")?,
                     kept: kept
                         .iter()
-                        .map(|column| value(column, row).map_err(bad))
+                        .map(|column| need(column, "a kept column"))
                         .collect::<std::result::Result<_, _>>()?,
-                    id,
+                    id: need(&ids, "the id")?,
                 })
             })
             .collect()
     }
 }
 
-fn is_utf8_error(error: &ParquetError) -> bool {
-    let text = error.to_string().to_ascii_lowercase();
-    text.contains("utf-8") || text.contains("utf8")
+/// The same file with its strings as bytes. Strings are checked a page or a dictionary at a time, so that one value that
+/// is not UTF-8 would take with it the rows around it; bytes are checked here, each value by itself.
+fn with_bytes(metadata: &ArrowReaderMetadata) -> parquet::errors::Result<ArrowReaderMetadata> {
+    let whole = metadata.metadata();
+    let file = whole.file_metadata();
+    let root = file.schema_descr().root_schema();
+    let (mut columns, mut fields) = (Vec::new(), Vec::new());
+    for (column, field) in root.get_fields().iter().zip(metadata.schema().fields()) {
+        if is_text(field.data_type()) {
+            let bytes = Type::primitive_type_builder(column.name(), PhysicalType::BYTE_ARRAY)
+                .with_repetition(column.get_basic_info().repetition())
+                .build()?;
+            columns.push(Arc::new(bytes));
+            fields.push(field.as_ref().clone().with_data_type(DataType::LargeBinary));
+        } else {
+            columns.push(column.clone());
+            fields.push(field.as_ref().clone());
+        }
+    }
+    let root = Type::group_type_builder(root.name())
+        .with_fields(columns)
+        .build()?;
+    let file = FileMetaData::new(
+        file.version(),
+        file.num_rows(),
+        file.created_by().map(str::to_owned),
+        // The types of Arrow, which are given below.
+        None,
+        Arc::new(SchemaDescriptor::new(Arc::new(root))),
+        None,
+    );
+    let schema = Arc::new(arrow_schema::Schema::new(fields));
+    ArrowReaderMetadata::try_new(
+        Arc::new(ParquetMetaData::new(file, whole.row_groups().to_vec())),
+        ArrowReaderOptions::new().with_schema(schema),
+    )
 }
 
-/// A column's values.
-fn cells(array: &ArrayRef) -> std::result::Result<Vec<Cell>, String> {
-    let error = |e: arrow_schema::ArrowError| e.to_string();
+/// A column's values, each of them or all with what is wrong: "is …".
+type Cells = std::result::Result<Vec<std::result::Result<Cell, String>>, String>;
+
+fn cells(array: &ArrayRef) -> Cells {
+    let error = |e: arrow_schema::ArrowError| format!("is not readable: {e}");
     let plain = plain_type(array.data_type());
     let array = if plain == *array.data_type() {
         array.clone()
     } else {
         arrow_cast::cast(array, &plain).map_err(error)?
     };
-    let text = match plain {
-        DataType::Utf8 => true,
-        _ if is_text(&plain) => true,
-        _ => false,
-    };
-    if text {
-        // A value that is not UTF-8 becomes null here, and then a dead letter.
-        let strings = arrow_cast::cast(&array, &DataType::LargeUtf8).map_err(error)?;
-        let strings = strings.as_string::<i64>();
-        return Ok(strings
+    if plain == DataType::LargeBinary {
+        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Cell::Text(text.to_owned())),
+            Err(e) => Err(format!("is not valid UTF-8 (byte {})", e.valid_up_to())),
+        };
+        return Ok(array
+            .as_binary::<i64>()
             .iter()
-            .map(|value| value.map_or(Cell::Null, |text| Cell::Text(text.to_owned())))
+            .map(|value| value.map_or(Ok(Cell::Null), text))
             .collect());
     }
     let is_json = plain.is_integer() || plain.is_floating() || plain == DataType::Boolean;
@@ -328,15 +323,15 @@ fn cells(array: &ArrayRef) -> std::result::Result<Vec<Cell>, String> {
     Ok((0..array.len())
         .map(|row| {
             if array.is_null(row) {
-                return Cell::Null;
+                return Ok(Cell::Null);
             }
             let value = formatter.value(row).to_string();
-            match value.as_str() {
+            Ok(match value.as_str() {
                 // JSON has no words for these.
                 "NaN" | "inf" | "-inf" => Cell::Text(value),
                 _ if is_json => Cell::Json(value),
                 _ => Cell::Text(value),
-            }
+            })
         })
         .collect())
 }

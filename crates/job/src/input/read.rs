@@ -27,6 +27,7 @@ struct Open<'a> {
 enum Reader {
     Delimited(Box<delimited::Records>),
     Jsonl(jsonl::Records),
+    TextFolder(jsonl::Records),
     Parquet(Box<parquet::Records>),
     Unreadable(Fault),
 }
@@ -100,9 +101,14 @@ fn open<'a>(job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
                 let rows = slice.start..slice.end;
                 Reader::Parquet(Box::new(parquet::Records::new(&path, &job.columns, rows)?))
             }
-            Format::Jsonl | Format::TextFolder => {
+            format @ (Format::Jsonl | Format::TextFolder) => {
                 let bytes = bytes(source, run, slice)?;
-                Reader::Jsonl(jsonl::Records::new(bytes, &job.columns, slice.line))
+                let records = jsonl::Records::new(bytes, &job.columns, slice.line);
+                if format == Format::Jsonl {
+                    Reader::Jsonl(records)
+                } else {
+                    Reader::TextFolder(records)
+                }
             }
             Format::Csv | Format::Tsv => Reader::Delimited(Box::new(delimited::Records::new(
                 bytes(source, run, slice)?,
@@ -161,10 +167,16 @@ impl Open<'_> {
                 )
             }),
             Reader::Jsonl(records) => records.next().map_err(failed)?,
+            Reader::TextFolder(records) => {
+                let found = records.next().map_err(failed)?;
+                // The one fault that a line of our own making can have; the file knows no line.
+                let reason = "the text is not valid UTF-8".to_owned();
+                found.map(|(place, record)| {
+                    (place, record.map_err(|bad| BadRecord { reason, ..bad }))
+                })
+            }
             Reader::Parquet(records) => records.next()?,
-            Reader::Delimited(records) => records
-                .next()
-                .map_err(|e| failed(std::io::Error::other(e)))?,
+            Reader::Delimited(records) => records.next().map_err(failed)?,
         };
         match found {
             Some((place, content)) if self.read < self.slice.records => {

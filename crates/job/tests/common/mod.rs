@@ -1,0 +1,94 @@
+//! Planning files and reading all of their batches again.
+
+use std::path::{Path, PathBuf};
+
+use shoal_job::input::rows;
+use shoal_job::plan::{Request, plan};
+use shoal_job::spec::{Batch, Job, ModelSpec, Parameters};
+use shoal_job::{Cancel, Row, RunDir};
+
+/// A folder with inputs and a run directory.
+pub(crate) struct Bench {
+    dir: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads every batch by itself, the last one
+    /// first: no batch may depend on another.
+    pub(crate) fn read(&self, inputs: &[&Path], batch_size: u64) -> (Job, Vec<Row>) {
+        let run_dir = tempfile::tempdir_in(self.dir.path()).unwrap();
+        let run = RunDir::create(run_dir.path()).unwrap();
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        let request = Request {
+            inputs: &inputs,
+            spool: None,
+            model: ModelSpec {
+                reference: "none".into(),
+                fingerprint: "none".into(),
+                labels: vec!["a".into()],
+                max_tokens: 9,
+            },
+            parameters: Parameters {
+                batch_size,
+                text_column: Some("text".into()),
+                ..Parameters::default()
+            },
+            output: "-",
+            version: "test",
+        };
+        let (job, batches) = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
+        assert_eq!(run.job().unwrap().as_ref(), Some(&job));
+        assert_eq!(run.batches(&job).unwrap(), batches);
+        check_table(&job, &batches, batch_size);
+        let mut parts: Vec<Vec<Row>> = batches
+            .iter()
+            .rev()
+            .map(|batch| {
+                rows(&job, &run, batch)
+                    .collect::<Result<_, _>>()
+                    .unwrap_or_else(|e| panic!("batch {batch:?}: {e}"))
+            })
+            .collect();
+        parts.reverse();
+        for (part, batch) in parts.iter().zip(&batches) {
+            assert_eq!(part.len() as u64, batch.records);
+        }
+        let all: Vec<_> = parts.into_iter().flatten().collect();
+        for (number, row) in all.iter().enumerate() {
+            assert_eq!(row.row, number as u64);
+        }
+        (job, all)
+    }
+}
+
+fn check_table(job: &Job, batches: &[Batch], batch_size: u64) {
+    assert_eq!(batches.len() as u64, job.batches);
+    let mut row = 0;
+    for (index, batch) in batches.iter().enumerate() {
+        assert_eq!(batch.index, index as u64);
+        let is_last = index + 1 == batches.len();
+        assert!(batch.records == batch_size || (is_last && batch.records < batch_size));
+        assert_eq!(
+            batch.records,
+            batch.slices.iter().map(|slice| slice.records).sum::<u64>()
+        );
+        for slice in &batch.slices {
+            assert_eq!(slice.row, row);
+            row += slice.records;
+        }
+    }
+    assert_eq!(row, job.records);
+}

@@ -1,0 +1,248 @@
+//! Cutting CSV and JSON Lines anywhere and reading the pieces gives what one parse of the whole file gives.
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::Bench;
+use proptest::prelude::*;
+use proptest::sample::select;
+use shoal_job::{Cell, Row};
+
+const MARK: &str = "\u{feff}";
+
+/// What one parse says of a row: its line, and its id and text, or that it is bad.
+type Expected = (u64, Option<(Option<String>, String)>);
+
+/// Content with the pieces that make parsers stumble, well-formed or not.
+fn pieces(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::collection::vec(select(pieces), 0..60).prop_map(|pieces| pieces.concat())
+}
+
+fn write(bench: &Bench, name: &str, content: &[u8]) -> PathBuf {
+    let path = bench.path(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+/// `content` as a file, plain or compressed.
+fn read(content: &[u8], name: &str, compressed: bool, batch_size: u64) -> Vec<Row> {
+    let bench = Bench::new();
+    let path = if compressed {
+        let packed = zstd::encode_all(content, 1).unwrap();
+        write(&bench, &format!("{name}.zst"), &packed)
+    } else {
+        write(&bench, name, content)
+    };
+    bench.read(&[&path], batch_size).1
+}
+
+fn compare(found: &[Row], expected: &[Expected]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(found.len(), expected.len());
+    for (row, (line, record)) in found.iter().zip(expected) {
+        prop_assert_eq!(row.place, *line);
+        match (&row.content, record) {
+            (Ok(row), Some((id, text))) => {
+                prop_assert_eq!(row.id.as_text(), id.as_deref());
+                prop_assert_eq!(&row.text, text);
+            }
+            (Err(_), None) => {}
+            (row, record) => prop_assert!(false, "{row:?} is not {record:?}"),
+        }
+    }
+    Ok(())
+}
+
+fn csv_records(content: &[u8]) -> Vec<csv::ByteRecord> {
+    csv::ReaderBuilder::new()
+        .flexible(true)
+        .from_reader(content)
+        .into_byte_records()
+        .map(Result::unwrap)
+        .collect()
+}
+
+fn expected_csv(content: &[u8]) -> Vec<Expected> {
+    let records = csv_records(content);
+    // A record more, unless a quote that is open swallows it.
+    let open = csv_records(&[content, b"\nx,y\n"].concat()).len() == records.len();
+    let last = records.len().wrapping_sub(1);
+    records
+        .iter()
+        .enumerate()
+        .map(|(index, record)| {
+            let from = record.position().unwrap().byte() as usize;
+            let blank = content[from..]
+                .iter()
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                .count();
+            let breaks = content[..from + blank]
+                .iter()
+                .filter(|byte| **byte == b'\n');
+            let field = |index: usize| {
+                let text = std::str::from_utf8(record.get(index)?).ok()?;
+                Some(text.to_owned())
+            };
+            let is_bad = record.len() != 2 || (open && index == last);
+            let content = (!is_bad).then(|| Some((field(0)?, field(1)?))).flatten();
+            let content = content
+                .filter(|(_, text)| !text.is_empty())
+                .map(|(id, text)| (Some(id).filter(|id| !id.is_empty()), text));
+            (1 + breaks.count() as u64, content)
+        })
+        .collect()
+}
+
+fn expected_jsonl(content: &[u8]) -> Vec<Expected> {
+    let content = content.strip_prefix(MARK.as_bytes()).unwrap_or(content);
+    let mut expected = Vec::new();
+    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let record = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line)
+            .ok()
+            .and_then(|object| {
+                let text = object.get("text")?.as_str()?.to_owned();
+                let id = object
+                    .get("id")
+                    .filter(|id| !id.is_null())
+                    .map(|id| match id {
+                        serde_json::Value::String(id) => id.clone(),
+                        other => other.to_string(),
+                    });
+                Some((id, text))
+            });
+        expected.push((index as u64 + 1, record));
+    }
+    expected
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn csv(
+        start in select(&["", MARK, "\n\r\n", "\u{feff}\r\n\n"][..]),
+        line_break in select(&["\n", "\r\n"][..]),
+        body in pieces(&[
+            "a", "b", "ü", "😀", MARK, " ", ",", ",", ",", "\"", "\"\"", "\"x\"", "\n", "\r\n", "\r\n", "\n",
+            "\"two\nlines\"", "\"two\r\nlines\"", "\"a,b\"", "id,\"text\"\r\n", "1,one\n",
+        ]),
+        compressed: bool,
+        batch_size in 1_u64..12,
+    ) {
+        let content = format!("{start}id,text{line_break}{body}");
+        let found = read(content.as_bytes(), "in.csv", compressed, batch_size);
+        compare(&found, &expected_csv(content.as_bytes()))?;
+    }
+
+    /// Records that a CSV writer wrote, whatever they hold, with bytes that are not UTF-8 among them.
+    #[test]
+    fn csv_of_a_writer(
+        rows in prop::collection::vec(
+            prop::collection::vec(prop::collection::vec(select(&b"ab,\"\n\r \xc3\xbc\xff"[..]), 0..8), 2),
+            0..30,
+        ),
+        crlf: bool,
+        batch_size in 1_u64..12,
+    ) {
+        let terminator = if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') };
+        let mut writer = csv::WriterBuilder::new().terminator(terminator).from_writer(Vec::new());
+        writer.write_record(["id", "text"]).unwrap();
+        for row in &rows {
+            writer.write_record(row).unwrap();
+        }
+        let content = writer.into_inner().unwrap();
+        let found = read(&content, "in.csv", false, batch_size);
+        prop_assert_eq!(found.len(), rows.len());
+        compare(&found, &expected_csv(&content))?;
+    }
+
+    #[test]
+    fn jsonl(
+        start in select(&["", MARK][..]),
+        line_break in select(&["\n", "\r\n"][..]),
+        body in pieces(&[
+            "{\"id\":1,\"text\":\"one\"}", "{\"text\":\"t\\nwo\",\"id\":\"b\"}", "{\"text\":\"ü😀\\u00fc\\ud83d\\ude00\"}",
+            "{\"id\":null,\"text\":\"\"}", "{\"id\":[1],\"text\":\"x\"}", "{\"text\":null}", "{\"text\":7}", "{}",
+            "{\"text\":\"first\",\"text\":\"last\"}", "[1]", "words", "{\"text\":\"open", "\"", MARK, "   ", "\t",
+            "\n", "\n", "\r\n", "\r\n", "\n", "\r\n", "\n\n",
+        ]),
+        compressed: bool,
+        batch_size in 1_u64..12,
+    ) {
+        let content = format!("{start}{{\"id\":\"0\",\"text\":\"zero\"}}{line_break}{body}");
+        let found = read(content.as_bytes(), "in.jsonl", compressed, batch_size);
+        compare(&found, &expected_jsonl(content.as_bytes()))?;
+    }
+}
+
+/// Records longer than any buffer, and more of them than fit one.
+#[test]
+fn long_records_and_many() {
+    let mut content = b"id,text\r\n".to_vec();
+    let long = "many words, \"quoted\"\r\n".repeat(20_000);
+    for row in 0..40_000 {
+        let text = if row % 10_000 == 5_000 {
+            long.as_str()
+        } else {
+            "a, b"
+        };
+        content.extend(format!("{row},\"{}\"\r\n", text.replace('"', "\"\"")).bytes());
+        if row % 1000 == 0 {
+            content.extend(b"\r\n\n");
+        }
+    }
+    let found = read(&content, "in.csv", false, 333);
+    assert_eq!(found.len(), 40_000);
+    for (row, (line, record)) in found.iter().zip(expected_csv(&content)) {
+        let (id, text) = record.unwrap();
+        let found = row.content.as_ref().unwrap();
+        assert_eq!(row.place, line);
+        assert_eq!(found.id, Cell::Text(id.unwrap()));
+        assert!(found.text == text, "row {}", row.row);
+    }
+}
+
+/// Text folders, CSV, TSV and JSON Lines one behind the other, and batches that begin in one and end in another.
+#[test]
+fn batches_go_over_the_ends_of_sources() {
+    let bench = Bench::new();
+    let csv = write(&bench, "a.csv", b"id,text\n1,one\n2,two\n3,three");
+    let tsv = write(
+        &bench,
+        "b.tsv",
+        b"more\ttext\tid\r\nx\tfour\t4\r\ny\tfive\t5\r\n",
+    );
+    let jsonl = write(
+        &bench,
+        "c.jsonl",
+        b"{\"id\":6,\"text\":\"six\"}\n\n{\"id\":7,\"text\":\"seven\"}\n",
+    );
+    let folder = bench.path("d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("8.txt"), "eight").unwrap();
+    std::fs::write(folder.join("9.txt"), "nine").unwrap();
+    let words = [
+        "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
+    ];
+    for batch_size in 1..=10 {
+        let (job, found) = bench.read(&[&csv, &tsv, &jsonl, &folder], batch_size);
+        assert_eq!(job.sources.len(), 4);
+        let texts: Vec<_> = found
+            .iter()
+            .map(|row| row.content.as_ref().unwrap().text.as_str())
+            .collect();
+        assert_eq!(texts, words);
+        let ids: Vec<_> = found
+            .iter()
+            .map(|row| row.content.as_ref().unwrap().id.as_text().unwrap())
+            .collect();
+        assert_eq!(ids, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+        let sources: Vec<_> = found.iter().map(|row| row.source).collect();
+        assert_eq!(sources, [0, 0, 0, 1, 1, 2, 2, 3, 3]);
+        let lines: Vec<_> = found.iter().map(|row| row.place).collect();
+        assert_eq!(lines[..7], [2, 3, 4, 2, 3, 1, 3]);
+    }
+}

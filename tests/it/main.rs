@@ -1,0 +1,10 @@
+//! The command as a whole, in real processes.
+
+mod support;
+
+mod errors;
+mod formats;
+mod hub;
+mod invariance;
+mod memory;
+mod resume;
