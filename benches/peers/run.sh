@@ -40,6 +40,7 @@ PYTHON
 results=$root/benches/runs/peers-$(date -u +%Y%m%dT%H%M%SZ).jsonl
 {
   echo "# $(uname -m), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(rustc --version)"
+  echo "# bash benches/peers/run.sh WORK $rounds $sequences $core"
   echo "# $rounds rounds of $sequences sequences, one core, one thread"
 } > "$results"
 for _ in $(seq "$rounds"); do

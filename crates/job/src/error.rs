@@ -37,9 +37,7 @@ pub enum Error {
         run: String,
     },
     /// The run directory's content is damaged or foreign.
-    #[error(
-        "failed to use run {run}: {reason}; `shoal runs --remove {run}` removes it, --fresh starts over"
-    )]
+    #[error("failed to use run {run}: {reason}; `shoal runs --remove {run}` removes it")]
     Corrupt {
         /// Name or folder of the run.
         run: String,

@@ -137,7 +137,7 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
     Err(Error::Conflict {
         run: run.name(),
         reason: format!(
-            "{}; undo the change to go on, or start over with --fresh, which discards its {} finished batches",
+            "{}; undo the change to go on, or start over with `shoal run … --fresh`, which discards its {} finished batches",
             reasons.join("; "),
             run.receipts()?.len()
         ),

@@ -1,0 +1,230 @@
+//! A run from its start to its end: plan, dispatch, collect.
+
+mod open;
+mod stage;
+
+use std::path::Path;
+use std::time::Instant;
+
+use shoal_encoder::{Model, Objective};
+use shoal_job::collect::Destination;
+use shoal_job::input::{Found, locate};
+use shoal_job::plan::{Request, check_same, plan};
+use shoal_job::store::{Location, is_url};
+use shoal_job::{Cancel, Event, RunDir};
+
+use crate::model::Source;
+use crate::spool::spool;
+use crate::{Error, OnError, Result, Settings, Summary, VERSION};
+use open::open_run;
+use stage::{Stage, Teller};
+
+/// Standard input, among inputs.
+const STDIN: &str = "-";
+
+/// Runs a job, or goes on with it where an earlier call was cut short: labels every record of the inputs.
+///
+/// `tell` hears of every step. The call blocks, and must not be made from within an asynchronous task.
+///
+/// # Errors
+/// An [`Error`], whose message says what to do. What was finished stays in the run directory, and nothing stands under
+/// the output's name that was not there before.
+pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -> Result<Summary> {
+    let started = Instant::now();
+    if settings.inputs.is_empty() {
+        return Err(Error::Settings(
+            "failed to start: name an input, or - for standard input".into(),
+        ));
+    }
+    let (destination, format) = Destination::parse(&settings.output, settings.format)?;
+    let mut parameters = settings.parameters.clone();
+    parameters.output_format = format;
+    let concurrency = concurrency(settings.concurrency)?;
+    let inputs = absolute(&settings.inputs)?;
+    let spool = inputs
+        .iter()
+        .any(|input| input == STDIN)
+        .then(|| spool(cancel))
+        .transpose()?;
+    let spooled = spool.as_ref().map(|spooled| &spooled.spool);
+    // What is not there is better told before the model is opened than after.
+    let found = locate(&inputs, parameters.input_format, spooled)?;
+    check_apart(&found, &destination)?;
+    let source = Source::find(settings.model.as_deref())?;
+    let (model, spec) = source.open(parameters.max_tokens)?;
+    check_parameters(settings, &model)?;
+    let request = Request {
+        inputs: &inputs,
+        spool: spooled,
+        model: spec,
+        parameters,
+        output: &destination.name(),
+        version: VERSION,
+    };
+    let (run, lock, job) = open_run(settings, &request)?;
+    let is_new = job.is_none();
+    let mut tell = Teller::new(&run, tell)?;
+    let planned = destination.check(&run.name()).and_then(|()| match job {
+        Some(job) => run.batches(&job).map(|batches| (job, batches)),
+        None => {
+            tell.tell(Event::Planning { records: 0 });
+            plan(&request, &run, cancel, &mut |records| {
+                tell.tell(Event::Planning { records })
+            })
+        }
+    });
+    let (job, batches) = planned.inspect_err(|_| {
+        if is_new && settings.run_dir.is_none() {
+            // There is nothing to go on with, so it is not left in the list of runs. Best effort: the error that counts
+            // is already on its way.
+            let _ = run.clear();
+            let _ = std::fs::remove_dir_all(run.path());
+        }
+    })?;
+    drop(spool);
+    Stage {
+        run,
+        job,
+        batches,
+        model,
+        destination,
+        concurrency,
+        on_error: settings.on_error,
+        _lock: lock,
+    }
+    .finish(started, cancel, &mut tell)
+}
+
+/// Goes on with a run by its directory, with all that it was planned with.
+///
+/// `output` and `concurrency` may differ from the first start's.
+///
+/// # Errors
+/// As [`run`].
+pub fn resume(
+    run: RunDir,
+    output: Option<&str>,
+    concurrency_wanted: Option<usize>,
+    on_error: OnError,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
+    let started = Instant::now();
+    let lock = run.lock()?;
+    let Some(job) = run.job()? else {
+        return Err(Error::NoSuchRun {
+            name: run.name(),
+            reason: "its planning was cut short; run the command that started it again".into(),
+        });
+    };
+    let output = output.unwrap_or(&job.output);
+    let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
+    let mut parameters = job.parameters.clone();
+    parameters.output_format = format;
+    let source = Source::find(Some(&job.model.reference))?;
+    let (model, spec) = source.open(parameters.max_tokens)?;
+    // Standard input cannot be given again, and is not needed again: the run has its copy.
+    let kept = |input: &&String| *input != STDIN;
+    let inputs: Vec<_> = job.inputs.iter().filter(kept).cloned().collect();
+    let mut as_planned = job.clone();
+    as_planned.sources.retain(|source| source.uri != STDIN);
+    let request = Request {
+        inputs: &inputs,
+        spool: None,
+        model: spec,
+        parameters,
+        output,
+        version: VERSION,
+    };
+    check_same(&as_planned, &request, &run)?;
+    destination.check(&run.name())?;
+    let mut tell = Teller::new(&run, tell)?;
+    let batches = run.batches(&job)?;
+    let concurrency = concurrency(concurrency_wanted)?;
+    Stage {
+        run,
+        job,
+        batches,
+        model,
+        destination,
+        concurrency,
+        on_error,
+        _lock: lock,
+    }
+    .finish(started, cancel, &mut tell)
+}
+
+fn concurrency(wanted: Option<usize>) -> Result<usize> {
+    match wanted {
+        Some(0) => Err(Error::Settings("--concurrency must be at least 1".into())),
+        Some(wanted) => Ok(wanted),
+        None => Ok(std::thread::available_parallelism().map_or(1, Into::into)),
+    }
+}
+
+/// Inputs that mean the same wherever the command is called.
+fn absolute(inputs: &[String]) -> Result<Vec<String>> {
+    inputs
+        .iter()
+        .map(|input| {
+            if input.is_empty() {
+                return Err(Error::Settings(
+                    "failed to start: the name of an input is empty".into(),
+                ));
+            }
+            if input == STDIN || is_url(input) {
+                return Ok(input.clone());
+            }
+            std::path::absolute(Path::new(input))
+                .map(|path| path.display().to_string())
+                .map_err(|e| shoal_job::Error::storage("find", input, e).into())
+        })
+        .collect()
+}
+
+/// An output that stands there already is replaced, which must not happen to an input, whatever its path is written like.
+fn check_apart(inputs: &[Found], output: &Destination) -> Result<()> {
+    let (Destination::File(path) | Destination::Folder(path)) = output else {
+        return Ok(());
+    };
+    let Ok(path) = path.canonicalize() else {
+        return Ok(()); // nothing is there yet
+    };
+    let is_replaced = |found: &&Found| match &found.location {
+        Location::Local(input) => input
+            .canonicalize()
+            .is_ok_and(|input| input.starts_with(&path)),
+        Location::Remote(_) => false,
+    };
+    match inputs.iter().find(is_replaced) {
+        Some(found) => Err(Error::Settings(format!(
+            "failed to start: the output {} would replace the input {}; name another output",
+            output.name(),
+            found.uri
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Options that would have no effect are errors.
+fn check_parameters(settings: &Settings, model: &Model) -> Result<()> {
+    let parameters = &settings.parameters;
+    if let Some(threshold) = parameters.threshold {
+        if model.objective() != Objective::MultiLabel {
+            return Err(Error::Settings(
+                "--threshold is for multi-label models; this model gives exactly one label".into(),
+            ));
+        }
+        if !(0.0..=1.0).contains(&threshold) {
+            return Err(Error::Settings(format!(
+                "--threshold {threshold} is not between 0 and 1"
+            )));
+        }
+    }
+    if parameters.label_column.is_some() && model.objective() != Objective::SingleLabel {
+        return Err(Error::Settings(
+            "--label-column compares single labels; this model gives several, or a number".into(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Which run directory a command works in, and whether it may.
+
+use shoal_job::plan::{Request, check_same};
+use shoal_job::run_dir::RunLock;
+use shoal_job::store::is_url;
+use shoal_job::{Job, RunDir};
+
+use crate::{Error, Result, Settings, runs};
+
+/// The run directory of `settings`, locked, with the job that it holds if it is the same one.
+pub(super) fn open_run(
+    settings: &Settings,
+    request: &Request<'_>,
+) -> Result<(RunDir, RunLock, Option<Job>)> {
+    if let Some(path) = &settings.run_dir {
+        if path.to_str().is_some_and(is_url) {
+            return Err(Error::Settings(format!(
+                "failed to use --run-dir {}: run directories lie on this machine",
+                path.display()
+            )));
+        }
+        let run = RunDir::create(path)?;
+        if !run.is_ours()? {
+            return Err(Error::Settings(format!(
+                "failed to use --run-dir {}: the folder holds other files; name an empty or new folder",
+                path.display()
+            )));
+        }
+        let lock = run.lock()?;
+        if settings.fresh {
+            run.clear()?;
+        }
+        let job = run.job()?;
+        match &job {
+            Some(job) => check_same(job, request, &run)?,
+            // What a planning that was cut short has left.
+            None => run.clear()?,
+        }
+        return Ok((run, lock, job));
+    }
+    let content = request.spool.map(|spool| spool.digest.as_str());
+    let base = runs::default_dir(request.inputs, request.output, content)?;
+    // A finished run of another job keeps its place; the new one goes beside it.
+    for generation in 1.. {
+        let path = match generation {
+            1 => base.clone(),
+            n => base.with_file_name(format!(
+                "{}-{n}",
+                base.file_name().unwrap_or_default().to_string_lossy()
+            )),
+        };
+        let run = RunDir::create(&path)?;
+        let lock = run.lock()?;
+        let job = match run.job() {
+            Err(shoal_job::Error::Corrupt { .. }) if settings.fresh => None,
+            job => job?,
+        };
+        let Some(job) = job else {
+            // What a planning that was cut short has left.
+            run.clear()?;
+            return Ok((run, lock, None));
+        };
+        match check_same(&job, request, &run) {
+            Ok(()) if !settings.fresh => return Ok((run, lock, Some(job))),
+            Ok(()) => {}
+            Err(shoal_job::Error::Conflict { .. })
+                if runs::status(&run)?.state == runs::FINISHED =>
+            {
+                continue;
+            }
+            Err(shoal_job::Error::Conflict { .. }) if settings.fresh => {}
+            Err(e) => return Err(e.into()),
+        }
+        run.clear()?;
+        return Ok((run, lock, None));
+    }
+    unreachable!("there are more numbers than folders")
+}
