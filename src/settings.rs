@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use shoal_job::part::OutputFormat;
+use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
 /// What happens to a run when a record is bad.

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use crate::job::input::Format;
-use crate::job::part::OutputFormat;
+use crate::job::format::{Format, OutputFormat};
 use crate::settings::OnError;
 
 const EXIT_CODES: &str = "\

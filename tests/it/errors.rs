@@ -774,11 +774,7 @@ fn ctrl_c_ends_the_wait_for_standard_input() {
         assert!(child.try_wait().unwrap().is_none(), "it did not wait");
         std::thread::yield_now();
     }
-    let interrupt = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(interrupt.success());
+    crate::support::interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", describe(&output));
     assert_eq!(copies(), 0, "the copy is left");

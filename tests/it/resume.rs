@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Bench, Random, describe, jsonl, tiny_model};
+use crate::support::{Bench, Random, describe, interrupt, jsonl, tiny_model};
 
 const RECORDS: usize = 3000;
 const KILLS: usize = 25;
@@ -138,11 +138,7 @@ fn ctrl_c_stops_gently_and_resume_goes_on() {
         .spawn()
         .unwrap();
     assert!(wait(&mut child, &bench.path("run"), 3, &mut Random::new(1)));
-    let interrupt = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(interrupt.success());
+    interrupt(&child);
     assert_eq!(
         child.wait().unwrap().code(),
         Some(130),

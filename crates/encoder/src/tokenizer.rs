@@ -1,5 +1,6 @@
 //! From text to token ids: Hugging Face's `tokenizers`, with shoal's own truncation.
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -115,6 +116,17 @@ impl Cuts {
     }
 }
 
+/// The parts of `tokenizer.json` that `tokenizers` takes for JSON without a check, and panics where
+/// they are not: reading them once before gives an error instead.
+#[derive(Deserialize)]
+#[allow(dead_code)] // read for their syntax alone
+struct Outline {
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+    decoder: Option<Value>,
+}
+
 /// The parts of `tokenizer_config.json` that matter here.
 #[derive(Default, Deserialize)]
 struct Settings {
@@ -162,9 +174,19 @@ impl TextEncoder {
 
     /// Reads the bytes of a `tokenizer.json`.
     pub(crate) fn from_json(bytes: &[u8]) -> Result<TextEncoder, ModelError> {
-        let inner = Tokenizer::from_bytes(bytes)
+        serde_json::from_slice::<Outline>(bytes)
             .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
-        TextEncoder::new(inner, JSON)
+        // `tokenizers` panics on some contents that are JSON, such as a template that names a token
+        // which is not there, when it reads them or when it first uses them.
+        catch_unwind(|| {
+            let inner = Tokenizer::from_bytes(bytes)
+                .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
+            TextEncoder::new(inner, JSON)
+        })
+        .unwrap_or_else(|_| {
+            let reason = "its parts contradict each other; the tokenizers library gives up on it";
+            Err(ModelError::corrupt(JSON, reason))
+        })
     }
 
     /// BERT's tokenizer over the words of a `vocab.txt`.

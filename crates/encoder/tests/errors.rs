@@ -408,8 +408,31 @@ fn files_in_memory_have_the_fingerprint_of_their_folder() {
     );
 }
 
+/// `tokenizers` itself panics on these.
+#[test]
+fn a_damaged_part_of_the_tokenizer_is_an_error() {
+    let whole =
+        fs::read_to_string(fixture("distilbert-regression").join("tokenizer.json")).unwrap();
+    let (before, decoder) = whole.split_once("\"decoder\":").unwrap();
+    for damaged in [
+        format!("{before}\"decoder\":"),
+        format!("{before}\"decoder\": 1e999,{decoder}"),
+        format!("{before}\"decoder\": {{\"type\": ,{decoder}"),
+        whole.replacen("\"normalizer\": {", "\"normalizer\": {\"a\": 1e999,", 1),
+        whole.replacen("\"id\": \"[CLS]\"", "\"id\": \"[CXS]\"", 1),
+    ] {
+        assert_ne!(damaged, whole);
+        let folder = copy("distilbert-regression");
+        fs::write(folder.path().join("tokenizer.json"), damaged).unwrap();
+        let Err(error) = Model::open(folder.path()) else {
+            panic!("it opened");
+        };
+        assert!(error.to_string().contains("tokenizer.json"), "{error}");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
     /// Damage anywhere in the small files and in the header of the weights: an error or a working
     /// model, never a panic.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use shoal_encoder::{MICRO_BATCH_TOKENS, Session, Tokens};
-use shoal_job::input::{Format, rows};
+use shoal_job::format::Format;
+use shoal_job::input::rows;
 use shoal_job::part::{Labelled, PartWriter};
 use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Timings};

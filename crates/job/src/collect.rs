@@ -10,7 +10,8 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::part::{OutputFormat, csv_header, parquet_properties, schema};
+use crate::format::OutputFormat;
+use crate::part::{csv_header, parquet_properties, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
 use crate::wire::{Receipt, Stored};
@@ -55,7 +56,8 @@ impl Destination {
         let path = std::path::absolute(text).map_err(|e| Error::storage("find", text, e))?;
         if text.ends_with(['/', std::path::MAIN_SEPARATOR]) || path.is_dir() {
             let format = format.ok_or_else(|| need("the output is a folder"))?;
-            return Ok((Self::Folder(path), format));
+            // Without the slash at its end.
+            return Ok((Self::Folder(path.components().collect()), format));
         }
         let by_name = path
             .extension()
@@ -126,14 +128,12 @@ impl Destination {
 
 /// What is replaced: a link stays, and what it leads to changes.
 fn target(path: &Path) -> PathBuf {
-    // Without the slash at the end, which would hide that it is a link.
-    let path: PathBuf = path.components().collect();
     if path.is_symlink()
         && let Ok(target) = path.canonicalize()
     {
         return target;
     }
-    path
+    path.to_owned()
 }
 
 /// Where the output grows until it is whole: beside it, so that renaming is atomic; named after the run, so that two
@@ -395,5 +395,32 @@ impl Parts<'_> {
         })?;
         remove_folder(path).map_err(failed)?;
         std::fs::rename(temporary, path).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_what_the_output_is() {
+        let parse = |text: &str, format| {
+            let (destination, format) = Destination::parse(text, format)?;
+            Ok::<_, Error>((destination.name(), format))
+        };
+        let parquet = OutputFormat::Parquet;
+        assert_eq!(
+            parse("/a/b.csv", None).unwrap(),
+            ("/a/b.csv".into(), OutputFormat::Csv)
+        );
+        assert_eq!(
+            parse("/a/none/", Some(parquet)).unwrap(),
+            ("/a/none/".into(), parquet)
+        );
+        assert_eq!(parse("-", None).unwrap(), ("-".into(), OutputFormat::Jsonl));
+        assert!(parse("/a/none/", None).is_err());
+        assert!(parse("/a/b.csv", Some(parquet)).is_err());
+        assert!(parse("/a/b.txt", None).is_err());
+        assert!(parse("s3://bucket/b.csv", None).is_err());
     }
 }

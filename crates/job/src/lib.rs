@@ -10,6 +10,7 @@ pub mod collect;
 pub mod column;
 pub mod error;
 pub mod event;
+pub mod format;
 pub mod input;
 pub mod part;
 pub mod plan;

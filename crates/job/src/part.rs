@@ -9,44 +9,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use serde::{Deserialize, Serialize};
 
+use crate::format::OutputFormat;
 use crate::record::{Cell, write_json_string};
 use crate::spec::Job;
 use crate::{Error, Result};
-
-/// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutputFormat {
-    /// Comma-separated values with a header.
-    Csv,
-    /// A JSON object a line.
-    Jsonl,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl OutputFormat {
-    /// The extension of its files.
-    pub fn extension(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Jsonl => "jsonl",
-            Self::Parquet => "parquet",
-        }
-    }
-
-    /// The format that an extension names.
-    pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension.to_ascii_lowercase().as_str() {
-            "csv" => Some(Self::Csv),
-            "jsonl" | "ndjson" => Some(Self::Jsonl),
-            "parquet" | "pq" => Some(Self::Parquet),
-            _ => None,
-        }
-    }
-}
 
 /// What the function found for a record.
 #[derive(Debug, Clone, Copy)]

@@ -3,12 +3,14 @@
 use std::io::{BufWriter, Write};
 
 use crate::column::Column;
-use crate::input::delimited::Span;
+use crate::format::{Format, OutputFormat};
 use crate::input::schema::Schema;
-use crate::input::{Compression, Format, Found, Identity, Spool, Stream, locate};
+use crate::input::span::Span;
+use crate::input::{Compression, Found, Spool, Stream, locate};
 use crate::input::{delimited, jsonl, parquet, text_folder};
-use crate::part::OutputFormat;
-use crate::spec::{Batch, Columns, Job, LAYOUT_VERSION, ModelSpec, Parameters, Slice, Source};
+use crate::spec::{
+    Batch, Columns, Identity, Job, LAYOUT_VERSION, ModelSpec, Parameters, Slice, Source,
+};
 use crate::store::Location;
 use crate::{Cancel, Error, Result, RunDir};
 

@@ -20,7 +20,7 @@ use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use crate::part::OutputFormat;
+use crate::format::OutputFormat;
 use crate::spec::{Batch, Job, LAYOUT_VERSION};
 use crate::store::{ObjectWriter, runtime};
 use crate::wire::Receipt;

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::column::Column;
-use crate::input::{Format, Identity};
-use crate::part::OutputFormat;
+use crate::format::{Format, OutputFormat};
 
 /// Version of the run directory's layout. A run of another version is refused.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -49,6 +48,22 @@ pub struct Source {
     /// The columns of a CSV or TSV source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Vec<String>>,
+}
+
+/// What tells whether a source is still what the plan saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Time of the last change, as the store tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified: Option<String>,
+    /// The store's own mark.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// BLAKE3 of the content, in hexadecimal, where the plan read all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 /// The model and what a reader of the output needs to know of it.

@@ -68,7 +68,7 @@ impl Stored {
 /// Where an invocation's time went, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// Before the first record: the environment's start and the model's opening; 0 when warm.
+    /// What the environment did before its first batch; 0 when warm. Local workers share a model that is open already.
     pub init: f64,
     /// Reading and parsing records.
     pub read: f64,

@@ -4,33 +4,12 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use csv_core::ReadRecordResult;
 
+use super::Stream;
 use super::schema::{Sample, Schema};
-use super::{MAX_RECORD_BYTES, Stream};
+use super::span::Span;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::{Columns, Fault};
 use crate::{Error, Result};
-
-/// Where a record lies in its source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) start: u64,
-    pub(crate) end: u64,
-    /// Line on which it starts, from 1.
-    pub(crate) line: u64,
-    pub(crate) fault: Option<Fault>,
-}
-
-impl Span {
-    pub(crate) fn new(start: u64, end: u64, line: u64) -> Self {
-        let fault = (end - start > MAX_RECORD_BYTES).then_some(Fault::Oversized);
-        Self {
-            start,
-            end,
-            line,
-            fault,
-        }
-    }
-}
 
 /// The header, and what the first rows tell of the columns.
 pub(crate) fn head(stream: &Stream, delimiter: u8, place: &str) -> Result<(Vec<String>, Schema)> {

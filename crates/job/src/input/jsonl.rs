@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::delimited::Span;
 use super::schema::{Sample, Schema};
+use super::span::Span;
 use super::{MAX_RECORD_BYTES, Stream};
 use crate::Result;
 use crate::column::JsonType;

@@ -3,7 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{Compression, Format};
+use super::Compression;
+use crate::format::Format;
 use crate::store::{Location, is_url};
 use crate::{Error, Result};
 

@@ -6,15 +6,15 @@ mod locate;
 pub(crate) mod parquet;
 mod read;
 pub(crate) mod schema;
+pub(crate) mod span;
 mod stream;
 pub(crate) mod text_folder;
-
-use serde::{Deserialize, Serialize};
 
 pub use locate::{Found, Spool, locate};
 pub use read::{Rows, rows};
 pub(crate) use stream::Stream;
 
+use crate::spec::Identity;
 use crate::store::{Location, Meta};
 use crate::{Error, Result};
 
@@ -25,40 +25,6 @@ pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 /// How much of a source is looked at to tell its columns.
 pub(crate) const HEAD_BYTES: usize = 1 << 20;
 
-/// How an input is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// Comma-separated values (RFC 4180) with a header.
-    Csv,
-    /// Tab-separated values, quoted like CSV, with a header.
-    Tsv,
-    /// A JSON object a line.
-    Jsonl,
-    /// Apache Parquet.
-    Parquet,
-    /// A folder of text files; `pos/` and `neg/` tell their labels (the layout of aclImdb).
-    TextFolder,
-}
-
-impl Format {
-    /// The name that users give it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Csv => "csv",
-            Self::Tsv => "tsv",
-            Self::Jsonl => "jsonl",
-            Self::Parquet => "parquet",
-            Self::TextFolder => "text-folder",
-        }
-    }
-
-    /// The field separator of a delimited format.
-    pub(crate) fn delimiter(self) -> u8 {
-        if self == Self::Tsv { b'\t' } else { b',' }
-    }
-}
-
 /// How a text format is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -68,22 +34,6 @@ pub enum Compression {
     Gzip,
     /// `.zst`
     Zstd,
-}
-
-/// What tells whether a source is still what the plan saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Length in bytes.
-    pub bytes: u64,
-    /// Time of the last change, as the store tells it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub modified: Option<String>,
-    /// The store's own mark.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etag: Option<String>,
-    /// BLAKE3 of the content, in hexadecimal, where the plan read all of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
 }
 
 impl Identity {

@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::{Format, delimited, jsonl, parquet};
+use super::{delimited, jsonl, parquet};
+use crate::format::Format;
 use crate::record::{BadRecord, Cell, Row};
 use crate::spec::{Batch, Fault, Job, Slice, Source};
 use crate::store::Location;

@@ -7,10 +7,11 @@ use std::time::UNIX_EPOCH;
 
 use arrow_schema::DataType;
 
-use super::delimited::Span;
+use super::MAX_RECORD_BYTES;
 use super::schema::{Known, Schema};
-use super::{Identity, MAX_RECORD_BYTES};
+use super::span::Span;
 use crate::record::write_json_string;
+use crate::spec::Identity;
 use crate::{Error, Result};
 
 /// The columns of every text folder.

@@ -1,0 +1,26 @@
+//! Where a record lies.
+
+use super::MAX_RECORD_BYTES;
+use crate::spec::Fault;
+
+/// Where a record lies in its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    /// Line on which it starts, from 1.
+    pub(crate) line: u64,
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Span {
+    pub(crate) fn new(start: u64, end: u64, line: u64) -> Self {
+        let fault = (end - start > MAX_RECORD_BYTES).then_some(Fault::Oversized);
+        Self {
+            start,
+            end,
+            line,
+            fault,
+        }
+    }
+}
