@@ -1,179 +1,61 @@
 //! Models by their name on the Hugging Face hub, which a small server on this machine plays.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 
+use crate::server::{Response, Server};
 use crate::support::{Bench, describe, jsonl, repository, tiny_model};
 
 const MODEL: i32 = 4;
 const TOKEN: &str = "hf_secret_token";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What was asked of the server.
-#[derive(Debug, Clone)]
-struct Request {
-    path: String,
-    range: Option<String>,
-    authorization: Option<String>,
-}
-
-/// A hub with one model, which answers as huggingface.co does: weights by a redirection, the others directly.
-struct Hub {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Hub {
-    /// A hub on which `folder` is the model `name`, at the revision `revision`.
-    fn new(name: &str, revision: &str, folder: &Path) -> Self {
-        let files: BTreeMap<_, _> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap())
-            .map(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                (name, std::fs::read(entry.path()).unwrap())
-            })
-            .collect();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let model = Model {
-            info: format!("/api/models/{name}/revision/{revision}"),
-            files_below: format!("/{name}/resolve/{revision}/"),
-            base: format!("http://{address}"),
-            files,
-        };
-        let (seen, asked_to_stop) = (requests.clone(), stop.clone());
-        let thread = std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                if asked_to_stop.load(Ordering::SeqCst) {
-                    return;
-                }
-                // A client that goes away is none of the server's business.
-                let _ = model.serve(connection.unwrap(), &seen);
-            }
-        });
-        Self {
-            address,
-            requests,
-            stop,
-            thread: Some(thread),
-        }
-    }
-
-    fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        // The server waits for a connection.
-        let _ = TcpStream::connect(self.address);
-        let ended = self.thread.take().unwrap().join();
-        assert!(ended.is_ok() || std::thread::panicking());
-    }
-}
-
-/// What the server has.
-struct Model {
-    info: String,
-    files_below: String,
-    base: String,
-    files: BTreeMap<String, Vec<u8>>,
-}
-
-impl Model {
-    /// Answers one request.
-    fn serve(&self, stream: TcpStream, seen: &Mutex<Vec<Request>>) -> std::io::Result<()> {
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
-        let Some(first) = lines.next() else {
-            return Ok(());
-        };
-        let path = first?.split(' ').nth(1).unwrap().to_owned();
-        let mut request = Request {
-            path,
-            range: None,
-            authorization: None,
-        };
-        for line in lines {
-            let line = line?;
-            match line.split_once(": ") {
-                None => break,
-                Some((name, value)) if name.eq_ignore_ascii_case("range") => {
-                    request.range = Some(value.to_owned());
-                }
-                Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
-                    request.authorization = Some(value.to_owned());
-                }
-                Some(_) => {}
-            }
-        }
-        let (status, headers, body) = self.answer(&request);
-        seen.lock().unwrap().push(request);
-        let mut stream = stream;
-        let length = body.len();
-        write!(
-            stream,
-            "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        )?;
-        stream.write_all(&body)
-    }
-
-    fn answer(&self, request: &Request) -> (&'static str, String, Vec<u8>) {
-        if request.path == self.info {
-            let files: Vec<_> = self
-                .files
+/// A hub with `folder` as the model `name` at the revision `revision`. It answers as huggingface.co does: weights by a
+/// redirection, the others directly.
+fn serve_hub(name: &str, revision: &str, folder: &Path) -> Server {
+    let files: BTreeMap<_, _> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            let name = entry.file_name().into_string().unwrap();
+            (name, std::fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    let info_path = format!("/api/models/{name}/revision/{revision}");
+    let files_below = format!("/{name}/resolve/{revision}/");
+    Server::new(move |request, url| {
+        if request.path == info_path {
+            let names: Vec<_> = files
                 .keys()
                 .map(|name| serde_json::json!({ "rfilename": name }))
                 .collect();
-            let info = serde_json::json!({ "sha": COMMIT, "siblings": files });
-            let headers = "Content-Type: application/json\r\n".to_owned();
-            return ("200 OK", headers, info.to_string().into_bytes());
+            let info = serde_json::json!({ "sha": COMMIT, "siblings": names });
+            return Response {
+                status: "200 OK",
+                headers: "Content-Type: application/json\r\n".to_owned(),
+                content: info.to_string().into_bytes(),
+            };
         }
         let stored = request.path.strip_prefix("/stored/");
-        let file = stored.or_else(|| request.path.strip_prefix(&self.files_below));
-        let Some((name, content)) = file.and_then(|name| self.files.get_key_value(name)) else {
-            return ("404 Not Found", String::new(), b"Entry not found".to_vec());
+        let file = stored.or_else(|| request.path.strip_prefix(&files_below));
+        let Some((name, content)) = file.and_then(|name| files.get_key_value(name)) else {
+            return Response::not_found();
         };
-        let index = self.files.keys().position(|other| other == name).unwrap();
+        let index = files.keys().position(|other| other == name).unwrap();
         let etag = format!("{index:040x}");
         if stored.is_none() && name.ends_with(".safetensors") {
-            let headers = format!(
-                "X-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{etag}\"\r\nLocation: {}/stored/{name}\r\n",
-                self.base
-            );
-            return ("302 Found", headers, Vec::new());
+            return Response {
+                status: "302 Found",
+                headers: format!(
+                    "X-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{etag}\"\r\nLocation: {url}/stored/{name}\r\n"
+                ),
+                content: Vec::new(),
+            };
         }
-        let (first, last) = request
-            .range
-            .as_deref()
-            .and_then(|range| range.strip_prefix("bytes="))
-            .and_then(|range| range.split_once('-'))
-            .unwrap_or(("0", ""));
-        let first: usize = first.parse().unwrap();
-        let end = last.parse().map_or(content.len(), |last: usize| last + 1);
-        let headers = format!(
-            "X-Repo-Commit: {COMMIT}\r\nETag: \"{etag}\"\r\nContent-Range: bytes {first}-{}/{}\r\n",
-            end - 1,
-            content.len()
-        );
-        ("206 Partial Content", headers, content[first..end].to_vec())
-    }
+        let headers = format!("X-Repo-Commit: {COMMIT}\r\nETag: \"{etag}\"\r\n");
+        Response::part(request, content, &headers)
+    })
 }
 
 /// A run with this model that writes `output`.
@@ -206,8 +88,8 @@ fn check(name: &str, revision: &str, folder: &Path) {
     let bench = Bench::new();
     succeeds(&mut run(&bench, folder.to_str().unwrap(), "folder.csv"));
     let id = name.split('@').next().unwrap();
-    let hub = Hub::new(id, revision, folder);
-    let endpoint = hub.endpoint();
+    let hub = serve_hub(id, revision, folder);
+    let endpoint = hub.url();
     succeeds(run(&bench, name, "hub.csv").env("HF_ENDPOINT", &endpoint));
     assert_eq!(bench.read("hub.csv"), bench.read("folder.csv"));
     assert!(!hub.requests().is_empty());
@@ -249,12 +131,12 @@ fn a_model_may_have_a_vocabulary_instead_of_a_tokenizer() {
 #[test]
 fn a_token_is_sent_but_never_shown() {
     let bench = Bench::new();
-    let hub = Hub::new("owner/private", "main", &tiny_model());
+    let hub = serve_hub("owner/private", "main", &tiny_model());
     let run = |name: &str| {
         let mut command = run(&bench, name, "out.csv");
         // A line break at the end is what `$(cat token)` in some shells, or a file, leaves.
         command
-            .env("HF_ENDPOINT", hub.endpoint())
+            .env("HF_ENDPOINT", hub.url())
             .env("HF_TOKEN", format!("{TOKEN}\n"));
         command
     };
@@ -286,9 +168,9 @@ fn a_download_that_was_cut_goes_on() {
         tiny_model().to_str().unwrap(),
         "folder.csv",
     ));
-    let hub = Hub::new("owner/model", "main", &tiny_model());
+    let hub = serve_hub("owner/model", "main", &tiny_model());
     let fetch = || {
-        succeeds(run(&bench, "owner/model", "hub.csv").env("HF_ENDPOINT", hub.endpoint()));
+        succeeds(run(&bench, "owner/model", "hub.csv").env("HF_ENDPOINT", hub.url()));
         assert_eq!(bench.read("hub.csv"), bench.read("folder.csv"));
     };
     fetch();
@@ -316,8 +198,8 @@ fn a_model_that_cannot_be_had_says_why() {
         command.env("HF_ENDPOINT", endpoint).env("HF_TOKEN", TOKEN);
         command
     };
-    let hub = Hub::new("owner/model", "main", &tiny_model());
-    let endpoint = hub.endpoint();
+    let hub = serve_hub("owner/model", "main", &tiny_model());
+    let endpoint = hub.url();
     fails(
         &mut run("owner/nothing", &endpoint),
         &["owner/nothing", "no model of this name"],
@@ -333,9 +215,9 @@ fn a_model_that_cannot_be_had_says_why() {
         bench.path("pickled/config.json"),
     )
     .unwrap();
-    let pickled = Hub::new("owner/pickled", "main", folder.parent().unwrap());
+    let pickled = serve_hub("owner/pickled", "main", folder.parent().unwrap());
     fails(
-        &mut run("owner/pickled", &pickled.endpoint()),
+        &mut run("owner/pickled", &pickled.url()),
         &["owner/pickled", "model.safetensors"],
     );
 

@@ -1,5 +1,6 @@
 //! The command as a whole, in real processes.
 
+mod server;
 mod support;
 
 mod errors;
@@ -7,4 +8,5 @@ mod formats;
 mod hub;
 mod invariance;
 mod memory;
+mod remote;
 mod resume;

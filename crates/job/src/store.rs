@@ -61,6 +61,22 @@ pub struct Meta {
     pub etag: Option<String>,
 }
 
+/// Settings of a store: its usual variables (`AWS_REGION`, …), and no others, since the store's own names for them are
+/// as short as `token`.
+fn store_options(url: &Url) -> Vec<(String, String)> {
+    const PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+    let mut options: Vec<_> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    if url.scheme() == "http" {
+        // Whoever writes http:// means it.
+        options.push(("allow_http".into(), "true".into()));
+    }
+    options
+}
+
 /// Whether `text` is a URL of an object store rather than a path.
 pub fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
@@ -88,18 +104,15 @@ impl Location {
                 .map(Self::Local)
                 .map_err(|()| wrong("the URL is not a path of this machine".into()));
         }
-        // Stores read their credentials and settings from their usual variables (`AWS_REGION`, …).
-        let options = std::env::vars_os().filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?.to_ascii_lowercase(),
-                value.into_string().ok()?,
-            ))
-        });
-        let (store, path) = object_store::parse_url_opts(&url, options).map_err(|e| {
-            wrong(format!(
-                "{e}; known schemes are s3, gs, az, http, https and file"
-            ))
-        })?;
+        if url.query().is_some() {
+            return Err(wrong("URLs with a query (?…) are not supported".into()));
+        }
+        let (store, path) =
+            object_store::parse_url_opts(&url, store_options(&url)).map_err(|e| {
+                wrong(format!(
+                    "{e}; known schemes are s3, gs, az, http, https and file"
+                ))
+            })?;
         Ok(Self::Remote(Object {
             url: text.to_owned(),
             store: Arc::from(store),
