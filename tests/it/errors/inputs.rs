@@ -1,0 +1,162 @@
+//! Inputs and models that cannot be used.
+
+use super::*;
+
+#[test]
+fn inputs_that_cannot_be_read_are_named() {
+    let bench = Bench::new();
+    input_fails(&bench, INPUT, "nowhere.csv", &["no such file"]);
+    input_fails(&bench, INPUT, "*.csv", &["no file matches"]);
+    bench.write("x.txt", "text\n");
+    input_fails(&bench, INPUT, "x.txt", &["--input-format"]);
+    bench.write("empty.csv", "");
+    input_fails(&bench, INPUT, "empty.csv", &["it is empty"]);
+    bench.write("empty.jsonl", "");
+    input_fails(&bench, INPUT, "empty.jsonl", &["no records"]);
+    bench.write("blank.jsonl", "\n \r\n");
+    input_fails(&bench, INPUT, "blank.jsonl", &["no records"]);
+    bench.write("words.jsonl", "these are\nno objects\n");
+    input_fails(&bench, INPUT, "words.jsonl", &["JSON"]);
+    bench.write("twice.csv", "text,a,a\nx,1,2\n");
+    input_fails(
+        &bench,
+        INPUT,
+        "twice.csv",
+        &["two columns are called \"a\""],
+    );
+    bench.write("not.parquet", "text\nx\n");
+    input_fails(&bench, INPUT, "not.parquet", &["Parquet"]);
+    std::fs::create_dir(bench.path("folder")).unwrap();
+    input_fails(&bench, INPUT, "folder", &["no .txt files"]);
+    for mark in [&b"\xff\xfe"[..], b"\xfe\xff"] {
+        bench.write("wide.csv", [mark, b"t\0e\0"].concat());
+        input_fails(&bench, INPUT, "wide.csv", &["UTF-16", "iconv"]);
+    }
+}
+
+#[test]
+fn compressed_inputs_that_are_cut_or_damaged_are_named() {
+    let bench = Bench::new();
+    for name in ["reviews.csv.gz", "reviews.jsonl.zst"] {
+        let whole = std::fs::read(repository(&format!("examples/{name}"))).unwrap();
+        for length in [whole.len() / 2, whole.len() - 1] {
+            bench.write(name, &whole[..length]);
+            input_fails(&bench, INPUT, name, &["truncated"]);
+        }
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle..middle + 20].fill(0x55);
+        bench.write(name, &damaged);
+        input_fails(&bench, INPUT, name, &["damaged"]);
+        bench.write(name, "id,text\na,not compressed\n");
+        input_fails(&bench, INPUT, name, &["damaged"]);
+    }
+}
+
+#[test]
+fn missing_columns_are_named_with_those_there_are() {
+    let bench = Bench::new();
+    bench.write("in.csv", "title,body,stars\na,b,1\n");
+    bench.write("in.jsonl", "{\"title\":\"a\",\"body\":\"b\",\"stars\":1}\n");
+    for input in ["in.csv", "in.jsonl"] {
+        for flag in [
+            "--text-column",
+            "--id-column",
+            "--label-column",
+            "--keep-columns",
+        ] {
+            let mut args = vec![input, "-o", "out.csv", flag, "nope"];
+            if flag != "--text-column" {
+                args.extend(["--text-column", "title"]);
+            }
+            let message = run_fails(&bench, INPUT, &args);
+            for word in ["\"nope\"", flag, "title", "body", "stars"] {
+                assert!(message.contains(word), "{word:?} is not in: {message}");
+            }
+        }
+        // Two columns of strings, and none is called text.
+        let message = run_fails(&bench, INPUT, &[input, "-o", "out.csv"]);
+        assert!(message.contains("--text-column"), "{message}");
+        assert!(message.contains("title, body, stars") || message.contains("body, stars, title"));
+    }
+    bench.write("b.csv", "title,stars\nx,1\n");
+    let args = ["in.csv", "b.csv", "-o", "out.csv", "--text-column", "body"];
+    let message = run_fails(&bench, INPUT, &args);
+    assert!(
+        message.contains("b.csv: there is no column \"body\""),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_header_without_rows_gives_an_output_without_rows() {
+    let bench = Bench::new();
+    bench.write("in.csv", "id,text\r\n");
+    for output in ["out.csv", "out.jsonl", "out.parquet"] {
+        bench.ok(["run", "in.csv", "-o", output, "--model", tiny()]);
+    }
+    assert_eq!(bench.text("out.csv"), "id,label,score\n");
+    assert_eq!(bench.text("out.jsonl"), "");
+    let again = bench.ok([
+        "run",
+        "out.parquet",
+        "-o",
+        "-",
+        "--format",
+        "csv",
+        "--text-column",
+        "label",
+        "--model",
+        tiny(),
+    ]);
+    assert_eq!(again.stdout, b"id,label,score\n");
+    assert!(
+        String::from_utf8(again.stderr)
+            .unwrap()
+            .contains("records    0\n")
+    );
+}
+
+#[test]
+fn models_that_cannot_be_used_say_why() {
+    let bench = Bench::new();
+    bench.write("in.csv", "text\nx\n");
+    let fails = |model: &str, words: &[&str]| {
+        let message = bench.fails(MODEL, ["run", "in.csv", "-o", "out.csv", "--model", model]);
+        assert!(!bench.path("out.csv").exists());
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+    };
+    let empty = ["run", "in.csv", "-o", "out.csv", "--model", ""];
+    assert!(bench.fails(USAGE, empty).contains("empty"));
+    fails("./nowhere", &["nowhere", "no such folder"]);
+    fails("in.csv", &["in.csv", "not a folder"]);
+    bench.write("empty/readme", "");
+    fails("empty", &["config.json"]);
+
+    let copy = |name: &str, files: &[&str]| {
+        for file in files {
+            let content = std::fs::read(tiny_model().join(file)).unwrap();
+            bench.write(&format!("{name}/{file}"), content);
+        }
+    };
+    copy("pickled", &["config.json", "tokenizer.json"]);
+    bench.write("pickled/pytorch_model.bin", "x");
+    fails("pickled", &["pytorch_model.bin", "pickled"]);
+    copy("bare", &["config.json", "model.safetensors"]);
+    fails("bare", &["tokenizer"]);
+    copy("other", &["tokenizer.json", "model.safetensors"]);
+    bench.write(
+        "other/config.json",
+        r#"{"model_type":"gpt2","architectures":["GPT2LMHeadModel"]}"#,
+    );
+    fails("other", &["gpt2"]);
+    copy(
+        "cut",
+        &["config.json", "tokenizer.json", "model.safetensors"],
+    );
+    let weights = bench.read("cut/model.safetensors");
+    bench.write("cut/model.safetensors", &weights[..weights.len() / 2]);
+    fails("cut", &["model.safetensors"]);
+}

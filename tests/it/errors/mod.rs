@@ -1,0 +1,61 @@
+//! Bad records, bad inputs, bad models, bad flags: each with its message and exit code, and never half an output.
+
+mod command;
+mod inputs;
+mod outputs;
+mod records;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, LazyLock};
+
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde_json::{Value, json};
+
+use crate::support::{Bench, describe, jsonl, repository, tiny_model};
+
+const USAGE: i32 = 2;
+const INPUT: i32 = 3;
+const MODEL: i32 = 4;
+const STORAGE: i32 = 5;
+const RUN: i32 = 6;
+const BAD_RECORD: i32 = 7;
+
+fn tiny() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| tiny_model().display().to_string());
+    &PATH
+}
+
+/// `shoal run` with the tiny model, which must fail so, and leave no output.
+fn run_fails(bench: &Bench, code: i32, args: &[&str]) -> String {
+    let args = [&["run", "--model", tiny()], args].concat();
+    let message = bench.fails(code, &args);
+    assert!(
+        !bench.path("out.csv").exists(),
+        "an output is there: {message}"
+    );
+    let last = message.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: "), "{message}");
+    message
+}
+
+/// `shoal run INPUT -o out.csv` must fail so, with all these words in its message.
+fn input_fails(bench: &Bench, code: i32, input: &str, words: &[&str]) {
+    let message = run_fails(bench, code, &[input, "-o", "out.csv"]);
+    for word in words.iter().chain(&[input]) {
+        assert!(message.contains(word), "{word:?} is not in: {message}");
+    }
+}
+
+/// Files beside the output that only a write under way may have.
+fn temporaries(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".tmp"))
+        .collect()
+}
