@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use shoal_encoder::{Model, Session};
+use shoal_job::input::Sources;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Cancel, Job, RunDir};
 
@@ -20,6 +21,7 @@ pub use decision::Decision;
 pub struct Function {
     run: RunDir,
     job: Job,
+    sources: Sources,
     model: Arc<Model>,
     decision: Decision,
 }
@@ -44,6 +46,7 @@ impl Function {
         Ok(Self {
             run,
             job,
+            sources: Sources::default(),
             model,
             decision,
         })

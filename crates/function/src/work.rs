@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use shoal_encoder::{MICRO_BATCH_TOKENS, Session, Tokens};
 use shoal_job::format::Format;
-use shoal_job::input::rows;
 use shoal_job::part::{Labelled, PartWriter};
 use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Timings};
@@ -54,7 +53,7 @@ pub(crate) fn work(
         tokenize: Duration::ZERO,
         model: Duration::ZERO,
     };
-    let mut rows = rows(&function.job, &function.run, batch);
+    let mut rows = function.sources.rows(&function.job, &function.run, batch);
     loop {
         if cancel.is_cancelled() {
             return Err(Failure {

@@ -11,7 +11,7 @@ mod stream;
 pub(crate) mod text_folder;
 
 pub use locate::{Found, Spool, locate};
-pub use read::{Rows, rows};
+pub use read::{Rows, Sources};
 pub(crate) use stream::Stream;
 
 use crate::spec::Identity;

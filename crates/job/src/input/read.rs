@@ -1,6 +1,7 @@
 //! A batch's records, read as the function needs them: one after the other.
 
-use std::io::Read;
+use std::collections::HashMap;
+use std::sync::Mutex;
 
 use super::{delimited, jsonl, parquet};
 use crate::format::Format;
@@ -9,8 +10,23 @@ use crate::spec::{Batch, Fault, Job, Slice, Source};
 use crate::store::Location;
 use crate::{Error, Result, RunDir};
 
+/// The sources of a job as its functions read them. It remembers connections, and which sources were seen to be what
+/// the plan saw.
+#[derive(Debug, Default)]
+pub struct Sources {
+    known: Mutex<HashMap<String, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    location: Location,
+    /// Time of the last change of the content that was checked.
+    modified: Option<String>,
+}
+
 /// The records of a batch, in order.
 pub struct Rows<'a> {
+    sources: &'a Sources,
     job: &'a Job,
     run: &'a RunDir,
     slices: std::slice::Iter<'a, Slice>,
@@ -33,14 +49,43 @@ enum Reader {
     Unreadable(Fault),
 }
 
-/// The records of `batch`. Each item is a row, or the error that ends the reading: the source is gone or is not what the
-/// plan saw.
-pub fn rows<'a>(job: &'a Job, run: &'a RunDir, batch: &'a Batch) -> Rows<'a> {
-    Rows {
-        job,
-        run,
-        slices: batch.slices.iter(),
-        current: None,
+impl Sources {
+    /// The records of `batch`. Each item is a row, or the error that ends the reading: a source is gone or is not what
+    /// the plan saw.
+    pub fn rows<'a>(&'a self, job: &'a Job, run: &'a RunDir, batch: &'a Batch) -> Rows<'a> {
+        Rows {
+            sources: self,
+            job,
+            run,
+            slices: batch.slices.iter(),
+            current: None,
+        }
+    }
+
+    /// Where a source's plain bytes are.
+    fn location(&self, source: &Source, run: &RunDir) -> Result<Location> {
+        if let Some(staged) = &source.staged {
+            return Ok(Location::Local(run.local_path(staged)));
+        }
+        // Held while a content is read again, so that one worker does it for all.
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if !known.contains_key(&source.uri) {
+            let location = Location::parse(&source.uri)?;
+            let modified = source.identity.modified.clone();
+            known.insert(source.uri.clone(), Known { location, modified });
+        }
+        let known = known.get_mut(&source.uri).expect("just put there");
+        let now = known.location.meta()?;
+        if now.bytes != source.identity.bytes || now.modified != known.modified {
+            if let Some(change) = source.identity.change(&known.location)? {
+                return Err(Error::input(
+                    &source.uri,
+                    format!("it changed while the run was under way: {change}"),
+                ));
+            }
+            known.modified = now.modified;
+        }
+        Ok(known.location.clone())
     }
 }
 
@@ -59,7 +104,7 @@ impl Rows<'_> {
                 let Some(slice) = self.slices.next() else {
                     return Ok(None);
                 };
-                self.current = Some(open(self.job, self.run, slice)?);
+                self.current = Some(open(self.sources, self.job, self.run, slice)?);
             }
             let open = self.current.as_mut().expect("just opened");
             match open.next()? {
@@ -79,7 +124,7 @@ impl Rows<'_> {
     }
 }
 
-fn open<'a>(job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
+fn open<'a>(sources: &Sources, job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
     let source = job
         .sources
         .get(slice.source as usize)
@@ -91,19 +136,24 @@ fn open<'a>(job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
                 job.sources.len()
             ),
         })?;
+    let bytes = || {
+        sources
+            .location(source, run)?
+            .open(Some(slice.start..slice.end))
+    };
     let reader = if let Some(fault) = slice.fault {
         Reader::Unreadable(fault)
     } else {
         match source.format {
             Format::Parquet => {
-                let Location::Local(path) = location(source, run)? else {
+                let Location::Local(path) = sources.location(source, run)? else {
                     unreachable!("Parquet of object stores is staged");
                 };
                 let rows = slice.start..slice.end;
                 Reader::Parquet(Box::new(parquet::Records::new(&path, &job.columns, rows)?))
             }
             format @ (Format::Jsonl | Format::TextFolder) => {
-                let bytes = bytes(source, run, slice)?;
+                let bytes = bytes()?;
                 let records = jsonl::Records::new(bytes, &job.columns, slice.line);
                 if format == Format::Jsonl {
                     Reader::Jsonl(records)
@@ -112,7 +162,7 @@ fn open<'a>(job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
                 }
             }
             Format::Csv | Format::Tsv => Reader::Delimited(Box::new(delimited::Records::new(
-                bytes(source, run, slice)?,
+                bytes()?,
                 source.format.delimiter(),
                 source.header.as_deref().unwrap_or_default(),
                 &job.columns,
@@ -126,31 +176,6 @@ fn open<'a>(job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
         reader,
         read: 0,
     })
-}
-
-/// Where a source's plain bytes are.
-fn location(source: &Source, run: &RunDir) -> Result<Location> {
-    match &source.staged {
-        Some(staged) => Ok(Location::Local(run.local_path(staged))),
-        None => {
-            let location = Location::parse(&source.uri)?;
-            let now = location.meta()?;
-            if now.bytes != source.identity.bytes {
-                return Err(Error::input(
-                    &source.uri,
-                    format!(
-                        "it changed while the run was under way (it had {} bytes, has {})",
-                        source.identity.bytes, now.bytes
-                    ),
-                ));
-            }
-            Ok(location)
-        }
-    }
-}
-
-fn bytes(source: &Source, run: &RunDir, slice: &Slice) -> Result<Box<dyn Read + Send>> {
-    location(source, run)?.open(Some(slice.start..slice.end))
 }
 
 impl Open<'_> {

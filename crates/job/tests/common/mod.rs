@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shoal_job::input::rows;
+use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::{Batch, Job, ModelSpec, Parameters};
 use shoal_job::{Cancel, Row, RunDir};
@@ -53,11 +53,13 @@ impl Bench {
         assert_eq!(run.job().unwrap().as_ref(), Some(&job));
         assert_eq!(run.batches(&job).unwrap(), batches);
         check_table(&job, &batches, batch_size);
+        let sources = Sources::default();
         let mut parts: Vec<Vec<Row>> = batches
             .iter()
             .rev()
             .map(|batch| {
-                rows(&job, &run, batch)
+                sources
+                    .rows(&job, &run, batch)
                     .collect::<Result<_, _>>()
                     .unwrap_or_else(|e| panic!("batch {batch:?}: {e}"))
             })
