@@ -241,12 +241,12 @@ fn labels(raw: &Raw) -> Result<Vec<String>, ModelError> {
 /// As transformers' text-classification pipeline decides.
 fn objective(problem_type: Option<&str>, labels: usize) -> Result<Objective, ModelError> {
     match problem_type {
-        Some("single_label_classification") => Ok(Objective::SingleLabel),
-        Some("multi_label_classification") => Ok(Objective::MultiLabel),
         Some("regression") => Ok(Objective::Regression),
-        // One label without a problem type is a yes-or-no score, as cross-encoders have it.
-        None if labels == 1 => Ok(Objective::MultiLabel),
-        None => Ok(Objective::SingleLabel),
+        Some("multi_label_classification") => Ok(Objective::MultiLabel),
+        // A single label is a yes-or-no score, as cross-encoders have it; a softmax would always
+        // say 1.
+        None | Some("single_label_classification") if labels == 1 => Ok(Objective::MultiLabel),
+        None | Some("single_label_classification") => Ok(Objective::SingleLabel),
         Some(other) => Err(ModelError::unsupported(format!(
             "problem_type is {other:?}; supported are single_label_classification, \
              multi_label_classification and regression"

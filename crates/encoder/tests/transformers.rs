@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::{Record, assert_logits, expected, fixture};
 use proptest::prelude::*;
+use shoal_encoder::config::Config;
 use shoal_encoder::{Model, Objective, Session, Tokens};
 
 /// What "the same" means for logits of two implementations in `f32`.
@@ -179,6 +180,27 @@ fn objectives_and_limits_come_from_the_configuration() {
     );
     assert_eq!(of("bert-f32").max_tokens(), 64);
     assert_eq!(of("distilbert-positions").max_tokens(), 300);
+}
+
+/// As `pipelines/text_classification.py` of transformers 5.24 chooses between softmax, sigmoid and nothing.
+#[test]
+fn the_objective_follows_problem_type_and_labels() {
+    let of = |problem_type: &str, labels: u32| {
+        let config = format!(
+            r#"{{"model_type": "distilbert", "num_labels": {labels}, "problem_type": {problem_type}}}"#
+        );
+        Config::parse(config.as_bytes()).unwrap().objective
+    };
+    let single = r#""single_label_classification""#;
+    for problem_type in ["null", single] {
+        assert_eq!(of(problem_type, 1), Objective::MultiLabel);
+        assert_eq!(of(problem_type, 2), Objective::SingleLabel);
+    }
+    for labels in [1, 2] {
+        let multi = r#""multi_label_classification""#;
+        assert_eq!(of(multi, labels), Objective::MultiLabel);
+        assert_eq!(of(r#""regression""#, labels), Objective::Regression);
+    }
 }
 
 #[test]
