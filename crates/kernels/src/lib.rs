@@ -17,21 +17,28 @@
 //! [`oracle`] holds the same operations as naive loops that accumulate in `f64`; the tests compare
 //! every kernel on every instruction set of the machine with it.
 //!
+//! [`Bytes`] and [`View`] let packed weights lie in memory, in a mapped file or in the program,
+//! read without copying.
+//!
 //! This is the one crate of shoal that may contain `unsafe` code; today that is the mapping of a
-//! file ([`MappedFile`]).
+//! file ([`MappedFile`]) and the promise that a cache line is plain bytes.
 
 mod attention;
 mod buffer;
+mod bytes;
 mod elementwise;
 mod gemm;
 mod isa;
 mod mapped;
 mod norm;
 pub mod oracle;
+mod view;
 
 pub use attention::{AttentionScratch, Heads, attention};
+pub use bytes::{ALIGNMENT, AlignedBytes, Bytes};
 pub use elementwise::{Activation, activate, sigmoid, softmax};
 pub use gemm::PackedLinear;
 pub use isa::{Isa, TileShape};
 pub use mapped::MappedFile;
 pub use norm::{LayerNorm, layer_norm};
+pub use view::{View, ViewError};

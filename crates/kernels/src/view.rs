@@ -1,0 +1,176 @@
+//! Bytes read as numbers.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use bytemuck::Pod;
+
+use crate::bytes::{ALIGNMENT, AlignedBytes, Bytes};
+
+/// Elements of one type in shared [`Bytes`], read where they lie. Cheap to clone.
+///
+/// Bytes are read in the order of this machine.
+pub struct View<T> {
+    /// Checked to be aligned for `T`, and of a length that is a multiple of its size.
+    bytes: Bytes,
+    element: PhantomData<fn() -> T>,
+}
+
+impl<T: Pod> View<T> {
+    /// The elements that `bytes` hold.
+    ///
+    /// # Errors
+    /// [`ViewError`] if `bytes` do not start where a `T` may, or end within one.
+    pub fn new(bytes: Bytes) -> Result<View<T>, ViewError> {
+        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= ALIGNMENT) };
+        if !bytes.as_ptr().addr().is_multiple_of(align_of::<T>()) {
+            return Err(ViewError::Misaligned {
+                alignment: align_of::<T>(),
+            });
+        }
+        if !bytes.len().is_multiple_of(size_of::<T>()) {
+            return Err(ViewError::Ragged {
+                len: bytes.len(),
+                size: size_of::<T>(),
+            });
+        }
+        Ok(View {
+            bytes,
+            element: PhantomData,
+        })
+    }
+
+    /// `len` elements in storage that starts on a 64-byte boundary, written by `fill`, which is
+    /// handed zeros.
+    ///
+    /// # Panics
+    /// If so many elements are more bytes than `usize` counts.
+    pub fn build(len: usize, fill: impl FnOnce(&mut [T])) -> View<T> {
+        const { assert!(size_of::<T>() > 0 && align_of::<T>() <= ALIGNMENT) };
+        let size = len
+            .checked_mul(size_of::<T>())
+            .expect("the elements fit the address space");
+        let mut storage = AlignedBytes::zeroed(size);
+        fill(bytemuck::cast_slice_mut(&mut storage));
+        View {
+            bytes: storage.into(),
+            element: PhantomData,
+        }
+    }
+
+    /// A copy of `elements` that starts on a 64-byte boundary.
+    pub fn from_slice(elements: &[T]) -> View<T> {
+        View::build(elements.len(), |copy| copy.copy_from_slice(elements))
+    }
+
+    /// The same elements as bytes.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl<T: Pod> Deref for View<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.bytes)
+    }
+}
+
+impl<T> Clone for View<T> {
+    fn clone(&self) -> View<T> {
+        View {
+            bytes: self.bytes.clone(),
+            element: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for View<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "View<{}>({:?})", std::any::type_name::<T>(), self.bytes)
+    }
+}
+
+/// Why bytes cannot be read as elements of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewError {
+    /// They start at an address that is not a multiple of the type's alignment.
+    Misaligned {
+        /// The alignment in bytes.
+        alignment: usize,
+    },
+    /// Their number is not a multiple of the type's size.
+    Ragged {
+        /// Number of bytes.
+        len: usize,
+        /// Bytes of one element.
+        size: usize,
+    },
+}
+
+impl fmt::Display for ViewError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ViewError::Misaligned { alignment } => {
+                write!(f, "it does not start at a multiple of {alignment} bytes")
+            }
+            ViewError::Ragged { len, size } => {
+                write!(
+                    f,
+                    "its {len} bytes are not a whole number of elements of {size} bytes"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ViewError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gives_the_elements_back() {
+        fn check<T: Pod + PartialEq + fmt::Debug>(elements: &[T]) {
+            let view = View::from_slice(elements);
+            assert_eq!(&*view, elements);
+            assert_eq!(view.as_ptr().addr() % ALIGNMENT, 0);
+            assert_eq!(view.bytes().len(), size_of_val(elements));
+            let again = View::<T>::new(view.bytes().clone()).unwrap();
+            assert_eq!(again.clone().as_ptr(), view.as_ptr(), "nothing is copied");
+        }
+        check::<u8>(&[0, 1, 255]);
+        check::<i8>(&[-128, 0, 127]);
+        check::<u16>(&[0, 65_535]);
+        check::<i32>(&[i32::MIN, 7]);
+        check::<u32>(&[u32::MAX; 40]);
+        check::<f32>(&[1.5, -0.0, f32::INFINITY]);
+        check::<f32>(&[]);
+    }
+
+    #[test]
+    fn refuses_what_is_misaligned_or_ragged() {
+        let bytes = Bytes::copy_from(&[0; 64]);
+        let part = |start, end| bytes.slice(start..end).unwrap();
+        assert_eq!(
+            View::<f32>::new(part(2, 10)).unwrap_err(),
+            ViewError::Misaligned { alignment: 4 }
+        );
+        assert_eq!(
+            View::<f32>::new(part(4, 10)).unwrap_err(),
+            ViewError::Ragged { len: 6, size: 4 }
+        );
+        assert_eq!(View::<u16>::new(part(2, 10)).unwrap().len(), 4);
+        assert_eq!(View::<i8>::new(part(3, 10)).unwrap().len(), 7);
+    }
+
+    #[test]
+    fn is_shared_between_threads() {
+        fn shared<T: Send + Sync + Clone>() {}
+        shared::<View<f32>>();
+        shared::<Bytes>();
+    }
+}
