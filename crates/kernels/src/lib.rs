@@ -34,6 +34,9 @@ mod norm;
 pub mod oracle;
 mod view;
 
+/// What a [`View`] can be of: numbers of which every bit pattern is valid.
+pub use bytemuck::Pod;
+
 pub use attention::{AttentionScratch, Heads, attention};
 pub use bytes::{ALIGNMENT, AlignedBytes, Bytes};
 pub use elementwise::{Activation, activate, sigmoid, softmax};
