@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use shoal_kernels::MappedFile;
+use shoal_kernels::{Bytes, MappedFile};
 
 use crate::error::ModelError;
 
@@ -18,22 +16,6 @@ use crate::error::ModelError;
 pub(crate) const SINGLE: &str = "model.safetensors";
 /// The list of the shards of a sharded one.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
-
-/// The bytes of a weight file.
-#[derive(Clone)]
-enum Bytes {
-    Static(&'static [u8]),
-    Mapped(Arc<MappedFile>),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Bytes::Static(bytes) => bytes,
-            Bytes::Mapped(file) => file,
-        }
-    }
-}
 
 /// All tensors of a model by name.
 pub(crate) struct Weights {
@@ -46,7 +28,6 @@ pub(crate) struct Tensor {
     file: String,
     name: String,
     bytes: Bytes,
-    range: Range<usize>,
     dtype: Dtype,
     shape: Vec<usize>,
 }
@@ -66,8 +47,7 @@ impl Weights {
             if name == INDEX {
                 continue;
             }
-            let file = map(&path)?;
-            weights.add(&name, Bytes::Mapped(Arc::new(file)))?;
+            weights.add(&name, &map(&path)?.into())?;
         }
         Ok(weights)
     }
@@ -77,19 +57,18 @@ impl Weights {
         let mut weights = Weights {
             tensors: HashMap::new(),
         };
-        weights.add(SINGLE, Bytes::Static(bytes))?;
+        weights.add(SINGLE, &bytes.into())?;
         Ok(weights)
     }
 
-    fn add(&mut self, file: &str, bytes: Bytes) -> Result<(), ModelError> {
-        let data = bytes.get();
-        if data.starts_with(b"version https://git-lfs") {
+    fn add(&mut self, file: &str, bytes: &Bytes) -> Result<(), ModelError> {
+        if bytes.starts_with(b"version https://git-lfs") {
             return Err(ModelError::corrupt(
                 file,
                 "it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
             ));
         }
-        let (header, metadata) = SafeTensors::read_metadata(data).map_err(|error| {
+        let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
             let reason =
                 format!("it is not a safetensors file, or was cut short or damaged: {error}");
             ModelError::corrupt(file, reason)
@@ -98,11 +77,13 @@ impl Weights {
         let start = 8 + header;
         for (name, info) in metadata.tensors() {
             let (from, to) = info.data_offsets;
+            let data = bytes.slice(start + from..start + to).ok_or_else(|| {
+                ModelError::corrupt(file, format!("the tensor {name:?} ends beyond the file"))
+            })?;
             let tensor = Tensor {
                 file: file.to_owned(),
                 name: name.clone(),
-                bytes: bytes.clone(),
-                range: start + from..start + to,
+                bytes: data,
                 dtype: info.dtype,
                 shape: info.shape.clone(),
             };
@@ -140,21 +121,17 @@ impl Weights {
 }
 
 impl Tensor {
-    fn data(&self) -> &[u8] {
-        &self.bytes.get()[self.range.clone()]
-    }
-
     /// All elements as `f32`.
     pub(crate) fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.shape.iter().product()];
-        convert(self.dtype, self.data(), &mut values);
+        convert(self.dtype, &self.bytes, &mut values);
         values
     }
 
     /// One row of a matrix as `f32`, into `out`, which has the length of a row.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let width = out.len() * size_of_element(self.dtype);
-        convert(self.dtype, &self.data()[row * width..][..width], out);
+        convert(self.dtype, &self.bytes[row * width..][..width], out);
     }
 }
 
