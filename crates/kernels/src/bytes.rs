@@ -143,6 +143,18 @@ impl DerefMut for AlignedBytes {
     }
 }
 
+/// The bytes of a file, compiled into the program, as a `&'static [u8]` that starts on a 64-byte
+/// boundary, where [`include_bytes!`] may start anywhere. The path is relative to the source file.
+#[macro_export]
+macro_rules! include_aligned {
+    ($path:expr $(,)?) => {{
+        #[repr(C, align(64))]
+        struct Aligned<B: ?Sized>(B);
+        static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &FILE.0
+    }};
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -152,7 +164,8 @@ mod tests {
     #[test]
     fn every_source_gives_its_bytes_and_their_parts() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bytes.rs");
-        let text: &'static [u8] = include_bytes!("bytes.rs");
+        let text: &'static [u8] = crate::include_aligned!("bytes.rs");
+        assert_eq!(text.as_ptr().addr() % ALIGNMENT, 0);
         for bytes in [
             Bytes::from(text),
             Bytes::from(MappedFile::open(&path).unwrap()),
