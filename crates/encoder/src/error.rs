@@ -44,6 +44,77 @@ pub enum ModelError {
         /// What the operating system answered.
         source: io::Error,
     },
+    /// The operating system could not write a file.
+    #[error("write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system answered, or how the content contradicts the format.
+        source: io::Error,
+    },
+    /// A file that was taken for a packed model is something else.
+    #[error("read {}: it is not a packed model: {hint}", path.display())]
+    NotPacked {
+        /// The file.
+        path: PathBuf,
+        /// By what this was noticed.
+        hint: &'static str,
+    },
+    /// A packed model went through a transfer that took it for text.
+    #[error(
+        "read {}: a transfer in text mode changed its line endings or characters; copy it again \
+         in binary mode",
+        path.display()
+    )]
+    DamagedInTransfer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A packed model is shorter than it was written.
+    #[error(
+        "read {}: it was cut short: {found} of {expected} bytes are there; copy it again or pack it \
+         again",
+        path.display()
+    )]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that are there.
+        found: u64,
+        /// Bytes that were written, or those of the header where not even that is there.
+        expected: u64,
+    },
+    /// A packed model is not what was written.
+    #[error(
+        "read {}: it was damaged: its checksum differs; copy it again or pack it again",
+        path.display()
+    )]
+    Checksum {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A packed model has another version of the format.
+    #[error(
+        "read {}: it has version {found} of the packed format, and this shoal reads {supported}; {}",
+        path.display(),
+        if found > supported { "update shoal, or pack it again with this one" } else { "pack it again" }
+    )]
+    FormatVersion {
+        /// The file.
+        path: PathBuf,
+        /// Version of the file.
+        found: u32,
+        /// The version that can be read.
+        supported: u32,
+    },
+    /// A packed model is as it was written, but contradicts the format or what is asked of it.
+    #[error("read {}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the section or key that it is about, and what to do.
+        reason: String,
+    },
 }
 
 impl ModelError {

@@ -33,6 +33,7 @@ pub mod config;
 mod error;
 mod head;
 mod model;
+pub mod packed;
 mod session;
 mod tokenizer;
 mod weights;

@@ -1,0 +1,158 @@
+//! Reading a packed model.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use shoal_kernels::{Bytes, MappedFile, Pod, View};
+
+use super::header::{Header, LEN, MAX_METADATA, malformed};
+use super::table;
+use crate::error::ModelError;
+
+/// An opened packed model: verified, its sections read where they lie.
+pub struct Container {
+    /// For messages.
+    path: PathBuf,
+    bytes: Bytes,
+    model: Box<RawValue>,
+    /// Ranges within `bytes`.
+    sections: HashMap<String, Range<usize>>,
+}
+
+impl Container {
+    /// Maps the file at `path` and verifies it, which reads it once. It must not be changed in
+    /// place while the container or anything taken out of it lives; replacing it by renaming
+    /// another file over it is safe.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`] if the file cannot be read, otherwise as [`Container::from_bytes`].
+    pub fn open(path: &Path) -> Result<Container, ModelError> {
+        let file = MappedFile::open_whole(path).map_err(|source| ModelError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Container::from_bytes(file.into(), path)
+    }
+
+    /// Verifies a file that lies in memory, where it must start on a 64-byte boundary, as
+    /// [`to_bytes`](super::to_bytes) and [`include_aligned!`](shoal_kernels::include_aligned) have
+    /// it; `path` is what messages call it. Nothing is copied but the metadata.
+    ///
+    /// # Errors
+    /// * [`ModelError::NotPacked`] for any other file,
+    /// * [`ModelError::DamagedInTransfer`], [`ModelError::Truncated`], [`ModelError::Checksum`] for
+    ///   a file that is not as it was written,
+    /// * [`ModelError::FormatVersion`] for a file of another version of the format,
+    /// * [`ModelError::Malformed`] for one that is sealed, but contradicts the format or does not
+    ///   start on a boundary.
+    pub fn from_bytes(bytes: Bytes, path: impl Into<PathBuf>) -> Result<Container, ModelError> {
+        let path = path.into();
+        if cfg!(target_endian = "big") {
+            return Err(ModelError::unsupported(format!(
+                "{} is a packed model, which needs a little-endian machine",
+                path.display()
+            )));
+        }
+        let header = Header::verify(&path, &bytes)?;
+        if !bytes
+            .as_ptr()
+            .addr()
+            .is_multiple_of(shoal_kernels::ALIGNMENT)
+        {
+            return Err(malformed(
+                &path,
+                "it does not lie on a 64-byte boundary in memory",
+            ));
+        }
+        let metadata = header.metadata as usize;
+        if metadata > MAX_METADATA {
+            let reason =
+                format!("its metadata of {metadata} bytes are more than {MAX_METADATA} bytes");
+            return Err(malformed(&path, reason));
+        }
+        // No overflow: the length was just bounded.
+        let end = LEN + metadata;
+        let Some(json) = bytes.get(LEN..end) else {
+            let reason = format!(
+                "its metadata would end at {end}, but the file has {} bytes",
+                bytes.len()
+            );
+            return Err(malformed(&path, reason));
+        };
+        let (model, table) = table::parse(json, bytes.len() as u64)
+            .map_err(|reason| malformed(&path, format!("{reason}; pack it again")))?;
+        let start = table::start(metadata) as usize;
+        let sections = table
+            .into_iter()
+            .map(|section| {
+                // Within the bytes, as the table has checked, and so within `usize`.
+                let from = start + section.offset as usize;
+                (section.name, from..from + section.length as usize)
+            })
+            .collect();
+        Ok(Container {
+            path,
+            bytes,
+            model,
+            sections,
+        })
+    }
+
+    /// The path that the container was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The metadata that whoever wrote the file gave it.
+    ///
+    /// # Errors
+    /// [`ModelError::Malformed`] if it is not an `M`.
+    pub fn model<M: DeserializeOwned>(&self) -> Result<M, ModelError> {
+        serde_json::from_str(self.model.get()).map_err(|error| {
+            malformed(
+                &self.path,
+                format!("its description of the model: {error}; pack it again"),
+            )
+        })
+    }
+
+    /// Names and lengths in bytes of all sections, in no order.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.sections
+            .iter()
+            .map(|(name, range)| (&**name, range.len()))
+    }
+
+    /// The bytes of a section, which start on a 64-byte boundary.
+    ///
+    /// # Errors
+    /// [`ModelError::Malformed`] if there is no such section.
+    pub fn section(&self, name: &str) -> Result<Bytes, ModelError> {
+        self.sections
+            .get(name)
+            .and_then(|range| self.bytes.slice(range.clone()))
+            .ok_or_else(|| {
+                malformed(
+                    &self.path,
+                    format!("the section {name:?} is missing; pack it again"),
+                )
+            })
+    }
+
+    /// The elements of a section.
+    ///
+    /// # Errors
+    /// [`ModelError::Malformed`] if there is no such section, or its length is not a multiple of
+    /// the size of a `T`.
+    pub fn view<T: Pod>(&self, name: &str) -> Result<View<T>, ModelError> {
+        View::new(self.section(name)?).map_err(|error| {
+            malformed(
+                &self.path,
+                format!("the section {name:?}: {error}; pack it again"),
+            )
+        })
+    }
+}
