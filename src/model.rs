@@ -54,7 +54,7 @@ impl Source {
     pub(crate) fn open(&self, max_tokens: Option<usize>) -> Result<(Arc<Model>, ModelSpec)> {
         let (model, fingerprint) = match self {
             Self::Bundled => (bundled::open()?, bundled::fingerprint()),
-            Self::Folder { path, .. } => (Model::open(path)?, Model::fingerprint(path)?),
+            Self::Folder { path, .. } => (Model::open(path)?, shoal_encoder::Checkpoint::fingerprint(path)?),
         };
         let limit = model.max_tokens();
         if let Some(wanted) = max_tokens
@@ -192,7 +192,7 @@ fn is_offline() -> bool {
 /// Whether a folder of the cache was filled to its end: weights are fetched last.
 #[cfg(feature = "hub")]
 fn has_model(folder: &Path) -> bool {
-    Model::fingerprint(folder).is_ok()
+    shoal_encoder::Checkpoint::fingerprint(folder).is_ok()
 }
 
 #[cfg(test)]

@@ -20,12 +20,14 @@ use std::time::Instant;
 
 use cpu_time::ProcessTime;
 use shoal_encoder::config::Config;
-use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
+use shoal_encoder::{Checkpoint, Isa, MICRO_BATCH_TOKENS, Model, Precision, Session, Tokens};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut paths = Vec::new();
     let (mut count, mut repetitions, mut budget) = (usize::MAX, 1, MICRO_BATCH_TOKENS);
     let mut print_logits = false;
+    let mut precision = "f32".to_owned();
+    let mut isa = Isa::best();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -33,6 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "--nseq" => count = value()?.parse()?,
             "--reps" => repetitions = value()?.parse()?,
             "--tokens" => budget = value()?.parse()?,
+            "--precision" => precision = value()?,
+            "--isa" => isa = Isa::named(&value()?).ok_or("no such instruction set here")?,
             "--logits" => print_logits = true,
             _ => paths.push(argument),
         }
@@ -40,7 +44,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [model, ids, lengths] = paths.as_slice() else {
         return Err("usage: sequences MODEL IDS LENGTHS [--nseq N] [--reps R] [--tokens T]".into());
     };
-    let model = Arc::new(Model::open(Path::new(model))?);
+    let precision_kind = if precision == "int8" {
+        Precision::Int8
+    } else {
+        Precision::F32
+    };
+    let model = Arc::new(Model::pack(
+        &Checkpoint::open(Path::new(model))?,
+        String::new(),
+        precision_kind,
+        isa,
+    )?);
     let sequences = read_sequences(ids, lengths)?;
     let mut session = Session::new(Arc::clone(&model));
 
@@ -67,6 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     session.logits(&chosen[..count.min(1)]);
     for repetition in 0..repetitions {
+        session.take_times();
         let (wall, cpu) = (Instant::now(), ProcessTime::now());
         for micro_batch in &micro_batches {
             session.logits(micro_batch);
@@ -76,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "{}",
             serde_json::json!({
                 "peer": "shoal",
-                "isa": shoal_encoder::isa(),
+                "isa": isa.name(), "precision": precision,
                 "bs": 1,
                 "order": if budget == 0 { "arrival".to_owned() } else { format!("t{budget}") },
                 "rep": repetition,
@@ -89,6 +104,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 "rps_wall": operations / wall / mean,
                 "rps_cpu": operations / cpu / mean,
             })
+        );
+        let times = session.take_times();
+        let total = times.total().as_secs_f64();
+        let share = |d: std::time::Duration| format!("{:.1}%", 100.0 * d.as_secs_f64() / total);
+        eprintln!(
+            "embed {} products {} attention {} norms {} activation {} quantizing {}",
+            share(times.embedding),
+            share(times.products),
+            share(times.attention),
+            share(times.norms),
+            share(times.activation),
+            share(times.quantizing)
         );
     }
     Ok(())

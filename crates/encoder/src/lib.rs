@@ -29,23 +29,25 @@
 //! A record's logits do not depend on its neighbours: they are bit-identical for every way of
 //! cutting records into micro-batches, on the same instruction set ([`isa`]).
 
+mod checkpoint;
 pub mod config;
+mod embedding;
 mod error;
 mod head;
 mod model;
+mod pack;
 pub mod packed;
 mod session;
+mod stages;
 mod tokenizer;
 mod weights;
 
+pub use checkpoint::{Checkpoint, ModelFiles};
 pub use error::ModelError;
 pub use head::Objective;
-pub use model::{Model, ModelFiles};
+pub use model::Model;
+pub use pack::{PACKING, Packed};
 pub use session::{MICRO_BATCH_TOKENS, Session};
+pub use shoal_kernels::{Isa, Precision};
+pub use stages::StageTimes;
 pub use tokenizer::Tokens;
-
-/// The instruction set that the engine uses on this CPU: `avx512f`, `avx2+fma`, `neon` or
-/// `portable`.
-pub fn isa() -> &'static str {
-    shoal_kernels::Isa::best().name()
-}

@@ -1,180 +1,187 @@
-//! A model: its configuration, tokenizer and packed weights, immutable and shared by all workers.
+//! A model that is ready to run: its configuration, tokenizer and packed weights, immutable and
+//! shared by all workers.
 
 use std::path::Path;
 
-use shoal_kernels::{Activation, Isa, LayerNorm, PackedLinear};
+use shoal_kernels::{Isa, LayerNorm, Linear, PackedWeights, Pod, Precision, View};
 
-use crate::config::{self, Config, Family};
+use crate::checkpoint::{Checkpoint, ModelFiles};
+use crate::config::Config;
+use crate::embedding::{Elements, Table};
 use crate::error::ModelError;
 use crate::head::Objective;
-use crate::tokenizer::{self, TextEncoder, Tokens};
-use crate::weights::{self, Tensor, Weights, map, read};
-
-/// The files of a model that lies in memory, such as one compiled into the program.
-#[derive(Clone, Copy)]
-pub struct ModelFiles<'a> {
-    /// The bytes of `config.json`.
-    pub config: &'a [u8],
-    /// The bytes of `tokenizer.json`.
-    pub tokenizer: &'a [u8],
-    /// The bytes of one `model.safetensors`, at any alignment. The word embeddings are read from
-    /// here for as long as the model lives.
-    pub weights: &'static [u8],
-}
-
-impl ModelFiles<'_> {
-    /// The fingerprint that [`Model::fingerprint`] gives for a folder of exactly these files.
-    pub fn fingerprint(&self) -> String {
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.add(config::FILE, self.config);
-        fingerprint.add(tokenizer::JSON, self.tokenizer);
-        fingerprint.add(weights::SINGLE, self.weights);
-        fingerprint.finish()
-    }
-}
+use crate::pack::{Description, PACKING, Packed, linear_section, section};
+use crate::packed::Container;
+use crate::tokenizer::{TextEncoder, Tokens};
 
 /// A text classifier, ready to run. Share it between workers by [`Arc`](std::sync::Arc); each
 /// worker has its own [`Session`](crate::Session).
 pub struct Model {
     pub(crate) isa: Isa,
+    pub(crate) precision: Precision,
     pub(crate) config: Config,
     pub(crate) embeddings: Embeddings,
+    /// All layers but the last.
     pub(crate) layers: Vec<Layer>,
+    pub(crate) last: LastLayer,
     pub(crate) head: Head,
     tokenizer: TextEncoder,
+    fingerprint: String,
     max_tokens: usize,
 }
 
 pub(crate) struct Embeddings {
-    /// `[vocabulary, hidden]`, left in its file: a text touches few of its rows.
-    pub(crate) words: Tensor,
+    /// `[vocabulary, hidden]`
+    pub(crate) words: Table,
     /// `[positions, hidden]`, with the vector of token type 0 added where the family has one.
-    pub(crate) positions: Vec<f32>,
+    pub(crate) positions: View<f32>,
     pub(crate) norm: LayerNorm,
 }
 
+/// A layer that every token goes through.
 pub(crate) struct Layer {
-    /// Apart from keys and values, because the last layer asks for few queries.
-    pub(crate) query: PackedLinear,
-    /// `[2 · hidden, hidden]`: keys, then values.
-    pub(crate) key_value: PackedLinear,
-    pub(crate) output: PackedLinear,
+    /// `[3 · hidden, hidden]`: queries, keys, values.
+    pub(crate) query_key_value: Linear,
+    pub(crate) rest: Rest,
+}
+
+/// The last layer, of which the head reads the first token only.
+///
+/// With one query `q` a head, its score against a token's state `x` is `q · (K x + b)`, which but
+/// for a constant that the softmax takes away is `(Kᵀ q) · x`; and the mean of the values is
+/// `V · mean(x) + b`. So neither keys nor values of the other tokens are ever computed: the states
+/// themselves are attended to.
+pub(crate) struct LastLayer {
+    pub(crate) query: Linear,
+    /// For each head, from its query back to the states: `[hidden, dim]`, the transpose of its keys'
+    /// weights.
+    pub(crate) keys: Vec<Linear>,
+    /// For each head, `[dim, hidden]`.
+    pub(crate) values: Vec<Linear>,
+    pub(crate) rest: Rest,
+}
+
+/// What follows the attention.
+pub(crate) struct Rest {
+    pub(crate) output: Linear,
     pub(crate) attention_norm: LayerNorm,
-    pub(crate) expand: PackedLinear,
-    pub(crate) contract: PackedLinear,
+    pub(crate) expand: Linear,
+    pub(crate) contract: Linear,
     pub(crate) output_norm: LayerNorm,
 }
 
 pub(crate) struct Head {
-    /// DistilBERT's pre-classifier or BERT's pooler, with its activation.
-    pub(crate) dense: PackedLinear,
-    pub(crate) classifier: PackedLinear,
-}
-
-/// How a family names its tensors. All but the classifier's stand under `prefix` in a checkpoint
-/// of the classifier, and without it in some converted ones.
-struct Names {
-    prefix: &'static str,
-    layer: &'static str,
-    query: &'static str,
-    key: &'static str,
-    value: &'static str,
-    output: &'static str,
-    attention_norm: &'static str,
-    expand: &'static str,
-    contract: &'static str,
-    output_norm: &'static str,
-    head: &'static str,
-    head_activation: Activation,
-}
-
-impl Family {
-    fn names(self) -> Names {
-        match self {
-            Family::DistilBert => Names {
-                prefix: "distilbert.",
-                layer: "transformer.layer",
-                query: "attention.q_lin",
-                key: "attention.k_lin",
-                value: "attention.v_lin",
-                output: "attention.out_lin",
-                attention_norm: "sa_layer_norm",
-                expand: "ffn.lin1",
-                contract: "ffn.lin2",
-                output_norm: "output_layer_norm",
-                head: "pre_classifier",
-                head_activation: Activation::Relu,
-            },
-            Family::Bert => Names {
-                prefix: "bert.",
-                layer: "encoder.layer",
-                query: "attention.self.query",
-                key: "attention.self.key",
-                value: "attention.self.value",
-                output: "attention.output.dense",
-                attention_norm: "attention.output.LayerNorm",
-                expand: "intermediate.dense",
-                contract: "output.dense",
-                output_norm: "output.LayerNorm",
-                head: "pooler.dense",
-                head_activation: Activation::Tanh,
-            },
-        }
-    }
+    /// DistilBERT's pre-classifier or BERT's pooler.
+    pub(crate) dense: Linear,
+    pub(crate) classifier: Linear,
 }
 
 impl Model {
-    /// Opens a model folder in the layout of the Hugging Face hub: `config.json`,
-    /// `tokenizer.json` or `vocab.txt`, and `model.safetensors`, sharded or not. The weight files
-    /// stay mapped and must not be changed in place while the model lives.
+    /// Opens a model to run in `f32` on this CPU's best instruction set: a folder in the layout
+    /// of the Hugging Face hub, see [`Checkpoint::open`], or a packed file, see
+    /// [`Model::open_packed`].
     ///
     /// # Errors
     /// See [`ModelError`]; the messages name the file and key.
-    pub fn open(folder: &Path) -> Result<Model, ModelError> {
-        check_folder(folder)?;
-        let config = Config::parse(&read(&folder.join(config::FILE))?)?;
-        let (tokenizer, limit) = TextEncoder::open(folder)?;
-        let weights = Weights::open(folder)?;
-        Model::build(config, tokenizer, limit, &weights)
+    pub fn open(path: &Path) -> Result<Model, ModelError> {
+        if path.is_file() {
+            return Model::open_packed(path, Isa::best());
+        }
+        let checkpoint = Checkpoint::open(path)?;
+        let fingerprint = Checkpoint::fingerprint(path)?;
+        Model::pack(&checkpoint, fingerprint, Precision::F32, Isa::best())
     }
 
-    /// Builds a model from files in memory.
+    /// Builds a model from files in memory, to run in `f32` on this CPU's best instruction set.
     ///
     /// # Errors
     /// As [`Model::open`].
     pub fn from_files(files: ModelFiles<'_>) -> Result<Model, ModelError> {
-        let config = Config::parse(files.config)?;
-        let tokenizer = TextEncoder::from_json(files.tokenizer)?;
-        let weights = Weights::from_static(files.weights)?;
-        Model::build(config, tokenizer, None, &weights)
+        let checkpoint = Checkpoint::from_files(files)?;
+        Model::pack(
+            &checkpoint,
+            files.fingerprint(),
+            Precision::F32,
+            Isa::best(),
+        )
     }
 
-    /// A BLAKE3 hash, in hexadecimal, of everything in `folder` that the results depend on: the
-    /// names, lengths and bytes of configuration, tokenizer and weights. Reads the files once,
-    /// without building the model.
+    /// Packs a checkpoint in memory and opens what came of it.
     ///
     /// # Errors
-    /// As [`Model::open`], for files that are missing or cannot be read.
-    pub fn fingerprint(folder: &Path) -> Result<String, ModelError> {
-        check_folder(folder)?;
-        let mut fingerprint = Fingerprint::default();
-        fingerprint.add(config::FILE, &read(&folder.join(config::FILE))?);
-        let json = folder.join(tokenizer::JSON);
-        let names: &[&str] = if json.is_file() {
-            &[tokenizer::JSON, tokenizer::SETTINGS]
-        } else {
-            &[tokenizer::VOCABULARY, tokenizer::SETTINGS]
+    /// As [`Packed::new`].
+    pub fn pack(
+        checkpoint: &Checkpoint,
+        fingerprint: String,
+        precision: Precision,
+        isa: Isa,
+    ) -> Result<Model, ModelError> {
+        Packed::new(checkpoint, fingerprint, precision, &[isa])?.into_model(isa)
+    }
+
+    /// Maps the packed model at `path`, to run on `isa`. The file must not be changed in place
+    /// while the model lives.
+    ///
+    /// # Errors
+    /// As [`Container::open`] and [`Model::read`].
+    pub fn open_packed(path: &Path, isa: Isa) -> Result<Model, ModelError> {
+        Model::read(&Container::open(path)?, isa)
+    }
+
+    /// Reads a packed model where it lies, to run on `isa`.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] if it was not packed for `isa`, or by another version of the
+    /// packing; [`ModelError::Malformed`] for sections that are missing or of the wrong length.
+    pub fn read(container: &Container, isa: Isa) -> Result<Model, ModelError> {
+        let description: Description = container.model()?;
+        if description.packing != PACKING {
+            return Err(ModelError::unsupported(format!(
+                "{} was packed in the way {}, and this shoal reads the way {PACKING}; pack it again",
+                container.path().display(),
+                description.packing
+            )));
+        }
+        if !description.isas.iter().any(|name| name == isa.name()) {
+            return Err(ModelError::unsupported(format!(
+                "{} was packed for {}, and not for {}; pack it again with --isa {}",
+                container.path().display(),
+                description.isas.join(", "),
+                isa.name(),
+                isa.name(),
+            )));
+        }
+        let precision = Precision::from(description.precision);
+        let reader = Reader {
+            container,
+            isa,
+            precision,
+            config: Config::parse(&container.section(section::CONFIG)?)?,
         };
-        for name in names {
-            let path = folder.join(name);
-            if path.is_file() {
-                fingerprint.add(name, &read(&path)?);
-            }
+        let tokenizer = TextEncoder::from_json(&container.section(section::TOKENIZER)?)?;
+        let limit = description.limit.unwrap_or(usize::MAX);
+        let max_tokens = reader.config.positions.min(limit);
+        if max_tokens < tokenizer.frame() {
+            return Err(ModelError::unsupported(format!(
+                "its limit of {max_tokens} tokens has no room for the {} special tokens",
+                tokenizer.frame()
+            )));
         }
-        for (name, path) in weights::files(folder)? {
-            fingerprint.add(&name, &map(&path)?);
-        }
-        Ok(fingerprint.finish())
+        let layers = reader.config.layers;
+        Ok(Model {
+            isa,
+            precision,
+            embeddings: reader.embeddings(description.words)?,
+            layers: (0..layers - 1)
+                .map(|index| reader.layer(index))
+                .collect::<Result<_, _>>()?,
+            last: reader.last_layer(layers - 1)?,
+            head: reader.head()?,
+            tokenizer,
+            config: reader.config,
+            fingerprint: description.fingerprint,
+            max_tokens,
+        })
     }
 
     /// Names of the labels, in the order of the logits.
@@ -196,6 +203,22 @@ impl Model {
     /// The validated configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// How the products of the linear layers are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The instruction set that the model runs on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The fingerprint of the checkpoint that the model was packed from; see
+    /// [`Checkpoint::fingerprint`].
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Tokenizes `text` into at most `max_tokens` ids, special tokens included, and at most
@@ -231,204 +254,140 @@ impl Model {
             )),
         }
     }
-
-    fn build(
-        config: Config,
-        tokenizer: TextEncoder,
-        limit: Option<usize>,
-        weights: &Weights,
-    ) -> Result<Model, ModelError> {
-        let max_tokens = config.positions.min(limit.unwrap_or(usize::MAX));
-        if max_tokens < tokenizer.frame() {
-            return Err(ModelError::unsupported(format!(
-                "its limit of {max_tokens} tokens has no room for the {} special tokens",
-                tokenizer.frame()
-            )));
-        }
-        let builder = Builder {
-            isa: Isa::best(),
-            names: config.family.names(),
-            config: &config,
-            weights,
-        };
-        let embeddings = builder.embeddings()?;
-        let layers = (0..config.layers)
-            .map(|index| builder.layer(index))
-            .collect::<Result<_, _>>()?;
-        let head = builder.head()?;
-        Ok(Model {
-            isa: builder.isa,
-            embeddings,
-            layers,
-            head,
-            config,
-            tokenizer,
-            max_tokens,
-        })
-    }
 }
 
-fn check_folder(folder: &Path) -> Result<(), ModelError> {
-    let not_a_model = |reason: &str| ModelError::NotAModel {
-        path: folder.to_owned(),
-        reason: reason.to_owned(),
-    };
-    if !folder.exists() {
-        return Err(ModelError::NotFound {
-            path: folder.to_owned(),
-        });
-    }
-    if !folder.is_dir() {
-        return Err(not_a_model("it is not a folder"));
-    }
-    if !folder.join(config::FILE).is_file() {
-        return Err(not_a_model("it has no config.json"));
-    }
-    Ok(())
-}
-
-/// Reads, checks and packs the tensors.
-struct Builder<'a> {
+/// Takes the parts of a model out of a container, and checks their lengths.
+struct Reader<'a> {
+    container: &'a Container,
     isa: Isa,
-    names: Names,
-    config: &'a Config,
-    weights: &'a Weights,
+    precision: Precision,
+    config: Config,
 }
 
-impl Builder<'_> {
-    /// A tensor of the encoder, with or without the family's prefix.
-    fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, ModelError> {
-        let names = [format!("{}{name}", self.names.prefix), name.to_owned()];
-        self.weights.tensor(&names, shape)
+impl Reader<'_> {
+    fn view<T: Pod>(&self, name: &str, len: usize) -> Result<View<T>, ModelError> {
+        let view = self.container.view::<T>(name)?;
+        if view.len() == len {
+            return Ok(view);
+        }
+        Err(self.malformed(format!(
+            "the section {name:?} has {} elements instead of {len}",
+            view.len()
+        )))
+    }
+
+    fn malformed(&self, reason: String) -> ModelError {
+        ModelError::Malformed {
+            path: self.container.path().to_owned(),
+            reason: format!("{reason}; pack it again"),
+        }
+    }
+
+    fn embeddings(&self, elements: Elements) -> Result<Embeddings, ModelError> {
+        let (hidden, rows) = (self.config.hidden(), self.config.vocabulary);
+        let (name, len) = (section::WORDS, rows * hidden);
+        let words = match elements {
+            Elements::F32 => Table::F32(self.view(name, len)?),
+            Elements::F16 => Table::F16(self.view(name, len)?),
+            Elements::Bf16 => Table::Bf16(self.view(name, len)?),
+            Elements::Int8 => Table::Int8 {
+                units: self.view(name, len)?,
+                scales: self.view(section::WORD_SCALES, rows)?,
+            },
+        };
+        Ok(Embeddings {
+            words,
+            positions: self.view(section::POSITIONS, self.config.positions * hidden)?,
+            norm: self.norm(section::EMBEDDING_NORM)?,
+        })
     }
 
     fn norm(&self, name: &str) -> Result<LayerNorm, ModelError> {
-        let prefix = self.names.prefix;
-        let values = |new: &str, old: &str| {
-            // `gamma` and `beta` are what checkpoints converted from TensorFlow say.
-            let names = [
-                format!("{prefix}{name}.{new}"),
-                format!("{prefix}{name}.{old}"),
-                format!("{name}.{new}"),
-                format!("{name}.{old}"),
-            ];
-            let tensor = self.weights.tensor(&names, &[self.config.hidden()])?;
-            Ok::<_, ModelError>(tensor.to_f32())
-        };
-        let (weight, bias) = (values("weight", "gamma")?, values("bias", "beta")?);
+        let values = |part: &str| self.view(&format!("{name}.{part}"), self.config.hidden());
+        let (weight, bias) = (values("weight")?, values("bias")?);
         Ok(LayerNorm::new(weight, bias, self.config.layer_norm_eps))
     }
 
-    /// One layer from the rows of several, all of the same shape.
     fn linear(
         &self,
-        names: &[String],
+        name: &str,
+        precision: Precision,
         outputs: usize,
         inputs: usize,
-        activation: Activation,
-    ) -> Result<PackedLinear, ModelError> {
-        let mut weight = Vec::new();
-        let mut bias = Vec::new();
-        for name in names {
-            let rows = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
-            if names.len() == 1 {
-                weight = rows.to_f32();
-            } else {
-                weight.extend(rows.to_f32());
-            }
-            bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?.to_f32());
-        }
-        Ok(PackedLinear::new(
-            self.isa, &weight, &bias, inputs, activation,
-        ))
-    }
-
-    fn embeddings(&self) -> Result<Embeddings, ModelError> {
-        let config = self.config;
-        let hidden = config.hidden();
-        let words = self.tensor(
-            "embeddings.word_embeddings.weight",
-            &[config.vocabulary, hidden],
-        )?;
-        let mut positions = self
-            .tensor(
-                "embeddings.position_embeddings.weight",
-                &[config.positions, hidden],
-            )?
-            .to_f32();
-        if config.token_types > 0 {
-            let mut first = vec![0.0; hidden];
-            self.tensor(
-                "embeddings.token_type_embeddings.weight",
-                &[config.token_types, hidden],
-            )?
-            .row(0, &mut first);
-            for row in positions.chunks_exact_mut(hidden) {
-                for (value, first) in row.iter_mut().zip(&first) {
-                    *value += first;
-                }
-            }
-        }
-        Ok(Embeddings {
-            words: words.clone(),
-            positions,
-            norm: self.norm("embeddings.LayerNorm")?,
-        })
+    ) -> Result<Linear, ModelError> {
+        let section = |part| linear_section(self.isa, precision, name, part);
+        let weights = match precision {
+            Precision::F32 => PackedWeights::F32 {
+                panels: self.container.view(&section("panels"))?,
+            },
+            Precision::Int8 => PackedWeights::Int8 {
+                panels: self.container.view(&section("panels"))?,
+                scales: self.container.view(&section("scales"))?,
+                sums: self.container.view(&section("sums"))?,
+            },
+        };
+        let bias = self.container.view(&section("bias"))?;
+        Linear::new(self.isa, outputs, inputs, weights, bias)
+            .map_err(|error| self.malformed(format!("the layer {name:?}: {error}")))
     }
 
     fn layer(&self, index: usize) -> Result<Layer, ModelError> {
-        let names = &self.names;
-        let name = |part: &str| format!("{}.{index}.{part}", names.layer);
-        let (hidden, intermediate) = (self.config.hidden(), self.config.intermediate);
-        let plain = Activation::Identity;
+        let hidden = self.config.hidden();
+        let name = section::layer(index, "query_key_value");
         Ok(Layer {
-            query: self.linear(&[name(names.query)], hidden, hidden, plain)?,
-            key_value: self.linear(&[name(names.key), name(names.value)], hidden, hidden, plain)?,
-            output: self.linear(&[name(names.output)], hidden, hidden, plain)?,
-            attention_norm: self.norm(&name(names.attention_norm))?,
-            expand: self.linear(
-                &[name(names.expand)],
-                intermediate,
+            query_key_value: self.linear(&name, self.precision, 3 * hidden, hidden)?,
+            rest: self.rest(index)?,
+        })
+    }
+
+    fn last_layer(&self, index: usize) -> Result<LastLayer, ModelError> {
+        let (hidden, heads) = (self.config.hidden(), self.config.heads);
+        let of_heads = |part, outputs, inputs| {
+            (0..heads.count)
+                .map(|head| {
+                    let name = section::head(index, part, head);
+                    self.linear(&name, self.precision, outputs, inputs)
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(LastLayer {
+            query: self.linear(
+                &section::layer(index, "query"),
+                self.precision,
                 hidden,
-                self.config.activation,
+                hidden,
             )?,
-            contract: self.linear(&[name(names.contract)], hidden, intermediate, plain)?,
-            output_norm: self.norm(&name(names.output_norm))?,
+            keys: of_heads("key", hidden, heads.dim)?,
+            values: of_heads("value", heads.dim, hidden)?,
+            rest: self.rest(index)?,
+        })
+    }
+
+    fn rest(&self, index: usize) -> Result<Rest, ModelError> {
+        let (hidden, intermediate) = (self.config.hidden(), self.config.intermediate);
+        let linear = |part, outputs, inputs| {
+            self.linear(
+                &section::layer(index, part),
+                self.precision,
+                outputs,
+                inputs,
+            )
+        };
+        Ok(Rest {
+            output: linear("output", hidden, hidden)?,
+            attention_norm: self.norm(&section::layer(index, "attention_norm"))?,
+            expand: linear("expand", intermediate, hidden)?,
+            contract: linear("contract", hidden, intermediate)?,
+            output_norm: self.norm(&section::layer(index, "output_norm"))?,
         })
     }
 
     fn head(&self) -> Result<Head, ModelError> {
         let hidden = self.config.hidden();
+        let labels = self.config.labels.len();
         Ok(Head {
-            dense: self.linear(
-                &[self.names.head.to_owned()],
-                hidden,
-                hidden,
-                self.names.head_activation,
-            )?,
-            classifier: self.linear(
-                &["classifier".to_owned()],
-                self.config.labels.len(),
-                hidden,
-                Activation::Identity,
-            )?,
+            dense: self.linear(section::DENSE, Precision::F32, hidden, hidden)?,
+            classifier: self.linear(section::CLASSIFIER, Precision::F32, labels, hidden)?,
         })
-    }
-}
-
-#[derive(Default)]
-struct Fingerprint(blake3::Hasher);
-
-impl Fingerprint {
-    /// Lengths go in before the bytes, so that no two lists of files read the same.
-    fn add(&mut self, name: &str, bytes: &[u8]) {
-        self.0.update(&(name.len() as u64).to_le_bytes());
-        self.0.update(name.as_bytes());
-        self.0.update(&(bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
-    }
-
-    fn finish(&self) -> String {
-        self.0.finalize().to_hex().to_string()
     }
 }

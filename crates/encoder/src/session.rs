@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use shoal_kernels::{AttentionScratch, attention, layer_norm};
+use shoal_kernels::{
+    AttentionInput, AttentionScratch, Heads, LinearScratch, Precision, Rows, RowsMut, activate,
+    attention, layer_norm,
+};
 
-use crate::model::{Layer, Model};
+use crate::model::{LastLayer, Layer, Model, Rest};
+use crate::stages::{Clock, Stage, StageTimes};
 use crate::tokenizer::Tokens;
 
 /// Tokens in a micro-batch at which the engine is fastest: enough that reading the weights is
@@ -15,6 +19,10 @@ use crate::tokenizer::Tokens;
 /// one short text at a time 11 to 16 %.
 pub const MICRO_BATCH_TOKENS: usize = 512;
 
+/// Rows that go through everything after the attention together, so that the wide activations
+/// between its two products stay in the second-level cache.
+const ROW_BLOCK: usize = 64;
+
 /// Runs a [`Model`] for one worker thread. The scratch memory grows to the largest micro-batch
 /// and is kept.
 pub struct Session {
@@ -23,13 +31,20 @@ pub struct Session {
     lengths: Vec<usize>,
     /// The matrices of the pass, `[tokens, …]`.
     states: Vec<f32>,
-    queries: Vec<f32>,
-    key_values: Vec<f32>,
+    projected: Vec<f32>,
     context: Vec<f32>,
+    logits: Vec<f32>,
+    scratch: Scratch,
+    clock: Clock,
+}
+
+/// What the steps use within themselves.
+#[derive(Default)]
+struct Scratch {
+    linear: LinearScratch,
+    attention: AttentionScratch,
     attended: Vec<f32>,
     expanded: Vec<f32>,
-    attention: AttentionScratch,
-    logits: Vec<f32>,
 }
 
 impl Session {
@@ -39,19 +54,22 @@ impl Session {
             model,
             lengths: Vec::new(),
             states: Vec::new(),
-            queries: Vec::new(),
-            key_values: Vec::new(),
+            projected: Vec::new(),
             context: Vec::new(),
-            attended: Vec::new(),
-            expanded: Vec::new(),
-            attention: AttentionScratch::default(),
             logits: Vec::new(),
+            scratch: Scratch::default(),
+            clock: Clock::default(),
         }
     }
 
     /// The model that this session runs.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// How long each stage took since the last call.
+    pub fn take_times(&mut self) -> StageTimes {
+        self.clock.take()
     }
 
     /// The logits of every record, `[records, labels]`, row-major. Memory and time are bounded by
@@ -63,19 +81,28 @@ impl Session {
     /// vocabulary; [`Model::encode`] gives none of these.
     pub fn logits(&mut self, micro_batch: &[Tokens]) -> &[f32] {
         let model = Arc::clone(&self.model);
+        self.clock.start();
         self.embed(&model, micro_batch);
-        for (index, layer) in model.layers.iter().enumerate() {
-            let last = index + 1 == model.layers.len();
-            self.layer(&model, layer, last);
+        for layer in &model.layers {
+            self.layer(&model, layer);
         }
-        // After the last layer, the states are those of the first tokens.
-        let records = micro_batch.len();
+        self.last_layer(&model, &model.last);
+        let (records, hidden) = (micro_batch.len(), model.config.hidden());
         let head = &model.head;
-        let states = &self.states[..records * model.config.hidden()];
-        let dense = space(&mut self.context, records * head.dense.outputs());
-        head.dense.forward(states, dense);
-        let logits = space(&mut self.logits, records * head.classifier.outputs());
-        head.classifier.forward(dense, logits);
+        let linear = &mut self.scratch.linear;
+        let dense = space(&mut self.context, records * hidden);
+        head.dense.forward(
+            records,
+            Rows::new(&self.states, hidden),
+            RowsMut::new(dense, hidden),
+            linear,
+        );
+        activate(model.isa, model.config.family.head_activation(), dense);
+        let labels = model.config.labels.len();
+        let logits = space(&mut self.logits, records * labels);
+        let (dense, result) = (Rows::new(dense, hidden), RowsMut::new(logits, labels));
+        head.classifier.forward(records, dense, result, linear);
+        self.clock.lap(Stage::Products);
         logits
     }
 
@@ -109,58 +136,176 @@ impl Session {
                 }
             }
         }
+        self.clock.lap(Stage::Embedding);
         layer_norm(model.isa, &model.embeddings.norm, states, None);
+        self.clock.lap(Stage::Norms);
     }
 
-    /// One layer. In the last one only the first token of each record asks, and its states are
-    /// all that remains.
-    fn layer(&mut self, model: &Model, layer: &Layer, last: bool) {
+    /// A layer that every token goes through.
+    fn layer(&mut self, model: &Model, layer: &Layer) {
         let hidden = model.config.hidden();
         let tokens: usize = self.lengths.iter().sum();
-        let key_values = space(&mut self.key_values, tokens * 2 * hidden);
-        layer
-            .key_value
-            .forward(&self.states[..tokens * hidden], key_values);
-        let asking = if last {
-            keep_first_tokens(&mut self.states, &self.lengths, hidden);
-            self.lengths.len()
-        } else {
-            tokens
-        };
-        let states = &mut self.states[..asking * hidden];
-        let queries = space(&mut self.queries, states.len());
-        layer.query.forward(states, queries);
-
-        let context = space(&mut self.context, states.len());
-        let (mut queries, mut key_values) = (&queries[..], &key_values[..]);
-        let mut results = &mut context[..];
-        for &length in &self.lengths {
-            let width = hidden * if last { 1 } else { length };
-            let (q, kv, out);
-            (q, queries) = queries.split_at(width);
-            (kv, key_values) = key_values.split_at(length * 2 * hidden);
-            (out, results) = results.split_at_mut(width);
-            let heads = model.config.heads;
-            attention(model.isa, heads, q, kv, out, &mut self.attention);
+        let width = 3 * hidden;
+        let projected = space(&mut self.projected, tokens * width);
+        let linear = &mut self.scratch.linear;
+        for first in (0..tokens).step_by(ROW_BLOCK) {
+            let rows = ROW_BLOCK.min(tokens - first);
+            layer.query_key_value.forward(
+                rows,
+                Rows::new(&self.states[first * hidden..], hidden),
+                RowsMut::new(&mut projected[first * width..], width),
+                linear,
+            );
         }
+        self.clock.lap_product(linear);
 
-        let attended = space(&mut self.attended, states.len());
-        layer.output.forward(context, attended);
-        layer_norm(model.isa, &layer.attention_norm, attended, Some(states));
-        let expanded = space(&mut self.expanded, asking * layer.expand.outputs());
-        layer.expand.forward(attended, expanded);
-        layer.contract.forward(expanded, states);
-        layer_norm(model.isa, &layer.output_norm, states, Some(attended));
+        let context = space(&mut self.context, tokens * hidden);
+        let mut first = 0;
+        for &length in &self.lengths {
+            let rows = |column| Rows::new(&projected[first * width + column..], width);
+            let input = AttentionInput {
+                heads: model.config.heads,
+                scale: 1.0 / (model.config.heads.dim as f32).sqrt(),
+                q: rows(0),
+                queries: length,
+                k: rows(hidden),
+                v: rows(2 * hidden),
+                keys: length,
+            };
+            let out = RowsMut::new(&mut context[first * hidden..], hidden);
+            let scratch = &mut self.scratch.attention;
+            attention(model.isa, model.precision, input, out, scratch);
+            first += length;
+        }
+        self.clock.lap(Stage::Attention);
+        let states = &mut self.states[..tokens * hidden];
+        rest(
+            model,
+            &layer.rest,
+            states,
+            context,
+            &mut self.scratch,
+            &mut self.clock,
+        );
+    }
+
+    /// The last layer; afterwards the states are those of the first tokens, one row a record.
+    fn last_layer(&mut self, model: &Model, layer: &LastLayer) {
+        let Heads { count, dim } = model.config.heads;
+        let hidden = model.config.hidden();
+        let records = self.lengths.len();
+        let linear = &mut self.scratch.linear;
+        // For each record a row with its first state, its query, and for each head a row that is
+        // its query seen from the states, and then the mean of the states that it attends to.
+        let wide = count * hidden;
+        let projected = space(&mut self.projected, records * (2 * hidden + 2 * wide));
+        let (firsts, projected) = projected.split_at_mut(records * hidden);
+        let (queries, projected) = projected.split_at_mut(records * hidden);
+        let (asking, mixed) = projected.split_at_mut(records * wide);
+        let mut first = 0;
+        for (row, &length) in firsts.chunks_exact_mut(hidden).zip(&self.lengths) {
+            row.copy_from_slice(&self.states[first * hidden..][..hidden]);
+            first += length;
+        }
+        let to = RowsMut::new(queries, hidden);
+        layer
+            .query
+            .forward(records, Rows::new(firsts, hidden), to, linear);
+        for (head, keys) in layer.keys.iter().enumerate() {
+            let query = Rows::new(&queries[head * dim..], hidden);
+            let to = RowsMut::new(&mut asking[head * hidden..], wide);
+            keys.forward(records, query, to, linear);
+        }
+        self.clock.lap_product(linear);
+
+        let mut first = 0;
+        let rows = asking.chunks_exact(wide).zip(mixed.chunks_exact_mut(wide));
+        for ((asking, mixed), &length) in rows.zip(&self.lengths) {
+            let states = Rows::new(&self.states[first * hidden..], hidden);
+            let input = AttentionInput {
+                heads: Heads {
+                    count: 1,
+                    dim: hidden,
+                },
+                scale: 1.0 / (dim as f32).sqrt(),
+                q: Rows::new(asking, hidden),
+                queries: count,
+                k: states,
+                v: states,
+                keys: length,
+            };
+            let out = RowsMut::new(mixed, hidden);
+            let scratch = &mut self.scratch.attention;
+            attention(model.isa, Precision::F32, input, out, scratch);
+            first += length;
+        }
+        self.clock.lap(Stage::Attention);
+
+        let context = space(&mut self.context, records * hidden);
+        for (head, values) in layer.values.iter().enumerate() {
+            let mixed = Rows::new(&mixed[head * hidden..], wide);
+            let to = RowsMut::new(&mut context[head * dim..], hidden);
+            values.forward(records, mixed, to, linear);
+        }
+        self.clock.lap_product(linear);
+        let states = &mut self.states[..records * hidden];
+        states.copy_from_slice(firsts);
+        rest(
+            model,
+            &layer.rest,
+            states,
+            context,
+            &mut self.scratch,
+            &mut self.clock,
+        );
     }
 }
 
-/// Moves the first row of each record to the front: `[tokens, hidden]` becomes
-/// `[records, hidden]`.
-fn keep_first_tokens(states: &mut [f32], lengths: &[usize], hidden: usize) {
-    let mut first = 0;
-    for (record, &length) in lengths.iter().enumerate() {
-        states.copy_within(first * hidden..(first + 1) * hidden, record * hidden);
-        first += length;
+/// What follows the attention: `states` and `context` are `[rows, hidden]`.
+fn rest(
+    model: &Model,
+    layer: &Rest,
+    states: &mut [f32],
+    context: &[f32],
+    scratch: &mut Scratch,
+    clock: &mut Clock,
+) {
+    let hidden = model.config.hidden();
+    let wide = model.config.intermediate;
+    let Scratch {
+        linear,
+        attended,
+        expanded,
+        ..
+    } = scratch;
+    let blocks = states
+        .chunks_mut(ROW_BLOCK * hidden)
+        .zip(context.chunks(ROW_BLOCK * hidden));
+    for (states, context) in blocks {
+        let rows = states.len() / hidden;
+        let attended = space(attended, rows * hidden);
+        let to = RowsMut::new(attended, hidden);
+        layer
+            .output
+            .forward(rows, Rows::new(context, hidden), to, linear);
+        clock.lap_product(linear);
+        layer_norm(model.isa, &layer.attention_norm, attended, Some(states));
+        clock.lap(Stage::Norms);
+        let expanded = space(expanded, rows * wide);
+        let to = RowsMut::new(expanded, wide);
+        layer
+            .expand
+            .forward(rows, Rows::new(attended, hidden), to, linear);
+        clock.lap_product(linear);
+        activate(model.isa, model.config.activation, expanded);
+        clock.lap(Stage::Activation);
+        let to = RowsMut::new(states, hidden);
+        layer
+            .contract
+            .forward(rows, Rows::new(expanded, wide), to, linear);
+        clock.lap_product(linear);
+        layer_norm(model.isa, &layer.output_norm, states, Some(attended));
+        clock.lap(Stage::Norms);
     }
 }
 

@@ -287,6 +287,14 @@ impl TextEncoder {
         })
     }
 
+    /// A `tokenizer.json` that gives the same tokens.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, ModelError> {
+        match self.inner.to_string(false) {
+            Ok(json) => Ok(json.into_bytes()),
+            Err(error) => Err(ModelError::corrupt(JSON, error.to_string())),
+        }
+    }
+
     /// Special tokens around every text.
     pub(crate) fn frame(&self) -> usize {
         self.prefix.len() + self.suffix.len()

@@ -10,6 +10,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use shoal_kernels::{Bytes, MappedFile};
 
+use crate::embedding::Elements;
 use crate::error::ModelError;
 
 /// The file of an unsharded model.
@@ -121,6 +122,25 @@ impl Weights {
 }
 
 impl Tensor {
+    /// Its name in the file.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The elements as they lie in the file.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// How the elements are kept in the file.
+    pub(crate) fn elements(&self) -> Elements {
+        match self.dtype {
+            Dtype::F16 => Elements::F16,
+            Dtype::BF16 => Elements::Bf16,
+            _ => Elements::F32,
+        }
+    }
+
     /// All elements as `f32`.
     pub(crate) fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0.0; self.shape.iter().product()];

@@ -49,7 +49,7 @@ pub(crate) fn store(
         dead_letters,
         timings,
         cold,
-        isa: shoal_encoder::isa().to_owned(),
+        isa: function.model.isa().name().to_owned(),
         confusion: done.confusion,
     };
     let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");

@@ -1,7 +1,6 @@
-//! Activations and softmax: plain loops in plain arithmetic, without fused multiply-add, so that
-//! the compiler can vectorize them and every instruction set gives the same bits.
+//! Activations and softmax: plain loops that the compiler vectorizes.
 
-use crate::isa::{Isa, Work};
+use crate::isa::{Isa, Work, fma};
 
 /// An activation function, applied element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +24,8 @@ pub fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
     struct Activate<'a>(Activation, &'a mut [f32]);
     impl Work for Activate<'_> {
         #[inline(always)]
-        fn run(self) {
-            activate_slice(self.0, self.1);
+        fn run<const FUSED: bool>(self) {
+            activate_slice::<FUSED>(self.0, self.1);
         }
     }
     isa.run(Activate(activation, x));
@@ -34,7 +33,7 @@ pub fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
 
 /// As [`activate`], for callers that already run on an instruction set.
 #[inline(always)]
-pub(crate) fn activate_slice(activation: Activation, x: &mut [f32]) {
+pub(crate) fn activate_slice<const FUSED: bool>(activation: Activation, x: &mut [f32]) {
     match activation {
         Activation::Identity => {}
         Activation::Relu => {
@@ -45,18 +44,21 @@ pub(crate) fn activate_slice(activation: Activation, x: &mut [f32]) {
         }
         Activation::Gelu => {
             for v in x {
-                *v = 0.5 * *v * (1.0 + erf(*v * std::f32::consts::FRAC_1_SQRT_2));
+                let half = 0.5 * *v;
+                let erf = erf::<FUSED>(*v * std::f32::consts::FRAC_1_SQRT_2);
+                *v = fma::<FUSED>(half, erf, half);
             }
         }
         Activation::GeluTanh => {
             for v in x {
-                let inner = 0.797_884_6 * (*v + 0.044715 * *v * *v * *v);
-                *v = 0.5 * *v * (1.0 + tanh(inner));
+                let cube = *v * *v * *v;
+                let inner = 0.797_884_6 * fma::<FUSED>(0.044715, cube, *v);
+                *v = 0.5 * *v * (1.0 + tanh::<FUSED>(inner));
             }
         }
         Activation::Tanh => {
             for v in x {
-                *v = tanh(*v);
+                *v = tanh::<FUSED>(*v);
             }
         }
     }
@@ -71,9 +73,9 @@ pub fn softmax(isa: Isa, x: &mut [f32], columns: usize) {
     struct Softmax<'a>(&'a mut [f32], usize);
     impl Work for Softmax<'_> {
         #[inline(always)]
-        fn run(self) {
+        fn run<const FUSED: bool>(self) {
             for row in self.0.chunks_exact_mut(self.1) {
-                let sum = exp_scaled(row, 1.0);
+                let sum = exp_shifted::<FUSED>(row, 1.0, max_of(row));
                 let inverse = 1.0 / sum;
                 for v in row {
                     *v *= inverse;
@@ -93,9 +95,9 @@ pub fn sigmoid(isa: Isa, x: &mut [f32]) {
     struct Sigmoid<'a>(&'a mut [f32]);
     impl Work for Sigmoid<'_> {
         #[inline(always)]
-        fn run(self) {
+        fn run<const FUSED: bool>(self) {
             for v in self.0 {
-                *v = 1.0 / (1.0 + exp(-*v));
+                *v = 1.0 / (1.0 + exp::<FUSED>(-*v));
             }
         }
     }
@@ -106,9 +108,9 @@ pub fn sigmoid(isa: Isa, x: &mut [f32]) {
 /// vectorizes and its order is the same on every instruction set.
 pub(crate) const LANES: usize = 16;
 
-/// Replaces each `x` by `exp(scale · (x − max))` and returns the sum; `scale` must be positive.
+/// The largest element; `−∞` of none. A NaN is passed over.
 #[inline(always)]
-pub(crate) fn exp_scaled(row: &mut [f32], scale: f32) -> f32 {
+pub(crate) fn max_of(row: &[f32]) -> f32 {
     let mut peaks = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -123,16 +125,22 @@ pub(crate) fn exp_scaled(row: &mut [f32], scale: f32) -> f32 {
     for peak in peaks {
         max = if peak > max { peak } else { max };
     }
+    max
+}
+
+/// Replaces each `x` by `exp(scale · (x − max))` and returns the sum; `scale` must be positive.
+#[inline(always)]
+pub(crate) fn exp_shifted<const FUSED: bool>(row: &mut [f32], scale: f32, max: f32) -> f32 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     for chunk in chunks {
         for (sum, v) in sums.iter_mut().zip(chunk) {
-            *v = exp(scale * (*v - max));
+            *v = exp::<FUSED>(scale * (*v - max));
             *sum += *v;
         }
     }
     for (sum, v) in sums.iter_mut().zip(rest) {
-        *v = exp(scale * (*v - max));
+        *v = exp::<FUSED>(scale * (*v - max));
         *sum += *v;
     }
     add_lanes(sums)
@@ -155,52 +163,93 @@ pub(crate) fn add_lanes(mut sums: [f32; LANES]) -> f32 {
 ///
 /// Range reduction and polynomial of Cephes `expf` (Moshier, 1989).
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     // Comparisons in this form let a NaN pass, and compile to one instruction.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
-    // Adding 1.5 · 2²³ rounds to an integer and leaves it in the low bits of the mantissa.
-    const ROUND: f32 = 12_582_912.0;
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let shifted = fma::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
-    let r = x - n * 0.693_359_4;
-    let r = r - n * -2.121_944_4e-4;
-    let mut p = 1.987_569_1e-4;
-    p = p * r + 1.398_199_9e-3;
-    p = p * r + 8.333_452e-3;
-    p = p * r + 4.166_579_6e-2;
-    p = p * r + 1.666_666_5e-1;
-    p = p * r + 5e-1;
-    let mantissa = p * r * r + r + 1.0;
+    let r = fma::<FUSED>(n, -0.693_359_4, x);
+    let r = fma::<FUSED>(n, 2.121_944_4e-4, r);
+    let p = polynomial::<FUSED, 6>(
+        r,
+        [
+            1.987_569_1e-4,
+            1.398_199_9e-3,
+            8.333_452e-3,
+            4.166_579_6e-2,
+            1.666_666_5e-1,
+            5e-1,
+        ],
+    );
+    let mantissa = fma::<FUSED>(p * r, r, r) + 1.0;
     let power = shifted.to_bits().wrapping_add(127) << 23;
     mantissa * f32::from_bits(power)
 }
 
+/// `2ˣ`, relative error below 10⁻⁴, for `x` from −126 (below, as there) to 0: enough for a result
+/// that becomes a byte.
+#[inline(always)]
+pub(crate) fn exp2_coarse<const FUSED: bool>(x: f32) -> f32 {
+    let x = if x > -126.0 { x } else { -126.0 };
+    let shifted = x + ROUND;
+    let p = polynomial::<FUSED, 4>(
+        x - (shifted - ROUND),
+        // Least relative error on ± 1/2 (Remez).
+        [5.517_167e-2, 2.426_111_3e-1, 6.932_61e-1, 9.999_280_7e-1],
+    );
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+/// Adding 1.5 · 2²³ rounds to the nearest integer, ties to even, and leaves it in the low bits of
+/// the mantissa, for numbers within ± 2²².
+pub(crate) const ROUND: f32 = 12_582_912.0;
+
+/// The polynomial with these coefficients, the highest power's first, by Horner's rule.
+#[inline(always)]
+fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut sum = coefficients[0];
+    for coefficient in &coefficients[1..] {
+        sum = fma::<FUSED>(sum, x, *coefficient);
+    }
+    sum
+}
+
 /// `tanh x = 1 − 2 / (e²ˣ + 1)`
 #[inline(always)]
-fn tanh(x: f32) -> f32 {
-    1.0 - 2.0 / (exp(2.0 * x) + 1.0)
+fn tanh<const FUSED: bool>(x: f32) -> f32 {
+    1.0 - 2.0 / (exp::<FUSED>(2.0 * x) + 1.0)
 }
 
 /// The error function as a quotient of two polynomials in x², absolute error below 5·10⁻⁷; the
 /// coefficients are those of Eigen's and XLA's `f32` kernels.
 #[inline(always)]
-fn erf(x: f32) -> f32 {
+fn erf<const FUSED: bool>(x: f32) -> f32 {
     let x = if x < -4.0 { -4.0 } else { x };
     let x = if x > 4.0 { 4.0 } else { x };
     let s = x * x;
-    let mut p = -2.726_142_3e-10;
-    p = p * s + 2.770_681_4e-8;
-    p = p * s + -2.101_024e-6;
-    p = p * s + -5.692_506_5e-5;
-    p = p * s + -7.349_906e-4;
-    p = p * s + -2.954_6e-3;
-    p = p * s + -1.609_603_3e-2;
-    let mut q = -1.456_607_2e-5;
-    q = q * s + -2.133_740_6e-4;
-    q = q * s + -1.682_827e-3;
-    q = q * s + -7.373_329_3e-3;
-    q = q * s + -1.426_473_9e-2;
+    let p = polynomial::<FUSED, 7>(
+        s,
+        [
+            -2.726_142_3e-10,
+            2.770_681_4e-8,
+            -2.101_024e-6,
+            -5.692_506_5e-5,
+            -7.349_906e-4,
+            -2.954_6e-3,
+            -1.609_603_3e-2,
+        ],
+    );
+    let q = polynomial::<FUSED, 5>(
+        s,
+        [
+            -1.456_607_2e-5,
+            -2.133_740_6e-4,
+            -1.682_827e-3,
+            -7.373_329_3e-3,
+            -1.426_473_9e-2,
+        ],
+    );
     // Beyond ±4 the quotient falls a little short of ±1, which GELU would multiply by a large |x|.
     if s >= 16.0 { x * 0.25 } else { x * p / q }
 }

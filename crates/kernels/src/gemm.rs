@@ -1,4 +1,4 @@
-//! Matrix product with a packed right side, and the linear layer built on it.
+//! Matrix product of `f32` with a packed right side.
 //!
 //! The right matrix is cut into panels as wide as the register tile; a panel holds its rows one
 //! after the other, so that the inner loop reads it from front to back. The left matrix is read
@@ -9,112 +9,20 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::buffer::Buffer;
-use crate::elementwise::{Activation, activate_slice};
 use crate::isa::Isa;
-
-/// A linear layer `y = activation(x · weightᵀ + bias)` whose weights are packed for one
-/// instruction set. Immutable, so that any number of workers can share it.
-pub struct PackedLinear {
-    isa: Isa,
-    inputs: usize,
-    outputs: usize,
-    panels: Buffer,
-    bias: Buffer,
-    activation: Activation,
-}
-
-impl PackedLinear {
-    /// Packs `weight` (`[bias.len(), inputs]`, row-major, as PyTorch's `nn.Linear` keeps it) and
-    /// `bias` (`[outputs]`) for `isa`.
-    ///
-    /// # Panics
-    /// If `weight.len() != bias.len() * inputs`.
-    pub fn new(
-        isa: Isa,
-        weight: &[f32],
-        bias: &[f32],
-        inputs: usize,
-        activation: Activation,
-    ) -> PackedLinear {
-        let outputs = bias.len();
-        assert_eq!(
-            weight.len(),
-            outputs * inputs,
-            "weight must be [{outputs}, {inputs}]"
-        );
-        let padded = padded_columns(isa, outputs);
-        let mut panels = Buffer::zeroed(padded * inputs);
-        pack_rows(
-            isa,
-            weight,
-            inputs,
-            outputs,
-            inputs,
-            panels.grow(padded * inputs),
-        );
-        let mut padded_bias = Buffer::zeroed(padded);
-        padded_bias.grow(padded)[..outputs].copy_from_slice(bias);
-        PackedLinear {
-            isa,
-            inputs,
-            outputs,
-            panels,
-            bias: padded_bias,
-            activation,
-        }
-    }
-
-    /// Width of a row of the input.
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// Width of a row of the output.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Applies the layer to `x` (`[rows, inputs]`) and overwrites `y` (`[rows, outputs]`).
-    ///
-    /// # Panics
-    /// If the lengths of `x` and `y` do not belong to the same number of rows.
-    pub fn forward(&self, x: &[f32], y: &mut [f32]) {
-        if self.outputs == 0 {
-            assert!(y.is_empty(), "y must be empty for a layer without outputs");
-            return;
-        }
-        assert_eq!(y.len() % self.outputs, 0, "y must be [rows, outputs]");
-        let rows = y.len() / self.outputs;
-        assert_eq!(x.len(), rows * self.inputs, "x must be [rows, inputs]");
-        let padded = padded_columns(self.isa, self.outputs);
-        self.isa.matmul(MatMul {
-            a: x,
-            a_stride: self.inputs,
-            rows,
-            depth: self.inputs,
-            panels: self.panels.get(padded * self.inputs),
-            columns: self.outputs,
-            bias: Some(self.bias.get(padded)),
-            y,
-            y_stride: self.outputs,
-            activation: self.activation,
-        });
-    }
-}
+use crate::rows::Rows;
 
 /// Columns of a packed matrix: `columns` rounded up to full registers.
 pub(crate) fn padded_columns(isa: Isa, columns: usize) -> usize {
     columns.next_multiple_of(isa.tile().lanes)
 }
 
-/// Packs the transpose of `source` (`columns` rows of `depth` elements, `stride` apart) into
-/// `panels`, which must hold `padded_columns × depth` elements: row `c` of the source becomes
-/// column `c` of the packed matrix. Padding is overwritten with zeros.
+/// Packs the transpose of `source` (`columns` rows of `depth` elements) into `panels`, which must
+/// hold `padded_columns × depth` elements: row `c` of the source becomes column `c` of the packed
+/// matrix. Padding is overwritten with zeros.
 pub(crate) fn pack_rows(
     isa: Isa,
-    source: &[f32],
-    stride: usize,
+    source: Rows<'_>,
     columns: usize,
     depth: usize,
     panels: &mut [f32],
@@ -122,8 +30,7 @@ pub(crate) fn pack_rows(
     for (first, width, panel) in panels_of(isa, columns, depth, panels) {
         for c in 0..width {
             if first + c < columns {
-                let row = &source[(first + c) * stride..][..depth];
-                for (k, &value) in row.iter().enumerate() {
+                for (k, &value) in source.row(first + c, depth).iter().enumerate() {
                     panel[k * width + c] = value;
                 }
             } else {
@@ -135,12 +42,11 @@ pub(crate) fn pack_rows(
     }
 }
 
-/// Packs `source` (`depth` rows of `columns` elements, `stride` apart) into `panels`, which must
-/// hold `padded_columns × depth` elements. Padding is overwritten with zeros.
+/// Packs `source` (`depth` rows of `columns` elements) into `panels`, which must hold
+/// `padded_columns × depth` elements. Padding is overwritten with zeros.
 pub(crate) fn pack_columns(
     isa: Isa,
-    source: &[f32],
-    stride: usize,
+    source: Rows<'_>,
     columns: usize,
     depth: usize,
     panels: &mut [f32],
@@ -148,7 +54,7 @@ pub(crate) fn pack_columns(
     for (first, width, panel) in panels_of(isa, columns, depth, panels) {
         let used = width.min(columns - first);
         for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
-            packed[..used].copy_from_slice(&source[k * stride + first..][..used]);
+            packed[..used].copy_from_slice(&source.row(k, columns)[first..][..used]);
             packed[used..].fill(0.0);
         }
     }
@@ -173,7 +79,7 @@ fn panels_of(
         })
 }
 
-/// One matrix product: `y = activation(a · packed + bias)`.
+/// One matrix product: `y = a · packed + bias`.
 pub(crate) struct MatMul<'a> {
     /// `[rows, depth]`, rows `a_stride` apart.
     pub(crate) a: &'a [f32],
@@ -188,7 +94,6 @@ pub(crate) struct MatMul<'a> {
     /// `[rows, columns]`, rows `y_stride` apart.
     pub(crate) y: &'a mut [f32],
     pub(crate) y_stride: usize,
-    pub(crate) activation: Activation,
 }
 
 impl<'a> MatMul<'a> {
@@ -266,12 +171,6 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
             7 if MR >= 7 => rows!(7),
             8 if MR >= 8 => rows!(8),
             _ => unreachable!("a tile is at most eight rows high"),
-        }
-        // While the tile is still in the first-level cache.
-        if product.activation != Activation::Identity {
-            for r in 0..rows {
-                activate_slice(product.activation, &mut y[r * y_stride..][..used]);
-            }
         }
         row += rows;
     }

@@ -5,6 +5,8 @@ use std::fmt;
 use pulp::{Scalar128b, Simd, WithSimd};
 
 use crate::gemm::MatMul;
+use crate::int8::{self, ByteMatMul, ByteTile};
+use crate::linear::Precision;
 
 /// An instruction set that this CPU supports. Holding the value is the proof: it can only be had
 /// from [`Isa::best`] and [`Isa::available`], which ask the CPU.
@@ -14,11 +16,11 @@ pub struct Isa(Kind);
 #[derive(Clone, Copy)]
 enum Kind {
     #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(pulp::x86::V4),
+    #[cfg(target_arch = "x86_64")]
     Avx512(pulp::x86::V4),
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
-    #[cfg(target_arch = "aarch64")]
-    Neon(pulp::aarch64::Neon),
     Portable,
 }
 
@@ -34,6 +36,13 @@ pub struct TileShape {
     pub lanes: usize,
 }
 
+/// The ranges of quantized numbers: activations from 0, weights on both sides of 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteRange {
+    pub(crate) activation: u8,
+    pub(crate) weight: i8,
+}
+
 impl Isa {
     /// The fastest instruction set that this CPU supports.
     pub fn best() -> Isa {
@@ -46,25 +55,54 @@ impl Isa {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            found.extend(pulp::x86::V4::try_new().map(|simd| Isa(Kind::Avx512(simd))));
+            if let Some(simd) = pulp::x86::V4::try_new() {
+                if std::arch::is_x86_feature_detected!("avx512vnni") {
+                    found.push(Isa(Kind::Avx512Vnni(simd)));
+                }
+                found.push(Isa(Kind::Avx512(simd)));
+            }
             found.extend(pulp::x86::V3::try_new().map(|simd| Isa(Kind::Avx2(simd))));
         }
-        #[cfg(target_arch = "aarch64")]
-        found.extend(pulp::aarch64::Neon::try_new().map(|simd| Isa(Kind::Neon(simd))));
         found.push(Isa(Kind::Portable));
         found
     }
 
-    /// The name for reports: `avx512f`, `avx2+fma`, `neon` or `portable`.
+    /// The name for reports: `avx512-vnni`, `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "avx512f",
+            Kind::Avx512Vnni(_) => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => "avx2+fma",
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon(_) => "neon",
+            Kind::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => "avx2",
             Kind::Portable => "portable",
+        }
+    }
+
+    /// The instruction set of this name, if the CPU supports it.
+    pub fn named(name: &str) -> Option<Isa> {
+        Isa::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Names of all instruction sets that there are kernels for, whether or not this CPU has them.
+    pub const NAMES: [&str; 4] = ["avx512-vnni", "avx512", "avx2", "portable"];
+
+    /// The order and range of packed weights: instruction sets with the same layout can read each
+    /// other's.
+    pub fn layout(self, precision: Precision) -> String {
+        match precision {
+            Precision::F32 => format!("f32x{}", self.tile().columns),
+            Precision::Int8 => {
+                let ByteRange { activation, weight } = self.byte_range();
+                let ByteTile {
+                    columns,
+                    lanes,
+                    step,
+                    ..
+                } = self.byte_tile();
+                format!("u{activation}i{weight}x{columns}l{lanes}s{step}")
+            }
         }
     }
 
@@ -72,11 +110,9 @@ impl Isa {
     pub fn tile(self) -> TileShape {
         let (rows, vectors, lanes) = match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => (8, 3, 16),
+            Kind::Avx512Vnni(_) | Kind::Avx512(_) => (8, 3, 16),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(_) => (6, 2, 8),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon(_) => (6, 4, 4),
             Kind::Portable => (6, 2, 4),
         };
         TileShape {
@@ -91,12 +127,58 @@ impl Isa {
     pub(crate) fn matmul(self, product: MatMul<'_>) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd) => Simd::vectorize(simd, product.tiled::<8, 3, true>()),
+            Kind::Avx512Vnni(simd) | Kind::Avx512(simd) => {
+                Simd::vectorize(simd, product.tiled::<8, 3, true>())
+            }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => Simd::vectorize(simd, product.tiled::<6, 2, true>()),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon(simd) => Simd::vectorize(simd, product.tiled::<6, 4, true>()),
             Kind::Portable => Simd::vectorize(Scalar128b, product.tiled::<6, 2, false>()),
+        }
+    }
+
+    /// The register tile of the byte product, and the shape of its packed panels.
+    pub(crate) fn byte_tile(self) -> ByteTile {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni(_) => int8::x86::AVX512_VNNI,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) => int8::x86::AVX512,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2(_) => int8::x86::AVX2,
+            Kind::Portable => int8::PORTABLE,
+        }
+    }
+
+    /// The ranges of bytes whose products the instructions add exactly. `vpmaddubsw` adds two
+    /// products in 16 bits, and the kernels add two of its sums before they widen:
+    /// 4 · 127 · 63 = 32,004 still fits.
+    pub(crate) fn byte_range(self) -> ByteRange {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512(_) | Kind::Avx2(_) => ByteRange {
+                activation: 127,
+                weight: 63,
+            },
+            _ => ByteRange {
+                activation: 255,
+                weight: 127,
+            },
+        }
+    }
+
+    /// Runs the byte product with the tile of [`Isa::byte_tile`].
+    pub(crate) fn byte_matmul(self, product: ByteMatMul<'_>) {
+        // SAFETY: the value proves that the CPU has the instruction set.
+        unsafe {
+            match self.0 {
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512Vnni(_) => int8::x86::avx512_vnni(product),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx512(_) => int8::x86::avx512(product),
+                #[cfg(target_arch = "x86_64")]
+                Kind::Avx2(_) => int8::x86::avx2(product),
+                Kind::Portable => int8::portable(product),
+            }
         }
     }
 
@@ -106,12 +188,12 @@ impl Isa {
     pub(crate) fn run<W: Work>(self, work: W) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(simd) => Simd::vectorize(simd, Loops(work)),
+            Kind::Avx512Vnni(simd) | Kind::Avx512(simd) => {
+                Simd::vectorize(simd, Loops::<W, true>(work))
+            }
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(simd) => Simd::vectorize(simd, Loops(work)),
-            #[cfg(target_arch = "aarch64")]
-            Kind::Neon(simd) => Simd::vectorize(simd, Loops(work)),
-            Kind::Portable => work.run(),
+            Kind::Avx2(simd) => Simd::vectorize(simd, Loops::<W, true>(work)),
+            Kind::Portable => work.run::<false>(),
         }
     }
 }
@@ -124,16 +206,24 @@ impl fmt::Debug for Isa {
 
 /// Plain loops over slices that the compiler vectorizes once it knows the instruction set.
 pub(crate) trait Work {
-    fn run(self);
+    /// `FUSED` says whether the CPU multiplies and adds in one instruction; see [`fma`].
+    fn run<const FUSED: bool>(self);
 }
 
-struct Loops<W>(W);
+struct Loops<W, const FUSED: bool>(W);
 
-impl<W: Work> WithSimd for Loops<W> {
+impl<W: Work, const FUSED: bool> WithSimd for Loops<W, FUSED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        self.0.run();
+        self.0.run::<FUSED>();
     }
+}
+
+/// `a · b + c`, in one instruction where the CPU has it; where it does not, emulating that
+/// instruction's single rounding would be many times slower than a product and a sum.
+#[inline(always)]
+pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
 }

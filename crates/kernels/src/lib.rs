@@ -28,20 +28,26 @@ mod buffer;
 mod bytes;
 mod elementwise;
 mod gemm;
+mod int8;
 mod isa;
+mod linear;
 mod mapped;
 mod norm;
 pub mod oracle;
+mod quantize;
+mod rows;
 mod view;
 
 /// What a [`View`] can be of: numbers of which every bit pattern is valid.
 pub use bytemuck::Pod;
 
-pub use attention::{AttentionScratch, Heads, attention};
+pub use attention::{AttentionInput, AttentionScratch, Heads, attention};
 pub use bytes::{ALIGNMENT, AlignedBytes, Bytes};
 pub use elementwise::{Activation, activate, sigmoid, softmax};
-pub use gemm::PackedLinear;
 pub use isa::{Isa, TileShape};
+pub use linear::{Linear, LinearScratch, PackedWeights, Precision, ShapeError};
 pub use mapped::MappedFile;
 pub use norm::{LayerNorm, layer_norm};
+pub use quantize::quantize_symmetric;
+pub use rows::{Rows, RowsMut};
 pub use view::{View, ViewError};

@@ -1,12 +1,13 @@
 //! Layer normalisation.
 
 use crate::elementwise::{LANES, add_lanes};
-use crate::isa::{Isa, Work};
+use crate::isa::{Isa, Work, fma};
+use crate::view::View;
 
 /// The parameters of a layer norm over rows of `weight.len()` elements.
 pub struct LayerNorm {
-    weight: Vec<f32>,
-    bias: Vec<f32>,
+    weight: View<f32>,
+    bias: View<f32>,
     eps: f32,
 }
 
@@ -15,7 +16,7 @@ impl LayerNorm {
     ///
     /// # Panics
     /// If `weight` and `bias` differ in length.
-    pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> LayerNorm {
+    pub fn new(weight: View<f32>, bias: View<f32>, eps: f32) -> LayerNorm {
         assert_eq!(weight.len(), bias.len(), "weight and bias must be [hidden]");
         LayerNorm { weight, bias, eps }
     }
@@ -36,7 +37,7 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
     struct Rows<'a>(&'a LayerNorm, &'a mut [f32], Option<&'a [f32]>);
     impl Work for Rows<'_> {
         #[inline(always)]
-        fn run(self) {
+        fn run<const FUSED: bool>(self) {
             let hidden = self.0.hidden();
             for (index, row) in self.1.chunks_exact_mut(hidden).enumerate() {
                 if let Some(residual) = self.2 {
@@ -44,7 +45,7 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
                         *v += r;
                     }
                 }
-                normalize(self.0, row);
+                normalize::<FUSED>(self.0, row);
             }
         }
     }
@@ -59,14 +60,14 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
 }
 
 #[inline(always)]
-fn normalize(norm: &LayerNorm, row: &mut [f32]) {
+fn normalize<const FUSED: bool>(norm: &LayerNorm, row: &mut [f32]) {
     let count = row.len() as f32;
     let mean = sum_of(row, |v| v) / count;
     // Two passes: the variance as a difference of large sums would lose its digits.
     let variance = sum_of(row, |v| (v - mean) * (v - mean)) / count;
     let scale = 1.0 / (variance + norm.eps).sqrt();
-    for ((v, weight), bias) in row.iter_mut().zip(&norm.weight).zip(&norm.bias) {
-        *v = (*v - mean) * scale * weight + bias;
+    for ((v, weight), bias) in row.iter_mut().zip(&*norm.weight).zip(&*norm.bias) {
+        *v = fma::<FUSED>((*v - mean) * scale, *weight, *bias);
     }
 }
 

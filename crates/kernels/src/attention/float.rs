@@ -1,0 +1,110 @@
+//! Attention in `f32`.
+
+use super::{AttentionInput, Blocks, QUERY_BLOCK, Queries, Weighed};
+use crate::buffer::Buffer;
+use crate::elementwise::{exp, exp_shifted, max_of};
+use crate::gemm::{MatMul, pack_columns, pack_rows, padded_columns};
+use crate::isa::{Isa, Work};
+
+/// The keys and values of a head, packed, and the scores of a block.
+#[derive(Default)]
+pub(super) struct Float {
+    keys: usize,
+    packed_keys: Buffer<f32>,
+    packed_values: Buffer<f32>,
+    scores: Buffer<f32>,
+}
+
+impl Blocks for Float {
+    fn take_keys(
+        &mut self,
+        isa: Isa,
+        input: &AttentionInput<'_>,
+        column: usize,
+        first: usize,
+        keys: usize,
+    ) {
+        let dim = input.heads.dim;
+        self.keys = keys;
+        let packed = self.packed_keys.grow(padded_columns(isa, keys) * dim);
+        pack_rows(isa, input.k.from(first, column), keys, dim, packed);
+        let packed = self.packed_values.grow(padded_columns(isa, dim) * keys);
+        pack_columns(isa, input.v.from(first, column), dim, keys, packed);
+    }
+
+    fn take_queries(&mut self, _: Isa, _: &AttentionInput<'_>, _: usize) {
+        // They are read where they lie.
+    }
+
+    fn weigh(
+        &mut self,
+        isa: Isa,
+        input: &AttentionInput<'_>,
+        column: usize,
+        queries: Queries,
+        results: Weighed<'_>,
+    ) {
+        let Queries { first, rows } = queries;
+        let (keys, dim) = (self.keys, input.heads.dim);
+        let stride = padded_columns(isa, keys);
+        let q = input.q.from(first, column);
+        let scores = &mut self.scores.grow(QUERY_BLOCK * stride)[..rows * stride];
+        isa.matmul(MatMul {
+            a: q.data,
+            a_stride: q.stride,
+            rows,
+            depth: dim,
+            panels: self.packed_keys.get(stride * dim),
+            columns: keys,
+            bias: None,
+            y: scores,
+            y_stride: stride,
+        });
+        isa.run(ExpRows {
+            scores,
+            stride,
+            keys,
+            scale: input.scale,
+            maxima: results.maxima,
+            sums: results.sums,
+        });
+        isa.matmul(MatMul {
+            a: scores,
+            a_stride: stride,
+            rows,
+            depth: keys,
+            panels: self.packed_values.get(padded_columns(isa, dim) * keys),
+            columns: dim,
+            bias: None,
+            y: results.values,
+            y_stride: dim,
+        });
+    }
+
+    fn decay(below: f32) -> f32 {
+        exp::<false>(below)
+    }
+}
+
+/// The numerators of the softmax in place, their maxima and sums aside.
+struct ExpRows<'a> {
+    scores: &'a mut [f32],
+    stride: usize,
+    keys: usize,
+    scale: f32,
+    maxima: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Work for ExpRows<'_> {
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let rows = self.scores.chunks_exact_mut(self.stride);
+        for ((row, max), sum) in rows.zip(self.maxima).zip(self.sums) {
+            let row = &mut row[..self.keys];
+            let highest = max_of(row);
+            *sum = exp_shifted::<FUSED>(row, self.scale, highest);
+            *max = self.scale * highest;
+        }
+    }
+}

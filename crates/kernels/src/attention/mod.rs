@@ -1,0 +1,249 @@
+//! Multi-head attention of one record over its true length.
+
+mod float;
+mod int8;
+
+use crate::buffer::Buffer;
+use crate::isa::{Isa, Work};
+use crate::linear::Precision;
+use crate::{Rows, RowsMut};
+
+/// How the hidden dimension is divided: `count` heads of `dim` elements each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Number of heads.
+    pub count: usize,
+    /// Elements of each head.
+    pub dim: usize,
+}
+
+impl Heads {
+    /// Width of a row: all heads side by side.
+    pub fn hidden(self) -> usize {
+        self.count * self.dim
+    }
+}
+
+/// Buffers of [`attention`], kept by a worker so that they are allocated once.
+#[derive(Default)]
+pub struct AttentionScratch {
+    float: float::Float,
+    int8: int8::Int8,
+    partial: Buffer<f32>,
+    maxima: Buffer<f32>,
+    sums: Buffer<f32>,
+}
+
+/// Queries that are worked on at a time: a multiple of every tile's rows, few enough that their
+/// scores against a block of keys stay in the second-level cache.
+const QUERY_BLOCK: usize = 48;
+
+/// Keys that are worked on at a time. The usual texts are one block; of longer ones, the softmax
+/// runs on from block to block, so that scratch memory does not grow with the length.
+const KEY_BLOCK: usize = 512;
+
+/// The operands of [`attention`]: `queries` rows of `q` and of the result, `keys` rows of `k` and
+/// `v`, all `heads.hidden()` wide.
+#[derive(Clone, Copy)]
+pub struct AttentionInput<'a> {
+    /// How the rows are divided.
+    pub heads: Heads,
+    /// Multiplied to the scores, usually `1 / √dim`. Must be positive.
+    pub scale: f32,
+    /// `[queries, hidden]`
+    pub q: Rows<'a>,
+    /// Number of queries.
+    pub queries: usize,
+    /// `[keys, hidden]`
+    pub k: Rows<'a>,
+    /// `[keys, hidden]`
+    pub v: Rows<'a>,
+    /// Number of keys; at least one if there are queries.
+    pub keys: usize,
+}
+
+/// Scaled dot-product attention `out = softmax(scale · q · kᵀ) · v` of every head (Vaswani et al.,
+/// arXiv 1706.03762), for one record: no mask and no padding. Over blocks of keys, the softmax runs
+/// with a running maximum and sum (Milakov, Gimelshein, arXiv 1805.02867).
+///
+/// In [`Precision::Int8`], queries, keys and probabilities are quantized row by row and values
+/// column by column, all of this record alone; where the instruction set has no 8-bit products
+/// without saturation, it is computed in `f32`.
+///
+/// # Panics
+/// If the slices are shorter than the shapes say, or there are queries but no keys.
+pub fn attention(
+    isa: Isa,
+    precision: Precision,
+    input: AttentionInput<'_>,
+    out: RowsMut<'_>,
+    scratch: &mut AttentionScratch,
+) {
+    let hidden = input.heads.hidden();
+    if input.queries == 0 || hidden == 0 {
+        return;
+    }
+    assert!(input.keys > 0, "attention needs at least one key");
+    input.q.check(input.queries, hidden);
+    input.k.check(input.keys, hidden);
+    input.v.check(input.keys, hidden);
+    out.check(input.queries, hidden);
+    let AttentionScratch {
+        float,
+        int8,
+        partial,
+        maxima,
+        sums,
+    } = scratch;
+    let running = Running {
+        isa,
+        partial: partial.grow(QUERY_BLOCK * input.heads.dim),
+        maxima: maxima.grow(input.queries),
+        sums: sums.grow(input.queries),
+    };
+    match precision {
+        Precision::Int8 if isa.byte_range().activation == u8::MAX => {
+            running.attend(input, out, int8)
+        }
+        _ => running.attend(input, out, float),
+    }
+}
+
+/// One block of queries against one block of keys.
+trait Blocks {
+    /// Takes the keys and values of a head (columns `column..`), rows `first..first + keys`.
+    fn take_keys(
+        &mut self,
+        isa: Isa,
+        input: &AttentionInput<'_>,
+        column: usize,
+        first: usize,
+        keys: usize,
+    );
+
+    /// Takes all queries of a head.
+    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>, column: usize);
+
+    /// For the queries `first..first + rows` against the keys that were taken: the maximum of the
+    /// scores (in units of [`Blocks::BASE`]'s logarithm), the sum of the weights
+    /// `BASE^(score − maximum)`, and the values weighted by them, `[rows, dim]`.
+    fn weigh(
+        &mut self,
+        isa: Isa,
+        input: &AttentionInput<'_>,
+        column: usize,
+        queries: Queries,
+        results: Weighed<'_>,
+    );
+
+    /// Weight of a block whose maximum lies below the running one by this much.
+    fn decay(below: f32) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct Queries {
+    first: usize,
+    rows: usize,
+}
+
+struct Weighed<'a> {
+    maxima: &'a mut [f32],
+    sums: &'a mut [f32],
+    values: &'a mut [f32],
+}
+
+struct Running<'a> {
+    isa: Isa,
+    /// `[QUERY_BLOCK, dim]`
+    partial: &'a mut [f32],
+    /// `[queries]` each.
+    maxima: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Running<'_> {
+    fn attend<B: Blocks>(self, input: AttentionInput<'_>, out: RowsMut<'_>, blocks: &mut B) {
+        let Heads { count, dim } = input.heads;
+        for head in 0..count {
+            let column = head * dim;
+            blocks.take_queries(self.isa, &input, column);
+            for first_key in (0..input.keys).step_by(KEY_BLOCK) {
+                let keys = KEY_BLOCK.min(input.keys - first_key);
+                blocks.take_keys(self.isa, &input, column, first_key, keys);
+                let is_last = first_key + keys == input.keys;
+                for first in (0..input.queries).step_by(QUERY_BLOCK) {
+                    let rows = QUERY_BLOCK.min(input.queries - first);
+                    let (mut maxima, mut sums) = ([0.0; QUERY_BLOCK], [0.0; QUERY_BLOCK]);
+                    let values = &mut self.partial[..rows * dim];
+                    let results = Weighed {
+                        maxima: &mut maxima[..rows],
+                        sums: &mut sums[..rows],
+                        values,
+                    };
+                    blocks.weigh(self.isa, &input, column, Queries { first, rows }, results);
+                    self.isa.run(Merge {
+                        decay: B::decay,
+                        is_first: first_key == 0,
+                        is_last,
+                        block: (&maxima[..rows], &sums[..rows], values),
+                        maxima: &mut self.maxima[first..][..rows],
+                        sums: &mut self.sums[first..][..rows],
+                        out: &mut out.data[first * out.stride + column..],
+                        stride: out.stride,
+                        dim,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Adds the results of a block of keys to those of the blocks before.
+struct Merge<'a> {
+    decay: fn(f32) -> f32,
+    is_first: bool,
+    is_last: bool,
+    block: (&'a [f32], &'a [f32], &'a [f32]),
+    maxima: &'a mut [f32],
+    sums: &'a mut [f32],
+    out: &'a mut [f32],
+    stride: usize,
+    dim: usize,
+}
+
+impl Work for Merge<'_> {
+    #[inline(always)]
+    fn run<const FUSED: bool>(self) {
+        let (maxima, sums, values) = self.block;
+        for row in 0..maxima.len() {
+            let values = &values[row * self.dim..][..self.dim];
+            let out = &mut self.out[row * self.stride..][..self.dim];
+            // What the blocks before, and this one, count for.
+            let (mut before, mut here) = (0.0, 1.0);
+            let mut sum = sums[row];
+            if !self.is_first {
+                let (old, new) = (self.maxima[row], maxima[row]);
+                let max = if old > new { old } else { new };
+                before = (self.decay)(old - max);
+                here = (self.decay)(new - max);
+                sum = self.sums[row] * before + sums[row] * here;
+                self.maxima[row] = max;
+            } else {
+                self.maxima[row] = maxima[row];
+            }
+            self.sums[row] = sum;
+            // Dividing here costs `dim` products a query instead of `keys`.
+            let factor = if self.is_last { 1.0 / sum } else { 1.0 };
+            (before, here) = (before * factor, here * factor);
+            if self.is_first {
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = value * here;
+                }
+            } else {
+                for (out, value) in out.iter_mut().zip(values) {
+                    *out = *out * before + value * here;
+                }
+            }
+        }
+    }
+}

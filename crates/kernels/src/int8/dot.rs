@@ -1,0 +1,109 @@
+//! What an instruction set must offer for the product of bytes.
+
+/// The register tile of the byte product, and the shape of its packed panels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteTile {
+    /// Rows of the tile.
+    pub(crate) rows: usize,
+    /// Columns of the tile: the width of a packed panel.
+    pub(crate) columns: usize,
+    /// Columns of one register of sums; packed panels are padded to a multiple of it.
+    pub(crate) lanes: usize,
+    /// Depth that one step takes: 4 or 8.
+    pub(crate) step: usize,
+}
+
+/// Sums of byte products on one instruction set.
+///
+/// # Safety
+/// The functions may only be called on a CPU that has the instruction set, and inlined into a
+/// function that is compiled for it. Pointers must be readable or writable for the sizes named
+/// at each function, at any alignment.
+pub(crate) unsafe trait Dot {
+    /// One register of [`Dot::LANES`] sums.
+    type Sums: Copy;
+    /// One step of one register's columns: `LANES × STEP` bytes.
+    type Operand: Copy;
+    /// Columns of one register.
+    const LANES: usize;
+    /// Depth of one step.
+    const STEP: usize;
+
+    /// `−zero · sums[c]` for the register's columns; reads `LANES` integers.
+    unsafe fn start(zero: i32, sums: *const i32) -> Self::Sums;
+    /// One step of the packed columns; reads `LANES × STEP` bytes.
+    unsafe fn load(panel: *const i8) -> Self::Operand;
+    /// One step of a row for every column; reads `STEP` bytes.
+    unsafe fn broadcast(row: *const u8) -> Self::Operand;
+    /// `sum + row · columns` over one step.
+    unsafe fn dot(sum: Self::Sums, row: Self::Operand, columns: Self::Operand) -> Self::Sums;
+    /// Writes `sum · row_scale · scales[c] + bias[c]` for the register's columns; reads `LANES`
+    /// scales and biases, writes `LANES` results.
+    unsafe fn finish(
+        sum: Self::Sums,
+        row_scale: f32,
+        scales: *const f32,
+        bias: *const f32,
+        y: *mut f32,
+    );
+}
+
+/// Plain integer arithmetic, for every CPU.
+pub(crate) struct Portable;
+
+// SAFETY: no instruction beyond the target's own is used; pointers are read and written only
+// within the sizes that the trait names.
+unsafe impl Dot for Portable {
+    type Sums = [i32; 4];
+    type Operand = [i8; 16];
+    const LANES: usize = 4;
+    const STEP: usize = 4;
+
+    #[inline(always)]
+    unsafe fn start(zero: i32, sums: *const i32) -> [i32; 4] {
+        // SAFETY: the caller vouches for four integers.
+        let sums = unsafe { sums.cast::<[i32; 4]>().read_unaligned() };
+        sums.map(|sum| sum.wrapping_mul(zero).wrapping_neg())
+    }
+
+    #[inline(always)]
+    unsafe fn load(panel: *const i8) -> [i8; 16] {
+        // SAFETY: the caller vouches for 16 bytes.
+        unsafe { panel.cast::<[i8; 16]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(row: *const u8) -> [i8; 16] {
+        // SAFETY: the caller vouches for 4 bytes.
+        let four = unsafe { row.cast::<[u8; 4]>().read_unaligned() };
+        std::array::from_fn(|i| four[i % 4] as i8)
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: [i32; 4], row: [i8; 16], columns: [i8; 16]) -> [i32; 4] {
+        std::array::from_fn(|lane| {
+            (0..4).fold(sum[lane], |sum, i| {
+                let (a, b) = (row[4 * lane + i] as u8, columns[4 * lane + i]);
+                sum.wrapping_add(i32::from(a) * i32::from(b))
+            })
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn finish(
+        sum: [i32; 4],
+        row_scale: f32,
+        scales: *const f32,
+        bias: *const f32,
+        y: *mut f32,
+    ) {
+        // SAFETY: the caller vouches for four elements each.
+        unsafe {
+            let scales = scales.cast::<[f32; 4]>().read_unaligned();
+            let bias = bias.cast::<[f32; 4]>().read_unaligned();
+            let result: [f32; 4] =
+                std::array::from_fn(|c| sum[c] as f32 * row_scale * scales[c] + bias[c]);
+            y.cast::<[f32; 4]>().write_unaligned(result);
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Matrix product of bytes: `u8` rows times packed `i8` columns, summed exactly in `i32`.
+//!
+//! The packed matrix is cut into panels as wide as the register tile, as for `f32`; but a step of
+//! the depth is four (or eight) elements, since the CPU's instructions multiply four neighbouring
+//! bytes and add the products. Within a step, each column's four bytes stand side by side.
+//!
+//! Integer sums are exact, so nothing here can depend on how rows are grouped.
+
+mod dot;
+mod pack;
+mod tile;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod x86;
+
+pub(crate) use dot::ByteTile;
+pub(crate) use pack::{Column, pack_row, packed_len};
+pub(crate) use tile::ByteMatMul;
+
+pub(crate) const PORTABLE: ByteTile = ByteTile::of::<dot::Portable>(4, 2);
+
+pub(crate) fn portable(matmul: ByteMatMul<'_>) {
+    // SAFETY: every CPU has the target's own instructions.
+    unsafe { tile::product::<dot::Portable, 4, 2>(matmul) }
+}
+
+/// Depths are padded with zeros to a multiple of this, whatever the instruction set's step.
+pub(crate) const DEPTH_STEP: usize = 8;

@@ -1,0 +1,68 @@
+//! Packing of the right side of a byte product.
+
+use super::DEPTH_STEP;
+use super::dot::ByteTile;
+
+/// Bytes of a packed matrix of `columns` and `depth`.
+pub(crate) fn packed_len(tile: ByteTile, columns: usize, depth: usize) -> usize {
+    columns.next_multiple_of(tile.lanes) * depth.next_multiple_of(DEPTH_STEP)
+}
+
+/// Where the elements of a column lie in a packed matrix, counted in fours of bytes: four elements
+/// that follow each other in the depth.
+#[derive(Clone, Copy)]
+pub(crate) struct Column {
+    base: usize,
+    /// From one step of the depth to the next.
+    step: usize,
+    /// From the first four of a step to the second; 0 where a step is one four.
+    second: usize,
+}
+
+impl Column {
+    /// The place of `column` in a packed matrix of `columns` and `depth`.
+    pub(crate) fn new(tile: ByteTile, columns: usize, depth: usize, column: usize) -> Column {
+        let fours = depth.next_multiple_of(DEPTH_STEP) / 4;
+        let first = column - column % tile.columns;
+        let width = tile
+            .columns
+            .min(columns.next_multiple_of(tile.lanes) - first);
+        let (register, lane) = ((column - first) / tile.lanes, column % tile.lanes);
+        let groups = tile.step / 4;
+        Column {
+            base: first * fours + register * tile.lanes * groups + lane,
+            step: width * groups,
+            second: if groups == 2 { tile.lanes } else { 0 },
+        }
+    }
+
+    /// Where the elements `4 · four..4 · four + 4` lie.
+    #[inline(always)]
+    pub(crate) fn at(self, four: usize) -> usize {
+        if self.second == 0 {
+            self.base + four * self.step
+        } else {
+            self.base + four / 2 * self.step + four % 2 * self.second
+        }
+    }
+}
+
+/// Writes `row` as the column `column` of a packed matrix of `columns` columns and as many rows as
+/// `row` has elements. Padding is left as it is.
+pub(crate) fn pack_row(
+    tile: ByteTile,
+    columns: usize,
+    column: usize,
+    row: &[i8],
+    panels: &mut [i8],
+) {
+    let place = Column::new(tile, columns, row.len(), column);
+    let (panels, _) = panels.as_chunks_mut::<4>();
+    let (fours, rest) = row.as_chunks::<4>();
+    for (four, &elements) in fours.iter().enumerate() {
+        panels[place.at(four)] = elements;
+    }
+    if !rest.is_empty() {
+        panels[place.at(fours.len())][..rest.len()].copy_from_slice(rest);
+    }
+}

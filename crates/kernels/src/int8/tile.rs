@@ -1,0 +1,189 @@
+//! The byte product itself, for every instruction set.
+
+use super::dot::{ByteTile, Dot};
+
+/// One product of bytes:
+/// `y[r, c] = row_scales[r] · scales[c] · Σₖ (a[r, k] − zeros[r]) · b[k, c] + bias[c]`.
+pub(crate) struct ByteMatMul<'a> {
+    pub(crate) rows: usize,
+    /// `[rows, depth]`, rows `a_stride` apart; columns between the true depth and `depth` count
+    /// for nothing, since the packed side is zero there.
+    pub(crate) a: &'a [u8],
+    pub(crate) a_stride: usize,
+    /// `[rows]`: what one unit of a row is worth.
+    pub(crate) row_scales: &'a [f32],
+    /// `[rows]`: the byte that stands for zero.
+    pub(crate) zeros: &'a [i32],
+    /// A multiple of [`DEPTH_STEP`](super::DEPTH_STEP).
+    pub(crate) depth: usize,
+    /// The right matrix, packed for the same instruction set.
+    pub(crate) panels: &'a [i8],
+    pub(crate) columns: usize,
+    /// `[padded columns]`: what one unit of a column is worth.
+    pub(crate) scales: &'a [f32],
+    /// `[padded columns]`: the sum of the column's elements.
+    pub(crate) sums: &'a [i32],
+    /// `[padded columns]`
+    pub(crate) bias: &'a [f32],
+    /// `[rows, columns]`, rows `y_stride` apart.
+    pub(crate) y: &'a mut [f32],
+    pub(crate) y_stride: usize,
+}
+
+/// Columns of the widest register.
+const WIDEST: usize = 16;
+
+impl ByteTile {
+    pub(crate) const fn of<D: Dot>(rows: usize, vectors: usize) -> ByteTile {
+        ByteTile {
+            rows,
+            columns: vectors * D::LANES,
+            lanes: D::LANES,
+            step: D::STEP,
+        }
+    }
+}
+
+/// Runs the product with tiles of `MR` rows and `NV` registers of columns.
+///
+/// # Panics
+/// If a slice is shorter than the shapes say.
+///
+/// # Safety
+/// The CPU must have the instruction set of `D`, and the caller must be compiled for it.
+#[inline(always)]
+pub(crate) unsafe fn product<D: Dot, const MR: usize, const NV: usize>(matmul: ByteMatMul<'_>) {
+    const { assert!(MR <= 8 && NV <= 3 && D::LANES <= WIDEST) };
+    if matmul.rows == 0 || matmul.columns == 0 {
+        return;
+    }
+    matmul.check::<D>();
+    let mut matmul = matmul;
+    for first in (0..matmul.columns).step_by(NV * D::LANES) {
+        let vectors = (matmul.columns - first).div_ceil(D::LANES).min(NV);
+        // SAFETY: the lengths were checked, and the caller vouches for the instruction set.
+        unsafe {
+            match vectors {
+                1 => panel_rows::<D, MR, 1>(&mut matmul, first),
+                2 if NV >= 2 => panel_rows::<D, MR, 2>(&mut matmul, first),
+                _ => panel_rows::<D, MR, NV>(&mut matmul, first),
+            }
+        }
+    }
+}
+
+impl ByteMatMul<'_> {
+    /// Every pointer that the tiles make stays within the slices if this passes.
+    fn check<D: Dot>(&self) {
+        let last = self.rows - 1;
+        let padded = self.columns.next_multiple_of(D::LANES);
+        assert!(self.depth.is_multiple_of(D::STEP));
+        assert!(self.rows == 1 || (self.a_stride >= self.depth && self.y_stride >= self.columns));
+        assert!(self.a.len() >= last * self.a_stride + self.depth);
+        assert!(self.y.len() >= last * self.y_stride + self.columns);
+        assert!(self.row_scales.len() >= self.rows && self.zeros.len() >= self.rows);
+        assert!(self.panels.len() >= padded * self.depth);
+        assert!(self.scales.len() >= padded);
+        assert!(self.sums.len() >= padded && self.bias.len() >= padded);
+    }
+}
+
+/// All rows against the panel that starts at the column `first`.
+#[inline(always)]
+unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
+    matmul: &mut ByteMatMul<'_>,
+    first: usize,
+) {
+    let mut row = 0;
+    while row < matmul.rows {
+        let height = MR.min(matmul.rows - row);
+        // SAFETY: as the caller vouches; the tile lies within the matrix.
+        unsafe {
+            match height {
+                1 => tile::<D, 1, NV>(matmul, row, first),
+                2 => tile::<D, 2, NV>(matmul, row, first),
+                3 => tile::<D, 3, NV>(matmul, row, first),
+                4 => tile::<D, 4, NV>(matmul, row, first),
+                5 if MR >= 5 => tile::<D, 5, NV>(matmul, row, first),
+                6 if MR >= 6 => tile::<D, 6, NV>(matmul, row, first),
+                7 if MR >= 7 => tile::<D, 7, NV>(matmul, row, first),
+                _ => tile::<D, MR, NV>(matmul, row, first),
+            }
+        }
+        row += height;
+    }
+}
+
+/// One register tile: `M` rows against `NV` registers of a panel.
+///
+/// # Safety
+/// The tile must begin within a matrix that passed its check, and have no more rows than are left.
+#[inline(always)]
+// Loops over constant ranges, which the compiler unrolls whole.
+#[allow(clippy::needless_range_loop)]
+unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
+    matmul: &mut ByteMatMul<'_>,
+    row: usize,
+    first: usize,
+) {
+    // SAFETY: row + M <= rows, and the panel's registers end at or before the padded columns: all
+    // offsets below lie within the slices whose lengths were checked.
+    unsafe {
+        let a = matmul.a.as_ptr().add(row * matmul.a_stride);
+        let mut panel = matmul.panels.as_ptr().add(first * matmul.depth);
+        let column_sums = matmul.sums.as_ptr().add(first);
+        // No closures: they would not be compiled for the instruction set.
+        let mut sums = [[D::start(0, column_sums); NV]; M];
+        let mut rows = [a; M];
+        for r in 0..M {
+            rows[r] = a.add(r * matmul.a_stride);
+            for v in 0..NV {
+                sums[r][v] = D::start(matmul.zeros[row + r], column_sums.add(v * D::LANES));
+            }
+        }
+        let mut k = 0;
+        while k < matmul.depth {
+            let mut columns = [D::load(panel); NV];
+            for v in 1..NV {
+                columns[v] = D::load(panel.add(v * D::LANES * D::STEP));
+            }
+            for r in 0..M {
+                let value = D::broadcast(rows[r].add(k));
+                for v in 0..NV {
+                    sums[r][v] = D::dot(sums[r][v], value, columns[v]);
+                }
+            }
+            panel = panel.add(NV * D::LANES * D::STEP);
+            k += D::STEP;
+        }
+        let scales = matmul.scales.as_ptr().add(first);
+        let bias = matmul.bias.as_ptr().add(first);
+        let used = (NV * D::LANES).min(matmul.columns - first);
+        let y = &mut matmul.y[row * matmul.y_stride + first..];
+        for r in 0..M {
+            let row_scale = matmul.row_scales[row + r];
+            let y = &mut y[r * matmul.y_stride..][..used];
+            // Where the last register is not full, its results take the way over a buffer.
+            let mut buffer = [0.0; 3 * WIDEST];
+            let full = used == NV * D::LANES;
+            let to = if full {
+                y.as_mut_ptr()
+            } else {
+                buffer.as_mut_ptr()
+            };
+            for v in 0..NV {
+                let at = v * D::LANES;
+                D::finish(
+                    sums[r][v],
+                    row_scale,
+                    scales.add(at),
+                    bias.add(at),
+                    to.add(at),
+                );
+            }
+            if !full {
+                y.copy_from_slice(&buffer[..used]);
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The byte product on AVX2, AVX-512 and AVX-512 VNNI.
+
+use std::arch::x86_64::*;
+
+use super::dot::{ByteTile, Dot};
+use super::tile::{ByteMatMul, product};
+
+/// AVX-512 VNNI: `vpdpbusd` multiplies 64 pairs of bytes and adds them to 16 sums, exactly.
+struct Avx512Vnni;
+
+// SAFETY: the functions use AVX-512 F, BW and VNNI alone, which the caller vouches for; pointers
+// are read and written only within the sizes that the trait names.
+unsafe impl Dot for Avx512Vnni {
+    type Sums = __m512i;
+    type Operand = __m512i;
+    const LANES: usize = 16;
+    const STEP: usize = 4;
+
+    #[inline(always)]
+    unsafe fn start(zero: i32, sums: *const i32) -> __m512i {
+        // SAFETY: as the trait says.
+        unsafe { start_512(zero, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(panel: *const i8) -> __m512i {
+        // SAFETY: as the trait says.
+        unsafe { _mm512_loadu_si512(panel.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(row: *const u8) -> __m512i {
+        // SAFETY: as the trait says.
+        unsafe { _mm512_set1_epi32(row.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, row: __m512i, columns: __m512i) -> __m512i {
+        // SAFETY: as the trait says.
+        unsafe { _mm512_dpbusd_epi32(sum, row, columns) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(
+        sum: __m512i,
+        row_scale: f32,
+        scales: *const f32,
+        bias: *const f32,
+        y: *mut f32,
+    ) {
+        // SAFETY: as the trait says.
+        unsafe { finish_512(sum, row_scale, scales, bias, y) }
+    }
+}
+
+/// AVX-512 without VNNI: two `vpmaddubsw` give sums of two products in 16 bits, which are added
+/// there before one `vpmaddwd` widens them. Four products of 7-bit numbers fit 16 bits.
+struct Avx512;
+
+// SAFETY: the functions use AVX-512 F and BW alone, which the caller vouches for; pointers are
+// read and written only within the sizes that the trait names.
+unsafe impl Dot for Avx512 {
+    type Sums = __m512i;
+    type Operand = [__m512i; 2];
+    const LANES: usize = 16;
+    const STEP: usize = 8;
+
+    #[inline(always)]
+    unsafe fn start(zero: i32, sums: *const i32) -> __m512i {
+        // SAFETY: as the trait says.
+        unsafe { start_512(zero, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(panel: *const i8) -> [__m512i; 2] {
+        // SAFETY: as the trait says.
+        unsafe {
+            [
+                _mm512_loadu_si512(panel.cast()),
+                _mm512_loadu_si512(panel.add(64).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(row: *const u8) -> [__m512i; 2] {
+        // SAFETY: as the trait says.
+        unsafe {
+            [
+                _mm512_set1_epi32(row.cast::<i32>().read_unaligned()),
+                _mm512_set1_epi32(row.add(4).cast::<i32>().read_unaligned()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m512i, row: [__m512i; 2], columns: [__m512i; 2]) -> __m512i {
+        // SAFETY: as the trait says.
+        unsafe {
+            let first = _mm512_maddubs_epi16(row[0], columns[0]);
+            let second = _mm512_maddubs_epi16(row[1], columns[1]);
+            let pairs = _mm512_add_epi16(first, second);
+            _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(
+        sum: __m512i,
+        row_scale: f32,
+        scales: *const f32,
+        bias: *const f32,
+        y: *mut f32,
+    ) {
+        // SAFETY: as the trait says.
+        unsafe { finish_512(sum, row_scale, scales, bias, y) }
+    }
+}
+
+/// AVX2: as [`Avx512`], on half the width.
+struct Avx2;
+
+// SAFETY: the functions use AVX2 and FMA alone, which the caller vouches for; pointers are read
+// and written only within the sizes that the trait names.
+unsafe impl Dot for Avx2 {
+    type Sums = __m256i;
+    type Operand = [__m256i; 2];
+    const LANES: usize = 8;
+    const STEP: usize = 8;
+
+    #[inline(always)]
+    unsafe fn start(zero: i32, sums: *const i32) -> __m256i {
+        // SAFETY: as the trait says.
+        unsafe {
+            let sums = _mm256_loadu_si256(sums.cast());
+            let product = _mm256_mullo_epi32(_mm256_set1_epi32(zero), sums);
+            _mm256_sub_epi32(_mm256_setzero_si256(), product)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load(panel: *const i8) -> [__m256i; 2] {
+        // SAFETY: as the trait says.
+        unsafe {
+            [
+                _mm256_loadu_si256(panel.cast()),
+                _mm256_loadu_si256(panel.add(32).cast()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn broadcast(row: *const u8) -> [__m256i; 2] {
+        // SAFETY: as the trait says.
+        unsafe {
+            [
+                _mm256_set1_epi32(row.cast::<i32>().read_unaligned()),
+                _mm256_set1_epi32(row.add(4).cast::<i32>().read_unaligned()),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sum: __m256i, row: [__m256i; 2], columns: [__m256i; 2]) -> __m256i {
+        // SAFETY: as the trait says.
+        unsafe {
+            let first = _mm256_maddubs_epi16(row[0], columns[0]);
+            let second = _mm256_maddubs_epi16(row[1], columns[1]);
+            let pairs = _mm256_add_epi16(first, second);
+            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(
+        sum: __m256i,
+        row_scale: f32,
+        scales: *const f32,
+        bias: *const f32,
+        y: *mut f32,
+    ) {
+        // SAFETY: as the trait says.
+        unsafe {
+            let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(row_scale));
+            let result = _mm256_fmadd_ps(sum, _mm256_loadu_ps(scales), _mm256_loadu_ps(bias));
+            _mm256_storeu_ps(y, result);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn start_512(zero: i32, sums: *const i32) -> __m512i {
+    // SAFETY: the caller vouches for AVX-512 F and 16 integers.
+    unsafe {
+        let sums = _mm512_loadu_si512(sums.cast());
+        let product = _mm512_mullo_epi32(_mm512_set1_epi32(zero), sums);
+        _mm512_sub_epi32(_mm512_setzero_si512(), product)
+    }
+}
+
+#[inline(always)]
+unsafe fn finish_512(
+    sum: __m512i,
+    row_scale: f32,
+    scales: *const f32,
+    bias: *const f32,
+    y: *mut f32,
+) {
+    // SAFETY: the caller vouches for AVX-512 F and 16 elements each.
+    unsafe {
+        let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(row_scale));
+        let result = _mm512_fmadd_ps(sum, _mm512_loadu_ps(scales), _mm512_loadu_ps(bias));
+        _mm512_storeu_ps(y, result);
+    }
+}
+
+/// Defines a tile, and the product with it compiled for its instruction set.
+macro_rules! instruction_set {
+    ($name:ident, $tile:ident, $dot:ty, $features:literal, $rows:literal x $vectors:literal) => {
+        pub(crate) const $tile: ByteTile = ByteTile::of::<$dot>($rows, $vectors);
+
+        /// # Safety
+        /// The CPU must have these features.
+        #[target_feature(enable = $features)]
+        pub(crate) unsafe fn $name(matmul: ByteMatMul<'_>) {
+            // SAFETY: the caller vouches for the features, which this function is compiled for.
+            unsafe { product::<$dot, $rows, $vectors>(matmul) }
+        }
+    };
+}
+
+// The sums of a tile, the operands and a scratch register or two just fit the 32 (AVX2: 16)
+// registers.
+instruction_set!(avx512_vnni, AVX512_VNNI, Avx512Vnni, "avx512f,avx512bw,avx512vnni", 8 x 3);
+instruction_set!(avx512, AVX512, Avx512, "avx512f,avx512bw", 8 x 2);
+instruction_set!(avx2, AVX2, Avx2, "avx2,fma", 4 x 2);

@@ -1,0 +1,289 @@
+//! Linear layers whose weights are packed for one instruction set, in `f32` or in bytes.
+
+use std::fmt;
+
+use crate::gemm::{MatMul, padded_columns};
+use crate::int8::ByteMatMul;
+use crate::isa::Isa;
+use crate::quantize::{QuantizedRows, round, symmetric};
+use crate::{Rows, RowsMut, View, gemm, int8, quantize};
+
+/// How the products of linear layers are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    F32,
+    /// Bytes: weights per output, activations per row (token), sums exact in 32 bits. The rest of
+    /// the network stays `f32`.
+    Int8,
+}
+
+/// Weights in the order in which the kernels of one instruction set read them.
+#[derive(Clone)]
+pub enum PackedWeights {
+    /// `f32` panels.
+    F32 {
+        /// All panels, padded to full registers.
+        panels: View<f32>,
+    },
+    /// Byte panels with what they are worth.
+    Int8 {
+        /// All panels, padded to full registers and steps.
+        panels: View<i8>,
+        /// `[padded outputs]`: what one unit of an output's weights is worth.
+        scales: View<f32>,
+        /// `[padded outputs]`: the sum of an output's weights, in units.
+        sums: View<i32>,
+    },
+}
+
+impl PackedWeights {
+    /// Packs `weight` (`[outputs, inputs]`, row-major, as PyTorch's `nn.Linear` keeps it).
+    ///
+    /// # Panics
+    /// If `weight.len() != outputs * inputs`.
+    pub fn pack(
+        isa: Isa,
+        precision: Precision,
+        weight: &[f32],
+        outputs: usize,
+        inputs: usize,
+    ) -> PackedWeights {
+        assert_eq!(
+            weight.len(),
+            outputs * inputs,
+            "weight must be [{outputs}, {inputs}]"
+        );
+        match precision {
+            Precision::F32 => PackedWeights::F32 {
+                panels: View::build(padded_columns(isa, outputs) * inputs, |panels| {
+                    gemm::pack_rows(isa, Rows::new(weight, inputs), outputs, inputs, panels);
+                }),
+            },
+            Precision::Int8 => pack_bytes(isa, weight, outputs, inputs),
+        }
+    }
+}
+
+fn pack_bytes(isa: Isa, weight: &[f32], outputs: usize, inputs: usize) -> PackedWeights {
+    let (tile, range) = (isa.byte_tile(), isa.byte_range());
+    let padded = outputs.next_multiple_of(tile.lanes);
+    let mut units = vec![0i8; weight.len()];
+    let mut scales = vec![0.0; padded];
+    let mut sums = vec![0; padded];
+    for output in 0..outputs {
+        let row = &weight[output * inputs..][..inputs];
+        let (scale, inverse) = symmetric(quantize::magnitude(row), range);
+        scales[output] = scale;
+        for (unit, &v) in units[output * inputs..][..inputs].iter_mut().zip(row) {
+            *unit = round(v * inverse) as i8;
+            sums[output] += i32::from(*unit);
+        }
+    }
+    let panels = View::build(int8::packed_len(tile, outputs, inputs), |panels| {
+        for output in 0..outputs {
+            let row = &units[output * inputs..][..inputs];
+            int8::pack_row(tile, outputs, output, row, panels);
+        }
+    });
+    PackedWeights::Int8 {
+        panels,
+        scales: View::from_slice(&scales),
+        sums: View::from_slice(&sums),
+    }
+}
+
+/// A linear layer `y = x · weightᵀ + bias`. Immutable, so that any number of workers can share it.
+pub struct Linear {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    weights: PackedWeights,
+    /// `[padded outputs]`
+    bias: View<f32>,
+}
+
+/// Packed weights that do not have the lengths of their layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeError {
+    what: &'static str,
+    found: usize,
+    expected: usize,
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ShapeError {
+            what,
+            found,
+            expected,
+        } = self;
+        write!(f, "the {what} have {found} elements instead of {expected}")
+    }
+}
+
+impl std::error::Error for ShapeError {}
+
+impl Linear {
+    /// A layer of packed weights; `bias` is padded as [`Linear::pad_bias`] does.
+    ///
+    /// # Errors
+    /// [`ShapeError`] if a length is not that of a layer of `outputs × inputs` packed for `isa`.
+    pub fn new(
+        isa: Isa,
+        outputs: usize,
+        inputs: usize,
+        weights: PackedWeights,
+        bias: View<f32>,
+    ) -> Result<Linear, ShapeError> {
+        let check = |what, found: usize, expected: usize| {
+            let wrong = ShapeError {
+                what,
+                found,
+                expected,
+            };
+            if found == expected {
+                Ok(())
+            } else {
+                Err(wrong)
+            }
+        };
+        let precision = match &weights {
+            PackedWeights::F32 { panels } => {
+                check(
+                    "weights",
+                    panels.len(),
+                    padded_columns(isa, outputs) * inputs,
+                )?;
+                Precision::F32
+            }
+            PackedWeights::Int8 {
+                panels,
+                scales,
+                sums,
+            } => {
+                let tile = isa.byte_tile();
+                let padded = outputs.next_multiple_of(tile.lanes);
+                let len = int8::packed_len(tile, outputs, inputs);
+                check("weights", panels.len(), len)?;
+                check("scales", scales.len(), padded)?;
+                check("sums", sums.len(), padded)?;
+                Precision::Int8
+            }
+        };
+        check(
+            "biases",
+            bias.len(),
+            padded_outputs(isa, precision, outputs),
+        )?;
+        Ok(Linear {
+            isa,
+            inputs,
+            outputs,
+            weights,
+            bias,
+        })
+    }
+
+    /// `bias` with zeros up to full registers.
+    pub fn pad_bias(isa: Isa, precision: Precision, bias: &[f32]) -> View<f32> {
+        View::build(padded_outputs(isa, precision, bias.len()), |padded| {
+            padded[..bias.len()].copy_from_slice(bias);
+        })
+    }
+
+    /// Packs `weight` (`[bias.len(), inputs]`) and `bias`.
+    ///
+    /// # Panics
+    /// If `weight.len() != bias.len() * inputs`.
+    pub fn pack(
+        isa: Isa,
+        precision: Precision,
+        weight: &[f32],
+        bias: &[f32],
+        inputs: usize,
+    ) -> Linear {
+        let outputs = bias.len();
+        let weights = PackedWeights::pack(isa, precision, weight, outputs, inputs);
+        let bias = Linear::pad_bias(isa, precision, bias);
+        Linear::new(isa, outputs, inputs, weights, bias).expect("they were packed for this layer")
+    }
+
+    /// Width of a row of the input.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Width of a row of the output.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Applies the layer to the first `rows` rows of `x` and overwrites those of `y`.
+    ///
+    /// # Panics
+    /// If `x` or `y` has fewer rows, or narrower ones than the layer.
+    pub fn forward(&self, rows: usize, x: Rows<'_>, y: RowsMut<'_>, scratch: &mut LinearScratch) {
+        x.check(rows, self.inputs);
+        y.check(rows, self.outputs);
+        match &self.weights {
+            PackedWeights::F32 { panels } => self.isa.matmul(MatMul {
+                a: x.data,
+                a_stride: x.stride,
+                rows,
+                depth: self.inputs,
+                panels,
+                columns: self.outputs,
+                bias: Some(&self.bias),
+                y: y.data,
+                y_stride: y.stride,
+            }),
+            PackedWeights::Int8 {
+                panels,
+                scales,
+                sums,
+            } => {
+                let quantized = &mut scratch.quantized;
+                let start = std::time::Instant::now();
+                quantized.fill(self.isa, x, rows, self.inputs, 1.0);
+                scratch.quantizing += start.elapsed();
+                self.isa.byte_matmul(ByteMatMul {
+                    a: quantized.values(),
+                    a_stride: quantized.stride(),
+                    row_scales: quantized.scales(),
+                    zeros: quantized.zeros(),
+                    rows,
+                    depth: quantized.stride(),
+                    panels,
+                    columns: self.outputs,
+                    scales,
+                    sums,
+                    bias: &self.bias,
+                    y: y.data,
+                    y_stride: y.stride,
+                });
+            }
+        }
+    }
+}
+
+fn padded_outputs(isa: Isa, precision: Precision, outputs: usize) -> usize {
+    match precision {
+        Precision::F32 => padded_columns(isa, outputs),
+        Precision::Int8 => outputs.next_multiple_of(isa.byte_tile().lanes),
+    }
+}
+
+/// Buffers of [`Linear::forward`], kept by a worker so that they are allocated once.
+#[derive(Default)]
+pub struct LinearScratch {
+    quantized: QuantizedRows,
+    quantizing: std::time::Duration,
+}
+
+impl LinearScratch {
+    /// Time spent on quantizing inputs since the last call.
+    pub fn take_quantizing(&mut self) -> std::time::Duration {
+        std::mem::take(&mut self.quantizing)
+    }
+}
