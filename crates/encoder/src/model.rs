@@ -158,7 +158,11 @@ impl Model {
             precision,
             config: Config::parse(&container.section(section::CONFIG)?)?,
         };
-        let tokenizer = TextEncoder::from_json(&container.section(section::TOKENIZER)?)?;
+        let tokenizer = if container.has(section::WORD_PIECES) {
+            TextEncoder::from_packed(container.section(section::WORD_PIECES)?)?
+        } else {
+            TextEncoder::from_json(&container.section(section::TOKENIZER)?)?
+        };
         let limit = description.limit.unwrap_or(usize::MAX);
         let max_tokens = reader.config.positions.min(limit);
         if max_tokens < tokenizer.frame() {

@@ -10,6 +10,7 @@ use crate::embedding::Elements;
 use crate::error::ModelError;
 use crate::model::Model;
 use crate::packed::{self, Container};
+use crate::tokenizer;
 use crate::weights::Tensor;
 
 /// Raised whenever the same checkpoint would be packed otherwise: another order of weights, another
@@ -19,6 +20,8 @@ pub const PACKING: u32 = 1;
 /// Names of the sections.
 pub(crate) mod section {
     pub(crate) const CONFIG: &str = "config.json";
+    /// The tokenizer, in one of two forms.
+    pub(crate) const WORD_PIECES: &str = "tokenizer.words";
     pub(crate) const TOKENIZER: &str = "tokenizer.json";
     pub(crate) const WORDS: &str = "embeddings.words";
     pub(crate) const WORD_SCALES: &str = "embeddings.words.scales";
@@ -103,8 +106,14 @@ impl Packed {
     ) -> Result<Packed, ModelError> {
         let mut sections = Sections::default();
         sections.bytes(section::CONFIG, checkpoint.config_json.clone());
-        let tokenizer = checkpoint.tokenizer.to_json()?;
-        sections.bytes(section::TOKENIZER, Bytes::copy_from(&tokenizer));
+        match checkpoint.tokenizer.pack()? {
+            tokenizer::Packed::WordPiece(bytes) => {
+                sections.bytes(section::WORD_PIECES, Bytes::copy_from(bytes));
+            }
+            tokenizer::Packed::Json(json) => {
+                sections.bytes(section::TOKENIZER, Bytes::copy_from(&json));
+            }
+        }
         let packer = Packer {
             checkpoint,
             precision,

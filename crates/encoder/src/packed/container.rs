@@ -126,6 +126,11 @@ impl Container {
             .map(|(name, range)| (&**name, range.len()))
     }
 
+    /// Whether there is such a section.
+    pub fn has(&self, name: &str) -> bool {
+        self.sections.contains_key(name)
+    }
+
     /// The bytes of a section, which start on a 64-byte boundary.
     ///
     /// # Errors

@@ -1,0 +1,100 @@
+//! What BERT's normalizer and pre-tokenizer ask of a character.
+//!
+//! The answers come from the crates that `tokenizers` asks, so that they are those of the same
+//! version of Unicode, and are kept, because those crates search up to a dozen tables for one.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use unicode_categories::UnicodeCategories;
+use unicode_normalization_alignments::char::{canonical_combining_class, decompose_canonical};
+
+/// The properties of a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind(u8);
+
+impl Kind {
+    const SPACE: u8 = 1;
+    const PUNCTUATION: u8 = 1 << 1;
+    const REMOVED: u8 = 1 << 2;
+    const MARK: u8 = 1 << 3;
+    const INERT: u8 = 1 << 4;
+    /// Set in all that were found, so that none of them is 0.
+    const KNOWN: u8 = 1 << 7;
+
+    pub(super) fn of(character: char) -> Kind {
+        // Zeroes that take memory only where they are written. Threads that find the same kind at
+        // once write the same value.
+        static KINDS: [AtomicU8; 0x11_0000] = [const { AtomicU8::new(0) }; 0x11_0000];
+        let slot = &KINDS[character as usize];
+        match slot.load(Ordering::Relaxed) {
+            0 => {
+                let kind = Kind::find(character);
+                slot.store(kind.0, Ordering::Relaxed);
+                kind
+            }
+            kind => Kind(kind),
+        }
+    }
+
+    fn find(character: char) -> Kind {
+        let removed = match character {
+            '\t' | '\n' | '\r' => false,
+            '\0' | '\u{fffd}' => true,
+            _ => character.is_other(),
+        };
+        let mut decomposed = false;
+        decompose_canonical(character, |part| decomposed |= part != character);
+        let inert = !decomposed && canonical_combining_class(character) == 0;
+        let punctuation = character.is_ascii_punctuation() || character.is_punctuation();
+        let properties = [
+            (character.is_whitespace(), Kind::SPACE),
+            (punctuation, Kind::PUNCTUATION),
+            (removed, Kind::REMOVED),
+            (character.is_mark_nonspacing(), Kind::MARK),
+            (inert, Kind::INERT),
+        ];
+        let held = properties.into_iter().filter(|(holds, _)| *holds);
+        Kind(held.fold(Kind::KNOWN, |kind, (_, property)| kind | property))
+    }
+
+    /// Divides words.
+    pub(super) fn is_space(self) -> bool {
+        self.0 & Kind::SPACE != 0
+    }
+
+    /// Is a word of its own.
+    pub(super) fn is_punctuation(self) -> bool {
+        self.0 & Kind::PUNCTUATION != 0
+    }
+
+    /// Is left out where text is cleaned.
+    pub(super) fn is_removed(self) -> bool {
+        self.0 & Kind::REMOVED != 0
+    }
+
+    /// Is left out where accents are stripped.
+    pub(super) fn is_mark(self) -> bool {
+        self.0 & Kind::MARK != 0
+    }
+
+    /// Canonical decomposition leaves it as it is and moves nothing across it.
+    pub(super) fn is_inert(self) -> bool {
+        self.0 & Kind::INERT != 0
+    }
+}
+
+/// Whether BERT takes the character for a Chinese one, which is a word of its own.
+pub(super) fn is_ideograph(character: char) -> bool {
+    matches!(
+        u32::from(character),
+        0x4e00..=0x9fff
+            | 0x3400..=0x4dbf
+            | 0x2_0000..=0x2_a6df
+            | 0x2_a700..=0x2_b73f
+            | 0x2_b740..=0x2_b81f
+            // As `tokenizers` has it; the block begins at 0x2b820.
+            | 0x2_b920..=0x2_ceaf
+            | 0xf900..=0xfaff
+            | 0x2_f800..=0x2_fa1f
+    )
+}

@@ -1,0 +1,395 @@
+//! Hugging Face's `tokenizers`, with shoal's own truncation.
+
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{
+    AddedToken, Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer,
+};
+
+use super::word_piece::{self, Rules};
+use super::{Frame, Tokens};
+use crate::error::ModelError;
+use crate::weights::read;
+
+pub(crate) const JSON: &str = "tokenizer.json";
+pub(crate) const VOCABULARY: &str = "vocab.txt";
+pub(crate) const SETTINGS: &str = "tokenizer_config.json";
+
+/// A tokenizer of any form that `tokenizers` knows.
+pub(super) struct Library {
+    inner: Tokenizer,
+    cuts: Cuts,
+    /// Whether every token that the file adds stands there once. Of one that is added again with
+    /// other properties, `tokenizers` does not tell which of them it goes by.
+    added_once: bool,
+}
+
+/// Where a text can be cut so that the tokens of its beginning are the first tokens of the whole.
+///
+/// BERT's normalizer changes no character because of another one beyond a space, and its words
+/// are divided one by one. Tokens that were added to the vocabulary are looked for in the whole
+/// text, so what they may contain limits the places.
+#[derive(Default)]
+struct Cuts {
+    /// Before white space.
+    spaces: bool,
+    /// Before an ideograph: each is a word of its own.
+    ideographs: bool,
+    /// After so many ASCII letters and digits: a word of them is too long for the vocabulary, one
+    /// unknown token wherever it ends.
+    long_words: Option<usize>,
+}
+
+impl Cuts {
+    fn of(tokenizer: &Tokenizer) -> Cuts {
+        let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
+            return Cuts::default();
+        };
+        let ideographs = match tokenizer.get_normalizer() {
+            Some(NormalizerWrapper::BertNormalizer(normalizer)) => normalizer.handle_chinese_chars,
+            None => false,
+            Some(_) => return Cuts::default(),
+        };
+        let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = tokenizer.get_pre_tokenizer() else {
+            return Cuts::default();
+        };
+        const LONGEST_ADDED: usize = 64;
+        let added = tokenizer.get_added_tokens_decoder();
+        let plain = added.values().all(|token| {
+            let text = &token.content;
+            // Such a token neither contains an ideograph nor lies within letters and digits, and
+            // is found whatever stands beside it.
+            text.is_ascii()
+                && text.bytes().any(|byte| !byte.is_ascii_alphanumeric())
+                && text.len() <= LONGEST_ADDED
+                && !token.single_word
+        });
+        Cuts {
+            spaces: added
+                .values()
+                .all(|token| !token.content.contains(char::is_whitespace)),
+            ideographs: plain && ideographs,
+            // An added token may take its length away at either end of the word.
+            long_words: plain.then_some(model.max_input_chars_per_word + 2 * LONGEST_ADDED + 1),
+        }
+    }
+
+    /// The last place not after `bound`, or else the first space after it.
+    fn near(&self, text: &str, bound: usize) -> Option<usize> {
+        if !self.spaces {
+            return None;
+        }
+        let bound = text.floor_char_boundary(bound);
+        let (mut run, mut run_end) = (0, bound);
+        for (at, character) in text[..bound].char_indices().rev() {
+            let ideograph = ('\u{4e00}'..='\u{9fff}').contains(&character);
+            if character.is_ascii_whitespace() || self.ideographs && ideograph {
+                return Some(at);
+            }
+            if character.is_ascii_alphanumeric() {
+                run += 1;
+                if Some(run) == self.long_words {
+                    return Some(run_end);
+                }
+            } else {
+                (run, run_end) = (0, at);
+            }
+        }
+        let space = text.as_bytes()[bound..]
+            .iter()
+            .position(u8::is_ascii_whitespace)?;
+        Some(bound + space)
+    }
+}
+
+/// The parts of `tokenizer.json` that `tokenizers` takes for JSON without a check, and panics where
+/// they are not: reading them once before gives an error instead.
+#[derive(Deserialize)]
+#[allow(dead_code)] // read for their syntax alone
+struct Outline {
+    #[serde(default)]
+    added_tokens: Vec<IgnoredAny>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+    decoder: Option<Value>,
+}
+
+/// The parts of `tokenizer_config.json` that matter here.
+#[derive(Default, Deserialize)]
+struct Settings {
+    do_lower_case: Option<bool>,
+    tokenize_chinese_chars: Option<bool>,
+    strip_accents: Option<bool>,
+    // A number that may be as large as 10³⁰ to say that there is no limit.
+    model_max_length: Option<f64>,
+    unk_token: Option<Value>,
+    cls_token: Option<Value>,
+    sep_token: Option<Value>,
+    pad_token: Option<Value>,
+    mask_token: Option<Value>,
+}
+
+/// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
+/// limit that `tokenizer_config.json` states, if any.
+pub(super) fn open(folder: &Path) -> Result<(Library, Frame, Option<usize>), ModelError> {
+    let settings = folder.join(SETTINGS);
+    let settings: Settings = if settings.is_file() {
+        serde_json::from_slice(&read(&settings)?)
+            .map_err(|error| ModelError::corrupt(SETTINGS, error.to_string()))?
+    } else {
+        Settings::default()
+    };
+    let limit = settings
+        .model_max_length
+        .filter(|limit| (1.0..1e9).contains(limit))
+        .map(|limit| limit as usize);
+    let json = folder.join(JSON);
+    let vocabulary = folder.join(VOCABULARY);
+    let (library, frame) = if json.is_file() {
+        Library::from_json(&read(&json)?)?
+    } else if vocabulary.is_file() {
+        Library::from_vocabulary(&read(&vocabulary)?, &settings)?
+    } else {
+        return Err(ModelError::NotAModel {
+            path: folder.to_owned(),
+            reason: format!("it has neither {JSON} nor {VOCABULARY}"),
+        });
+    };
+    Ok((library, frame, limit))
+}
+
+impl Library {
+    /// Reads the bytes of a `tokenizer.json`.
+    pub(super) fn from_json(bytes: &[u8]) -> Result<(Library, Frame), ModelError> {
+        let outline: Outline = serde_json::from_slice(bytes)
+            .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
+        // `tokenizers` panics on some contents that are JSON, such as a template that names a token
+        // which is not there, when it reads them or when it first uses them.
+        catch_unwind(|| {
+            let inner = Tokenizer::from_bytes(bytes)
+                .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
+            Library::new(inner, JSON, outline.added_tokens.len())
+        })
+        .unwrap_or_else(|_| {
+            let reason = "its parts contradict each other; the tokenizers library gives up on it";
+            Err(ModelError::corrupt(JSON, reason))
+        })
+    }
+
+    /// BERT's tokenizer over the words of a `vocab.txt`.
+    fn from_vocabulary(bytes: &[u8], settings: &Settings) -> Result<(Library, Frame), ModelError> {
+        let corrupt = |error: tokenizers::Error| ModelError::corrupt(VOCABULARY, error.to_string());
+        let name = |token: &Option<Value>, default: &str| match token {
+            Some(Value::String(name)) => name.clone(),
+            // Older files describe the token as an object.
+            Some(Value::Object(token)) => match token.get("content") {
+                Some(Value::String(name)) => name.clone(),
+                _ => default.to_owned(),
+            },
+            _ => default.to_owned(),
+        };
+        let unknown = name(&settings.unk_token, "[UNK]");
+        let first = name(&settings.cls_token, "[CLS]");
+        let last = name(&settings.sep_token, "[SEP]");
+        let words = WordPiece::read_bytes(bytes).map_err(corrupt)?;
+        let model = WordPiece::builder()
+            .vocab(words)
+            .unk_token(unknown.clone())
+            .build()
+            .map_err(corrupt)?;
+        let mut inner = Tokenizer::new(model);
+        let id = |token: &str| {
+            inner.token_to_id(token).ok_or_else(|| {
+                let reason = format!("the special token {token:?} is missing");
+                ModelError::corrupt(VOCABULARY, reason)
+            })
+        };
+        id(&unknown)?;
+        let template = TemplateProcessing::builder()
+            .try_single(format!("{first} $A {last}"))
+            .and_then(|builder| builder.try_pair(format!("{first} $A {last} $B:1 {last}:1")))
+            .map_err(|error| ModelError::corrupt(SETTINGS, error))?
+            .special_tokens(vec![
+                (first.clone(), id(&first)?),
+                (last.clone(), id(&last)?),
+            ])
+            .build()
+            .map_err(|error| ModelError::corrupt(SETTINGS, error.to_string()))?;
+        let special: Vec<AddedToken> = [
+            unknown,
+            last,
+            name(&settings.pad_token, "[PAD]"),
+            first,
+            name(&settings.mask_token, "[MASK]"),
+        ]
+        .into_iter()
+        // One that the vocabulary lacks would get an id that the model has no row for.
+        .filter(|token| inner.token_to_id(token).is_some())
+        .map(|token| AddedToken::from(token, true))
+        .collect();
+        inner.with_normalizer(Some(BertNormalizer::new(
+            true,
+            settings.tokenize_chinese_chars.unwrap_or(true),
+            settings.strip_accents,
+            settings.do_lower_case.unwrap_or(true),
+        )));
+        inner.with_pre_tokenizer(Some(BertPreTokenizer));
+        inner.with_post_processor(Some(template));
+        inner.add_special_tokens(&special);
+        // All have the same properties, so it does not matter whether one is there twice.
+        let added = inner.get_added_vocabulary().len();
+        Library::new(inner, VOCABULARY, added)
+    }
+
+    /// `added` is how many tokens the file adds to the vocabulary.
+    fn new(mut inner: Tokenizer, file: &str, added: usize) -> Result<(Library, Frame), ModelError> {
+        inner
+            .with_truncation(None)
+            .map_err(|error| ModelError::corrupt(file, error.to_string()))?;
+        inner.with_padding(None);
+
+        // What the post-processor puts around a text, found by giving it a text of one token
+        // that no vocabulary has.
+        const MARK: u32 = u32::MAX;
+        let text = Encoding::from_tokens(vec![Token::new(MARK, String::new(), (0, 0))], 0);
+        let framed = inner
+            .post_process(text, None, true)
+            .map_err(|error| ModelError::corrupt(file, error.to_string()))?;
+        let ids = framed.get_ids();
+        let Some(at) = ids.iter().position(|&id| id == MARK) else {
+            return Err(ModelError::unsupported(format!(
+                "the post-processor in {file} does not keep the text"
+            )));
+        };
+        let (prefix, suffix) = (ids[..at].to_vec(), ids[at + 1..].to_vec());
+        if prefix.is_empty() {
+            return Err(ModelError::unsupported(format!(
+                "the tokenizer in {file} puts no token before the text; a classifier of the BERT \
+                 family reads its answer from [CLS]"
+            )));
+        }
+        let tokens = inner.get_added_vocabulary();
+        let added_once =
+            added == tokens.get_vocab().len() && added == tokens.get_added_tokens_decoder().len();
+        let library = Library {
+            cuts: Cuts::of(&inner),
+            inner,
+            added_once,
+        };
+        Ok((library, Frame { prefix, suffix }))
+    }
+
+    /// The tokenizer in the form of [`word_piece`], if it has that form.
+    pub(super) fn pack(&self, frame: &Frame) -> Option<Vec<u8>> {
+        let ModelWrapper::WordPiece(model) = self.inner.get_model() else {
+            return None;
+        };
+        let rules = match self.inner.get_normalizer() {
+            None => Rules::default(),
+            Some(NormalizerWrapper::BertNormalizer(normalizer)) => Rules {
+                clean: normalizer.clean_text,
+                ideographs: normalizer.handle_chinese_chars,
+                strip_accents: normalizer.strip_accents.unwrap_or(normalizer.lowercase),
+                lowercase: normalizer.lowercase,
+            },
+            Some(_) => return None,
+        };
+        let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = self.inner.get_pre_tokenizer() else {
+            return None;
+        };
+        let added = self.inner.get_added_vocabulary();
+        let plain = |token: &AddedToken| {
+            // Space that goes with a token would have been left out anyway, unless two tokens
+            // contend for it.
+            let space = token.content.contains(char::is_whitespace);
+            !token.normalized && !token.single_word && !space
+        };
+        if !self.added_once || !added.get_added_tokens_decoder().values().all(plain) {
+            return None;
+        }
+        let mut added: Vec<(String, u32)> = added
+            .get_vocab()
+            .iter()
+            .map(|(text, &id)| (text.clone(), id))
+            .collect();
+        added.sort_unstable();
+        let vocabulary = self.inner.get_vocab(false);
+        let settings = word_piece::Settings {
+            rules,
+            max_characters: model.max_input_chars_per_word,
+            unknown: *vocabulary.get(&model.unk_token)?,
+            added,
+        };
+        word_piece::pack(
+            &settings,
+            frame,
+            &vocabulary,
+            &model.continuing_subword_prefix,
+        )
+    }
+
+    /// A `tokenizer.json` that gives the same tokens.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>, ModelError> {
+        match self.inner.to_string(false) {
+            Ok(json) => Ok(json.into_bytes()),
+            Err(error) => Err(ModelError::corrupt(JSON, error.to_string())),
+        }
+    }
+
+    /// The tokens of `text`, cut on the right to `room`, with those of `frame` around them.
+    pub(super) fn encode(
+        &self,
+        text: &str,
+        room: usize,
+        frame: &Frame,
+    ) -> Result<Tokens, ModelError> {
+        let encoding = self.leading_tokens(text, room)?;
+        let words = encoding.get_ids();
+        let kept = &words[..room.min(words.len())];
+        let mut ids = Vec::with_capacity(kept.len() + frame.size());
+        ids.extend_from_slice(&frame.prefix);
+        ids.extend_from_slice(kept);
+        ids.extend_from_slice(&frame.suffix);
+        Ok(Tokens {
+            ids,
+            truncated: words.len() > room,
+        })
+    }
+
+    /// All tokens of `text`, or at least its first `room + 1`.
+    ///
+    /// Normalizing and splitting a text takes some hundred times its size in memory, while a
+    /// model reads a few kilobytes of it. So of a long text only a beginning is tokenized, and a
+    /// longer one where that gave too few tokens. A text without a place to cut it is tokenized
+    /// whole.
+    fn leading_tokens(&self, text: &str, room: usize) -> Result<Encoding, ModelError> {
+        const BYTES_A_TOKEN: usize = 16;
+        let mut bound = (room + 1).saturating_mul(BYTES_A_TOKEN).max(4096);
+        while bound < text.len() / 2 {
+            let Some(cut) = self.cuts.near(text, bound) else {
+                break;
+            };
+            let encoding = self.all_tokens(&text[..cut])?;
+            if encoding.len() > room {
+                return Ok(encoding);
+            }
+            bound = cut.max(bound).saturating_mul(4);
+        }
+        self.all_tokens(text)
+    }
+
+    pub(super) fn all_tokens(&self, text: &str) -> Result<Encoding, ModelError> {
+        self.inner
+            .encode_fast(text, false)
+            .map_err(|error| ModelError::corrupt("the tokenizer", error.to_string()))
+    }
+}

@@ -1,0 +1,206 @@
+//! The pieces of a WordPiece vocabulary in bytes that are searched where they lie.
+//!
+//! A hash divides the pieces among buckets. All integers are little-endian, at any alignment:
+//!
+//! ```text
+//! buckets   u32              how many, at least 1
+//! starts    u32 × buckets+1  where each bucket's records start, and where the last ends
+//! records                    the pieces of bucket 0, of bucket 1, …
+//!   head      u8             length in bytes, 1 to 127; 128 more for a piece inside a word
+//!   id        u32
+//!   text      head & 127     without the prefix that marks pieces inside a word
+//! ```
+//!
+//! A piece that has the prefix is there twice, because a word may begin with the prefix.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Bytes of the longest piece that this form can hold.
+const MAX_LENGTH: usize = 127;
+const INSIDE: u8 = 128;
+/// `head` and `id`.
+const RECORD: usize = 5;
+/// Bytes of one bucket, at most: damaged bytes shall not make a search long.
+const MAX_BUCKET: usize = 4096;
+
+/// Where the pieces lie in bytes that were checked.
+pub(super) struct Layout {
+    starts: Range<usize>,
+    records: Range<usize>,
+    /// Length of the longest piece.
+    longest: usize,
+}
+
+/// The pieces, ready to be searched.
+pub(super) struct Pieces<'a> {
+    starts: &'a [[u8; 4]],
+    records: &'a [u8],
+    longest: usize,
+}
+
+/// A hash that grows with its text, so that all beginnings of a text are hashed in one pass: 32-bit
+/// FNV-1a.
+#[derive(Clone, Copy, Default)]
+struct Hash(u32);
+
+impl Hash {
+    fn new(inside: bool) -> Hash {
+        // Apart, so that a piece that is there twice is in two buckets.
+        Hash(if inside { 0x5bd1_e995 } else { 0x811c_9dc5 })
+    }
+
+    fn with(self, byte: u8) -> Hash {
+        Hash((self.0 ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+    }
+
+    fn bucket(self, buckets: usize) -> usize {
+        // FNV mixes towards the high bits, and short texts leave even these alike.
+        let mixed = (self.0 ^ (self.0 >> 15)).wrapping_mul(0x9e37_79b1);
+        ((u64::from(mixed) * buckets as u64) >> 32) as usize
+    }
+}
+
+/// The bytes of a vocabulary; `None` if it has a piece that they cannot hold. The same vocabulary
+/// always gives the same bytes.
+pub(super) fn pack(vocabulary: &HashMap<String, u32>, prefix: &str) -> Option<Vec<u8>> {
+    let mut pieces: Vec<(bool, &str, u32)> = Vec::with_capacity(vocabulary.len() * 5 / 4);
+    for (piece, &id) in vocabulary {
+        pieces.push((false, piece, id));
+        if let Some(piece) = piece.strip_prefix(prefix) {
+            pieces.push((true, piece, id));
+        }
+    }
+    // No word has an empty part.
+    pieces.retain(|(_, piece, _)| !piece.is_empty());
+
+    let buckets = (pieces.len() / 2).max(1);
+    let mut records = Vec::with_capacity(pieces.len());
+    for (inside, piece, id) in pieces {
+        if piece.len() > MAX_LENGTH {
+            return None;
+        }
+        let hash = piece.bytes().fold(Hash::new(inside), Hash::with);
+        records.push((hash.bucket(buckets), inside, piece, id));
+    }
+    records.sort_unstable();
+
+    let mut starts = Vec::with_capacity(buckets + 1);
+    let mut bytes = Vec::new();
+    for (bucket, inside, piece, id) in records {
+        starts.resize(bucket + 1, bytes.len());
+        bytes.push(piece.len() as u8 | if inside { INSIDE } else { 0 });
+        bytes.extend(id.to_le_bytes());
+        bytes.extend(piece.as_bytes());
+    }
+    starts.resize(buckets + 1, bytes.len());
+    if starts.windows(2).any(|pair| pair[1] - pair[0] > MAX_BUCKET) {
+        return None;
+    }
+    let mut packed = Vec::with_capacity(4 * (buckets + 2) + bytes.len());
+    for number in std::iter::once(buckets).chain(starts) {
+        packed.extend(u32::try_from(number).ok()?.to_le_bytes());
+    }
+    packed.extend(bytes);
+    Some(packed)
+}
+
+impl Layout {
+    /// Checks all of `bytes` from `at` on.
+    pub(super) fn check(bytes: &[u8], at: usize) -> Result<Layout, &'static str> {
+        let cut_short = "it was cut short";
+        let data = bytes.get(at..).ok_or(cut_short)?;
+        let (buckets, data) = data.split_first_chunk().ok_or(cut_short)?;
+        let buckets = u32::from_le_bytes(*buckets) as usize;
+        if buckets == 0 {
+            return Err("its vocabulary has no buckets");
+        }
+        let size = buckets
+            .checked_add(1)
+            .and_then(|starts| starts.checked_mul(4))
+            .ok_or(cut_short)?;
+        let (starts, records) = data.split_at_checked(size).ok_or(cut_short)?;
+        let (starts, _) = starts.as_chunks();
+
+        let (mut end, mut longest) = (0, 0);
+        for &start in starts {
+            let start = u32::from_le_bytes(start) as usize;
+            let bucket = records
+                .get(end..start)
+                .filter(|bucket| bucket.len() <= MAX_BUCKET)
+                .ok_or("its vocabulary has a bucket out of place")?;
+            let mut at = 0;
+            while at < bucket.len() {
+                let length = usize::from(bucket[at] & !INSIDE);
+                if length == 0 {
+                    return Err("its vocabulary has an empty piece");
+                }
+                longest = longest.max(length);
+                at += RECORD + length;
+            }
+            if at > bucket.len() {
+                return Err("its vocabulary has a piece out of place");
+            }
+            end = start;
+        }
+        if end != records.len() {
+            return Err("there is more after its end");
+        }
+        let starts = at + 4..at + 4 + size;
+        Ok(Layout {
+            records: starts.end..bytes.len(),
+            starts,
+            longest,
+        })
+    }
+
+    /// The pieces in the bytes that were checked. In others, some may not be found.
+    pub(super) fn of<'a>(&self, bytes: &'a [u8]) -> Pieces<'a> {
+        let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or(&[]);
+        Pieces {
+            starts: part(&self.starts).as_chunks().0,
+            records: part(&self.records),
+            longest: self.longest,
+        }
+    }
+}
+
+impl Pieces<'_> {
+    /// Id and length of the longest piece that `text` begins with. `text` is a word, or what
+    /// other pieces left of it if `inside`.
+    pub(super) fn longest(&self, text: &[u8], inside: bool) -> Option<(u32, usize)> {
+        let limit = text.len().min(self.longest);
+        let mut hashes = [Hash::default(); MAX_LENGTH];
+        let mut hash = Hash::new(inside);
+        for (slot, &byte) in hashes.iter_mut().zip(&text[..limit]) {
+            hash = hash.with(byte);
+            *slot = hash;
+        }
+        (1..=limit).rev().find_map(|length| {
+            // Pieces are whole characters: none ends before a byte that continues one.
+            if text.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
+                return None;
+            }
+            let id = self.id(&text[..length], inside, hashes[length - 1])?;
+            Some((id, length))
+        })
+    }
+
+    fn id(&self, piece: &[u8], inside: bool, hash: Hash) -> Option<u32> {
+        let bucket = hash.bucket(self.starts.len().checked_sub(1)?);
+        let [start, end] = self.starts.get(bucket..bucket + 2)? else {
+            return None;
+        };
+        let range = u32::from_le_bytes(*start) as usize..u32::from_le_bytes(*end) as usize;
+        let mut records = self.records.get(range)?;
+        let wanted = piece.len() as u8 | if inside { INSIDE } else { 0 };
+        while let Some((&[head, ref id @ ..], rest)) = records.split_first_chunk::<RECORD>() {
+            let (text, rest) = rest.split_at_checked(usize::from(head & !INSIDE))?;
+            if head == wanted && text == piece {
+                return Some(u32::from_le_bytes(*id));
+            }
+            records = rest;
+        }
+        None
+    }
+}
