@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fs;
+
 use common::fixture;
 use proptest::prelude::*;
 use shoal_encoder::Model;
@@ -26,6 +28,22 @@ fn both(name: &str) -> (Model, Tokenizer) {
     (Model::open(&folder).unwrap(), tokenizer)
 }
 
+/// A model that leaves tokenizing to the library, although its tokenizer is of BERT's form.
+fn with_the_library(name: &str) -> Model {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let path = folder.path().join("tokenizer.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    // A token that is added twice adds nothing, but is not of that form.
+    let added = json["added_tokens"].as_array_mut().unwrap();
+    added.push(added[0].clone());
+    fs::write(&path, json.to_string()).unwrap();
+    Model::open(folder.path()).unwrap()
+}
+
 #[track_caller]
 fn assert_equal_to_whole(model: &Model, tokenizer: &mut Tokenizer, text: &str, max_tokens: usize) {
     let tokens = model.encode(text, max_tokens).unwrap();
@@ -39,6 +57,7 @@ fn assert_equal_to_whole(model: &Model, tokenizer: &mut Tokenizer, text: &str, m
 #[test]
 fn beginnings_of_awkward_texts_give_the_ids_of_the_whole() {
     let (model, mut tokenizer) = both("distilbert-positions");
+    let library = with_the_library("distilbert-positions");
     let mut texts = vec![
         "a good movie ".repeat(10_000),
         // Spaces and removed characters take bytes but no tokens.
@@ -69,7 +88,9 @@ fn beginnings_of_awkward_texts_give_the_ids_of_the_whole() {
     texts.push(format!("{}{}", "good movie ".repeat(4), "\u{200b} ".repeat(60_000)) + "bad plot");
     for text in &texts {
         for max_tokens in [2, 3, 17, 300] {
-            assert_equal_to_whole(&model, &mut tokenizer, text, max_tokens);
+            for model in [&model, &library] {
+                assert_equal_to_whole(model, &mut tokenizer, text, max_tokens);
+            }
         }
     }
 }
@@ -86,7 +107,9 @@ proptest! {
     ) {
         let (model, mut tokenizer) = both("distilbert-f32");
         let text = words.join(&joint).repeat(repeat);
-        assert_equal_to_whole(&model, &mut tokenizer, &text, max_tokens);
+        for model in [model, with_the_library("distilbert-f32")] {
+            assert_equal_to_whole(&model, &mut tokenizer, &text, max_tokens);
+        }
     }
 }
 
@@ -95,8 +118,10 @@ fn ten_megabytes_are_tokenized_by_their_beginning() {
     let (model, _) = both("distilbert-positions");
     let text = "It was never a good film. ".repeat(400_000);
     assert!(text.len() > 10_000_000);
-    let tokens = model.encode(&text, 300).unwrap();
-    assert_eq!(tokens.ids.len(), 300);
-    assert!(tokens.truncated);
-    assert_eq!(tokens, model.encode(&text[..26 * 400], 300).unwrap());
+    for model in [model, with_the_library("distilbert-positions")] {
+        let tokens = model.encode(&text, 300).unwrap();
+        assert_eq!(tokens.ids.len(), 300);
+        assert!(tokens.truncated);
+        assert_eq!(tokens, model.encode(&text[..26 * 400], 300).unwrap());
+    }
 }
