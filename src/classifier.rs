@@ -6,7 +6,7 @@ use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session};
 use shoal_function::Decision;
 
 use crate::Result;
-use crate::model::Source;
+use crate::model::{EngineSettings, Source};
 
 /// A model with one thread's scratch memory.
 pub struct Classifier {
@@ -34,7 +34,15 @@ impl Classifier {
     /// # Errors
     /// The model cannot be found or used.
     pub fn open(model: Option<&str>) -> Result<Self> {
-        let (model, _) = Source::find(model)?.open(None)?;
+        Self::open_with(model, &EngineSettings::default())
+    }
+
+    /// As [`open`](Self::open), with a precision, instruction set and cache of one's own choice.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and for an instruction set that there is not.
+    pub fn open_with(model: Option<&str>, engine: &EngineSettings) -> Result<Self> {
+        let (model, _) = Source::find(model)?.open(engine, None)?;
         Ok(Self {
             session: Session::new(model.clone()),
             decision: Decision::new(&model, None),

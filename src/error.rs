@@ -95,6 +95,7 @@ impl Error {
                 | shoal_job::Error::Corrupt { .. } => ExitCode::Run,
                 shoal_job::Error::Cancelled => ExitCode::Interrupted,
             },
+            Self::Model(ModelError::Write { .. }) => ExitCode::Storage,
             Self::Model(_) | Self::Hub { .. } => ExitCode::Model,
             Self::Batch { failure, .. } => match failure.kind {
                 FailureKind::Input => ExitCode::Input,

@@ -38,9 +38,11 @@ pub use shoal_job as job;
 pub use classifier::{Classifier, Prediction};
 pub use error::{Error, Result};
 pub use job::{Cancel, Event};
-pub use run::{resume, run};
+pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
+pub use run::{ResumeOptions, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
 pub use settings::{OnError, Settings};
+pub use shoal_encoder::Precision;
 pub use summary::{Accuracy, Summary};
 
 /// This version of shoal. Results are bit-identical within one version and instruction set.

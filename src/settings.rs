@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
+use crate::EngineSettings;
+
 /// What happens to a run when a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -28,6 +30,8 @@ pub struct Settings {
     pub format: Option<OutputFormat>,
     /// A model folder or a name on the Hugging Face hub; the bundled model where `None`.
     pub model: Option<String>,
+    /// How the engine runs the model.
+    pub engine: EngineSettings,
     /// Everything else that the results depend on. `output_format` is overwritten.
     pub parameters: Parameters,
     /// Batches in flight; the number of cores where `None`.
@@ -51,6 +55,7 @@ impl Settings {
             output: output.into(),
             format: None,
             model: None,
+            engine: EngineSettings::default(),
             parameters: Parameters::default(),
             concurrency: None,
             run_dir: None,

@@ -42,6 +42,8 @@ pub struct Summary {
     pub reused_records: u64,
     /// Batches in flight, at most.
     pub concurrency: usize,
+    /// How the engine computed: `f32` or `int8`.
+    pub precision: String,
     /// Instruction sets that the engine used.
     pub isa: Vec<String>,
     /// From this start to its end, in seconds.
@@ -117,6 +119,7 @@ impl Summary {
             reused_batches,
             reused_records,
             concurrency,
+            precision: job.model.precision.clone(),
             isa,
             seconds: clock.total.as_secs_f64(),
             dispatch_seconds,
@@ -200,6 +203,11 @@ impl fmt::Display for Summary {
             }
             text
         })?;
+        line(
+            f,
+            "engine",
+            format!("{} on {}", self.precision, self.isa.join(", ")),
+        )?;
         let t = &self.function_ms;
         let share = |part: f64| {
             if t.total > 0.0 {

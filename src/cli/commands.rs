@@ -8,7 +8,10 @@ use super::table::{ago, table};
 use super::{config, print};
 use crate::error::ExitCode;
 use crate::summary::grouped;
-use crate::{Cancel, Error, OnError, Result, RunStatus, Summary, find_run, remove_run};
+use crate::{
+    Cancel, EngineSettings, Error, OnError, Result, ResumeOptions, RunStatus, Summary, find_run,
+    remove_run,
+};
 
 pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     let plan = config::settings(*args)?;
@@ -28,15 +31,17 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
     }
     let mut progress = Progress::new(args.quiet);
     let cancel = cancel_on_signal();
-    let on_error = args.on_error.map_or(OnError::Skip, Into::into);
-    let end = crate::resume(
-        run,
-        args.output.as_deref(),
-        args.concurrency,
-        on_error,
-        &cancel,
-        &mut |event| progress.see(event),
-    );
+    let options = ResumeOptions {
+        output: args.output,
+        concurrency: args.concurrency,
+        on_error: args.on_error.map_or(OnError::Skip, Into::into),
+        engine: EngineSettings {
+            precision: None,
+            isa: args.isa,
+            cache_dir: args.cache_dir,
+        },
+    };
+    let end = crate::resume(run, &options, &cancel, &mut |event| progress.see(event));
     finish(end, &progress, args.json)
 }
 
@@ -52,14 +57,14 @@ fn finish(end: Result<Summary>, progress: &Progress, json: bool) -> Result<()> {
     Ok(())
 }
 
-fn print_json(value: &impl serde::Serialize) -> Result<()> {
+pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let mut text = serde_json::to_vec(value).expect("what we print is always JSON");
     text.push(b'\n');
     print(&text)
 }
 
 /// A wish to stop that the first Ctrl-C, or request to terminate, makes; the second one does not wait.
-fn cancel_on_signal() -> Cancel {
+pub(super) fn cancel_on_signal() -> Cancel {
     static ASKED: AtomicBool = AtomicBool::new(false);
     let cancel = Cancel::new();
     let seen = cancel.clone();

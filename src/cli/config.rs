@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::{RunArgs, RunOptions};
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
-use crate::{Error, OnError, Result, Settings};
+use crate::{EngineSettings, Error, OnError, Result, Settings};
 
 const FILE: &str = "shoal.toml";
 
@@ -37,6 +37,11 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
         output,
         format: options.format.map(Into::into),
         model: options.model,
+        engine: EngineSettings {
+            precision: options.precision.map(Into::into),
+            isa: options.isa,
+            cache_dir: options.cache_dir,
+        },
         parameters: Parameters {
             batch_size: options.batch_size.unwrap_or(DEFAULT_BATCH_SIZE),
             input_format: options.input_format.map(Into::into),
@@ -93,7 +98,7 @@ macro_rules! first_of {
 
 fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
-        output, format, input_format, model, text_column, id_column, label_column, keep_columns, scores,
+        output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
         threshold, max_tokens, batch_size, concurrency, run_dir, on_error, fresh, quiet, json,
     )
 }

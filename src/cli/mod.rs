@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod config;
+mod pack;
 mod progress;
 mod table;
 
@@ -37,6 +38,7 @@ fn run(cli: Cli) -> crate::Result<()> {
         Command::Runs(args) => commands::runs(args),
         Command::Status(args) => commands::status(args),
         Command::Resume(args) => commands::resume(args),
+        Command::Pack(args) => pack::pack(args),
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "shoal", &mut script);

@@ -6,7 +6,7 @@ mod stage;
 use std::path::Path;
 use std::time::Instant;
 
-use shoal_encoder::{Model, Objective};
+use shoal_encoder::{Model, Objective, Precision};
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, plan};
@@ -15,7 +15,7 @@ use shoal_job::{Cancel, Event, RunDir};
 
 use crate::model::Source;
 use crate::spool::spool;
-use crate::{Error, OnError, Result, Settings, Summary, VERSION};
+use crate::{EngineSettings, Error, OnError, Result, Settings, Summary, VERSION};
 use open::open_run;
 use stage::{Stage, Teller};
 
@@ -51,7 +51,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let found = locate(&inputs, parameters.input_format, spooled)?;
     check_apart(&found, &destination)?;
     let source = Source::find(settings.model.as_deref())?;
-    let (model, spec) = source.open(parameters.max_tokens)?;
+    let (model, spec) = source.open(&settings.engine, parameters.max_tokens)?;
     check_parameters(settings, &model)?;
     let request = Request {
         inputs: &inputs,
@@ -95,17 +95,26 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     .finish(started, cancel, &mut tell)
 }
 
+/// What may differ from a run's first start when it is gone on with.
+#[derive(Debug, Clone, Default)]
+pub struct ResumeOptions {
+    /// Where the output goes; where it was to go at first, if `None`.
+    pub output: Option<String>,
+    /// Batches in flight; the number of cores where `None`.
+    pub concurrency: Option<usize>,
+    /// What a bad record does.
+    pub on_error: OnError,
+    /// How the engine runs the model; the precision is the run's own.
+    pub engine: EngineSettings,
+}
+
 /// Goes on with a run by its directory, with all that it was planned with.
-///
-/// `output` and `concurrency` may differ from the first start's.
 ///
 /// # Errors
 /// As [`run`].
 pub fn resume(
     run: RunDir,
-    output: Option<&str>,
-    concurrency_wanted: Option<usize>,
-    on_error: OnError,
+    options: &ResumeOptions,
     cancel: &Cancel,
     tell: &mut dyn FnMut(&Event),
 ) -> Result<Summary> {
@@ -117,12 +126,16 @@ pub fn resume(
             reason: "its planning was cut short; run the command that started it again".into(),
         });
     };
-    let output = output.unwrap_or(&job.output);
+    let output = options.output.as_deref().unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     let mut parameters = job.parameters.clone();
     parameters.output_format = format;
     let source = Source::find(Some(&job.model.reference))?;
-    let (model, spec) = source.open(parameters.max_tokens)?;
+    let engine = EngineSettings {
+        precision: Precision::named(&job.model.precision),
+        ..options.engine.clone()
+    };
+    let (model, spec) = source.open(&engine, parameters.max_tokens)?;
     // Standard input cannot be given again, and is not needed again: the run has its copy.
     let kept = |input: &&String| *input != STDIN;
     let inputs: Vec<_> = job.inputs.iter().filter(kept).cloned().collect();
@@ -140,7 +153,7 @@ pub fn resume(
     destination.check(&run.name())?;
     let mut tell = Teller::new(&run, tell)?;
     let batches = run.batches(&job)?;
-    let concurrency = concurrency(concurrency_wanted)?;
+    let concurrency = concurrency(options.concurrency)?;
     Stage {
         run,
         job,
@@ -148,7 +161,7 @@ pub fn resume(
         model,
         destination,
         concurrency,
-        on_error,
+        on_error: options.on_error,
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)

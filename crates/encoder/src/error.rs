@@ -53,7 +53,7 @@ pub enum ModelError {
         source: io::Error,
     },
     /// A file that was taken for a packed model is something else.
-    #[error("read {}: it is not a packed model: {hint}", path.display())]
+    #[error("read {}: it is neither a model folder nor a packed model: {hint}", path.display())]
     NotPacked {
         /// The file.
         path: PathBuf,

@@ -85,7 +85,7 @@ impl Model {
     /// See [`ModelError`]; the messages name the file and key.
     pub fn open(path: &Path) -> Result<Model, ModelError> {
         if path.is_file() {
-            return Model::open_packed(path, Isa::best());
+            return Model::open_packed(path, &Isa::available());
         }
         let checkpoint = Checkpoint::open(path)?;
         let fingerprint = Checkpoint::fingerprint(path)?;
@@ -119,21 +119,21 @@ impl Model {
         Packed::new(checkpoint, fingerprint, precision, &[isa])?.into_model(isa)
     }
 
-    /// Maps the packed model at `path`, to run on `isa`. The file must not be changed in place
-    /// while the model lives.
+    /// Maps the packed model at `path`, to run on the first of `isas` that it was packed for. The
+    /// file must not be changed in place while the model lives.
     ///
     /// # Errors
     /// As [`Container::open`] and [`Model::read`].
-    pub fn open_packed(path: &Path, isa: Isa) -> Result<Model, ModelError> {
-        Model::read(&Container::open(path)?, isa)
+    pub fn open_packed(path: &Path, isas: &[Isa]) -> Result<Model, ModelError> {
+        Model::read(&Container::open(path)?, isas)
     }
 
-    /// Reads a packed model where it lies, to run on `isa`.
+    /// Reads a packed model where it lies, to run on the first of `isas` that it was packed for.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] if it was not packed for `isa`, or by another version of the
+    /// [`ModelError::Unsupported`] if it was packed for none of `isas`, or by another version of the
     /// packing; [`ModelError::Malformed`] for sections that are missing or of the wrong length.
-    pub fn read(container: &Container, isa: Isa) -> Result<Model, ModelError> {
+    pub fn read(container: &Container, isas: &[Isa]) -> Result<Model, ModelError> {
         let description: Description = container.model()?;
         if description.packing != PACKING {
             return Err(ModelError::unsupported(format!(
@@ -142,15 +142,16 @@ impl Model {
                 description.packing
             )));
         }
-        if !description.isas.iter().any(|name| name == isa.name()) {
+        let packed_for = |isa: &&Isa| description.isas.iter().any(|name| name == isa.name());
+        let Some(&isa) = isas.iter().find(packed_for) else {
+            let wanted: Vec<_> = isas.iter().map(|isa| isa.name()).collect();
             return Err(ModelError::unsupported(format!(
-                "{} was packed for {}, and not for {}; pack it again with --isa {}",
+                "{} was packed for {}, and not for {}; pack it again with --isa",
                 container.path().display(),
                 description.isas.join(", "),
-                isa.name(),
-                isa.name(),
+                wanted.join(" or "),
             )));
-        }
+        };
         let precision = Precision::from(description.precision);
         let reader = Reader {
             container,

@@ -182,7 +182,7 @@ impl Packed {
                 source,
             })?;
         drop(self);
-        Model::read(&Container::from_bytes(bytes, "the packed model")?, isa)
+        Model::read(&Container::from_bytes(bytes, "the packed model")?, &[isa])
     }
 }
 

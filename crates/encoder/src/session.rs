@@ -80,6 +80,9 @@ impl Session {
     /// If a record has no ids, more ids than the model has positions, or an id beyond its
     /// vocabulary; [`Model::encode`] gives none of these.
     pub fn logits(&mut self, micro_batch: &[Tokens]) -> &[f32] {
+        if micro_batch.is_empty() {
+            return &[];
+        }
         let model = Arc::clone(&self.model);
         self.clock.start();
         self.embed(&model, micro_batch);

@@ -8,7 +8,7 @@ use std::path::Path;
 use common::fixture;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use shoal_encoder::{Model, ModelError};
+use shoal_encoder::{Checkpoint, Model, ModelError};
 use tempfile::TempDir;
 
 /// A copy of a fixture to be damaged.
@@ -62,8 +62,11 @@ fn a_folder_without_a_part_of_a_model_is_none() {
     assert_says(&error, &["config.json"]);
 
     let error = open_error(&fixture("expected.json"));
-    assert!(matches!(error, ModelError::NotAModel { .. }), "{error:?}");
-    assert_says(&error, &["not a folder"]);
+    assert!(matches!(error, ModelError::NotPacked { .. }), "{error:?}");
+    assert_says(
+        &error,
+        &["expected.json", "neither a model folder nor a packed"],
+    );
 
     for (missing, says) in [
         ("tokenizer.json", ["tokenizer.json", "vocab.txt"]),
@@ -368,11 +371,11 @@ fn a_limit_without_room_for_the_special_tokens_is_refused() {
 
 #[test]
 fn the_fingerprint_changes_with_every_file() {
-    let original = Model::fingerprint(&fixture("bert-bf16-sharded")).unwrap();
+    let original = Checkpoint::fingerprint(&fixture("bert-bf16-sharded")).unwrap();
     assert_eq!(original.len(), 64);
     assert_eq!(
         original,
-        Model::fingerprint(copy("bert-bf16-sharded").path()).unwrap()
+        Checkpoint::fingerprint(copy("bert-bf16-sharded").path()).unwrap()
     );
     for entry in fs::read_dir(fixture("bert-bf16-sharded")).unwrap() {
         let name = entry.unwrap().file_name();
@@ -384,11 +387,11 @@ fn the_fingerprint_changes_with_every_file() {
         fs::write(&path, bytes).unwrap();
         assert_ne!(
             original,
-            Model::fingerprint(folder.path()).unwrap(),
+            Checkpoint::fingerprint(folder.path()).unwrap(),
             "{name:?}"
         );
     }
-    let error = Model::fingerprint(Path::new("no such folder")).unwrap_err();
+    let error = Checkpoint::fingerprint(Path::new("no such folder")).unwrap_err();
     assert!(matches!(error, ModelError::NotFound { .. }), "{error:?}");
 }
 
@@ -404,7 +407,7 @@ fn files_in_memory_have_the_fingerprint_of_their_folder() {
     };
     assert_eq!(
         files.fingerprint(),
-        Model::fingerprint(folder.path()).unwrap()
+        Checkpoint::fingerprint(folder.path()).unwrap()
     );
 }
 

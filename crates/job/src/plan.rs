@@ -112,6 +112,12 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
             describe_model(&request.model)
         ));
     }
+    if job.model.precision != request.model.precision {
+        reasons.push(format!(
+            "--precision was {}, is {}",
+            job.model.precision, request.model.precision
+        ));
+    }
     reasons.extend(request.parameters.differences(&job.parameters));
     let found = locate(
         request.inputs,

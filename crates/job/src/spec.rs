@@ -73,6 +73,8 @@ pub struct ModelSpec {
     pub reference: String,
     /// BLAKE3 over config, tokenizer and weights, in hexadecimal.
     pub fingerprint: String,
+    /// How its products are computed: `f32` or `int8`.
+    pub precision: String,
     /// The labels in the order of the logits.
     pub labels: Vec<String>,
     /// The longest sequence in tokens, special tokens included, that a text is cut to.

@@ -34,6 +34,7 @@ fn of_the_same_length_too() {
         model: ModelSpec {
             reference: "none".into(),
             fingerprint: "none".into(),
+            precision: "f32".into(),
             labels: vec!["a".into()],
             max_tokens: 9,
         },

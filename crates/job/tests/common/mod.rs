@@ -38,6 +38,7 @@ impl Bench {
             model: ModelSpec {
                 reference: "none".into(),
                 fingerprint: "none".into(),
+                precision: "f32".into(),
                 labels: vec!["a".into()],
                 max_tokens: 9,
             },

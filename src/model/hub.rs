@@ -1,81 +1,11 @@
-//! From what the user calls a model to an opened one.
+//! Models by their name on the Hugging Face hub.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use shoal_encoder::Model;
-use shoal_job::spec::ModelSpec;
-
-use crate::{Error, Result, bundled};
-
-/// A model found, but not yet opened.
-#[derive(Debug)]
-pub(crate) enum Source {
-    Bundled,
-    Folder { reference: String, path: PathBuf },
-}
-
-impl Source {
-    /// Finds the model that `reference` names: none for the bundled one, a folder, or a name on the Hugging Face hub.
-    pub(crate) fn find(reference: Option<&str>) -> Result<Self> {
-        let Some(reference) = reference.filter(|reference| *reference != bundled::NAME) else {
-            return Ok(Self::Bundled);
-        };
-        if reference.is_empty() {
-            return Err(Error::Settings(
-                "failed to find the model: its name is empty".into(),
-            ));
-        }
-        let path = Path::new(reference);
-        if path.exists() || !is_hub_name(reference) {
-            let path = std::path::absolute(path)
-                .map_err(|e| shoal_job::Error::storage("find model", reference, e))?;
-            return Ok(Self::Folder {
-                reference: path.display().to_string(),
-                path,
-            });
-        }
-        let path = hub(reference)?;
-        Ok(Self::Folder {
-            reference: reference.to_owned(),
-            path,
-        })
-    }
-
-    /// Its name in `job.json`, from which [`find`](Self::find) finds it again.
-    fn reference(&self) -> &str {
-        match self {
-            Self::Bundled => bundled::NAME,
-            Self::Folder { reference, .. } => reference,
-        }
-    }
-
-    /// Opens it, and tells what a job has to know of it. `max_tokens` lowers the model's own limit.
-    pub(crate) fn open(&self, max_tokens: Option<usize>) -> Result<(Arc<Model>, ModelSpec)> {
-        let (model, fingerprint) = match self {
-            Self::Bundled => (bundled::open()?, bundled::fingerprint()),
-            Self::Folder { path, .. } => (Model::open(path)?, shoal_encoder::Checkpoint::fingerprint(path)?),
-        };
-        let limit = model.max_tokens();
-        if let Some(wanted) = max_tokens
-            && !(2..=limit).contains(&wanted)
-        {
-            return Err(Error::Settings(format!(
-                "--max-tokens {wanted} is out of range: this model takes 2 to {limit} tokens, two of them its own marks"
-            )));
-        }
-        let spec = ModelSpec {
-            reference: self.reference().to_owned(),
-            fingerprint,
-            labels: model.labels().to_vec(),
-            max_tokens: max_tokens.unwrap_or(limit),
-        };
-        Ok((Arc::new(model), spec))
-    }
-}
+use crate::{Error, Result};
 
 /// Whether `text` has the form of a name on the hub: `name` or `owner/name`, perhaps with `@revision`.
-fn is_hub_name(text: &str) -> bool {
+pub(super) fn is_hub_name(text: &str) -> bool {
     let name = text.split('@').next().unwrap_or_default();
     let parts: Vec<_> = name.split('/').collect();
     parts.len() <= 2
@@ -89,7 +19,7 @@ fn is_hub_name(text: &str) -> bool {
 }
 
 #[cfg(not(feature = "hub"))]
-fn hub(name: &str) -> Result<PathBuf> {
+pub(super) fn hub(name: &str) -> Result<PathBuf> {
     Err(Error::Hub {
         name: name.to_owned(),
         reason: "there is no such folder, and this shoal was built without the hub".into(),
@@ -98,7 +28,7 @@ fn hub(name: &str) -> Result<PathBuf> {
 
 /// The folder in the hub's cache that holds the model; files that are not there yet are fetched.
 #[cfg(feature = "hub")]
-fn hub(name: &str) -> Result<PathBuf> {
+pub(super) fn hub(name: &str) -> Result<PathBuf> {
     use hf_hub::api::sync::{ApiBuilder, ApiError};
     use hf_hub::{Cache, Repo, RepoType};
 
@@ -191,15 +121,13 @@ fn is_offline() -> bool {
 
 /// Whether a folder of the cache was filled to its end: weights are fetched last.
 #[cfg(feature = "hub")]
-fn has_model(folder: &Path) -> bool {
+fn has_model(folder: &std::path::Path) -> bool {
     shoal_encoder::Checkpoint::fingerprint(folder).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use shoal_encoder::ModelError;
-
-    use super::*;
+    use super::is_hub_name;
 
     #[test]
     fn names_of_the_hub_are_told_from_paths() {
@@ -211,25 +139,5 @@ mod tests {
         assert!(!is_hub_name("/models/a"));
         assert!(!is_hub_name("a/b/c"));
         assert!(!is_hub_name(""));
-    }
-
-    #[test]
-    fn a_folder_that_is_not_there_is_named() {
-        let source = Source::find(Some("./nowhere")).unwrap();
-        let Err(error) = source.open(None) else {
-            panic!("opened")
-        };
-        assert!(
-            matches!(error, Error::Model(ModelError::NotFound { .. })),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_token_limit_must_fit_the_model() {
-        let Err(error) = Source::Bundled.open(Some(513)) else {
-            panic!("opened")
-        };
-        assert!(error.to_string().contains("2 to 512"), "{error}");
     }
 }

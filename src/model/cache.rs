@@ -1,0 +1,83 @@
+//! Packed models that are kept, so that a model is packed once and mapped from then on.
+
+use std::path::{Path, PathBuf};
+
+use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, packed};
+
+use crate::Result;
+
+/// A folder of packed models, named by what they were made of. It may be emptied at any time; where it cannot be
+/// written, models are packed in memory at each start.
+pub(super) struct Cache {
+    folder: Option<PathBuf>,
+}
+
+impl Cache {
+    pub(super) fn new(folder: Option<&Path>) -> Self {
+        Self {
+            folder: match folder {
+                Some(folder) => Some(folder.to_owned()),
+                None => dirs::cache_dir().map(|folder| folder.join("shoal").join("models")),
+            },
+        }
+    }
+
+    /// The packed model, from the folder if it is there, else packed now and put there.
+    pub(super) fn open(
+        &self,
+        fingerprint: &str,
+        precision: Precision,
+        isa: Isa,
+        checkpoint: impl FnOnce() -> Result<Checkpoint>,
+    ) -> Result<Model> {
+        let path = self.path(fingerprint, isa, &format!("{precision}.shoal"));
+        // Whatever is wrong with a file of the cache, another one can be made.
+        if let Some(path) = &path
+            && path.is_file()
+            && let Ok(model) = Model::open_packed(path, &[isa])
+            && model.fingerprint() == fingerprint
+            && model.precision() == precision
+        {
+            return Ok(model);
+        }
+        let packed = Packed::new(&checkpoint()?, fingerprint.to_owned(), precision, &[isa])?;
+        if let Some(path) = path
+            && std::fs::create_dir_all(path.parent().expect("it is in a folder")).is_ok()
+            && packed.save(&path).is_ok()
+            && let Ok(model) = Model::open_packed(&path, &[isa])
+        {
+            return Ok(model);
+        }
+        Ok(packed.into_model(isa)?)
+    }
+
+    /// The share of the bundled sample that `int8` labels as `f32` does, if it was ever determined.
+    pub(super) fn agreement(&self, fingerprint: &str, isa: Isa) -> Option<f64> {
+        let path = self.path(fingerprint, isa, "agreement")?;
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Best effort: what is not remembered is determined again.
+    pub(super) fn remember_agreement(&self, fingerprint: &str, isa: Isa, agreement: f64) {
+        let Some(path) = self.path(fingerprint, isa, "agreement") else {
+            return;
+        };
+        let folder = path.parent().expect("it is in a folder");
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(folder)?;
+            let temporary = tempfile::NamedTempFile::new_in(folder)?;
+            std::fs::write(temporary.path(), format!("{agreement}\n"))?;
+            temporary.persist(&path)?;
+            Ok(())
+        };
+        let _ = write();
+    }
+
+    fn path(&self, fingerprint: &str, isa: Isa, what: &str) -> Option<PathBuf> {
+        let version = format!("{}.{PACKING}", packed::VERSION);
+        let fingerprint = &fingerprint[..fingerprint.len().min(32)];
+        let name = format!("{fingerprint}-{version}-{}-{what}", isa.name());
+        Some(self.folder.as_ref()?.join(name))
+    }
+}

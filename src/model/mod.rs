@@ -1,0 +1,251 @@
+//! From what the user calls a model to an opened one.
+
+mod cache;
+mod check;
+mod hub;
+mod pack;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shoal_encoder::{Checkpoint, Isa, Model, Precision};
+use shoal_job::spec::ModelSpec;
+
+use crate::{Error, Result, bundled};
+use cache::Cache;
+pub use check::Comparison;
+pub use pack::{PackSettings, PackSummary, pack};
+
+/// How the engine is to run a model.
+#[derive(Debug, Clone, Default)]
+pub struct EngineSettings {
+    /// `int8` or `f32`. Where `None`: that of a packed model; else `int8` if it labels the bundled sample as `f32`
+    /// does, and `f32` if not.
+    pub precision: Option<Precision>,
+    /// Name of the instruction set; the best that the CPU has, and a packed model is packed for, where `None`.
+    pub isa: Option<String>,
+    /// Where packed models are kept; a folder in the platform's cache folder where `None`.
+    pub cache_dir: Option<PathBuf>,
+}
+
+impl EngineSettings {
+    /// The instruction set that was asked for.
+    fn isa(&self) -> Result<Option<Isa>> {
+        let Some(name) = &self.isa else {
+            return Ok(None);
+        };
+        if let Some(isa) = Isa::named(name) {
+            return Ok(Some(isa));
+        }
+        let has: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+        let has = has.join(", ");
+        Err(Error::Settings(if Isa::NAMES.contains(&name.as_str()) {
+            format!("failed to use --isa {name}: this CPU lacks it; it has {has}")
+        } else {
+            format!(
+                "failed to use --isa {name}: there is no such instruction set; this CPU has {has}"
+            )
+        }))
+    }
+}
+
+/// A model found, but not yet opened.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Bundled,
+    Folder { reference: String, path: PathBuf },
+    Packed { reference: String, path: PathBuf },
+}
+
+impl Source {
+    /// Finds the model that `reference` names: none for the bundled one, a folder, a packed file, or a name on the
+    /// Hugging Face hub.
+    pub(crate) fn find(reference: Option<&str>) -> Result<Self> {
+        let Some(reference) = reference.filter(|reference| *reference != bundled::NAME) else {
+            return Ok(Self::Bundled);
+        };
+        if reference.is_empty() {
+            return Err(Error::Settings(
+                "failed to find the model: its name is empty".into(),
+            ));
+        }
+        let path = Path::new(reference);
+        if path.exists() || !hub::is_hub_name(reference) {
+            let path = std::path::absolute(path)
+                .map_err(|e| shoal_job::Error::storage("find model", reference, e))?;
+            let reference = path.display().to_string();
+            return Ok(if path.is_file() {
+                Self::Packed { reference, path }
+            } else {
+                Self::Folder { reference, path }
+            });
+        }
+        let path = hub::hub(reference)?;
+        Ok(Self::Folder {
+            reference: reference.to_owned(),
+            path,
+        })
+    }
+
+    /// Its name in `job.json`, from which [`find`](Self::find) finds it again.
+    fn reference(&self) -> &str {
+        match self {
+            Self::Bundled => bundled::NAME,
+            Self::Folder { reference, .. } | Self::Packed { reference, .. } => reference,
+        }
+    }
+
+    /// Opens it, and tells what a job has to know of it. `max_tokens` lowers the model's own limit.
+    pub(crate) fn open(
+        &self,
+        engine: &EngineSettings,
+        max_tokens: Option<usize>,
+    ) -> Result<(Arc<Model>, ModelSpec)> {
+        let model = self.open_model(engine)?;
+        let limit = model.max_tokens();
+        if let Some(wanted) = max_tokens
+            && !(2..=limit).contains(&wanted)
+        {
+            return Err(Error::Settings(format!(
+                "--max-tokens {wanted} is out of range: this model takes 2 to {limit} tokens, two of them its own marks"
+            )));
+        }
+        let spec = ModelSpec {
+            reference: self.reference().to_owned(),
+            fingerprint: model.fingerprint().to_owned(),
+            precision: model.precision().to_string(),
+            labels: model.labels().to_vec(),
+            max_tokens: max_tokens.unwrap_or(limit),
+        };
+        Ok((Arc::new(model), spec))
+    }
+
+    fn open_model(&self, engine: &EngineSettings) -> Result<Model> {
+        let isa = engine.isa()?;
+        if let Self::Packed { path, .. } = self {
+            let model = match isa {
+                Some(isa) => Model::open_packed(path, &[isa])?,
+                None => Model::open_packed(path, &Isa::available())?,
+            };
+            return match engine.precision {
+                Some(wanted) if wanted != model.precision() => Err(Error::Settings(format!(
+                    "failed to use --precision {wanted}: {} is packed in {}; give the model that it was packed from, or pack \
+                     that in {wanted}",
+                    path.display(),
+                    model.precision()
+                ))),
+                _ => Ok(model),
+            };
+        }
+        let isa = isa.unwrap_or_else(Isa::best);
+        let fingerprint = self.fingerprint()?;
+        let cache = Cache::new(engine.cache_dir.as_deref());
+        let precision = match engine.precision {
+            Some(precision) => precision,
+            None => self.choose_precision(&cache, &fingerprint, isa)?,
+        };
+        cache.open(&fingerprint, precision, isa, || self.checkpoint())
+    }
+
+    /// The files of a model that is not packed.
+    pub(crate) fn checkpoint(&self) -> Result<Checkpoint> {
+        match self {
+            Self::Bundled => Ok(bundled::checkpoint()?),
+            Self::Folder { path, .. } => Ok(Checkpoint::open(path)?),
+            Self::Packed { path, .. } => Err(Error::Settings(format!(
+                "failed to pack {}: it is packed already; give the model that it was packed from",
+                path.display()
+            ))),
+        }
+    }
+
+    pub(crate) fn fingerprint(&self) -> Result<String> {
+        match self {
+            Self::Bundled => Ok(bundled::FINGERPRINT.to_owned()),
+            Self::Folder { path, .. } | Self::Packed { path, .. } => {
+                Ok(Checkpoint::fingerprint(path)?)
+            }
+        }
+    }
+
+    /// `int8` if it labels the bundled sample as `f32` does. The answer is remembered in the cache.
+    fn choose_precision(&self, cache: &Cache, fingerprint: &str, isa: Isa) -> Result<Precision> {
+        if matches!(self, Self::Bundled) {
+            // A test sees to it that this is what the check says.
+            return Ok(Precision::Int8);
+        }
+        let agreement = match cache.agreement(fingerprint, isa) {
+            Some(agreement) => agreement,
+            None => {
+                let checkpoint = self.checkpoint()?;
+                let open = |precision| -> Result<_> {
+                    Ok(Arc::new(Model::pack(
+                        &checkpoint,
+                        fingerprint.to_owned(),
+                        precision,
+                        isa,
+                    )?))
+                };
+                let Ok(int8) = open(Precision::Int8) else {
+                    // Weights that are no numbers: `f32` will say so, or live with it.
+                    return Ok(Precision::F32);
+                };
+                let agreement = check::sample_agreement(&open(Precision::F32)?, &int8)?;
+                cache.remember_agreement(fingerprint, isa, agreement);
+                agreement
+            }
+        };
+        Ok(if agreement >= check::ENOUGH {
+            Precision::Int8
+        } else {
+            Precision::F32
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_encoder::ModelError;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let source = Source::find(Some("./nowhere")).unwrap();
+        let Err(error) = source.open(&EngineSettings::default(), None) else {
+            panic!("opened")
+        };
+        assert!(
+            matches!(error, Error::Model(ModelError::NotFound { .. })),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_token_limit_must_fit_the_model() {
+        let cache = tempfile::tempdir().unwrap();
+        let engine = EngineSettings {
+            cache_dir: Some(cache.path().to_owned()),
+            ..EngineSettings::default()
+        };
+        let Err(error) = Source::Bundled.open(&engine, Some(513)) else {
+            panic!("opened")
+        };
+        assert!(error.to_string().contains("2 to 512"), "{error}");
+    }
+
+    #[test]
+    fn unknown_instruction_sets_are_refused() {
+        for (name, says) in [("sse9", "no such"), ("", "no such")] {
+            let engine = EngineSettings {
+                isa: Some(name.into()),
+                ..EngineSettings::default()
+            };
+            let error = engine.isa().unwrap_err().to_string();
+            assert!(
+                error.contains(says) && error.contains("portable"),
+                "{error}"
+            );
+        }
+    }
+}

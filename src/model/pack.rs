@@ -1,0 +1,160 @@
+//! `shoal pack`: a model as one file in the order in which the engine reads it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+use shoal_encoder::{Isa, Model, Packed, Precision};
+use shoal_job::input::Sources;
+use shoal_job::plan::{Request, plan};
+use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::{BadRecord, Cancel, Row, RunDir};
+
+use super::check::{Comparison, Item, compare};
+use super::{EngineSettings, Source};
+use crate::{Result, VERSION};
+
+/// What is to be packed.
+#[derive(Debug, Clone)]
+pub struct PackSettings {
+    /// A model folder or a name on the Hugging Face hub; the bundled model where `None`.
+    pub model: Option<String>,
+    /// The packed file.
+    pub output: PathBuf,
+    /// How the products are to be computed.
+    pub precision: Precision,
+    /// Names of the instruction sets to pack for; the best of this CPU where there are none.
+    pub isas: Vec<String>,
+    /// Inputs to compare with `f32` on; none where nothing is to be compared.
+    pub check: Vec<String>,
+    /// How the inputs are to be read: format, text and label column, limit in tokens.
+    pub parameters: Parameters,
+}
+
+/// What was packed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PackSummary {
+    /// The packed file.
+    pub output: String,
+    /// Its size.
+    pub bytes: u64,
+    /// How its products are computed.
+    pub precision: String,
+    /// Instruction sets that it was packed for.
+    pub isas: Vec<String>,
+    /// How it compares with `f32`.
+    pub check: Option<Comparison>,
+}
+
+/// Packs a model into one file, which appears whole or not at all, and compares it with `f32` if asked to.
+/// `progress` is told how many records were compared.
+///
+/// # Errors
+/// The model cannot be used, an instruction set is unknown, the file cannot be written, or the inputs not read.
+pub fn pack(
+    settings: &PackSettings,
+    cancel: &Cancel,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<PackSummary> {
+    let source = Source::find(settings.model.as_deref())?;
+    let isas = isas(&settings.isas)?;
+    let checkpoint = source.checkpoint()?;
+    let fingerprint = source.fingerprint()?;
+    let packed = Packed::new(&checkpoint, fingerprint.clone(), settings.precision, &isas)?;
+    packed.save(&settings.output)?;
+    drop(packed);
+    let model = Model::open_packed(&settings.output, &isas)?;
+    let check = if settings.check.is_empty() {
+        None
+    } else {
+        let f32 = Model::pack(&checkpoint, fingerprint, Precision::F32, Isa::best())?;
+        Some(compare_on(settings, f32, model, cancel, progress)?)
+    };
+    let output = settings.output.display().to_string();
+    let bytes = std::fs::metadata(&settings.output)
+        .map_err(|e| shoal_job::Error::storage("read", &output, e))?
+        .len();
+    Ok(PackSummary {
+        output,
+        bytes,
+        precision: settings.precision.to_string(),
+        isas: isas.iter().map(|isa| isa.name().to_owned()).collect(),
+        check,
+    })
+}
+
+fn isas(names: &[String]) -> Result<Vec<Isa>> {
+    if names.is_empty() {
+        return Ok(vec![Isa::best()]);
+    }
+    let mut isas: Vec<Isa> = Vec::new();
+    for name in names {
+        let engine = EngineSettings {
+            isa: Some(name.clone()),
+            ..EngineSettings::default()
+        };
+        let isa = engine.isa()?.expect("one was named");
+        if isas.iter().all(|other| other.name() != isa.name()) {
+            isas.push(isa);
+        }
+    }
+    Ok(isas)
+}
+
+/// Compares on the records of the inputs, which are read as a run reads them; bad ones are passed over.
+fn compare_on(
+    settings: &PackSettings,
+    f32: Model,
+    int8: Model,
+    cancel: &Cancel,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Comparison> {
+    let folder = tempfile::tempdir()
+        .map_err(|e| shoal_job::Error::storage("create", "a temporary folder", e))?;
+    let run = RunDir::create(folder.path())?;
+    let max_tokens = settings.parameters.max_tokens.unwrap_or(usize::MAX);
+    let request = Request {
+        inputs: &settings.check,
+        spool: None,
+        model: ModelSpec {
+            reference: String::new(),
+            fingerprint: String::new(),
+            precision: String::new(),
+            labels: f32.labels().to_vec(),
+            max_tokens: max_tokens.min(f32.max_tokens()),
+        },
+        parameters: settings.parameters.clone(),
+        output: "",
+        version: VERSION,
+    };
+    let (job, batches) = plan(&request, &run, cancel, &mut |_| {})?;
+    let sources = Sources::default();
+    let next_batch = AtomicUsize::new(0);
+    let next = || -> Option<Result<Vec<Item>>> {
+        let batch = batches.get(next_batch.fetch_add(1, Ordering::Relaxed))?;
+        if cancel.is_cancelled() {
+            return Some(Err(shoal_job::Error::Cancelled.into()));
+        }
+        let mut items = Vec::new();
+        for row in sources.rows(&job, &run, batch) {
+            match row {
+                Ok(Row {
+                    content: Ok(record),
+                    ..
+                }) => items.push(Item {
+                    text: record.text,
+                    gold: record.gold,
+                }),
+                Ok(Row {
+                    content: Err(BadRecord { .. }),
+                    ..
+                }) => {}
+                Err(error) => return Some(Err(error.into())),
+            }
+        }
+        Some(Ok(items))
+    };
+    let limit = job.model.max_tokens;
+    compare(&Arc::new(f32), &Arc::new(int8), limit, &next, progress)
+}
