@@ -187,11 +187,12 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     mantissa * f32::from_bits(power)
 }
 
-/// `2ˣ`, relative error below 10⁻⁴, for `x` from −126 (below, as there) to 0: enough for a result
-/// that becomes a byte.
+/// `2ˣ`, relative error below 10⁻⁴, for `x` from −125 (below, as there) to 0: enough for a result
+/// that becomes a byte. Not from −126, whose power the polynomial would leave a little below the
+/// least normal number.
 #[inline(always)]
 pub(crate) fn exp2_coarse<const FUSED: bool>(x: f32) -> f32 {
-    let x = if x > -126.0 { x } else { -126.0 };
+    let x = if x > -125.0 { x } else { -125.0 };
     let shifted = x + ROUND;
     let p = polynomial::<FUSED, 4>(
         x - (shifted - ROUND),
@@ -252,4 +253,37 @@ fn erf<const FUSED: bool>(x: f32) -> f32 {
     );
     // Beyond ±4 the quotient falls a little short of ±1, which GELU would multiply by a large |x|.
     if s >= 16.0 { x * 0.25 } else { x * p / q }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The largest relative error of `2ˣ` from −125 to 0.
+    fn worst_of_coarse<const FUSED: bool>() -> (f64, f32) {
+        let steps = 125 * 4096;
+        (0..=steps)
+            .map(|i| {
+                let x = i as f32 / -4096.0;
+                let exact = libm::exp2(f64::from(x));
+                ((f64::from(exp2_coarse::<FUSED>(x)) / exact - 1.0).abs(), x)
+            })
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .expect("there are steps")
+    }
+
+    #[test]
+    fn coarse_powers_of_two_stay_within_their_documented_error() {
+        for (error, x) in [worst_of_coarse::<true>(), worst_of_coarse::<false>()] {
+            assert!(error < 1e-4, "2^{x} is off by {error:e} of it");
+        }
+    }
+
+    #[test]
+    fn coarse_powers_of_two_stay_constant_far_below() {
+        let least = exp2_coarse::<false>(-125.0);
+        for x in [-125.1, -127.0, -1e30, f32::NEG_INFINITY, f32::NAN] {
+            assert_eq!(exp2_coarse::<false>(x).to_bits(), least.to_bits(), "{x}");
+        }
+    }
 }
