@@ -173,7 +173,8 @@ impl Work for PackKeys<'_> {
             let mut sum = 0;
             for (unit, &v) in self.row.iter_mut().zip(source) {
                 let rounded = round(v * inverse);
-                sum += rounded;
+                // Only what a NaN is rounded to could overflow.
+                sum = i32::wrapping_add(sum, rounded);
                 *unit = rounded as i8;
             }
             (self.scales[key], self.sums[key]) = (scale, sum);
@@ -260,13 +261,14 @@ fn interleave<const N: usize>(
     for first in (0..columns).step_by(N) {
         for c in first..first + N {
             let mut word = 0;
-            let mut sum = 0;
+            let mut sum = 0i32;
             for (i, row) in rows.iter().enumerate() {
                 let unit = round(row[c] * inverses[c]);
-                sum += unit;
+                // Only what a NaN is rounded to could overflow.
+                sum = sum.wrapping_add(unit);
                 word |= (unit as u32 & 0xff) << (8 * i);
             }
-            sums[c] += sum;
+            sums[c] = sums[c].wrapping_add(sum);
             words[c] = word.to_le();
         }
     }
