@@ -227,3 +227,70 @@ impl<W: Work, const FUSED: bool> WithSimd for Loops<W, FUSED> {
 pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PackedWeights;
+
+    #[test]
+    fn every_instruction_set_has_a_name_that_finds_it() {
+        let available = Isa::available();
+        println!("available: {available:?}");
+        for isa in &available {
+            assert!(Isa::NAMES.contains(&isa.name()), "{isa:?}");
+            assert_eq!(Isa::named(isa.name()).map(Isa::name), Some(isa.name()));
+            assert_eq!(format!("{isa:?}"), isa.name());
+        }
+        assert_eq!(Isa::best().name(), available[0].name());
+        assert_eq!(available[available.len() - 1].name(), "portable");
+        // Fastest first, as the list of all names is.
+        let places = available
+            .iter()
+            .map(|isa| Isa::NAMES.iter().position(|name| *name == isa.name()));
+        assert!(places.is_sorted());
+    }
+
+    #[test]
+    fn unknown_names_find_nothing() {
+        for name in ["", "AVX2", "avx", "sse2", "neon", "portable "] {
+            assert!(Isa::named(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn equal_layouts_are_packed_to_equal_bytes() {
+        let (outputs, inputs) = (101, 37);
+        let weight: Vec<f32> = (0..outputs * inputs)
+            .map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0)
+            .collect();
+        let parts = |isa, precision| -> Vec<Vec<u8>> {
+            match PackedWeights::pack(isa, precision, &weight, outputs, inputs) {
+                PackedWeights::F32 { panels } => vec![panels.bytes().to_vec()],
+                PackedWeights::Int8 {
+                    panels,
+                    scales,
+                    sums,
+                } => vec![
+                    panels.bytes().to_vec(),
+                    scales.bytes().to_vec(),
+                    sums.bytes().to_vec(),
+                ],
+            }
+        };
+        for precision in [Precision::F32, Precision::Int8] {
+            for one in Isa::available() {
+                for other in Isa::available() {
+                    let same = one.layout(precision) == other.layout(precision);
+                    assert_eq!(
+                        parts(one, precision) == parts(other, precision),
+                        same,
+                        "{one:?} and {other:?}: {} and {}",
+                        one.layout(precision),
+                        other.layout(precision)
+                    );
+                }
+            }
+        }
+    }
+}

@@ -25,3 +25,6 @@ pub(crate) fn portable(matmul: ByteMatMul<'_>) {
 
 /// Depths are padded with zeros to a multiple of this, whatever the instruction set's step.
 pub(crate) const DEPTH_STEP: usize = 8;
+
+#[cfg(test)]
+mod tests;
