@@ -103,12 +103,12 @@ pub fn attention(heads: Heads, q: &[f32], kv: &[f32]) -> Vec<f32> {
                 *score /= (heads.dim as f64).sqrt();
             }
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = scores.iter().map(|&s| libm::exp(s - max)).sum();
+            let weights: Vec<f64> = scores.iter().map(|&s| libm::exp(s - max)).collect();
+            let sum: f64 = weights.iter().sum();
             for i in 0..heads.dim {
                 let mut value = 0.0;
-                for (key, &score) in scores.iter().enumerate() {
-                    value += libm::exp(score - max) / sum
-                        * f64::from(kv[key * 2 * hidden + hidden + first + i]);
+                for (key, &weight) in weights.iter().enumerate() {
+                    value += weight / sum * f64::from(kv[key * 2 * hidden + hidden + first + i]);
                 }
                 out[query * hidden + first + i] = value as f32;
             }
