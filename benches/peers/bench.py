@@ -1,0 +1,258 @@
+"""Times shoal beside its peers, in turn, on one core. run.sh builds all and calls it.
+
+    python bench.py WORK [--rounds N] [--sequences N] [OPTION...]
+
+First the logits of all are compared. Then every round runs each contender once, one thread, one sequence at a time, in
+an order that turns from round to round, with the core's rates of pure arithmetic measured at its start. Last comes the
+time from a process's start to its first label. Raw results are JSON Lines, which summary.py reads.
+"""
+
+import argparse
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import summary
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "release"
+
+TOLERANCE = 1e-4  # of f32 logits
+SHOAL = ["shoal-f32", "shoal-int8"]
+PEERS = ["ctranslate2-int8", "onnxruntime-int8", "rten-int8", "ctranslate2-f32", "onnxruntime-f32", "rten-f32"]
+FIRST_LABEL_PEERS = ["rten-int8", "onnxruntime-int8", "ctranslate2-int8", "transformers-f32"]
+FIRST_LABEL = "{shoal} run {csv} -o {out} --model {model} --run-dir {run} --concurrency 1 --quiet"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add("work", type=Path, help="the folder that setup.sh filled")
+    add("--rounds", type=int, default=5)
+    add("--sequences", type=int, default=48, metavar="N", help="time the first N sequences [48]")
+    add("--sequences-file", type=Path, metavar="FILE", help="arrays of token ids [WORK/sequences.json]")
+    add("--model", type=Path, help="what shoal opens, with the same weights [WORK/model]")
+    add("--shoal", type=Path, default=BUILT / "shoal", help="the program")
+    add("--peers", default=",".join(PEERS), help="also candle-f32, transformers-f32 [%(default)s]")
+    add("--core", default="0")
+    add("--first-labels", type=int, default=5, metavar="N", help="starts of each process, 0 for none [5]")
+    add(
+        "--first-label",
+        action="append",
+        metavar="NAME=COMMAND",
+        help=f"shoal's own from text, may be repeated [shoal-f32={FIRST_LABEL}]",
+    )
+    add("--output", type=Path, help="raw results [benches/runs/peers-TIME.jsonl]")
+    options = parser.parse_args()
+    options.work = options.work.resolve()
+    options.sequences_file = options.sequences_file or options.work / "sequences.json"
+    options.model = options.model or options.work / "model"
+    options.first_label = options.first_label or [f"shoal-f32={FIRST_LABEL}"]
+    return options
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.sequences = json.loads(options.sequences_file.read_text())
+        self.model_config = json.loads((options.work / "model/config.json").read_text())
+        # OpenBLAS's choose kernels in some builds of numpy and torch and would handicap a peer.
+        drop = ("OPENBLAS_", "SHOAL_")
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(drop)} | {
+            "OMP_NUM_THREADS": "1",
+            "MKL_NUM_THREADS": "1",
+            "RAYON_NUM_THREADS": "1",
+            "RTEN_NUM_THREADS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "HF_HUB_OFFLINE": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
+        output = options.output or ROOT / f"benches/runs/peers-{now():%Y%m%dT%H%M%SZ}.jsonl"
+        output.parent.mkdir(parents=True, exist_ok=True)
+        self.output = output.open("x")
+
+    def command(self, name):
+        runtime, precision = name.rsplit("-", 1)
+        work, options = self.options.work, self.options
+        if runtime == "shoal":
+            return [options.shoal, "bench", "--model", options.model, "--precision", precision, "--threads", "1"]
+        if runtime == "rten":
+            file = {"f32": "model.onnx", "int8": "model_int8.onnx"}[precision]
+            return [work / "target/release/rten-peer", work / "onnx" / file]
+        if name == "candle-f32":
+            return [work / "target/release/candle-peer", work / "model"]
+        return [sys.executable, "-B", HERE / "peers.py", work, runtime, precision]
+
+    def run(self, command):
+        """The JSON lines that a program prints, on the core."""
+        command = ["taskset", "-c", self.options.core, *map(str, command)]
+        done = subprocess.run(command, check=False, env=self.environment, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{done.stderr}\n{shlex.join(command)} ended with exit code {done.returncode}")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def write(self, kind, command, **values):
+        line = {"kind": kind, "date": f"{now():%Y-%m-%dT%H:%M:%SZ}", "command": self.without_paths(command)}
+        print(json.dumps(line | values), file=self.output, flush=True)
+
+    def without_paths(self, command):
+        """The command as it reads on any machine."""
+        text = shlex.join(map(str, command))
+        text = text.replace(str(self.options.work), "WORK").replace(str(ROOT), ".")
+        return re.sub(r"(?<![\w.])/(?:[^\s/]+/)+", "", text)
+
+    def describe(self):
+        options = self.options
+        lock = (HERE / "Cargo.lock").read_text()
+        crates = ("rten", "candle-core", "candle-transformers")
+        lines = (HERE / "requirements.txt").read_text().splitlines()
+        packages = [line.split("==")[0] for line in lines if "==" in line]
+        first_cpu = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        cpu = dict(re.findall(r"^(.+?)\s*: (.*)$", first_cpu, re.MULTILINE))
+        self.write(
+            "machine",
+            ["bash", "benches/peers/run.sh", "WORK", *sys.argv[2:]],
+            cpu=f"{cpu.get('model name')}, family {cpu.get('cpu family')}, model {cpu.get('model')}",
+            cores=os.cpu_count(),
+            kernel=os.uname().release,
+            commit=said("git", "-C", ROOT, "describe", "--always", "--dirty"),
+            rustc=said("rustc", "--version"),
+            versions={name: importlib.metadata.version(name) for name in packages}
+            | {name: re.search(f'name = "{name}"\nversion = "(.*)"', lock)[1] for name in crates},
+            sequences=len(self.sequences),
+            tokens=sum(map(len, self.sequences)),
+            sequences_sha256=hashlib.sha256(options.sequences_file.read_bytes()).hexdigest(),
+            gflop_per_review=self.mean_work(self.sequences) / 1e9,
+        )
+
+    def mean_work(self, sequences):
+        """Operations of the whole model on a sequence: a runtime that skips some is credited with them."""
+        config = self.model_config
+        layers, hidden, inner = config["n_layers"], config["dim"], config["hidden_dim"]
+        linear = 4 * hidden * hidden + 2 * hidden * inner
+        operations = (layers * (2 * n * linear + 4 * n * n * hidden) for n in map(len, sequences))
+        return sum(operations) / len(sequences)
+
+    def compare_logits(self, names, count=4):
+        reference = None
+        for name in ["shoal-f32", *(n for n in names if n != "shoal-f32")]:
+            command = [*self.command(name), "--sequences", self.options.sequences_file]
+            command += ["--limit", count, "--logits"]
+            logits = self.run(command)
+            reference = reference or logits
+            pairs = [pair for rows in zip(reference, logits, strict=True) for pair in zip(*rows, strict=True)]
+            worst = max(abs(a - b) for a, b in pairs)
+            largest = max(abs(b) for _, b in pairs)
+            runtime, precision = name.rsplit("-", 1)
+            self.write(
+                "logits",
+                command,
+                runtime=runtime,
+                precision=precision,
+                sequences=len(logits),
+                largest_difference=worst,
+                largest_logit=largest,
+            )
+            if precision == "f32" and not worst <= TOLERANCE:
+                sys.exit(f"logits of {name} are up to {worst:.1e} from those of shoal in f32: {logits}")
+
+    def time_round(self, number, names):
+        peak = self.run([BUILT / "examples/peak"])[-1]
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            runtime, precision = name.rsplit("-", 1)
+            command = [*self.command(name), "--sequences", self.options.sequences_file]
+            command += ["--limit", self.options.sequences] + ["--json"] * (runtime == "shoal")
+            load = os.getloadavg()[0]
+            result = self.run(command)[-1]
+            first = self.sequences[: self.options.sequences]
+            asked = {"threads": 1, "sequences": len(first), "tokens": sum(map(len, first))}
+            done = {key: result.get(key) for key in asked}
+            if done != asked:
+                sys.exit(f"{name} was asked for {asked} and did {done}")
+            # As if the first sequences were as long as the whole file's.
+            share = self.mean_work(first) / self.mean_work(self.sequences)
+            values = {"runtime": runtime, "precision": precision, "round": number} | result
+            for clock in ("cpu", "wall"):
+                values[f"reviews_per_s_{clock}"] = result[f"records_per_s_{clock}"] * share
+            self.write("speed", command, **values, load_before=load, peak=peak)
+            print(f"round {number}: {name} {values['reviews_per_s_cpu']:.2f} reviews/s", file=sys.stderr)
+
+    def time_first_labels(self):
+        """From the start of a process to its end, one label made: peers from token ids, shoal from a CSV file."""
+        # In BERT's vocabulary: this film was wonderful and i love everything about it
+        short = [101, 2023, 2143, 2001, 6919, 1998, 1045, 2293, 2673, 2055, 2009, 102]
+        review = next(s for s in self.sequences if 225 <= len(s) <= 235)
+        with tempfile.TemporaryDirectory() as folder:
+            folder = Path(folder)
+            for repetition in range(self.options.first_labels + 1):
+                for text, ids in (("short", short), ("review", review)):
+                    for name, command in self.first_label_commands(folder / f"{repetition}-{text}", ids):
+                        runtime, precision = name.rsplit("-", 1)
+                        result = self.run([sys.executable, "-I", HERE / "spawn.py", *command])[-1]
+                        if repetition == 0:
+                            continue  # It brought the files into memory.
+                        values = {"runtime": runtime, "precision": precision, "round": repetition}
+                        values |= {"text": text, "tokens": len(ids)} | result
+                        self.write("first_label", command, **values)
+
+    def first_label_commands(self, folder, ids):
+        folder.mkdir()
+        one = folder / "one.json"
+        one.write_text(json.dumps([ids]))
+        for name in FIRST_LABEL_PEERS:
+            yield name, [*self.command(name), "--sequences", one, "--logits"]
+        csv = folder / "one.csv"
+        csv.write_text(f"text\n{self.as_text(ids)}\n")
+        for number, named in enumerate(self.options.first_label):
+            name, command = named.split("=", 1)
+            paths = {
+                "shoal": self.options.shoal,
+                "model": self.options.model,
+                "csv": csv,
+                "out": folder / f"out-{number}.csv",
+                "run": folder / f"run-{number}",
+            }
+            yield name, [part.format(**paths) for part in shlex.split(command)]
+
+    def as_text(self, ids):
+        """A text of these tokens, less [CLS] and [SEP]; exact for the model that setup.sh makes."""
+        tokenizer = json.loads((self.options.work / "model/tokenizer.json").read_text())
+        words = {id: word for word, id in tokenizer["model"]["vocab"].items()}
+        return " ".join(words[id] for id in ids[1:-1]).replace(" ##", "")
+
+
+def now():
+    return datetime.datetime.now(datetime.UTC)
+
+
+def said(*command):
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
+
+
+def main():
+    options = arguments()
+    bench = Bench(options)
+    bench.describe()
+    names = [*options.peers.split(","), *SHOAL]
+    bench.compare_logits(names)
+    for number in range(options.rounds):
+        bench.time_round(number, names)
+    if options.first_labels:
+        bench.time_first_labels()
+    bench.output.close()
+    print(bench.output.name, file=sys.stderr)
+    print(summary.markdown([bench.output.name]))
+
+
+if __name__ == "__main__":
+    main()
