@@ -1,76 +1,189 @@
-//! The rate of every kernel on every instruction set of this CPU, one thread: best of several
-//! repetitions, in billions of floating-point operations (products) or elements (the rest) a
-//! second.
+//! The rate of every kernel on every instruction set of this CPU, one thread, in both precisions:
+//! billions of operations (products: a multiplication with its addition counts as two) or elements
+//! (the rest) a second, best of several repetitions; and for products their share of what the pure
+//! sequence of the matching instructions reaches between the same repetitions.
+//!
+//! Names of instruction sets as arguments limit the table to these.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shoal_kernels::{
-    Activation, AttentionScratch, Heads, Isa, LayerNorm, PackedLinear, activate, attention,
-    layer_norm, softmax,
+    Activation, AttentionInput, AttentionScratch, Heads, Isa, LayerNorm, Linear, LinearScratch,
+    Precision, Rows, RowsMut, View, activate, attention, layer_norm, softmax,
 };
 
+mod common;
+
+use common::Sequence;
+
+const HIDDEN: usize = 768;
+const WIDE: usize = 3072;
+
+/// Each kernel is repeated so often at least, and for so long.
+const REPETITIONS: usize = 5;
+const TIME: Duration = Duration::from_millis(150);
+
 fn main() {
-    const ROWS: usize = 234;
-    let values = |len: usize| -> Vec<f32> {
-        (0..len as u32)
-            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 24) as f32 - 0.5)
-            .collect()
-    };
-    for isa in Isa::available() {
-        for (inputs, outputs) in [(768, 768), (768, 1536), (768, 3072), (3072, 768)] {
-            let bias = values(outputs);
-            let linear = PackedLinear::new(
-                isa,
-                &values(inputs * outputs),
-                &bias,
-                inputs,
-                Activation::Identity,
-            );
-            let (x, mut y) = (values(ROWS * inputs), vec![0.0; ROWS * outputs]);
-            let seconds = best(|| linear.forward(&x, &mut y));
-            report(
-                isa,
-                &format!("linear {inputs}x{outputs}"),
-                2 * ROWS * inputs * outputs,
-                seconds,
-            );
+    let names: Vec<String> = std::env::args().skip(1).collect();
+    let mut sets = Isa::available();
+    if !names.is_empty() {
+        for name in &names {
+            if Isa::named(name).is_none() {
+                eprintln!("this CPU has no `{name}`, but {sets:?}");
+                std::process::exit(2);
+            }
         }
-        let heads = Heads { count: 12, dim: 64 };
-        let (q, kv) = (values(ROWS * 768), values(ROWS * 1536));
-        let mut out = vec![0.0; ROWS * 768];
-        let mut scratch = AttentionScratch::default();
-        let seconds = best(|| attention(isa, heads, &q, &kv, &mut out, &mut scratch));
-        report(isa, "attention", 4 * ROWS * ROWS * 768, seconds);
-        for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
-            let mut x = values(ROWS * 3072);
-            let seconds = best(|| activate(isa, activation, &mut x));
-            report(isa, &format!("{activation:?}"), x.len(), seconds);
+        sets.retain(|isa| names.iter().any(|name| name == isa.name()));
+    }
+    println!("isa          kernel                              ms      G/s  of peak  share");
+    for isa in sets {
+        for precision in [Precision::F32, Precision::Int8] {
+            linear_layers(isa, precision);
+            for tokens in [64, 128, 256, 512] {
+                attention_of(isa, precision, tokens);
+            }
         }
-        let mut x = values(ROWS * ROWS);
-        let seconds = best(|| softmax(isa, &mut x, ROWS));
-        report(isa, "softmax", x.len(), seconds);
-        let norm = LayerNorm::new(values(768), values(768), 1e-12);
-        let (mut x, residual) = (values(ROWS * 768), values(ROWS * 768));
-        let seconds = best(|| layer_norm(isa, &norm, &mut x, Some(&residual)));
-        report(isa, "layer_norm", x.len(), seconds);
+        element_by_element(isa);
     }
 }
 
-fn best(mut run: impl FnMut()) -> f64 {
-    (0..8)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min)
+fn linear_layers(isa: Isa, precision: Precision) {
+    let peak = peak_of(isa, precision);
+    let shapes = [
+        (HIDDEN, HIDDEN),
+        (HIDDEN, 3 * HIDDEN),
+        (HIDDEN, WIDE),
+        (WIDE, HIDDEN),
+    ];
+    for (inputs, outputs) in shapes {
+        let (weight, bias) = (values(inputs * outputs), values(outputs));
+        let layer = Linear::pack(isa, precision, &weight, &bias, inputs);
+        let mut scratch = LinearScratch::default();
+        for rows in [64, 256] {
+            let (x, mut y) = (values(rows * inputs), vec![0.0; rows * outputs]);
+            let mut quantizing = Duration::MAX;
+            let best = best(peak, || {
+                let (x, y) = (Rows::new(&x, inputs), RowsMut::new(&mut y, outputs));
+                layer.forward(rows, x, y, &mut scratch);
+                quantizing = quantizing.min(scratch.take_quantizing());
+            });
+            let what = format!("{precision:?} linear {inputs}x{outputs}, {rows} rows");
+            best.report(isa, &what, 2 * rows * inputs * outputs);
+            if precision == Precision::Int8 {
+                let what = "     its quantization";
+                let quantizing = Best {
+                    time: quantizing,
+                    peak: None,
+                };
+                quantizing.report(isa, what, rows * inputs);
+            }
+        }
+    }
 }
 
-fn report(isa: Isa, what: &str, count: usize, seconds: f64) {
-    let rate = count as f64 / seconds / 1e9;
-    println!(
-        "{:9} {what:18} {rate:8.2} G/s {:8.3} ms",
-        isa.name(),
-        seconds * 1e3
-    );
+fn attention_of(isa: Isa, precision: Precision, tokens: usize) {
+    let qkv = values(tokens * 3 * HIDDEN);
+    let rows = |part: usize| Rows::new(&qkv[part * HIDDEN..], 3 * HIDDEN);
+    let input = AttentionInput {
+        heads: Heads { count: 12, dim: 64 },
+        scale: 0.125,
+        q: rows(0),
+        queries: tokens,
+        k: rows(1),
+        v: rows(2),
+        keys: tokens,
+    };
+    let mut out = vec![0.0; tokens * HIDDEN];
+    let mut scratch = AttentionScratch::default();
+    // Without 8-bit products, attention in bytes is the one in f32.
+    let computed_in = match isa.name() {
+        "avx512" | "avx2" => Precision::F32,
+        _ => precision,
+    };
+    let best = best(peak_of(isa, computed_in), || {
+        let out = RowsMut::new(&mut out, HIDDEN);
+        attention(isa, precision, input, out, &mut scratch);
+    });
+    let what = format!("{precision:?} attention, {tokens} tokens");
+    best.report(isa, &what, 4 * tokens * tokens * HIDDEN);
+}
+
+fn element_by_element(isa: Isa) {
+    const ROWS: usize = 64;
+    for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        let mut x = values(ROWS * WIDE);
+        let best = best(None, || activate(isa, activation, &mut x));
+        best.report(isa, &format!("{activation:?}"), x.len());
+    }
+    let parameters = || View::from_slice(&values(HIDDEN));
+    let norm = LayerNorm::new(parameters(), parameters(), 1e-12);
+    let (mut x, residual) = (values(ROWS * HIDDEN), values(ROWS * HIDDEN));
+    let best_norm = best(None, || layer_norm(isa, &norm, &mut x, Some(&residual)));
+    best_norm.report(isa, "layer norm with residual", x.len());
+    let mut x = values(ROWS * 256);
+    let best_softmax = best(None, || softmax(isa, &mut x, 256));
+    best_softmax.report(isa, "softmax of rows of 256", x.len());
+}
+
+/// The sequence of the instructions that the products of an instruction set are made of.
+fn peak_of(isa: Isa, precision: Precision) -> Option<Sequence> {
+    Sequence::named(match (isa.name(), precision) {
+        ("avx512-vnni" | "avx512", Precision::F32) => "fma_gflops",
+        ("avx512-vnni", Precision::Int8) => "vpdpbusd_gops",
+        ("avx512", Precision::Int8) => "maddubs_pair_gops_512",
+        ("avx2", Precision::F32) => "fma_gflops_256",
+        ("avx2", Precision::Int8) => "maddubs_pair_gops",
+        (_, Precision::F32) => "mul_add_gflops_128",
+        (_, Precision::Int8) => "madd_gops_128",
+    })
+}
+
+/// The best of several repetitions.
+struct Best {
+    time: Duration,
+    /// Best rate of the matching sequence, taken between the repetitions.
+    peak: Option<f64>,
+}
+
+fn best(peak: Option<Sequence>, mut run: impl FnMut()) -> Best {
+    let mut best = Best {
+        time: Duration::MAX,
+        peak: None,
+    };
+    let begin = Instant::now();
+    let mut repetitions = 0;
+    while repetitions < REPETITIONS || begin.elapsed() < TIME {
+        let start = Instant::now();
+        run();
+        best.time = best.time.min(start.elapsed());
+        if let Some(peak) = peak {
+            let rate = peak.rate();
+            best.peak = Some(best.peak.map_or(rate, |best| best.max(rate)));
+        }
+        repetitions += 1;
+    }
+    best
+}
+
+impl Best {
+    fn report(&self, isa: Isa, what: &str, operations: usize) {
+        let seconds = self.time.as_secs_f64();
+        let rate = operations as f64 / seconds / 1e9;
+        let share = match self.peak {
+            Some(peak) => format!("{peak:8.1} {:5.0}%", 100.0 * rate / peak),
+            None => String::new(),
+        };
+        let row = format!(
+            "{:12} {what:30} {:8.3} {rate:8.2} {share}",
+            isa.name(),
+            seconds * 1e3
+        );
+        println!("{}", row.trim_end());
+    }
+}
+
+fn values(len: usize) -> Vec<f32> {
+    (0..len as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / (1 << 23) as f32 - 1.0)
+        .collect()
 }
