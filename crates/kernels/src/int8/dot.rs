@@ -48,11 +48,13 @@ pub(crate) unsafe trait Dot {
     );
 }
 
-/// Plain integer arithmetic, for every CPU.
+/// Plain integer arithmetic, for CPUs without a kernel of their own.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 pub(crate) struct Portable;
 
 // SAFETY: no instruction beyond the target's own is used; pointers are read and written only
 // within the sizes that the trait names.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 unsafe impl Dot for Portable {
     type Sums = [i32; 4];
     type Operand = [i8; 16];

@@ -16,11 +16,17 @@ pub(crate) use dot::ByteTile;
 pub(crate) use pack::{Column, pack_row, packed_len};
 pub(crate) use tile::ByteMatMul;
 
-pub(crate) const PORTABLE: ByteTile = ByteTile::of::<dot::Portable>(4, 2);
+/// The target's own instructions, which every CPU has.
+#[cfg(target_arch = "x86_64")]
+type Baseline = x86::Sse2;
+#[cfg(not(target_arch = "x86_64"))]
+type Baseline = dot::Portable;
+
+pub(crate) const PORTABLE: ByteTile = ByteTile::of::<Baseline>(4, 2);
 
 pub(crate) fn portable(matmul: ByteMatMul<'_>) {
     // SAFETY: every CPU has the target's own instructions.
-    unsafe { tile::product::<dot::Portable, 4, 2>(matmul) }
+    unsafe { tile::product::<Baseline, 4, 2>(matmul) }
 }
 
 /// Depths are padded with zeros to a multiple of this, whatever the instruction set's step.

@@ -1,6 +1,6 @@
 //! The byte product and its packing, exact on every instruction set of this CPU.
 
-use super::{ByteMatMul, ByteTile, Column, DEPTH_STEP, pack_row, packed_len};
+use super::{ByteMatMul, ByteTile, Column, DEPTH_STEP, dot, pack_row, packed_len, tile};
 use crate::isa::{ByteRange, Isa};
 
 /// Every instruction set of this CPU, named on the test's output.
@@ -96,9 +96,20 @@ impl Case {
         sums
     }
 
-    /// The kernel's result; checks that it writes nothing else.
+    /// The result on an instruction set; checks that it writes nothing else.
     fn run(&self, isa: Isa) -> Vec<f32> {
-        let tile = isa.byte_tile();
+        self.run_with(isa.name(), isa.byte_tile(), |product| {
+            isa.byte_matmul(product);
+        })
+    }
+
+    /// The result of a kernel of this tile.
+    fn run_with(
+        &self,
+        name: &str,
+        tile: ByteTile,
+        kernel: impl FnOnce(ByteMatMul<'_>),
+    ) -> Vec<f32> {
         let (rows, columns) = (self.rows, self.columns);
         let padded = columns.next_multiple_of(tile.lanes);
         let depth = self.depth.next_multiple_of(DEPTH_STEP);
@@ -121,7 +132,7 @@ impl Case {
         let untouched = f32::from_bits(0x7fc0_1234);
         let y_stride = columns + self.gap;
         let mut y = vec![untouched; (rows - 1) * y_stride + columns];
-        isa.byte_matmul(ByteMatMul {
+        kernel(ByteMatMul {
             rows,
             a: &a,
             a_stride,
@@ -140,7 +151,7 @@ impl Case {
         for row in y.chunks(y_stride) {
             result.extend_from_slice(&row[..columns]);
             for v in &row[columns..] {
-                assert_eq!(v.to_bits(), untouched.to_bits(), "{isa:?} wrote aside");
+                assert_eq!(v.to_bits(), untouched.to_bits(), "{name} wrote aside");
             }
         }
         result
@@ -149,13 +160,17 @@ impl Case {
     /// Fails unless every element is the exact sum, rounded once to `f32`.
     #[track_caller]
     fn check(&self, isa: Isa) {
-        let actual = self.run(isa);
+        self.compare(isa.name(), &self.run(isa));
+    }
+
+    #[track_caller]
+    fn compare(&self, name: &str, actual: &[f32]) {
         let expected = self.sums_of_products();
         assert_eq!(actual.len(), expected.len());
         for (i, (&actual, &expected)) in actual.iter().zip(&expected).enumerate() {
             assert!(
                 actual.to_bits() == (expected as f32).to_bits(),
-                "{isa:?} [{}, {}] · [{}, {}]: row {}, column {} is {actual}, expected {expected}",
+                "{name} [{}, {}] · [{}, {}]: row {}, column {} is {actual}, expected {expected}",
                 self.rows,
                 self.depth,
                 self.depth,
@@ -204,6 +219,31 @@ fn products_of_every_number_of_rows_and_columns_are_exact() {
             }
             for columns in columns_of(tile) {
                 Case::random(8, isa.byte_range(), (rows, columns, 24)).check(isa);
+            }
+        }
+    }
+}
+
+/// The kernel of plain integers, which CPUs other than x86-64 run.
+#[test]
+fn products_of_plain_integers_are_exact() {
+    // A range of the full bytes.
+    let range = Isa::named("portable").expect("it always is").byte_range();
+    let plain = ByteTile::of::<dot::Portable>(4, 2);
+    assert_eq!(
+        plain,
+        super::PORTABLE,
+        "the layout is the same on every CPU"
+    );
+    for depth in [1, 4, 7, 8, 9, 40, 257] {
+        for columns in columns_of(plain) {
+            for rows in 1..=9 {
+                let case = Case::random(depth as u64, range, (rows, columns, depth));
+                let result = case.run_with("plain", plain, |product| {
+                    // SAFETY: no instruction beyond the target's own is used.
+                    unsafe { tile::product::<dot::Portable, 4, 2>(product) }
+                });
+                case.compare("plain", &result);
             }
         }
     }
