@@ -64,7 +64,10 @@ impl QuantizedRows {
         }
         self.rows = rows;
         self.stride = columns.next_multiple_of(int8::DEPTH_STEP);
-        if rows == 0 || columns == 0 {
+        if columns == 0 {
+            // Nothing to add up, and still every row is worth something finite.
+            self.scales.grow(rows).fill(1.0);
+            self.zeros.grow(rows).fill(0);
             return;
         }
         isa.run(Quantize {
@@ -87,11 +90,12 @@ fn quantize_row<const FUSED: bool>(row: &[f32], range: ByteRange, bytes: &mut [u
     let (low, high) = extent(row);
     let limit = f32::from(range.activation);
     let width = high - low;
-    if width <= 0.0 {
+    let (scale, inverse) = (width / limit, limit / width);
+    // Zeros, or so close to them that the scale has no inverse.
+    if inverse.is_infinite() {
         bytes[..row.len()].fill(0);
         return (1.0, 0);
     }
-    let (scale, inverse) = (width / limit, limit / width);
     let zero = (-low * inverse + ROUND) - ROUND;
     for (byte, &v) in bytes.iter_mut().zip(row) {
         let unit = fma::<FUSED>(v, inverse, zero);
@@ -132,12 +136,14 @@ pub(crate) fn magnitude(row: &[f32]) -> f32 {
 }
 
 /// Symmetric quantization: what one unit is worth and its inverse, for numbers whose largest
-/// absolute value is `magnitude`. Zeros alone are worth nothing.
+/// absolute value is `magnitude`. Zeros alone, and numbers so small that their scale has no
+/// inverse, are worth nothing.
 #[inline(always)]
 pub(crate) fn symmetric(magnitude: f32, range: ByteRange) -> (f32, f32) {
     let limit = f32::from(range.weight);
-    if magnitude > 0.0 && magnitude.is_finite() {
-        (magnitude / limit, limit / magnitude)
+    let inverse = limit / magnitude;
+    if inverse.is_finite() && magnitude.is_finite() {
+        (magnitude / limit, inverse)
     } else {
         (0.0, 0.0)
     }
@@ -164,4 +170,215 @@ pub fn quantize_symmetric(row: &[f32], units: &mut [i8]) -> f32 {
 #[inline(always)]
 pub(crate) fn round(v: f32) -> i32 {
     (v + ROUND).to_bits() as i32 - ROUND.to_bits() as i32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows that are hard in some way, `width` wide, with their names.
+    fn kinds(width: usize) -> Vec<(&'static str, Vec<f32>)> {
+        let mut state = width as u32;
+        let values: Vec<f32> = (0..width)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        let times = |factor: f32| values.iter().map(|v| v * factor).collect();
+        let absolute = |sign: f32| values.iter().map(|v| sign * (v.abs() + 0.1)).collect();
+        let outlier = |size: f32| {
+            let mut row = values.clone();
+            row[width / 2] = size;
+            row
+        };
+        let mut sparse = values.clone();
+        sparse.iter_mut().step_by(2).for_each(|v| *v = 0.0);
+        vec![
+            ("zeros", vec![0.0; width]),
+            ("negative zeros", vec![-0.0; width]),
+            ("constant", vec![0.3; width]),
+            ("negative constant", vec![-7.7; width]),
+            ("mixed", values.clone()),
+            ("sparse", sparse),
+            ("outlier", outlier(1e4)),
+            ("negative outlier", outlier(-1e4)),
+            ("tiny", times(1e-30)),
+            ("huge", times(1e30)),
+            ("positive", absolute(1.0)),
+            ("negative", absolute(-1.0)),
+        ]
+    }
+
+    fn widths() -> impl Iterator<Item = usize> {
+        (1..=70).chain([768])
+    }
+
+    #[test]
+    fn a_row_is_off_by_half_a_unit_at_most() {
+        println!("tested: {:?}", Isa::available());
+        let mut quantized = QuantizedRows::default();
+        for isa in Isa::available() {
+            let limit = isa.byte_range().activation;
+            for width in widths() {
+                let kinds = kinds(width);
+                // Rows may lie apart.
+                let stride = width + 3;
+                let mut x = vec![f32::NAN; kinds.len() * stride];
+                for ((_, row), to) in kinds.iter().zip(x.chunks_mut(stride)) {
+                    to[..width].copy_from_slice(row);
+                }
+                quantized.fill(isa, Rows::new(&x, stride), kinds.len(), width, 1.0);
+                assert_eq!(quantized.stride(), width.next_multiple_of(8));
+                for (index, (kind, row)) in kinds.iter().enumerate() {
+                    let bytes = &quantized.values()[index * quantized.stride()..][..width];
+                    let (scale, zero) = (quantized.scales()[index], quantized.zeros()[index]);
+                    assert!(
+                        (0..=i32::from(limit)).contains(&zero),
+                        "{isa:?} {kind}: {zero}"
+                    );
+                    for (i, (&byte, &v)) in bytes.iter().zip(row).enumerate() {
+                        let what = format!("{isa:?} {kind} row of {width}, element {i}: {v:e}");
+                        assert!(byte <= limit, "{what} is byte {byte}");
+                        let units = i32::from(byte) - zero;
+                        let restored = f64::from(scale) * f64::from(units);
+                        let error = (restored - f64::from(v)).abs();
+                        assert!(
+                            error <= f64::from(scale) / 2.0 * (1.0 + 1e-3),
+                            "{what} came back as {restored:e}, scale {scale:e}"
+                        );
+                        if v == 0.0 {
+                            assert_eq!(units, 0, "{what} is not exact");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_uses_the_whole_range() {
+        let mut quantized = QuantizedRows::default();
+        for isa in Isa::available() {
+            let limit = isa.byte_range().activation;
+            quantized.fill(isa, Rows::new(&[-1.0, 0.5, 3.0], 3), 1, 3, 2.0);
+            assert_eq!(quantized.values()[0], 0, "{isa:?}");
+            assert_eq!(quantized.values()[2], limit, "{isa:?}");
+            // What a unit is worth, times the factor.
+            let scale = 2.0 * 4.0 / f32::from(limit);
+            assert_eq!(quantized.scales()[0], scale, "{isa:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_too_small_for_a_scale_are_zero() {
+        let mut quantized = QuantizedRows::default();
+        for isa in Isa::available() {
+            for tiny in [1e-37, 1e-38, 1e-40, f32::from_bits(1)] {
+                for row in [[0.0, tiny], [-tiny, tiny], [-tiny, 0.0]] {
+                    quantized.fill(isa, Rows::new(&row, 2), 1, 2, 1.0);
+                    let (scale, zero) = (quantized.scales()[0], quantized.zeros()[0]);
+                    for (&byte, v) in quantized.values().iter().zip(row) {
+                        let restored = scale * (i32::from(byte) - zero) as f32;
+                        assert!(
+                            (restored - v).abs() <= tiny,
+                            "{isa:?} {v:e} of {row:?} came back as {restored:e}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_makes_no_trouble() {
+        let mut quantized = QuantizedRows::default();
+        for isa in Isa::available() {
+            for bad in [
+                f32::NAN,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+                f32::MAX,
+                f32::MIN,
+            ] {
+                for width in [1, 3, 16, 17, 70] {
+                    for at in [0, width / 2, width - 1] {
+                        let mut row = vec![0.5; width];
+                        row[at] = bad;
+                        quantized.fill(isa, Rows::new(&row, width), 1, width, 1.0);
+                        let limit = isa.byte_range().activation;
+                        let bytes = &quantized.values()[..width];
+                        assert!(bytes.iter().all(|&byte| byte <= limit), "{isa:?} {bad}");
+                        quantize_symmetric(&row, &mut vec![0; width]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows_and_no_columns_are_quantized_to_nothing() {
+        for isa in Isa::available() {
+            let mut quantized = QuantizedRows::default();
+            quantized.fill(isa, Rows::new(&[], 0), 3, 0, 1.0);
+            assert_eq!(quantized.values(), []);
+            assert_eq!(quantized.zeros(), [0; 3]);
+            assert!(quantized.scales().iter().all(|scale| scale.is_finite()));
+            quantized.fill(isa, Rows::new(&[], 5), 0, 5, 1.0);
+            assert_eq!(quantized.values(), []);
+        }
+    }
+
+    #[test]
+    fn symmetric_units_are_off_by_half_a_unit_at_most() {
+        for limit in [127, 63] {
+            let range = ByteRange {
+                activation: u8::MAX,
+                weight: limit,
+            };
+            for (kind, row) in widths().flat_map(kinds) {
+                let (scale, inverse) = symmetric(magnitude(&row), range);
+                for &v in &row {
+                    let unit = round(v * inverse);
+                    let what = format!("{kind} row of {}: {v:e}", row.len());
+                    assert!(unit.abs() <= i32::from(limit), "{what} is {unit}");
+                    let restored = f64::from(scale) * f64::from(unit);
+                    assert!(
+                        (restored - f64::from(v)).abs() <= f64::from(scale) / 2.0 * (1.0 + 1e-3),
+                        "{what} came back as {restored:e}, scale {scale:e}"
+                    );
+                    if v == 0.0 {
+                        assert_eq!(unit, 0, "{what} is not exact");
+                    }
+                }
+                if limit == 127 {
+                    let mut units = vec![1; row.len()];
+                    assert_eq!(quantize_symmetric(&row, &mut units), scale, "{kind}");
+                    let expected = row.iter().map(|v| round(v * inverse) as i8);
+                    assert!(units.iter().copied().eq(expected), "{kind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn symmetric_units_of_numbers_too_small_for_a_scale_are_zero() {
+        for tiny in [1e-37, 1e-38, 1e-40, f32::from_bits(1)] {
+            let mut units = [1; 3];
+            let scale = quantize_symmetric(&[tiny, -tiny, 0.0], &mut units);
+            for (unit, v) in units.into_iter().zip([tiny, -tiny, 0.0]) {
+                let restored = scale * f32::from(unit);
+                assert!(
+                    (restored - v).abs() <= tiny,
+                    "{v:e} came back as {restored:e}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "as many units as elements")]
+    fn symmetric_quantization_refuses_lengths_that_differ() {
+        quantize_symmetric(&[0.0; 3], &mut [0; 2]);
+    }
 }
