@@ -1,5 +1,7 @@
 //! Activations and softmax: plain loops that the compiler vectorizes.
 
+use pulp::Simd;
+
 use crate::isa::{Isa, Work, fma};
 
 /// An activation function, applied element by element.
@@ -24,7 +26,7 @@ pub fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
     struct Activate<'a>(Activation, &'a mut [f32]);
     impl Work for Activate<'_> {
         #[inline(always)]
-        fn run<const FUSED: bool>(self) {
+        fn run<S: Simd, const FUSED: bool>(self, _: S) {
             activate_slice::<FUSED>(self.0, self.1);
         }
     }
@@ -73,9 +75,9 @@ pub fn softmax(isa: Isa, x: &mut [f32], columns: usize) {
     struct Softmax<'a>(&'a mut [f32], usize);
     impl Work for Softmax<'_> {
         #[inline(always)]
-        fn run<const FUSED: bool>(self) {
+        fn run<S: Simd, const FUSED: bool>(self, simd: S) {
             for row in self.0.chunks_exact_mut(self.1) {
-                let sum = exp_shifted::<FUSED>(row, 1.0, max_of(row));
+                let sum = exp_shifted::<S, FUSED>(simd, row, 1.0, max_of(simd, row));
                 let inverse = 1.0 / sum;
                 for v in row {
                     *v *= inverse;
@@ -95,7 +97,7 @@ pub fn sigmoid(isa: Isa, x: &mut [f32]) {
     struct Sigmoid<'a>(&'a mut [f32]);
     impl Work for Sigmoid<'_> {
         #[inline(always)]
-        fn run<const FUSED: bool>(self) {
+        fn run<S: Simd, const FUSED: bool>(self, _: S) {
             for v in self.0 {
                 *v = 1.0 / (1.0 + exp::<FUSED>(-*v));
             }
@@ -110,27 +112,27 @@ pub(crate) const LANES: usize = 16;
 
 /// The largest element; `−∞` of none. A NaN is passed over.
 #[inline(always)]
-pub(crate) fn max_of(row: &[f32]) -> f32 {
-    let mut peaks = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (peak, &v) in peaks.iter_mut().zip(chunk) {
-            *peak = if v > *peak { v } else { *peak };
-        }
+pub(crate) fn max_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (registers, rest) = S::as_simd_f32s(row);
+    let mut peaks = simd.splat_f32s(f32::NEG_INFINITY);
+    for &v in registers {
+        peaks = simd.max_f32s(v, peaks);
     }
-    for (peak, &v) in peaks.iter_mut().zip(rest) {
-        *peak = if v > *peak { v } else { *peak };
-    }
-    let mut max = f32::NEG_INFINITY;
-    for peak in peaks {
-        max = if peak > max { peak } else { max };
+    let mut max = simd.reduce_max_f32s(peaks);
+    for &v in rest {
+        max = if v > max { v } else { max };
     }
     max
 }
 
 /// Replaces each `x` by `exp(scale · (x − max))` and returns the sum; `scale` must be positive.
 #[inline(always)]
-pub(crate) fn exp_shifted<const FUSED: bool>(row: &mut [f32], scale: f32, max: f32) -> f32 {
+pub(crate) fn exp_shifted<S: Simd, const FUSED: bool>(
+    simd: S,
+    row: &mut [f32],
+    scale: f32,
+    max: f32,
+) -> f32 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     for chunk in chunks {
@@ -143,20 +145,18 @@ pub(crate) fn exp_shifted<const FUSED: bool>(row: &mut [f32], scale: f32, max: f
         *v = exp::<FUSED>(scale * (*v - max));
         *sum += *v;
     }
-    add_lanes(sums)
+    add_lanes(simd, sums)
 }
 
-/// The sum of the lanes, pairwise.
+/// The sum of the lanes.
 #[inline(always)]
-pub(crate) fn add_lanes(mut sums: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            sums[i] += sums[i + half];
-        }
-        half /= 2;
+pub(crate) fn add_lanes<S: Simd>(simd: S, sums: [f32; LANES]) -> f32 {
+    let (registers, _) = S::as_simd_f32s(&sums);
+    let mut sum = registers[0];
+    for &v in &registers[1..] {
+        sum = simd.add_f32s(sum, v);
     }
-    sums[0]
+    simd.reduce_sum_f32s(sum)
 }
 
 /// `eˣ`, relative error below 3·10⁻⁷ between −87 and 88, where it stays constant beyond.

@@ -193,7 +193,7 @@ impl Isa {
             }
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2(simd) => Simd::vectorize(simd, Loops::<W, true>(work)),
-            Kind::Portable => work.run::<false>(),
+            Kind::Portable => Simd::vectorize(Scalar128b, Loops::<W, false>(work)),
         }
     }
 }
@@ -204,10 +204,11 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// Plain loops over slices that the compiler vectorizes once it knows the instruction set.
+/// Loops over slices: plain ones, which the compiler vectorizes once it knows the instruction set,
+/// and reductions, for which it needs to be told the instructions.
 pub(crate) trait Work {
     /// `FUSED` says whether the CPU multiplies and adds in one instruction; see [`fma`].
-    fn run<const FUSED: bool>(self);
+    fn run<S: Simd, const FUSED: bool>(self, simd: S);
 }
 
 struct Loops<W, const FUSED: bool>(W);
@@ -216,8 +217,8 @@ impl<W: Work, const FUSED: bool> WithSimd for Loops<W, FUSED> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        self.0.run::<FUSED>();
+    fn with_simd<S: Simd>(self, simd: S) {
+        self.0.run::<S, FUSED>(simd);
     }
 }
 

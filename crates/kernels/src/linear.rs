@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use pulp::Scalar128b;
+
 use crate::gemm::{MatMul, padded_columns};
-use crate::int8::ByteMatMul;
+use crate::int8::{ByteMatMul, Zeros};
 use crate::isa::Isa;
 use crate::quantize::{QuantizedRows, round, symmetric};
 use crate::{Rows, RowsMut, View, gemm, int8, quantize};
@@ -97,7 +99,7 @@ fn pack_bytes(isa: Isa, weight: &[f32], outputs: usize, inputs: usize) -> Packed
     let mut sums = vec![0; padded];
     for output in 0..outputs {
         let row = &weight[output * inputs..][..inputs];
-        let (scale, inverse) = symmetric(quantize::magnitude(row), range);
+        let (scale, inverse) = symmetric(quantize::magnitude(Scalar128b, row), range);
         scales[output] = scale;
         for (unit, &v) in units[output * inputs..][..inputs].iter_mut().zip(row) {
             *unit = round(v * inverse) as i8;
@@ -275,7 +277,7 @@ impl Linear {
                     a: quantized.values(),
                     a_stride: quantized.stride(),
                     row_scales: quantized.scales(),
-                    zeros: quantized.zeros(),
+                    zeros: Zeros::Rows(quantized.zeros()),
                     rows,
                     depth: quantized.stride(),
                     panels,

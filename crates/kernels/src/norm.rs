@@ -1,5 +1,7 @@
 //! Layer normalisation.
 
+use pulp::Simd;
+
 use crate::elementwise::{LANES, add_lanes};
 use crate::isa::{Isa, Work, fma};
 use crate::view::View;
@@ -37,7 +39,7 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
     struct Rows<'a>(&'a LayerNorm, &'a mut [f32], Option<&'a [f32]>);
     impl Work for Rows<'_> {
         #[inline(always)]
-        fn run<const FUSED: bool>(self) {
+        fn run<S: Simd, const FUSED: bool>(self, simd: S) {
             let hidden = self.0.hidden();
             for (index, row) in self.1.chunks_exact_mut(hidden).enumerate() {
                 if let Some(residual) = self.2 {
@@ -45,7 +47,7 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
                         *v += r;
                     }
                 }
-                normalize::<FUSED>(self.0, row);
+                normalize::<S, FUSED>(simd, self.0, row);
             }
         }
     }
@@ -60,11 +62,11 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
 }
 
 #[inline(always)]
-fn normalize<const FUSED: bool>(norm: &LayerNorm, row: &mut [f32]) {
+fn normalize<S: Simd, const FUSED: bool>(simd: S, norm: &LayerNorm, row: &mut [f32]) {
     let count = row.len() as f32;
-    let mean = sum_of(row, |v| v) / count;
+    let mean = sum_of(simd, row, |v| v) / count;
     // Two passes: the variance as a difference of large sums would lose its digits.
-    let variance = sum_of(row, |v| (v - mean) * (v - mean)) / count;
+    let variance = sum_of(simd, row, |v| (v - mean) * (v - mean)) / count;
     let scale = 1.0 / (variance + norm.eps).sqrt();
     for ((v, weight), bias) in row.iter_mut().zip(&*norm.weight).zip(&*norm.bias) {
         *v = fma::<FUSED>((*v - mean) * scale, *weight, *bias);
@@ -72,7 +74,7 @@ fn normalize<const FUSED: bool>(norm: &LayerNorm, row: &mut [f32]) {
 }
 
 #[inline(always)]
-fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
+fn sum_of<S: Simd>(simd: S, row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0.0; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -83,5 +85,5 @@ fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
     for (sum, &v) in sums.iter_mut().zip(rest) {
         *sum += term(v);
     }
-    add_lanes(sums)
+    add_lanes(simd, sums)
 }

@@ -5,7 +5,9 @@
 //! saturates. Weights are quantized column by column (an output each), symmetrically.
 
 use crate::buffer::Buffer;
-use crate::elementwise::{LANES, ROUND};
+use pulp::{Scalar128b, Simd};
+
+use crate::elementwise::ROUND;
 use crate::isa::{ByteRange, Isa, Work, fma};
 use crate::{Rows, int8};
 
@@ -52,12 +54,12 @@ impl QuantizedRows {
         }
         impl Work for Quantize<'_> {
             #[inline(always)]
-            fn run<const FUSED: bool>(self) {
+            fn run<S: Simd, const FUSED: bool>(self, simd: S) {
                 let rows = self.values.chunks_exact_mut(self.stride);
                 let worths = self.scales.iter_mut().zip(self.zeros);
                 for (index, (values, (scale, zero))) in rows.zip(worths).enumerate() {
                     let row = self.x.row(index, self.columns);
-                    (*scale, *zero) = quantize_row::<FUSED>(row, self.range, values);
+                    (*scale, *zero) = quantize_row::<S, FUSED>(simd, row, self.range, values);
                     *scale *= self.factor;
                 }
             }
@@ -86,8 +88,13 @@ impl QuantizedRows {
 /// Quantizes a row; returns what one unit is worth and the byte that stands for zero. Bytes beyond
 /// the row are left as they are.
 #[inline(always)]
-fn quantize_row<const FUSED: bool>(row: &[f32], range: ByteRange, bytes: &mut [u8]) -> (f32, i32) {
-    let (low, high) = extent(row);
+fn quantize_row<S: Simd, const FUSED: bool>(
+    simd: S,
+    row: &[f32],
+    range: ByteRange,
+    bytes: &mut [u8],
+) -> (f32, i32) {
+    let (low, high) = extent(simd, row);
     let limit = f32::from(range.activation);
     let width = high - low;
     let (scale, inverse) = (width / limit, limit / width);
@@ -109,30 +116,34 @@ fn quantize_row<const FUSED: bool>(row: &[f32], range: ByteRange, bytes: &mut [u
 
 /// The least and the largest of zero and the elements.
 #[inline(always)]
-fn extent(row: &[f32]) -> (f32, f32) {
-    let (mut lows, mut highs) = ([0.0f32; LANES], [0.0f32; LANES]);
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (i, &v) in chunk.iter().enumerate() {
-            lows[i] = if v < lows[i] { v } else { lows[i] };
-            highs[i] = if v > highs[i] { v } else { highs[i] };
-        }
+fn extent<S: Simd>(simd: S, row: &[f32]) -> (f32, f32) {
+    let (registers, rest) = S::as_simd_f32s(row);
+    let (mut lows, mut highs) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
+    for &v in registers {
+        lows = simd.min_f32s(v, lows);
+        highs = simd.max_f32s(v, highs);
     }
-    for (i, &v) in rest.iter().enumerate() {
-        lows[i] = if v < lows[i] { v } else { lows[i] };
-        highs[i] = if v > highs[i] { v } else { highs[i] };
+    let (mut low, mut high) = (simd.reduce_min_f32s(lows), simd.reduce_max_f32s(highs));
+    for &v in rest {
+        low = if v < low { v } else { low };
+        high = if v > high { v } else { high };
     }
-    (
-        lows.into_iter().fold(0.0, f32::min),
-        highs.into_iter().fold(0.0, f32::max),
-    )
+    (low, high)
 }
 
 /// The largest absolute value.
 #[inline(always)]
-pub(crate) fn magnitude(row: &[f32]) -> f32 {
-    let (low, high) = extent(row);
-    if -low > high { -low } else { high }
+pub(crate) fn magnitude<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (registers, rest) = S::as_simd_f32s(row);
+    let mut peaks = simd.splat_f32s(0.0);
+    for &v in registers {
+        peaks = simd.max_f32s(simd.abs_f32s(v), peaks);
+    }
+    let mut peak = simd.reduce_max_f32s(peaks);
+    for &v in rest {
+        peak = if v.abs() > peak { v.abs() } else { peak };
+    }
+    peak
 }
 
 /// Symmetric quantization: what one unit is worth and its inverse, for numbers whose largest
@@ -159,7 +170,7 @@ pub fn quantize_symmetric(row: &[f32], units: &mut [i8]) -> f32 {
         activation: u8::MAX,
         weight: i8::MAX,
     };
-    let (scale, inverse) = symmetric(magnitude(row), range);
+    let (scale, inverse) = symmetric(magnitude(Scalar128b, row), range);
     for (unit, &v) in units.iter_mut().zip(row) {
         *unit = round(v * inverse) as i8;
     }
@@ -337,7 +348,7 @@ mod tests {
                 weight: limit,
             };
             for (kind, row) in widths().flat_map(kinds) {
-                let (scale, inverse) = symmetric(magnitude(&row), range);
+                let (scale, inverse) = symmetric(magnitude(Scalar128b, &row), range);
                 for &v in &row {
                     let unit = round(v * inverse);
                     let what = format!("{kind} row of {}: {v:e}", row.len());

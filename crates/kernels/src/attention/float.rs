@@ -1,5 +1,7 @@
 //! Attention in `f32`.
 
+use pulp::Simd;
+
 use super::{AttentionInput, Blocks, QUERY_BLOCK, Queries, Weighed};
 use crate::buffer::Buffer;
 use crate::elementwise::{exp, exp_shifted, max_of};
@@ -9,6 +11,8 @@ use crate::isa::{Isa, Work};
 /// The keys and values of a head, packed, and the scores of a block.
 #[derive(Default)]
 pub(super) struct Float {
+    /// The block of keys.
+    first: usize,
     keys: usize,
     packed_keys: Buffer<f32>,
     packed_values: Buffer<f32>,
@@ -16,38 +20,33 @@ pub(super) struct Float {
 }
 
 impl Blocks for Float {
-    fn take_keys(
-        &mut self,
-        isa: Isa,
-        input: &AttentionInput<'_>,
-        column: usize,
-        first: usize,
-        keys: usize,
-    ) {
-        let dim = input.heads.dim;
-        self.keys = keys;
-        let packed = self.packed_keys.grow(padded_columns(isa, keys) * dim);
-        pack_rows(isa, input.k.from(first, column), keys, dim, packed);
-        let packed = self.packed_values.grow(padded_columns(isa, dim) * keys);
-        pack_columns(isa, input.v.from(first, column), dim, keys, packed);
+    fn take_queries(&mut self, _: Isa, _: &AttentionInput<'_>) {
+        // They are read where they lie.
     }
 
-    fn take_queries(&mut self, _: Isa, _: &AttentionInput<'_>, _: usize) {
-        // They are read where they lie.
+    fn take_keys(&mut self, _: Isa, _: &AttentionInput<'_>, first: usize, keys: usize) {
+        (self.first, self.keys) = (first, keys);
+    }
+
+    fn take_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize) {
+        let (keys, dim) = (self.keys, input.heads.dim);
+        let packed = self.packed_keys.grow(padded_columns(isa, keys) * dim);
+        pack_rows(isa, input.k.from(self.first, head * dim), keys, dim, packed);
+        let packed = self.packed_values.grow(padded_columns(isa, dim) * keys);
+        pack_columns(isa, input.v.from(self.first, head * dim), dim, keys, packed);
     }
 
     fn weigh(
         &mut self,
         isa: Isa,
         input: &AttentionInput<'_>,
-        column: usize,
         queries: Queries,
         results: Weighed<'_>,
     ) {
-        let Queries { first, rows } = queries;
+        let Queries { head, first, rows } = queries;
         let (keys, dim) = (self.keys, input.heads.dim);
         let stride = padded_columns(isa, keys);
-        let q = input.q.from(first, column);
+        let q = input.q.from(first, head * dim);
         let scores = &mut self.scores.grow(QUERY_BLOCK * stride)[..rows * stride];
         isa.matmul(MatMul {
             a: q.data,
@@ -98,12 +97,12 @@ struct ExpRows<'a> {
 
 impl Work for ExpRows<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<S: Simd, const FUSED: bool>(self, simd: S) {
         let rows = self.scores.chunks_exact_mut(self.stride);
         for ((row, max), sum) in rows.zip(self.maxima).zip(self.sums) {
             let row = &mut row[..self.keys];
-            let highest = max_of(row);
-            *sum = exp_shifted::<FUSED>(row, self.scale, highest);
+            let highest = max_of(simd, row);
+            *sum = exp_shifted::<S, FUSED>(simd, row, self.scale, highest);
             *max = self.scale * highest;
         }
     }

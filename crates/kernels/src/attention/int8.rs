@@ -1,31 +1,35 @@
 //! Attention in bytes: both products by the byte kernel, the softmax between them in `f32`.
 
-use super::{AttentionInput, Blocks, QUERY_BLOCK, Queries, Weighed};
+use pulp::Simd;
+
+use super::{AttentionInput, Blocks, Heads, QUERY_BLOCK, Queries, Weighed};
 use crate::Rows;
 use crate::buffer::Buffer;
 use crate::elementwise::{LANES, ROUND, exp2_coarse, max_of};
-use crate::int8::{ByteMatMul, Column, DEPTH_STEP, packed_len};
+use crate::int8::{ByteMatMul, ByteTile, Column, DEPTH_STEP, Zeros, packed_len};
 use crate::isa::{ByteRange, Isa, Work};
-use crate::quantize::{QuantizedRows, magnitude, round, symmetric};
+use crate::quantize::{magnitude, round, symmetric};
 
-/// The queries, keys and values of a head in bytes, and the scores and weights of a block.
+/// The queries, keys and values of all heads in bytes, and the scores and weights of a block.
 #[derive(Default)]
 pub(super) struct Int8 {
-    queries: QuantizedRows,
+    queries: Buffer<u8>,
+    query_stride: usize,
+    query_scales: Buffer<f32>,
     keys: usize,
     packed_keys: Packed,
     packed_values: Packed,
     scores: Buffer<f32>,
     weights: Buffer<u8>,
-    /// Zeros: the products have no bias, and the weights' byte for zero is 0.
+    /// Zeros: the products have no bias.
     no_bias: Buffer<f32>,
-    no_zeros: Buffer<i32>,
     unit_scales: Buffer<f32>,
+    magnitudes: Buffer<f32>,
     inverses: Buffer<f32>,
     row: Buffer<i8>,
 }
 
-/// A packed right side with what its units are worth.
+/// A packed right side for each head, with what its units are worth.
 #[derive(Default)]
 struct Packed {
     panels: Buffer<u32>,
@@ -33,84 +37,112 @@ struct Packed {
     sums: Buffer<i32>,
 }
 
+/// The packed right side of one head.
+struct PackedHead<'a> {
+    panels: &'a [i8],
+    scales: &'a [f32],
+    sums: &'a [i32],
+}
+
+impl Packed {
+    /// The part of a head, when each has `words` of panels and `padded` columns.
+    fn head(&self, head: usize, words: usize, padded: usize) -> PackedHead<'_> {
+        let end = head + 1;
+        PackedHead {
+            panels: bytemuck::cast_slice(&self.panels.get(end * words)[head * words..]),
+            scales: &self.scales.get(end * padded)[head * padded..],
+            sums: &self.sums.get(end * padded)[head * padded..],
+        }
+    }
+}
+
 impl Blocks for Int8 {
-    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>, column: usize) {
-        // Scores come out in the logarithm to base 2.
-        let factor = input.scale * std::f32::consts::LOG2_E;
-        let q = input.q.from(0, column);
-        self.queries
-            .fill(isa, q, input.queries, input.heads.dim, factor);
+    // All heads are quantized row by row, as they lie in memory; a head's slices would be short
+    // and far apart.
+    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>) {
+        let Heads { count, dim } = input.heads;
+        self.query_stride = dim.next_multiple_of(DEPTH_STEP);
+        isa.run(QuantizeQueries {
+            range: isa.byte_range(),
+            // Scores come out in the logarithm to base 2.
+            factor: input.scale * std::f32::consts::LOG2_E,
+            queries: input.q,
+            rows: input.queries,
+            heads: input.heads,
+            stride: self.query_stride,
+            units: self.queries.grow(count * input.queries * self.query_stride),
+            scales: self.query_scales.grow(count * input.queries),
+        });
     }
 
-    fn take_keys(
-        &mut self,
-        isa: Isa,
-        input: &AttentionInput<'_>,
-        column: usize,
-        first: usize,
-        keys: usize,
-    ) {
-        let dim = input.heads.dim;
+    fn take_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize) {
+        let Heads { count, dim } = input.heads;
         let (tile, range) = (isa.byte_tile(), isa.byte_range());
         self.keys = keys;
         let padded = keys.next_multiple_of(tile.lanes);
         let packed = &mut self.packed_keys;
-        let panels = packed.panels.grow(packed_len(tile, keys, dim) / 4);
         // The last register's columns beyond the keys are computed, but nobody reads them.
         isa.run(PackKeys {
             tile,
             range,
-            keys: input.k.from(first, column),
+            keys: input.k.from(first, 0),
             count: keys,
-            dim,
+            heads: input.heads,
             row: self.row.grow(dim.next_multiple_of(DEPTH_STEP)),
-            panels,
-            scales: packed.scales.grow(padded),
-            sums: packed.sums.grow(padded),
+            panels: packed.panels.grow(count * packed_len(tile, keys, dim) / 4),
+            scales: packed.scales.grow(count * padded),
+            sums: packed.sums.grow(count * padded),
         });
         let padded = dim.next_multiple_of(tile.lanes);
         let packed = &mut self.packed_values;
         isa.run(PackValues {
             tile,
             range,
-            values: input.v.from(first, column),
+            values: input.v.from(first, 0),
             count: keys,
-            dim,
-            panels: packed.panels.grow(packed_len(tile, dim, keys) / 4),
-            scales: packed.scales.grow(padded),
-            inverses: self.inverses.grow(padded),
-            sums: packed.sums.grow(padded),
+            heads: input.heads,
+            panels: packed.panels.grow(count * packed_len(tile, dim, keys) / 4),
+            magnitudes: self.magnitudes.grow(count * dim),
+            scales: packed.scales.grow(count * padded),
+            inverses: self.inverses.grow(count * padded),
+            sums: packed.sums.grow(count * padded),
         });
+    }
+
+    fn take_head(&mut self, _: Isa, _: &AttentionInput<'_>, _: usize) {
+        // It was quantized with all others.
     }
 
     fn weigh(
         &mut self,
         isa: Isa,
         input: &AttentionInput<'_>,
-        _: usize,
         queries: Queries,
         results: Weighed<'_>,
     ) {
-        let Queries { first, rows } = queries;
+        let Queries { head, first, rows } = queries;
         let (tile, keys, dim) = (isa.byte_tile(), self.keys, input.heads.dim);
         let padded_keys = keys.next_multiple_of(tile.lanes);
         let padded_dim = dim.next_multiple_of(tile.lanes);
         let no_bias = self.no_bias.grow(padded_keys.max(padded_dim));
         let stride = keys.next_multiple_of(LANES);
         let scores = &mut self.scores.grow(QUERY_BLOCK * stride)[..rows * stride];
-        let depth = self.queries.stride();
-        let packed = &self.packed_keys;
+        let depth = self.query_stride;
+        let asked = head * input.queries + first;
+        let packed = self
+            .packed_keys
+            .head(head, packed_len(tile, keys, dim) / 4, padded_keys);
         isa.byte_matmul(ByteMatMul {
-            a: &self.queries.values()[first * depth..],
+            a: &self.queries.get((asked + rows) * depth)[asked * depth..],
             a_stride: depth,
-            row_scales: &self.queries.scales()[first..],
-            zeros: &self.queries.zeros()[first..],
+            row_scales: &self.query_scales.get(asked + rows)[asked..],
+            zeros: Zeros::Same(QUERY_ZERO),
             rows,
             depth,
-            panels: bytemuck::cast_slice(packed.panels.get(packed_len(tile, keys, dim) / 4)),
+            panels: packed.panels,
             columns: keys,
-            scales: packed.scales.get(padded_keys),
-            sums: packed.sums.get(padded_keys),
+            scales: packed.scales,
+            sums: packed.sums,
             bias: no_bias,
             y: scores,
             y_stride: stride,
@@ -125,20 +157,22 @@ impl Blocks for Int8 {
             maxima: results.maxima,
             sums: results.sums,
         });
-        let packed = &self.packed_values;
+        let packed = self
+            .packed_values
+            .head(head, packed_len(tile, dim, keys) / 4, padded_dim);
         let unit_scales = self.unit_scales.grow(rows);
         unit_scales.fill(1.0);
         isa.byte_matmul(ByteMatMul {
             a: weights,
             a_stride: stride,
             row_scales: unit_scales,
-            zeros: self.no_zeros.grow(rows),
+            zeros: Zeros::Same(0),
             rows,
             depth: keys.next_multiple_of(DEPTH_STEP),
-            panels: bytemuck::cast_slice(packed.panels.get(packed_len(tile, dim, keys) / 4)),
+            panels: packed.panels,
             columns: dim,
-            scales: packed.scales.get(padded_dim),
-            sums: packed.sums.get(padded_dim),
+            scales: packed.scales,
+            sums: packed.sums,
             bias: no_bias,
             y: results.values,
             y_stride: dim,
@@ -150,38 +184,87 @@ impl Blocks for Int8 {
     }
 }
 
-/// Quantizes each key by itself and packs it as a column.
+/// The byte that stands for zero in queries: they are quantized symmetrically, so that it is the
+/// same in all.
+const QUERY_ZERO: i32 = 128;
+
+/// Quantizes the queries, each head of each by itself.
+struct QuantizeQueries<'a> {
+    range: ByteRange,
+    factor: f32,
+    queries: Rows<'a>,
+    rows: usize,
+    heads: Heads,
+    stride: usize,
+    /// `[heads, rows, stride]`
+    units: &'a mut [u8],
+    /// `[heads, rows]`
+    scales: &'a mut [f32],
+}
+
+impl Work for QuantizeQueries<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const FUSED: bool>(self, simd: S) {
+        let Heads { count, dim } = self.heads;
+        for row in 0..self.rows {
+            for head in 0..count {
+                let query = &self.queries.row(row, (head + 1) * dim)[head * dim..];
+                let (scale, inverse) = symmetric(magnitude(simd, query), self.range);
+                let at = head * self.rows + row;
+                self.scales[at] = scale * self.factor;
+                let bytes = &mut self.units[at * self.stride..][..self.stride];
+                for (byte, &v) in bytes.iter_mut().zip(query) {
+                    *byte = (round(v * inverse) + QUERY_ZERO) as u8;
+                }
+                bytes[dim..].fill(0);
+            }
+        }
+    }
+}
+
+/// Quantizes the keys, each head of each by itself, and packs them as columns.
 struct PackKeys<'a> {
-    tile: crate::int8::ByteTile,
+    tile: ByteTile,
     range: ByteRange,
     keys: Rows<'a>,
     count: usize,
-    dim: usize,
+    heads: Heads,
+    /// One key of a head, padded.
     row: &'a mut [i8],
+    /// A packed matrix for each head.
     panels: &'a mut [u32],
+    /// `[heads, padded keys]` each.
     scales: &'a mut [f32],
     sums: &'a mut [i32],
 }
 
 impl Work for PackKeys<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<S: Simd, const FUSED: bool>(self, simd: S) {
+        let Heads { count, dim } = self.heads;
+        let len = packed_len(self.tile, self.count, dim) / 4;
+        let padded = self.count.next_multiple_of(self.tile.lanes);
         self.row.fill(0);
-        for key in 0..self.count {
-            let source = self.keys.row(key, self.dim);
-            let (scale, inverse) = symmetric(magnitude(source), self.range);
-            let mut sum = 0;
-            for (unit, &v) in self.row.iter_mut().zip(source) {
-                let rounded = round(v * inverse);
-                // Only what a NaN is rounded to could overflow.
-                sum = i32::wrapping_add(sum, rounded);
-                *unit = rounded as i8;
-            }
-            (self.scales[key], self.sums[key]) = (scale, sum);
-            let place = Column::new(self.tile, self.count, self.dim, key);
-            let fours: &[u32] = bytemuck::cast_slice(self.row);
-            for (four, &units) in fours.iter().enumerate() {
-                self.panels[place.at(four)] = units;
+        for first in (0..self.count).step_by(self.tile.lanes) {
+            // The keys of a register stand side by side.
+            let place = Column::new(self.tile, self.count, dim, first);
+            let end = self.count.min(first + self.tile.lanes);
+            for key in first..end {
+                for head in 0..count {
+                    let source = &self.keys.row(key, (head + 1) * dim)[head * dim..];
+                    let (scale, inverse) = symmetric(magnitude(simd, source), self.range);
+                    for (unit, &v) in self.row.iter_mut().zip(source) {
+                        *unit = round(v * inverse) as i8;
+                    }
+                    let at = head * padded + key;
+                    self.scales[at] = scale;
+                    self.sums[at] = self.row.iter().map(|&unit| i32::from(unit)).sum();
+                    let panels = &mut self.panels[head * len..][..len];
+                    let fours: &[u32] = bytemuck::cast_slice(self.row);
+                    for (four, &units) in fours.iter().enumerate() {
+                        panels[place.at(four) + key - first] = units;
+                    }
+                }
             }
         }
     }
@@ -190,12 +273,16 @@ impl Work for PackKeys<'_> {
 /// Quantizes each column of the values over all keys and packs them: in the packed matrix, keys
 /// are the depth, and four keys of a column stand side by side.
 struct PackValues<'a> {
-    tile: crate::int8::ByteTile,
+    tile: ByteTile,
     range: ByteRange,
     values: Rows<'a>,
     count: usize,
-    dim: usize,
+    heads: Heads,
+    /// A packed matrix for each head.
     panels: &'a mut [u32],
+    /// `[heads · dim]`
+    magnitudes: &'a mut [f32],
+    /// `[heads, padded dim]` each.
     scales: &'a mut [f32],
     inverses: &'a mut [f32],
     sums: &'a mut [i32],
@@ -203,74 +290,81 @@ struct PackValues<'a> {
 
 impl Work for PackValues<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let magnitudes = &mut *self.scales;
-        magnitudes.fill(0.0);
+    fn run<S: Simd, const FUSED: bool>(self, _: S) {
+        let Heads { count, dim } = self.heads;
+        let hidden = self.heads.hidden();
+        self.magnitudes.fill(0.0);
         for key in 0..self.count {
-            for (max, v) in magnitudes.iter_mut().zip(self.values.row(key, self.dim)) {
+            for (max, v) in self.magnitudes.iter_mut().zip(self.values.row(key, hidden)) {
                 let v = v.abs();
                 *max = if v > *max { v } else { *max };
             }
         }
-        for (scale, inverse) in self.scales.iter_mut().zip(&mut *self.inverses) {
-            (*scale, *inverse) = symmetric(*scale, self.range);
-        }
-        self.sums.fill(0);
-        let fours = self.count.next_multiple_of(DEPTH_STEP) / 4;
         let lanes = self.tile.lanes;
-        let registers = self.dim.div_ceil(lanes);
-        for four in 0..fours {
-            for register in 0..registers {
-                let first = register * lanes;
-                let at = Column::new(self.tile, self.dim, self.count, first).at(four);
-                let mut rows = [[0.0; LANES]; 4];
-                let used = lanes.min(self.dim - first);
-                for (i, row) in rows.iter_mut().enumerate() {
-                    let key = 4 * four + i;
-                    if key < self.count {
-                        let source = &self.values.row(key, self.dim)[first..][..used];
-                        match <&[f32; LANES]>::try_from(source) {
-                            Ok(source) => *row = *source,
-                            Err(_) => row[..used].copy_from_slice(source),
+        let padded = dim.next_multiple_of(lanes);
+        self.scales.fill(0.0);
+        self.inverses.fill(0.0);
+        self.sums.fill(0);
+        for (index, &magnitude) in self.magnitudes.iter().enumerate() {
+            let at = index / dim * padded + index % dim;
+            (self.scales[at], self.inverses[at]) = symmetric(magnitude, self.range);
+        }
+        let len = packed_len(self.tile, dim, self.count) / 4;
+        let nothing = [0.0; LANES];
+        for four in 0..self.count.next_multiple_of(DEPTH_STEP) / 4 {
+            for head in 0..count {
+                for first in (0..dim).step_by(lanes) {
+                    let at = Column::new(self.tile, dim, self.count, first).at(four);
+                    let words = &mut self.panels[head * len + at..][..lanes];
+                    let inverses = &self.inverses[head * padded + first..][..lanes];
+                    let sums = &mut self.sums[head * padded + first..][..lanes];
+                    let used = lanes.min(dim - first);
+                    let mut rows: [&[f32]; 4] = [&nothing[..used]; 4];
+                    for (i, row) in rows.iter_mut().enumerate() {
+                        if 4 * four + i < self.count {
+                            let values = self.values.row(4 * four + i, hidden);
+                            *row = &values[head * dim + first..][..used];
                         }
                     }
-                }
-                let words = &mut self.panels[at..][..lanes];
-                let inverses = &self.inverses[first..][..lanes];
-                let sums = &mut self.sums[first..][..lanes];
-                if lanes == LANES {
-                    interleave::<LANES>(&rows, inverses, sums, words);
-                } else {
-                    interleave::<4>(&rows, inverses, sums, words);
+                    if used == LANES {
+                        interleave::<LANES>(rows, inverses, sums, words);
+                    } else {
+                        for i in 0..used {
+                            let rows = rows.map(|row| &row[i..]);
+                            interleave::<1>(rows, &inverses[i..], &mut sums[i..], &mut words[i..]);
+                        }
+                        words[used..].fill(0);
+                    }
                 }
             }
         }
     }
 }
 
-/// Four rows as bytes, element by element side by side; what they add up to is added to `sums`.
-/// `N` divides the number of columns.
+/// The first `N` elements of four rows as bytes, element by element side by side; what they add up
+/// to is added to `sums`.
 #[inline(always)]
 fn interleave<const N: usize>(
-    rows: &[[f32; LANES]; 4],
+    rows: [&[f32]; 4],
     inverses: &[f32],
     sums: &mut [i32],
     words: &mut [u32],
 ) {
-    let columns = words.len();
-    for first in (0..columns).step_by(N) {
-        for c in first..first + N {
-            let mut word = 0;
-            let mut sum = 0i32;
-            for (i, row) in rows.iter().enumerate() {
-                let unit = round(row[c] * inverses[c]);
-                // Only what a NaN is rounded to could overflow.
-                sum = sum.wrapping_add(unit);
-                word |= (unit as u32 & 0xff) << (8 * i);
-            }
-            sums[c] = sums[c].wrapping_add(sum);
-            words[c] = word.to_le();
+    let rows = rows.map(|row| row.first_chunk::<N>().expect("N elements"));
+    let inverses = inverses.first_chunk::<N>().expect("N elements");
+    let sums = sums.first_chunk_mut::<N>().expect("N elements");
+    let words = words.first_chunk_mut::<N>().expect("N elements");
+    for c in 0..N {
+        let mut word = 0;
+        let mut sum = 0i32;
+        for (i, row) in rows.iter().enumerate() {
+            let unit = round(row[c] * inverses[c]);
+            // Only what a NaN is rounded to could overflow.
+            sum = sum.wrapping_add(unit);
+            word |= (unit as u32 & 0xff) << (8 * i);
         }
+        sums[c] = sums[c].wrapping_add(sum);
+        words[c] = word.to_le();
     }
 }
 
@@ -289,26 +383,20 @@ struct Softmax<'a> {
 
 impl Work for Softmax<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<S: Simd, const FUSED: bool>(self, simd: S) {
         let rows = self.scores.chunks_exact_mut(self.stride);
         let weights = self.weights.chunks_exact_mut(self.stride);
         let results = self.maxima.iter_mut().zip(self.sums);
         for ((scores, weights), (max, sum)) in rows.zip(weights).zip(results) {
-            *max = max_of(&scores[..self.keys]);
             // What stands beyond weighs nothing.
             scores[self.keys..].fill(f32::NEG_INFINITY);
-            let mut sums = [0u32; LANES];
-            let (scores, _) = scores.as_chunks::<LANES>();
-            let (weights, _) = weights.as_chunks_mut::<LANES>();
-            for (scores, weights) in scores.iter().zip(weights) {
-                for i in 0..LANES {
-                    let weight = self.limit * exp2_coarse::<FUSED>(scores[i] - *max);
-                    let weight = (weight + ROUND).to_bits() & 0xff;
-                    sums[i] += weight;
-                    weights[i] = weight as u8;
-                }
+            *max = max_of(simd, scores);
+            // Loops of one purpose each: in one, the compiler would keep the sum in memory.
+            for (weight, score) in weights.iter_mut().zip(&*scores) {
+                let exact = self.limit * exp2_coarse::<FUSED>(score - *max);
+                *weight = (exact + ROUND).to_bits() as u8;
             }
-            *sum = sums.iter().sum::<u32>() as f32;
+            *sum = weights.iter().map(|&weight| u32::from(weight)).sum::<u32>() as f32;
         }
     }
 }

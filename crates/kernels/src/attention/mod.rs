@@ -3,6 +3,8 @@
 mod float;
 mod int8;
 
+use pulp::Simd;
+
 use crate::buffer::Buffer;
 use crate::isa::{Isa, Work};
 use crate::linear::Precision;
@@ -98,8 +100,8 @@ pub fn attention(
     let running = Running {
         isa,
         partial: partial.grow(QUERY_BLOCK * input.heads.dim),
-        maxima: maxima.grow(input.queries),
-        sums: sums.grow(input.queries),
+        maxima: maxima.grow(input.heads.count * input.queries),
+        sums: sums.grow(input.heads.count * input.queries),
     };
     match precision {
         Precision::Int8 if isa.byte_range().activation == u8::MAX => {
@@ -109,29 +111,24 @@ pub fn attention(
     }
 }
 
-/// One block of queries against one block of keys.
+/// One block of queries against one block of keys, of one head after the other.
 trait Blocks {
-    /// Takes the keys and values of a head (columns `column..`), rows `first..first + keys`.
-    fn take_keys(
-        &mut self,
-        isa: Isa,
-        input: &AttentionInput<'_>,
-        column: usize,
-        first: usize,
-        keys: usize,
-    );
+    /// Takes the queries of all heads.
+    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>);
 
-    /// Takes all queries of a head.
-    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>, column: usize);
+    /// Takes the keys and values of all heads, rows `first..first + keys`.
+    fn take_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize);
 
-    /// For the queries `first..first + rows` against the keys that were taken: the maximum of the
-    /// scores (in units of [`Blocks::BASE`]'s logarithm), the sum of the weights
-    /// `BASE^(score − maximum)`, and the values weighted by them, `[rows, dim]`.
+    /// Turns to a head.
+    fn take_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize);
+
+    /// For some queries of the head against the keys that were taken: the maximum of the scores,
+    /// as a logarithm, the sum of the weights, which are 1 at the maximum times a constant, and
+    /// the values weighted by them, `[rows, dim]`.
     fn weigh(
         &mut self,
         isa: Isa,
         input: &AttentionInput<'_>,
-        column: usize,
         queries: Queries,
         results: Weighed<'_>,
     );
@@ -142,6 +139,7 @@ trait Blocks {
 
 #[derive(Clone, Copy)]
 struct Queries {
+    head: usize,
     first: usize,
     rows: usize,
 }
@@ -156,7 +154,7 @@ struct Running<'a> {
     isa: Isa,
     /// `[QUERY_BLOCK, dim]`
     partial: &'a mut [f32],
-    /// `[queries]` each.
+    /// `[heads, queries]` each.
     maxima: &'a mut [f32],
     sums: &'a mut [f32],
 }
@@ -164,13 +162,13 @@ struct Running<'a> {
 impl Running<'_> {
     fn attend<B: Blocks>(self, input: AttentionInput<'_>, out: RowsMut<'_>, blocks: &mut B) {
         let Heads { count, dim } = input.heads;
-        for head in 0..count {
-            let column = head * dim;
-            blocks.take_queries(self.isa, &input, column);
-            for first_key in (0..input.keys).step_by(KEY_BLOCK) {
-                let keys = KEY_BLOCK.min(input.keys - first_key);
-                blocks.take_keys(self.isa, &input, column, first_key, keys);
-                let is_last = first_key + keys == input.keys;
+        blocks.take_queries(self.isa, &input);
+        for first_key in (0..input.keys).step_by(KEY_BLOCK) {
+            let keys = KEY_BLOCK.min(input.keys - first_key);
+            blocks.take_keys(self.isa, &input, first_key, keys);
+            let is_last = first_key + keys == input.keys;
+            for head in 0..count {
+                blocks.take_head(self.isa, &input, head);
                 for first in (0..input.queries).step_by(QUERY_BLOCK) {
                     let rows = QUERY_BLOCK.min(input.queries - first);
                     let (mut maxima, mut sums) = ([0.0; QUERY_BLOCK], [0.0; QUERY_BLOCK]);
@@ -180,15 +178,16 @@ impl Running<'_> {
                         sums: &mut sums[..rows],
                         values,
                     };
-                    blocks.weigh(self.isa, &input, column, Queries { first, rows }, results);
+                    blocks.weigh(self.isa, &input, Queries { head, first, rows }, results);
+                    let running = head * input.queries + first;
                     self.isa.run(Merge {
                         decay: B::decay,
                         is_first: first_key == 0,
                         is_last,
                         block: (&maxima[..rows], &sums[..rows], values),
-                        maxima: &mut self.maxima[first..][..rows],
-                        sums: &mut self.sums[first..][..rows],
-                        out: &mut out.data[first * out.stride + column..],
+                        maxima: &mut self.maxima[running..][..rows],
+                        sums: &mut self.sums[running..][..rows],
+                        out: &mut out.data[first * out.stride + head * dim..],
                         stride: out.stride,
                         dim,
                     });
@@ -213,7 +212,7 @@ struct Merge<'a> {
 
 impl Work for Merge<'_> {
     #[inline(always)]
-    fn run<const FUSED: bool>(self) {
+    fn run<S: Simd, const FUSED: bool>(self, _: S) {
         let (maxima, sums, values) = self.block;
         for row in 0..maxima.len() {
             let values = &values[row * self.dim..][..self.dim];

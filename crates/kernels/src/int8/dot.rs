@@ -24,6 +24,8 @@ pub(crate) unsafe trait Dot {
     type Sums: Copy;
     /// One step of one register's columns: `LANES × STEP` bytes.
     type Operand: Copy;
+    /// One number for each of a register's columns.
+    type Floats: Copy;
     /// Columns of one register.
     const LANES: usize;
     /// Depth of one step.
@@ -37,13 +39,14 @@ pub(crate) unsafe trait Dot {
     unsafe fn broadcast(row: *const u8) -> Self::Operand;
     /// `sum + row · columns` over one step.
     unsafe fn dot(sum: Self::Sums, row: Self::Operand, columns: Self::Operand) -> Self::Sums;
-    /// Writes `sum · row_scale · scales[c] + bias[c]` for the register's columns; reads `LANES`
-    /// scales and biases, writes `LANES` results.
+    /// Reads `LANES` numbers.
+    unsafe fn floats(from: *const f32) -> Self::Floats;
+    /// Writes `sum · row_scale · scales[c] + bias[c]` for the register's columns: `LANES` results.
     unsafe fn finish(
         sum: Self::Sums,
         row_scale: f32,
-        scales: *const f32,
-        bias: *const f32,
+        scales: Self::Floats,
+        bias: Self::Floats,
         y: *mut f32,
     );
 }
@@ -58,6 +61,7 @@ pub(crate) struct Portable;
 unsafe impl Dot for Portable {
     type Sums = [i32; 4];
     type Operand = [i8; 16];
+    type Floats = [f32; 4];
     const LANES: usize = 4;
     const STEP: usize = 4;
 
@@ -92,20 +96,16 @@ unsafe impl Dot for Portable {
     }
 
     #[inline(always)]
-    unsafe fn finish(
-        sum: [i32; 4],
-        row_scale: f32,
-        scales: *const f32,
-        bias: *const f32,
-        y: *mut f32,
-    ) {
-        // SAFETY: the caller vouches for four elements each.
-        unsafe {
-            let scales = scales.cast::<[f32; 4]>().read_unaligned();
-            let bias = bias.cast::<[f32; 4]>().read_unaligned();
-            let result: [f32; 4] =
-                std::array::from_fn(|c| sum[c] as f32 * row_scale * scales[c] + bias[c]);
-            y.cast::<[f32; 4]>().write_unaligned(result);
-        }
+    unsafe fn floats(from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller vouches for four elements.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sum: [i32; 4], row_scale: f32, scales: [f32; 4], bias: [f32; 4], y: *mut f32) {
+        let result: [f32; 4] =
+            std::array::from_fn(|c| sum[c] as f32 * row_scale * scales[c] + bias[c]);
+        // SAFETY: the caller vouches for four elements.
+        unsafe { y.cast::<[f32; 4]>().write_unaligned(result) }
     }
 }

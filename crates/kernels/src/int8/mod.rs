@@ -14,7 +14,7 @@ pub(crate) mod x86;
 
 pub(crate) use dot::ByteTile;
 pub(crate) use pack::{Column, pack_row, packed_len};
-pub(crate) use tile::ByteMatMul;
+pub(crate) use tile::{ByteMatMul, Zeros};
 
 /// The target's own instructions, which every CPU has.
 #[cfg(target_arch = "x86_64")]

@@ -137,7 +137,7 @@ impl Case {
             a: &a,
             a_stride,
             row_scales: &self.row_scales,
-            zeros: &self.zeros,
+            zeros: super::Zeros::Rows(&self.zeros),
             depth,
             panels: &panels,
             columns,

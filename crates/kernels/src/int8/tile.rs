@@ -12,8 +12,7 @@ pub(crate) struct ByteMatMul<'a> {
     pub(crate) a_stride: usize,
     /// `[rows]`: what one unit of a row is worth.
     pub(crate) row_scales: &'a [f32],
-    /// `[rows]`: the byte that stands for zero.
-    pub(crate) zeros: &'a [i32],
+    pub(crate) zeros: Zeros<'a>,
     /// A multiple of [`DEPTH_STEP`](super::DEPTH_STEP).
     pub(crate) depth: usize,
     /// The right matrix, packed for the same instruction set.
@@ -28,6 +27,15 @@ pub(crate) struct ByteMatMul<'a> {
     /// `[rows, columns]`, rows `y_stride` apart.
     pub(crate) y: &'a mut [f32],
     pub(crate) y_stride: usize,
+}
+
+/// The byte that stands for zero.
+#[derive(Clone, Copy)]
+pub(crate) enum Zeros<'a> {
+    /// In every row the same.
+    Same(i32),
+    /// `[rows]`
+    Rows(&'a [i32]),
 }
 
 /// Columns of the widest register.
@@ -81,7 +89,10 @@ impl ByteMatMul<'_> {
         assert!(self.rows == 1 || (self.a_stride >= self.depth && self.y_stride >= self.columns));
         assert!(self.a.len() >= last * self.a_stride + self.depth);
         assert!(self.y.len() >= last * self.y_stride + self.columns);
-        assert!(self.row_scales.len() >= self.rows && self.zeros.len() >= self.rows);
+        assert!(self.row_scales.len() >= self.rows);
+        if let Zeros::Rows(zeros) = self.zeros {
+            assert!(zeros.len() >= self.rows);
+        }
         assert!(self.panels.len() >= padded * self.depth);
         assert!(self.scales.len() >= padded);
         assert!(self.sums.len() >= padded && self.bias.len() >= padded);
@@ -133,12 +144,25 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
         let mut panel = matmul.panels.as_ptr().add(first * matmul.depth);
         let column_sums = matmul.sums.as_ptr().add(first);
         // No closures: they would not be compiled for the instruction set.
-        let mut sums = [[D::start(0, column_sums); NV]; M];
         let mut rows = [a; M];
-        for r in 0..M {
+        for r in 1..M {
             rows[r] = a.add(r * matmul.a_stride);
-            for v in 0..NV {
-                sums[r][v] = D::start(matmul.zeros[row + r], column_sums.add(v * D::LANES));
+        }
+        let mut sums = [[D::start(0, column_sums); NV]; M];
+        match matmul.zeros {
+            Zeros::Same(zero) => {
+                let mut first = sums[0];
+                for v in 0..NV {
+                    first[v] = D::start(zero, column_sums.add(v * D::LANES));
+                }
+                sums = [first; M];
+            }
+            Zeros::Rows(zeros) => {
+                for r in 0..M {
+                    for v in 0..NV {
+                        sums[r][v] = D::start(zeros[row + r], column_sums.add(v * D::LANES));
+                    }
+                }
             }
         }
         let mut k = 0;
@@ -156,8 +180,12 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
             panel = panel.add(NV * D::LANES * D::STEP);
             k += D::STEP;
         }
-        let scales = matmul.scales.as_ptr().add(first);
-        let bias = matmul.bias.as_ptr().add(first);
+        let mut scales = [D::floats(matmul.scales.as_ptr().add(first)); NV];
+        let mut bias = [D::floats(matmul.bias.as_ptr().add(first)); NV];
+        for v in 1..NV {
+            scales[v] = D::floats(matmul.scales.as_ptr().add(first + v * D::LANES));
+            bias[v] = D::floats(matmul.bias.as_ptr().add(first + v * D::LANES));
+        }
         let used = (NV * D::LANES).min(matmul.columns - first);
         let y = &mut matmul.y[row * matmul.y_stride + first..];
         for r in 0..M {
@@ -172,13 +200,12 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
                 buffer.as_mut_ptr()
             };
             for v in 0..NV {
-                let at = v * D::LANES;
                 D::finish(
                     sums[r][v],
                     row_scale,
-                    scales.add(at),
-                    bias.add(at),
-                    to.add(at),
+                    scales[v],
+                    bias[v],
+                    to.add(v * D::LANES),
                 );
             }
             if !full {

@@ -12,6 +12,7 @@ struct Avx512Vnni;
 // are read and written only within the sizes that the trait names.
 unsafe impl Dot for Avx512Vnni {
     type Sums = __m512i;
+    type Floats = __m512;
     type Operand = __m512i;
     const LANES: usize = 16;
     const STEP: usize = 4;
@@ -41,13 +42,13 @@ unsafe impl Dot for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn finish(
-        sum: __m512i,
-        row_scale: f32,
-        scales: *const f32,
-        bias: *const f32,
-        y: *mut f32,
-    ) {
+    unsafe fn floats(from: *const f32) -> __m512 {
+        // SAFETY: as the trait says.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
         // SAFETY: as the trait says.
         unsafe { finish_512(sum, row_scale, scales, bias, y) }
     }
@@ -61,6 +62,7 @@ struct Avx512;
 // read and written only within the sizes that the trait names.
 unsafe impl Dot for Avx512 {
     type Sums = __m512i;
+    type Floats = __m512;
     type Operand = [__m512i; 2];
     const LANES: usize = 16;
     const STEP: usize = 8;
@@ -105,13 +107,13 @@ unsafe impl Dot for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn finish(
-        sum: __m512i,
-        row_scale: f32,
-        scales: *const f32,
-        bias: *const f32,
-        y: *mut f32,
-    ) {
+    unsafe fn floats(from: *const f32) -> __m512 {
+        // SAFETY: as the trait says.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
         // SAFETY: as the trait says.
         unsafe { finish_512(sum, row_scale, scales, bias, y) }
     }
@@ -124,6 +126,7 @@ struct Avx2;
 // and written only within the sizes that the trait names.
 unsafe impl Dot for Avx2 {
     type Sums = __m256i;
+    type Floats = __m256;
     type Operand = [__m256i; 2];
     const LANES: usize = 8;
     const STEP: usize = 8;
@@ -172,17 +175,17 @@ unsafe impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn finish(
-        sum: __m256i,
-        row_scale: f32,
-        scales: *const f32,
-        bias: *const f32,
-        y: *mut f32,
-    ) {
+    unsafe fn floats(from: *const f32) -> __m256 {
+        // SAFETY: as the trait says.
+        unsafe { _mm256_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sum: __m256i, row_scale: f32, scales: __m256, bias: __m256, y: *mut f32) {
         // SAFETY: as the trait says.
         unsafe {
             let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(row_scale));
-            let result = _mm256_fmadd_ps(sum, _mm256_loadu_ps(scales), _mm256_loadu_ps(bias));
+            let result = _mm256_fmadd_ps(sum, scales, bias);
             _mm256_storeu_ps(y, result);
         }
     }
@@ -196,6 +199,7 @@ pub(super) struct Sse2;
 // the trait names.
 unsafe impl Dot for Sse2 {
     type Sums = __m128i;
+    type Floats = __m128;
     /// The first and the second two elements of each column's four.
     type Operand = [__m128i; 2];
     const LANES: usize = 4;
@@ -251,17 +255,17 @@ unsafe impl Dot for Sse2 {
     }
 
     #[inline(always)]
-    unsafe fn finish(
-        sum: __m128i,
-        row_scale: f32,
-        scales: *const f32,
-        bias: *const f32,
-        y: *mut f32,
-    ) {
+    unsafe fn floats(from: *const f32) -> __m128 {
+        // SAFETY: as the trait says.
+        unsafe { _mm_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn finish(sum: __m128i, row_scale: f32, scales: __m128, bias: __m128, y: *mut f32) {
         // SAFETY: as the trait says.
         unsafe {
             let sum = _mm_mul_ps(_mm_cvtepi32_ps(sum), _mm_set1_ps(row_scale));
-            let result = _mm_add_ps(_mm_mul_ps(sum, _mm_loadu_ps(scales)), _mm_loadu_ps(bias));
+            let result = _mm_add_ps(_mm_mul_ps(sum, scales), bias);
             _mm_storeu_ps(y, result);
         }
     }
@@ -278,17 +282,11 @@ unsafe fn start_512(zero: i32, sums: *const i32) -> __m512i {
 }
 
 #[inline(always)]
-unsafe fn finish_512(
-    sum: __m512i,
-    row_scale: f32,
-    scales: *const f32,
-    bias: *const f32,
-    y: *mut f32,
-) {
-    // SAFETY: the caller vouches for AVX-512 F and 16 elements each.
+unsafe fn finish_512(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
+    // SAFETY: the caller vouches for AVX-512 F and 16 elements.
     unsafe {
         let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(row_scale));
-        let result = _mm512_fmadd_ps(sum, _mm512_loadu_ps(scales), _mm512_loadu_ps(bias));
+        let result = _mm512_fmadd_ps(sum, scales, bias);
         _mm512_storeu_ps(y, result);
     }
 }
