@@ -21,7 +21,7 @@ pub const MICRO_BATCH_TOKENS: usize = 512;
 
 /// Rows that go through everything after the attention together, so that the wide activations
 /// between its two products stay in the second-level cache.
-const ROW_BLOCK: usize = 64;
+const ROW_BLOCK: usize = 256;
 
 /// Runs a [`Model`] for one worker thread. The scratch memory grows to the largest micro-batch
 /// and is kept.

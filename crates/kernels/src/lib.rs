@@ -34,6 +34,7 @@ mod linear;
 mod mapped;
 mod norm;
 pub mod oracle;
+mod prefetch;
 mod quantize;
 mod rows;
 mod view;

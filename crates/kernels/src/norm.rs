@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::elementwise::{LANES, add_lanes};
+use crate::elementwise::sum_of;
 use crate::isa::{Isa, Work, fma};
 use crate::view::View;
 
@@ -64,26 +64,28 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
 #[inline(always)]
 fn normalize<S: Simd, const FUSED: bool>(simd: S, norm: &LayerNorm, row: &mut [f32]) {
     let count = row.len() as f32;
-    let mean = sum_of(simd, row, |v| v) / count;
+    let mean = sum_of(simd, row) / count;
     // Two passes: the variance as a difference of large sums would lose its digits.
-    let variance = sum_of(simd, row, |v| (v - mean) * (v - mean)) / count;
+    let variance = sum_of_squares(simd, row, mean) / count;
     let scale = 1.0 / (variance + norm.eps).sqrt();
     for ((v, weight), bias) in row.iter_mut().zip(&*norm.weight).zip(&*norm.bias) {
         *v = fma::<FUSED>((*v - mean) * scale, *weight, *bias);
     }
 }
 
+/// `Σ (v − mean)²`
 #[inline(always)]
-fn sum_of<S: Simd>(simd: S, row: &[f32], term: impl Fn(f32) -> f32) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (sum, &v) in sums.iter_mut().zip(chunk) {
-            *sum += term(v);
-        }
+fn sum_of_squares<S: Simd>(simd: S, row: &[f32], mean: f32) -> f32 {
+    let (registers, rest) = S::as_simd_f32s(row);
+    let means = simd.splat_f32s(mean);
+    let mut sums = simd.splat_f32s(0.0);
+    for &v in registers {
+        let distance = simd.sub_f32s(v, means);
+        sums = simd.mul_add_e_f32s(distance, distance, sums);
     }
-    for (sum, &v) in sums.iter_mut().zip(rest) {
-        *sum += term(v);
+    let mut sum = simd.reduce_sum_f32s(sums);
+    for &v in rest {
+        sum += (v - mean) * (v - mean);
     }
-    add_lanes(simd, sums)
+    sum
 }

@@ -4,7 +4,7 @@ use pulp::Simd;
 
 use super::{AttentionInput, Blocks, QUERY_BLOCK, Queries, Weighed};
 use crate::buffer::Buffer;
-use crate::elementwise::{exp, exp_shifted, max_of};
+use crate::elementwise::{exp_shifted, exp2, max_of};
 use crate::gemm::{MatMul, pack_columns, pack_rows, padded_columns};
 use crate::isa::{Isa, Work};
 
@@ -81,7 +81,7 @@ impl Blocks for Float {
     }
 
     fn decay(below: f32) -> f32 {
-        exp::<false>(below)
+        exp2::<false>(below)
     }
 }
 
@@ -103,7 +103,7 @@ impl Work for ExpRows<'_> {
             let row = &mut row[..self.keys];
             let highest = max_of(simd, row);
             *sum = exp_shifted::<S, FUSED>(simd, row, self.scale, highest);
-            *max = self.scale * highest;
+            *max = self.scale * std::f32::consts::LOG2_E * highest;
         }
     }
 }

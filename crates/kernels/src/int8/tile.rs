@@ -1,6 +1,7 @@
 //! The byte product itself, for every instruction set.
 
 use super::dot::{ByteTile, Dot};
+use crate::prefetch::prefetch;
 
 /// One product of bytes:
 /// `y[r, c] = row_scales[r] · scales[c] · Σₖ (a[r, k] − zeros[r]) · b[k, c] + bias[c]`.
@@ -105,22 +106,26 @@ unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
     matmul: &mut ByteMatMul<'_>,
     first: usize,
 ) {
+    // While a panel is worked on, the next one is brought near, a share of it by each tile.
+    let share = NV * D::LANES * D::STEP / matmul.rows.div_ceil(MR);
+    let mut ahead = (first + NV * D::LANES) * matmul.depth;
     let mut row = 0;
     while row < matmul.rows {
         let height = MR.min(matmul.rows - row);
         // SAFETY: as the caller vouches; the tile lies within the matrix.
         unsafe {
             match height {
-                1 => tile::<D, 1, NV>(matmul, row, first),
-                2 => tile::<D, 2, NV>(matmul, row, first),
-                3 => tile::<D, 3, NV>(matmul, row, first),
-                4 => tile::<D, 4, NV>(matmul, row, first),
-                5 if MR >= 5 => tile::<D, 5, NV>(matmul, row, first),
-                6 if MR >= 6 => tile::<D, 6, NV>(matmul, row, first),
-                7 if MR >= 7 => tile::<D, 7, NV>(matmul, row, first),
-                _ => tile::<D, MR, NV>(matmul, row, first),
+                1 => tile::<D, 1, NV>(matmul, row, first, ahead, share),
+                2 => tile::<D, 2, NV>(matmul, row, first, ahead, share),
+                3 => tile::<D, 3, NV>(matmul, row, first, ahead, share),
+                4 => tile::<D, 4, NV>(matmul, row, first, ahead, share),
+                5 if MR >= 5 => tile::<D, 5, NV>(matmul, row, first, ahead, share),
+                6 if MR >= 6 => tile::<D, 6, NV>(matmul, row, first, ahead, share),
+                7 if MR >= 7 => tile::<D, 7, NV>(matmul, row, first, ahead, share),
+                _ => tile::<D, MR, NV>(matmul, row, first, ahead, share),
             }
         }
+        ahead += matmul.depth / D::STEP * share;
         row += height;
     }
 }
@@ -136,6 +141,8 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
     matmul: &mut ByteMatMul<'_>,
     row: usize,
     first: usize,
+    mut ahead: usize,
+    share: usize,
 ) {
     // SAFETY: row + M <= rows, and the panel's registers end at or before the padded columns: all
     // offsets below lie within the slices whose lengths were checked.
@@ -167,6 +174,8 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
         }
         let mut k = 0;
         while k < matmul.depth {
+            prefetch(matmul.panels, ahead);
+            ahead += share;
             let mut columns = [D::load(panel); NV];
             for v in 1..NV {
                 columns[v] = D::load(panel.add(v * D::LANES * D::STEP));
