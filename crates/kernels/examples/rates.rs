@@ -7,14 +7,11 @@
 
 use std::time::{Duration, Instant};
 
+use shoal_kernels::peak::Sequence;
 use shoal_kernels::{
     Activation, AttentionInput, AttentionScratch, Heads, Isa, LayerNorm, Linear, LinearScratch,
     Precision, Rows, RowsMut, View, activate, attention, layer_norm, softmax,
 };
-
-mod common;
-
-use common::Sequence;
 
 const HIDDEN: usize = 768;
 const WIDE: usize = 3072;
@@ -48,7 +45,7 @@ fn main() {
 }
 
 fn linear_layers(isa: Isa, precision: Precision) {
-    let peak = peak_of(isa, precision);
+    let peak = Sequence::of(isa, precision);
     let shapes = [
         (HIDDEN, HIDDEN),
         (HIDDEN, 3 * HIDDEN),
@@ -100,7 +97,7 @@ fn attention_of(isa: Isa, precision: Precision, tokens: usize) {
         "avx512" | "avx2" => Precision::F32,
         _ => precision,
     };
-    let best = best(peak_of(isa, computed_in), || {
+    let best = best(Sequence::of(isa, computed_in), || {
         let out = RowsMut::new(&mut out, HIDDEN);
         attention(isa, precision, input, out, &mut scratch);
     });
@@ -123,19 +120,6 @@ fn element_by_element(isa: Isa) {
     let mut x = values(ROWS * 256);
     let best_softmax = best(None, || softmax(isa, &mut x, 256));
     best_softmax.report(isa, "softmax of rows of 256", x.len());
-}
-
-/// The sequence of the instructions that the products of an instruction set are made of.
-fn peak_of(isa: Isa, precision: Precision) -> Option<Sequence> {
-    Sequence::named(match (isa.name(), precision) {
-        ("avx512-vnni" | "avx512", Precision::F32) => "fma_gflops",
-        ("avx512-vnni", Precision::Int8) => "vpdpbusd_gops",
-        ("avx512", Precision::Int8) => "maddubs_pair_gops_512",
-        ("avx2", Precision::F32) => "fma_gflops_256",
-        ("avx2", Precision::Int8) => "maddubs_pair_gops",
-        (_, Precision::F32) => "mul_add_gflops_128",
-        (_, Precision::Int8) => "madd_gops_128",
-    })
 }
 
 /// The best of several repetitions.

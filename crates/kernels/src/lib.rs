@@ -34,6 +34,7 @@ mod linear;
 mod mapped;
 mod norm;
 pub mod oracle;
+pub mod peak;
 mod prefetch;
 mod quantize;
 mod rows;

@@ -1,0 +1,195 @@
+//! Pure sequences of the instructions that products are made of, nothing else going on: the
+//! ceilings for the kernels, measured on the core that runs them.
+//!
+//! Clocks rise and fall, so a rate says something only beside what was timed in the same minute.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::{Isa, Precision};
+
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+/// A sequence of instructions that this CPU has.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequence {
+    name: &'static str,
+    /// Runs so many steps and returns the number of operations; a multiplication with its addition
+    /// counts as two.
+    run: fn(u64) -> u64,
+}
+
+/// Independent sums: enough to hide the latency of multiply-adds, few enough for 16 registers.
+const CHAINS: usize = 12;
+
+/// About a millisecond of each sequence.
+const STEPS: u64 = 150_000;
+
+/// Each sequence takes its turn so often; the best time counts. All turns together take a second
+/// or two, so that all rates are of the same clock.
+const ROUNDS: usize = 30;
+
+impl Sequence {
+    /// Every sequence of this CPU.
+    pub fn available() -> Vec<Sequence> {
+        let mut found = vec![Sequence {
+            name: "fma_gflops",
+            run: |steps| Arch::new().dispatch(Fma(steps)),
+        }];
+        #[cfg(target_arch = "x86_64")]
+        found.extend(x86::available());
+        found
+    }
+
+    /// The sequence of this name, if the CPU has it.
+    pub fn named(name: &str) -> Option<Sequence> {
+        Sequence::available().into_iter().find(|s| s.name == name)
+    }
+
+    /// What the products of an instruction set are made of: multiply-adds of its width, and in
+    /// bytes `vpdpbusd`, pairs of `vpmaddubsw`, or `pmaddwd`. None where there is none to compare
+    /// with: for the portable kernels on other CPUs than x86-64.
+    pub fn of(isa: Isa, precision: Precision) -> Option<Sequence> {
+        Sequence::named(match (isa.name(), precision) {
+            ("avx512-vnni" | "avx512", Precision::F32) => "fma_gflops",
+            ("avx512-vnni", Precision::Int8) => "vpdpbusd_gops",
+            ("avx512", Precision::Int8) => "maddubs_pair_gops_512",
+            ("avx2", Precision::F32) => "fma_gflops_256",
+            ("avx2", Precision::Int8) => "maddubs_pair_gops",
+            (_, Precision::F32) => "mul_add_gflops_128",
+            (_, Precision::Int8) => "madd_gops_128",
+        })
+    }
+
+    /// The name in reports, with the unit of the rate.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// Runs for a short while (a millisecond or two); returns the number of operations and how
+    /// long they took.
+    pub fn measure(self) -> (f64, Duration) {
+        let start = Instant::now();
+        let operations = (self.run)(black_box(STEPS));
+        (operations as f64, start.elapsed())
+    }
+
+    /// As [`Sequence::measure`], in billions of operations a second.
+    pub fn rate(self) -> f64 {
+        let (operations, time) = self.measure();
+        operations / time.as_secs_f64() / 1e9
+    }
+}
+
+/// The best rate of each sequence on this thread, in billions of operations a second, measured in
+/// short turns.
+pub fn rates(sequences: &[Sequence]) -> Vec<f64> {
+    let mut best = vec![0.0f64; sequences.len()];
+    for _ in 0..ROUNDS {
+        for (best, sequence) in best.iter_mut().zip(sequences) {
+            *best = best.max(sequence.rate());
+        }
+    }
+    best
+}
+
+/// What `threads` threads reach together of each sequence, in billions of operations a second: all
+/// that they did, from the start of the first to the end of the last.
+///
+/// # Panics
+/// If `threads` is 0.
+pub fn rates_together(sequences: &[Sequence], threads: usize) -> Vec<f64> {
+    /// A turn must be long beside the time in which threads wake up.
+    const REPEATS: usize = 3;
+    assert!(threads > 0, "there must be a thread");
+    let barrier = Barrier::new(threads);
+    let work = || -> Vec<(Instant, Instant, f64)> {
+        let mut turns = Vec::new();
+        for _ in 0..ROUNDS {
+            for sequence in sequences {
+                barrier.wait();
+                let start = Instant::now();
+                let operations = (0..REPEATS).map(|_| sequence.measure().0).sum();
+                turns.push((start, Instant::now(), operations));
+            }
+        }
+        turns
+    };
+    let turns: Vec<_> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| {
+                worker
+                    .join()
+                    .expect("a thread that measures does not panic")
+            })
+            .collect()
+    });
+    let mut best = vec![0.0f64; sequences.len()];
+    for turn in 0..turns[0].len() {
+        let of = || turns.iter().map(|turns| turns[turn]);
+        let start = of().map(|turn| turn.0).min().expect("one thread at least");
+        let end = of().map(|turn| turn.1).max().expect("one thread at least");
+        let operations: f64 = of().map(|turn| turn.2).sum();
+        let best = &mut best[turn % sequences.len()];
+        *best = best.max(operations / (end - start).as_secs_f64() / 1e9);
+    }
+    best
+}
+
+/// Fused multiply-adds on the widest registers.
+struct Fma(u64);
+
+impl WithSimd for Fma {
+    type Output = u64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> u64 {
+        let factor = simd.splat_f32s(black_box(1.0));
+        let addend = simd.splat_f32s(black_box(0.0));
+        let mut sums = [simd.splat_f32s(black_box(1.0)); CHAINS];
+        for _ in 0..self.0 {
+            for sum in &mut sums {
+                *sum = simd.mul_add_e_f32s(*sum, factor, addend);
+            }
+        }
+        black_box(sums);
+        self.0 * (CHAINS * S::F32_LANES * 2) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_of_x86_has_its_sequences() {
+        if !cfg!(target_arch = "x86_64") {
+            return;
+        }
+        for isa in Isa::available() {
+            for precision in Precision::ALL {
+                let sequence = Sequence::of(isa, precision).expect("there is one");
+                println!("{isa:?} in {precision}: {}", sequence.name());
+                let (operations, time) = sequence.measure();
+                assert!(operations > 0.0 && time > Duration::ZERO);
+            }
+        }
+    }
+
+    #[test]
+    fn threads_together_and_alone_give_a_rate_for_each_sequence() {
+        let sequences = Sequence::available();
+        for rates in [rates(&sequences), rates_together(&sequences, 2)] {
+            assert_eq!(rates.len(), sequences.len());
+            assert!(rates.iter().all(|&rate| rate > 0.0), "{rates:?}");
+        }
+        assert_eq!(rates_together(&[], 1), []);
+    }
+}

@@ -1,0 +1,185 @@
+//! The sequences of x86-64.
+
+use std::arch::asm;
+use std::arch::is_x86_feature_detected as has;
+use std::arch::x86_64::*;
+use std::hint::black_box;
+
+use super::{CHAINS, Sequence};
+
+/// Where products pass through other registers before they are added, which takes one cycle.
+const SHORT_CHAINS: usize = 8;
+
+pub(super) fn available() -> Vec<Sequence> {
+    let mut found = Vec::new();
+    let mut add = |has, name, run| {
+        if has {
+            found.push(Sequence { name, run });
+        }
+    };
+    add(has!("fma"), "fma_gflops_256", |steps| {
+        // SAFETY: it is only added where the CPU has the feature.
+        unsafe { fma_256(steps) }
+    });
+    add(true, "mul_add_gflops_128", |steps| {
+        // SAFETY: every x86-64 CPU has SSE2.
+        unsafe { mul_add_128(steps) }
+    });
+    add(has!("avx2"), "maddubs_gops", |steps| {
+        // SAFETY: as above.
+        unsafe { maddubs_256(steps) }
+    });
+    add(has!("avx2"), "maddubs_pair_gops", |steps| {
+        // SAFETY: as above.
+        unsafe { maddubs_pair_256(steps) }
+    });
+    let avx512 = has!("avx512f") && has!("avx512bw");
+    add(avx512, "maddubs_pair_gops_512", |steps| {
+        // SAFETY: as above.
+        unsafe { maddubs_pair_512(steps) }
+    });
+    let vnni = has!("avx512f") && has!("avx512vnni");
+    add(vnni, "vpdpbusd_gops", |steps| {
+        // SAFETY: as above.
+        unsafe { vpdpbusd_512(steps) }
+    });
+    add(true, "madd_gops_128", |steps| {
+        // SAFETY: every x86-64 CPU has SSE2.
+        unsafe { madd_128(steps) }
+    });
+    found
+}
+
+/// Makes the compiler believe that a register has changed, so that it computes with it anew.
+macro_rules! renew {
+    ($register:ident in $class:ident) => {
+        // SAFETY: no instruction stands here.
+        unsafe {
+            asm!("/* {0} */", inout($class) $register,
+                 options(nomem, nostack, preserves_flags));
+        }
+    };
+}
+
+#[target_feature(enable = "avx,fma")]
+fn fma_256(steps: u64) -> u64 {
+    let factor = _mm256_set1_ps(black_box(1.0));
+    let addend = _mm256_set1_ps(black_box(0.0));
+    let mut sums = [_mm256_set1_ps(black_box(1.0)); CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, addend);
+        }
+    }
+    black_box(sums);
+    steps * (CHAINS * 8 * 2) as u64
+}
+
+/// What a CPU of the baseline does for a multiply-add.
+#[target_feature(enable = "sse2")]
+fn mul_add_128(steps: u64) -> u64 {
+    let mut factor = _mm_set1_ps(black_box(1.0));
+    let addend = _mm_set1_ps(black_box(0.0));
+    let mut sums = [_mm_set1_ps(black_box(1.0)); CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            renew!(factor in xmm_reg);
+            *sum = _mm_add_ps(*sum, _mm_mul_ps(addend, factor));
+        }
+    }
+    black_box(sums);
+    steps * (CHAINS * 4 * 2) as u64
+}
+
+/// Products of bytes added in pairs, those in pairs again, and the sum: 32 products.
+#[target_feature(enable = "avx2")]
+fn maddubs_256(steps: u64) -> u64 {
+    let mut row = _mm256_set1_epi8(black_box(1));
+    let column = _mm256_set1_epi8(black_box(1));
+    let ones = _mm256_set1_epi16(black_box(1));
+    let mut sums = [_mm256_setzero_si256(); SHORT_CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            renew!(row in ymm_reg);
+            let pairs = _mm256_maddubs_epi16(row, column);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    black_box(sums);
+    steps * (SHORT_CHAINS * 32 * 2) as u64
+}
+
+/// Two times 32 products of bytes, added in 16 bits before they are widened.
+#[target_feature(enable = "avx2")]
+fn maddubs_pair_256(steps: u64) -> u64 {
+    let mut row = _mm256_set1_epi8(black_box(1));
+    let column = _mm256_set1_epi8(black_box(1));
+    let ones = _mm256_set1_epi16(black_box(1));
+    let mut sums = [_mm256_setzero_si256(); SHORT_CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            renew!(row in ymm_reg);
+            let first = _mm256_maddubs_epi16(row, column);
+            renew!(row in ymm_reg);
+            let second = _mm256_maddubs_epi16(row, column);
+            let pairs = _mm256_add_epi16(first, second);
+            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+        }
+    }
+    black_box(sums);
+    steps * (SHORT_CHAINS * 64 * 2) as u64
+}
+
+/// As [`maddubs_pair_256`], on twice the width.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn maddubs_pair_512(steps: u64) -> u64 {
+    let mut row = _mm512_set1_epi8(black_box(1));
+    let column = _mm512_set1_epi8(black_box(1));
+    let ones = _mm512_set1_epi16(black_box(1));
+    let mut sums = [_mm512_setzero_si512(); SHORT_CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            renew!(row in zmm_reg);
+            let first = _mm512_maddubs_epi16(row, column);
+            renew!(row in zmm_reg);
+            let second = _mm512_maddubs_epi16(row, column);
+            let pairs = _mm512_add_epi16(first, second);
+            *sum = _mm512_add_epi32(*sum, _mm512_madd_epi16(pairs, ones));
+        }
+    }
+    black_box(sums);
+    steps * (SHORT_CHAINS * 128 * 2) as u64
+}
+
+/// 64 products of bytes and their sums in one instruction.
+#[target_feature(enable = "avx512f,avx512vnni")]
+fn vpdpbusd_512(steps: u64) -> u64 {
+    let mut row = _mm512_set1_epi32(black_box(0x0101_0101));
+    let column = _mm512_set1_epi32(black_box(0x0101_0101));
+    let mut sums = [_mm512_setzero_si512(); CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            renew!(row in zmm_reg);
+            *sum = _mm512_dpbusd_epi32(*sum, row, column);
+        }
+    }
+    black_box(sums);
+    steps * (CHAINS * 64 * 2) as u64
+}
+
+/// Products of 16 bits added in pairs, and the sum: 8 products, what a CPU of the baseline
+/// has for bytes.
+#[target_feature(enable = "sse2")]
+fn madd_128(steps: u64) -> u64 {
+    let mut row = _mm_set1_epi16(black_box(1));
+    let column = _mm_set1_epi16(black_box(1));
+    let mut sums = [_mm_setzero_si128(); CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            renew!(row in xmm_reg);
+            *sum = _mm_add_epi32(*sum, _mm_madd_epi16(row, column));
+        }
+    }
+    black_box(sums);
+    steps * (CHAINS * 8 * 2) as u64
+}
