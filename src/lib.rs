@@ -17,6 +17,7 @@
 //! The floors below are crates of their own: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
 //! [`function`] (the step from batch to part) and [`encoder`] (models and the engine).
 
+pub mod bench;
 mod bundled;
 mod classifier;
 mod error;

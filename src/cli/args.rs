@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use crate::Precision;
+use crate::encoder::MICRO_BATCH_TOKENS;
 use crate::job::format::{Format, OutputFormat};
 use crate::settings::OnError;
 
@@ -41,6 +42,8 @@ pub(super) enum Command {
     Resume(ResumeArgs),
     /// Pack a model into one file that opens at once
     Pack(PackArgs),
+    /// Time the engine, by length and micro-batch or on given token ids, beside what the machine can do
+    Bench(BenchArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Print the man page, or write one for each command into a folder
@@ -346,6 +349,90 @@ pub(super) struct PackArgs {
     /// Print what came of it as JSON on standard output
     #[arg(long)]
     pub(super) json: bool,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  shoal bench
+  shoal bench --model ./my-distilbert --precision f32 --lengths 32,256 --micro-batches 0,512 --json
+  shoal bench --sequences ids.json --threads 2 --json
+  shoal bench --sequences ids.json --limit 4 --logits";
+
+#[derive(Debug, Args)]
+#[command(after_help = BENCH_EXAMPLES)]
+pub(super) struct BenchArgs {
+    /// Model folder, packed model, or name on the Hugging Face hub [default: the bundled film-review model]
+    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
+    pub(super) model: Option<String>,
+
+    /// How the model's products are computed [default: as `run` chooses]
+    #[arg(long, value_name = "int8|f32", env = "SHOAL_PRECISION")]
+    pub(super) precision: Option<PrecisionArg>,
+
+    /// Instruction set that the engine uses: avx512-vnni, avx512, avx2 or portable [default: the best that this CPU has]
+    #[arg(long, value_name = "ISA", env = "SHOAL_ISA")]
+    pub(super) isa: Option<String>,
+
+    /// Where packed models are kept from run to run [default: a folder in the platform's cache folder]
+    #[arg(long, value_name = "DIR", env = "SHOAL_CACHE_DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
+
+    /// Workers at a time, each on a thread of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(super) threads: u64,
+
+    /// Lengths of the made-up records in tokens, with commas between them [default: 16,64,128,256,512, as far as the
+    /// model reads]
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        conflicts_with = "sequences"
+    )]
+    pub(super) lengths: Option<Vec<usize>>,
+
+    /// Tokens in a micro-batch, with commas between them; 0: one record at a time. Those that give the same
+    /// micro-batches of a length are timed once
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        default_value = "0,256,512,1024",
+        conflicts_with = "sequences"
+    )]
+    pub(super) micro_batches: Vec<usize>,
+
+    /// How long each length is timed with each micro-batch
+    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = seconds, conflicts_with = "sequences")]
+    pub(super) seconds: f64,
+
+    /// Time these token ids instead: a JSON array of arrays of integers
+    #[arg(long, value_name = "FILE")]
+    pub(super) sequences: Option<PathBuf>,
+
+    /// Time so many of the sequences, spread evenly over the file; with --logits, take the first so many
+    #[arg(long, value_name = "N", requires = "sequences", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(super) limit: Option<u64>,
+
+    /// Tokens in a micro-batch of the sequences; 0: one sequence at a time
+    #[arg(long, value_name = "TOKENS", default_value_t = MICRO_BATCH_TOKENS, requires = "sequences")]
+    pub(super) micro_batch_tokens: usize,
+
+    /// Print the logits of each sequence as a JSON array a line, in order, and time nothing
+    #[arg(long, requires = "sequences", conflicts_with = "json")]
+    pub(super) logits: bool,
+
+    /// Print what was measured as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// A time that can be waited for.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.001..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("it is no number between 0.001 and 3600".into()),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The command line: arguments, settings files, progress, and what is said at the end.
 
 mod args;
+mod bench;
 mod commands;
 mod config;
 mod pack;
@@ -39,6 +40,7 @@ fn run(cli: Cli) -> crate::Result<()> {
         Command::Status(args) => commands::status(args),
         Command::Resume(args) => commands::resume(args),
         Command::Pack(args) => pack::pack(args),
+        Command::Bench(args) => bench::bench(args),
         Command::Completions(args) => {
             let mut script = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "shoal", &mut script);

@@ -1,0 +1,243 @@
+//! Timing given token ids.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shoal_encoder::config::Config;
+use shoal_encoder::{Tokens, operations};
+
+use super::measure::{Pass, Peak, StageSeconds, pass, peak_rss_mb};
+use super::{Bench, Setup, cut};
+use crate::Result;
+
+/// How fast given sequences went through the model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SequencesReport {
+    /// Precision, instruction set, threads, model.
+    #[serde(flatten)]
+    pub setup: Setup,
+    /// Sequences timed.
+    pub sequences: usize,
+    /// Their tokens.
+    pub tokens: usize,
+    /// From the start of all workers to the end of the last one.
+    pub seconds_wall: f64,
+    /// CPU time of the process in between.
+    pub seconds_cpu: f64,
+    /// `sequences / seconds_wall`
+    pub records_per_s_wall: f64,
+    /// `sequences / seconds_cpu`
+    pub records_per_s_cpu: f64,
+    /// `tokens / seconds_wall`
+    pub tokens_per_s_wall: f64,
+    /// As if the sequences were of the mean work of the whole file, where they are a selection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_s_wall_normalised: Option<f64>,
+    /// As if the sequences were of the mean work of the whole file, where they are a selection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records_per_s_cpu_normalised: Option<f64>,
+    /// Operations of a sequence in a runtime that skips none; see [`operations::in_full`].
+    pub gflop_per_record: f64,
+    /// Where the workers' time went.
+    pub stages: StageSeconds,
+    /// Operations of the products that were computed, by the time of the products and the peak of the precision.
+    pub share_of_peak: Option<f64>,
+    /// The share of the time of everything but products and attention.
+    pub share_of_rest: f64,
+    /// What the machine can do.
+    pub peak: Peak,
+    /// The most memory that the process has had resident.
+    pub peak_rss_mb: Option<f64>,
+}
+
+impl Bench {
+    /// Times `sequences`, or so many of them, spread evenly, as `limit` says. They are cut in order into micro-batches of
+    /// at most `micro_batch_tokens` tokens (0: one at a time), which the threads share, each after a warm-up with the
+    /// first sequence. `progress` is told how many are done.
+    ///
+    /// # Panics
+    /// If there are no sequences, or one is not for this model; [`read_sequences`](Self::read_sequences) gives none such.
+    pub fn sequences(
+        &self,
+        sequences: &[Tokens],
+        limit: Option<usize>,
+        micro_batch_tokens: usize,
+        progress: &(dyn Fn(usize) + Sync),
+    ) -> SequencesReport {
+        let config = self.model.config();
+        let mean = |sequences: &[Tokens]| {
+            let of = |s: &Tokens| operations::in_full(config, s.ids.len()) as f64;
+            sequences.iter().map(of).sum::<f64>() / sequences.len() as f64
+        };
+        let chosen = limit.filter(|&limit| limit < sequences.len());
+        let chosen = chosen.map(|limit| spread(sequences, limit));
+        // How much more a sequence of the selection is than one of the file.
+        let weight = chosen.as_ref().map(|c| mean(c) / mean(sequences));
+        let timed = chosen.as_deref().unwrap_or(sequences);
+
+        let threads = self.setup.threads;
+        let peak = Peak::measure(self.model.isa(), threads);
+        let done = AtomicUsize::new(0);
+        let Pass {
+            wall, cpu, stages, ..
+        } = self.share_out(timed, micro_batch_tokens, &timed[..1], |_, logits| {
+            let records = logits.len() / config.labels.len();
+            progress(done.fetch_add(records, Ordering::Relaxed) + records);
+        });
+        let (wall, cpu) = (wall.as_secs_f64(), cpu.as_secs_f64());
+        let stages = StageSeconds::from(stages);
+        let tokens: usize = timed.iter().map(|s| s.ids.len()).sum();
+        let computed = timed
+            .iter()
+            .map(|s| operations::products(config, s.ids.len()));
+        let records = timed.len() as f64;
+        SequencesReport {
+            setup: self.setup.clone(),
+            sequences: timed.len(),
+            tokens,
+            seconds_wall: wall,
+            seconds_cpu: cpu,
+            records_per_s_wall: records / wall,
+            records_per_s_cpu: records / cpu,
+            tokens_per_s_wall: tokens as f64 / wall,
+            records_per_s_wall_normalised: weight.map(|weight| weight * records / wall),
+            records_per_s_cpu_normalised: weight.map(|weight| weight * records / cpu),
+            gflop_per_record: mean(timed) / 1e9,
+            stages,
+            share_of_peak: peak.share(self.precision(), computed.sum(), stages.products),
+            share_of_rest: stages.rest(),
+            peak,
+            peak_rss_mb: peak_rss_mb(),
+        }
+    }
+
+    /// The logits of each sequence, in order; the same bits for every `micro_batch_tokens` and number of threads.
+    ///
+    /// # Panics
+    /// If a sequence is not for this model.
+    pub fn logits(&self, sequences: &[Tokens], micro_batch_tokens: usize) -> Vec<Vec<f32>> {
+        let labels = self.model.labels().len();
+        let (send, receive) = std::sync::mpsc::channel();
+        self.share_out(sequences, micro_batch_tokens, &[], |index, logits| {
+            let sent = send.send((index, logits.to_vec()));
+            sent.expect("the receiver lives longer");
+        });
+        drop(send);
+        let mut micro_batches: Vec<(usize, Vec<f32>)> = receive.into_iter().collect();
+        micro_batches.sort_by_key(|(index, _)| *index);
+        let logits = micro_batches.iter().map(|(_, logits)| logits);
+        logits
+            .flat_map(|logits| logits.chunks_exact(labels).map(<[f32]>::to_vec))
+            .collect()
+    }
+
+    /// Has all threads share the micro-batches; `see` is told the place of each and its logits.
+    fn share_out(
+        &self,
+        sequences: &[Tokens],
+        micro_batch_tokens: usize,
+        warm_up: &[Tokens],
+        see: impl Fn(usize, &[f32]) + Sync,
+    ) -> Pass<()> {
+        let micro_batches = cut(sequences, micro_batch_tokens);
+        let next = AtomicUsize::new(0);
+        pass(&self.model, self.setup.threads, warm_up, |session| {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(micro_batch) = micro_batches.get(index) else {
+                    return;
+                };
+                see(index, session.logits(micro_batch));
+            }
+        })
+    }
+}
+
+/// `count` of the sequences, from the middles of as many equal stretches.
+fn spread(sequences: &[Tokens], count: usize) -> Vec<Tokens> {
+    (0..count)
+        .map(|k| sequences[(2 * k + 1) * sequences.len() / (2 * count)].clone())
+        .collect()
+}
+
+/// Reads and checks a file of sequences.
+pub(super) fn read(path: &Path, config: &Config) -> Result<Vec<Tokens>> {
+    let wrong = |reason: String| shoal_job::Error::input(path.display().to_string(), reason);
+    let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    let sequences: Vec<&RawValue> = serde_json::from_slice(&bytes).map_err(|e| {
+        wrong(format!(
+            "it must be a JSON array of arrays of token ids: {e}"
+        ))
+    })?;
+    if sequences.is_empty() {
+        return Err(wrong("it holds no sequences".into()).into());
+    }
+    sequences
+        .iter()
+        .enumerate()
+        .map(|(index, raw)| {
+            sequence(raw.get(), config)
+                .map_err(|reason| wrong(format!("sequence {index}, from 0, {reason}")).into())
+        })
+        .collect()
+}
+
+/// One sequence, or what is wrong with it.
+fn sequence(json: &str, config: &Config) -> std::result::Result<Tokens, String> {
+    let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(json) else {
+        return Err("is no array of token ids".into());
+    };
+    let (length, positions) = (values.len(), config.positions);
+    if length == 0 {
+        return Err("is empty; give at least one token id".into());
+    }
+    if length > positions {
+        return Err(format!(
+            "has {length} tokens, and the model reads {positions} at most"
+        ));
+    }
+    let id = |value: &RawValue| {
+        let Ok(id) = value.get().parse::<u32>() else {
+            let start: String = value.get().chars().take(20).collect();
+            return Err(format!("holds {start}, which is no token id"));
+        };
+        if id as usize >= config.vocabulary {
+            return Err(format!(
+                "holds the token id {id}, and the model's vocabulary ends at {}",
+                config.vocabulary - 1
+            ));
+        }
+        Ok(id)
+    };
+    let ids = values
+        .into_iter()
+        .map(id)
+        .collect::<std::result::Result<_, _>>()?;
+    Ok(Tokens {
+        ids,
+        truncated: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_is_spread_evenly() {
+        let sequences: Vec<_> = (0..10)
+            .map(|id| Tokens {
+                ids: vec![id],
+                truncated: false,
+            })
+            .collect();
+        let chosen =
+            |count| -> Vec<u32> { spread(&sequences, count).iter().map(|s| s.ids[0]).collect() };
+        assert_eq!(chosen(1), [5]);
+        assert_eq!(chosen(2), [2, 7]);
+        assert_eq!(chosen(3), [1, 5, 8]);
+        assert_eq!(chosen(10), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    }
+}
