@@ -30,7 +30,10 @@ TOLERANCE = 1e-4  # of f32 logits
 SHOAL = ["shoal-f32", "shoal-int8"]
 PEERS = ["ctranslate2-int8", "onnxruntime-int8", "rten-int8", "ctranslate2-f32", "onnxruntime-f32", "rten-f32"]
 FIRST_LABEL_PEERS = ["rten-int8", "onnxruntime-int8", "ctranslate2-int8", "transformers-f32"]
-FIRST_LABEL = "{shoal} run {csv} -o {out} --model {model} --run-dir {run} --concurrency 1 --quiet"
+FIRST_LABELS = [
+    "shoal-int8={shoal} run {csv} -o {out} --model {packed} --run-dir {run} --concurrency 1 --quiet",
+    "shoal-bundled-int8={shoal} run {csv} -o {out} --run-dir {run} --concurrency 1 --quiet",
+]
 
 
 def arguments():
@@ -38,7 +41,7 @@ def arguments():
     add = parser.add_argument
     add("work", type=Path, help="the folder that setup.sh filled")
     add("--rounds", type=int, default=5)
-    add("--sequences", type=int, default=48, metavar="N", help="time the first N sequences [48]")
+    add("--sequences", type=int, default=48, metavar="N", help="time so many sequences, spread evenly over the file [48]")
     add("--sequences-file", type=Path, metavar="FILE", help="arrays of token ids [WORK/sequences.json]")
     add("--model", type=Path, help="what shoal opens, with the same weights [WORK/model]")
     add("--shoal", type=Path, default=BUILT / "shoal", help="the program")
@@ -49,14 +52,14 @@ def arguments():
         "--first-label",
         action="append",
         metavar="NAME=COMMAND",
-        help=f"shoal's own from text, may be repeated [shoal-f32={FIRST_LABEL}]",
+        help="shoal's own from text, may be repeated [the packed model in int8, and the bundled one]",
     )
     add("--output", type=Path, help="raw results [benches/runs/peers-TIME.jsonl]")
     options = parser.parse_args()
     options.work = options.work.resolve()
     options.sequences_file = options.sequences_file or options.work / "sequences.json"
     options.model = options.model or options.work / "model"
-    options.first_label = options.first_label or [f"shoal-f32={FIRST_LABEL}"]
+    options.first_label = options.first_label or FIRST_LABELS
     return options
 
 
@@ -64,6 +67,13 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.sequences = json.loads(options.sequences_file.read_text())
+        # Spread evenly over the file, the same for every runtime.
+        count = min(options.sequences or len(self.sequences), len(self.sequences))
+        step = len(self.sequences) / count
+        self.chosen = [self.sequences[int((k + 0.5) * step)] for k in range(count)]
+        self.chosen_file = tempfile.NamedTemporaryFile("w", prefix="sequences-", suffix=".json")
+        json.dump(self.chosen, self.chosen_file)
+        self.chosen_file.flush()
         self.model_config = json.loads((options.work / "model/config.json").read_text())
         # OpenBLAS's choose kernels in some builds of numpy and torch and would handicap a peer.
         drop = ("OPENBLAS_", "SHOAL_")
@@ -170,17 +180,16 @@ class Bench:
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             runtime, precision = name.rsplit("-", 1)
-            command = [*self.command(name), "--sequences", self.options.sequences_file]
-            command += ["--limit", self.options.sequences] + ["--json"] * (runtime == "shoal")
+            command = [*self.command(name), "--sequences", self.chosen_file.name]
+            command += ["--json"] * (runtime == "shoal")
             load = os.getloadavg()[0]
             result = self.run(command)[-1]
-            first = self.sequences[: self.options.sequences]
-            asked = {"threads": 1, "sequences": len(first), "tokens": sum(map(len, first))}
+            asked = {"threads": 1, "sequences": len(self.chosen), "tokens": sum(map(len, self.chosen))}
             done = {key: result.get(key) for key in asked}
             if done != asked:
                 sys.exit(f"{name} was asked for {asked} and did {done}")
-            # As if the first sequences were as long as the whole file's.
-            share = self.mean_work(first) / self.mean_work(self.sequences)
+            # As if the chosen sequences were as long as the whole file's.
+            share = self.mean_work(self.chosen) / self.mean_work(self.sequences)
             values = {"runtime": runtime, "precision": precision, "round": number} | result
             for clock in ("cpu", "wall"):
                 values[f"reviews_per_s_{clock}"] = result[f"records_per_s_{clock}"] * share
@@ -218,6 +227,7 @@ class Bench:
             paths = {
                 "shoal": self.options.shoal,
                 "model": self.options.model,
+                "packed": self.options.work / "model.shoal",
                 "csv": csv,
                 "out": folder / f"out-{number}.csv",
                 "run": folder / f"run-{number}",

@@ -11,4 +11,5 @@ work=$(cd "$work" && pwd)
 manifest=$here/../../Cargo.toml
 cargo build -q --release --locked --manifest-path "$manifest" --bin shoal
 cargo build -q --release --locked --manifest-path "$manifest" -p shoal-kernels --example peak
+"${CARGO_TARGET_DIR:-$here/../../target}/release/shoal" pack "$work/model" -o "$work/model.shoal" --precision int8
 exec "$work/venv/bin/python" -B "$here/bench.py" "$work" "$@"

@@ -1,0 +1,63 @@
+//! Small packed models, damaged anywhere and sealed again, so that everything behind the checksum
+//! meets the damage: they are read whole and, where that succeeds, label a text. Never a panic.
+
+#![no_main]
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use shoal_encoder::packed::{Container, reseal};
+use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Session};
+use shoal_kernels::Bytes;
+
+/// One in each precision.
+static MODELS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/encoder/tests/fixtures");
+    let checkpoint = Checkpoint::open(&fixtures.join("distilbert-regression")).unwrap();
+    Precision::ALL.map(|precision| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        Packed::new(&checkpoint, "fuzz".into(), precision, &Isa::available())
+            .and_then(|packed| packed.save(file.path()))
+            .unwrap();
+        std::fs::read(file.path()).unwrap()
+    })
+});
+
+/// Header and metadata, where a byte means most, lie below this.
+const FRONT: usize = 8192;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&choice, damage)) = input.split_first() else {
+        return;
+    };
+    let mut bytes = MODELS[usize::from(choice & 1)].clone();
+    // Of each eight bytes, four say where, one how many, and three are written there; the last
+    // bytes, if any, cut the file.
+    let (places, rest) = damage.as_chunks::<8>();
+    for [a, b, c, d, kind, values @ ..] in places {
+        let span = if kind & 4 == 0 { FRONT } else { usize::MAX };
+        let at = u32::from_le_bytes([*a, *b, *c, *d]) as usize % bytes.len().min(span);
+        let count = usize::from(kind & 3).min(bytes.len() - at);
+        bytes[at..at + count].copy_from_slice(&values[..count]);
+    }
+    if let [a, b, c, ..] = rest {
+        let len = u32::from_le_bytes([*a, *b, *c, 0]) as usize % (bytes.len() + 1);
+        bytes.truncate(len);
+    }
+    reseal(&mut bytes);
+    let Ok(container) = Container::from_bytes(Bytes::copy_from(&bytes), "fuzz.shoal") else {
+        return;
+    };
+    for isa in Isa::available() {
+        let Ok(model) = Model::read(&container, &[isa]) else {
+            continue;
+        };
+        let model = Arc::new(model);
+        let Ok(tokens) = model.encode("A good film, it is [MASK]! — 好", 24) else {
+            continue;
+        };
+        let logits = Session::new(Arc::clone(&model)).logits(&[tokens]).to_vec();
+        assert_eq!(logits.len(), model.labels().len());
+    }
+});
