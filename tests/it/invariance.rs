@@ -24,13 +24,13 @@ fn results(bench: &Bench, input: &Path, args: &[&str]) -> BTreeMap<String, Strin
 }
 
 /// Compares every way of cutting with one batch in one worker.
-fn check(bench: &Bench, input: &str, model: Option<&Path>, batch_sizes: &[&str]) {
+fn check(bench: &Bench, input: &str, model: Option<&Path>, batch_sizes: &[&str], engine: &[&str]) {
     let path = bench.write("input.jsonl", input);
     let model = model.map(|model| model.to_str().unwrap());
     let model: Vec<_> = model.iter().flat_map(|model| ["--model", model]).collect();
     let run = |path: &Path, batch_size: &str, concurrency: &str| {
         let cut = ["--batch-size", batch_size, "--concurrency", concurrency];
-        results(bench, path, &[&model[..], &cut].concat())
+        results(bench, path, &[&model[..], &cut, engine].concat())
     };
     let expected = run(&path, "1000000", "1");
     assert_eq!(expected.len(), input.lines().count());
@@ -55,16 +55,19 @@ fn check(bench: &Bench, input: &str, model: Option<&Path>, batch_sizes: &[&str])
 #[test]
 fn of_the_bundled_model() {
     let sample = std::fs::read_to_string(repository("examples/reviews.jsonl")).unwrap();
-    check(&Bench::new(), &sample, None, &["7", "1"]);
+    check(&Bench::new(), &sample, None, &["7", "1"], &[]);
 }
 
 #[test]
 fn of_a_small_model_at_every_batch_size() {
     let model = tiny_model();
-    check(
-        &Bench::new(),
-        &jsonl(1000),
-        Some(&model),
-        &["7", "1", "50", "333"],
-    );
+    for precision in ["int8", "f32"] {
+        check(
+            &Bench::new(),
+            &jsonl(1000),
+            Some(&model),
+            &["7", "1", "50", "333"],
+            &["--precision", precision],
+        );
+    }
 }

@@ -8,5 +8,6 @@ mod formats;
 mod hub;
 mod invariance;
 mod memory;
+mod pack;
 mod remote;
 mod resume;

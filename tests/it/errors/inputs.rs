@@ -131,7 +131,7 @@ fn models_that_cannot_be_used_say_why() {
     let empty = ["run", "in.csv", "-o", "out.csv", "--model", ""];
     assert!(bench.fails(USAGE, empty).contains("empty"));
     fails("./nowhere", &["nowhere", "no such folder"]);
-    fails("in.csv", &["in.csv", "not a folder"]);
+    fails("in.csv", &["in.csv", "neither a model folder nor"]);
     bench.write("empty/readme", "");
     fails("empty", &["config.json"]);
 

@@ -18,12 +18,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Bench, describe, jsonl, repository, tiny_model};
 
-const USAGE: i32 = 2;
-const INPUT: i32 = 3;
-const MODEL: i32 = 4;
-const STORAGE: i32 = 5;
-const RUN: i32 = 6;
-const BAD_RECORD: i32 = 7;
+pub(crate) const USAGE: i32 = 2;
+pub(crate) const INPUT: i32 = 3;
+pub(crate) const MODEL: i32 = 4;
+pub(crate) const STORAGE: i32 = 5;
+pub(crate) const RUN: i32 = 6;
+pub(crate) const BAD_RECORD: i32 = 7;
 
 fn tiny() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| tiny_model().display().to_string());

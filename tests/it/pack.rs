@@ -1,0 +1,309 @@
+//! Packed models, the cache of them, and the choice of precision and instruction set.
+
+use serde_json::Value;
+use shoal::encoder::Isa;
+
+use crate::errors::{MODEL, STORAGE, USAGE};
+use crate::support::{Bench, jsonl, repository, tiny_model};
+
+fn files_of_cache(bench: &Bench) -> Vec<String> {
+    let mut names: Vec<_> = match std::fs::read_dir(bench.path("cache")) {
+        Ok(files) => files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+    names.sort();
+    names
+}
+
+fn summary(output: &std::process::Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_packed_model_labels_as_the_model_that_it_was_packed_from() {
+    let bench = Bench::new();
+    bench.write("in.jsonl", jsonl(60));
+    let tiny = tiny_model();
+    let tiny = tiny.to_str().unwrap();
+    for precision in ["int8", "f32"] {
+        for isa in Isa::available() {
+            let how = ["--precision", precision, "--isa", isa.name()];
+            let pack = ["pack", tiny, "-o", "model.shoal"];
+            let said = bench.ok(pack.iter().chain(&how));
+            let said = String::from_utf8(said.stderr).unwrap();
+            assert!(
+                said.contains(&format!("{precision} on {}", isa.name())),
+                "{said}"
+            );
+            let run = |model: &str, output: &str, more: &[&str]| {
+                let args = [
+                    "run", "in.jsonl", "--scores", "--json", "-o", output, "--model", model,
+                ];
+                summary(&bench.ok(args.iter().chain(more)))
+            };
+            let packed = run("model.shoal", "packed.csv", &["--isa", isa.name()]);
+            let folder = run(tiny, "folder.csv", &how);
+            for summary in [packed, folder] {
+                assert_eq!(summary["precision"], precision);
+                assert_eq!(summary["isa"], serde_json::json!([isa.name()]));
+            }
+            assert_eq!(bench.read("packed.csv"), bench.read("folder.csv"));
+            bench.ok([
+                "run",
+                "in.jsonl",
+                "-o",
+                "packed.csv",
+                "--model",
+                "model.shoal",
+            ]);
+        }
+    }
+}
+
+#[test]
+fn a_check_compares_with_f32() {
+    let bench = Bench::new();
+    let sample = repository("examples/reviews.csv");
+    let sample = sample.to_str().unwrap();
+    let pack = [
+        "pack",
+        "bundled",
+        "-o",
+        "model.shoal",
+        "--json",
+        "--check",
+        sample,
+    ];
+    let found = summary(&bench.ok(pack.iter().chain(&["--label-column", "label"])));
+    assert_eq!(found["precision"], "int8");
+    let check = &found["check"];
+    assert_eq!(check["records"], 200);
+    assert_eq!(check["gold"], 200);
+    assert!(check["agreeing"].as_u64().unwrap() >= 198, "{check}");
+    // The bundled model's accuracy on its sample, as transformers has it.
+    assert_eq!(check["right_f32"], 185);
+    assert!(
+        check["right_packed"].as_u64().unwrap().abs_diff(185) <= 2,
+        "{check}"
+    );
+    let difference = check["largest_logit_difference"].as_f64().unwrap();
+    assert!(difference > 0.0 && difference < 0.5, "{check}");
+
+    let pack = [
+        "pack",
+        "bundled",
+        "-o",
+        "model.shoal",
+        "--precision",
+        "f32",
+        "--check",
+        sample,
+    ];
+    let said = String::from_utf8(bench.ok(pack).stderr).unwrap();
+    assert!(said.contains("100.00 % (200 of 200"), "{said}");
+    assert!(said.contains("differ by 0.0000 at most"), "{said}");
+}
+
+#[test]
+fn models_are_packed_once_and_damage_is_mended() {
+    let bench = Bench::new();
+    bench.write("in.jsonl", jsonl(20));
+    let tiny = tiny_model();
+    let run = |output: &str| {
+        let cache = bench.path("cache");
+        let args = [
+            "run",
+            "in.jsonl",
+            "--fresh",
+            "-q",
+            "-o",
+            output,
+            "--precision",
+            "int8",
+        ];
+        let more = [
+            "--model",
+            tiny.to_str().unwrap(),
+            "--cache-dir",
+            cache.to_str().unwrap(),
+        ];
+        bench.ok(args.iter().chain(&more));
+        bench.read(output)
+    };
+    let first = run("first.csv");
+    let files = files_of_cache(&bench);
+    assert_eq!(files.len(), 1, "{files:?}");
+    let path = bench.path("cache").join(&files[0]);
+    let packed = std::fs::read(&path).unwrap();
+    let before = std::fs::metadata(&path).unwrap().modified().unwrap();
+    assert_eq!(run("second.csv"), first);
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().modified().unwrap(),
+        before,
+        "packed again"
+    );
+    for damaged in [&packed[..packed.len() / 2], b"something else", b""] {
+        std::fs::write(&path, damaged).unwrap();
+        assert_eq!(run("third.csv"), first);
+        assert!(std::fs::read(&path).unwrap() == packed, "not mended");
+    }
+    // Where nothing can be kept, it works all the same.
+    std::fs::remove_dir_all(bench.path("cache")).unwrap();
+    bench.write("cache", "no folder");
+    assert_eq!(run("fourth.csv"), first);
+}
+
+#[test]
+fn the_default_is_int8_where_the_sample_agrees() {
+    let bench = Bench::new();
+    bench.write("in.jsonl", jsonl(20));
+    let cache = bench.path("cache");
+    let precision = |model: &[&str]| {
+        let args = [
+            "run",
+            "in.jsonl",
+            "--fresh",
+            "--json",
+            "-o",
+            "out.csv",
+            "--cache-dir",
+        ];
+        let args = [&args[..], &[cache.to_str().unwrap()], model].concat();
+        summary(&bench.ok(args))["precision"].clone()
+    };
+    assert_eq!(precision(&[]), "int8");
+    assert_eq!(precision(&["--precision", "f32"]), "f32");
+    let tiny = tiny_model();
+    let chosen = precision(&["--model", tiny.to_str().unwrap()]);
+    let files = files_of_cache(&bench);
+    let remembered = files
+        .iter()
+        .find(|name| name.ends_with("-agreement"))
+        .unwrap();
+    let path = cache.join(remembered);
+    let agreement: f64 = std::fs::read_to_string(&path)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    assert_eq!(
+        chosen,
+        if agreement >= 0.99 { "int8" } else { "f32" },
+        "{agreement}"
+    );
+    // What is remembered decides, without another check.
+    std::fs::write(&path, "0.5\n").unwrap();
+    assert_eq!(precision(&["--model", tiny.to_str().unwrap()]), "f32");
+    std::fs::write(&path, "1\n").unwrap();
+    assert_eq!(precision(&["--model", tiny.to_str().unwrap()]), "int8");
+}
+
+#[test]
+fn a_run_goes_on_in_its_precision_alone() {
+    let bench = Bench::new();
+    bench.write("in.jsonl", jsonl(10) + "not JSON\n");
+    let tiny = tiny_model();
+    let args = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.csv",
+        "--run-dir",
+        "run",
+        "--model",
+    ];
+    let run = |more: &[&'static str]| {
+        let mut args: Vec<_> = args.to_vec();
+        args.push(tiny.to_str().unwrap());
+        args.extend(more);
+        bench.shoal(args).output().unwrap()
+    };
+    let stopped = run(&["--precision", "f32", "--on-error", "fail"]);
+    assert_eq!(stopped.status.code(), Some(7));
+    let other = run(&["--precision", "int8"]);
+    assert_eq!(other.status.code(), Some(6));
+    let message = String::from_utf8(other.stderr).unwrap();
+    assert!(
+        message.contains("--precision was f32, is int8"),
+        "{message}"
+    );
+    let resumed = bench.ok(["resume", "run", "--json"]);
+    assert_eq!(summary(&resumed)["precision"], "f32");
+}
+
+#[test]
+fn wrong_wishes_are_refused_with_what_there_is() {
+    let bench = Bench::new();
+    bench.write("in.csv", "text\nx\n");
+    let run = ["run", "in.csv", "-o", "out.csv"];
+    let fails = |code: i32, args: &[&str], words: &[&str]| {
+        let message = bench.fails(code, args);
+        for word in words {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+    };
+    let with = |more: &[&'static str]| [&run[..], more].concat();
+    fails(
+        USAGE,
+        &with(&["--isa", "sse9"]),
+        &["sse9", "no such", "portable"],
+    );
+    fails(
+        USAGE,
+        &with(&["--precision", "int4"]),
+        &["int4", "int8", "f32"],
+    );
+    let tiny = tiny_model();
+    let tiny = tiny.to_str().unwrap();
+    bench.ok(["pack", tiny, "-o", "model.shoal", "--isa", "portable"]);
+    let packed = with(&["--model", "model.shoal"]);
+    let more = |more: &[&'static str]| [&packed[..], more].concat();
+    fails(
+        USAGE,
+        &more(&["--precision", "f32"]),
+        &["model.shoal", "packed in int8"],
+    );
+    if Isa::available().len() > 1 {
+        let best = Isa::best().name();
+        let args = [&packed[..], &["--isa", best]].concat();
+        fails(MODEL, &args, &["model.shoal", "packed for portable", best]);
+    }
+    fails(
+        USAGE,
+        &["pack", "model.shoal", "-o", "again.shoal"],
+        &["packed already"],
+    );
+    fails(
+        USAGE,
+        &["pack", tiny, "-o", "x.shoal", "--text-column", "t"],
+        &["--check"],
+    );
+    fails(MODEL, &["pack", "./nowhere", "-o", "x.shoal"], &["nowhere"]);
+    fails(
+        STORAGE,
+        &["pack", tiny, "-o", "no/such/folder/x.shoal"],
+        &["x.shoal"],
+    );
+
+    let whole = bench.read("model.shoal");
+    let mut damaged = whole.clone();
+    damaged[whole.len() / 2] ^= 1;
+    bench.write("damaged.shoal", &damaged);
+    let model = |name: &'static str| with(&["--model", name]);
+    fails(
+        MODEL,
+        &model("damaged.shoal"),
+        &["damaged.shoal", "checksum"],
+    );
+    bench.write("short.shoal", &whole[..whole.len() - 1]);
+    fails(MODEL, &model("short.shoal"), &["short.shoal", "cut short"]);
+    bench.write("other.shoal", "text\n");
+    fails(
+        MODEL,
+        &model("other.shoal"),
+        &["other.shoal", "neither a model folder nor"],
+    );
+    assert!(!bench.path("out.csv").exists());
+}
