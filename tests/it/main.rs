@@ -3,6 +3,7 @@
 mod server;
 mod support;
 
+mod bench;
 mod errors;
 mod formats;
 mod hub;
