@@ -65,6 +65,9 @@ pub struct Cell {
     pub records_per_s_wall: f64,
     /// Records a second of CPU time.
     pub records_per_s_cpu: f64,
+    /// CPU time by the wall time of all threads. Well below 1, other work had the cores: then the rates by wall time and
+    /// the shares of the peak say little.
+    pub cpu_share: f64,
     /// Tokens a second by wall time, all threads together.
     pub tokens_per_s_wall: f64,
     /// Milliseconds that a thread needs for a record.
@@ -171,6 +174,7 @@ impl Bench {
             records,
             records_per_s_wall: records_per_s,
             records_per_s_cpu: records as f64 / pass.cpu.as_secs_f64(),
+            cpu_share: pass.cpu.as_secs_f64() / pass.wall.as_secs_f64() / threads as f64,
             tokens_per_s_wall: records_per_s * length as f64,
             ms_per_record: 1e3 * threads as f64 / records_per_s,
             share_of_peak: peak.share(self.precision(), operations, stages.products),

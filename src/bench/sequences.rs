@@ -26,6 +26,9 @@ pub struct SequencesReport {
     pub seconds_wall: f64,
     /// CPU time of the process in between.
     pub seconds_cpu: f64,
+    /// CPU time by the wall time of all threads. Well below 1, other work had the cores: then the rates by wall time and
+    /// the shares of the peak say little.
+    pub cpu_share: f64,
     /// `sequences / seconds_wall`
     pub records_per_s_wall: f64,
     /// `sequences / seconds_cpu`
@@ -99,6 +102,7 @@ impl Bench {
             tokens,
             seconds_wall: wall,
             seconds_cpu: cpu,
+            cpu_share: cpu / wall / threads as f64,
             records_per_s_wall: records / wall,
             records_per_s_cpu: records / cpu,
             tokens_per_s_wall: tokens as f64 / wall,

@@ -134,6 +134,8 @@ fn describe_grid(report: &GridReport) -> String {
     if let Some(mb) = report.peak_rss_mb {
         text += &format!("memory: {mb:.0} MB resident at most\n");
     }
+    let least = report.cells.iter().map(|cell| cell.cpu_share);
+    text += &disturbed(least.fold(f64::INFINITY, f64::min));
     text
 }
 
@@ -194,7 +196,19 @@ fn describe_sequences(report: &SequencesReport) -> String {
     if let Some(mb) = report.peak_rss_mb {
         row("memory", format!("{mb:.0} MB resident at most"));
     }
-    table(&rows)
+    table(&rows) + &disturbed(report.cpu_share)
+}
+
+/// A warning where the workers did not have their cores to themselves.
+fn disturbed(cpu_share: f64) -> String {
+    const ENOUGH: f64 = 0.9;
+    if cpu_share >= ENOUGH {
+        return String::new();
+    }
+    format!(
+        "warning: the threads had a core for {} of their time only; rates by wall time and shares of the peak are too low\n",
+        percent(cpu_share)
+    )
 }
 
 fn engine(setup: &Setup) -> String {

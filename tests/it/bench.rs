@@ -70,6 +70,7 @@ fn assert_stages(report: &Value, precision: &str) {
     assert_eq!(quantizing > 0.0, precision == "int8", "{report}");
     let rest = report["share_of_rest"].as_f64().unwrap();
     assert!(rest > 0.0 && rest < 1.0, "{report}");
+    assert_positive(report, &["cpu_share"]);
     if cfg!(target_arch = "x86_64") {
         assert_positive(report, &["share_of_peak"]);
     }
