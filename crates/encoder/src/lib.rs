@@ -27,7 +27,7 @@
 //!   each record alone.
 //!
 //! A record's logits do not depend on its neighbours: they are bit-identical for every way of
-//! cutting records into micro-batches, on the same instruction set ([`isa`]).
+//! cutting records into micro-batches, on the same instruction set ([`Isa`]).
 
 mod checkpoint;
 pub mod config;
