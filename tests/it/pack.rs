@@ -39,7 +39,8 @@ fn a_packed_model_labels_as_the_model_that_it_was_packed_from() {
             );
             let run = |model: &str, output: &str, more: &[&str]| {
                 let args = [
-                    "run", "in.jsonl", "--scores", "--json", "-o", output, "--model", model,
+                    "run", "in.jsonl", "--fresh", "--scores", "--json", "-o", output, "--model",
+                    model,
                 ];
                 summary(&bench.ok(args.iter().chain(more)))
             };
