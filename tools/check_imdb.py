@@ -4,10 +4,12 @@
     cargo build --release --example token_ids -p shoal-encoder && cargo build --release
     python tools/check_imdb.py imdb-test.jsonl.zst
 
-The data set is JSONL, plain or zstd, with the columns `id`, `text` and `label`. Three things are
+The data set is JSONL, plain or zstd, with the columns `id`, `text` and `label`. Four things are
 checked: the token ids of the first 2,000 reviews are those of the `tokenizers` crate's Python
-package with BERT's special tokens and truncation; `shoal run` gives every review a label; and on
-the first 1,000 its labels are those of transformers, review by review (some minutes).
+package with BERT's special tokens and truncation; `shoal run` gives every review a label, in f32
+and in int8; on the first 1,000 the labels of f32 are those of transformers, review by review; and
+at least 99.3 % of the labels of int8 are those of f32, with an accuracy within 0.2 points (some
+minutes).
 """
 
 import argparse
@@ -54,29 +56,40 @@ def check_tokens(options, folder):
 
 
 def check_labels(options, folder):
-    output = folder / "labels.jsonl"
-    summary = subprocess.run(
-        [options.built + "/shoal", "run", options.data, "-o", output, "--model", options.model,
-         "--label-column", "label", "--run-dir", folder / "run", "--json"],
-        check=True, stdout=subprocess.PIPE,
-    ).stdout
-    summary = json.loads(summary)
-    labels = [json.loads(line) for line in output.open(encoding="utf-8")]
-    accuracy = summary["accuracy"]
-    print(f"shoal: {len(labels)} labels, {accuracy['right']} of {accuracy['of']} right "
-          f"({100 * accuracy['share']:.2f} %), {summary['records_per_second']:.1f} records/s "
-          f"on {summary['concurrency']} workers")
+    f32, f32_accuracy = labels_of("f32", options, folder)
     predictions = options.predictions
     if predictions is None:
         predictions = folder / "predictions.jsonl"
         subprocess.run([sys.executable, check_accuracy.__file__, options.data, options.model, predictions], check=True)
     theirs = [json.loads(line) for line in open(predictions, encoding="utf-8")]
-    different = sum(ours["label"] != theirs["label"] for ours, theirs in zip(labels, theirs))
-    worst = max(abs(ours["score"] - theirs["score"]) for ours, theirs in zip(labels, theirs))
-    right = sum(ours["label"].lower() == theirs["expected"].lower() for ours, theirs in zip(labels, theirs))
-    print(f"labels: {different} of {len(theirs)} differ from transformers, {right} right, "
+    different = sum(ours["label"] != theirs["label"] for ours, theirs in zip(f32, theirs))
+    worst = max(abs(ours["score"] - theirs["score"]) for ours, theirs in zip(f32, theirs))
+    right = sum(ours["label"].lower() == theirs["expected"].lower() for ours, theirs in zip(f32, theirs))
+    print(f"f32: {different} of {len(theirs)} labels differ from transformers, {right} right, "
           f"scores differ by at most {worst:.1e}")
-    return different or len(labels) != summary["records"]
+
+    int8, int8_accuracy = labels_of("int8", options, folder)
+    agreeing = sum(a["label"] == b["label"] for a, b in zip(f32, int8, strict=True))
+    print(f"int8: {agreeing} of {len(f32)} labels as in f32 ({100 * agreeing / len(f32):.2f} %)")
+    return different or agreeing / len(f32) < 0.993 or abs(int8_accuracy - f32_accuracy) > 0.002
+
+
+def labels_of(precision, options, folder):
+    output = folder / f"{precision}.jsonl"
+    summary = subprocess.run(
+        [options.built + "/shoal", "run", options.data, "-o", output, "--model", options.model, "--precision", precision,
+         "--label-column", "label", "--run-dir", folder / precision, "--json"],
+        check=True, stdout=subprocess.PIPE,
+    ).stdout
+    summary = json.loads(summary)
+    labels = [json.loads(line) for line in output.open(encoding="utf-8")]
+    if len(labels) != summary["records"]:
+        sys.exit(f"{precision}: {len(labels)} labels for {summary['records']} records")
+    accuracy = summary["accuracy"]
+    print(f"{precision}: {len(labels)} labels, {accuracy['right']} of {accuracy['of']} right "
+          f"({100 * accuracy['share']:.2f} %), {summary['records_per_second']:.1f} records/s "
+          f"on {summary['concurrency']} workers")
+    return labels, accuracy["share"]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-//! Text classifiers of the BERT family, exact in `f32`: model folders as the Hugging Face hub has
-//! them, their tokenizer, and an engine that computes only what the answer needs.
+//! Text classifiers of the BERT family, exact in `f32` or cheaper in `int8`: model folders as the
+//! Hugging Face hub has them, packed models, their tokenizer, and an engine that computes only what
+//! the answer needs.
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
@@ -22,12 +23,16 @@
 //!
 //! * Micro-batches are ragged: one `[tokens, hidden]` matrix of all records end to end. Nothing
 //!   is padded, so nothing is masked.
-//! * A classifier reads the first token only. In the last layer every token still needs its key
-//!   and value, but query, attention, output and feed-forward are computed for the first token of
-//!   each record alone.
+//! * A classifier reads the first token only. In the last layer, query, output and feed-forward
+//!   are computed for the first token of each record alone, and keys and values for none: the
+//!   query attends to the states themselves.
+//!
+//! A [`Checkpoint`] is a model as it was published. Packed for an instruction set ([`Packed`]), in
+//! memory or in a file, it becomes a [`Model`].
 //!
 //! A record's logits do not depend on its neighbours: they are bit-identical for every way of
-//! cutting records into micro-batches, on the same instruction set ([`Isa`]).
+//! cutting records into micro-batches, in the same precision on the same instruction set
+//! ([`Isa`]).
 
 mod checkpoint;
 pub mod config;

@@ -1,5 +1,5 @@
-//! The arithmetic of shoal's encoder: packed linear layers, attention, layer norm and
-//! activations on `f32`, behind safe slice functions.
+//! The arithmetic of shoal's encoder: packed linear layers and attention in `f32` and in bytes,
+//! quantization, layer norm and activations, behind safe slice functions.
 //!
 //! Matrices are row-major and written `[rows, columns]`; activations of a micro-batch are
 //! `[tokens, hidden]`, all records end to end, without padding.
@@ -20,8 +20,10 @@
 //! [`Bytes`] and [`View`] let packed weights lie in memory, in a mapped file or in the program,
 //! read without copying.
 //!
-//! This is the one crate of shoal that may contain `unsafe` code; today that is the mapping of a
-//! file ([`MappedFile`]) and the promise that a cache line is plain bytes.
+//! This is the one crate of shoal that may contain `unsafe` code: the byte products (`int8`), whose
+//! tiles read and write by pointers after one check of all lengths, the loops that find the CPU's
+//! peak rates ([`peak`]), the mapping of a file ([`MappedFile`]), a prefetch hint, and the promise
+//! that a cache line is plain bytes.
 
 mod attention;
 mod buffer;
