@@ -10,6 +10,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::isa::Isa;
+use crate::prefetch::prefetch;
 use crate::rows::Rows;
 
 /// Columns of a packed matrix: `columns` rounded up to full registers.
@@ -144,6 +145,10 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
 ) {
     let width = NV * S::F32_LANES;
     let used = width.min(product.columns - first);
+    // While a panel is worked on, the next one is brought near, a share of it by each tile.
+    let (ahead, tiles) = (panel, product.rows.div_ceil(MR));
+    let share = width * size_of::<f32>() / tiles;
+    let mut next = product.depth * width * size_of::<f32>();
     let (panel, _) = S::as_simd_f32s(&panel[..product.depth * width]);
     let (panel, _) = panel.as_chunks::<NV>();
     let mut bias = [simd.splat_f32s(0.0); NV];
@@ -158,7 +163,17 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
         let (a_stride, y_stride) = (product.a_stride, product.y_stride);
         macro_rules! rows {
             ($count:literal) => {
-                tile::<S, $count, NV, FUSED>(simd, a, a_stride, panel, &bias, y, y_stride, used)
+                tile::<S, $count, NV, FUSED>(
+                    simd,
+                    a,
+                    a_stride,
+                    panel,
+                    &bias,
+                    y,
+                    y_stride,
+                    used,
+                    (ahead, next, share),
+                )
             };
         }
         match rows {
@@ -172,6 +187,7 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
             8 if MR >= 8 => rows!(8),
             _ => unreachable!("a tile is at most eight rows high"),
         }
+        next += product.depth * share;
         row += rows;
     }
 }
@@ -192,12 +208,14 @@ fn tile<S: Simd, const M: usize, const NV: usize, const FUSED: bool>(
     y: &mut [f32],
     y_stride: usize,
     used: usize,
+    (ahead, next, share): (&[f32], usize, usize),
 ) {
     let depth = panel.len();
     let rows: [&[f32]; M] = std::array::from_fn(|r| &a[r * a_stride..][..depth]);
     let mut sums = [*bias; M];
     for k in 0..depth {
         let b = panel[k];
+        prefetch(ahead, next + k * share);
         for r in 0..M {
             let value = simd.splat_f32s(rows[r][k]);
             for v in 0..NV {
