@@ -127,7 +127,7 @@ fn a_file_for_all_instruction_sets_gives_the_bits_of_each() {
                     let tokens = opened.encode(&record.text, record.max_tokens).unwrap();
                     assert_eq!(tokens.ids, record.ids, "{}", case.model);
                     let from_file = Session::new(opened.clone())
-                        .logits(&[tokens.clone()])
+                        .logits(std::slice::from_ref(&tokens))
                         .to_vec();
                     let from_memory = Session::new(built.clone()).logits(&[tokens]).to_vec();
                     assert_eq!(
