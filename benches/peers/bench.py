@@ -190,6 +190,8 @@ class Bench:
                 sys.exit(f"{name} was asked for {asked} and did {done}")
             # As if the chosen sequences were as long as the whole file's.
             share = self.mean_work(self.chosen) / self.mean_work(self.sequences)
+            # What shoal measures of the core itself, and the path of its model, would stand here twice.
+            result = {key: value for key, value in result.items() if key not in ("peak", "model")}
             values = {"runtime": runtime, "precision": precision, "round": number} | result
             for clock in ("cpu", "wall"):
                 values[f"reviews_per_s_{clock}"] = result[f"records_per_s_{clock}"] * share

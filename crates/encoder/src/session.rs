@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shoal_kernels::{
-    AttentionInput, AttentionScratch, Heads, LinearScratch, Precision, Rows, RowsMut, activate,
-    attention, layer_norm,
+    AttentionInput, AttentionScratch, Buffer, Heads, LinearScratch, Precision, Rows, RowsMut,
+    activate, attention, layer_norm,
 };
 
 use crate::model::{LastLayer, Layer, Model, Rest};
@@ -30,10 +30,10 @@ pub struct Session {
     /// Length in tokens of each record.
     lengths: Vec<usize>,
     /// The matrices of the pass, `[tokens, …]`.
-    states: Vec<f32>,
-    projected: Vec<f32>,
-    context: Vec<f32>,
-    logits: Vec<f32>,
+    states: Buffer<f32>,
+    projected: Buffer<f32>,
+    context: Buffer<f32>,
+    logits: Buffer<f32>,
     scratch: Scratch,
     clock: Clock,
 }
@@ -43,8 +43,8 @@ pub struct Session {
 struct Scratch {
     linear: LinearScratch,
     attention: AttentionScratch,
-    attended: Vec<f32>,
-    expanded: Vec<f32>,
+    attended: Buffer<f32>,
+    expanded: Buffer<f32>,
 }
 
 impl Session {
@@ -53,10 +53,10 @@ impl Session {
         Session {
             model,
             lengths: Vec::new(),
-            states: Vec::new(),
-            projected: Vec::new(),
-            context: Vec::new(),
-            logits: Vec::new(),
+            states: Buffer::default(),
+            projected: Buffer::default(),
+            context: Buffer::default(),
+            logits: Buffer::default(),
             scratch: Scratch::default(),
             clock: Clock::default(),
         }
@@ -93,16 +93,16 @@ impl Session {
         let (records, hidden) = (micro_batch.len(), model.config.hidden());
         let head = &model.head;
         let linear = &mut self.scratch.linear;
-        let dense = space(&mut self.context, records * hidden);
+        let dense = self.context.grow(records * hidden);
         head.dense.forward(
             records,
-            Rows::new(&self.states, hidden),
+            Rows::new(self.states.get(records * hidden), hidden),
             RowsMut::new(dense, hidden),
             linear,
         );
         activate(model.isa, model.config.family.head_activation(), dense);
         let labels = model.config.labels.len();
-        let logits = space(&mut self.logits, records * labels);
+        let logits = self.logits.grow(records * labels);
         let (dense, result) = (Rows::new(dense, hidden), RowsMut::new(logits, labels));
         head.classifier.forward(records, dense, result, linear);
         self.clock.lap(Stage::Products);
@@ -116,7 +116,7 @@ impl Session {
         self.lengths
             .extend(micro_batch.iter().map(|tokens| tokens.ids.len()));
         let tokens: usize = self.lengths.iter().sum();
-        let states = space(&mut self.states, tokens * hidden);
+        let states = self.states.grow(tokens * hidden);
         let mut rows = states.chunks_exact_mut(hidden);
         for record in micro_batch {
             let length = record.ids.len();
@@ -149,20 +149,20 @@ impl Session {
         let hidden = model.config.hidden();
         let tokens: usize = self.lengths.iter().sum();
         let width = 3 * hidden;
-        let projected = space(&mut self.projected, tokens * width);
+        let projected = self.projected.grow(tokens * width);
         let linear = &mut self.scratch.linear;
         for first in (0..tokens).step_by(ROW_BLOCK) {
             let rows = ROW_BLOCK.min(tokens - first);
             layer.query_key_value.forward(
                 rows,
-                Rows::new(&self.states[first * hidden..], hidden),
+                Rows::new(&self.states.get(tokens * hidden)[first * hidden..], hidden),
                 RowsMut::new(&mut projected[first * width..], width),
                 linear,
             );
         }
         self.clock.lap_product(linear);
 
-        let context = space(&mut self.context, tokens * hidden);
+        let context = self.context.grow(tokens * hidden);
         let mut first = 0;
         for &length in &self.lengths {
             let rows = |column| Rows::new(&projected[first * width + column..], width);
@@ -181,7 +181,7 @@ impl Session {
             first += length;
         }
         self.clock.lap(Stage::Attention);
-        let states = &mut self.states[..tokens * hidden];
+        let states = self.states.grow(tokens * hidden);
         rest(
             model,
             &layer.rest,
@@ -197,17 +197,18 @@ impl Session {
         let Heads { count, dim } = model.config.heads;
         let hidden = model.config.hidden();
         let records = self.lengths.len();
+        let all = self.states.get(self.lengths.iter().sum::<usize>() * hidden);
         let linear = &mut self.scratch.linear;
         // For each record a row with its first state, its query, and for each head a row that is
         // its query seen from the states, and then the mean of the states that it attends to.
         let wide = count * hidden;
-        let projected = space(&mut self.projected, records * (2 * hidden + 2 * wide));
+        let projected = self.projected.grow(records * (2 * hidden + 2 * wide));
         let (firsts, projected) = projected.split_at_mut(records * hidden);
         let (queries, projected) = projected.split_at_mut(records * hidden);
         let (asking, mixed) = projected.split_at_mut(records * wide);
         let mut first = 0;
         for (row, &length) in firsts.chunks_exact_mut(hidden).zip(&self.lengths) {
-            row.copy_from_slice(&self.states[first * hidden..][..hidden]);
+            row.copy_from_slice(&all[first * hidden..][..hidden]);
             first += length;
         }
         let to = RowsMut::new(queries, hidden);
@@ -224,7 +225,7 @@ impl Session {
         let mut first = 0;
         let rows = asking.chunks_exact(wide).zip(mixed.chunks_exact_mut(wide));
         for ((asking, mixed), &length) in rows.zip(&self.lengths) {
-            let states = Rows::new(&self.states[first * hidden..], hidden);
+            let states = Rows::new(&all[first * hidden..], hidden);
             let input = AttentionInput {
                 heads: Heads {
                     count: 1,
@@ -244,14 +245,14 @@ impl Session {
         }
         self.clock.lap(Stage::Attention);
 
-        let context = space(&mut self.context, records * hidden);
+        let context = self.context.grow(records * hidden);
         for (head, values) in layer.values.iter().enumerate() {
             let mixed = Rows::new(&mixed[head * hidden..], wide);
             let to = RowsMut::new(&mut context[head * dim..], hidden);
             values.forward(records, mixed, to, linear);
         }
         self.clock.lap_product(linear);
-        let states = &mut self.states[..records * hidden];
+        let states = self.states.grow(records * hidden);
         states.copy_from_slice(firsts);
         rest(
             model,
@@ -286,7 +287,7 @@ fn rest(
         .zip(context.chunks(ROW_BLOCK * hidden));
     for (states, context) in blocks {
         let rows = states.len() / hidden;
-        let attended = space(attended, rows * hidden);
+        let attended = attended.grow(rows * hidden);
         let to = RowsMut::new(attended, hidden);
         layer
             .output
@@ -294,7 +295,7 @@ fn rest(
         clock.lap_product(linear);
         layer_norm(model.isa, &layer.attention_norm, attended, Some(states));
         clock.lap(Stage::Norms);
-        let expanded = space(expanded, rows * wide);
+        let expanded = expanded.grow(rows * wide);
         let to = RowsMut::new(expanded, wide);
         layer
             .expand
@@ -310,13 +311,4 @@ fn rest(
         layer_norm(model.isa, &layer.output_norm, states, Some(attended));
         clock.lap(Stage::Norms);
     }
-}
-
-/// The first `len` elements, whatever they hold; they are overwritten by the caller. Never gives
-/// memory back, so that it is neither allocated nor cleared twice.
-fn space(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
-    &mut buffer[..len]
 }

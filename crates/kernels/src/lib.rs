@@ -46,6 +46,7 @@ mod view;
 pub use bytemuck::Pod;
 
 pub use attention::{AttentionInput, AttentionScratch, Heads, attention};
+pub use buffer::Buffer;
 pub use bytes::{ALIGNMENT, AlignedBytes, Bytes};
 pub use elementwise::{Activation, activate, sigmoid, softmax};
 pub use isa::{Isa, TileShape};
