@@ -464,3 +464,21 @@ proptest! {
         let _ = open(&bytes);
     }
 }
+
+#[test]
+fn folders_and_devices_are_not_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut places = vec![folder.path().to_owned()];
+    if cfg!(unix) {
+        places.push("/dev/null".into());
+    }
+    for place in places {
+        let error = save(&place, &(), &[], |_| Ok(())).unwrap_err();
+        assert!(matches!(error, ModelError::Write { .. }), "{error:?}");
+        assert!(
+            error.to_string().contains("a folder or a device"),
+            "{error}"
+        );
+        assert!(!place.is_file(), "{}", place.display());
+    }
+}

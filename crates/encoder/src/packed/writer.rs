@@ -128,6 +128,10 @@ pub fn save<M: Serialize>(
         } else {
             path.to_owned()
         };
+        // A device would be replaced by a file of its name.
+        if target.exists() && !target.is_file() {
+            return Err(invalid("it is a folder or a device".to_owned()));
+        }
         let folder = match target.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
