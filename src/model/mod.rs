@@ -177,20 +177,15 @@ impl Source {
         let agreement = match cache.agreement(fingerprint, isa) {
             Some(agreement) => agreement,
             None => {
-                let checkpoint = self.checkpoint()?;
-                let open = |precision| -> Result<_> {
-                    Ok(Arc::new(Model::pack(
-                        &checkpoint,
-                        fingerprint.to_owned(),
-                        precision,
-                        isa,
-                    )?))
-                };
-                let Ok(int8) = open(Precision::Int8) else {
+                // From the cache, where it is found again if it is chosen.
+                let int8 = cache.open(fingerprint, Precision::Int8, isa, || self.checkpoint());
+                let Ok(int8) = int8 else {
                     // Weights that are no numbers: `f32` will say so, or live with it.
                     return Ok(Precision::F32);
                 };
-                let agreement = check::sample_agreement(&open(Precision::F32)?, &int8)?;
+                let checkpoint = self.checkpoint()?;
+                let f32 = Model::pack(&checkpoint, fingerprint.to_owned(), Precision::F32, isa)?;
+                let agreement = check::sample_agreement(&Arc::new(f32), &Arc::new(int8))?;
                 cache.remember_agreement(fingerprint, isa, agreement);
                 agreement
             }

@@ -138,16 +138,6 @@ impl Packed {
         })
     }
 
-    /// Bytes of all sections together.
-    pub fn len(&self) -> usize {
-        self.sections.iter().map(|(_, bytes)| bytes.len()).sum()
-    }
-
-    /// Whether there is nothing in it, which is never.
-    pub fn is_empty(&self) -> bool {
-        self.sections.is_empty()
-    }
-
     /// Writes the packed model to `path`, where it appears whole or not at all.
     ///
     /// # Errors

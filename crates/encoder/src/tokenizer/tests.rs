@@ -20,7 +20,7 @@ fn packed(encoder: &TextEncoder) -> Option<&[u8]> {
 
 /// A tokenizer in both forms.
 struct Both {
-    library: Library,
+    oracle: Library,
     frame: Frame,
     packed: TextEncoder,
 }
@@ -31,7 +31,7 @@ impl Both {
         let packed = TextEncoder::from_packed(bytes).unwrap();
         assert_eq!(packed.frame(), frame.size());
         Both {
-            library,
+            oracle: library,
             frame,
             packed,
         }
@@ -44,7 +44,7 @@ impl Both {
     /// Compares all ids of `text`, and those under limits about `limit`.
     #[track_caller]
     fn assert_equal(&self, text: &str, limit: usize) {
-        let whole = self.library.all_tokens(text).unwrap();
+        let whole = self.oracle.all_tokens(text).unwrap();
         let whole = whole.get_ids();
         for room in [
             0,
@@ -66,7 +66,7 @@ impl Both {
             let limit = room + self.frame.size();
             let packed = self.packed.encode(text, limit).unwrap();
             assert_eq!(packed, expected, "packed, room for {room}: {text:?}");
-            let library = self.library.encode(text, room, &self.frame).unwrap();
+            let library = self.oracle.encode(text, room, &self.frame).unwrap();
             assert_eq!(library, expected, "library, room for {room}: {text:?}");
         }
     }
@@ -298,7 +298,7 @@ fn every_character_has_the_ids_of_the_library() {
                     ' ', 'x', *character, 'E', *character, '\u{302e}', '\u{301}', ',',
                 ]);
             }
-            let whole = both.library.all_tokens(&text).unwrap();
+            let whole = both.oracle.all_tokens(&text).unwrap();
             let packed = both.packed.encode(&text, 1 << 20).unwrap();
             let inner = &packed.ids[1..packed.ids.len() - 1];
             assert_eq!(inner, whole.get_ids(), "{text:?}");
