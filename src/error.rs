@@ -49,6 +49,35 @@ pub enum Error {
         /// What to do.
         reason: String,
     },
+    /// The place where functions run cannot be used.
+    #[error("failed to use {backend}: {reason}")]
+    Platform {
+        /// The backend's name.
+        backend: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Batches are missing, and nobody was asked to work on them.
+    #[error(
+        "failed to collect run {run}: {missing} of {batches} batches are not done yet; `shoal resume {run}` does them, \
+             `shoal status {run}` tells how far it is"
+    )]
+    Unfinished {
+        /// The run's name.
+        run: String,
+        /// Batches that are missing.
+        missing: u64,
+        /// All batches.
+        batches: u64,
+    },
+    /// Functions work on elsewhere; nobody waits for them here.
+    #[error(
+        "left {run} to the platform; `shoal status {run}` tells how far it is, `shoal resume {run}` waits and collects"
+    )]
+    Detached {
+        /// The run's name.
+        run: String,
+    },
     /// The user asked for the end; the run directory holds what was done.
     #[error("stopped; the same command, or `shoal resume {run}`, goes on from here")]
     Cancelled {
@@ -77,6 +106,8 @@ pub enum ExitCode {
     Run = 6,
     /// A bad record, and `--on-error fail`.
     BadRecord = 7,
+    /// The platform that is to run functions is missing, not set up, refuses, or throttles without end.
+    Platform = 8,
     /// Stopped by Ctrl-C or a signal.
     Interrupted = 130,
 }
@@ -101,11 +132,15 @@ impl Error {
                 FailureKind::Input => ExitCode::Input,
                 FailureKind::Storage | FailureKind::Retryable => ExitCode::Storage,
                 FailureKind::Model => ExitCode::Model,
+                FailureKind::TimedOut | FailureKind::Throttled => ExitCode::Platform,
                 FailureKind::Crashed => ExitCode::Internal,
                 FailureKind::Cancelled => ExitCode::Interrupted,
             },
             Self::BadRecord { .. } => ExitCode::BadRecord,
             Self::NoSuchRun { .. } => ExitCode::Run,
+            Self::Platform { .. } => ExitCode::Platform,
+            Self::Unfinished { .. } => ExitCode::Run,
+            Self::Detached { .. } => ExitCode::Success,
             Self::Cancelled { .. } => ExitCode::Interrupted,
         }
     }
@@ -126,6 +161,9 @@ impl Error {
             DispatchError::BadRecord { batch } => Self::BadRecord {
                 dead_letter: dead_letter(batch),
             },
+            DispatchError::Job(error) => Self::Job(error),
+            DispatchError::Platform { backend, reason } => Self::Platform { backend, reason },
+            DispatchError::Detached => Self::Detached { run },
             DispatchError::Cancelled => Self::Cancelled { run },
         }
     }

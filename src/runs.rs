@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use shoal_job::store::is_url;
 use shoal_job::{Event, Job, RunDir};
 
 use crate::{Error, Result};
@@ -23,11 +24,12 @@ fn home() -> Result<PathBuf> {
     Ok(data_dir()?.join("runs"))
 }
 
-/// The folder of a run that is told from others by what it reads and writes: the same command finds it again.
+/// The folder, or the URL under `store`, of a run that is told from others by what it reads and writes: the same command finds it again.
 pub(crate) fn default_dir(
     inputs: &[String],
     output: &str,
     content: Option<&str>,
+    store: Option<&str>,
 ) -> Result<PathBuf> {
     let mut hasher = blake3::Hasher::new();
     for part in inputs
@@ -40,7 +42,11 @@ pub(crate) fn default_dir(
             .update(part.as_bytes());
     }
     let stem = inputs.first().map_or("run", |input| stem(input));
-    Ok(home()?.join(format!("{stem}-{}", &hasher.finalize().to_hex()[..8])))
+    let name = format!("{stem}-{}", &hasher.finalize().to_hex()[..8]);
+    Ok(match store {
+        Some(store) => PathBuf::from(format!("{}/runs/{name}", store.trim_end_matches('/'))),
+        None => home()?.join(name),
+    })
 }
 
 /// The readable part of a run's name.
@@ -67,8 +73,8 @@ pub(crate) const FINISHED: &str = "finished";
 pub struct RunStatus {
     /// Its name, by which `shoal status` and `shoal resume` find it.
     pub name: String,
-    /// Its folder.
-    pub path: PathBuf,
+    /// Its folder or URL.
+    pub path: String,
     /// One of `planning`, `unfinished` and `finished`.
     pub state: &'static str,
     /// What it reads.
@@ -100,8 +106,8 @@ pub struct RunStatus {
 pub fn status(run: &RunDir) -> Result<RunStatus> {
     let Some(job) = run.job()? else {
         return Ok(RunStatus {
-            name: run.name(),
-            path: run.path().to_owned(),
+            name: run.reference(),
+            path: run.uri(),
             state: "planning",
             inputs: Vec::new(),
             output: String::new(),
@@ -115,7 +121,9 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
             last_failure: None,
         });
     };
-    let receipts = run.receipts()?;
+    let mut receipts = run.receipts()?;
+    receipts.retain_pieces_of(&run.batches(&job)?);
+    let finished = receipts.finished_batches();
     let events = run.events()?;
     let is_completed = matches!(events.last(), Some((_, Event::Completed { .. })));
     let idle = events.last().and_then(|(unix_ms, _)| {
@@ -136,9 +144,9 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         ..
     } = job;
     Ok(RunStatus {
-        name: run.name(),
-        path: run.path().to_owned(),
-        state: if is_completed && receipts.len() as u64 == batches {
+        name: run.reference(),
+        path: run.uri(),
+        state: if is_completed && finished == batches {
             FINISHED
         } else {
             "unfinished"
@@ -147,10 +155,10 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         output,
         model: model.reference,
         records,
-        records_done: receipts.values().map(|receipt| receipt.records).sum(),
+        records_done: receipts.records(),
         failed: receipts.values().map(|receipt| receipt.failed).sum(),
         batches,
-        batches_done: receipts.len() as u64,
+        batches_done: finished,
         idle_seconds: idle.map(|idle| idle.as_secs()),
         last_failure: last_failure.flatten(),
     })
@@ -187,29 +195,32 @@ pub fn runs() -> Result<Vec<(String, Result<RunStatus>)>> {
     Ok(found)
 }
 
-/// The run of this name, or in this folder.
+/// The run of this name, or in this folder, or at this URL.
 ///
 /// # Errors
 /// There is none.
 pub fn find_run(name: &str) -> Result<RunDir> {
+    let missing = |reason: &str| Error::NoSuchRun {
+        name: name.to_owned(),
+        reason: reason.to_owned(),
+    };
     let by_name = home().map(|home| home.join(name)).ok();
     let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = match by_name {
         Some(path) if is_plain && path.is_dir() => path,
         _ => PathBuf::from(name),
     };
-    let missing = |reason: &str| Error::NoSuchRun {
-        name: name.to_owned(),
-        reason: reason.to_owned(),
-    };
-    if !path.is_dir() {
+    if !is_url(name) && !path.is_dir() {
         return Err(missing(
-            "`shoal runs` lists those there are; a run directory may be given by its path",
+            "`shoal runs` lists those there are; a run directory may be given by its path or URL",
         ));
     }
     let run = RunDir::open(&path)?;
     if !run.is_ours()? {
         return Err(missing("the folder is not a run directory"));
+    }
+    if run.folder().is_none() && run.job()?.is_none() {
+        return Err(missing("there is no job.json under the URL"));
     }
     Ok(run)
 }
@@ -222,7 +233,10 @@ pub fn remove_run(run: &RunDir) -> Result<()> {
     let lock = run.lock()?;
     run.clear()?;
     drop(lock);
-    std::fs::remove_dir_all(run.path()).map_err(|e| storage("delete", run.path(), e))
+    match run.folder() {
+        Some(folder) => std::fs::remove_dir_all(folder).map_err(|e| storage("delete", folder, e)),
+        None => Ok(()),
+    }
 }
 
 fn storage(action: &'static str, path: &Path, error: std::io::Error) -> Error {
@@ -247,7 +261,7 @@ mod tests {
     fn a_run_is_named_by_what_it_reads_and_writes() {
         let name = |inputs: &[&str], output: &str| {
             let inputs: Vec<_> = inputs.iter().map(|input| (*input).to_owned()).collect();
-            default_dir(&inputs, output, None).unwrap()
+            default_dir(&inputs, output, None, None).unwrap()
         };
         assert_eq!(name(&["/a.csv"], "/b.csv"), name(&["/a.csv"], "/b.csv"));
         assert_ne!(name(&["/a.csv"], "/b.csv"), name(&["/a.csv"], "/c.csv"));

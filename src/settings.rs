@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
-use crate::EngineSettings;
+use crate::{EngineSettings, Place};
 
 /// What happens to a run when a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -34,10 +34,13 @@ pub struct Settings {
     pub engine: EngineSettings,
     /// Everything else that the results depend on. `output_format` is overwritten.
     pub parameters: Parameters,
-    /// Batches in flight; the number of cores where `None`.
-    pub concurrency: Option<usize>,
-    /// The run directory; one below the platform's data folder where `None`.
+    /// Where the functions run.
+    pub place: Place,
+    /// The run directory, a folder or the URL of a prefix; one under `store`, or below the platform's data folder, where
+    /// `None`.
     pub run_dir: Option<PathBuf>,
+    /// URL of a prefix of an object store under which runs and copies of local inputs are kept: `runs/` and `inputs/`.
+    pub store: Option<String>,
     /// What a bad record does.
     pub on_error: OnError,
     /// Whether to start over where there is a run already.
@@ -57,8 +60,9 @@ impl Settings {
             model: None,
             engine: EngineSettings::default(),
             parameters: Parameters::default(),
-            concurrency: None,
+            place: Place::default(),
             run_dir: None,
+            store: None,
             on_error: OnError::Skip,
             fresh: false,
         }

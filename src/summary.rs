@@ -5,9 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use shoal_dispatch::Worked;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Receipt, Timings};
-use shoal_job::{Job, RunDir};
+use shoal_job::{Job, Receipts, RunDir};
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -83,11 +84,11 @@ impl Summary {
         run: &RunDir,
         job: &Job,
         output: String,
-        receipts: &BTreeMap<u64, Receipt>,
-        reused: (u64, u64),
+        worked: &Worked,
         concurrency: usize,
         clock: Clock,
     ) -> Self {
+        let receipts = &worked.receipts;
         let sum = |count: fn(&Receipt) -> u64| receipts.values().map(count).sum::<u64>();
         let failed = sum(|receipt| receipt.failed);
         let mut function_ms = Timings::default();
@@ -100,18 +101,19 @@ impl Summary {
             .collect();
         isa.sort();
         isa.dedup();
-        let (reused_batches, reused_records) = reused;
-        let done_now = job.records - reused_records;
+        let (reused_batches, reused_records) =
+            (worked.reused.finished_batches(), worked.reused.records());
+        let done_now = job.records.saturating_sub(reused_records);
         let dispatch_seconds = clock.dispatch.as_secs_f64();
         Self {
-            run: run.name(),
-            run_dir: run.path().display().to_string(),
+            run: run.reference(),
+            run_dir: run.uri(),
             output,
             model: job.model.reference.clone(),
             records: job.records,
             results: job.records - failed,
             failed,
-            failed_file: (failed > 0).then(|| run.local_path(FAILED).display().to_string()),
+            failed_file: (failed > 0).then(|| run.object_uri(FAILED)),
             truncated: sum(|receipt| receipt.truncated),
             max_tokens: job.model.max_tokens,
             tokens: sum(|receipt| receipt.tokens),
@@ -131,7 +133,7 @@ impl Summary {
 }
 
 impl Accuracy {
-    fn new(receipts: &BTreeMap<u64, Receipt>) -> Self {
+    fn new(receipts: &Receipts) -> Self {
         let mut confusion = BTreeMap::<String, BTreeMap<String, u64>>::new();
         for (gold, labels) in receipts.values().flat_map(|receipt| &receipt.confusion) {
             for (label, records) in labels {

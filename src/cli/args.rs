@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-use crate::Precision;
 use crate::encoder::MICRO_BATCH_TOKENS;
 use crate::job::format::{Format, OutputFormat};
 use crate::settings::OnError;
+use crate::{BackendKind, Children, Precision};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -20,6 +20,7 @@ Exit codes:
   5    the system refused to read or write: disk full, permission, network
   6    the run directory holds another job, is in use, damaged, or not there
   7    a bad record, and --on-error fail
+  8    the platform that runs functions is not set up, refuses, or throttles without end
   130  stopped by Ctrl-C or a signal; the same command goes on";
 
 /// Label a data set with a transformer: split into batches, worked off in parallel.
@@ -148,11 +149,49 @@ pub(super) struct RunOptions {
     #[arg(short, long, value_name = "N", env = "SHOAL_BATCH_SIZE")]
     pub(super) batch_size: Option<u64>,
 
-    /// Batches worked off at a time [default: all cores]
+    /// Where functions run: local, process, http, array, lambda or step-functions [default: local]
+    #[arg(long, value_name = "BACKEND", env = "SHOAL_BACKEND")]
+    pub(super) backend: Option<BackendArg>,
+
+    /// Name or ARN of the Lambda function [default: shoal]
+    #[arg(long, value_name = "FUNCTION", env = "SHOAL_FUNCTION")]
+    pub(super) function: Option<String>,
+
+    /// ARN of the state machine [default: the one that was deployed beside the function]
+    #[arg(long, value_name = "ARN", env = "SHOAL_STATE_MACHINE")]
+    pub(super) state_machine: Option<String>,
+
+    /// How a Distributed Map runs its children [default: by the expected time of a batch]
+    #[arg(long, value_name = "standard|express", env = "SHOAL_CHILDREN")]
+    pub(super) children: Option<ChildrenArg>,
+
+    /// Batches that may fail before a Distributed Map gives up, in percent [default: 0]
+    #[arg(long, value_name = "PERCENT", env = "SHOAL_TOLERATED_FAILURES")]
+    pub(super) tolerated_failures: Option<f64>,
+
+    /// URLs of HTTP workers, with commas between them; a bearer token for them comes from SHOAL_TOKEN
+    #[arg(long, value_name = "URLS", env = "SHOAL_URL", value_delimiter = ',')]
+    pub(super) url: Option<Vec<String>>,
+
+    /// Seconds that one call of a function may take [default: what the platform allows]
+    #[arg(long, value_name = "SECONDS", env = "SHOAL_TIMEOUT")]
+    pub(super) timeout: Option<u64>,
+
+    /// Do not wait for step-functions or array: `shoal status` tells how far they are, `shoal resume` collects
+    #[arg(long, value_name = "BOOL", env = "SHOAL_DETACH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) detach: Option<bool>,
+
+    /// Batches in flight [default: all cores; 1000 where a platform has environments of its own]
     #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
     pub(super) concurrency: Option<usize>,
 
-    /// Where the run is kept [default: a folder for this input and output in the platform's data folder]
+    /// Prefix of an object store for runs and copies of local inputs, such as s3://bucket/shoal; lambda and
+    /// step-functions need one [default: none, runs are kept on this machine]
+    #[arg(long, value_name = "URL", env = "SHOAL_STORE")]
+    pub(super) store: Option<String>,
+
+    /// Where the run is kept: a folder, or a prefix of an object store [default: a folder for this input and output in
+    /// the platform's data folder, or below --store]
     #[arg(long, value_name = "DIR", env = "SHOAL_RUN_DIR")]
     pub(super) run_dir: Option<PathBuf>,
 
@@ -228,6 +267,46 @@ impl From<PrecisionArg> for Precision {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum BackendArg {
+    Local,
+    Process,
+    Http,
+    Array,
+    Lambda,
+    StepFunctions,
+}
+
+impl From<BackendArg> for BackendKind {
+    fn from(backend: BackendArg) -> Self {
+        match backend {
+            BackendArg::Local => Self::Local,
+            BackendArg::Process => Self::Process,
+            BackendArg::Http => Self::Http,
+            BackendArg::Array => Self::Array,
+            BackendArg::Lambda => Self::Lambda,
+            BackendArg::StepFunctions => Self::StepFunctions,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ChildrenArg {
+    Standard,
+    Express,
+}
+
+impl From<ChildrenArg> for Children {
+    fn from(children: ChildrenArg) -> Self {
+        match children {
+            ChildrenArg::Standard => Self::Standard,
+            ChildrenArg::Express => Self::Express,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum OnErrorArg {
     Skip,
@@ -275,7 +354,19 @@ pub(super) struct ResumeArgs {
     #[arg(short, long, value_name = "OUTPUT")]
     pub(super) output: Option<String>,
 
-    /// Batches worked off at a time [default: all cores]
+    /// Where functions run: local, process, http, array, lambda or step-functions [default: where they ran last]
+    #[arg(long, value_name = "BACKEND", env = "SHOAL_BACKEND")]
+    pub(super) backend: Option<BackendArg>,
+
+    /// URLs of HTTP workers, with commas between them [default: those of the last start]
+    #[arg(long, value_name = "URLS", env = "SHOAL_URL", value_delimiter = ',')]
+    pub(super) url: Vec<String>,
+
+    /// Do not wait for step-functions or array
+    #[arg(long)]
+    pub(super) detach: bool,
+
+    /// Batches in flight [default: as at the last start]
     #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
     pub(super) concurrency: Option<usize>,
 

@@ -33,7 +33,10 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
     let cancel = cancel_on_signal();
     let options = ResumeOptions {
         output: args.output,
+        backend: args.backend.map(Into::into),
         concurrency: args.concurrency,
+        urls: args.url,
+        detach: args.detach,
         on_error: args.on_error.map_or(OnError::Skip, Into::into),
         engine: EngineSettings {
             precision: None,
@@ -47,7 +50,14 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
 
 fn finish(end: Result<Summary>, progress: &Progress, json: bool) -> Result<()> {
     progress.clear();
-    let summary = end?;
+    let summary = match end {
+        // That is what was asked for.
+        Err(error @ Error::Detached { .. }) => {
+            say(&error.to_string());
+            return Ok(());
+        }
+        end => end?,
+    };
     if json {
         return print_json(&summary);
     }
@@ -166,7 +176,7 @@ pub(super) fn status(args: StatusArgs) -> Result<()> {
         row("input", status.inputs.join(", ")),
         row("model", status.model.clone()),
         row("output", status.output.clone()),
-        row("folder", status.path.display().to_string()),
+        row("folder", status.path.clone()),
     ];
     rows.extend(status.idle_seconds.map(|idle| row("last event", ago(idle))));
     rows.extend(

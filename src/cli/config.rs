@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::{RunArgs, RunOptions};
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
-use crate::{EngineSettings, Error, OnError, Result, Settings};
+use crate::{BackendKind, EngineSettings, Error, OnError, Place, Result, Settings};
 
 const FILE: &str = "shoal.toml";
 
@@ -54,7 +54,18 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
             max_tokens: options.max_tokens,
             ..Parameters::default()
         },
-        concurrency: options.concurrency,
+        place: Place {
+            backend: options.backend.map_or(BackendKind::Local, Into::into),
+            concurrency: options.concurrency,
+            timeout_seconds: options.timeout,
+            function: options.function,
+            state_machine: options.state_machine,
+            children: options.children.map(Into::into),
+            tolerated_failures: options.tolerated_failures,
+            urls: options.url.unwrap_or_default(),
+            detach: options.detach.unwrap_or(false),
+        },
+        store: options.store,
         run_dir: options.run_dir,
         on_error: options.on_error.map_or(OnError::Skip, Into::into),
         fresh: options.fresh.unwrap_or(false),
@@ -99,7 +110,8 @@ macro_rules! first_of {
 fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
-        threshold, max_tokens, batch_size, concurrency, run_dir, on_error, fresh, quiet, json,
+        threshold, max_tokens, batch_size, backend, function, state_machine, children, tolerated_failures,
+        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, quiet, json,
     )
 }
 

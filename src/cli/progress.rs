@@ -136,7 +136,29 @@ impl Progress {
                     ));
                 }
             }
-            Event::Cancelled | Event::Completed { .. } => self.clear(),
+            Event::Progressed {
+                finished,
+                failed,
+                running,
+            } => {
+                self.in_flight = *running;
+                let text = format!(
+                    "{} batches done, {} in flight{}",
+                    grouped(*finished),
+                    grouped(*running),
+                    if *failed > 0 {
+                        format!(", {} failed", grouped(*failed))
+                    } else {
+                        String::new()
+                    }
+                );
+                match &self.view {
+                    View::Bar(bar) => bar.set_message(text),
+                    View::Lines if self.is_time() => self.line(&text),
+                    _ => {}
+                }
+            }
+            Event::Cancelled | Event::Completed { .. } | Event::Detached { .. } => self.clear(),
         }
     }
 

@@ -127,6 +127,7 @@ fn compare_on(
         parameters: settings.parameters.clone(),
         output: "",
         version: VERSION,
+        inputs_at: None,
     };
     let (job, batches) = plan(&request, &run, cancel, &mut |_| {})?;
     let sources = Sources::default();

@@ -15,7 +15,9 @@ use shoal_job::{Cancel, Event, RunDir};
 
 use crate::model::Source;
 use crate::spool::spool;
-use crate::{EngineSettings, Error, OnError, Result, Settings, Summary, VERSION};
+use crate::{
+    BackendKind, EngineSettings, Error, OnError, Place, Result, Settings, Summary, VERSION,
+};
 use open::open_run;
 use stage::{Stage, Teller};
 
@@ -39,7 +41,8 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let (destination, format) = Destination::parse(&settings.output, settings.format)?;
     let mut parameters = settings.parameters.clone();
     parameters.output_format = format;
-    let concurrency = concurrency(settings.concurrency)?;
+    settings.place.check()?;
+    check_reach(settings)?;
     let inputs = absolute(&settings.inputs)?;
     let spool = inputs
         .iter()
@@ -53,6 +56,10 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let source = Source::find(settings.model.as_deref())?;
     let (model, spec) = source.open(&settings.engine, parameters.max_tokens)?;
     check_parameters(settings, &model)?;
+    let inputs_at = settings
+        .store
+        .as_ref()
+        .map(|store| format!("{}/inputs", store.trim_end_matches('/')));
     let request = Request {
         inputs: &inputs,
         spool: spooled,
@@ -60,6 +67,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         parameters,
         output: &destination.name(),
         version: VERSION,
+        inputs_at: inputs_at.as_deref(),
     };
     let (run, lock, job) = open_run(settings, &request)?;
     let is_new = job.is_none();
@@ -78,7 +86,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
             // There is nothing to go on with, so it is not left in the list of runs. Best effort: the error that counts
             // is already on its way.
             let _ = run.clear();
-            let _ = std::fs::remove_dir_all(run.path());
+            let _ = run.folder().map(std::fs::remove_dir_all);
         }
     })?;
     drop(spool);
@@ -88,7 +96,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         batches,
         model,
         destination,
-        concurrency,
+        place: settings.place.clone(),
         on_error: settings.on_error,
         _lock: lock,
     }
@@ -100,8 +108,14 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
 pub struct ResumeOptions {
     /// Where the output goes; where it was to go at first, if `None`.
     pub output: Option<String>,
-    /// Batches in flight; the number of cores where `None`.
+    /// Where the functions run; where they ran last, if `None`.
+    pub backend: Option<BackendKind>,
+    /// Batches in flight; as many as at first where `None`.
     pub concurrency: Option<usize>,
+    /// URLs that answer invocations; those of the last start where there are none.
+    pub urls: Vec<String>,
+    /// Not to wait for a platform.
+    pub detach: bool,
     /// What a bad record does.
     pub on_error: OnError,
     /// How the engine runs the model; the precision is the run's own.
@@ -120,6 +134,8 @@ pub fn resume(
 ) -> Result<Summary> {
     let started = Instant::now();
     let lock = run.lock()?;
+    let place = Place::last(&run)?.changed(options);
+    place.check()?;
     let Some(job) = run.job()? else {
         return Err(Error::NoSuchRun {
             name: run.name(),
@@ -148,31 +164,50 @@ pub fn resume(
         parameters,
         output,
         version: VERSION,
+        inputs_at: None,
     };
     check_same(&as_planned, &request, &run)?;
     destination.check(&run.name())?;
     let mut tell = Teller::new(&run, tell)?;
     let batches = run.batches(&job)?;
-    let concurrency = concurrency(options.concurrency)?;
     Stage {
         run,
         job,
         batches,
         model,
         destination,
-        concurrency,
+        place,
         on_error: options.on_error,
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
 }
 
-fn concurrency(wanted: Option<usize>) -> Result<usize> {
-    match wanted {
-        Some(0) => Err(Error::Settings("--concurrency must be at least 1".into())),
-        Some(wanted) => Ok(wanted),
-        None => Ok(std::thread::available_parallelism().map_or(1, Into::into)),
+/// Functions of a platform see no files of this machine.
+fn check_reach(settings: &Settings) -> Result<()> {
+    if settings.store.is_some() && settings.run_dir.is_some() {
+        return Err(Error::Settings(
+            "failed to start: --store and --run-dir both say where the run is kept; choose one"
+                .into(),
+        ));
     }
+    if let Some(store) = &settings.store
+        && !is_url(store)
+    {
+        return Err(Error::Settings(format!(
+            "failed to use --store {store}: it is the URL of an object store, such as s3://bucket/shoal; folders are given \
+             as --run-dir"
+        )));
+    }
+    let run_dir = settings.run_dir.as_ref().and_then(|path| path.to_str());
+    if settings.place.needs_store() && settings.store.is_none() && !run_dir.is_some_and(is_url) {
+        return Err(Error::Settings(format!(
+            "failed to start: functions of --backend {} see no files of this machine; name an object store for the run, \
+             such as --store s3://bucket/shoal",
+            settings.place.backend.name()
+        )));
+    }
+    Ok(())
 }
 
 /// Inputs that mean the same wherever the command is called.

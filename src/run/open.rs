@@ -2,7 +2,6 @@
 
 use shoal_job::plan::{Request, check_same};
 use shoal_job::run_dir::RunLock;
-use shoal_job::store::is_url;
 use shoal_job::{Job, RunDir};
 
 use crate::{Error, Result, Settings, runs};
@@ -13,12 +12,6 @@ pub(super) fn open_run(
     request: &Request<'_>,
 ) -> Result<(RunDir, RunLock, Option<Job>)> {
     if let Some(path) = &settings.run_dir {
-        if path.to_str().is_some_and(is_url) {
-            return Err(Error::Settings(format!(
-                "failed to use --run-dir {}: run directories lie on this machine",
-                path.display()
-            )));
-        }
         let run = RunDir::create(path)?;
         if !run.is_ours()? {
             return Err(Error::Settings(format!(
@@ -39,7 +32,12 @@ pub(super) fn open_run(
         return Ok((run, lock, job));
     }
     let content = request.spool.map(|spool| spool.digest.as_str());
-    let base = runs::default_dir(request.inputs, request.output, content)?;
+    let base = runs::default_dir(
+        request.inputs,
+        request.output,
+        content,
+        settings.store.as_deref(),
+    )?;
     // A finished run of another job keeps its place; the new one goes beside it.
     for generation in 1.. {
         let path = match generation {

@@ -1,17 +1,15 @@
 //! A planned run: dispatching what is left, and collecting.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use shoal_dispatch::{Backend, DispatchError, Local, RetryPolicy, Work};
+use shoal_dispatch::{DispatchError, Plan, RetryPolicy, work_off};
 use shoal_encoder::Model;
-use shoal_function::Function;
-use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
+use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::run_dir::{EventLog, RunLock};
-use shoal_job::wire::{Invocation, Receipt};
-use shoal_job::{Batch, Cancel, Event, Job, RunDir};
+use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
 
+use crate::place::Place;
 use crate::summary::Clock;
 use crate::{Error, OnError, Result, Summary};
 
@@ -46,7 +44,7 @@ pub(super) struct Stage {
     pub(super) batches: Vec<Batch>,
     pub(super) model: Arc<Model>,
     pub(super) destination: Destination,
-    pub(super) concurrency: usize,
+    pub(super) place: Place,
     pub(super) on_error: OnError,
     /// Held to the end.
     pub(super) _lock: RunLock,
@@ -65,65 +63,40 @@ impl Stage {
             records: job.records,
             batches: job.batches,
         });
-        let function = Function::new(run.clone(), job.clone(), self.model.clone())
-            .map_err(|failure| Error::Batch { batch: 0, failure })?;
-        let backend = Local::new(self.concurrency, || {
-            let mut worker = function.worker();
-            move |invocation: &Invocation, cancel: &Cancel| worker.handle(invocation, cancel)
+        self.place.remember(run)?;
+        let backend = self.place.backend(run, job, &self.model)?;
+        let plan = Plan {
+            run,
+            job,
+            batches: &self.batches,
+            timeout: self.place.timeout(),
+            retry: RetryPolicy::default(),
+            stop_on_bad_record: self.on_error == OnError::Fail,
+        };
+        let worked = work_off(&plan, backend.as_ref(), cancel, &mut |event| {
+            tell.tell(event)
         });
-        let mut receipts = self.receipts()?;
-        let reused = (
-            receipts.len() as u64,
-            receipts
-                .values()
-                .map(|receipt| receipt.records)
-                .sum::<u64>(),
-        );
-        tell.tell(Event::Started {
-            backend: backend.name().to_owned(),
-            concurrency: backend.concurrency(),
-            reused_batches: reused.0,
-            reused_records: reused.1,
-        });
-        if self.on_error == OnError::Fail
-            && let Some((batch, _)) = receipts.iter().find(|(_, receipt)| receipt.failed > 0)
-        {
-            return Err(Error::BadRecord {
-                dead_letter: self.first_dead_letter(*batch),
-            });
-        }
-        let mut dispatch_time = Duration::ZERO;
-        let mut rounds = 0;
-        loop {
-            let dispatched = Instant::now();
-            self.dispatch(&backend, &mut receipts, cancel, tell)?;
-            dispatch_time += dispatched.elapsed();
-            let damaged = damaged(run, job, &receipts)?;
-            let Some(first) = damaged.first() else { break };
-            rounds += 1;
-            if rounds == RetryPolicy::default().attempts {
-                return Err(shoal_job::Error::Corrupt {
-                    run: run.name(),
-                    reason: format!(
-                        "part {first} reads back otherwise than it was written, again and again"
-                    ),
-                }
-                .into());
+        let worked = worked.map_err(|error| {
+            if matches!(error, DispatchError::Cancelled) {
+                tell.tell(Event::Cancelled);
             }
-            // The disk lost what it had taken; the batch is done again.
-            for batch in damaged {
-                run.forget(batch, job.parameters.output_format)?;
-                receipts.remove(&batch);
-            }
-        }
-        collect(run, job, &self.destination, &mut |event| tell.tell(event))?;
-        collect_dead_letters(run, &receipts)?;
+            Error::from_dispatch(error, run.reference(), |batch| {
+                self.first_dead_letter(batch)
+            })
+        })?;
+        deliver(run, job, &worked.receipts, &self.destination, tell)?;
         let clock = Clock {
             total: started.elapsed(),
-            dispatch: dispatch_time,
+            dispatch: worked.time,
         };
-        let output = self.destination.name();
-        let summary = Summary::new(run, job, output, &receipts, reused, self.concurrency, clock);
+        let summary = Summary::new(
+            run,
+            job,
+            self.destination.name(),
+            &worked,
+            backend.concurrency(),
+            clock,
+        );
         tell.tell(Event::Completed {
             results: summary.results,
             failed: summary.failed,
@@ -131,54 +104,15 @@ impl Stage {
         Ok(summary)
     }
 
-    /// The receipts of this job's batches; what else may lie among them is passed over.
-    fn receipts(&self) -> Result<BTreeMap<u64, Receipt>> {
-        let mut receipts = self.run.receipts()?;
-        receipts.retain(|batch, receipt| {
-            self.batches
-                .get(*batch as usize)
-                .is_some_and(|planned| planned.records == receipt.records)
-        });
-        Ok(receipts)
-    }
-
-    /// Has every batch without a receipt worked off.
-    fn dispatch(
-        &self,
-        backend: &dyn Backend,
-        receipts: &mut BTreeMap<u64, Receipt>,
-        cancel: &Cancel,
-        tell: &mut Teller<'_>,
-    ) -> Result<()> {
-        let is_open = |batch: &&Batch| !receipts.contains_key(&batch.index);
-        let work = Work {
-            batches: self.batches.iter().filter(is_open).collect(),
-            retry: RetryPolicy::default(),
-            stop_on_bad_record: self.on_error == OnError::Fail,
-            cancel,
-        };
-        let end = backend.run(&work, &mut |event| {
-            if let Event::Finished { receipt, .. } = &event {
-                receipts.insert(receipt.batch, (**receipt).clone());
-            }
-            tell.tell(event);
-        });
-        end.map_err(|error| {
-            if error == DispatchError::Cancelled {
-                tell.tell(Event::Cancelled);
-            }
-            Error::from_dispatch(error, self.run.name(), |batch| {
-                self.first_dead_letter(batch)
-            })
-        })
-    }
-
     fn first_dead_letter(&self, batch: u64) -> String {
-        let letters = self
-            .run
-            .get(&RunDir::dead_letters_name(batch))
-            .ok()
-            .flatten();
+        let receipts = self.run.receipts().unwrap_or_default();
+        let bad = receipts
+            .values()
+            .find(|receipt| receipt.batch == batch && receipt.failed > 0);
+        let letters = bad.and_then(|receipt| {
+            let name = RunDir::dead_letters_name(receipt.piece());
+            self.run.get(&name).ok().flatten()
+        });
         let letters = letters.unwrap_or_default();
         let first = letters
             .split(|byte| *byte == b'\n')
@@ -186,4 +120,19 @@ impl Stage {
             .unwrap_or_default();
         String::from_utf8_lossy(first).into_owned()
     }
+}
+
+/// Writes the output and the dead letters of a run whose parts are all there and whole.
+fn deliver(
+    run: &RunDir,
+    job: &Job,
+    receipts: &Receipts,
+    destination: &Destination,
+    tell: &mut Teller<'_>,
+) -> Result<()> {
+    collect(run, job, receipts, destination, &mut |event| {
+        tell.tell(event)
+    })?;
+    collect_dead_letters(run, receipts)?;
+    Ok(())
 }

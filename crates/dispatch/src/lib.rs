@@ -2,23 +2,41 @@
 //!
 //! Dispatch never sees a record or a tensor: the [`wire`](shoal_job::wire) types are its only contract with the
 //! function. A [`Backend`] takes all batches that have no receipt yet, rather than one at a time, so that a platform
-//! that fans out by itself can be one.
+//! that fans out by itself can be one. Where we fan out ourselves, a backend is a [`Caller`], which makes one call, and
+//! [`fan_out`] does the rest. [`work_off`] has a backend work until every part is there and whole.
 
+mod fan_out;
 mod local;
+mod pace;
+mod process;
 mod retry;
+mod watch;
+mod work_off;
 
-use shoal_job::{Batch, Cancel, Event};
+use std::borrow::Cow;
+use std::time::Duration;
 
+use shoal_job::{Batch, Cancel, Event, RunDir};
+
+pub use fan_out::{Caller, FanOut, fan_out};
 pub use local::Local;
+pub use pace::Ramp;
+pub use process::Process;
 pub use retry::RetryPolicy;
+pub use watch::{Watch, sleep, tell_new};
+pub use work_off::{Plan, Worked, work_off};
 
 /// What a backend is to do.
 #[derive(Debug)]
 pub struct Work<'a> {
-    /// The batches that have no receipt yet, in order.
-    pub batches: Vec<&'a Batch>,
+    /// Where the job lies, and its parts and receipts will.
+    pub run: &'a RunDir,
+    /// What is left to do: batches that have no receipt yet, and the rest of those that were left in the middle.
+    pub batches: Vec<Cow<'a, Batch>>,
     /// When a batch is tried again.
     pub retry: RetryPolicy,
+    /// How long one call may take; for ever where `None`.
+    pub timeout: Option<Duration>,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
     /// Asks for the end.
@@ -36,12 +54,13 @@ pub trait Backend {
     /// Has every batch of `work` worked off, telling each step. Returns when all have a receipt.
     ///
     /// # Errors
-    /// Why not all of them have one. No invocation is in flight any more then.
+    /// Why not all of them have one. Invocations that run elsewhere may go on; their receipts are found in the run
+    /// directory by whoever goes on with the run.
     fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError>;
 }
 
 /// Why a backend stopped before all batches had a receipt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// A batch failed for good.
     #[error("failed to process batch {batch} (attempt {attempt}): {failure}")]
@@ -59,6 +78,20 @@ pub enum DispatchError {
         /// The batch.
         batch: u64,
     },
+    /// The run directory cannot be used.
+    #[error(transparent)]
+    Job(#[from] shoal_job::Error),
+    /// The platform cannot be used as it is set up.
+    #[error("failed to use {backend}: {reason}")]
+    Platform {
+        /// The backend's name.
+        backend: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Others work on; nobody waits for them here.
+    #[error("left to the platform")]
+    Detached,
     /// The user asked for the end.
     #[error("cancelled")]
     Cancelled,

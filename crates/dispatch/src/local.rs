@@ -1,14 +1,14 @@
 //! The local backend: worker threads of this process.
 
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
-use shoal_job::{Batch, Cancel, Event};
+use shoal_job::{Cancel, Event};
+use tokio::sync::oneshot;
 
-use crate::{Backend, DispatchError, Work};
+use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
 
 /// Runs the function on threads of this process. `F` makes a worker, which handles invocations in turn; each thread
 /// makes its own.
@@ -36,21 +36,15 @@ where
     }
 
     /// What one thread does until there is nothing left for it.
-    fn work(
-        &self,
-        worker: usize,
-        inbox: Receiver<Invocation>,
-        outbox: Sender<Answer>,
-        cancel: &Cancel,
-    ) {
-        let mut handle = None;
-        for invocation in inbox {
+    fn work(&self, inbox: Receiver<Order>, cancel: &Cancel) {
+        let mut worker = None;
+        for Order { invocation, answer } in inbox {
             // A worker that crashed is not used again: its memory may be in any state.
-            let mut current = handle.take().unwrap_or_else(|| (self.make_worker)());
+            let mut current = worker.take().unwrap_or_else(|| (self.make_worker)());
             let result = catch_unwind(AssertUnwindSafe(|| current(&invocation, cancel)));
             let result = match result {
                 Ok(result) => {
-                    handle = Some(current);
+                    worker = Some(current);
                     result
                 }
                 Err(panic) => {
@@ -59,31 +53,46 @@ where
                         .map(String::as_str)
                         .or_else(|| panic.downcast_ref::<&str>().copied())
                         .unwrap_or("no message");
-                    Err(Failure {
-                        kind: FailureKind::Crashed,
-                        reason: format!("the function crashed: {text}"),
-                    })
+                    let reason = format!("the function crashed: {text}");
+                    Err(Failure::new(FailureKind::Crashed, reason))
                 }
             };
-            if outbox
-                .send(Answer {
-                    worker,
-                    invocation,
-                    result,
-                })
-                .is_err()
-            {
-                return;
-            }
+            // Who asked may have stopped waiting.
+            let _ = answer.send(result);
         }
     }
 }
 
-/// What a worker says of an invocation.
-struct Answer {
-    worker: usize,
+/// What a worker is to do, and where it answers.
+struct Order {
     invocation: Invocation,
-    result: Result<Receipt, Failure>,
+    answer: oneshot::Sender<Result<Receipt, Failure>>,
+}
+
+/// The threads as seen by whoever fans out: a thread is a lane.
+struct Threads<'a> {
+    inboxes: Vec<Sender<Order>>,
+    /// Seen by the workers; it is there when the user's wish is, or when the run has failed.
+    stop: &'a Cancel,
+}
+
+impl Caller for Threads<'_> {
+    async fn call(&self, lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let order = Order {
+            invocation: invocation.clone(),
+            answer,
+        };
+        self.inboxes[lane]
+            .send(order)
+            .expect("a worker lives as long as its inbox");
+        answered.await.expect("a worker answers every invocation")
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.cancel();
+        true
+    }
 }
 
 impl<F, W> Backend for Local<F>
@@ -100,150 +109,29 @@ where
     }
 
     fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
-        // Seen by the workers; it is there when the user's wish is, or when the run has failed.
         let stop = work.cancel.child();
         thread::scope(|scope| {
-            let (outbox, answers) = channel();
-            let workers = self.concurrency.min(work.batches.len());
+            let workers = self.concurrency.min(work.batches.len()).max(1);
             let inboxes = (0..workers)
                 .map(|worker| {
                     let (sender, inbox) = channel();
-                    let (outbox, stop) = (outbox.clone(), &stop);
+                    let stop = &stop;
                     thread::Builder::new()
                         .name(format!("shoal-worker-{worker}"))
-                        .spawn_scoped(scope, move || self.work(worker, inbox, outbox, stop))
+                        .spawn_scoped(scope, move || self.work(inbox, stop))
                         .expect("the system can start a thread per worker");
                     sender
                 })
                 .collect();
-            let mut queue = Queue::new(work, inboxes);
-            let mut end = Ok(());
-            loop {
-                if !stop.is_cancelled() {
-                    queue.dispatch(tell);
-                }
-                if queue.in_flight() == 0 {
-                    break;
-                }
-                let answer = answers.recv().expect("a worker answers every invocation");
-                if let Err(e) = queue.settle(answer, tell) {
-                    stop.cancel();
-                    end = end.and(Err(e));
-                }
-            }
-            if end.is_ok() && !queue.is_done() {
-                return Err(DispatchError::Cancelled);
-            }
-            end
-        })
-    }
-}
-
-/// Which batches wait, and which workers.
-struct Queue<'a> {
-    work: &'a Work<'a>,
-    inboxes: Vec<Sender<Invocation>>,
-    idle: Vec<usize>,
-    next: usize,
-    again: VecDeque<Invocation>,
-    finished: usize,
-}
-
-impl<'a> Queue<'a> {
-    fn new(work: &'a Work<'a>, inboxes: Vec<Sender<Invocation>>) -> Self {
-        let idle = (0..inboxes.len()).rev().collect();
-        Self {
-            work,
-            inboxes,
-            idle,
-            next: 0,
-            again: VecDeque::new(),
-            finished: 0,
-        }
-    }
-
-    fn in_flight(&self) -> usize {
-        self.inboxes.len() - self.idle.len()
-    }
-
-    fn is_done(&self) -> bool {
-        self.finished == self.work.batches.len()
-    }
-
-    /// Gives every idle worker something to do, as long as there is something.
-    fn dispatch(&mut self, tell: &mut dyn FnMut(Event)) {
-        while let Some(worker) = self.idle.pop() {
-            let Some(invocation) = self.next_invocation() else {
-                self.idle.push(worker);
-                return;
+            let threads = Threads {
+                inboxes,
+                stop: &stop,
             };
-            let (batch, attempt) = (invocation.batch.index, invocation.attempt);
-            tell(Event::Dispatched {
-                batch,
-                attempt,
-                worker,
-            });
-            self.inboxes[worker]
-                .send(invocation)
-                .expect("a worker lives as long as its inbox");
-        }
-    }
-
-    fn next_invocation(&mut self) -> Option<Invocation> {
-        if let Some(again) = self.again.pop_front() {
-            return Some(again);
-        }
-        let batch: &Batch = self.work.batches.get(self.next)?;
-        self.next += 1;
-        Some(Invocation {
-            batch: batch.clone(),
-            attempt: 1,
+            let settings = FanOut {
+                concurrency: workers,
+                ramp: None,
+            };
+            fan_out(&threads, settings, work, tell)
         })
-    }
-
-    /// Takes an answer; an error ends the run.
-    fn settle(&mut self, answer: Answer, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
-        let Answer {
-            worker,
-            mut invocation,
-            result,
-        } = answer;
-        self.idle.push(worker);
-        let (batch, attempt) = (invocation.batch.index, invocation.attempt);
-        match result {
-            Ok(receipt) => {
-                self.finished += 1;
-                let has_bad_record = receipt.failed > 0;
-                tell(Event::Finished {
-                    worker,
-                    receipt: Box::new(receipt),
-                });
-                if has_bad_record && self.work.stop_on_bad_record {
-                    return Err(DispatchError::BadRecord { batch });
-                }
-                Ok(())
-            }
-            Err(failure) if failure.kind == FailureKind::Cancelled => Ok(()),
-            Err(failure) => {
-                let retry = self.work.retry.tries_again(attempt, failure.kind);
-                tell(Event::Failed {
-                    batch,
-                    attempt,
-                    kind: failure.kind,
-                    reason: failure.reason.clone(),
-                    retry,
-                });
-                if !retry {
-                    return Err(DispatchError::Batch {
-                        batch,
-                        attempt,
-                        failure,
-                    });
-                }
-                invocation.attempt += 1;
-                self.again.push_back(invocation);
-                Ok(())
-            }
-        }
     }
 }

@@ -1,17 +1,27 @@
 //! When a batch is tried again.
 
+use std::time::Duration;
+
 use shoal_job::wire::FailureKind;
 
-/// How often a batch may be tried.
+/// How often, and after what time, a batch may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts at a batch, at least 1.
     pub attempts: u32,
+    /// The longest wait before the second attempt; it doubles with each further one.
+    pub delay: Duration,
+    /// The longest wait before any attempt.
+    pub longest_delay: Duration,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts: 3 }
+        Self {
+            attempts: 3,
+            delay: Duration::from_millis(200),
+            longest_delay: Duration::from_secs(20),
+        }
     }
 }
 
@@ -19,5 +29,42 @@ impl RetryPolicy {
     /// Whether to try again after attempt number `attempt` ended in a failure of this kind.
     pub fn tries_again(self, attempt: u32, kind: FailureKind) -> bool {
         kind.may_retry() && attempt < self.attempts
+    }
+
+    /// How long to wait after attempt number `attempt`: anything up to a bound that doubles, so that what failed together
+    /// does not come back together ("full jitter", <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
+    pub fn wait(self, attempt: u32) -> Duration {
+        let bound = self
+            .delay
+            .saturating_mul(1 << attempt.saturating_sub(1).min(16))
+            .min(self.longest_delay);
+        bound.mul_f64(fastrand::f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_to_a_bound() {
+        let policy = RetryPolicy::default();
+        for (attempt, bound) in [
+            (1, 200),
+            (2, 400),
+            (4, 1600),
+            (9, 20_000),
+            (u32::MAX, 20_000),
+        ] {
+            let longest = (0..200).map(|_| policy.wait(attempt)).max().unwrap();
+            assert!(
+                longest <= Duration::from_millis(bound),
+                "{attempt}: {longest:?}"
+            );
+            assert!(
+                longest > Duration::from_millis(bound / 2),
+                "{attempt}: {longest:?}"
+            );
+        }
     }
 }

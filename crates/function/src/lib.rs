@@ -2,20 +2,28 @@
 //!
 //! It is the same code wherever it runs. A batch's result depends on nothing but the job and the batch, so any attempt
 //! may be repeated or doubled: the part is put by a create-only write, and the first one stands.
+//!
+//! A [`Host`] is a process that runs functions: it finds the job of an invocation in its run directory, and keeps the
+//! model. An [`Environment`] of it takes one invocation at a time.
 
 mod decision;
+mod environment;
+mod host;
+mod memory;
 mod store;
 mod work;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use shoal_encoder::{Model, Session};
+use shoal_encoder::Model;
 use shoal_job::input::Sources;
-use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
-use shoal_job::{Cancel, Job, RunDir};
+use shoal_job::spec::ModelSpec;
+use shoal_job::wire::{Failure, FailureKind};
+use shoal_job::{Job, RunDir};
 
 pub use decision::Decision;
+pub use environment::{Environment, Limits};
+pub use host::{Host, OpenModel};
 
 /// A job's function, ready to be called.
 pub struct Function {
@@ -32,16 +40,7 @@ impl Function {
     /// # Errors
     /// The model is not the one that the job was planned with.
     pub fn new(run: RunDir, job: Job, model: Arc<Model>) -> Result<Self, Failure> {
-        if job.model.labels != model.labels() {
-            return Err(Failure {
-                kind: FailureKind::Model,
-                reason: format!(
-                    "the job was planned with the labels {}, the model has {}",
-                    job.model.labels.join(", "),
-                    model.labels().join(", ")
-                ),
-            });
-        }
+        check(&job.model, &model)?;
         let decision = Decision::new(&model, job.parameters.threshold);
         Ok(Self {
             run,
@@ -51,44 +50,33 @@ impl Function {
             decision,
         })
     }
-
-    /// One environment that takes invocations in turn. The model's memory is shared, the scratch memory is its own.
-    pub fn worker(&self) -> Worker<'_> {
-        Worker {
-            function: self,
-            session: None,
-        }
-    }
 }
 
-/// An environment of the function: it takes one invocation at a time.
-pub struct Worker<'f> {
-    function: &'f Function,
-    session: Option<Session>,
-}
-
-impl Worker<'_> {
-    /// Works off a batch: writes its dead letters, its part and its receipt, and answers the receipt.
-    ///
-    /// `cancel` is looked at between micro-batches; a batch that is left leaves nothing behind.
-    ///
-    /// # Errors
-    /// A [`Failure`], whose kind tells whether another attempt may help.
-    pub fn handle(&mut self, invocation: &Invocation, cancel: &Cancel) -> Result<Receipt, Failure> {
-        let started = Instant::now();
-        let cold = self.session.is_none();
-        let session = self
-            .session
-            .get_or_insert_with(|| Session::new(self.function.model.clone()));
-        let init = if cold {
-            started.elapsed()
-        } else {
-            Default::default()
-        };
-        let mut done = work::work(self.function, session, &invocation.batch, cancel)?;
-        done.timings.init = milliseconds(init);
-        store::store(self.function, invocation, done, cold, started)
+/// Whether `model` is the one that a job was planned with.
+fn check(planned: &ModelSpec, model: &Model) -> Result<(), Failure> {
+    let differs = |what: &str, then: &str, now: &str| {
+        let reason = format!(
+            "failed to use the model: the job was planned with {what} {then} of {}, this function has {now}; give both the \
+             same model",
+            planned.reference
+        );
+        Err(Failure::new(FailureKind::Model, reason))
+    };
+    let precision = model.precision().to_string();
+    if planned.fingerprint != model.fingerprint() {
+        return differs("fingerprint", &planned.fingerprint, model.fingerprint());
     }
+    if planned.precision != precision {
+        return differs("precision", &planned.precision, &precision);
+    }
+    if planned.labels != model.labels() {
+        return differs(
+            "labels",
+            &planned.labels.join(", "),
+            &model.labels().join(", "),
+        );
+    }
+    Ok(())
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {

@@ -4,59 +4,74 @@ use std::time::Instant;
 
 use shoal_job::part::{count_lines, count_rows};
 use shoal_job::run_dir::Put;
-use shoal_job::wire::{Failure, Invocation, Receipt, Stored};
+use shoal_job::wire::{Failure, Invocation, Piece, Receipt, Stored};
 use shoal_job::{Result, RunDir};
 
+use crate::environment::Start;
 use crate::work::Done;
-use crate::{Function, milliseconds};
+use crate::{Function, memory, milliseconds};
 
 pub(crate) fn store(
     function: &Function,
     invocation: &Invocation,
     done: Done,
-    cold: bool,
-    started: Instant,
+    start: &Start,
+    environment: &str,
 ) -> std::result::Result<Receipt, Failure> {
     let writing = Instant::now();
     let Function { run, job, .. } = function;
-    let batch = invocation.batch.index;
+    let batch = &invocation.batch;
     let format = job.parameters.output_format;
     let Done {
         results, failed, ..
     } = done;
+    let records = results + failed;
+    let remaining = batch.records - batch.offset - records;
+    let piece = Piece {
+        batch: batch.index,
+        offset: batch.offset,
+        records,
+        is_last: remaining == 0,
+    };
     let dead_letters = (failed > 0)
         .then(|| {
-            let name = RunDir::dead_letters_name(batch);
+            let name = RunDir::dead_letters_name(piece);
             put_once(run, &name, done.dead_letters, |there| {
                 count_lines(there) == Some(failed)
             })
         })
         .transpose()?;
-    let part = put_once(run, &RunDir::part_name(batch, format), done.part, |there| {
+    let part = put_once(run, &RunDir::part_name(piece, format), done.part, |there| {
         count_rows(format, there) == Some(results)
     })?;
     let mut timings = done.timings;
+    timings.init = milliseconds(start.init);
     timings.write = milliseconds(writing.elapsed());
-    timings.total = milliseconds(started.elapsed());
+    timings.total = milliseconds(start.at.elapsed());
     let receipt = Receipt {
-        batch,
+        batch: batch.index,
+        offset: batch.offset,
+        remaining,
         attempt: invocation.attempt,
-        records: results + failed,
+        records,
         failed,
         truncated: done.truncated,
         tokens: done.tokens,
         part,
         dead_letters,
         timings,
-        cold,
+        environment: environment.to_owned(),
+        cold: start.cold,
+        peak_memory_bytes: memory::peak_bytes(),
+        billed_ms: None,
         isa: function.model.isa().name().to_owned(),
         confusion: done.confusion,
     };
     let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
     content.push(b'\n');
-    let name = RunDir::receipt_name(batch);
+    let name = RunDir::receipt_name(batch.index, batch.offset);
     if run.put_new(&name, content.clone())? == Put::Existed {
-        match run.receipt(batch)? {
+        match run.receipt(batch.index, batch.offset)? {
             // A doubled attempt: the first one's receipt stands, as its part does.
             Some(first) => return Ok(first),
             None => run.replace(&name, content)?,

@@ -8,9 +8,9 @@ use shoal_job::format::Format;
 use shoal_job::part::{Labelled, PartWriter};
 use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Timings};
-use shoal_job::{BadRecord, Batch, Cancel, Record, Row};
+use shoal_job::{BadRecord, Batch, Record, Row};
 
-use crate::{Function, milliseconds};
+use crate::{Function, Limits, milliseconds};
 
 /// A batch's output before it is stored.
 pub(crate) struct Done {
@@ -24,13 +24,24 @@ pub(crate) struct Done {
     pub(crate) confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// Works off `batch`. Memory holds one micro-batch of texts and the batch's results.
+/// Time that writing and answering may take, on top of that of the micro-batch under way.
+const TIME_TO_WRITE: Duration = Duration::from_millis(1500);
+
+/// Works off `batch`, or as much of it as there is time for. Memory holds one micro-batch of texts and the batch's
+/// results.
 pub(crate) fn work(
     function: &Function,
     session: &mut Session,
     batch: &Batch,
-    cancel: &Cancel,
+    limits: &Limits,
 ) -> Result<Done, Failure> {
+    if batch.offset >= batch.records {
+        let reason = format!(
+            "failed to work on batch {}: it has {} records, {} of them are done",
+            batch.index, batch.records, batch.offset
+        );
+        return Err(Failure::new(FailureKind::Input, reason));
+    }
     let mut state = State {
         function,
         session,
@@ -52,18 +63,28 @@ pub(crate) fn work(
         read: Duration::ZERO,
         tokenize: Duration::ZERO,
         model: Duration::ZERO,
+        longest_flush: Duration::ZERO,
     };
     let mut rows = function.sources.rows(&function.job, &function.run, batch);
+    let mut done_before = batch.offset;
     loop {
-        if cancel.is_cancelled() {
-            return Err(Failure {
-                kind: FailureKind::Cancelled,
-                reason: "cancelled".into(),
-            });
+        if limits.cancel.is_cancelled() {
+            return Err(Failure::new(FailureKind::Cancelled, "cancelled"));
         }
         let started = Instant::now();
+        if limits
+            .deadline
+            .is_some_and(|end| state.is_late(started, end))
+        {
+            break;
+        }
         let row = rows.next().transpose()?;
         state.read += started.elapsed();
+        if done_before > 0 && row.is_some() {
+            // Reading is so quick that a place within a batch is found by reading up to it.
+            done_before -= 1;
+            continue;
+        }
         let Some(Row {
             row,
             source,
@@ -79,6 +100,10 @@ pub(crate) fn work(
         }
     }
     state.flush();
+    if state.done.results + state.done.failed == 0 {
+        let reason = "failed to finish a single record before the deadline; allow more time, or use smaller batches";
+        return Err(Failure::new(FailureKind::TimedOut, reason));
+    }
     state.finish()
 }
 
@@ -95,9 +120,17 @@ struct State<'a> {
     read: Duration,
     tokenize: Duration,
     model: Duration,
+    longest_flush: Duration,
 }
 
 impl State<'_> {
+    /// Whether the time until `end` is needed to finish what is begun.
+    fn is_late(&self, now: Instant, end: Instant) -> bool {
+        // A micro-batch may be slower than all before it, on a machine that others use too.
+        let needed = 2 * self.longest_flush + TIME_TO_WRITE;
+        end.saturating_duration_since(now) < needed
+    }
+
     fn take(&mut self, mut record: Record) -> Result<(), Failure> {
         let started = Instant::now();
         let max_tokens = self.function.job.model.max_tokens;
@@ -155,7 +188,9 @@ impl State<'_> {
         self.records.clear();
         self.tokens.clear();
         self.waiting_tokens = 0;
-        self.model += started.elapsed();
+        let took = started.elapsed();
+        self.longest_flush = self.longest_flush.max(took);
+        self.model += took;
     }
 
     fn bury(&mut self, row: u64, source: u32, place: u64, bad: &BadRecord) {

@@ -1,6 +1,5 @@
 //! Joining the parts into the output, which appears under its name whole or not at all.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -14,8 +13,8 @@ use crate::format::OutputFormat;
 use crate::part::{csv_header, parquet_properties, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
-use crate::wire::{Receipt, Stored};
-use crate::{Error, Event, Result, RunDir};
+use crate::wire::{Piece, Receipt, Stored};
+use crate::{Error, Event, Receipts, Result, RunDir};
 
 /// Where the output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,27 +186,35 @@ fn check_replaceable(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The batches whose part or dead letters are missing or are not what their receipt says.
+/// The receipts whose part or dead letters are missing or are not what they say.
 ///
 /// # Errors
 /// The run directory cannot be read.
-pub fn damaged(run: &RunDir, job: &Job, receipts: &BTreeMap<u64, Receipt>) -> Result<Vec<u64>> {
-    let mut damaged = Vec::new();
-    for (batch, receipt) in receipts {
-        let part = RunDir::part_name(*batch, job.parameters.output_format);
-        let letters = RunDir::dead_letters_name(*batch);
-        let is_whole = |name: &str, stored: &Stored| {
-            run.get(name)
-                .map(|content| content.is_some_and(|content| Stored::of(&content) == *stored))
-        };
-        let mut whole = is_whole(&part, &receipt.part)?;
-        if let Some(stored) = &receipt.dead_letters {
-            whole &= is_whole(&letters, stored)?;
-        }
-        if !whole {
-            damaged.push(*batch);
-        }
-    }
+pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Piece>> {
+    let format = job.parameters.output_format;
+    let stored = receipts.values().flat_map(|receipt| {
+        let piece = receipt.piece();
+        let part = (RunDir::part_name(piece, format), &receipt.part);
+        let letters = receipt
+            .dead_letters
+            .as_ref()
+            .map(|letters| (RunDir::dead_letters_name(piece), letters));
+        std::iter::once(part)
+            .chain(letters)
+            .map(move |(name, stored)| (piece, name, stored))
+    });
+    let mut damaged: Vec<Piece> = Vec::new();
+    run.get_each(
+        stored,
+        |(_, name, _)| name.clone(),
+        |(piece, _, stored), content| {
+            let is_whole = content.is_some_and(|content| Stored::of(&content) == *stored);
+            if !is_whole && damaged.last() != Some(&piece) {
+                damaged.push(piece);
+            }
+            Ok(())
+        },
+    )?;
     Ok(damaged)
 }
 
@@ -218,10 +225,16 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &BTreeMap<u64, Receipt>) -> Re
 pub fn collect(
     run: &RunDir,
     job: &Job,
+    receipts: &Receipts,
     destination: &Destination,
     progress: &mut dyn FnMut(Event),
 ) -> Result<()> {
-    let parts = Parts { run, job, progress };
+    let parts = Parts {
+        run,
+        job,
+        receipts,
+        progress,
+    };
     match destination {
         Destination::Stdout => {
             let out = BufWriter::with_capacity(1 << 16, io::stdout());
@@ -260,51 +273,68 @@ pub fn collect(
 ///
 /// # Errors
 /// The run directory cannot be read or written.
-pub fn collect_dead_letters(run: &RunDir, receipts: &BTreeMap<u64, Receipt>) -> Result<()> {
-    let place = || run.local_path(FAILED).display().to_string();
-    let failed = |e| Error::storage("write", place(), e);
-    if receipts
+pub fn collect_dead_letters(run: &RunDir, receipts: &Receipts) -> Result<()> {
+    let failed = |e| Error::storage("write", run.object_uri(FAILED), e);
+    let with_letters = receipts
         .values()
-        .all(|receipt| receipt.dead_letters.is_none())
-    {
+        .filter(|receipt| receipt.dead_letters.is_some());
+    let mut pieces = with_letters.map(Receipt::piece).peekable();
+    if pieces.peek().is_none() {
         return run.delete(FAILED);
     }
     let mut out = run.writer(FAILED);
-    for (batch, receipt) in receipts {
-        if receipt.dead_letters.is_some() {
-            let name = RunDir::dead_letters_name(*batch);
-            out.write_all(&need(run, &name)?).map_err(failed)?;
-        }
-    }
+    run.get_each(
+        pieces,
+        |piece| RunDir::dead_letters_name(*piece),
+        |piece, letters| {
+            let name = RunDir::dead_letters_name(piece);
+            out.write_all(&letters.ok_or_else(|| missing(run, &name))?)
+                .map_err(failed)
+        },
+    )?;
     out.finish().map_err(failed)
 }
 
-fn need(run: &RunDir, name: &str) -> Result<Bytes> {
-    run.get(name)?.ok_or_else(|| Error::Corrupt {
+fn missing(run: &RunDir, name: &str) -> Error {
+    Error::Corrupt {
         run: run.name(),
         reason: format!("{name} is missing"),
-    })
+    }
 }
 
 struct Parts<'a> {
     run: &'a RunDir,
     job: &'a Job,
+    receipts: &'a Receipts,
     progress: &'a mut dyn FnMut(Event),
 }
 
 impl Parts<'_> {
     /// Hands each part on, in order.
-    fn each(&mut self, mut take: impl FnMut(u64, Bytes) -> Result<()>) -> Result<()> {
-        let of = self.job.batches;
-        for batch in 0..of {
-            let name = RunDir::part_name(batch, self.job.parameters.output_format);
-            take(batch, need(self.run, &name)?)?;
-            (self.progress)(Event::Collecting {
-                parts: batch + 1,
-                of,
-            });
-        }
-        Ok(())
+    fn each(&mut self, mut take: impl FnMut(Piece, Bytes) -> Result<()>) -> Result<()> {
+        let Self {
+            run,
+            job,
+            receipts,
+            progress,
+        } = self;
+        let format = job.parameters.output_format;
+        let pieces = receipts.values().map(|receipt| receipt.piece());
+        run.get_each(
+            pieces,
+            |piece| RunDir::part_name(*piece, format),
+            |piece, part| {
+                take(
+                    piece,
+                    part.ok_or_else(|| missing(run, &RunDir::part_name(piece, format)))?,
+                )?;
+                progress(Event::Collecting {
+                    parts: piece.batch + 1,
+                    of: job.batches,
+                });
+                Ok(())
+            },
+        )
     }
 
     /// Writes all parts as one file, and gives the writer back.
@@ -318,12 +348,12 @@ impl Parts<'_> {
                 let header = csv_header(self.job);
                 out.write_all(&header).map_err(failed)?;
                 let run = self.run.name();
-                self.each(|batch, part| {
+                self.each(|piece, part| {
                     let rows =
                         part.strip_prefix(header.as_slice())
                             .ok_or_else(|| Error::Corrupt {
                                 run: run.clone(),
-                                reason: format!("part {batch} has another header"),
+                                reason: format!("part {} has another header", piece.batch),
                             })?;
                     out.write_all(rows).map_err(failed)
                 })?;
@@ -360,7 +390,7 @@ impl Parts<'_> {
             }
             Ok(())
         };
-        self.each(|batch, part| {
+        self.each(|Piece { batch, .. }, part| {
             let rows = ParquetRecordBatchReaderBuilder::try_new(part)
                 .and_then(|builder| builder.build())
                 .map_err(|e| corrupt(batch, &e))?;
@@ -389,9 +419,12 @@ impl Parts<'_> {
         remove_folder(temporary).map_err(failed)?;
         std::fs::create_dir(temporary).map_err(failed)?;
         let extension = self.job.parameters.output_format.extension();
-        self.each(|batch, part| {
-            std::fs::write(temporary.join(format!("part-{batch:08}.{extension}")), part)
-                .map_err(failed)
+        // Numbered in the order of the input, which is that of the batches.
+        let mut number = 0;
+        self.each(|_, part| {
+            let name = format!("part-{number:08}.{extension}");
+            number += 1;
+            std::fs::write(temporary.join(name), part).map_err(failed)
         })?;
         remove_folder(path).map_err(failed)?;
         std::fs::rename(temporary, path).map_err(failed)

@@ -60,6 +60,20 @@ pub enum Event {
         /// Whether the batch is tried again.
         retry: bool,
     },
+    /// A platform that fans out by itself tells how far it is.
+    Progressed {
+        /// Batches whose receipts are there, of those that were open at the start.
+        finished: u64,
+        /// Batches that failed for good.
+        failed: u64,
+        /// Invocations in flight.
+        running: u64,
+    },
+    /// The platform goes on by itself; nobody waits for it here.
+    Detached {
+        /// What the platform calls the work.
+        execution: Option<String>,
+    },
     /// The run stops before its end; the same command goes on.
     Cancelled,
     /// The parts are being joined.
@@ -79,8 +93,19 @@ pub enum Event {
 }
 
 impl Event {
+    /// Whether nothing follows it, in this start of the run.
+    pub(crate) fn is_last(&self) -> bool {
+        matches!(
+            self,
+            Self::Cancelled | Self::Completed { .. } | Self::Detached { .. }
+        )
+    }
+
     /// Whether the event belongs into `events.jsonl`; the others only move a progress bar.
     pub fn is_recorded(&self) -> bool {
-        !matches!(self, Self::Planning { .. } | Self::Collecting { .. })
+        !matches!(
+            self,
+            Self::Planning { .. } | Self::Collecting { .. } | Self::Progressed { .. }
+        )
     }
 }

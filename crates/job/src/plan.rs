@@ -11,7 +11,7 @@ use crate::input::{delimited, jsonl, parquet, text_folder};
 use crate::spec::{
     Batch, Columns, Identity, Job, LAYOUT_VERSION, ModelSpec, Parameters, Slice, Source,
 };
-use crate::store::Location;
+use crate::store::{Location, ObjectWriter};
 use crate::{Cancel, Error, Result, RunDir};
 
 /// What is to be planned.
@@ -29,12 +29,16 @@ pub struct Request<'a> {
     pub output: &'a str,
     /// Version of shoal.
     pub version: &'a str,
+    /// Where copies of local inputs are put for functions that run elsewhere: the URL of a prefix that runs share, so
+    /// that an input is copied once. Without one, a run in a store keeps copies of its own.
+    pub inputs_at: Option<&'a str>,
 }
 
 /// Reads the input once, cuts it into batches and writes the plan into the run directory, which holds none yet.
 ///
 /// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet of object
-/// stores) are staged in the run directory on the way. Memory does not grow with the input, but for the batch table:
+/// stores) are staged on the way, and so is every local input of a run directory in a store, whose functions run
+/// elsewhere. Memory does not grow with the input, but for the batch table:
 /// some hundred bytes a batch. `progress` is told the number of records now and then.
 ///
 /// # Errors
@@ -53,6 +57,7 @@ pub fn plan(
     let mut planner = Planner {
         run,
         parameters,
+        inputs_at: request.inputs_at,
         columns: None,
         cutter: Cutter {
             size: parameters.batch_size,
@@ -147,7 +152,7 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
         reason: format!(
             "{}; undo the change to go on, or start over with `shoal run … --fresh`, which discards its {} finished batches",
             reasons.join("; "),
-            run.receipts()?.len()
+            run.receipts()?.finished_batches()
         ),
     })
 }
@@ -179,6 +184,7 @@ fn source_change(source: &Source, found: &Found, spool: Option<&Spool>) -> Resul
 struct Planner<'a> {
     run: &'a RunDir,
     parameters: &'a Parameters,
+    inputs_at: Option<&'a str>,
     columns: Option<Columns>,
     cutter: Cutter<'a>,
 }
@@ -188,28 +194,17 @@ impl Planner<'_> {
         let place = found.uri.as_str();
         // Taken before the content is read: a change in between is noticed later, not missed.
         let meta = found.location.meta()?;
-        let is_remote = matches!(found.location, Location::Remote(_));
-        let staged = found.spooled
-            || found.compression != Compression::None
-            || found.format == Format::TextFolder
-            || (is_remote && found.format == Format::Parquet);
-        let staged = staged.then(|| {
-            let format = match found.format {
-                Format::TextFolder => Format::Jsonl,
-                other => other,
-            };
-            format!("input/{index:04}.{}", format.name())
-        });
+        let staged = self.staged(index, found, spool)?;
         let mut source = Source {
             uri: found.uri.clone(),
             format: found.format,
             identity: Identity::new(meta, None),
-            staged: staged.clone(),
+            staged: staged.as_ref().map(|staged| staged.name.clone()),
             header: None,
         };
         match found.format {
             Format::Csv | Format::Tsv => {
-                let mut stream = Stream::open(found, staged.map(|name| self.run.writer(&name)))?;
+                let mut stream = Stream::open(found, staged.and_then(Staged::writer))?;
                 let delimiter = found.format.delimiter();
                 let (header, schema) = delimited::head(&stream, delimiter, place)?;
                 self.adopt(&schema, place)?;
@@ -218,27 +213,31 @@ impl Planner<'_> {
                 source.identity.digest = Some(stream.finish()?);
             }
             Format::Jsonl => {
-                let mut stream = Stream::open(found, staged.map(|name| self.run.writer(&name)))?;
+                let mut stream = Stream::open(found, staged.and_then(Staged::writer))?;
                 self.jsonl(index, &mut stream, place)?;
                 source.identity.digest = Some(stream.finish()?);
             }
             Format::Parquet => {
-                let path = match (&found.location, staged) {
-                    (Location::Local(path), None) => path.clone(),
-                    (_, staged) => {
-                        let name = staged.expect("what is not local is staged");
-                        self.copy(found, &name)?;
-                        self.run.local_path(&name)
+                // What this machine has already is not read back from the store.
+                let mut here = found.location.clone();
+                if let Some(staged) = staged {
+                    let location = staged.location.clone();
+                    if let Some(writer) = staged.writer() {
+                        copy(found, writer)?;
                     }
-                };
-                let (schema, rows) = parquet::head(&path)?;
+                    if matches!(here, Location::Remote(_)) {
+                        here = location;
+                    }
+                }
+                let (schema, rows) = parquet::head(&here)?;
                 self.adopt(&schema, place)?;
                 self.check_text_type(&schema, place)?;
                 self.cutter.push_rows(index, rows);
-                source.identity.digest = if found.spooled {
-                    spool.map(|spool| spool.digest.clone())
-                } else {
-                    Some(crate::input::digest_of(&Location::Local(path))?)
+                source.identity.digest = match (&here, spool) {
+                    (_, Some(spool)) if found.spooled => Some(spool.digest.clone()),
+                    (Location::Local(_), _) => Some(crate::input::digest_of(&here)?),
+                    // The store's own mark tells a change.
+                    (Location::Remote(_), _) => None,
                 };
             }
             Format::TextFolder => {
@@ -250,8 +249,9 @@ impl Planner<'_> {
                 };
                 self.adopt(&text_folder::schema(), place)?;
                 source.identity = text_folder::identity(folder)?;
-                let name = staged.expect("text folders are staged");
-                let mut writer = BufWriter::with_capacity(1 << 20, self.run.writer(&name));
+                let writer = staged.and_then(Staged::writer);
+                let writer = writer.expect("text folders are staged anew");
+                let mut writer = BufWriter::with_capacity(1 << 20, writer);
                 text_folder::stage(folder, &mut writer, |span| self.cutter.push(index, span))?;
                 writer
                     .into_inner()
@@ -334,13 +334,73 @@ impl Planner<'_> {
         }
     }
 
-    fn copy(&self, found: &Found, name: &str) -> Result<()> {
-        let failed = |e| Error::storage("stage", &found.uri, e);
-        let mut writer = self.run.writer(name);
-        std::io::copy(&mut found.location.open(None)?, &mut writer).map_err(failed)?;
-        writer.flush().map_err(failed)?;
-        writer.finish().map_err(failed)
+    /// The plain copy that functions will read, if they cannot read the source itself.
+    fn staged(&self, index: u32, found: &Found, spool: Option<&Spool>) -> Result<Option<Staged>> {
+        let is_local = matches!(found.location, Location::Local(_));
+        let is_here = self.run.folder().is_some();
+        let needs_copy = found.spooled
+            || found.compression != Compression::None
+            || found.format == Format::TextFolder
+            // Read here, Parquet is worth having on this disk; elsewhere it is read where it lies.
+            || (!is_local && is_here && found.format == Format::Parquet)
+            // Functions elsewhere see no files of this machine.
+            || (is_local && !is_here);
+        if !needs_copy {
+            return Ok(None);
+        }
+        let extension = match found.format {
+            Format::TextFolder => Format::Jsonl.name(),
+            other => other.name(),
+        };
+        if let Some(prefix) = self.inputs_at
+            && is_local
+            && found.format != Format::TextFolder
+        {
+            let digest = match spool {
+                Some(spool) if found.spooled => spool.digest.clone(),
+                _ => crate::input::digest_of(&found.location)?,
+            };
+            let name = format!("{}/{digest}.{extension}", prefix.trim_end_matches('/'));
+            let location = Location::parse(&name)?;
+            let exists = match &location {
+                Location::Remote(object) => object.exists()?,
+                Location::Local(path) => path.exists(),
+            };
+            return Ok(Some(Staged {
+                name,
+                location,
+                exists,
+            }));
+        }
+        let name = format!("input/{index:04}.{extension}");
+        Ok(Some(Staged {
+            location: self.run.location(&name),
+            name,
+            exists: false,
+        }))
     }
+}
+
+/// A source's plain copy.
+struct Staged {
+    /// Its name in the run directory, or its URL.
+    name: String,
+    location: Location,
+    /// It is there already, from another run of the same input.
+    exists: bool,
+}
+
+impl Staged {
+    fn writer(self) -> Option<ObjectWriter> {
+        (!self.exists).then(|| self.location.writer())
+    }
+}
+
+fn copy(found: &Found, mut writer: ObjectWriter) -> Result<()> {
+    let failed = |e| Error::storage("stage", &found.uri, e);
+    std::io::copy(&mut found.location.open(None)?, &mut writer).map_err(failed)?;
+    writer.flush().map_err(failed)?;
+    writer.finish().map_err(failed)
 }
 
 fn take_types(schema: &Schema, columns: &mut Columns) {

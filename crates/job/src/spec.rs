@@ -42,7 +42,7 @@ pub struct Source {
     pub format: Format,
     /// What tells whether it is still the same.
     pub identity: Identity,
-    /// Where in the run directory its decompressed copy lies, if it has one.
+    /// Where its plain copy lies, if it has one: a name in the run directory, or a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<String>,
     /// The columns of a CSV or TSV source.
@@ -165,8 +165,15 @@ pub struct Batch {
     pub index: u64,
     /// Number of records.
     pub records: u64,
+    /// How many of them, from the first, are done already: 0, but where a function ran out of time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: u64,
     /// Where they lie, in order.
     pub slices: Vec<Slice>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A run of records in one source.

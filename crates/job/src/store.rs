@@ -13,6 +13,7 @@ use std::time::UNIX_EPOCH;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::buffered::BufWriter;
+use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
@@ -70,7 +71,8 @@ fn store_options(url: &Url) -> Vec<(String, String)> {
         .filter(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
         .map(|(name, value)| (name.to_ascii_lowercase(), value))
         .collect();
-    if url.scheme() == "http" {
+    let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
+    if url.scheme() == "http" || endpoint.starts_with("http://") {
         // Whoever writes http:// means it.
         options.push(("allow_http".into(), "true".into()));
     }
@@ -88,6 +90,15 @@ pub fn is_url(text: &str) -> bool {
 }
 
 impl Location {
+    /// An object of `store`.
+    pub(crate) fn remote(
+        url: String,
+        store: Arc<dyn ObjectStore>,
+        path: object_store::path::Path,
+    ) -> Self {
+        Self::Remote(Object { url, store, path })
+    }
+
     /// The location that a path or URL names.
     ///
     /// # Errors
@@ -162,6 +173,18 @@ impl Location {
                 })
             })
             .collect())
+    }
+
+    /// A writer of the file or object, in the place of whatever is there.
+    pub fn writer(&self) -> ObjectWriter {
+        match self {
+            Self::Local(path) => {
+                let path = object_store::path::Path::from_absolute_path(path)
+                    .unwrap_or_else(|_| path.to_string_lossy().as_ref().into());
+                ObjectWriter::new(Arc::new(LocalFileSystem::new()), path)
+            }
+            Self::Remote(object) => ObjectWriter::new(object.store.clone(), object.path.clone()),
+        }
     }
 
     /// The location as it is shown to people.
@@ -239,6 +262,26 @@ impl Location {
 }
 
 impl Object {
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    pub(crate) fn path(&self) -> &object_store::path::Path {
+        &self.path
+    }
+
+    /// Whether it is there.
+    ///
+    /// # Errors
+    /// The store does not tell.
+    pub fn exists(&self) -> Result<bool> {
+        match runtime().block_on(self.store.head(&self.path)) {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(e) => Err(Error::storage("read", &self.url, e)),
+        }
+    }
+
     fn unreadable(&self, error: object_store::Error) -> Error {
         match error {
             object_store::Error::NotFound { .. } => {

@@ -1,6 +1,7 @@
 //! The messages between whoever dispatches and whoever works: the only contract between the two.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +10,41 @@ use crate::spec::Batch;
 /// One call of the function for a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invocation {
+    /// The run directory, by the name under which the function finds it: an absolute path or a URL.
+    pub run: Arc<str>,
     /// The batch to process.
     pub batch: Batch,
     /// Attempt at this batch, from 1.
     pub attempt: u32,
+    /// Milliseconds that the caller waits for the answer, if it does not wait for ever. A function that will not be
+    /// done by then stops before, and answers how far it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// What a function answers where a platform stands between it and whoever called.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// What was done.
+    pub receipt: Receipt,
+    /// The call for the rest of the batch, where the function ran out of time: a platform that fans out by itself makes
+    /// it, since nobody else may be there to do so.
+    pub again: Option<Invocation>,
+}
+
+impl Reply {
+    /// The answer to `invocation`.
+    pub fn new(invocation: &Invocation, receipt: Receipt) -> Self {
+        let again = (receipt.remaining > 0).then(|| Invocation {
+            batch: Batch {
+                offset: receipt.offset + receipt.records,
+                ..invocation.batch.clone()
+            },
+            attempt: 1,
+            ..invocation.clone()
+        });
+        Self { receipt, again }
+    }
 }
 
 /// The small answer of an invocation. It also lies in the run directory, written after the part.
@@ -20,9 +52,15 @@ pub struct Invocation {
 pub struct Receipt {
     /// The batch's index.
     pub batch: u64,
+    /// Records of the batch before the first of this part: 0, but where an earlier invocation ran out of time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offset: u64,
+    /// Records of the batch behind the last of this part: 0, but where this invocation ran out of time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub remaining: u64,
     /// The attempt that wrote it, from 1.
     pub attempt: u32,
-    /// Records of the batch; results are `records - failed`.
+    /// Records worked on; results are `records - failed`.
     pub records: u64,
     /// Records in the dead letters.
     pub failed: u64,
@@ -37,13 +75,51 @@ pub struct Receipt {
     pub dead_letters: Option<Stored>,
     /// Where the time went.
     pub timings: Timings,
-    /// Whether this was the worker's first invocation.
+    /// Name of the environment that did the work: invocations of one environment follow each other.
+    #[serde(default)]
+    pub environment: String,
+    /// Whether this was the environment's first invocation.
     pub cold: bool,
+    /// The most memory that the environment's process held until then, in bytes, where the system tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// Milliseconds that the platform bills, where it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billed_ms: Option<f64>,
     /// Instruction set that the engine used.
     pub isa: String,
     /// Gold label → predicted label → records, where the input has gold labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Receipt {
+    /// The part's place among its batch's records.
+    pub fn piece(&self) -> Piece {
+        Piece {
+            batch: self.batch,
+            offset: self.offset,
+            records: self.records,
+            is_last: self.remaining == 0,
+        }
+    }
+}
+
+/// The records of a batch that one part holds: all of them, but where a function ran out of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The batch.
+    pub batch: u64,
+    /// Records of the batch before the first.
+    pub offset: u64,
+    /// Number of records.
+    pub records: u64,
+    /// Whether there are none behind.
+    pub is_last: bool,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An object in the run directory.
@@ -93,6 +169,25 @@ impl std::ops::AddAssign for Timings {
     }
 }
 
+/// What an invocation came to, where it is told as one message.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was done.
+    Receipt(Box<Receipt>),
+    /// It was not.
+    Failure(Failure),
+}
+
+impl From<Result<Receipt, Failure>> for Outcome {
+    fn from(result: Result<Receipt, Failure>) -> Self {
+        match result {
+            Ok(receipt) => Self::Receipt(Box::new(receipt)),
+            Err(failure) => Self::Failure(failure),
+        }
+    }
+}
+
 /// Why an invocation gave no receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
@@ -111,6 +206,10 @@ pub enum FailureKind {
     Retryable,
     /// The function crashed on this batch; another attempt may, but need not, end the same way.
     Crashed,
+    /// The function had no more time; another attempt may be quicker, but need not.
+    TimedOut,
+    /// The platform would not take the call now; it says nothing of the batch.
+    Throttled,
     /// The input is not, or no longer, what the plan saw: no attempt will succeed.
     Input,
     /// The store will not take the part: no attempt will succeed.
@@ -124,7 +223,50 @@ pub enum FailureKind {
 impl FailureKind {
     /// Whether the dispatcher may try the batch again.
     pub fn may_retry(self) -> bool {
-        matches!(self, Self::Retryable | Self::Crashed)
+        matches!(
+            self,
+            Self::Retryable | Self::Crashed | Self::TimedOut | Self::Throttled
+        )
+    }
+
+    /// Its name as an error type, for platforms that sort errors by such names.
+    pub fn error_type(self) -> &'static str {
+        match self {
+            Self::Retryable => "Shoal.Retryable",
+            Self::Crashed => "Shoal.Crashed",
+            Self::TimedOut => "Shoal.TimedOut",
+            Self::Throttled => "Shoal.Throttled",
+            Self::Input => "Shoal.Input",
+            Self::Storage => "Shoal.Storage",
+            Self::Model => "Shoal.Model",
+            Self::Cancelled => "Shoal.Cancelled",
+        }
+    }
+
+    /// The kind that [`error_type`](Self::error_type) names.
+    pub fn of_error_type(name: &str) -> Option<Self> {
+        [
+            Self::Retryable,
+            Self::Crashed,
+            Self::TimedOut,
+            Self::Throttled,
+            Self::Input,
+            Self::Storage,
+            Self::Model,
+            Self::Cancelled,
+        ]
+        .into_iter()
+        .find(|kind| kind.error_type() == name)
+    }
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self {
+            kind,
+            reason: reason.into(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod delimited;
 pub(crate) mod jsonl;
 mod locate;
 pub(crate) mod parquet;
+mod ranged;
 mod read;
 pub(crate) mod schema;
 pub(crate) mod span;

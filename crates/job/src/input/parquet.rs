@@ -1,8 +1,6 @@
 //! Parquet: batches are ranges of rows.
 
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,32 +16,33 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
+use super::ranged::Ranged;
 use super::schema::{Known, Schema};
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
+use crate::store::Location;
 use crate::{Error, Result};
 
 /// Rows that are decoded together: few, since a row may be large.
 const ROWS_AT_ONCE: u64 = 64;
 
-fn damaged(path: &Path, error: impl std::fmt::Display) -> Error {
+fn damaged(location: &Location, error: impl std::fmt::Display) -> Error {
     Error::input(
-        path.display().to_string(),
+        location.uri(),
         format!("the Parquet file cannot be read: {error}"),
     )
 }
 
-fn open(path: &Path) -> Result<(File, ArrowReaderMetadata)> {
-    let file =
-        File::open(path).map_err(|e| Error::storage("read", path.display().to_string(), e))?;
+fn open(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> {
+    let file = Ranged::open(location)?;
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-        .map_err(|e| damaged(path, e))?;
+        .map_err(|e| damaged(location, e))?;
     Ok((file, metadata))
 }
 
 /// The columns and the number of rows.
-pub(crate) fn head(path: &Path) -> Result<(Schema, u64)> {
-    let (_, metadata) = open(path)?;
+pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
+    let (_, metadata) = open(location)?;
     let columns = metadata
         .schema()
         .fields()
@@ -64,7 +63,7 @@ pub(crate) fn head(path: &Path) -> Result<(Schema, u64)> {
     let rows = metadata.metadata().file_metadata().num_rows();
     Ok((
         Schema { columns },
-        u64::try_from(rows).map_err(|e| damaged(path, e))?,
+        u64::try_from(rows).map_err(|e| damaged(location, e))?,
     ))
 }
 
@@ -107,11 +106,11 @@ fn survives_text(data_type: &DataType) -> bool {
 
 /// Reads the records of a range of rows.
 pub(crate) struct Records {
-    file: File,
+    file: Ranged,
     metadata: ArrowReaderMetadata,
     columns: Columns,
     mask: ProjectionMask,
-    path: PathBuf,
+    location: Location,
     next: u64,
     end: u64,
     ready: std::vec::IntoIter<std::result::Result<Record, BadRecord>>,
@@ -119,13 +118,13 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    pub(crate) fn new(path: &Path, columns: &Columns, rows: Range<u64>) -> Result<Self> {
-        let (file, metadata) = open(path)?;
-        let metadata = with_bytes(&metadata).map_err(|e| damaged(path, e))?;
+    pub(crate) fn new(location: &Location, columns: &Columns, rows: Range<u64>) -> Result<Self> {
+        let (file, metadata) = open(location)?;
+        let metadata = with_bytes(&metadata).map_err(|e| damaged(location, e))?;
         let total = metadata.metadata().file_metadata().num_rows();
         if i64::try_from(rows.end).is_ok_and(|end| end > total) {
             return Err(Error::input(
-                path.display().to_string(),
+                location.uri(),
                 "it has fewer rows than when the run was planned",
             ));
         }
@@ -140,10 +139,7 @@ impl Records {
                     .iter()
                     .position(|field| field.name() == name)
                     .ok_or_else(|| {
-                        Error::input(
-                            path.display().to_string(),
-                            format!("there is no column {name:?}"),
-                        )
+                        Error::input(location.uri(), format!("there is no column {name:?}"))
                     })
             })
             .collect::<Result<Vec<_>>>()?;
@@ -152,7 +148,7 @@ impl Records {
             file,
             mask,
             columns: columns.clone(),
-            path: path.to_owned(),
+            location: location.clone(),
             next: rows.start,
             end: rows.end,
             ready: Vec::new().into_iter(),
@@ -179,7 +175,7 @@ impl Records {
     }
 
     fn decode(&self, rows: Range<u64>) -> Result<Vec<std::result::Result<Record, BadRecord>>> {
-        let batches = self.read(&rows).map_err(|e| damaged(&self.path, e))?;
+        let batches = self.read(&rows).map_err(|e| damaged(&self.location, e))?;
         Ok(batches
             .iter()
             .flat_map(|batch| self.records(batch))
@@ -200,8 +196,7 @@ impl Records {
             }
             first = end;
         }
-        let file = self.file.try_clone()?;
-        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
             .with_projection(self.mask.clone())
             .with_row_groups(groups)
             .with_offset(offset as usize)

@@ -7,7 +7,7 @@ use super::{delimited, jsonl, parquet};
 use crate::format::Format;
 use crate::record::{BadRecord, Cell, Row};
 use crate::spec::{Batch, Fault, Job, Slice, Source};
-use crate::store::Location;
+use crate::store::{Location, is_url};
 use crate::{Error, Result, RunDir};
 
 /// The sources of a job as its functions read them. It remembers connections, and which sources were seen to be what
@@ -65,7 +65,21 @@ impl Sources {
     /// Where a source's plain bytes are.
     fn location(&self, source: &Source, run: &RunDir) -> Result<Location> {
         if let Some(staged) = &source.staged {
-            return Ok(Location::Local(run.local_path(staged)));
+            if !is_url(staged) {
+                return Ok(run.location(staged));
+            }
+            // A copy that is named by its content does not change.
+            let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+            if let Some(known) = known.get(staged) {
+                return Ok(known.location.clone());
+            }
+            let location = Location::parse(staged)?;
+            let copy = Known {
+                location: location.clone(),
+                modified: None,
+            };
+            known.insert(staged.clone(), copy);
+            return Ok(location);
         }
         // Held while a content is read again, so that one worker does it for all.
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
@@ -146,11 +160,13 @@ fn open<'a>(sources: &Sources, job: &'a Job, run: &RunDir, slice: &'a Slice) -> 
     } else {
         match source.format {
             Format::Parquet => {
-                let Location::Local(path) = sources.location(source, run)? else {
-                    unreachable!("Parquet of object stores is staged");
-                };
+                let location = sources.location(source, run)?;
                 let rows = slice.start..slice.end;
-                Reader::Parquet(Box::new(parquet::Records::new(&path, &job.columns, rows)?))
+                Reader::Parquet(Box::new(parquet::Records::new(
+                    &location,
+                    &job.columns,
+                    rows,
+                )?))
             }
             format @ (Format::Jsonl | Format::TextFolder) => {
                 let bytes = bytes()?;

@@ -1,0 +1,93 @@
+//! Waiting for receipts that others write: workers that find their share of the batches by themselves.
+
+use std::time::{Duration, Instant};
+
+use shoal_job::{Event, Receipts};
+
+use crate::{Backend, DispatchError, Work};
+
+/// The longest sleep before a wish to stop is seen.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The array backend as seen by whoever waits: workers of an array job do their shares, and their receipts appear in
+/// the run directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Watch {
+    /// Workers that were asked for, as far as known.
+    pub workers: usize,
+    /// How often the run directory is looked at.
+    pub every: Duration,
+    /// Not to wait at all.
+    pub detach: bool,
+}
+
+impl Backend for Watch {
+    fn name(&self) -> &'static str {
+        "array"
+    }
+
+    fn concurrency(&self) -> usize {
+        self.workers
+    }
+
+    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+        let mut known = Receipts::default();
+        loop {
+            let looked = Instant::now();
+            tell_new(work, &mut known, tell)?;
+            let left = work.batches.iter().filter(|batch| !known.covers(batch));
+            if left.count() == 0 {
+                return Ok(());
+            }
+            if self.detach {
+                tell(Event::Detached { execution: None });
+                return Err(DispatchError::Detached);
+            }
+            // A store with very many receipts is not looked at all the time.
+            sleep(self.every.max(looked.elapsed() * 10), work)?;
+        }
+    }
+}
+
+/// Tells of the receipts that are there and not in `known` yet.
+///
+/// # Errors
+/// The run directory cannot be read, or the first dead letter is to end the run and there is one.
+pub fn tell_new(
+    work: &Work<'_>,
+    known: &mut Receipts,
+    tell: &mut dyn FnMut(Event),
+) -> Result<(), DispatchError> {
+    let new = work.run.receipts_beyond(known)?;
+    for receipt in new.values() {
+        tell(Event::Finished {
+            worker: 0,
+            receipt: Box::new(receipt.clone()),
+        });
+    }
+    let bad = new.values().find(|receipt| receipt.failed > 0);
+    let bad = bad.map(|receipt| receipt.batch);
+    known.merge(new);
+    match bad {
+        Some(batch) if work.stop_on_bad_record => Err(DispatchError::BadRecord { batch }),
+        _ => Ok(()),
+    }
+}
+
+/// Sleeps, unless somebody asks for the end.
+///
+/// # Errors
+/// Somebody did.
+pub fn sleep(time: Duration, work: &Work<'_>) -> Result<(), DispatchError> {
+    let until = Instant::now() + time;
+    loop {
+        if work.cancel.is_cancelled() {
+            return Err(DispatchError::Cancelled);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(PATIENCE));
+    }
+}

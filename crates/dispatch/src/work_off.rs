@@ -1,0 +1,110 @@
+//! Working off a plan: dispatching what is left, until every part is there and whole.
+
+use std::time::{Duration, Instant};
+
+use shoal_job::collect::damaged;
+use shoal_job::{Batch, Cancel, Error, Event, Job, Receipts, RunDir};
+
+use crate::{Backend, DispatchError, RetryPolicy, Work};
+
+/// A plan to be worked off.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// Where it lies.
+    pub run: &'a RunDir,
+    /// What is to be done.
+    pub job: &'a Job,
+    /// All batches of it, or a share of them.
+    pub batches: &'a [Batch],
+    /// How long one call may take; for ever where `None`.
+    pub timeout: Option<Duration>,
+    /// When a batch is tried again.
+    pub retry: RetryPolicy,
+    /// Whether the first dead letter ends the run.
+    pub stop_on_bad_record: bool,
+}
+
+/// What was done.
+#[derive(Debug)]
+pub struct Worked {
+    /// The receipts of all batches, whose parts are whole.
+    pub receipts: Receipts,
+    /// Those of them that earlier starts had written.
+    pub reused: Receipts,
+    /// From the first batch's dispatch to the last receipt.
+    pub time: Duration,
+}
+
+/// Has `backend` work off what is left of `plan`, and verifies that every part is what its receipt says. What is not is
+/// done again.
+///
+/// # Errors
+/// Why not all of it is done. What is done stays.
+pub fn work_off(
+    plan: &Plan<'_>,
+    backend: &dyn Backend,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Worked, DispatchError> {
+    let Plan { run, job, .. } = plan;
+    let mut receipts = run.receipts()?;
+    receipts.retain_pieces_of(plan.batches);
+    let reused = receipts.clone();
+    tell(Event::Started {
+        backend: backend.name().to_owned(),
+        concurrency: backend.concurrency(),
+        reused_batches: reused.finished_batches(),
+        reused_records: reused.records(),
+    });
+    if plan.stop_on_bad_record
+        && let Some(bad) = receipts.values().find(|receipt| receipt.failed > 0)
+    {
+        return Err(DispatchError::BadRecord { batch: bad.batch });
+    }
+    let mut time = Duration::ZERO;
+    let mut rounds = 0;
+    loop {
+        let started = Instant::now();
+        let batches = receipts.open(plan.batches);
+        if !batches.is_empty() {
+            let work = Work {
+                run,
+                batches,
+                retry: plan.retry,
+                timeout: plan.timeout,
+                stop_on_bad_record: plan.stop_on_bad_record,
+                cancel,
+            };
+            backend.run(&work, &mut |event| {
+                if let Event::Finished { receipt, .. } = &event {
+                    receipts.insert((**receipt).clone());
+                }
+                tell(event);
+            })?;
+        }
+        time += started.elapsed();
+        let damaged = damaged(run, job, &receipts)?;
+        let Some(first) = damaged.first() else { break };
+        rounds += 1;
+        if rounds == plan.retry.attempts {
+            return Err(DispatchError::Job(Error::Corrupt {
+                run: run.name(),
+                reason: format!(
+                    "part {} reads back otherwise than it was written, again and again",
+                    first.batch
+                ),
+            }));
+        }
+        // The store lost what it had taken, or a receipt vouches for something else; the piece is done again.
+        for piece in damaged {
+            run.forget(piece, job.parameters.output_format)?;
+            receipts.remove(piece.batch, piece.offset);
+        }
+        receipts.retain_pieces_of(plan.batches);
+    }
+    Ok(Worked {
+        receipts,
+        reused,
+        time,
+    })
+}

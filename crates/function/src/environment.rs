@@ -1,0 +1,84 @@
+//! An environment: it takes one invocation at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shoal_encoder::{Model, Session};
+use shoal_job::Cancel;
+use shoal_job::wire::{Failure, Invocation, Receipt};
+
+use crate::{Host, store, work};
+
+/// Where an invocation has to end.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Looked at between micro-batches; a batch that is left leaves nothing behind.
+    pub cancel: Cancel,
+    /// When the answer must be there. What is done by then is written, and the receipt says how much is left.
+    pub deadline: Option<Instant>,
+}
+
+/// What happens once an invocation begins.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) at: Instant,
+    pub(crate) init: Duration,
+    pub(crate) cold: bool,
+}
+
+/// An environment of a [`Host`]. The model's memory is shared, the scratch memory is its own.
+pub struct Environment {
+    host: Arc<Host>,
+    name: String,
+    init: Duration,
+    session: Option<(Arc<Model>, Session)>,
+}
+
+impl Environment {
+    pub(crate) fn new(host: Arc<Host>, name: String, init: Duration) -> Self {
+        Self {
+            host,
+            name,
+            init,
+            session: None,
+        }
+    }
+
+    /// Works off a batch: writes its dead letters, its part and its receipt, and answers the receipt.
+    ///
+    /// # Errors
+    /// A [`Failure`], whose kind tells whether another attempt may help.
+    pub fn handle(&mut self, invocation: &Invocation, limits: &Limits) -> Result<Receipt, Failure> {
+        let at = Instant::now();
+        let deadline = invocation
+            .timeout_ms
+            .and_then(|ms| at.checked_add(Duration::from_millis(ms)));
+        let limits = Limits {
+            cancel: limits.cancel.clone(),
+            deadline: match (deadline, limits.deadline) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+        };
+        let function = self.host.function(&invocation.run)?;
+        let cold = self.session.is_none();
+        let is_same = |(model, _): &(Arc<Model>, Session)| Arc::ptr_eq(model, &function.model);
+        let mut session = match self.session.take().filter(is_same) {
+            Some((_, session)) => session,
+            None => Session::new(function.model.clone()),
+        };
+        let start = Start {
+            at,
+            init: if cold {
+                self.init + at.elapsed()
+            } else {
+                Duration::ZERO
+            },
+            cold,
+        };
+        // A session that a panic leaves in the middle is not put back.
+        let done = work::work(&function, &mut session, &invocation.batch, &limits);
+        self.session = Some((function.model.clone(), session));
+        store::store(&function, invocation, done?, &start, &self.name)
+    }
+}

@@ -1,0 +1,152 @@
+//! Parquet files as their reader sees them: bytes by ranges, of a file or of an object.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::reader::{ChunkReader, Length};
+
+use crate::Error;
+use crate::store::Location;
+
+/// An object is asked for in blocks of this many bytes, since the reader asks for headers of some bytes each.
+const BLOCK: u64 = 1 << 20;
+/// So many blocks are kept: about as many as columns are read side by side.
+const BLOCKS: usize = 8;
+
+/// Something that is read in ranges. Clones share what was read.
+#[derive(Debug, Clone)]
+pub(super) enum Ranged {
+    File(Arc<File>),
+    Object(Arc<Blocks>),
+}
+
+/// The blocks of an object that were read last, the latest at the end.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    location: Location,
+    length: u64,
+    kept: Mutex<Vec<(u64, Bytes)>>,
+}
+
+impl Ranged {
+    pub(super) fn open(location: &Location) -> crate::Result<Self> {
+        Ok(match location {
+            Location::Local(path) => {
+                Self::File(Arc::new(File::open(path).map_err(|e| {
+                    Error::storage("read", path.display().to_string(), e)
+                })?))
+            }
+            Location::Remote(_) => Self::Object(Arc::new(Blocks {
+                length: location.meta()?.bytes,
+                location: location.clone(),
+                kept: Mutex::default(),
+            })),
+        })
+    }
+}
+
+impl Blocks {
+    /// The block in which the byte at `position` lies, from that byte on; empty at the end.
+    fn at(&self, position: u64) -> io::Result<Bytes> {
+        if position >= self.length {
+            return Ok(Bytes::new());
+        }
+        let number = position / BLOCK;
+        let within = (position % BLOCK) as usize;
+        let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(found) = kept.iter().position(|(there, _)| *there == number) {
+            let block = kept.remove(found);
+            let rest = block.1.slice(within..);
+            kept.push(block);
+            return Ok(rest);
+        }
+        let start = number * BLOCK;
+        let block = self.read(start, self.length.min(start + BLOCK))?;
+        let rest = block.slice(within..);
+        if kept.len() == BLOCKS {
+            kept.remove(0);
+        }
+        kept.push((number, block));
+        Ok(rest)
+    }
+
+    fn read(&self, start: u64, end: u64) -> io::Result<Bytes> {
+        let mut content = Vec::with_capacity((end - start) as usize);
+        self.location
+            .open(Some(start..end))
+            .map_err(io::Error::other)?
+            .read_to_end(&mut content)?;
+        if content.len() as u64 != end - start {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(content.into())
+    }
+}
+
+impl Length for Ranged {
+    fn len(&self) -> u64 {
+        match self {
+            Self::File(file) => Length::len(file.as_ref()),
+            Self::Object(blocks) => blocks.length,
+        }
+    }
+}
+
+impl ChunkReader for Ranged {
+    type T = RangedReader;
+
+    fn get_read(&self, start: u64) -> Result<RangedReader> {
+        Ok(match self {
+            Self::File(file) => {
+                let mut file = file.try_clone()?;
+                file.seek(SeekFrom::Start(start))?;
+                RangedReader::File(BufReader::new(file))
+            }
+            Self::Object(blocks) => RangedReader::Object {
+                blocks: blocks.clone(),
+                position: start,
+            },
+        })
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        match self {
+            Self::File(file) => file.get_bytes(start, length),
+            Self::Object(blocks) => {
+                let end = start
+                    .checked_add(length as u64)
+                    .filter(|end| *end <= blocks.length)
+                    .ok_or_else(|| ParquetError::EOF("the file ends too early".into()))?;
+                let first = blocks.at(start)?;
+                if first.len() >= length {
+                    return Ok(first.slice(..length));
+                }
+                Ok(blocks.read(start, end)?)
+            }
+        }
+    }
+}
+
+/// A reader from a place on.
+pub(super) enum RangedReader {
+    File(BufReader<File>),
+    Object { blocks: Arc<Blocks>, position: u64 },
+}
+
+impl Read for RangedReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(out),
+            Self::Object { blocks, position } => {
+                let block = blocks.at(*position)?;
+                let read = out.len().min(block.len());
+                out[..read].copy_from_slice(&block[..read]);
+                *position += read as u64;
+                Ok(read)
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What is done of a run, and what is left.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use crate::spec::Batch;
+use crate::wire::Receipt;
+
+/// The receipts of a run, in the order of the input.
+///
+/// A batch has one receipt, but where a function ran out of time: then each receipt begins where the one before ended.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Receipts {
+    /// By batch and offset.
+    pieces: BTreeMap<(u64, u64), Receipt>,
+}
+
+impl Receipts {
+    /// Takes a receipt. The first one of a piece stands, as its part does.
+    pub fn insert(&mut self, receipt: Receipt) {
+        let place = (receipt.batch, receipt.offset);
+        self.pieces.entry(place).or_insert(receipt);
+    }
+
+    /// The receipt of the piece of a batch that begins after `offset` records.
+    pub fn get(&self, batch: u64, offset: u64) -> Option<&Receipt> {
+        self.pieces.get(&(batch, offset))
+    }
+
+    /// Forgets a receipt.
+    pub fn remove(&mut self, batch: u64, offset: u64) {
+        self.pieces.remove(&(batch, offset));
+    }
+
+    /// Takes those of another run's reading.
+    pub fn merge(&mut self, others: Self) {
+        self.extend(others.pieces.into_values());
+    }
+
+    /// The receipts, in the order of the input.
+    pub fn values(&self) -> impl Iterator<Item = &Receipt> {
+        self.pieces.values()
+    }
+
+    /// Number of receipts.
+    pub fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    /// Number of batches that are done to their end.
+    pub fn finished_batches(&self) -> u64 {
+        self.values()
+            .filter(|receipt| receipt.remaining == 0)
+            .count() as u64
+    }
+
+    /// Number of records in the parts and dead letters that the receipts vouch for.
+    pub fn records(&self) -> u64 {
+        self.values().map(|receipt| receipt.records).sum()
+    }
+
+    /// Drops what does not belong to `batches`, which are sorted, or does not begin where the piece before it ended.
+    pub fn retain_pieces_of(&mut self, batches: &[Batch]) {
+        let mut next = (0, 0);
+        self.pieces.retain(|(batch, offset), receipt| {
+            if *batch != next.0 {
+                next = (*batch, 0);
+            }
+            let planned = batches
+                .binary_search_by_key(batch, |planned| planned.index)
+                .ok()
+                .map(|found| batches[found].records);
+            let covers = receipt
+                .records
+                .checked_add(*offset)
+                .and_then(|end| Some((end, end.checked_add(receipt.remaining)?)));
+            match covers {
+                Some((end, all)) if *offset == next.1 && Some(all) == planned => {
+                    next.1 = end;
+                    true
+                }
+                _ => false,
+            }
+        });
+    }
+
+    /// How many records of a batch are done, from its first.
+    fn done(&self, batch: u64) -> u64 {
+        self.pieces
+            .range((batch, 0)..=(batch, u64::MAX))
+            .next_back()
+            .map_or(0, |((_, offset), receipt)| offset + receipt.records)
+    }
+
+    /// Whether a batch is done to its end.
+    pub fn covers(&self, batch: &Batch) -> bool {
+        self.done(batch.index) >= batch.records
+    }
+
+    /// What is left of `batches`: those that have no receipt, and the rest of those that were left in the middle.
+    pub fn open<'a>(&self, batches: &'a [Batch]) -> Vec<Cow<'a, Batch>> {
+        let left = batches
+            .iter()
+            .filter_map(|batch| match self.done(batch.index) {
+                0 => Some(Cow::Borrowed(batch)),
+                done if done >= batch.records => None,
+                done => Some(Cow::Owned(Batch {
+                    offset: done,
+                    ..batch.clone()
+                })),
+            });
+        left.collect()
+    }
+}
+
+impl Extend<Receipt> for Receipts {
+    fn extend<I: IntoIterator<Item = Receipt>>(&mut self, receipts: I) {
+        receipts
+            .into_iter()
+            .for_each(|receipt| self.insert(receipt));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Stored, Timings};
+
+    fn receipt(batch: u64, offset: u64, records: u64, remaining: u64) -> Receipt {
+        Receipt {
+            batch,
+            offset,
+            remaining,
+            attempt: 1,
+            records,
+            failed: 0,
+            truncated: 0,
+            tokens: 0,
+            part: Stored::of(b""),
+            dead_letters: None,
+            timings: Timings::default(),
+            environment: String::new(),
+            cold: false,
+            peak_memory_bytes: None,
+            billed_ms: None,
+            isa: String::new(),
+            confusion: BTreeMap::new(),
+        }
+    }
+
+    fn batches() -> Vec<Batch> {
+        (0..4)
+            .map(|index| Batch {
+                index,
+                records: 10,
+                ..Batch::default()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_left_begins_where_the_pieces_end() {
+        let mut receipts = Receipts::default();
+        receipts.extend([
+            receipt(0, 0, 10, 0),
+            receipt(1, 0, 4, 6),
+            receipt(1, 4, 3, 3),
+            receipt(3, 0, 9, 1),
+            receipt(3, 9, 1, 0),
+        ]);
+        receipts.retain_pieces_of(&batches());
+        let batches = batches();
+        let open = receipts.open(&batches);
+        let open: Vec<_> = open
+            .iter()
+            .map(|b| (b.index, b.offset, b.records))
+            .collect();
+        assert_eq!(open, [(1, 7, 10), (2, 0, 10)]);
+        assert_eq!(receipts.finished_batches(), 2);
+    }
+
+    #[test]
+    fn pieces_that_do_not_join_are_dropped() {
+        let mut receipts = Receipts::default();
+        receipts.extend([
+            receipt(0, 4, 6, 0), // its first piece is gone
+            receipt(1, 0, 4, 6),
+            receipt(1, 5, 5, 0),        // begins elsewhere
+            receipt(2, 0, 11, 0),       // more than was planned
+            receipt(3, 0, u64::MAX, 2), // more than there can be
+            receipt(9, 0, 10, 0),       // no such batch
+        ]);
+        receipts.retain_pieces_of(&batches());
+        let left: Vec<_> = receipts.values().map(|r| (r.batch, r.offset)).collect();
+        assert_eq!(left, [(1, 0)]);
+    }
+
+    #[test]
+    fn the_first_receipt_of_a_piece_stands() {
+        let mut receipts = Receipts::default();
+        receipts.insert(receipt(0, 0, 10, 0));
+        receipts.insert(receipt(0, 0, 4, 6));
+        assert_eq!(receipts.get(0, 0).unwrap().records, 10);
+    }
+}

@@ -1,0 +1,171 @@
+//! `events.jsonl`: what happened, for reports.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::TryStreamExt;
+
+use super::{EVENTS, Place, RunDir};
+use crate::store::runtime;
+use crate::{Error, Event, Result};
+
+/// Events of a store's run directory are put there together when this much time has gone by …
+const SEGMENT_TIME: Duration = Duration::from_secs(5);
+/// … or there is this much of them.
+const SEGMENT_BYTES: usize = 256 << 10;
+
+/// The log of a run, open for appending.
+#[derive(Debug)]
+pub struct EventLog(Log);
+
+#[derive(Debug)]
+enum Log {
+    File(File),
+    Segments {
+        run: RunDir,
+        /// Tells this log's segments from those of other starts of the run.
+        started: u64,
+        number: u32,
+        waiting: Vec<u8>,
+        since: Instant,
+    },
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Timed<E = Event> {
+    unix_ms: u64,
+    #[serde(flatten)]
+    event: E,
+}
+
+impl RunDir {
+    /// The log of the run, for appending.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn event_log(&self) -> Result<EventLog> {
+        let Place::Folder(root) = &self.place else {
+            return Ok(EventLog(Log::Segments {
+                run: self.clone(),
+                started: unix_ms(),
+                number: 0,
+                waiting: Vec::new(),
+                since: Instant::now(),
+            }));
+        };
+        let path = root.join(EVENTS);
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map(|file| EventLog(Log::File(file)))
+            .map_err(|e| Error::storage("open", path.display().to_string(), e))
+    }
+
+    /// The events recorded so far with their times in milliseconds since 1970. A torn last line is passed over.
+    ///
+    /// # Errors
+    /// They are there but cannot be read.
+    pub fn events(&self) -> Result<Vec<(u64, Event)>> {
+        match &self.place {
+            Place::Folder(root) => {
+                let path = root.join(EVENTS);
+                match File::open(&path) {
+                    Ok(file) => Ok(parse(BufReader::new(file))),
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                    Err(e) => Err(Error::storage("read", path.display().to_string(), e)),
+                }
+            }
+            Place::Url(_) => {
+                let folder = object_store::path::Path::from("events");
+                let mut paths = runtime()
+                    .block_on(
+                        self.store
+                            .list(Some(&folder))
+                            .map_ok(|meta| meta.location)
+                            .try_collect::<Vec<_>>(),
+                    )
+                    .map_err(|e| self.error("list", "events", e))?;
+                paths.sort();
+                let mut events = Vec::new();
+                for path in paths {
+                    let segment = self.get(path.as_ref())?.unwrap_or_default();
+                    events.extend(parse(segment.as_ref()));
+                }
+                Ok(events)
+            }
+        }
+    }
+}
+
+fn parse(lines: impl BufRead) -> Vec<(u64, Event)> {
+    lines
+        .split(b'\n')
+        .map_while(std::io::Result::ok)
+        .filter_map(|line| serde_json::from_slice::<Timed>(&line).ok())
+        .map(|timed| (timed.unix_ms, timed.event))
+        .collect()
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+impl EventLog {
+    /// Appends an event with the present time. In a store it appears with those of the next few seconds.
+    ///
+    /// # Errors
+    /// The disk or the store refuses it.
+    pub fn append(&mut self, event: &Event) -> Result<()> {
+        let timed = Timed {
+            unix_ms: unix_ms(),
+            event,
+        };
+        let mut line = serde_json::to_vec(&timed).expect("an event is always JSON");
+        line.push(b'\n');
+        match &mut self.0 {
+            // One write per line: lines of a process that is killed are whole, or the last one is torn.
+            Log::File(file) => file
+                .write_all(&line)
+                .map_err(|e| Error::storage("write", EVENTS, e)),
+            Log::Segments { waiting, since, .. } => {
+                waiting.append(&mut line);
+                let is_time = since.elapsed() >= SEGMENT_TIME || waiting.len() >= SEGMENT_BYTES;
+                if is_time || event.is_last() {
+                    self.flush()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let Log::Segments {
+            run,
+            started,
+            number,
+            waiting,
+            since,
+        } = &mut self.0
+        else {
+            return Ok(());
+        };
+        if !waiting.is_empty() {
+            let name = format!("events/{started:013}-{number:06}.jsonl");
+            run.replace(&name, std::mem::take(waiting))?;
+            *number += 1;
+        }
+        *since = Instant::now();
+        Ok(())
+    }
+}
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        // The log explains a run; nothing is lost with its last seconds.
+        let _ = self.flush();
+    }
+}

@@ -1,0 +1,280 @@
+//! Where functions run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shoal_dispatch::{Backend, Local, Watch};
+use shoal_encoder::Model;
+use shoal_function::{Function, Host, Limits};
+use shoal_job::run_dir::BACKEND;
+use shoal_job::wire::Invocation;
+use shoal_job::{Cancel, Job, RunDir};
+
+use crate::{Error, Result, ResumeOptions};
+
+/// Calls in flight where a platform has environments of its own.
+const DEFAULT_FUNCTIONS: usize = 1000;
+/// How often the receipts of an array job are looked for.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// Where functions run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKind {
+    /// Threads of this process.
+    #[default]
+    Local,
+    /// Processes of this machine.
+    Process,
+    /// Whatever answers HTTP.
+    Http,
+    /// Workers that find their share of the batches by a number.
+    Array,
+    /// AWS Lambda, called directly.
+    Lambda,
+    /// A Distributed Map of AWS Step Functions.
+    StepFunctions,
+}
+
+impl BackendKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Local,
+        Self::Process,
+        Self::Http,
+        Self::Array,
+        Self::Lambda,
+        Self::StepFunctions,
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Process => "process",
+            Self::Http => "http",
+            Self::Array => "array",
+            Self::Lambda => "lambda",
+            Self::StepFunctions => "step-functions",
+        }
+    }
+}
+
+/// How a Distributed Map runs its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Children {
+    /// Up to a year each, billed by transitions.
+    Standard,
+    /// Up to five minutes each, billed by requests and time.
+    Express,
+}
+
+/// Where functions run, and how they are called.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// The kind of place.
+    pub backend: BackendKind,
+    /// Batches in flight; where `None`, the number of cores, or 1000 where a platform has environments of its own.
+    pub concurrency: Option<usize>,
+    /// Seconds that one call may take.
+    pub timeout_seconds: Option<u64>,
+    /// Name or ARN of the Lambda function.
+    pub function: Option<String>,
+    /// ARN of the state machine; that which `shoal deploy aws` made beside the function, where `None`.
+    pub state_machine: Option<String>,
+    /// How children run; by the expected time of a batch, where `None`.
+    pub children: Option<Children>,
+    /// Share of batches, in percent, that may fail before a Distributed Map gives up.
+    pub tolerated_failures: Option<f64>,
+    /// URLs that answer invocations.
+    pub urls: Vec<String>,
+    /// Not to wait for the platform.
+    pub detach: bool,
+}
+
+impl Place {
+    /// Where the run was dispatched last: this machine, if it never was.
+    pub(crate) fn last(run: &RunDir) -> Result<Self> {
+        let Some(content) = run.get(BACKEND)? else {
+            return Ok(Self::default());
+        };
+        let place: Self =
+            serde_json::from_slice(&content).map_err(|e| shoal_job::Error::Corrupt {
+                run: run.name(),
+                reason: format!("{BACKEND} is damaged: {e}"),
+            })?;
+        Ok(Self {
+            detach: false,
+            ..place
+        })
+    }
+
+    /// The same with what a later start says otherwise. What has no effect in another place is left behind.
+    pub(crate) fn changed(self, options: &ResumeOptions) -> Self {
+        let backend = options.backend.unwrap_or(self.backend);
+        let place = if backend == self.backend {
+            self
+        } else {
+            Self {
+                backend,
+                function: self.function.filter(|_| {
+                    matches!(backend, BackendKind::Lambda | BackendKind::StepFunctions)
+                }),
+                ..Self::default()
+            }
+        };
+        Self {
+            concurrency: options.concurrency.or(place.concurrency),
+            urls: if options.urls.is_empty() {
+                place.urls
+            } else {
+                options.urls.clone()
+            },
+            detach: options.detach,
+            ..place
+        }
+    }
+
+    /// Keeps it for [`last`](Self::last). No secret is in it: tokens come from the environment alone.
+    pub(crate) fn remember(&self, run: &RunDir) -> Result<()> {
+        let mut content = serde_json::to_vec_pretty(self).expect("settings are always JSON");
+        content.push(b'\n');
+        Ok(run.replace(BACKEND, content)?)
+    }
+
+    /// Whether functions see nothing but a store.
+    pub(crate) fn needs_store(&self) -> bool {
+        matches!(
+            self.backend,
+            BackendKind::Lambda | BackendKind::StepFunctions
+        )
+    }
+
+    /// Options that contradict each other or have no effect are errors.
+    pub(crate) fn check(&self) -> Result<()> {
+        use BackendKind as B;
+        let name = self.backend.name();
+        if self.concurrency == Some(0) {
+            return Err(Error::Settings("--concurrency must be at least 1".into()));
+        }
+        if self.timeout_seconds == Some(0) {
+            return Err(Error::Settings(
+                "--timeout must be at least 1 second".into(),
+            ));
+        }
+        let is_aws = self.needs_store();
+        let only = [
+            ("--function", self.function.is_some(), is_aws),
+            (
+                "--state-machine",
+                self.state_machine.is_some(),
+                self.backend == B::StepFunctions,
+            ),
+            (
+                "--children",
+                self.children.is_some(),
+                self.backend == B::StepFunctions,
+            ),
+            (
+                "--tolerated-failures",
+                self.tolerated_failures.is_some(),
+                self.backend == B::StepFunctions,
+            ),
+            ("--url", !self.urls.is_empty(), self.backend == B::Http),
+            (
+                "--detach",
+                self.detach,
+                matches!(self.backend, B::StepFunctions | B::Array),
+            ),
+            (
+                "--timeout",
+                self.timeout_seconds.is_some(),
+                !matches!(self.backend, B::Local | B::Array),
+            ),
+        ];
+        if let Some((flag, ..)) = only.iter().find(|(_, given, used)| *given && !used) {
+            return Err(Error::Settings(format!(
+                "failed to start: {flag} has no effect with --backend {name}"
+            )));
+        }
+        if self.backend == B::Http && self.urls.is_empty() {
+            return Err(Error::Settings(
+                "failed to start: --backend http needs the URL of at least one worker (--url)"
+                    .into(),
+            ));
+        }
+        if let Some(share) = self.tolerated_failures
+            && !(0.0..=100.0).contains(&share)
+        {
+            return Err(Error::Settings(format!(
+                "--tolerated-failures {share} is not between 0 and 100 percent"
+            )));
+        }
+        Ok(())
+    }
+
+    /// How long one call may take.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout_seconds.map(Duration::from_secs)
+    }
+
+    fn concurrency(&self) -> usize {
+        self.concurrency.unwrap_or_else(|| match self.backend {
+            BackendKind::Local | BackendKind::Process => {
+                std::thread::available_parallelism().map_or(1, Into::into)
+            }
+            BackendKind::Http | BackendKind::Lambda | BackendKind::StepFunctions => {
+                DEFAULT_FUNCTIONS
+            }
+            BackendKind::Array => 1,
+        })
+    }
+
+    /// The backend that works on `job`.
+    pub(crate) fn backend(
+        &self,
+        run: &RunDir,
+        job: &Job,
+        model: &Arc<Model>,
+    ) -> Result<Box<dyn Backend>> {
+        let concurrency = self.concurrency();
+        Ok(match self.backend {
+            BackendKind::Local => {
+                let function = Function::new(run.clone(), job.clone(), model.clone());
+                let function = function.map_err(|failure| Error::Batch { batch: 0, failure })?;
+                Box::new(local(concurrency, Arc::new(Host::of(function))))
+            }
+            BackendKind::Array => Box::new(Watch {
+                workers: concurrency,
+                every: WATCH_EVERY,
+                detach: self.detach,
+            }),
+            BackendKind::Process
+            | BackendKind::Http
+            | BackendKind::Lambda
+            | BackendKind::StepFunctions => {
+                return Err(Error::Platform {
+                    backend: self.backend.name(),
+                    reason: "it is not built yet".into(),
+                });
+            }
+        })
+    }
+}
+
+/// Threads of this process that call the functions of `host`.
+pub(crate) fn local(concurrency: usize, host: Arc<Host>) -> impl Backend {
+    Local::new(concurrency, move || {
+        let mut environment = host.environment();
+        move |invocation: &Invocation, cancel: &Cancel| {
+            let limits = Limits {
+                cancel: cancel.clone(),
+                deadline: None,
+            };
+            environment.handle(invocation, &limits)
+        }
+    })
+}
