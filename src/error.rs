@@ -132,7 +132,9 @@ impl Error {
                 FailureKind::Input => ExitCode::Input,
                 FailureKind::Storage | FailureKind::Retryable => ExitCode::Storage,
                 FailureKind::Model => ExitCode::Model,
-                FailureKind::TimedOut | FailureKind::Throttled => ExitCode::Platform,
+                FailureKind::TimedOut | FailureKind::Throttled | FailureKind::Refused => {
+                    ExitCode::Platform
+                }
                 FailureKind::Crashed => ExitCode::Internal,
                 FailureKind::Cancelled => ExitCode::Interrupted,
             },

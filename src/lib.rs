@@ -42,7 +42,7 @@ pub use error::{Error, Result};
 pub use job::{Cancel, Event};
 pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
 pub use place::{BackendKind, Children, Place};
-pub use run::{ResumeOptions, resume, run};
+pub use run::{ResumeOptions, collect, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
 pub use settings::{OnError, Settings};
 pub use shoal_encoder::Precision;

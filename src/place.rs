@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+#[cfg(feature = "aws")]
+use shoal_aws::{Lambda, StepFunctions};
 use shoal_dispatch::{Backend, Local, Watch};
 use shoal_encoder::Model;
 use shoal_function::{Function, Host, Limits};
 use shoal_job::run_dir::BACKEND;
 use shoal_job::wire::Invocation;
-use shoal_job::{Cancel, Job, RunDir};
+use shoal_job::{Batch, Cancel, Job, RunDir};
 
 use crate::{Error, Result, ResumeOptions};
 
@@ -218,7 +220,10 @@ impl Place {
 
     /// How long one call may take.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout_seconds.map(Duration::from_secs)
+        /// What Lambda allows at most.
+        const LAMBDA_SECONDS: u64 = 900;
+        let platform = self.needs_store().then_some(LAMBDA_SECONDS);
+        self.timeout_seconds.or(platform).map(Duration::from_secs)
     }
 
     fn concurrency(&self) -> usize {
@@ -233,11 +238,12 @@ impl Place {
         })
     }
 
-    /// The backend that works on `job`.
+    /// The backend that works on `batches` of `job`.
     pub(crate) fn backend(
         &self,
         run: &RunDir,
         job: &Job,
+        batches: &[Batch],
         model: &Arc<Model>,
     ) -> Result<Box<dyn Backend>> {
         let concurrency = self.concurrency();
@@ -252,17 +258,84 @@ impl Place {
                 every: WATCH_EVERY,
                 detach: self.detach,
             }),
-            BackendKind::Process
-            | BackendKind::Http
-            | BackendKind::Lambda
-            | BackendKind::StepFunctions => {
+            #[cfg(feature = "aws")]
+            BackendKind::Lambda => {
+                Box::new(Lambda::new(aws_config()?, self.function(), concurrency))
+            }
+            #[cfg(feature = "aws")]
+            BackendKind::StepFunctions => Box::new(StepFunctions {
+                config: aws_config()?,
+                state_machine: self
+                    .state_machine
+                    .clone()
+                    .unwrap_or_else(|| self.function().to_owned()),
+                concurrency,
+                children: self.children.map(|children| match children {
+                    Children::Standard => shoal_aws::state_machine::Children::Standard,
+                    Children::Express => shoal_aws::state_machine::Children::Express,
+                }),
+                expected_batch_seconds: expected_seconds(job, batches, model),
+                tolerated: self.tolerated_failures.unwrap_or(0.0),
+                detach: self.detach,
+            }),
+            #[allow(unreachable_patterns, reason = "each is built by a feature of its own")]
+            other => {
                 return Err(Error::Platform {
-                    backend: self.backend.name(),
-                    reason: "it is not built yet".into(),
+                    backend: other.name(),
+                    reason: "this shoal was built without it".into(),
                 });
             }
         })
     }
+
+    #[cfg(feature = "aws")]
+    fn function(&self) -> &str {
+        self.function.as_deref().unwrap_or("shoal")
+    }
+}
+
+/// How AWS is reached.
+#[cfg(feature = "aws")]
+pub(crate) fn aws_config() -> Result<shoal_aws::config::SdkConfig> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?;
+    Ok(runtime.block_on(shoal_aws::config::load()))
+}
+
+/// Seconds that the longest batch is expected to take on one vCPU: measured on this machine, for as many tokens as its
+/// bytes let expect, and doubled, since a vCPU of a platform is half a core.
+#[cfg(feature = "aws")]
+fn expected_seconds(job: &Job, batches: &[Batch], model: &Arc<Model>) -> f64 {
+    /// Bytes of text that are a token, at least.
+    const BYTES_PER_TOKEN: f64 = 4.0;
+    const SAMPLE_TOKENS: usize = 256;
+    let limit = job.model.max_tokens;
+    let Ok(tokens) = model.encode(&"film ".repeat(SAMPLE_TOKENS), SAMPLE_TOKENS.min(limit)) else {
+        return f64::NAN;
+    };
+    let mut session = shoal_encoder::Session::new(model.clone());
+    let once = |session: &mut shoal_encoder::Session| {
+        let started = std::time::Instant::now();
+        session.logits(std::slice::from_ref(&tokens));
+        started.elapsed().as_secs_f64()
+    };
+    once(&mut session); // the first one warms the caches
+    let seconds_per_token = once(&mut session) / tokens.ids.len() as f64;
+    let tokens_of = |batch: &Batch| {
+        let most = (batch.records * limit as u64) as f64;
+        let slices = batch.slices.iter();
+        let is_text = |format| !matches!(format, shoal_job::format::Format::Parquet);
+        if slices.clone().all(|slice| is_text(job.sources[slice.source as usize].format)) {
+            let bytes: u64 = slices.map(|slice| slice.end - slice.start).sum();
+            (bytes as f64 / BYTES_PER_TOKEN).min(most)
+        } else {
+            most
+        }
+    };
+    let longest = batches.iter().map(tokens_of).fold(0.0, f64::max);
+    2.0 * longest * seconds_per_token
 }
 
 /// Threads of this process that call the functions of `host`.

@@ -41,6 +41,8 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Go on with a run by its name
     Resume(ResumeArgs),
+    /// Write the output of a run whose batches are all done
+    Collect(CollectArgs),
     /// Pack a model into one file that opens at once
     Pack(PackArgs),
     /// Time the engine, by length and micro-batch or on given token ids, beside what the machine can do
@@ -335,7 +337,7 @@ pub(super) struct RunsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
-    /// Name of a run, or path of its directory
+    /// Name of a run, or path or URL of its directory
     #[arg(value_name = "RUN")]
     pub(super) run: String,
 
@@ -346,7 +348,7 @@ pub(super) struct StatusArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ResumeArgs {
-    /// Name of a run, or path of its directory
+    /// Name of a run, or path or URL of its directory
     #[arg(value_name = "RUN")]
     pub(super) run: String,
 
@@ -381,6 +383,25 @@ pub(super) struct ResumeArgs {
     /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
     #[arg(long, value_name = "skip|fail", env = "SHOAL_ON_ERROR")]
     pub(super) on_error: Option<OnErrorArg>,
+
+    /// Say nothing but errors
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+
+    /// Print the summary as JSON on standard output
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CollectArgs {
+    /// Name of a run, or path or URL of its directory
+    #[arg(value_name = "RUN")]
+    pub(super) run: String,
+
+    /// Where the labels go, if not where they were to go at first
+    #[arg(short, long, value_name = "OUTPUT")]
+    pub(super) output: Option<String>,
 
     /// Say nothing but errors
     #[arg(short, long)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::args::{ResumeArgs, RunArgs, RunsArgs, StatusArgs};
+use super::args::{CollectArgs, ResumeArgs, RunArgs, RunsArgs, StatusArgs};
 use super::progress::{Progress, say};
 use super::table::{ago, table};
 use super::{config, print};
@@ -23,12 +23,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
 
 pub(super) fn resume(args: ResumeArgs) -> Result<()> {
     let run = find_run(&args.run)?;
-    if args.json && args.output.as_deref() == Some("-") {
-        return Err(Error::Settings(
-            "--json prints the summary on standard output, where -o - puts the labels; choose one"
-                .into(),
-        ));
-    }
+    check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
     let cancel = cancel_on_signal();
     let options = ResumeOptions {
@@ -46,6 +41,25 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
     };
     let end = crate::resume(run, &options, &cancel, &mut |event| progress.see(event));
     finish(end, &progress, args.json)
+}
+
+pub(super) fn collect(args: CollectArgs) -> Result<()> {
+    let run = find_run(&args.run)?;
+    check_json(args.json, args.output.as_deref())?;
+    let mut progress = Progress::new(args.quiet);
+    let end = crate::collect(run, args.output.as_deref(), &mut |event| progress.see(event));
+    finish(end, &progress, args.json)
+}
+
+/// The summary and the labels cannot both be on standard output.
+fn check_json(json: bool, output: Option<&str>) -> Result<()> {
+    if json && output == Some("-") {
+        return Err(Error::Settings(
+            "--json prints the summary on standard output, where -o - puts the labels; choose one"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 fn finish(end: Result<Summary>, progress: &Progress, json: bool) -> Result<()> {

@@ -39,6 +39,7 @@ fn run(cli: Cli) -> crate::Result<()> {
         Command::Runs(args) => commands::runs(args),
         Command::Status(args) => commands::status(args),
         Command::Resume(args) => commands::resume(args),
+        Command::Collect(args) => commands::collect(args),
         Command::Pack(args) => pack::pack(args),
         Command::Bench(args) => bench::bench(args),
         Command::Completions(args) => {

@@ -183,6 +183,37 @@ pub fn resume(
     .finish(started, cancel, &mut tell)
 }
 
+/// Writes the output of a run whose batches are all done, without working on any: what [`resume`] does at its end.
+///
+/// # Errors
+/// Batches are missing ([`Error::Unfinished`]), or as [`run`].
+pub fn collect(
+    run: RunDir,
+    output: Option<&str>,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
+    let started = Instant::now();
+    let _lock = run.lock()?;
+    let Some(job) = run.job()? else {
+        return Err(Error::NoSuchRun {
+            name: run.reference(),
+            reason: "its planning was cut short; run the command that started it again".into(),
+        });
+    };
+    let output = output.unwrap_or(&job.output);
+    let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
+    if format != job.parameters.output_format {
+        return Err(Error::Settings(format!(
+            "failed to write {output}: the parts of this run are {}, and are not turned into {}",
+            job.parameters.output_format.extension(),
+            format.extension()
+        )));
+    }
+    destination.check(&run.name())?;
+    let mut tell = Teller::new(&run, tell)?;
+    stage::collect_only(&run, &job, &destination, started, &mut tell)
+}
+
 /// Functions of a platform see no files of this machine.
 fn check_reach(settings: &Settings) -> Result<()> {
     if settings.store.is_some() && settings.run_dir.is_some() {

@@ -1,11 +1,11 @@
 //! A planned run: dispatching what is left, and collecting.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use shoal_dispatch::{DispatchError, Plan, RetryPolicy, work_off};
+use shoal_dispatch::{DispatchError, Plan, RetryPolicy, Worked, work_off};
 use shoal_encoder::Model;
-use shoal_job::collect::{Destination, collect, collect_dead_letters};
+use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{EventLog, RunLock};
 use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
 
@@ -64,7 +64,7 @@ impl Stage {
             batches: job.batches,
         });
         self.place.remember(run)?;
-        let backend = self.place.backend(run, job, &self.model)?;
+        let backend = self.place.backend(run, job, &self.batches, &self.model)?;
         let plan = Plan {
             run,
             job,
@@ -120,6 +120,47 @@ impl Stage {
             .unwrap_or_default();
         String::from_utf8_lossy(first).into_owned()
     }
+}
+
+/// Collects a run that is done, and works on nothing.
+pub(super) fn collect_only(
+    run: &RunDir,
+    job: &Job,
+    destination: &Destination,
+    started: Instant,
+    tell: &mut Teller<'_>,
+) -> Result<Summary> {
+    let batches = run.batches(job)?;
+    let mut receipts = run.receipts()?;
+    receipts.retain_pieces_of(&batches);
+    for piece in damaged(run, job, &receipts)? {
+        receipts.remove(piece.batch, piece.offset);
+    }
+    receipts.retain_pieces_of(&batches);
+    let missing = receipts.open(&batches).len() as u64;
+    if missing > 0 {
+        return Err(Error::Unfinished {
+            run: run.reference(),
+            missing,
+            batches: job.batches,
+        });
+    }
+    deliver(run, job, &receipts, destination, tell)?;
+    let worked = Worked {
+        reused: receipts.clone(),
+        receipts,
+        time: Duration::ZERO,
+    };
+    let clock = Clock {
+        total: started.elapsed(),
+        dispatch: worked.time,
+    };
+    let summary = Summary::new(run, job, destination.name(), &worked, 0, clock);
+    tell.tell(Event::Completed {
+        results: summary.results,
+        failed: summary.failed,
+    });
+    Ok(summary)
 }
 
 /// Writes the output and the dead letters of a run whose parts are all there and whole.

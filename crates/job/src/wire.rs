@@ -216,6 +216,8 @@ pub enum FailureKind {
     Storage,
     /// The model cannot be used: no attempt will succeed.
     Model,
+    /// The platform refuses calls: credentials, permissions, no such function. No attempt will succeed.
+    Refused,
     /// The run was cancelled while the batch was worked on.
     Cancelled,
 }
@@ -239,6 +241,7 @@ impl FailureKind {
             Self::Input => "Shoal.Input",
             Self::Storage => "Shoal.Storage",
             Self::Model => "Shoal.Model",
+            Self::Refused => "Shoal.Refused",
             Self::Cancelled => "Shoal.Cancelled",
         }
     }
@@ -253,6 +256,7 @@ impl FailureKind {
             Self::Input,
             Self::Storage,
             Self::Model,
+            Self::Refused,
             Self::Cancelled,
         ]
         .into_iter()

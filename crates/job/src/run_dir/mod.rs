@@ -46,7 +46,9 @@ const FOLDERS: [&str; 7] = [
 pub const FAILED: &str = "failed.jsonl";
 /// Where and how the run was dispatched last.
 pub const BACKEND: &str = "backend.json";
-const FILES: [&str; 5] = [JOB, BATCHES, EVENTS, FAILED, BACKEND];
+/// The execution of a platform that fans out by itself.
+pub const EXECUTION: &str = "execution.json";
+const FILES: [&str; 6] = [JOB, BATCHES, EVENTS, FAILED, BACKEND, EXECUTION];
 
 /// Requests to a store that are under way at a time where many objects are read.
 const READS_AT_ONCE: usize = 64;

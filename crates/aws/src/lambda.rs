@@ -1,0 +1,295 @@
+//! The lambda backend: direct invocations of a deployed function.
+//!
+//! The cheapest way to many environments: it pays for requests and time alone, and knows no limit of starts a second
+//! but the platform's own growth. Functions write their own parts and receipts, so that nothing is lost with a client
+//! that dies.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::{Config, StalledStreamProtectionConfig, timeout::TimeoutConfig};
+use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
+use aws_sdk_lambda::primitives::Blob;
+use aws_sdk_lambda::types::LogType;
+use aws_smithy_http_client::pool::{self, ConnectionPool};
+use aws_smithy_http_client::tls;
+use serde::Deserialize;
+use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Ramp, Work, fan_out};
+use shoal_job::Event;
+use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
+
+use crate::error::chain;
+use crate::limits;
+
+/// New environments of a function: 1,000 at once, and 1,000 more every 10 s. Lambda, *Understanding Lambda function
+/// scaling* (`lambda/latest/dg/lambda-concurrency.html`).
+pub const RAMP: Ramp = Ramp {
+    start: 1000,
+    step: 1000,
+    every: Duration::from_secs(10),
+};
+
+/// A name server or proxy that does not answer is told from one that is slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Nothing is sent while a function works, for up to 15 minutes, and gateways on the way forget silent connections after
+/// some minutes.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Calls a Lambda function directly.
+#[derive(Debug, Clone)]
+pub struct Lambda {
+    config: SdkConfig,
+    function: String,
+    concurrency: usize,
+}
+
+impl Lambda {
+    /// The function of this name or ARN, called by up to `concurrency` calls at a time.
+    pub fn new(config: SdkConfig, function: impl Into<String>, concurrency: usize) -> Self {
+        Self {
+            config,
+            function: function.into(),
+            concurrency,
+        }
+    }
+
+    /// A client for one fan-out: its connections belong to the runtime that drives it.
+    fn client(&self) -> Result<Client, String> {
+        let pool = ConnectionPool::builder()
+            .tcp_keepalive(TCP_KEEPALIVE)
+            .tcp_nodelay(true)
+            .tls_provider(tls::Provider::Rustls(
+                tls::rustls_provider::CryptoMode::AwsLc,
+            ))
+            .build_https()
+            .map_err(|e| chain(&e))?;
+        let http = pool::Client::new(&pool).map_err(|e| chain(&e))?;
+        let config = Config::from(&self.config)
+            .to_builder()
+            .http_client(http)
+            // Whoever fans out knows better when to call again, and a function must not be called twice unawares.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .build(),
+            )
+            // A function that works is silent.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Ok(Client::from_conf(config))
+    }
+}
+
+impl Backend for Lambda {
+    fn name(&self) -> &'static str {
+        "lambda"
+    }
+
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+        // Each call in flight is a connection. Where the system allows no more, calls fail with that reason.
+        let _ = rlimit::increase_nofile_limit(u64::MAX);
+        let client = self.client().map_err(|reason| DispatchError::Platform {
+            backend: self.name(),
+            reason,
+        })?;
+        let calls = Calls {
+            client,
+            function: &self.function,
+        };
+        let settings = FanOut {
+            concurrency: self.concurrency,
+            ramp: Some(RAMP),
+        };
+        fan_out(&calls, settings, work, tell)
+    }
+}
+
+struct Calls<'a> {
+    client: Client,
+    function: &'a str,
+}
+
+impl Caller for Calls<'_> {
+    async fn call(&self, _lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
+        let payload = serde_json::to_vec(invocation).expect("an invocation is always JSON");
+        limits::check_payload(&payload)
+            .map_err(|e| Failure::new(FailureKind::Input, e.to_string()))?;
+        let answer = self
+            .client
+            .invoke()
+            .function_name(self.function)
+            // The last lines of the log tell what is billed.
+            .log_type(LogType::Tail)
+            .payload(Blob::new(payload))
+            .send()
+            .await;
+        match answer {
+            Ok(output) => receipt(&output),
+            Err(error) => Err(self.failure(error)),
+        }
+    }
+}
+
+impl Calls<'_> {
+    fn failure(&self, error: SdkError<InvokeError>) -> Failure {
+        let text = format!("failed to invoke function {}: {}", self.function, chain(&error));
+        let kind = match &error {
+            SdkError::ServiceError(answer) => {
+                let status = answer.raw().status().as_u16();
+                if let Some(body) = answer.raw().body().bytes()
+                    && let Some(failure) = function_failure(body)
+                {
+                    // Stand-ins answer a function's own error so, where Lambda answers 200 and a header.
+                    return failure;
+                }
+                let code = answer.err().code().unwrap_or_default();
+                let message = answer.err().message().unwrap_or_default();
+                let text = format!(
+                    "failed to invoke function {}: {code} ({status}) {message}",
+                    self.function
+                );
+                return Failure::new(kind_of(code, status), text.trim_end());
+            }
+            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+                FailureKind::Retryable
+            }
+            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => FailureKind::Retryable,
+            // No credentials, no region, no such endpoint.
+            _ => FailureKind::Refused,
+        };
+        Failure::new(kind, text)
+    }
+}
+
+/// What may be done about an error that Lambda itself answers. *Invoke, Errors*
+/// (`lambda/latest/api/API_Invoke.html#API_Invoke_Errors`).
+fn kind_of(code: &str, status: u16) -> FailureKind {
+    match code {
+        "TooManyRequestsException"
+        | "ThrottlingException"
+        | "EC2ThrottledException"
+        | "ENILimitReachedException" => FailureKind::Throttled,
+        "RequestTooLargeException" => FailureKind::Input,
+        // While a function is made or changed.
+        "ResourceNotReadyException" | "ResourceConflictException" => FailureKind::Retryable,
+        _ if status == 429 => FailureKind::Throttled,
+        _ if status >= 500 => FailureKind::Retryable,
+        _ => FailureKind::Refused,
+    }
+}
+
+/// What the function answered.
+fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
+    let payload = output.payload().map(Blob::as_ref).unwrap_or_default();
+    if let Some(error) = output.function_error() {
+        return Err(function_failure(payload).unwrap_or_else(|| {
+            let reason = format!("the function failed ({error}) and did not say why");
+            Failure::new(FailureKind::Crashed, reason)
+        }));
+    }
+    let reply: Reply = serde_json::from_slice(payload).map_err(|e| {
+        // Another function than ours, or another version of it.
+        let reason = format!("failed to read the function's answer: {e}; is the function one of this shoal?");
+        Failure::new(FailureKind::Refused, reason)
+    })?;
+    let mut receipt = reply.receipt;
+    receipt.billed_ms = output.log_result().and_then(billed_ms).or(receipt.billed_ms);
+    Ok(receipt)
+}
+
+/// The failure that an error payload tells of.
+fn function_failure(payload: &[u8]) -> Option<Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct FunctionError {
+        #[serde(default)]
+        error_type: String,
+        error_message: String,
+    }
+    let FunctionError {
+        error_type,
+        error_message,
+    } = serde_json::from_slice(payload).ok()?;
+    let kind = FailureKind::of_error_type(&error_type).unwrap_or({
+        if error_type == "Sandbox.Timedout" || error_message.contains("Task timed out after") {
+            FailureKind::TimedOut
+        } else {
+            // `Runtime.ExitError`, `Function.…`: the process ended, for want of memory or for a fault.
+            FailureKind::Crashed
+        }
+    });
+    let reason = match kind {
+        FailureKind::Crashed if !error_type.is_empty() => {
+            format!("the function failed ({error_type}): {error_message}")
+        }
+        _ => error_message,
+    };
+    Some(Failure::new(kind, reason))
+}
+
+/// The billed duration in the last lines of a function's log, which Lambda answers in base64.
+fn billed_ms(log: &str) -> Option<f64> {
+    let log = aws_smithy_types::base64::decode(log).ok()?;
+    let log = String::from_utf8_lossy(&log);
+    let report = log.lines().rfind(|line| line.starts_with("REPORT "))?;
+    let (_, billed) = report.split_once("Billed Duration: ")?;
+    billed.split_once(" ms")?.0.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_functions_tell_their_kind() {
+        let kind = |payload: &str| function_failure(payload.as_bytes()).map(|f| f.kind);
+        assert_eq!(
+            kind(r#"{"errorType":"Shoal.Input","errorMessage":"gone"}"#),
+            Some(FailureKind::Input)
+        );
+        assert_eq!(
+            kind(r#"{"errorType":"Runtime.ExitError","errorMessage":"exit status 137"}"#),
+            Some(FailureKind::Crashed)
+        );
+        assert_eq!(
+            kind(r#"{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: x Error: Task timed out after 3.00 seconds"}"#),
+            Some(FailureKind::TimedOut)
+        );
+        assert_eq!(
+            kind(r#"{"errorMessage":"2026-01-01T00:00:00Z x Task timed out after 3.00 seconds"}"#),
+            Some(FailureKind::TimedOut)
+        );
+        assert_eq!(kind("Internal Server Error"), None);
+        assert_eq!(kind(r#"{"message":"no such function"}"#), None);
+    }
+
+    #[test]
+    fn answers_of_the_platform_tell_whether_to_call_again() {
+        assert_eq!(kind_of("TooManyRequestsException", 429), FailureKind::Throttled);
+        assert_eq!(kind_of("", 429), FailureKind::Throttled);
+        assert_eq!(kind_of("ServiceException", 500), FailureKind::Retryable);
+        assert_eq!(kind_of("ResourceConflictException", 409), FailureKind::Retryable);
+        assert_eq!(kind_of("ResourceNotFoundException", 404), FailureKind::Refused);
+        assert_eq!(kind_of("AccessDeniedException", 403), FailureKind::Refused);
+        assert_eq!(kind_of("RequestTooLargeException", 413), FailureKind::Input);
+    }
+
+    #[test]
+    fn the_log_tells_what_is_billed() {
+        let log = "START RequestId: a\nEND RequestId: a\nREPORT RequestId: a\tDuration: 12.34 ms\tBilled Duration: 43 ms\t\
+                   Memory Size: 1769 MB\tMax Memory Used: 99 MB\tInit Duration: 30.10 ms\t\n";
+        let encoded = aws_smithy_types::base64::encode(log);
+        assert_eq!(billed_ms(&encoded), Some(43.0));
+        assert_eq!(billed_ms(""), None);
+        assert_eq!(billed_ms("not base64!"), None);
+        assert_eq!(billed_ms(&aws_smithy_types::base64::encode("START\n")), None);
+    }
+}

@@ -1,0 +1,412 @@
+//! The step-functions backend: a Distributed Map that fans out by itself.
+//!
+//! The plan becomes a manifest of one line a batch beside it, an execution of the state machine reads it, and its children
+//! call the function. Whoever started it may go: `execution.json` names the execution, which a later start of the run finds
+//! and waits for.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_config::SdkConfig;
+use aws_sdk_sfn::Client;
+use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
+use aws_sdk_sfn::types::ExecutionStatus;
+use serde::{Deserialize, Serialize};
+use shoal_dispatch::{Backend, DispatchError, Work, sleep, tell_new};
+use shoal_job::run_dir::EXECUTION;
+use shoal_job::wire::{Failure, FailureKind, Invocation};
+use shoal_job::{Event, Receipts, RunDir};
+use tokio::runtime::Runtime;
+
+use crate::error::chain;
+use crate::limits::{self, choose_children};
+use crate::settings::S3Folder;
+use crate::state_machine::{Children, Input};
+
+const NAME: &str = "step-functions";
+/// DescribeMapRun is answered once a second in the long run; others may look too.
+const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// Between two looks at a long run.
+const LONGEST_LOOK: Duration = Duration::from_secs(10);
+
+/// Has a Distributed Map call the function.
+#[derive(Debug, Clone)]
+pub struct StepFunctions {
+    /// How AWS is reached.
+    pub config: SdkConfig,
+    /// ARN of the state machine, or its name, under which it is looked for.
+    pub state_machine: String,
+    /// Children at a time, at most.
+    pub concurrency: usize,
+    /// How children run; by the expected time of a batch where `None`.
+    pub children: Option<Children>,
+    /// Seconds that a batch is expected to take.
+    pub expected_batch_seconds: f64,
+    /// Batches that may fail before the map gives up, in percent.
+    pub tolerated: f64,
+    /// Not to wait for the end.
+    pub detach: bool,
+}
+
+/// `execution.json`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Execution {
+    arn: String,
+}
+
+/// How far an execution is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// The execution's ARN.
+    pub execution: String,
+    /// `RUNNING`, `SUCCEEDED`, `FAILED`, `TIMED_OUT`, `ABORTED`.
+    pub status: String,
+    /// Batches of the manifest that are done.
+    pub succeeded: u64,
+    /// Batches that failed for good.
+    pub failed: u64,
+    /// Children at work.
+    pub running: u64,
+    /// Batches that wait.
+    pub pending: u64,
+}
+
+/// The execution that `run` was left to, if it was.
+///
+/// # Errors
+/// The run directory or Step Functions does not tell.
+pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, DispatchError> {
+    let Some(execution) = known_execution(run)? else {
+        return Ok(None);
+    };
+    let session = Session::new(config)?;
+    let described = session.describe(&execution.arn)?;
+    let counts = session.counts(&execution.arn, &mut None)?.unwrap_or_default();
+    Ok(Some(Progress {
+        status: described.status().as_str().to_owned(),
+        execution: execution.arn,
+        succeeded: counts.succeeded,
+        failed: counts.failed,
+        running: counts.running,
+        pending: counts.pending,
+    }))
+}
+
+fn known_execution(run: &RunDir) -> Result<Option<Execution>, DispatchError> {
+    let content = run.get(EXECUTION)?;
+    Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
+}
+
+impl Backend for StepFunctions {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+        let session = Session::new(&self.config)?;
+        let arn = match session.running(work.run)? {
+            Some(arn) => arn,
+            None => self.start(&session, work)?,
+        };
+        if self.detach {
+            tell(Event::Detached {
+                execution: Some(arn),
+            });
+            return Err(DispatchError::Detached);
+        }
+        let ended = session.wait(&arn, work, tell)?;
+        let mut known = Receipts::default();
+        tell_new(work, &mut known, tell)?;
+        let left = work.batches.iter().filter(|batch| !known.covers(batch)).count();
+        if left == 0 {
+            return Ok(());
+        }
+        if let Some(error) = session.first_failure(&arn) {
+            return Err(error);
+        }
+        let said = [ended.error(), ended.cause()].into_iter().flatten();
+        let said: Vec<_> = said.filter(|text| !text.is_empty()).collect();
+        Err(platform(format!(
+            "execution {arn} ended as {} with {left} of {} batches left to do{}{}; `shoal resume {}` tries them again",
+            ended.status(),
+            work.batches.len(),
+            if said.is_empty() { "" } else { ": " },
+            said.join(", "),
+            work.run.reference(),
+        )))
+    }
+}
+
+impl StepFunctions {
+    /// Writes the manifest and starts an execution on it.
+    fn start(&self, session: &Session, work: &Work<'_>) -> Result<String, DispatchError> {
+        let run = work.run;
+        let place: S3Folder = run.uri().parse().map_err(|e: String| {
+            platform(format!("{e}; Step Functions reads from S3 alone"))
+        })?;
+        let unix_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
+        let manifest = format!("manifest/{unix_ms}.jsonl");
+        let input = Input {
+            bucket: place.bucket().to_owned(),
+            manifest: place.key(&manifest),
+            results: place.key(&format!("map/{unix_ms}")),
+            children: self
+                .children
+                .unwrap_or_else(|| choose_children(self.expected_batch_seconds)),
+            concurrency: self.concurrency.try_into().unwrap_or(u32::MAX),
+            tolerated: self.tolerated,
+        };
+        limits::check_input(&input).map_err(|e| platform(e.to_string()))?;
+        let state_machine = session.find(&self.state_machine)?;
+        self.write_manifest(work, &manifest)?;
+        let name = execution_name(&run.name(), unix_ms);
+        let started = session.block_on(
+            "start the state machine",
+            session
+                .client
+                .start_execution()
+                .state_machine_arn(state_machine)
+                .name(name)
+                .input(input.json())
+                .send(),
+        )?;
+        let execution = Execution {
+            arn: started.execution_arn,
+        };
+        let content = serde_json::to_vec(&execution).expect("strings are always JSON");
+        run.replace(EXECUTION, content)?;
+        Ok(execution.arn)
+    }
+
+    fn write_manifest(&self, work: &Work<'_>, name: &str) -> Result<(), DispatchError> {
+        let run = work.run;
+        let failed = |e| shoal_job::Error::storage("write", run.object_uri(name), e);
+        let mut out = std::io::BufWriter::with_capacity(1 << 20, run.writer(name));
+        let uri: std::sync::Arc<str> = run.uri().into();
+        for (line, batch) in (1..).zip(&work.batches) {
+            let invocation = Invocation {
+                run: uri.clone(),
+                batch: batch.clone().into_owned(),
+                attempt: 1,
+                timeout_ms: work.timeout.map(|timeout| timeout.as_millis() as u64),
+            };
+            let mut text = serde_json::to_vec(&invocation).expect("an invocation is always JSON");
+            limits::check_line(line, &text).map_err(|e| platform(e.to_string()))?;
+            text.push(b'\n');
+            out.write_all(&text).map_err(failed)?;
+        }
+        let out = out.into_inner().map_err(|e| failed(e.into_error()))?;
+        Ok(out.finish().map_err(failed)?)
+    }
+}
+
+/// A name that Step Functions takes: 80 characters of letters, digits, `-` and `_`. *StartExecution, name*.
+fn execution_name(run: &str, unix_ms: u128) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let stem: String = run.chars().filter(is_plain).take(60).collect();
+    format!("{stem}-{unix_ms}")
+}
+
+fn platform(reason: String) -> DispatchError {
+    DispatchError::Platform {
+        backend: NAME,
+        reason,
+    }
+}
+
+/// Items of a map, by state.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    succeeded: u64,
+    failed: u64,
+    running: u64,
+    pending: u64,
+}
+
+/// Step Functions, asked from an ordinary thread.
+struct Session {
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Session {
+    fn new(config: &SdkConfig) -> Result<Self, DispatchError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| platform(format!("the system cannot start a runtime: {e}")))?;
+        Ok(Self {
+            client: Client::new(config),
+            runtime,
+        })
+    }
+
+    fn block_on<T, E: std::error::Error>(
+        &self,
+        action: &str,
+        call: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, DispatchError> {
+        self.runtime
+            .block_on(call)
+            .map_err(|e| platform(format!("failed to {action}: {}", chain(&e))))
+    }
+
+    fn describe(&self, arn: &str) -> Result<DescribeExecutionOutput, DispatchError> {
+        let call = self.client.describe_execution().execution_arn(arn).send();
+        self.block_on(&format!("look at execution {arn}"), call)
+    }
+
+    /// The execution that an earlier start of the run left, if it still works.
+    fn running(&self, run: &RunDir) -> Result<Option<String>, DispatchError> {
+        let Some(Execution { arn }) = known_execution(run)? else {
+            return Ok(None);
+        };
+        let described = self.runtime.block_on(
+            self.client
+                .describe_execution()
+                .execution_arn(&arn)
+                .send(),
+        );
+        match described {
+            Ok(described) => {
+                Ok((described.status() == &ExecutionStatus::Running).then_some(arn))
+            }
+            // Executions are forgotten after 90 days.
+            Err(e) if e.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => {
+                Ok(None)
+            }
+            Err(e) => Err(platform(format!("failed to look at execution {arn}: {}", chain(&e)))),
+        }
+    }
+
+    /// The ARN of a state machine that is given by ARN or name.
+    fn find(&self, state_machine: &str) -> Result<String, DispatchError> {
+        if state_machine.starts_with("arn:") {
+            return Ok(state_machine.to_owned());
+        }
+        let mut pages = self.client.list_state_machines().into_paginator().send();
+        while let Some(page) = self.runtime.block_on(pages.next()) {
+            let page = page
+                .map_err(|e| platform(format!("failed to list state machines: {}", chain(&e))))?;
+            let mut machines = page.state_machines().iter();
+            if let Some(found) = machines.find(|machine| machine.name() == state_machine) {
+                return Ok(found.state_machine_arn().to_owned());
+            }
+        }
+        Err(platform(format!(
+            "there is no state machine {state_machine}; `shoal deploy aws --state-machine` makes one, --state-machine names \
+             another"
+        )))
+    }
+
+    /// How far the map of an execution is, once there is one.
+    fn counts(
+        &self,
+        execution: &str,
+        map_run: &mut Option<String>,
+    ) -> Result<Option<Counts>, DispatchError> {
+        if map_run.is_none() {
+            let call = self.client.list_map_runs().execution_arn(execution).send();
+            let listed = self.block_on("list map runs", call)?;
+            *map_run = listed.map_runs().first().map(|run| run.map_run_arn().to_owned());
+        }
+        let Some(arn) = map_run else {
+            return Ok(None);
+        };
+        let call = self.client.describe_map_run().map_run_arn(&*arn).send();
+        let described = self.block_on("look at the map run", call)?;
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        Ok(described.item_counts().map(|items| Counts {
+            succeeded: count(items.succeeded()),
+            failed: count(items.failed()) + count(items.timed_out()) + count(items.aborted()),
+            running: count(items.running()),
+            pending: count(items.pending()),
+        }))
+    }
+
+    /// Waits for the end of an execution. A wish to stop ends it.
+    fn wait(
+        &self,
+        arn: &str,
+        work: &Work<'_>,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<DescribeExecutionOutput, DispatchError> {
+        let mut map_run = None;
+        let mut pause = FIRST_LOOK;
+        loop {
+            let described = self.describe(arn)?;
+            if described.status() != &ExecutionStatus::Running {
+                return Ok(described);
+            }
+            if let Some(counts) = self.counts(arn, &mut map_run)? {
+                tell(Event::Progressed {
+                    finished: counts.succeeded,
+                    failed: counts.failed,
+                    running: counts.running,
+                });
+            }
+            if let Err(stopped) = sleep(pause, work) {
+                // What is left running would be paid for, and nobody waits for it: `--detach` is the way to that.
+                let call = self.client.stop_execution().execution_arn(arn).send();
+                let _ = self.runtime.block_on(call);
+                return Err(stopped);
+            }
+            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
+        }
+    }
+
+    /// Why the first child that failed did, as far as Step Functions tells: Express children leave nothing.
+    fn first_failure(&self, execution: &str) -> Option<DispatchError> {
+        let call = self.client.list_map_runs().execution_arn(execution).send();
+        let listed = self.runtime.block_on(call).ok()?;
+        let map_run = listed.map_runs().first()?.map_run_arn().to_owned();
+        let call = self
+            .client
+            .list_executions()
+            .map_run_arn(map_run)
+            .status_filter(ExecutionStatus::Failed)
+            .max_results(1)
+            .send();
+        let failed = self.runtime.block_on(call).ok()?;
+        let child = self.describe(failed.executions().first()?.execution_arn()).ok()?;
+        let invocation: Invocation = serde_json::from_str(child.input()?).ok()?;
+        let error_type = child.error().unwrap_or_default();
+        let kind = FailureKind::of_error_type(error_type).unwrap_or(match error_type {
+            "Sandbox.Timedout" | "States.Timeout" => FailureKind::TimedOut,
+            "Lambda.TooManyRequestsException" => FailureKind::Throttled,
+            _ => FailureKind::Crashed,
+        });
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Cause {
+            error_message: String,
+        }
+        // Step Functions hands the function's error payload on as text.
+        let cause = child.cause().unwrap_or_default();
+        let reason = serde_json::from_str::<Cause>(cause)
+            .map_or_else(|_| format!("{error_type} {cause}"), |cause| cause.error_message);
+        Some(DispatchError::Batch {
+            batch: invocation.batch.index,
+            attempt: invocation.attempt,
+            failure: Failure::new(kind, reason.trim()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_executions_are_what_the_platform_takes() {
+        assert_eq!(execution_name("reviews-1a2b", 17), "reviews-1a2b-17");
+        assert_eq!(execution_name("a b/ü.c", 1), "abc-1");
+        assert_eq!(execution_name(&"x".repeat(200), 1_800_000_000_000).len(), 74);
+    }
+}
