@@ -3,6 +3,8 @@
 //! Work here is done by threads that compute, not by tasks that wait, so the asynchronous stores are driven by one
 //! small runtime in the background. Call these functions from ordinary threads: inside an async task they panic.
 
+mod objects;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;

@@ -1,0 +1,386 @@
+//! The stack in CloudFormation: looking, making, changing, deleting, and waiting until it is done.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::error::ProvideErrorMetadata;
+use aws_sdk_cloudformation::types::{
+    Capability, OnFailure, Parameter, Stack as Description, StackEvent,
+};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::package::CHECKSUM_DIGITS;
+use crate::settings::{S3Folder, check_name};
+use crate::template::{CODE_BUCKET, CODE_KEY, MARK, TEMPLATE_BYTES};
+
+/// The first look after a change; the later ones come at twice the distance each.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+/// The longest time between two looks.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// Roles and functions take seconds, a machine with open executions minutes; then somebody must look.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+/// Reasons of a failure that are shown.
+const REASONS: usize = 8;
+
+/// CloudFormation of the account and region that the environment names. Blocking: call it from ordinary threads.
+#[derive(Debug)]
+pub struct Cloud {
+    client: Client,
+    runtime: Runtime,
+}
+
+/// A stack as it is.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// Its name.
+    pub name: String,
+    /// As CloudFormation calls it: `CREATE_COMPLETE`, …
+    pub status: String,
+    /// Bucket of its code.
+    pub code_bucket: String,
+    /// Key of its code.
+    pub code_key: String,
+    /// What its template gives out: the ARNs.
+    pub outputs: BTreeMap<String, String>,
+    id: String,
+    ours: bool,
+}
+
+/// One thing that a stack made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// `AWS::Lambda::Function`, …
+    pub kind: String,
+    /// Its name or ARN.
+    pub id: String,
+}
+
+/// What a deployment did, or would do, to the stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// There was none.
+    Created,
+    /// It is another now.
+    Updated,
+    /// It was so already.
+    None,
+}
+
+impl Stack {
+    /// The store that it was deployed from, if its code lies where `shoal deploy` puts it.
+    pub fn store(&self) -> Option<S3Folder> {
+        let (folder, _file) = self.code_key.rsplit_once('/')?;
+        let prefix = folder.strip_suffix("deploy")?;
+        format!("s3://{}/{prefix}", self.code_bucket).parse().ok()
+    }
+}
+
+/// Those of the files `names` that are zips of the deployment `name`.
+pub fn packages<'a>(name: &str, names: &'a [String]) -> Vec<&'a str> {
+    let ours = |file: &&str| {
+        file.strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".zip"))
+            .is_some_and(|sum| {
+                sum.len() == CHECKSUM_DIGITS && sum.bytes().all(|b| b.is_ascii_hexdigit())
+            })
+    };
+    names.iter().map(String::as_str).filter(ours).collect()
+}
+
+impl Cloud {
+    /// Finds region and credentials; contacts nothing but, for the latter, what the environment names.
+    ///
+    /// # Errors
+    /// No region is set.
+    pub fn connect() -> Result<Self> {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("the system can make an event queue");
+        let config = runtime.block_on(config::load());
+        if config.region().is_none() {
+            return Err(Error::Call {
+                action: "reach AWS".into(),
+                reason: "no region is named; set AWS_REGION, for example to us-east-1".into(),
+            });
+        }
+        let client = Client::new(&config);
+        Ok(Self { client, runtime })
+    }
+
+    /// The stack of that name; `None` if there is none.
+    ///
+    /// # Errors
+    /// The name is none, AWS does not answer, or the stack was not made by `shoal deploy`; `action` says what was to be
+    /// done to it.
+    pub fn stack(&self, action: &'static str, name: &str) -> Result<Option<Stack>> {
+        check_name(name)?;
+        match self.runtime.block_on(self.describe(name))? {
+            Some(stack) if !stack.ours => Err(Error::Foreign {
+                action,
+                name: name.to_owned(),
+            }),
+            found => Ok(found),
+        }
+    }
+
+    /// Everything that the stack made.
+    ///
+    /// # Errors
+    /// AWS does not answer.
+    pub fn resources(&self, stack: &Stack) -> Result<Vec<Resource>> {
+        let call = self
+            .client
+            .describe_stack_resources()
+            .stack_name(&stack.id)
+            .send();
+        let answer = self
+            .runtime
+            .block_on(call)
+            .map_err(|e| Error::call(format!("list what stack {} made", stack.name), e))?;
+        let resources = answer.stack_resources();
+        Ok(resources
+            .iter()
+            .map(|resource| Resource {
+                kind: resource.resource_type().unwrap_or_default().to_owned(),
+                id: resource
+                    .physical_resource_id()
+                    .unwrap_or("not made")
+                    .to_owned(),
+            })
+            .collect())
+    }
+
+    /// Makes or changes the stack `name` to be as `template` says, with the code at `bucket` and `key`, and waits until
+    /// it is.
+    ///
+    /// # Errors
+    /// AWS refuses, the stack is another's, or it was changed back, with CloudFormation's reasons; or it takes too long.
+    pub fn deploy(
+        &self,
+        name: &str,
+        template: &str,
+        bucket: &str,
+        key: &str,
+    ) -> Result<(Change, Stack)> {
+        if template.len() > TEMPLATE_BYTES {
+            return Err(Error::Stack {
+                action: "deploy",
+                name: name.to_owned(),
+                reason: format!(
+                    "its template has {} bytes, and CloudFormation takes {TEMPLATE_BYTES}; name fewer --input folders",
+                    template.len()
+                ),
+            });
+        }
+        let before = self.stack("update", name)?;
+        self.runtime.block_on(async {
+            let parameter = |key, value| {
+                Parameter::builder()
+                    .parameter_key(key)
+                    .parameter_value(value)
+                    .build()
+            };
+            let parameters = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
+            let (change, id) = match before {
+                None => {
+                    let made = self
+                        .client
+                        .create_stack()
+                        .stack_name(name)
+                        .template_body(template)
+                        .set_parameters(Some(parameters))
+                        .capabilities(Capability::CapabilityIam)
+                        // Else a stack that failed at first would have to be deleted by hand.
+                        .on_failure(OnFailure::Delete)
+                        .send()
+                        .await
+                        .map_err(|e| Error::call(format!("create stack {name}"), e))?;
+                    (Change::Created, made.stack_id.unwrap_or(name.to_owned()))
+                }
+                Some(stack) => {
+                    let update = self
+                        .client
+                        .update_stack()
+                        .stack_name(name)
+                        .template_body(template)
+                        .set_parameters(Some(parameters))
+                        .capabilities(Capability::CapabilityIam)
+                        .send()
+                        .await;
+                    match update {
+                        Ok(_) => (Change::Updated, stack.id),
+                        // CloudFormation has no code of its own for this.
+                        Err(e) if e.message().is_some_and(|m| m.contains("No updates")) => {
+                            return Ok((Change::None, stack));
+                        }
+                        Err(e) => return Err(Error::call(format!("update stack {name}"), e)),
+                    }
+                }
+            };
+            let (action, wanted) = match change {
+                Change::Created => ("create", "CREATE_COMPLETE"),
+                _ => ("update", "UPDATE_COMPLETE"),
+            };
+            let stack = self.wait(action, name, &id, wanted).await?;
+            Ok((change, stack.expect("only deleted stacks are none")))
+        })
+    }
+
+    /// Deletes the stack with all that it made, and waits until it is gone.
+    ///
+    /// # Errors
+    /// AWS refuses, something cannot be deleted, with CloudFormation's reasons; or it takes too long.
+    pub fn delete(&self, stack: &Stack) -> Result<()> {
+        let name = &stack.name;
+        self.runtime.block_on(async {
+            self.client
+                .delete_stack()
+                .stack_name(&stack.id)
+                .send()
+                .await
+                .map_err(|e| Error::call(format!("delete stack {name}"), e))?;
+            self.wait("delete", name, &stack.id, "DELETE_COMPLETE")
+                .await
+                .map(|_| ())
+        })
+    }
+
+    /// Waits until the stack has the status `wanted`, and fails when it comes to rest in another.
+    async fn wait(
+        &self,
+        action: &'static str,
+        name: &str,
+        id: &str,
+        wanted: &str,
+    ) -> Result<Option<Stack>> {
+        let start = Instant::now();
+        let mut pause = FIRST_LOOK;
+        loop {
+            let stack = self.describe(id).await?;
+            match stack.as_ref().map(|stack| stack.status.as_str()) {
+                Some(status) if status == wanted => return Ok(stack),
+                None if wanted == "DELETE_COMPLETE" => return Ok(None),
+                // What follows a success in the background is no reason to wait.
+                Some(status) if status == format!("{wanted}_CLEANUP_IN_PROGRESS") => {
+                    return Ok(stack);
+                }
+                Some(status) if status.ends_with("_IN_PROGRESS") => {}
+                status => {
+                    let status = status.unwrap_or("gone").to_owned();
+                    let reasons = self.reasons(id).await;
+                    return Err(Error::Stack {
+                        action,
+                        name: name.to_owned(),
+                        reason: format!("it is {status}{reasons}"),
+                    });
+                }
+            }
+            if start.elapsed() > PATIENCE {
+                return Err(Error::Stack {
+                    action,
+                    name: name.to_owned(),
+                    reason: format!(
+                        "it is not done after {} minutes, and goes on; look at its events in CloudFormation",
+                        PATIENCE.as_secs() / 60
+                    ),
+                });
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LAST_LOOK);
+        }
+    }
+
+    /// Deleted stacks are found by their id alone.
+    async fn describe(&self, name_or_id: &str) -> Result<Option<Stack>> {
+        let answer = self
+            .client
+            .describe_stacks()
+            .stack_name(name_or_id)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.stacks().first().map(Stack::from)),
+            // CloudFormation has no code of its own for this.
+            Err(e) if e.message().is_some_and(|m| m.contains("does not exist")) => Ok(None),
+            Err(e) => Err(Error::call(format!("look at stack {name_or_id}"), e)),
+        }
+    }
+
+    /// Why resources failed, the first failure first, as text to append.
+    async fn reasons(&self, id: &str) -> String {
+        let events = self.client.describe_stack_events().stack_name(id).send();
+        let Ok(events) = events.await else {
+            return String::new();
+        };
+        let failed = |event: &&StackEvent| {
+            let status = event.resource_status().map_or("", |s| s.as_str());
+            status.ends_with("_FAILED") && event.resource_status_reason().is_some()
+        };
+        let reason = |event: &StackEvent| {
+            format!(
+                "\n  {}: {}",
+                event.logical_resource_id().unwrap_or_default(),
+                event.resource_status_reason().unwrap_or_default()
+            )
+        };
+        // Newest first in the answer.
+        let reasons: Vec<_> = events.stack_events().iter().filter(failed).collect();
+        reasons
+            .iter()
+            .rev()
+            .take(REASONS)
+            .map(|e| reason(e))
+            .collect()
+    }
+}
+
+impl From<&Description> for Stack {
+    fn from(stack: &Description) -> Self {
+        let parameter = |name: &str| {
+            let mut all = stack.parameters().iter();
+            all.find(|p| p.parameter_key() == Some(name))
+                .and_then(|p| p.parameter_value())
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let outputs = stack.outputs().iter();
+        Self {
+            name: stack.stack_name().unwrap_or_default().to_owned(),
+            status: stack
+                .stack_status()
+                .map_or("unknown", |s| s.as_str())
+                .to_owned(),
+            code_bucket: parameter(CODE_BUCKET),
+            code_key: parameter(CODE_KEY),
+            outputs: outputs
+                .filter_map(|o| Some((o.output_key()?.to_owned(), o.output_value()?.to_owned())))
+                .collect(),
+            id: stack.stack_id().unwrap_or_default().to_owned(),
+            ours: stack.description().is_some_and(|d| d.starts_with(MARK)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_zips_of_this_name_are_ours() {
+        let names = [
+            "shoal-0123456789abcdef.zip",
+            "shoal-0123456789abcdef.zip.bak",
+            "shoal-eu-0123456789abcdef.zip",
+            "shoal-0123456789abcde.zip",
+            "shoal-0123456789abcdeg.zip",
+            "other-0123456789abcdef.zip",
+        ]
+        .map(String::from);
+        assert_eq!(packages("shoal", &names), [&names[0]]);
+        assert_eq!(packages("shoal-eu", &names), [&names[2]]);
+    }
+}

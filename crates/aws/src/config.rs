@@ -1,0 +1,23 @@
+//! How AWS is reached: region, credentials and endpoint, as its own tools find them.
+
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+
+/// A name server or a proxy that does not answer is told from one that is slow.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Region and credentials from the variables (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), the profile (`AWS_PROFILE`), or the
+/// machine's role; another endpoint from `AWS_ENDPOINT_URL`. Calls are retried as the SDK does by default: meant for
+/// control, where nobody else retries.
+pub async fn load() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .build(),
+        )
+        .load()
+        .await
+}

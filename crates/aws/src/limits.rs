@@ -1,0 +1,260 @@
+//! The platform's limits, checked before anything is sent: stand-ins for AWS accept what AWS refuses, and AWS refuses
+//! only after the run has begun.
+//!
+//! Sources are pages of docs.aws.amazon.com, read in 2026: *Lambda quotas* (`lambda/latest/dg/gettingstarted-limits.html`)
+//! and *Step Functions service quotas* (`step-functions/latest/dg/service-quotas.html`).
+
+use std::ops::RangeInclusive;
+
+use crate::state_machine::{Children, Input};
+
+/// Memory of a function in MB. Lambda quotas, *Memory allocation*.
+pub const MEMORY: RangeInclusive<u32> = 128..=10_240;
+/// Memory that buys exactly one vCPU, in MB. Lambda, *Configure memory*.
+pub const ONE_VCPU: u32 = 1_769;
+/// A function's time limit in seconds. Lambda quotas, *Timeout*.
+pub const TIMEOUT: RangeInclusive<u32> = 1..=900;
+/// `/tmp` of a function in MB. Lambda quotas, *Storage*.
+pub const TMP: RangeInclusive<u32> = 512..=10_240;
+/// Code and layers unzipped, in bytes. Lambda quotas, *Deployment package*.
+pub const PACKAGE_BYTES: u64 = 250 * 1024 * 1024;
+/// All variables of a function together, in bytes. Lambda quotas, *Environment variables*.
+pub const ENVIRONMENT_BYTES: usize = 4 * 1024;
+/// Request and answer of a synchronous invocation, in bytes each. Lambda quotas, *Invocation payload*.
+pub const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
+
+/// A state machine's definition in bytes. Step Functions quotas, *Request size*.
+pub const DEFINITION_BYTES: usize = 1024 * 1024;
+/// Input and output of a state or an execution, in bytes. Step Functions quotas, *Input or output size*. What a
+/// Distributed Map reads for one child is that child's input.
+pub const STATE_BYTES: usize = 256 * 1024;
+/// Children of a Distributed Map at a time. *Maximum concurrency of a Distributed Map*.
+pub const CONCURRENCY: u32 = 10_000;
+/// Time limit of an Express execution in seconds. Step Functions quotas, *Maximum execution time*.
+pub const EXPRESS_SECONDS: f64 = 300.0;
+/// Standard children that a Distributed Map starts a second; measured by others, not published.
+pub const STANDARD_STARTS: f64 = 100.0;
+/// Express children that a Distributed Map starts a second; measured by others, not published.
+pub const EXPRESS_STARTS: f64 = 1_000.0;
+
+/// What the platform would refuse.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// The definition is too large.
+    #[error(
+        "failed to use the state machine: its definition has {bytes} bytes, and Step Functions takes {DEFINITION_BYTES}"
+    )]
+    Definition {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The execution's input is too large.
+    #[error(
+        "failed to start the state machine: its input has {bytes} bytes, and Step Functions takes {STATE_BYTES}; shorten \
+         the run's name or the store's prefix"
+    )]
+    Input {
+        /// Its size.
+        bytes: usize,
+    },
+    /// A field of the execution's input is out of its range.
+    #[error(
+        "failed to start the state machine: {field} is {value}, and Step Functions takes {range}"
+    )]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        range: &'static str,
+    },
+    /// A line of the manifest is too large for one child.
+    #[error(
+        "failed to write line {line} of the manifest: it has {bytes} bytes, and Step Functions takes {STATE_BYTES}; make \
+         the batches smaller (--batch-size)"
+    )]
+    Line {
+        /// Its number, from 1.
+        line: u64,
+        /// Its size without the line's end.
+        bytes: usize,
+    },
+    /// A request or answer of a function is too large.
+    #[error(
+        "failed to invoke the function: the payload has {bytes} bytes, and Lambda takes {PAYLOAD_BYTES}; make the batches \
+         smaller (--batch-size)"
+    )]
+    Payload {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// # Errors
+/// The definition is larger than the platform takes.
+pub fn check_definition(definition: &str) -> Result<(), LimitError> {
+    let bytes = definition.len();
+    (bytes <= DEFINITION_BYTES)
+        .then_some(())
+        .ok_or(LimitError::Definition { bytes })
+}
+
+/// # Errors
+/// A field is out of its range, or the input as JSON larger than the platform takes.
+pub fn check_input(input: &Input) -> Result<(), LimitError> {
+    let field = |field, value: String, range| LimitError::Field {
+        field,
+        value,
+        range,
+    };
+    if !(1..=CONCURRENCY).contains(&input.concurrency) {
+        return Err(field(
+            "concurrency",
+            input.concurrency.to_string(),
+            "1 to 10000",
+        ));
+    }
+    if !(0.0..=100.0).contains(&input.tolerated) {
+        return Err(field("tolerated", input.tolerated.to_string(), "0 to 100"));
+    }
+    for (name, value) in [
+        ("bucket", &input.bucket),
+        ("manifest", &input.manifest),
+        ("results", &input.results),
+    ] {
+        if value.is_empty() {
+            return Err(field(name, "empty".into(), "a name"));
+        }
+    }
+    let bytes = input.json().len();
+    (bytes <= STATE_BYTES)
+        .then_some(())
+        .ok_or(LimitError::Input { bytes })
+}
+
+/// Checks a line of the manifest, without its end; `line` counts from 1.
+///
+/// # Errors
+/// The line is larger than one child takes.
+pub fn check_line(line: u64, content: &[u8]) -> Result<(), LimitError> {
+    let bytes = content.len();
+    (bytes <= STATE_BYTES)
+        .then_some(())
+        .ok_or(LimitError::Line { line, bytes })
+}
+
+/// Checks the payload of a synchronous invocation.
+///
+/// # Errors
+/// The payload is larger than Lambda takes.
+pub fn check_payload(payload: &[u8]) -> Result<(), LimitError> {
+    let bytes = payload.len();
+    (bytes <= PAYLOAD_BYTES)
+        .then_some(())
+        .ok_or(LimitError::Payload { bytes })
+}
+
+/// Express children where they fit, since they start ten times as fast and pay no transitions. A batch must leave two
+/// thirds of an Express execution's time for cold starts, slow neighbours and one more attempt.
+pub fn choose_children(expected_batch_seconds: f64) -> Children {
+    if expected_batch_seconds <= EXPRESS_SECONDS / 3.0 {
+        Children::Express
+    } else {
+        Children::Standard
+    }
+}
+
+/// The least time in seconds that a Distributed Map takes to start `batches` children.
+pub fn seconds_to_start(batches: u64, children: Children) -> f64 {
+    let rate = match children {
+        Children::Standard => STANDARD_STARTS,
+        Children::Express => EXPRESS_STARTS,
+    };
+    batches as f64 / rate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input() -> Input {
+        Input {
+            bucket: "b".into(),
+            manifest: "shoal/runs/r/manifest/1.jsonl".into(),
+            results: "shoal/runs/r/map/1".into(),
+            children: Children::Express,
+            concurrency: 10_000,
+            tolerated: 100.0,
+        }
+    }
+
+    #[test]
+    fn inputs_at_the_limits_pass_and_those_beyond_do_not() {
+        check_input(&input()).unwrap();
+        for concurrency in [0, 10_001] {
+            let error = check_input(&Input {
+                concurrency,
+                ..input()
+            })
+            .unwrap_err();
+            assert!(error.to_string().contains("1 to 10000"), "{error}");
+        }
+        for tolerated in [-0.1, 100.1, f64::NAN] {
+            let wrong = Input {
+                tolerated,
+                ..input()
+            };
+            assert!(matches!(
+                check_input(&wrong),
+                Err(LimitError::Field {
+                    field: "tolerated",
+                    ..
+                })
+            ));
+        }
+        let empty = Input {
+            results: String::new(),
+            ..input()
+        };
+        assert!(check_input(&empty).is_err());
+        let room = STATE_BYTES - input().json().len() + input().manifest.len();
+        let long = |length| Input {
+            manifest: "m".repeat(length),
+            ..input()
+        };
+        check_input(&long(room)).unwrap();
+        assert_eq!(
+            check_input(&long(room + 1)),
+            Err(LimitError::Input {
+                bytes: STATE_BYTES + 1
+            })
+        );
+    }
+
+    #[test]
+    fn sizes_at_the_limit_pass() {
+        check_line(1, &vec![b'x'; STATE_BYTES]).unwrap();
+        let error = check_line(7, &vec![b'x'; STATE_BYTES + 1]).unwrap_err();
+        assert!(error.to_string().contains("line 7"), "{error}");
+        check_payload(&vec![0; PAYLOAD_BYTES]).unwrap();
+        assert!(check_payload(&vec![0; PAYLOAD_BYTES + 1]).is_err());
+        check_definition(&" ".repeat(DEFINITION_BYTES)).unwrap();
+        assert!(check_definition(&" ".repeat(DEFINITION_BYTES + 1)).is_err());
+    }
+
+    #[test]
+    fn long_batches_get_standard_children() {
+        assert_eq!(choose_children(0.0), Children::Express);
+        assert_eq!(choose_children(100.0), Children::Express);
+        assert_eq!(choose_children(100.1), Children::Standard);
+        // Nobody knows: the kind that cannot run out of time.
+        assert_eq!(choose_children(f64::NAN), Children::Standard);
+    }
+
+    #[test]
+    fn starting_takes_time() {
+        assert_eq!(seconds_to_start(1_000, Children::Standard), 10.0);
+        assert_eq!(seconds_to_start(1_000, Children::Express), 1.0);
+    }
+}

@@ -1,0 +1,226 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::limits::check_definition;
+
+/// Fields that a state may have, by its type, in a machine of JSONPath.
+fn allowed(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Task" => &[
+            "Type",
+            "Resource",
+            "Parameters",
+            "TimeoutSeconds",
+            "Retry",
+            "InputPath",
+            "OutputPath",
+            "Next",
+            "End",
+        ],
+        "Choice" => &["Type", "Choices", "Default"],
+        "Pass" => &["Type", "InputPath", "OutputPath", "Next", "End"],
+        "Succeed" => &["Type", "InputPath", "OutputPath"],
+        "Map" => &[
+            "Type",
+            "Label",
+            "ItemReader",
+            "MaxConcurrencyPath",
+            "ToleratedFailurePercentagePath",
+            "ItemProcessor",
+            "ResultWriter",
+            "Next",
+            "End",
+        ],
+        other => panic!("a state of type {other}"),
+    }
+}
+
+/// Where a state may lead.
+fn targets(state: &Value) -> Vec<&str> {
+    let choices = state["Choices"].as_array().into_iter().flatten();
+    let ends = [&state["Next"], &state["Default"]];
+    choices
+        .map(|choice| &choice["Next"])
+        .chain(ends)
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+fn is_terminal(state: &Value) -> bool {
+    state["End"] == true || state["Type"] == "Succeed"
+}
+
+/// Checks a machine, or a map's processor, by the rules of the Amazon States Language, and gives the number of states.
+fn validate(machine: &Value) -> Result<usize, String> {
+    let states = machine["States"].as_object().ok_or("no states")?;
+    let start = machine["StartAt"].as_str().ok_or("no start")?;
+    let mut count = 0;
+    for (name, state) in states {
+        let fail = |what: &str| Err(format!("{name}: {what}"));
+        if name.len() > 80 {
+            return fail("the name is too long");
+        }
+        let kind = state["Type"].as_str().ok_or("no type")?;
+        for field in state.as_object().ok_or("no object")?.keys() {
+            if !allowed(kind).contains(&field.as_str()) {
+                return fail(&format!("{kind} has no field {field}"));
+            }
+        }
+        let ways = usize::from(state["Next"].is_string()) + usize::from(state["End"] == true);
+        if matches!(kind, "Task" | "Pass" | "Map") && ways != 1 {
+            return fail("it needs either Next or End");
+        }
+        if let Some(missing) = targets(state).iter().find(|t| !states.contains_key(**t)) {
+            return fail(&format!("{missing} is not there"));
+        }
+        if kind == "Map" {
+            if state["Label"].as_str().is_none_or(|label| label.len() > 40) {
+                return fail("the label is missing or too long");
+            }
+            count += validate(&state["ItemProcessor"])?;
+        }
+        count += 1;
+    }
+    // Every state can be reached, and the end from every state.
+    let mut reached = BTreeSet::new();
+    let mut open = vec![start];
+    while let Some(name) = open.pop() {
+        let state = states.get(name).ok_or(format!("{name} is not there"))?;
+        if reached.insert(name) {
+            open.extend(targets(state));
+        }
+    }
+    if reached.len() != states.len() {
+        return Err(format!("only {reached:?} can be reached"));
+    }
+    let mut ending: BTreeSet<_> = BTreeSet::new();
+    loop {
+        let before = ending.len();
+        for (name, state) in states {
+            if is_terminal(state) || targets(state).iter().any(|t| ending.contains(*t)) {
+                ending.insert(name.as_str());
+            }
+        }
+        if ending.len() == before {
+            break;
+        }
+    }
+    if ending.len() != states.len() {
+        return Err(format!("only {ending:?} come to an end"));
+    }
+    Ok(count)
+}
+
+#[test]
+fn the_definition_keeps_the_rules_of_the_language() {
+    for timeout in [1, 900] {
+        let definition = definition(
+            "arn:aws:lambda:us-east-1:123456789012:function:shoal",
+            timeout,
+        );
+        assert_eq!(validate(&definition), Ok(3 + 2 * 4));
+        check_definition(&definition.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn the_validator_finds_what_is_wrong() {
+    let break_it = |pointer: &str, value: Value| {
+        let mut machine = definition("f", 900);
+        *machine.pointer_mut(pointer).unwrap() = value;
+        validate(&machine).unwrap_err()
+    };
+    let work = "/States/Express/ItemProcessor/States/Work";
+    assert!(break_it("/StartAt", json!("Nowhere")).contains("Nowhere"));
+    assert!(break_it("/States/Children/Default", json!("Expres")).contains("Expres"));
+    assert!(break_it(&format!("{work}/Next"), json!(null)).contains("Next or End"));
+    assert!(break_it(&format!("{work}/Next"), json!("Work")).contains("can be reached"));
+    assert!(break_it("/States/Express/End", json!(false)).contains("Next or End"));
+    let done = "/States/Express/ItemProcessor/States/Done";
+    let pass = json!({ "Type": "Pass", "Next": "Done" });
+    assert!(break_it(done, pass).contains("come to an end"));
+    let misspelt = json!({ "Type": "Succeed", "OutputPaths": null });
+    assert!(break_it(done, misspelt).contains("no field OutputPaths"));
+}
+
+#[test]
+fn both_maps_differ_in_their_kind_alone() {
+    let text = |name: &str| {
+        let definition = definition("f", 200);
+        definition["States"][name].to_string()
+    };
+    let express = text("Express");
+    assert_eq!(
+        text("Standard")
+            .replace("STANDARD", "EXPRESS")
+            .replace("standard", "express"),
+        express
+    );
+}
+
+#[test]
+fn a_task_is_not_waited_for_longer_than_its_execution_lives() {
+    let task = |name: &str| {
+        definition("f", 900)["States"][name]["ItemProcessor"]["States"]["Work"]["TimeoutSeconds"]
+            .clone()
+    };
+    assert_eq!(task("Standard"), 930);
+    assert_eq!(task("Express"), 300);
+}
+
+#[test]
+fn only_errors_that_an_attempt_may_mend_are_retried() {
+    let definition = definition("f", 900);
+    let retry = &definition["States"]["Standard"]["ItemProcessor"]["States"]["Work"]["Retry"];
+    let attempts = |error: &str| {
+        let rules = retry.as_array().unwrap();
+        let mut rules = rules.iter().filter(|rule| {
+            rule["ErrorEquals"]
+                .as_array()
+                .unwrap()
+                .contains(&json!(error))
+        });
+        let attempts = rules
+            .next()
+            .map(|rule| rule["MaxAttempts"].as_u64().unwrap());
+        assert!(rules.next().is_none(), "{error} is named twice");
+        attempts
+    };
+    assert_eq!(attempts("Lambda.TooManyRequestsException"), Some(30));
+    for error in [
+        "Shoal.Retryable",
+        "Shoal.Crashed",
+        "Shoal.TimedOut",
+        "Runtime.ExitError",
+    ] {
+        assert_eq!(attempts(error), Some(2), "{error}");
+    }
+    for error in [
+        "Shoal.Input",
+        "Shoal.Storage",
+        "Shoal.Model",
+        "States.ALL",
+        "States.TaskFailed",
+    ] {
+        assert_eq!(attempts(error), None, "{error}");
+    }
+}
+
+#[test]
+fn inputs_name_what_the_definition_reads() {
+    let input = Input {
+        bucket: "b".into(),
+        manifest: "m".into(),
+        results: "r".into(),
+        children: Children::Express,
+        concurrency: 5,
+        tolerated: 100.0,
+    };
+    let input: Value = serde_json::from_str(&input.json()).unwrap();
+    assert_eq!(input["children"], "EXPRESS");
+    let text = definition("f", 900)["States"]["Express"].to_string();
+    for path in ["bucket", "manifest", "results", "concurrency", "tolerated"] {
+        assert!(text.contains(&format!("\"$.{path}\"")), "{path}");
+        assert!(input.get(path).is_some(), "{path}");
+    }
+}
