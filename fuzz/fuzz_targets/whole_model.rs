@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use shoal_encoder::packed::{Container, reseal};
-use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Session};
+use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Session, Target};
 use shoal_kernels::Bytes;
 
 /// One in each precision.
@@ -17,7 +17,7 @@ static MODELS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let checkpoint = Checkpoint::open(&fixtures.join("distilbert-regression")).unwrap();
     Precision::ALL.map(|precision| {
         let file = tempfile::NamedTempFile::new().unwrap();
-        Packed::new(&checkpoint, "fuzz".into(), precision, &Isa::available())
+        Packed::new(&checkpoint, "fuzz".into(), precision, &Target::ALL)
             .and_then(|packed| packed.save(file.path()))
             .unwrap();
         std::fs::read(file.path()).unwrap()

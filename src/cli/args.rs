@@ -438,7 +438,8 @@ pub(super) struct PackArgs {
     )]
     pub(super) precision: PrecisionArg,
 
-    /// Instruction sets to pack for, with commas between them [default: the best that this CPU has]
+    /// Instruction sets to pack for, whether or not this CPU has them, with commas between them: avx512-vnni, avx512, avx2,
+    /// portable [default: the best that this CPU has]
     #[arg(long, value_name = "ISAS", value_delimiter = ',', env = "SHOAL_ISA")]
     pub(super) isa: Vec<String>,
 

@@ -40,7 +40,12 @@ impl Cache {
         {
             return Ok(model);
         }
-        let packed = Packed::new(&checkpoint()?, fingerprint.to_owned(), precision, &[isa])?;
+        let packed = Packed::new(
+            &checkpoint()?,
+            fingerprint.to_owned(),
+            precision,
+            &[isa.target()],
+        )?;
         if let Some(path) = path
             && std::fs::create_dir_all(path.parent().expect("it is in a folder")).is_ok()
             && packed.save(&path).is_ok()

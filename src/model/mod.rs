@@ -8,7 +8,7 @@ mod pack;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shoal_encoder::{Checkpoint, Isa, Model, Precision};
+use shoal_encoder::{Checkpoint, Isa, Model, Precision, Target};
 use shoal_job::spec::ModelSpec;
 
 use crate::{Error, Result, bundled};
@@ -34,19 +34,26 @@ impl EngineSettings {
         let Some(name) = &self.isa else {
             return Ok(None);
         };
-        if let Some(isa) = Isa::named(name) {
+        let target = target(name)?;
+        if let Some(isa) = Isa::of(target) {
             return Ok(Some(isa));
         }
         let has: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
-        let has = has.join(", ");
-        Err(Error::Settings(if Isa::NAMES.contains(&name.as_str()) {
-            format!("failed to use --isa {name}: this CPU lacks it; it has {has}")
-        } else {
-            format!(
-                "failed to use --isa {name}: there is no such instruction set; this CPU has {has}"
-            )
-        }))
+        Err(Error::Settings(format!(
+            "failed to use --isa {name}: this CPU lacks it; it has {}",
+            has.join(", ")
+        )))
     }
+}
+
+/// The instruction set of this name, which this CPU need not have.
+fn target(name: &str) -> Result<Target> {
+    Target::named(name).ok_or_else(|| {
+        Error::Settings(format!(
+            "failed to use --isa {name}: there is no such instruction set; there are {}",
+            Target::ALL.map(Target::name).join(", ")
+        ))
+    })
 }
 
 /// A model found, but not yet opened.

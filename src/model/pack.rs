@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
-use shoal_encoder::{Isa, Model, Packed, Precision};
+use shoal_encoder::packed::Container;
+use shoal_encoder::{Isa, Model, Packed, Precision, Target};
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::{BadRecord, Cancel, Row, RunDir};
 
 use super::check::{Comparison, Item, compare};
-use super::{EngineSettings, Source};
-use crate::{Result, VERSION};
+use super::{Source, target};
+use crate::{Error, Result, VERSION};
 
 /// What is to be packed.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub struct PackSettings {
     pub output: PathBuf,
     /// How the products are to be computed.
     pub precision: Precision,
-    /// Names of the instruction sets to pack for; the best of this CPU where there are none.
+    /// Names of the instruction sets to pack for, any of [`Target::ALL`]; the best of this CPU where there are none.
     pub isas: Vec<String>,
     /// Inputs to compare with `f32` on; none where nothing is to be compared.
     pub check: Vec<String>,
@@ -51,23 +52,41 @@ pub struct PackSummary {
 /// `progress` is told how many records were compared.
 ///
 /// # Errors
-/// The model cannot be used, an instruction set is unknown, the file cannot be written, or the inputs not read.
+/// The model cannot be used, an instruction set is unknown, the file cannot be written, or the inputs not read; or they
+/// are to be compared on, and this CPU has none of the instruction sets.
 pub fn pack(
     settings: &PackSettings,
     cancel: &Cancel,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<PackSummary> {
     let source = Source::find(settings.model.as_deref())?;
-    let isas = isas(&settings.isas)?;
+    let targets = targets(&settings.isas)?;
+    let runnable: Vec<Isa> = targets
+        .iter()
+        .filter_map(|target| Isa::of(*target))
+        .collect();
+    if runnable.is_empty() && !settings.check.is_empty() {
+        return Err(Error::Settings(format!(
+            "failed to use --check: this CPU cannot run what is packed for {}; add --isa {}, or compare on another machine",
+            names(&targets).join(", "),
+            Isa::best().name()
+        )));
+    }
     let checkpoint = source.checkpoint()?;
     let fingerprint = source.fingerprint()?;
-    let packed = Packed::new(&checkpoint, fingerprint.clone(), settings.precision, &isas)?;
+    let packed = Packed::new(
+        &checkpoint,
+        fingerprint.clone(),
+        settings.precision,
+        &targets,
+    )?;
     packed.save(&settings.output)?;
     drop(packed);
-    let model = Model::open_packed(&settings.output, &isas)?;
+    let container = Container::open(&settings.output)?;
     let check = if settings.check.is_empty() {
         None
     } else {
+        let model = Model::read(&container, &runnable)?;
         let f32 = Model::pack(&checkpoint, fingerprint, Precision::F32, Isa::best())?;
         Some(compare_on(settings, f32, model, cancel, progress)?)
     };
@@ -79,27 +98,27 @@ pub fn pack(
         output,
         bytes,
         precision: settings.precision.to_string(),
-        isas: isas.iter().map(|isa| isa.name().to_owned()).collect(),
+        isas: names(&targets),
         check,
     })
 }
 
-fn isas(names: &[String]) -> Result<Vec<Isa>> {
+fn targets(names: &[String]) -> Result<Vec<Target>> {
     if names.is_empty() {
-        return Ok(vec![Isa::best()]);
+        return Ok(vec![Isa::best().target()]);
     }
-    let mut isas: Vec<Isa> = Vec::new();
+    let mut targets = Vec::new();
     for name in names {
-        let engine = EngineSettings {
-            isa: Some(name.clone()),
-            ..EngineSettings::default()
-        };
-        let isa = engine.isa()?.expect("one was named");
-        if isas.iter().all(|other| other.name() != isa.name()) {
-            isas.push(isa);
+        let target = target(name)?;
+        if !targets.contains(&target) {
+            targets.push(target);
         }
     }
-    Ok(isas)
+    Ok(targets)
+}
+
+fn names(targets: &[Target]) -> Vec<String> {
+    targets.iter().map(Target::to_string).collect()
 }
 
 /// Compares on the records of the inputs, which are read as a run reads them; bad ones are passed over.

@@ -1,7 +1,7 @@
 //! Packed models, the cache of them, and the choice of precision and instruction set.
 
 use serde_json::Value;
-use shoal::encoder::Isa;
+use shoal::encoder::{Isa, Target};
 
 use crate::errors::{MODEL, STORAGE, USAGE};
 use crate::support::{Bench, jsonl, repository, tiny_model};
@@ -60,6 +60,37 @@ fn a_packed_model_labels_as_the_model_that_it_was_packed_from() {
                 "model.shoal",
             ]);
         }
+    }
+}
+
+#[test]
+fn one_file_is_packed_for_cpus_of_every_kind() {
+    let bench = Bench::new();
+    bench.write("in.jsonl", jsonl(40));
+    let tiny = tiny_model();
+    let tiny = tiny.to_str().unwrap();
+    let all = Target::ALL.map(Target::name);
+    // Those that this CPU lacks too; twice is once.
+    let list = format!("{},avx2", all.join(","));
+    let packed = summary(&bench.ok(["pack", tiny, "-o", "all.shoal", "--json", "--isa", &list]));
+    assert_eq!(packed["isas"], serde_json::json!(all));
+    for isa in all {
+        bench.ok(["pack", tiny, "-o", "one.shoal", "--isa", isa]);
+        if Isa::named(isa).is_none() {
+            let run = ["run", "in.jsonl", "-o", "x.csv", "--model", "one.shoal"];
+            let message = bench.fails(MODEL, run);
+            assert!(message.contains(&format!("packed for {isa}")), "{message}");
+            let pack = ["pack", tiny, "-o", "x.shoal", "--isa", isa, "--check"];
+            let message = bench.fails(USAGE, pack.iter().chain(&["in.jsonl"]));
+            assert!(message.contains("this CPU cannot run"), "{message}");
+            continue;
+        }
+        for name in ["one", "all"] {
+            let (model, output) = (format!("{name}.shoal"), format!("{name}.csv"));
+            let run = ["run", "in.jsonl", "--fresh", "--scores", "--isa", isa];
+            bench.ok(run.into_iter().chain(["--model", &model, "-o", &output]));
+        }
+        assert_eq!(bench.read("one.csv"), bench.read("all.csv"), "{isa}");
     }
 }
 
@@ -258,6 +289,11 @@ fn wrong_wishes_are_refused_with_what_there_is() {
     );
     let tiny = tiny_model();
     let tiny = tiny.to_str().unwrap();
+    fails(
+        USAGE,
+        &["pack", tiny, "-o", "x.shoal", "--isa", "avx2,sse9"],
+        &["sse9", "no such", "avx512-vnni, avx512, avx2, portable"],
+    );
     bench.ok(["pack", tiny, "-o", "model.shoal", "--isa", "portable"]);
     let packed = with(&["--model", "model.shoal"]);
     let more = |more: &[&'static str]| [&packed[..], more].concat();

@@ -27,8 +27,8 @@
 //!   are computed for the first token of each record alone, and keys and values for none: the
 //!   query attends to the states themselves.
 //!
-//! A [`Checkpoint`] is a model as it was published. Packed for an instruction set ([`Packed`]), in
-//! memory or in a file, it becomes a [`Model`].
+//! A [`Checkpoint`] is a model as it was published. Packed for instruction sets ([`Target`], by
+//! [`Packed`]), in memory or in a file, it becomes a [`Model`] on a CPU that has one of them ([`Isa`]).
 //!
 //! A record's logits do not depend on its neighbours: they are bit-identical for every way of
 //! cutting records into micro-batches, in the same precision on the same instruction set
@@ -54,6 +54,6 @@ pub use head::Objective;
 pub use model::Model;
 pub use pack::{PACKING, Packed};
 pub use session::{MICRO_BATCH_TOKENS, Session};
-pub use shoal_kernels::{Isa, Precision, peak};
+pub use shoal_kernels::{Isa, Precision, Target, peak};
 pub use stages::StageTimes;
 pub use tokenizer::Tokens;

@@ -116,7 +116,7 @@ impl Model {
         precision: Precision,
         isa: Isa,
     ) -> Result<Model, ModelError> {
-        Packed::new(checkpoint, fingerprint, precision, &[isa])?.into_model(isa)
+        Packed::new(checkpoint, fingerprint, precision, &[isa.target()])?.into_model(isa)
     }
 
     /// Maps the packed model at `path`, to run on the first of `isas` that it was packed for. The
@@ -146,10 +146,11 @@ impl Model {
         let Some(&isa) = isas.iter().find(packed_for) else {
             let wanted: Vec<_> = isas.iter().map(|isa| isa.name()).collect();
             return Err(ModelError::unsupported(format!(
-                "{} was packed for {}, and not for {}; pack it again with --isa",
+                "{} was packed for {}, and not for {}; pack it again with --isa {}",
                 container.path().display(),
                 description.isas.join(", "),
                 wanted.join(" or "),
+                wanted.first().unwrap_or(&"portable"),
             )));
         };
         let precision = Precision::from(description.precision);
@@ -320,7 +321,7 @@ impl Reader<'_> {
         outputs: usize,
         inputs: usize,
     ) -> Result<Linear, ModelError> {
-        let section = |part| linear_section(self.isa, precision, name, part);
+        let section = |part| linear_section(self.isa.target(), precision, name, part);
         let weights = match precision {
             Precision::F32 => PackedWeights::F32 {
                 panels: self.container.view(&section("panels"))?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use shoal_kernels::{Bytes, Isa, Linear, PackedWeights, Precision, View};
+use shoal_kernels::{Bytes, Isa, Linear, PackedWeights, Precision, Target, View};
 
 use crate::checkpoint::Checkpoint;
 use crate::embedding::Elements;
@@ -50,7 +50,7 @@ pub(crate) struct Description {
     /// Of the checkpoint.
     pub(crate) fingerprint: String,
     pub(crate) precision: PrecisionName,
-    /// Instruction sets that it was packed for.
+    /// Names of the targets that it was packed for.
     pub(crate) isas: Vec<String>,
     /// Tokens that the tokenizer's settings allow.
     pub(crate) limit: Option<usize>,
@@ -90,8 +90,9 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs `checkpoint`, whose fingerprint is `fingerprint`, for all of `isas`; those that read
-    /// the same layout share it.
+    /// Packs `checkpoint`, whose fingerprint is `fingerprint`, for all of `targets`, which this CPU
+    /// need not have; those that read the same layout share it. The bytes are the same on every
+    /// machine.
     ///
     /// In [`Precision::Int8`] the linear layers of the encoder and the word embeddings become
     /// bytes; the position embeddings, the norms and the head stay `f32`.
@@ -102,7 +103,7 @@ impl Packed {
         checkpoint: &Checkpoint,
         fingerprint: String,
         precision: Precision,
-        isas: &[Isa],
+        targets: &[Target],
     ) -> Result<Packed, ModelError> {
         let mut sections = Sections::default();
         sections.bytes(section::CONFIG, checkpoint.config_json.clone());
@@ -117,7 +118,7 @@ impl Packed {
         let packer = Packer {
             checkpoint,
             precision,
-            isas,
+            targets,
         };
         let words = packer.embeddings(&mut sections)?;
         let layers = checkpoint.config.layers;
@@ -130,7 +131,7 @@ impl Packed {
                 packing: PACKING,
                 fingerprint,
                 precision: precision.into(),
-                isas: isas.iter().map(|isa| isa.name().to_owned()).collect(),
+                isas: targets.iter().map(Target::to_string).collect(),
                 limit: checkpoint.limit,
                 words,
             },
@@ -195,14 +196,19 @@ impl Sections {
 }
 
 /// Name of a linear layer's section.
-pub(crate) fn linear_section(isa: Isa, precision: Precision, name: &str, part: &str) -> String {
-    format!("{}/{name}.{part}", isa.layout(precision))
+pub(crate) fn linear_section(
+    target: Target,
+    precision: Precision,
+    name: &str,
+    part: &str,
+) -> String {
+    format!("{}/{name}.{part}", target.layout(precision))
 }
 
 struct Packer<'a> {
     checkpoint: &'a Checkpoint,
     precision: Precision,
-    isas: &'a [Isa],
+    targets: &'a [Target],
 }
 
 impl Packer<'_> {
@@ -293,12 +299,12 @@ impl Packer<'_> {
             check_finite(name, weight)?;
         }
         let (outputs, inputs) = (bias.len(), weight.len() / bias.len());
-        for &isa in self.isas {
-            let section = |part| linear_section(isa, precision, name, part);
+        for &target in self.targets {
+            let section = |part| linear_section(target, precision, name, part);
             if sections.has(&section("panels")) {
                 continue;
             }
-            match PackedWeights::pack(isa, precision, weight, outputs, inputs) {
+            match PackedWeights::pack(target, precision, weight, outputs, inputs) {
                 PackedWeights::F32 { panels } => {
                     sections.bytes(&section("panels"), panels.bytes().clone());
                 }
@@ -312,7 +318,7 @@ impl Packer<'_> {
                     sections.bytes(&section("sums"), sums.bytes().clone());
                 }
             }
-            let bias = Linear::pad_bias(isa, precision, bias);
+            let bias = Linear::pad_bias(target, precision, bias);
             sections.bytes(&section("bias"), bias.bytes().clone());
         }
         Ok(())

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use common::{assert_logits, expected, fixture};
 use shoal_encoder::packed::{Container, reseal};
-use shoal_encoder::{Checkpoint, Isa, Model, ModelError, Packed, Precision, Session, Tokens};
+use shoal_encoder::{
+    Checkpoint, Isa, Model, ModelError, Packed, Precision, Session, Target, Tokens,
+};
 use shoal_kernels::Bytes;
 
 /// What "the same" means against transformers. In `int8`, the noise of rounding both sides of each
@@ -40,9 +42,9 @@ fn pack(name: &str, precision: Precision, isa: Isa) -> Model {
     Model::pack(&checkpoint, "test".into(), precision, isa).unwrap()
 }
 
-fn save(name: &str, precision: Precision, isas: &[Isa], path: &Path) {
+fn save(name: &str, precision: Precision, targets: &[Target], path: &Path) {
     let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
-    let packed = Packed::new(&checkpoint, "test".into(), precision, isas).unwrap();
+    let packed = Packed::new(&checkpoint, "test".into(), precision, targets).unwrap();
     packed.save(path).unwrap();
 }
 
@@ -111,12 +113,12 @@ fn logits_are_the_same_bits_for_every_cut_in_every_precision() {
 }
 
 #[test]
-fn a_file_for_all_instruction_sets_gives_the_bits_of_each() {
+fn a_file_for_all_targets_gives_the_bits_of_each_instruction_set() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.shoal");
     for case in expected() {
         for precision in Precision::ALL {
-            save(&case.model, precision, &Isa::available(), &path);
+            save(&case.model, precision, &Target::ALL, &path);
             for isa in Isa::available() {
                 let opened = Arc::new(Model::open_packed(&path, &[isa]).unwrap());
                 let built = Arc::new(pack(&case.model, precision, isa));
@@ -148,7 +150,7 @@ fn the_first_instruction_set_that_the_file_has_is_taken() {
     let path = folder.path().join("model.shoal");
     let sets = Isa::available();
     let last = *sets.last().unwrap();
-    save("distilbert-f32", Precision::Int8, &[last], &path);
+    save("distilbert-f32", Precision::Int8, &[last.target()], &path);
     let model = Model::open_packed(&path, &sets).unwrap();
     assert_eq!(model.isa().name(), last.name());
     if sets.len() > 1 {
@@ -159,6 +161,24 @@ fn the_first_instruction_set_that_the_file_has_is_taken() {
         for part in ["model.shoal", last.name(), sets[0].name(), "--isa"] {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
+    }
+}
+
+#[test]
+fn a_file_for_other_cpus_says_what_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.shoal");
+    let targets = [Target::Avx512Vnni, Target::Avx2];
+    save("distilbert-f32", Precision::Int8, &targets, &path);
+    for isa in Isa::available() {
+        let opened = Model::open_packed(&path, &[isa]);
+        if targets.contains(&isa.target()) {
+            assert_eq!(opened.unwrap().isa().target(), isa.target());
+            continue;
+        }
+        let message = opened.err().expect("it is not for this one").to_string();
+        let says = format!("packed for avx512-vnni, avx2, and not for {isa:?}");
+        assert!(message.contains(&says), "{message}");
     }
 }
 
@@ -185,7 +205,14 @@ fn weights_that_are_no_numbers_are_refused_in_int8() {
     }
     fs::write(&path, weights).unwrap();
     let checkpoint = Checkpoint::open(folder.path()).unwrap();
-    let packed = |precision| Packed::new(&checkpoint, "test".into(), precision, &[Isa::best()]);
+    let packed = |precision| {
+        Packed::new(
+            &checkpoint,
+            "test".into(),
+            precision,
+            &[Isa::best().target()],
+        )
+    };
     assert!(packed(Precision::F32).is_ok());
     let Err(error) = packed(Precision::Int8) else {
         panic!("packed infinite weights");
@@ -200,7 +227,12 @@ fn weights_that_are_no_numbers_are_refused_in_int8() {
 fn sealed_files_that_contradict_themselves_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.shoal");
-    save("distilbert-f32", Precision::Int8, &[Isa::best()], &path);
+    save(
+        "distilbert-f32",
+        Precision::Int8,
+        &[Isa::best().target()],
+        &path,
+    );
     let whole = fs::read(&path).unwrap();
     let replaced = |from: &str, to: &str| {
         assert_eq!(from.len(), to.len());

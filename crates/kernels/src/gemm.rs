@@ -9,26 +9,26 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::isa::Isa;
 use crate::prefetch::prefetch;
 use crate::rows::Rows;
+use crate::target::Target;
 
 /// Columns of a packed matrix: `columns` rounded up to full registers.
-pub(crate) fn padded_columns(isa: Isa, columns: usize) -> usize {
-    columns.next_multiple_of(isa.tile().lanes)
+pub(crate) fn padded_columns(target: Target, columns: usize) -> usize {
+    columns.next_multiple_of(target.tile().lanes)
 }
 
 /// Packs the transpose of `source` (`columns` rows of `depth` elements) into `panels`, which must
 /// hold `padded_columns × depth` elements: row `c` of the source becomes column `c` of the packed
 /// matrix. Padding is overwritten with zeros.
 pub(crate) fn pack_rows(
-    isa: Isa,
+    target: Target,
     source: Rows<'_>,
     columns: usize,
     depth: usize,
     panels: &mut [f32],
 ) {
-    for (first, width, panel) in panels_of(isa, columns, depth, panels) {
+    for (first, width, panel) in panels_of(target, columns, depth, panels) {
         for c in 0..width {
             if first + c < columns {
                 for (k, &value) in source.row(first + c, depth).iter().enumerate() {
@@ -46,13 +46,13 @@ pub(crate) fn pack_rows(
 /// Packs `source` (`depth` rows of `columns` elements) into `panels`, which must hold
 /// `padded_columns × depth` elements. Padding is overwritten with zeros.
 pub(crate) fn pack_columns(
-    isa: Isa,
+    target: Target,
     source: Rows<'_>,
     columns: usize,
     depth: usize,
     panels: &mut [f32],
 ) {
-    for (first, width, panel) in panels_of(isa, columns, depth, panels) {
+    for (first, width, panel) in panels_of(target, columns, depth, panels) {
         let used = width.min(columns - first);
         for (k, packed) in panel.chunks_exact_mut(width).enumerate() {
             packed[..used].copy_from_slice(&source.row(k, columns)[first..][..used]);
@@ -64,13 +64,13 @@ pub(crate) fn pack_columns(
 /// The panels of a packed matrix as (first column, width, elements): all as wide as the tile, the
 /// last one only as wide as full registers need.
 fn panels_of(
-    isa: Isa,
+    target: Target,
     columns: usize,
     depth: usize,
     panels: &mut [f32],
 ) -> impl Iterator<Item = (usize, usize, &mut [f32])> {
-    let tile = isa.tile().columns;
-    let padded = padded_columns(isa, columns);
+    let tile = target.tile().columns;
+    let padded = padded_columns(target, columns);
     panels[..padded * depth]
         .chunks_mut((tile * depth).max(1))
         .enumerate()
@@ -87,7 +87,7 @@ pub(crate) struct MatMul<'a> {
     pub(crate) a_stride: usize,
     pub(crate) rows: usize,
     pub(crate) depth: usize,
-    /// The right matrix, packed for the same instruction set.
+    /// The right matrix, packed for the target of the instruction set.
     pub(crate) panels: &'a [f32],
     pub(crate) columns: usize,
     /// `[padded columns]`; zeros if absent.

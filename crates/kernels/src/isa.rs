@@ -6,10 +6,11 @@ use pulp::{Scalar128b, Simd, WithSimd};
 
 use crate::gemm::MatMul;
 use crate::int8::{self, ByteMatMul, ByteTile};
-use crate::linear::Precision;
+use crate::target::{ByteRange, Target, TileShape};
 
 /// An instruction set that this CPU supports. Holding the value is the proof: it can only be had
-/// from [`Isa::best`] and [`Isa::available`], which ask the CPU.
+/// from [`Isa::best`] and [`Isa::available`], which ask the CPU. What needs no proof is known of
+/// its [`Target`].
 #[derive(Clone, Copy)]
 pub struct Isa(Kind);
 
@@ -22,25 +23,6 @@ enum Kind {
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
     Portable,
-}
-
-/// The register tile of the matrix product: so many rows of the left matrix and columns of the
-/// packed right matrix are computed at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TileShape {
-    /// Rows of the tile.
-    pub rows: usize,
-    /// Columns of the tile, in elements; the width of a packed panel.
-    pub columns: usize,
-    /// Elements of one SIMD register; packed panels are padded to a multiple of it.
-    pub lanes: usize,
-}
-
-/// The ranges of quantized numbers: activations from 0, weights on both sides of 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ByteRange {
-    pub(crate) activation: u8,
-    pub(crate) weight: i8,
 }
 
 impl Isa {
@@ -67,59 +49,47 @@ impl Isa {
         found
     }
 
-    /// The name for reports: `avx512-vnni`, `avx512`, `avx2` or `portable`.
-    pub fn name(self) -> &'static str {
+    /// The same without the proof: what to pack weights for.
+    pub fn target(self) -> Target {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Vnni(_) => "avx512-vnni",
+            Kind::Avx512Vnni(_) => Target::Avx512Vnni,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => "avx512",
+            Kind::Avx512(_) => Target::Avx512,
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => "avx2",
-            Kind::Portable => "portable",
+            Kind::Avx2(_) => Target::Avx2,
+            Kind::Portable => Target::Portable,
         }
+    }
+
+    /// The proof for `target`, if the CPU supports it.
+    pub fn of(target: Target) -> Option<Isa> {
+        Isa::available()
+            .into_iter()
+            .find(|isa| isa.target() == target)
     }
 
     /// The instruction set of this name, if the CPU supports it.
     pub fn named(name: &str) -> Option<Isa> {
-        Isa::available().into_iter().find(|isa| isa.name() == name)
+        Isa::of(Target::named(name)?)
     }
 
-    /// Names of all instruction sets that there are kernels for, whether or not this CPU has them.
-    pub const NAMES: [&str; 4] = ["avx512-vnni", "avx512", "avx2", "portable"];
-
-    /// The order and range of packed weights: instruction sets with the same layout can read each
-    /// other's.
-    pub fn layout(self, precision: Precision) -> String {
-        match precision {
-            Precision::F32 => format!("f32x{}", self.tile().columns),
-            Precision::Int8 => {
-                let ByteRange { activation, weight } = self.byte_range();
-                let ByteTile {
-                    columns,
-                    lanes,
-                    step,
-                    ..
-                } = self.byte_tile();
-                format!("u{activation}i{weight}x{columns}l{lanes}s{step}")
-            }
-        }
+    /// [`Target::name`]
+    pub fn name(self) -> &'static str {
+        self.target().name()
     }
 
-    /// The register tile of the matrix product on this instruction set.
+    /// [`Target::tile`]
     pub fn tile(self) -> TileShape {
-        let (rows, vectors, lanes) = match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Vnni(_) | Kind::Avx512(_) => (8, 3, 16),
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => (6, 2, 8),
-            Kind::Portable => (6, 2, 4),
-        };
-        TileShape {
-            rows,
-            columns: vectors * lanes,
-            lanes,
-        }
+        self.target().tile()
+    }
+
+    pub(crate) fn byte_tile(self) -> ByteTile {
+        self.target().byte_tile()
+    }
+
+    pub(crate) fn byte_range(self) -> ByteRange {
+        self.target().byte_range()
     }
 
     /// Runs the matrix product with the tile of [`Isa::tile`]: rows × vectors accumulators, which
@@ -136,37 +106,7 @@ impl Isa {
         }
     }
 
-    /// The register tile of the byte product, and the shape of its packed panels.
-    pub(crate) fn byte_tile(self) -> ByteTile {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512Vnni(_) => int8::x86::AVX512_VNNI,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) => int8::x86::AVX512,
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(_) => int8::x86::AVX2,
-            Kind::Portable => int8::PORTABLE,
-        }
-    }
-
-    /// The ranges of bytes whose products the instructions add exactly. `vpmaddubsw` adds two
-    /// products in 16 bits, and the kernels add two of its sums before they widen:
-    /// 4 · 127 · 63 = 32,004 still fits.
-    pub(crate) fn byte_range(self) -> ByteRange {
-        match self.0 {
-            #[cfg(target_arch = "x86_64")]
-            Kind::Avx512(_) | Kind::Avx2(_) => ByteRange {
-                activation: 127,
-                weight: 63,
-            },
-            _ => ByteRange {
-                activation: 255,
-                weight: 127,
-            },
-        }
-    }
-
-    /// Runs the byte product with the tile of [`Isa::byte_tile`].
+    /// Runs the byte product with the tile of [`Target::byte_tile`].
     pub(crate) fn byte_matmul(self, product: ByteMatMul<'_>) {
         // SAFETY: the value proves that the CPU has the instruction set.
         unsafe {
@@ -232,66 +172,24 @@ pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::PackedWeights;
 
     #[test]
     fn every_instruction_set_has_a_name_that_finds_it() {
         let available = Isa::available();
         println!("available: {available:?}");
         for isa in &available {
-            assert!(Isa::NAMES.contains(&isa.name()), "{isa:?}");
             assert_eq!(Isa::named(isa.name()).map(Isa::name), Some(isa.name()));
             assert_eq!(format!("{isa:?}"), isa.name());
         }
         assert_eq!(Isa::best().name(), available[0].name());
         assert_eq!(available[available.len() - 1].name(), "portable");
-        // Fastest first, as the list of all names is.
-        let places = available
-            .iter()
-            .map(|isa| Isa::NAMES.iter().position(|name| *name == isa.name()));
+        assert!(Isa::named("neon").is_none());
+        // Fastest first, as the list of all targets is.
+        let places = available.iter().map(|isa| {
+            Target::ALL
+                .iter()
+                .position(|target| *target == isa.target())
+        });
         assert!(places.is_sorted());
-    }
-
-    #[test]
-    fn unknown_names_find_nothing() {
-        for name in ["", "AVX2", "avx", "sse2", "neon", "portable "] {
-            assert!(Isa::named(name).is_none(), "{name}");
-        }
-    }
-
-    #[test]
-    fn equal_layouts_are_packed_to_equal_bytes() {
-        let (outputs, inputs) = (101, 37);
-        let weight: Vec<f32> = (0..outputs * inputs)
-            .map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0)
-            .collect();
-        let parts = |isa, precision| -> Vec<Vec<u8>> {
-            match PackedWeights::pack(isa, precision, &weight, outputs, inputs) {
-                PackedWeights::F32 { panels } => vec![panels.bytes().to_vec()],
-                PackedWeights::Int8 {
-                    panels,
-                    scales,
-                    sums,
-                } => vec![
-                    panels.bytes().to_vec(),
-                    scales.bytes().to_vec(),
-                    sums.bytes().to_vec(),
-                ],
-            }
-        };
-        for precision in [Precision::F32, Precision::Int8] {
-            for one in Isa::available() {
-                for other in Isa::available() {
-                    let same = one.layout(precision) == other.layout(precision);
-                    assert_eq!(
-                        parts(one, precision) == parts(other, precision),
-                        same,
-                        "{one:?} and {other:?}: {} and {}",
-                        one.layout(precision),
-                        other.layout(precision)
-                    );
-                }
-            }
-        }
     }
 }

@@ -9,8 +9,8 @@
 //! * **A row's result depends on that row alone.** How many rows stand in the matrix, and where
 //!   the row stands among them, changes no bit: each output element is one chain of additions in
 //!   a fixed order. So results do not depend on how work was cut into batches.
-//! * **The instruction set is a value.** An [`Isa`] can only be had for a CPU that supports it;
-//!   packed weights remember theirs. Between instruction sets results may differ in the last
+//! * **The instruction set is a value.** An [`Isa`] can only be had for a CPU that supports it, and
+//!   every kernel takes one; to pack weights takes its [`Target`] alone. Between instruction sets results may differ in the last
 //!   bits.
 //! * **Single-threaded.** Parallelism belongs to the callers, one worker a core.
 //!
@@ -40,6 +40,7 @@ pub mod peak;
 mod prefetch;
 mod quantize;
 mod rows;
+mod target;
 mod view;
 
 /// What a [`View`] can be of: numbers of which every bit pattern is valid.
@@ -49,10 +50,11 @@ pub use attention::{AttentionInput, AttentionScratch, Heads, attention};
 pub use buffer::Buffer;
 pub use bytes::{ALIGNMENT, AlignedBytes, Bytes};
 pub use elementwise::{Activation, activate, sigmoid, softmax};
-pub use isa::{Isa, TileShape};
+pub use isa::Isa;
 pub use linear::{Linear, LinearScratch, PackedWeights, Precision, ShapeError};
 pub use mapped::MappedFile;
 pub use norm::{LayerNorm, layer_norm};
 pub use quantize::quantize_symmetric;
 pub use rows::{Rows, RowsMut};
+pub use target::{Target, TileShape};
 pub use view::{View, ViewError};

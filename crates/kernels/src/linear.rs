@@ -1,4 +1,4 @@
-//! Linear layers whose weights are packed for one instruction set, in `f32` or in bytes.
+//! Linear layers whose weights are packed for one target, in `f32` or in bytes.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use crate::gemm::{MatMul, padded_columns};
 use crate::int8::{ByteMatMul, Zeros};
 use crate::isa::Isa;
 use crate::quantize::{QuantizedRows, round, symmetric};
+use crate::target::Target;
 use crate::{Rows, RowsMut, View, gemm, int8, quantize};
 
 /// How the products of linear layers are computed.
@@ -44,7 +45,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// Weights in the order in which the kernels of one instruction set read them.
+/// Weights in the order in which the kernels of one [`Target`] read them.
 #[derive(Clone)]
 pub enum PackedWeights {
     /// `f32` panels.
@@ -64,12 +65,13 @@ pub enum PackedWeights {
 }
 
 impl PackedWeights {
-    /// Packs `weight` (`[outputs, inputs]`, row-major, as PyTorch's `nn.Linear` keeps it).
+    /// Packs `weight` (`[outputs, inputs]`, row-major, as PyTorch's `nn.Linear` keeps it), to the
+    /// same bytes on every CPU.
     ///
     /// # Panics
     /// If `weight.len() != outputs * inputs`.
     pub fn pack(
-        isa: Isa,
+        target: Target,
         precision: Precision,
         weight: &[f32],
         outputs: usize,
@@ -82,17 +84,17 @@ impl PackedWeights {
         );
         match precision {
             Precision::F32 => PackedWeights::F32 {
-                panels: View::build(padded_columns(isa, outputs) * inputs, |panels| {
-                    gemm::pack_rows(isa, Rows::new(weight, inputs), outputs, inputs, panels);
+                panels: View::build(padded_columns(target, outputs) * inputs, |panels| {
+                    gemm::pack_rows(target, Rows::new(weight, inputs), outputs, inputs, panels);
                 }),
             },
-            Precision::Int8 => pack_bytes(isa, weight, outputs, inputs),
+            Precision::Int8 => pack_bytes(target, weight, outputs, inputs),
         }
     }
 }
 
-fn pack_bytes(isa: Isa, weight: &[f32], outputs: usize, inputs: usize) -> PackedWeights {
-    let (tile, range) = (isa.byte_tile(), isa.byte_range());
+fn pack_bytes(target: Target, weight: &[f32], outputs: usize, inputs: usize) -> PackedWeights {
+    let (tile, range) = (target.byte_tile(), target.byte_range());
     let padded = outputs.next_multiple_of(tile.lanes);
     let mut units = vec![0i8; weight.len()];
     let mut scales = vec![0.0; padded];
@@ -179,7 +181,7 @@ impl Linear {
                 check(
                     "weights",
                     panels.len(),
-                    padded_columns(isa, outputs) * inputs,
+                    padded_columns(isa.target(), outputs) * inputs,
                 )?;
                 Precision::F32
             }
@@ -200,7 +202,7 @@ impl Linear {
         check(
             "biases",
             bias.len(),
-            padded_outputs(isa, precision, outputs),
+            padded_outputs(isa.target(), precision, outputs),
         )?;
         Ok(Linear {
             isa,
@@ -212,13 +214,13 @@ impl Linear {
     }
 
     /// `bias` with zeros up to full registers.
-    pub fn pad_bias(isa: Isa, precision: Precision, bias: &[f32]) -> View<f32> {
-        View::build(padded_outputs(isa, precision, bias.len()), |padded| {
+    pub fn pad_bias(target: Target, precision: Precision, bias: &[f32]) -> View<f32> {
+        View::build(padded_outputs(target, precision, bias.len()), |padded| {
             padded[..bias.len()].copy_from_slice(bias);
         })
     }
 
-    /// Packs `weight` (`[bias.len(), inputs]`) and `bias`.
+    /// Packs `weight` (`[bias.len(), inputs]`) and `bias` for `isa`.
     ///
     /// # Panics
     /// If `weight.len() != bias.len() * inputs`.
@@ -230,8 +232,8 @@ impl Linear {
         inputs: usize,
     ) -> Linear {
         let outputs = bias.len();
-        let weights = PackedWeights::pack(isa, precision, weight, outputs, inputs);
-        let bias = Linear::pad_bias(isa, precision, bias);
+        let weights = PackedWeights::pack(isa.target(), precision, weight, outputs, inputs);
+        let bias = Linear::pad_bias(isa.target(), precision, bias);
         Linear::new(isa, outputs, inputs, weights, bias).expect("they were packed for this layer")
     }
 
@@ -293,10 +295,10 @@ impl Linear {
     }
 }
 
-fn padded_outputs(isa: Isa, precision: Precision, outputs: usize) -> usize {
+fn padded_outputs(target: Target, precision: Precision, outputs: usize) -> usize {
     match precision {
-        Precision::F32 => padded_columns(isa, outputs),
-        Precision::Int8 => outputs.next_multiple_of(isa.byte_tile().lanes),
+        Precision::F32 => padded_columns(target, outputs),
+        Precision::Int8 => outputs.next_multiple_of(target.byte_tile().lanes),
     }
 }
 

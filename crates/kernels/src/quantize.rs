@@ -8,7 +8,8 @@ use crate::buffer::Buffer;
 use pulp::{Scalar128b, Simd};
 
 use crate::elementwise::ROUND;
-use crate::isa::{ByteRange, Isa, Work, fma};
+use crate::isa::{Isa, Work, fma};
+use crate::target::ByteRange;
 use crate::{Rows, int8};
 
 /// Rows of bytes. Scratch that a worker keeps.

@@ -374,8 +374,8 @@ fn linear_refuses_packed_weights_of_another_shape() {
         refusal.to_string()
     };
     for precision in PRECISIONS {
-        let pack = || PackedWeights::pack(isa, precision, &[0.5; 64 * 8], 64, 8);
-        let bias = |len| Linear::pad_bias(isa, precision, &vec![0.0; len]);
+        let pack = || PackedWeights::pack(isa.target(), precision, &[0.5; 64 * 8], 64, 8);
+        let bias = |len| Linear::pad_bias(isa.target(), precision, &vec![0.0; len]);
         assert!(Linear::new(isa, 64, 8, pack(), bias(64)).is_ok());
         assert_eq!(
             refusal(64, 16, pack(), bias(64)),
@@ -422,7 +422,7 @@ fn biases_are_padded_with_zeros() {
     for isa in instruction_sets() {
         for precision in PRECISIONS {
             let bias = values(4, 33);
-            let padded = Linear::pad_bias(isa, precision, &bias);
+            let padded = Linear::pad_bias(isa.target(), precision, &bias);
             assert_eq!(padded[..33], bias);
             assert!(padded[33..].iter().all(|&v| v == 0.0), "{isa:?}");
         }

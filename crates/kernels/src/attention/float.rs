@@ -30,10 +30,26 @@ impl Blocks for Float {
 
     fn take_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize) {
         let (keys, dim) = (self.keys, input.heads.dim);
-        let packed = self.packed_keys.grow(padded_columns(isa, keys) * dim);
-        pack_rows(isa, input.k.from(self.first, head * dim), keys, dim, packed);
-        let packed = self.packed_values.grow(padded_columns(isa, dim) * keys);
-        pack_columns(isa, input.v.from(self.first, head * dim), dim, keys, packed);
+        let packed = self
+            .packed_keys
+            .grow(padded_columns(isa.target(), keys) * dim);
+        pack_rows(
+            isa.target(),
+            input.k.from(self.first, head * dim),
+            keys,
+            dim,
+            packed,
+        );
+        let packed = self
+            .packed_values
+            .grow(padded_columns(isa.target(), dim) * keys);
+        pack_columns(
+            isa.target(),
+            input.v.from(self.first, head * dim),
+            dim,
+            keys,
+            packed,
+        );
     }
 
     fn weigh(
@@ -45,7 +61,7 @@ impl Blocks for Float {
     ) {
         let Queries { head, first, rows } = queries;
         let (keys, dim) = (self.keys, input.heads.dim);
-        let stride = padded_columns(isa, keys);
+        let stride = padded_columns(isa.target(), keys);
         let q = input.q.from(first, head * dim);
         let scores = &mut self.scores.grow(QUERY_BLOCK * stride)[..rows * stride];
         isa.matmul(MatMul {
@@ -72,7 +88,9 @@ impl Blocks for Float {
             a_stride: stride,
             rows,
             depth: keys,
-            panels: self.packed_values.get(padded_columns(isa, dim) * keys),
+            panels: self
+                .packed_values
+                .get(padded_columns(isa.target(), dim) * keys),
             columns: dim,
             bias: None,
             y: results.values,

@@ -7,8 +7,9 @@ use crate::Rows;
 use crate::buffer::Buffer;
 use crate::elementwise::{LANES, ROUND, exp2_coarse, max_of};
 use crate::int8::{ByteMatMul, ByteTile, Column, DEPTH_STEP, Zeros, packed_len};
-use crate::isa::{ByteRange, Isa, Work};
+use crate::isa::{Isa, Work};
 use crate::quantize::{magnitude, round, symmetric};
+use crate::target::ByteRange;
 
 /// The queries, keys and values of all heads in bytes, and the scores and weights of a block.
 #[derive(Default)]

@@ -12,6 +12,8 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
+use crate::target::Target;
+
 pub(crate) use dot::ByteTile;
 pub(crate) use pack::{Column, pack_row, packed_len};
 pub(crate) use tile::{ByteMatMul, Zeros};
@@ -22,7 +24,7 @@ type Baseline = x86::Sse2;
 #[cfg(not(target_arch = "x86_64"))]
 type Baseline = dot::Portable;
 
-pub(crate) const PORTABLE: ByteTile = ByteTile::of::<Baseline>(4, 2);
+const _: () = ByteTile::of::<Baseline>(4, 2).must_be_that_of(Target::Portable);
 
 pub(crate) fn portable(matmul: ByteMatMul<'_>) {
     // SAFETY: every CPU has the target's own instructions.

@@ -1,7 +1,8 @@
 //! The byte product and its packing, exact on every instruction set of this CPU.
 
 use super::{ByteMatMul, ByteTile, Column, DEPTH_STEP, dot, pack_row, packed_len, tile};
-use crate::isa::{ByteRange, Isa};
+use crate::isa::Isa;
+use crate::target::{ByteRange, Target};
 
 /// Every instruction set of this CPU, named on the test's output.
 fn instruction_sets() -> Vec<Isa> {
@@ -228,11 +229,11 @@ fn products_of_every_number_of_rows_and_columns_are_exact() {
 #[test]
 fn products_of_plain_integers_are_exact() {
     // A range of the full bytes.
-    let range = Isa::named("portable").expect("it always is").byte_range();
+    let range = Target::Portable.byte_range();
     let plain = ByteTile::of::<dot::Portable>(4, 2);
     assert_eq!(
         plain,
-        super::PORTABLE,
+        Target::Portable.byte_tile(),
         "the layout is the same on every CPU"
     );
     for depth in [1, 4, 7, 8, 9, 40, 257] {

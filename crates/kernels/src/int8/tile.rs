@@ -2,6 +2,7 @@
 
 use super::dot::{ByteTile, Dot};
 use crate::prefetch::prefetch;
+use crate::target::Target;
 
 /// One product of bytes:
 /// `y[r, c] = row_scales[r] · scales[c] · Σₖ (a[r, k] − zeros[r]) · b[k, c] + bias[c]`.
@@ -50,6 +51,18 @@ impl ByteTile {
             lanes: D::LANES,
             step: D::STEP,
         }
+    }
+
+    /// Asked at compile time: weights are packed in the order that the target tells, and read in
+    /// that of the tile.
+    pub(crate) const fn must_be_that_of(self, target: Target) {
+        let expected = target.byte_tile();
+        assert!(
+            self.rows == expected.rows
+                && self.columns == expected.columns
+                && self.lanes == expected.lanes
+                && self.step == expected.step
+        );
     }
 }
 

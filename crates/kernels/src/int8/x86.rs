@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::dot::{ByteTile, Dot};
 use super::tile::{ByteMatMul, product};
+use crate::target::Target;
 
 /// AVX-512 VNNI: `vpdpbusd` multiplies 64 pairs of bytes and adds them to 16 sums, exactly.
 struct Avx512Vnni;
@@ -291,10 +292,10 @@ unsafe fn finish_512(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512,
     }
 }
 
-/// Defines a tile, and the product with it compiled for its instruction set.
+/// Defines the product compiled for an instruction set, with the tile of its target.
 macro_rules! instruction_set {
-    ($name:ident, $tile:ident, $dot:ty, $features:literal, $rows:literal x $vectors:literal) => {
-        pub(crate) const $tile: ByteTile = ByteTile::of::<$dot>($rows, $vectors);
+    ($name:ident, $dot:ident, $features:literal, $rows:literal x $vectors:literal) => {
+        const _: () = ByteTile::of::<$dot>($rows, $vectors).must_be_that_of(Target::$dot);
 
         /// # Safety
         /// The CPU must have these features.
@@ -308,6 +309,6 @@ macro_rules! instruction_set {
 
 // The sums of a tile, the operands and a scratch register or two just fit the 32 (AVX2: 16)
 // registers.
-instruction_set!(avx512_vnni, AVX512_VNNI, Avx512Vnni, "avx512f,avx512bw,avx512vnni", 8 x 3);
-instruction_set!(avx512, AVX512, Avx512, "avx512f,avx512bw", 8 x 2);
-instruction_set!(avx2, AVX2, Avx2, "avx2,fma", 4 x 2);
+instruction_set!(avx512_vnni, Avx512Vnni, "avx512f,avx512bw,avx512vnni", 8 x 3);
+instruction_set!(avx512, Avx512, "avx512f,avx512bw", 8 x 2);
+instruction_set!(avx2, Avx2, "avx2,fma", 4 x 2);

@@ -33,10 +33,14 @@ pub(crate) fn normal_values(seed: u32, len: usize) -> Vec<f32> {
 /// The largest units of quantized activations and weights: 255 and 127, or 127 and 63 where the
 /// instruction set adds products in 16 bits.
 pub(crate) fn byte_limits(isa: Isa) -> (f64, f64) {
-    if isa.layout(Precision::Int8).starts_with("u255i127x") {
+    if isa
+        .target()
+        .layout(Precision::Int8)
+        .starts_with("u255i127x")
+    {
         (255.0, 127.0)
     } else {
-        assert!(isa.layout(Precision::Int8).starts_with("u127i63x"));
+        assert!(isa.target().layout(Precision::Int8).starts_with("u127i63x"));
         (127.0, 63.0)
     }
 }

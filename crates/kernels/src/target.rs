@@ -1,0 +1,219 @@
+//! What is known of an instruction set without having it: enough to pack weights for it.
+
+use std::fmt;
+
+use crate::int8::ByteTile;
+use crate::linear::Precision;
+
+/// An instruction set that there are kernels for, whether or not this CPU has it. Weights are
+/// packed for a target, on any machine; to run them takes the proof that the CPU has it, an
+/// [`Isa`](crate::Isa).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// AVX-512 F, BW and VNNI.
+    Avx512Vnni,
+    /// AVX-512 F and BW.
+    Avx512,
+    /// AVX2 and FMA.
+    Avx2,
+    /// Whatever every CPU has.
+    Portable,
+}
+
+/// The register tile of the matrix product: so many rows of the left matrix and columns of the
+/// packed right matrix are computed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TileShape {
+    /// Rows of the tile.
+    pub rows: usize,
+    /// Columns of the tile, in elements; the width of a packed panel.
+    pub columns: usize,
+    /// Elements of one SIMD register; packed panels are padded to a multiple of it.
+    pub lanes: usize,
+}
+
+/// The ranges of quantized numbers: activations from 0, weights on both sides of 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteRange {
+    pub(crate) activation: u8,
+    pub(crate) weight: i8,
+}
+
+impl Target {
+    /// All, fastest first.
+    pub const ALL: [Target; 4] = [
+        Target::Avx512Vnni,
+        Target::Avx512,
+        Target::Avx2,
+        Target::Portable,
+    ];
+
+    /// The name for settings, files and reports: `avx512-vnni`, `avx512`, `avx2` or `portable`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Avx512Vnni => "avx512-vnni",
+            Target::Avx512 => "avx512",
+            Target::Avx2 => "avx2",
+            Target::Portable => "portable",
+        }
+    }
+
+    /// The target of this name.
+    pub fn named(name: &str) -> Option<Target> {
+        Target::ALL.into_iter().find(|target| target.name() == name)
+    }
+
+    /// The order and range of packed weights: targets with the same layout can read each other's.
+    pub fn layout(self, precision: Precision) -> String {
+        match precision {
+            Precision::F32 => format!("f32x{}", self.tile().columns),
+            Precision::Int8 => {
+                let ByteRange { activation, weight } = self.byte_range();
+                let ByteTile {
+                    columns,
+                    lanes,
+                    step,
+                    ..
+                } = self.byte_tile();
+                format!("u{activation}i{weight}x{columns}l{lanes}s{step}")
+            }
+        }
+    }
+
+    /// The register tile of the matrix product in `f32`.
+    pub fn tile(self) -> TileShape {
+        let (rows, vectors, lanes) = match self {
+            Target::Avx512Vnni | Target::Avx512 => (8, 3, 16),
+            Target::Avx2 => (6, 2, 8),
+            Target::Portable => (6, 2, 4),
+        };
+        TileShape {
+            rows,
+            columns: vectors * lanes,
+            lanes,
+        }
+    }
+
+    /// The register tile of the byte product, and the shape of its packed panels. Written out,
+    /// since the kernels that it is the tile of are compiled for their own CPUs alone; where they
+    /// are, they check it.
+    pub(crate) const fn byte_tile(self) -> ByteTile {
+        let (rows, vectors, lanes, step) = match self {
+            Target::Avx512Vnni => (8, 3, 16, 4),
+            Target::Avx512 => (8, 2, 16, 8),
+            Target::Avx2 => (4, 2, 8, 8),
+            Target::Portable => (4, 2, 4, 4),
+        };
+        ByteTile {
+            rows,
+            columns: vectors * lanes,
+            lanes,
+            step,
+        }
+    }
+
+    /// The ranges of bytes whose products the instructions add exactly. `vpmaddubsw` adds two
+    /// products in 16 bits, and the kernels add two of its sums before they widen:
+    /// 4 · 127 · 63 = 32,004 still fits.
+    pub(crate) fn byte_range(self) -> ByteRange {
+        match self {
+            Target::Avx512 | Target::Avx2 => ByteRange {
+                activation: 127,
+                weight: 63,
+            },
+            Target::Avx512Vnni | Target::Portable => ByteRange {
+                activation: 255,
+                weight: 127,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PackedWeights;
+
+    #[test]
+    fn every_target_has_a_name_that_finds_it() {
+        for target in Target::ALL {
+            assert_eq!(Target::named(target.name()), Some(target));
+            assert_eq!(target.to_string(), target.name());
+        }
+        for name in ["", "AVX2", "avx", "sse2", "neon", "portable "] {
+            assert!(Target::named(name).is_none(), "{name}");
+        }
+    }
+
+    /// All parts of packed weights, end to end.
+    fn packed(target: Target, precision: Precision) -> Vec<u8> {
+        let (outputs, inputs) = (101, 37);
+        let weight: Vec<f32> = (0..outputs * inputs)
+            .map(|i| (i * 7919 % 1009) as f32 / 504.5 - 1.0)
+            .collect();
+        match PackedWeights::pack(target, precision, &weight, outputs, inputs) {
+            PackedWeights::F32 { panels } => panels.bytes().to_vec(),
+            PackedWeights::Int8 {
+                panels,
+                scales,
+                sums,
+            } => [&**panels.bytes(), scales.bytes(), sums.bytes()].concat(),
+        }
+    }
+
+    #[test]
+    fn equal_layouts_are_packed_to_equal_bytes() {
+        for precision in Precision::ALL {
+            for one in Target::ALL {
+                for other in Target::ALL {
+                    let same = one.layout(precision) == other.layout(precision);
+                    assert_eq!(
+                        packed(one, precision) == packed(other, precision),
+                        same,
+                        "{one} and {other}: {} and {}",
+                        one.layout(precision),
+                        other.layout(precision)
+                    );
+                }
+            }
+        }
+    }
+
+    /// Written down, so that a machine of any kind is held to the bytes of every other. Where they
+    /// are meant to change, the encoder's `PACKING` is to be raised.
+    #[test]
+    fn every_machine_packs_the_same_bytes() {
+        // FNV-1a.
+        let digest = |bytes: &[u8]| {
+            bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            })
+        };
+        let found = Precision::ALL
+            .map(|precision| Target::ALL.map(|target| digest(&packed(target, precision))));
+        assert_eq!(
+            found,
+            [
+                [
+                    0x8ef2_d239_d277_7af2,
+                    0x8ef2_d239_d277_7af2,
+                    0x2001_45dd_2b9b_d91a,
+                    0xb774_0903_06b2_506e,
+                ],
+                [
+                    0x882b_36c4_a495_ee04,
+                    0x26df_0474_180c_6fd0,
+                    0xaa36_bf85_8970_c4fc,
+                    0x8b26_8a33_458b_b33c,
+                ],
+            ],
+            "{found:#x?}"
+        );
+    }
+}
