@@ -29,7 +29,7 @@ pub struct Prediction {
 }
 
 impl Classifier {
-    /// Opens a model folder or a model of the Hugging Face hub; the bundled model where `None`.
+    /// Opens a model folder, a packed model or its URL, or a model of the Hugging Face hub; the bundled model where `None`.
     ///
     /// # Errors
     /// The model cannot be found or used.

@@ -28,7 +28,7 @@ pub struct Settings {
     pub output: String,
     /// The output's format, where its name does not tell it.
     pub format: Option<OutputFormat>,
-    /// A model folder or a name on the Hugging Face hub; the bundled model where `None`.
+    /// A model folder, a packed model or its URL, or a name on the Hugging Face hub; the bundled model where `None`.
     pub model: Option<String>,
     /// How the engine runs the model.
     pub engine: EngineSettings,

@@ -80,7 +80,7 @@ fn read_stdin() -> Receiver<io::Result<Vec<u8>>> {
 }
 
 /// Removes copies whose process was killed. What cannot be removed is tried again the next time.
-fn remove_stale(folder: &Path) {
+pub(crate) fn remove_stale(folder: &Path) {
     /// A file younger than this may belong to a process that has not come to locking it.
     const GRACE: Duration = Duration::from_secs(60);
     let is_stale = |path: &PathBuf| -> io::Result<bool> {

@@ -96,7 +96,7 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "FORMAT", env = "SHOAL_INPUT_FORMAT")]
     pub(super) input_format: Option<InputFormatArg>,
 
-    /// Model folder (DistilBERT or BERT for sequence classification), packed model, or name on the Hugging Face hub
+    /// Model folder (DistilBERT or BERT for sequence classification), packed model or its URL, or name on the Hugging Face hub
     /// [default: the bundled film-review model]
     #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
     pub(super) model: Option<String>,
@@ -474,7 +474,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = BENCH_EXAMPLES)]
 pub(super) struct BenchArgs {
-    /// Model folder, packed model, or name on the Hugging Face hub [default: the bundled film-review model]
+    /// Model folder, packed model or its URL, or name on the Hugging Face hub [default: the bundled film-review model]
     #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
     pub(super) model: Option<String>,
 

@@ -6,6 +6,14 @@ use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, packed};
 
 use crate::Result;
 
+/// The folder that was asked for, else the one in the platform's cache folder, if there is such.
+pub(super) fn folder(wanted: Option<&Path>) -> Option<PathBuf> {
+    match wanted {
+        Some(folder) => Some(folder.to_owned()),
+        None => dirs::cache_dir().map(|folder| folder.join("shoal").join("models")),
+    }
+}
+
 /// A folder of packed models, named by what they were made of. It may be emptied at any time; where it cannot be
 /// written, models are packed in memory at each start.
 pub(super) struct Cache {
@@ -15,10 +23,7 @@ pub(super) struct Cache {
 impl Cache {
     pub(super) fn new(folder: Option<&Path>) -> Self {
         Self {
-            folder: match folder {
-                Some(folder) => Some(folder.to_owned()),
-                None => dirs::cache_dir().map(|folder| folder.join("shoal").join("models")),
-            },
+            folder: self::folder(folder),
         }
     }
 

@@ -4,12 +4,15 @@ mod cache;
 mod check;
 mod hub;
 mod pack;
+mod remote;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use shoal_encoder::packed::Container;
 use shoal_encoder::{Checkpoint, Isa, Model, Precision, Target};
 use shoal_job::spec::ModelSpec;
+use shoal_job::store::{Location, is_url};
 
 use crate::{Error, Result, bundled};
 use cache::Cache;
@@ -60,13 +63,19 @@ fn target(name: &str) -> Result<Target> {
 #[derive(Debug)]
 pub(crate) enum Source {
     Bundled,
-    Folder { reference: String, path: PathBuf },
-    Packed { reference: String, path: PathBuf },
+    Folder {
+        reference: String,
+        path: PathBuf,
+    },
+    Packed {
+        reference: String,
+        location: Location,
+    },
 }
 
 impl Source {
-    /// Finds the model that `reference` names: none for the bundled one, a folder, a packed file, or a name on the
-    /// Hugging Face hub.
+    /// Finds the model that `reference` names: none for the bundled one, a folder, a packed file, the
+    /// URL of one, or a name on the Hugging Face hub.
     pub(crate) fn find(reference: Option<&str>) -> Result<Self> {
         let Some(reference) = reference.filter(|reference| *reference != bundled::NAME) else {
             return Ok(Self::Bundled);
@@ -76,13 +85,27 @@ impl Source {
                 "failed to find the model: its name is empty".into(),
             ));
         }
+        if is_url(reference) {
+            let reference = reference.to_owned();
+            let location = Location::parse(&reference).map_err(remote::of_model)?;
+            return Ok(match location {
+                Location::Local(path) if !path.is_file() => Self::Folder { reference, path },
+                location => Self::Packed {
+                    reference,
+                    location,
+                },
+            });
+        }
         let path = Path::new(reference);
         if path.exists() || !hub::is_hub_name(reference) {
             let path = std::path::absolute(path)
                 .map_err(|e| shoal_job::Error::storage("find model", reference, e))?;
             let reference = path.display().to_string();
             return Ok(if path.is_file() {
-                Self::Packed { reference, path }
+                Self::Packed {
+                    reference,
+                    location: Location::Local(path),
+                }
             } else {
                 Self::Folder { reference, path }
             });
@@ -129,16 +152,26 @@ impl Source {
 
     fn open_model(&self, engine: &EngineSettings) -> Result<Model> {
         let isa = engine.isa()?;
-        if let Self::Packed { path, .. } = self {
-            let model = match isa {
-                Some(isa) => Model::open_packed(path, &[isa])?,
-                None => Model::open_packed(path, &Isa::available())?,
+        if let Self::Packed {
+            reference,
+            location,
+        } = self
+        {
+            let open = |path: &Path| {
+                let container = Container::open_as(path, reference)?;
+                Ok(match isa {
+                    Some(isa) => Model::read(&container, &[isa])?,
+                    None => Model::read(&container, &Isa::available())?,
+                })
+            };
+            let model = match location {
+                Location::Local(path) => open(path)?,
+                Location::Remote(_) => remote::open(location, engine.cache_dir.as_deref(), open)?,
             };
             return match engine.precision {
                 Some(wanted) if wanted != model.precision() => Err(Error::Settings(format!(
-                    "failed to use --precision {wanted}: {} is packed in {}; give the model that it was packed from, or pack \
-                     that in {wanted}",
-                    path.display(),
+                    "failed to use --precision {wanted}: {reference} is packed in {}; give the model that it was packed from, or \
+                     pack that in {wanted}",
                     model.precision()
                 ))),
                 _ => Ok(model),
@@ -159,19 +192,15 @@ impl Source {
         match self {
             Self::Bundled => Ok(bundled::checkpoint()?),
             Self::Folder { path, .. } => Ok(Checkpoint::open(path)?),
-            Self::Packed { path, .. } => Err(Error::Settings(format!(
-                "failed to pack {}: it is packed already; give the model that it was packed from",
-                path.display()
-            ))),
+            Self::Packed { reference, .. } => Err(packed_already(reference)),
         }
     }
 
     pub(crate) fn fingerprint(&self) -> Result<String> {
         match self {
             Self::Bundled => Ok(bundled::FINGERPRINT.to_owned()),
-            Self::Folder { path, .. } | Self::Packed { path, .. } => {
-                Ok(Checkpoint::fingerprint(path)?)
-            }
+            Self::Folder { path, .. } => Ok(Checkpoint::fingerprint(path)?),
+            Self::Packed { reference, .. } => Err(packed_already(reference)),
         }
     }
 
@@ -203,6 +232,12 @@ impl Source {
             Precision::F32
         })
     }
+}
+
+fn packed_already(reference: &str) -> Error {
+    Error::Settings(format!(
+        "failed to pack {reference}: it is packed already; give the model that it was packed from"
+    ))
 }
 
 #[cfg(test)]

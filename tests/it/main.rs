@@ -11,4 +11,5 @@ mod invariance;
 mod memory;
 mod pack;
 mod remote;
+mod remote_model;
 mod resume;

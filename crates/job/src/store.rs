@@ -58,7 +58,7 @@ pub struct Object {
 pub struct Meta {
     /// Length in bytes.
     pub bytes: u64,
-    /// Time of the last change, nanoseconds since 1970 for files, RFC 3339 for objects.
+    /// Time of the last change, nanoseconds since 1970 for files, RFC 3339 for objects; `None` where it is not told.
     pub modified: Option<String>,
     /// The store's own mark of the content.
     pub etag: Option<String>,
@@ -222,7 +222,9 @@ impl Location {
                     .map_err(|e| object.unreadable(e))?;
                 Ok(Meta {
                     bytes: meta.size,
-                    modified: Some(meta.last_modified.to_rfc3339()),
+                    // The start of 1970 stands for a time that the store did not tell.
+                    modified: (meta.last_modified.timestamp() != 0)
+                        .then(|| meta.last_modified.to_rfc3339()),
                     etag: meta.e_tag,
                 })
             }

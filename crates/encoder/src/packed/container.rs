@@ -30,11 +30,20 @@ impl Container {
     /// # Errors
     /// [`ModelError::Io`] if the file cannot be read, otherwise as [`Container::from_bytes`].
     pub fn open(path: &Path) -> Result<Container, ModelError> {
+        Container::open_as(path, path)
+    }
+
+    /// As [`Container::open`], for a file that messages are to call `name`, such as the URL that it
+    /// is a copy of.
+    ///
+    /// # Errors
+    /// As [`Container::open`].
+    pub fn open_as(path: &Path, name: impl Into<PathBuf>) -> Result<Container, ModelError> {
         let file = MappedFile::open_whole(path).map_err(|source| ModelError::Io {
             path: path.to_owned(),
             source,
         })?;
-        Container::from_bytes(file.into(), path)
+        Container::from_bytes(file.into(), name)
     }
 
     /// Verifies a file that lies in memory, where it must start on a 64-byte boundary, as
