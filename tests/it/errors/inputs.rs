@@ -34,6 +34,26 @@ fn inputs_that_cannot_be_read_are_named() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_can_be_read_only_once_is_referred_to_standard_input() {
+    let bench = Bench::new();
+    let says = ["can be read only once", "`-`"];
+    for format in [&[][..], &["--input-format", "csv"]] {
+        let mut run = bench.shoal(["run", "/dev/stdin", "-o", "out.csv"]);
+        run.args(format).stdin(Stdio::piped());
+        let output = run.output().unwrap();
+        assert_eq!(output.status.code(), Some(INPUT), "{}", describe(&output));
+        let message = String::from_utf8(output.stderr).unwrap();
+        for word in ["/dev/stdin"].iter().chain(&says) {
+            assert!(message.contains(word), "{word:?} is not in: {message}");
+        }
+    }
+    input_fails(&bench, INPUT, "/dev/null", &says);
+    let _socket = std::os::unix::net::UnixListener::bind(bench.path("socket.csv")).unwrap();
+    input_fails(&bench, INPUT, "socket.csv", &says);
+}
+
 #[test]
 fn compressed_inputs_that_are_cut_or_damaged_are_named() {
     let bench = Bench::new();

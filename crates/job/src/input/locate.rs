@@ -115,10 +115,18 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
         compression,
         spooled: false,
     };
-    if let Location::Local(path) = &location
-        && path.is_dir()
-    {
-        return Ok(found(Format::TextFolder, Compression::None));
+    if let Location::Local(path) = &location {
+        if path.is_dir() {
+            return Ok(found(Format::TextFolder, Compression::None));
+        }
+        // It would be read twice, the second time in ranges.
+        if path.exists() && !path.is_file() {
+            return Err(Error::input(
+                uri,
+                "it is a pipe, a device or a socket, which can be read only once; give `-` as the input and its content on \
+                 standard input",
+            ));
+        }
     }
     location.meta()?;
     let name = uri
