@@ -297,11 +297,18 @@ impl Place {
 /// How AWS is reached.
 #[cfg(feature = "aws")]
 pub(crate) fn aws_config() -> Result<shoal_aws::config::SdkConfig> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?;
-    Ok(runtime.block_on(shoal_aws::config::load()))
+    shoal_aws::config::load_blocking()
+        .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))
+}
+
+/// How far the platform is that a run was left to, if it was.
+#[cfg(feature = "aws")]
+pub(crate) fn platform_progress(run: &RunDir) -> Result<Option<shoal_aws::Progress>> {
+    if run.get(shoal_job::run_dir::EXECUTION)?.is_none() {
+        return Ok(None);
+    }
+    shoal_aws::progress(&aws_config()?, run)
+        .map_err(|e| Error::from_dispatch(e, run.reference(), |_| String::new()))
 }
 
 /// Seconds that the longest batch is expected to take on one vCPU: measured on this machine, for as many tokens as its
@@ -327,7 +334,10 @@ fn expected_seconds(job: &Job, batches: &[Batch], model: &Arc<Model>) -> f64 {
         let most = (batch.records * limit as u64) as f64;
         let slices = batch.slices.iter();
         let is_text = |format| !matches!(format, shoal_job::format::Format::Parquet);
-        if slices.clone().all(|slice| is_text(job.sources[slice.source as usize].format)) {
+        if slices
+            .clone()
+            .all(|slice| is_text(job.sources[slice.source as usize].format))
+        {
             let bytes: u64 = slices.map(|slice| slice.end - slice.start).sum();
             (bytes as f64 / BYTES_PER_TOKEN).min(most)
         } else {

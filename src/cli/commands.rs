@@ -47,7 +47,9 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
-    let end = crate::collect(run, args.output.as_deref(), &mut |event| progress.see(event));
+    let end = crate::collect(run, args.output.as_deref(), &mut |event| {
+        progress.see(event)
+    });
     finish(end, &progress, args.json)
 }
 
@@ -169,9 +171,16 @@ fn done(status: &RunStatus) -> String {
 }
 
 pub(super) fn status(args: StatusArgs) -> Result<()> {
-    let status = crate::status(&find_run(&args.run)?)?;
+    let run = find_run(&args.run)?;
+    let status = crate::status(&run)?;
+    #[cfg(feature = "aws")]
+    let platform = crate::place::platform_progress(&run)?;
+    #[cfg(not(feature = "aws"))]
+    let platform: Option<()> = None;
     if args.json {
-        return print_json(&status);
+        let mut json = serde_json::to_value(&status).expect("a status is always JSON");
+        json["platform"] = serde_json::to_value(&platform).expect("progress is always JSON");
+        return print_json(&json);
     }
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = vec![
@@ -199,6 +208,22 @@ pub(super) fn status(args: StatusArgs) -> Result<()> {
             .clone()
             .map(|reason| row("failure", reason)),
     );
+    #[cfg(feature = "aws")]
+    if let Some(shoal_aws::Progress {
+        execution,
+        status,
+        succeeded,
+        failed,
+        running,
+        pending,
+    }) = platform
+    {
+        let counts = format!(
+            "{status}: {succeeded} batches done, {failed} failed, {running} at work, {pending} waiting"
+        );
+        rows.push(row("platform", counts));
+        rows.push(row("execution", execution));
+    }
     if status.state == "unfinished" {
         rows.push(row("go on", format!("shoal resume {}", status.name)));
     }

@@ -187,11 +187,7 @@ pub fn resume(
 ///
 /// # Errors
 /// Batches are missing ([`Error::Unfinished`]), or as [`run`].
-pub fn collect(
-    run: RunDir,
-    output: Option<&str>,
-    tell: &mut dyn FnMut(&Event),
-) -> Result<Summary> {
+pub fn collect(run: RunDir, output: Option<&str>, tell: &mut dyn FnMut(&Event)) -> Result<Summary> {
     let started = Instant::now();
     let _lock = run.lock()?;
     let Some(job) = run.job()? else {

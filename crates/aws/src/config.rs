@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use aws_config::BehaviorVersion;
+pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 
 /// A name server or a proxy that does not answer is told from one that is slow.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,4 +21,15 @@ pub async fn load() -> SdkConfig {
         )
         .load()
         .await
+}
+
+/// [`load`] for ordinary threads.
+///
+/// # Errors
+/// The system cannot start a runtime.
+pub fn load_blocking() -> std::io::Result<SdkConfig> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(load()))
 }

@@ -92,7 +92,7 @@ impl Error {
 }
 
 /// The text of an error with those below it that it does not already quote.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {

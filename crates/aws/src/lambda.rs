@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::config::{Config, StalledStreamProtectionConfig, timeout::TimeoutConfig};
 use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::{Config, StalledStreamProtectionConfig, timeout::TimeoutConfig};
 use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
@@ -140,7 +140,11 @@ impl Caller for Calls<'_> {
 
 impl Calls<'_> {
     fn failure(&self, error: SdkError<InvokeError>) -> Failure {
-        let text = format!("failed to invoke function {}: {}", self.function, chain(&error));
+        let text = format!(
+            "failed to invoke function {}: {}",
+            self.function,
+            chain(&error)
+        );
         let kind = match &error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
@@ -197,11 +201,16 @@ fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
     }
     let reply: Reply = serde_json::from_slice(payload).map_err(|e| {
         // Another function than ours, or another version of it.
-        let reason = format!("failed to read the function's answer: {e}; is the function one of this shoal?");
+        let reason = format!(
+            "failed to read the function's answer: {e}; is the function one of this shoal?"
+        );
         Failure::new(FailureKind::Refused, reason)
     })?;
     let mut receipt = reply.receipt;
-    receipt.billed_ms = output.log_result().and_then(billed_ms).or(receipt.billed_ms);
+    receipt.billed_ms = output
+        .log_result()
+        .and_then(billed_ms)
+        .or(receipt.billed_ms);
     Ok(receipt)
 }
 
@@ -260,7 +269,9 @@ mod tests {
             Some(FailureKind::Crashed)
         );
         assert_eq!(
-            kind(r#"{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: x Error: Task timed out after 3.00 seconds"}"#),
+            kind(
+                r#"{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: x Error: Task timed out after 3.00 seconds"}"#
+            ),
             Some(FailureKind::TimedOut)
         );
         assert_eq!(
@@ -273,11 +284,20 @@ mod tests {
 
     #[test]
     fn answers_of_the_platform_tell_whether_to_call_again() {
-        assert_eq!(kind_of("TooManyRequestsException", 429), FailureKind::Throttled);
+        assert_eq!(
+            kind_of("TooManyRequestsException", 429),
+            FailureKind::Throttled
+        );
         assert_eq!(kind_of("", 429), FailureKind::Throttled);
         assert_eq!(kind_of("ServiceException", 500), FailureKind::Retryable);
-        assert_eq!(kind_of("ResourceConflictException", 409), FailureKind::Retryable);
-        assert_eq!(kind_of("ResourceNotFoundException", 404), FailureKind::Refused);
+        assert_eq!(
+            kind_of("ResourceConflictException", 409),
+            FailureKind::Retryable
+        );
+        assert_eq!(
+            kind_of("ResourceNotFoundException", 404),
+            FailureKind::Refused
+        );
         assert_eq!(kind_of("AccessDeniedException", 403), FailureKind::Refused);
         assert_eq!(kind_of("RequestTooLargeException", 413), FailureKind::Input);
     }
@@ -290,6 +310,9 @@ mod tests {
         assert_eq!(billed_ms(&encoded), Some(43.0));
         assert_eq!(billed_ms(""), None);
         assert_eq!(billed_ms("not base64!"), None);
-        assert_eq!(billed_ms(&aws_smithy_types::base64::encode("START\n")), None);
+        assert_eq!(
+            billed_ms(&aws_smithy_types::base64::encode("START\n")),
+            None
+        );
     }
 }

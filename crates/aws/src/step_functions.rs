@@ -81,7 +81,9 @@ pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, Di
     };
     let session = Session::new(config)?;
     let described = session.describe(&execution.arn)?;
-    let counts = session.counts(&execution.arn, &mut None)?.unwrap_or_default();
+    let counts = session
+        .counts(&execution.arn, &mut None)?
+        .unwrap_or_default();
     Ok(Some(Progress {
         status: described.status().as_str().to_owned(),
         execution: execution.arn,
@@ -121,7 +123,11 @@ impl Backend for StepFunctions {
         let ended = session.wait(&arn, work, tell)?;
         let mut known = Receipts::default();
         tell_new(work, &mut known, tell)?;
-        let left = work.batches.iter().filter(|batch| !known.covers(batch)).count();
+        let left = work
+            .batches
+            .iter()
+            .filter(|batch| !known.covers(batch))
+            .count();
         if left == 0 {
             return Ok(());
         }
@@ -145,9 +151,10 @@ impl StepFunctions {
     /// Writes the manifest and starts an execution on it.
     fn start(&self, session: &Session, work: &Work<'_>) -> Result<String, DispatchError> {
         let run = work.run;
-        let place: S3Folder = run.uri().parse().map_err(|e: String| {
-            platform(format!("{e}; Step Functions reads from S3 alone"))
-        })?;
+        let place: S3Folder = run
+            .uri()
+            .parse()
+            .map_err(|e: String| platform(format!("{e}; Step Functions reads from S3 alone")))?;
         let unix_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
@@ -267,21 +274,22 @@ impl Session {
         let Some(Execution { arn }) = known_execution(run)? else {
             return Ok(None);
         };
-        let described = self.runtime.block_on(
-            self.client
-                .describe_execution()
-                .execution_arn(&arn)
-                .send(),
-        );
+        let described = self
+            .runtime
+            .block_on(self.client.describe_execution().execution_arn(&arn).send());
         match described {
-            Ok(described) => {
-                Ok((described.status() == &ExecutionStatus::Running).then_some(arn))
-            }
+            Ok(described) => Ok((described.status() == &ExecutionStatus::Running).then_some(arn)),
             // Executions are forgotten after 90 days.
-            Err(e) if e.as_service_error().is_some_and(|e| e.is_execution_does_not_exist()) => {
+            Err(e)
+                if e.as_service_error()
+                    .is_some_and(|e| e.is_execution_does_not_exist()) =>
+            {
                 Ok(None)
             }
-            Err(e) => Err(platform(format!("failed to look at execution {arn}: {}", chain(&e)))),
+            Err(e) => Err(platform(format!(
+                "failed to look at execution {arn}: {}",
+                chain(&e)
+            ))),
         }
     }
 
@@ -314,7 +322,10 @@ impl Session {
         if map_run.is_none() {
             let call = self.client.list_map_runs().execution_arn(execution).send();
             let listed = self.block_on("list map runs", call)?;
-            *map_run = listed.map_runs().first().map(|run| run.map_run_arn().to_owned());
+            *map_run = listed
+                .map_runs()
+                .first()
+                .map(|run| run.map_run_arn().to_owned());
         }
         let Some(arn) = map_run else {
             return Ok(None);
@@ -374,7 +385,9 @@ impl Session {
             .max_results(1)
             .send();
         let failed = self.runtime.block_on(call).ok()?;
-        let child = self.describe(failed.executions().first()?.execution_arn()).ok()?;
+        let child = self
+            .describe(failed.executions().first()?.execution_arn())
+            .ok()?;
         let invocation: Invocation = serde_json::from_str(child.input()?).ok()?;
         let error_type = child.error().unwrap_or_default();
         let kind = FailureKind::of_error_type(error_type).unwrap_or(match error_type {
@@ -389,8 +402,10 @@ impl Session {
         }
         // Step Functions hands the function's error payload on as text.
         let cause = child.cause().unwrap_or_default();
-        let reason = serde_json::from_str::<Cause>(cause)
-            .map_or_else(|_| format!("{error_type} {cause}"), |cause| cause.error_message);
+        let reason = serde_json::from_str::<Cause>(cause).map_or_else(
+            |_| format!("{error_type} {cause}"),
+            |cause| cause.error_message,
+        );
         Some(DispatchError::Batch {
             batch: invocation.batch.index,
             attempt: invocation.attempt,
@@ -407,6 +422,9 @@ mod tests {
     fn names_of_executions_are_what_the_platform_takes() {
         assert_eq!(execution_name("reviews-1a2b", 17), "reviews-1a2b-17");
         assert_eq!(execution_name("a b/ü.c", 1), "abc-1");
-        assert_eq!(execution_name(&"x".repeat(200), 1_800_000_000_000).len(), 74);
+        assert_eq!(
+            execution_name(&"x".repeat(200), 1_800_000_000_000).len(),
+            74
+        );
     }
 }
