@@ -20,6 +20,8 @@ use args::{Cli, Command};
 pub fn main() -> process::ExitCode {
     // clap answers `--help` and wrong flags itself, with exit codes 0 and 2.
     let cli = Cli::parse();
+    #[cfg(feature = "aws")]
+    crate::job::store::use_aws_login(shoal_aws::login);
     let code = match run(cli) {
         Ok(()) => ExitCode::Success,
         // Who reads our output has had enough of it.

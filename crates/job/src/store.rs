@@ -14,9 +14,10 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use object_store::aws::{AmazonS3Builder, AwsCredentialProvider};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
@@ -81,6 +82,57 @@ fn store_options(url: &Url) -> Vec<(String, String)> {
     options
 }
 
+/// Who asks S3.
+#[derive(Debug)]
+pub struct AwsLogin {
+    /// Tells the credentials whenever they are needed.
+    pub credentials: AwsCredentialProvider,
+    /// The region, where one is set up.
+    pub region: Option<String>,
+}
+
+static AWS_LOGIN: OnceLock<fn() -> Option<AwsLogin>> = OnceLock::new();
+
+/// Has `login` tell who asks S3 where the environment's variables do not: AWS's own tools know more places, profiles above
+/// all. The first call of this function counts.
+pub fn use_aws_login(login: fn() -> Option<AwsLogin>) {
+    // A second login would be the same one.
+    let _ = AWS_LOGIN.set(login);
+}
+
+/// The store behind a URL, and the path in it.
+fn open_store(
+    url: &Url,
+) -> object_store::Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
+    let (scheme, path) = ObjectStoreScheme::parse(url)?;
+    let has_key = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
+    if scheme == ObjectStoreScheme::AmazonS3
+        && !has_key
+        && let Some(login) = AWS_LOGIN.get()
+        && let Some(AwsLogin {
+            credentials,
+            region,
+        }) = login()
+    {
+        let mut builder = AmazonS3Builder::new();
+        if let Some(region) = region {
+            builder = builder.with_region(region);
+        }
+        for (name, value) in store_options(url) {
+            if let Ok(key) = name.parse() {
+                builder = builder.with_config(key, value);
+            }
+        }
+        let store = builder
+            .with_url(url.as_str())
+            .with_credentials(credentials)
+            .build()?;
+        return Ok((Arc::new(store), path));
+    }
+    let (store, path) = object_store::parse_url_opts(url, store_options(url))?;
+    Ok((Arc::from(store), path))
+}
+
 /// Whether `text` is a URL of an object store rather than a path.
 pub fn is_url(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
@@ -120,15 +172,14 @@ impl Location {
         if url.query().is_some() {
             return Err(wrong("URLs with a query (?…) are not supported".into()));
         }
-        let (store, path) =
-            object_store::parse_url_opts(&url, store_options(&url)).map_err(|e| {
-                wrong(format!(
-                    "{e}; known schemes are s3, gs, az, http, https and file"
-                ))
-            })?;
+        let (store, path) = open_store(&url).map_err(|e| {
+            wrong(format!(
+                "{e}; known schemes are s3, gs, az, http, https and file"
+            ))
+        })?;
         Ok(Self::Remote(Object {
             url: text.to_owned(),
-            store: Arc::from(store),
+            store,
             path,
         }))
     }

@@ -1,0 +1,173 @@
+//! Runs on AWS's own interfaces, from an empty account to collected output: real zip, real `bootstrap`, real SDKs, against
+//! a stand-in on the loopback.
+
+use std::process::Command;
+
+use serde_json::Value;
+use shoal_testing::Ministack;
+
+use crate::support::{Bench, describe, jsonl, tiny_model};
+
+/// The one instruction set that is packed, so that results do not depend on which one the function finds.
+const ISA: &str = "portable";
+const STORE: &str = "s3://lake/shoal";
+
+/// An account with a function, and with a state machine where asked for.
+struct Account {
+    bench: Bench,
+    cloud: Ministack,
+}
+
+impl Account {
+    fn new(deploy: &[&str]) -> Self {
+        let account = Self {
+            bench: Bench::new(),
+            cloud: Ministack::start(),
+        };
+        account
+            .cloud
+            .python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
+        let model = tiny_model().to_str().unwrap().to_owned();
+        let endpoint = format!("AWS_ENDPOINT_URL={}", account.cloud.endpoint());
+        let mut args = vec!["deploy", "aws", "--store", STORE, "--model", &model, "--isa", ISA];
+        args.extend(["--env", &endpoint, "--env", "AWS_ALLOW_HTTP=true"]);
+        args.extend(deploy);
+        account.ok(&args);
+        account
+    }
+
+    fn shoal(&self, args: &[&str]) -> Command {
+        let mut command = self.bench.shoal(args);
+        command.envs(self.cloud.variables());
+        command
+    }
+
+    fn ok(&self, args: &[&str]) -> std::process::Output {
+        let output = self.shoal(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{args:?}: {}\n{}",
+            describe(&output),
+            self.cloud.log()
+        );
+        output
+    }
+
+    /// The summary of a run of `reviews.jsonl`.
+    fn run(&self, output: &str, batch_size: &str, args: &[&str]) -> Value {
+        let model = tiny_model().to_str().unwrap().to_owned();
+        let mut all = vec!["run", "reviews.jsonl", "-o", output, "--model", &model];
+        all.extend(["--isa", ISA, "--batch-size", batch_size, "--json", "--quiet"]);
+        all.extend(args);
+        serde_json::from_slice(&self.ok(&all).stdout).unwrap()
+    }
+
+    /// Keys in the bucket that begin with `prefix`.
+    fn keys(&self, prefix: &str) -> Vec<String> {
+        let program = format!(
+            "import boto3\nfor page in boto3.client('s3').get_paginator('list_objects_v2').paginate(Bucket='lake', \
+             Prefix='{prefix}'):\n  for item in page.get('Contents', []): print(item['Key'])"
+        );
+        self.cloud.python(&program).lines().map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn functions_of_the_cloud_give_the_bytes_of_this_machine() {
+    let account = Account::new(&["--state-machine"]);
+    account.bench.write("reviews.jsonl", jsonl(2000));
+    for size in ["50", "333", "1000"] {
+        account.run(&format!("local-{size}.csv"), size, &[]);
+        let expected = account.bench.text(&format!("local-{size}.csv"));
+        for backend in ["lambda", "step-functions"] {
+            let output = format!("{backend}-{size}.csv");
+            let summary = account.run(
+                &output,
+                size,
+                &["--backend", backend, "--store", STORE, "--concurrency", "4"],
+            );
+            assert_eq!(summary["records"], 2000, "{backend} {size}");
+            assert_eq!(summary["isa"], serde_json::json!([ISA]), "{backend} {size}");
+            assert_eq!(account.bench.text(&output), expected, "{backend} {size}");
+            // The same command finds that all of it is done.
+            let again = account.run(&output, size, &["--backend", backend, "--store", STORE]);
+            assert_eq!(again["reused_records"], 2000, "{backend} {size}");
+        }
+    }
+    // One input, used by six runs, was copied once.
+    assert_eq!(account.keys("shoal/inputs/").len(), 1);
+    account.ok(&["destroy", "aws", "--store", STORE, "--yes"]);
+    assert_eq!(account.keys("shoal/deploy/"), Vec::<String>::new());
+    let message = {
+        let output = account
+            .shoal(&["run", "reviews.jsonl", "-o", "gone.csv", "--store", STORE, "--backend", "lambda", "--isa", ISA])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(message.contains("function shoal"), "{message}");
+}
+
+#[test]
+fn a_client_may_go_and_come_back() {
+    let account = Account::new(&["--state-machine"]);
+    account.bench.write("reviews.jsonl", jsonl(300));
+    account.run("here.csv", "20", &[]);
+    let model = tiny_model().to_str().unwrap().to_owned();
+    let run = format!("{STORE}/runs/mine");
+    let mut start = vec!["run", "reviews.jsonl", "-o", "there.csv", "--model", &model];
+    start.extend(["--isa", ISA, "--batch-size", "20", "--run-dir", &run]);
+    start.extend(["--backend", "step-functions", "--detach"]);
+    let left = account.ok(&start);
+    let said = String::from_utf8(left.stderr).unwrap();
+    assert!(said.contains("left to") || said.contains("to the platform"), "{said}");
+    let status = account.ok(&["status", &run, "--json"]);
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["records"], 300);
+    assert!(
+        ["RUNNING", "SUCCEEDED"].contains(&status["platform"]["status"].as_str().unwrap()),
+        "{status}"
+    );
+    // Waits for the execution that is there, and starts no other.
+    account.ok(&["resume", &run, "--isa", ISA, "--quiet"]);
+    assert_eq!(account.bench.text("there.csv"), account.bench.text("here.csv"));
+    assert_eq!(account.keys("shoal/runs/mine/manifest/").len(), 1);
+    account.ok(&["collect", &run, "-o", "again.csv", "--quiet"]);
+    assert_eq!(account.bench.text("again.csv"), account.bench.text("here.csv"));
+    // What a run has lost is made again, by the platform, and only that.
+    account.cloud.python(
+        "import boto3\ns3 = boto3.client('s3')\nfor name in ['receipts/00000003.json', 'parts/00000007.csv']:\n  \
+         s3.delete_object(Bucket='lake', Key='shoal/runs/mine/' + name)",
+    );
+    let output = account.shoal(&["collect", &run, "-o", "less.csv"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", describe(&output));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("2 of 15 batches"));
+    account.ok(&["resume", &run, "--isa", ISA, "--quiet"]);
+    assert_eq!(account.bench.text("there.csv"), account.bench.text("here.csv"));
+    let lines = account.cloud.python(
+        "import boto3\ns3 = boto3.client('s3')\nfound = s3.list_objects_v2(Bucket='lake', Prefix='shoal/runs/mine/manifest/')\n\
+         for item in found['Contents']:\n  print(len(s3.get_object(Bucket='lake', Key=item['Key'])['Body'].read().splitlines()))",
+    );
+    assert_eq!(lines.lines().next(), Some("15"));
+    assert_eq!(
+        lines.lines().skip(1).map(|n| n.parse::<u32>().unwrap()).sum::<u32>(),
+        2
+    );
+    account.ok(&["runs", "--remove", &run]);
+    assert_eq!(account.keys("shoal/runs/mine/"), Vec::<String>::new());
+}
+
+#[test]
+fn throttled_calls_are_made_again() {
+    let account = Account::new(&["--reserved-concurrency", "2"]);
+    account.bench.write("reviews.jsonl", jsonl(200));
+    account.run("here.csv", "10", &[]);
+    let summary = account.run(
+        "there.csv",
+        "10",
+        &["--backend", "lambda", "--store", STORE, "--concurrency", "20"],
+    );
+    assert_eq!(summary["batches"], 20);
+    assert_eq!(account.bench.text("there.csv"), account.bench.text("here.csv"));
+}

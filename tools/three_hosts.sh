@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Three hosts on one machine, by network namespaces: a client, and two hosts of workers that it reaches by address alone.
+# Runs the bundled sample by --backend http (bearer token) and by --backend array (three shares on two hosts), and
+# compares the bytes with a run on this machine. Needs root, iproute2 and a built shoal:
+#
+#     sudo tools/three_hosts.sh [SHOAL] [INPUT]
+#
+# The hosts share a folder, as hosts of a cluster do.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+shoal=${1:-$root/target/release/shoal}
+input=${2:-$root/examples/reviews.csv}
+work=$(mktemp -d)
+export XDG_DATA_HOME=$work/data SHOAL_TOKEN=between-hosts-only
+hosts=(shoal-client shoal-one shoal-two)
+workers=()
+
+cleanup() {
+  for worker in "${workers[@]}"; do kill "$worker" 2> /dev/null || true; done
+  wait
+  for host in "${hosts[@]}"; do ip netns del "$host" 2> /dev/null || true; done
+  ip link del shoal-bridge 2> /dev/null || true
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+ip link add shoal-bridge type bridge
+ip link set shoal-bridge up
+for number in 1 2 3; do
+  host=${hosts[number - 1]}
+  ip netns add "$host"
+  ip link add "shoal-v$number" type veth peer name eth0 netns "$host"
+  ip link set "shoal-v$number" master shoal-bridge up
+  ip -n "$host" addr add "10.77.0.$number/24" dev eth0
+  ip -n "$host" link set eth0 up
+  ip -n "$host" link set lo up
+done
+
+"$shoal" run "$input" -o "$work/here.csv" --batch-size 10 --quiet
+
+for number in 2 3; do
+  ip netns exec "${hosts[number - 1]}" "$shoal" worker --http "10.77.0.$number:8080" --concurrency 1 --allow "$work" &
+  workers+=($!)
+done
+for number in 2 3; do
+  until ip netns exec shoal-client curl -sf "http://10.77.0.$number:8080/ready" > /dev/null; do sleep 0.1; done
+done
+ip netns exec shoal-client "$shoal" run "$input" -o "$work/http.csv" --batch-size 10 --run-dir "$work/http" \
+  --backend http --url http://10.77.0.2:8080,http://10.77.0.3:8080 --insecure
+cmp "$work/here.csv" "$work/http.csv"
+environments=$(cat "$work"/http/receipts/*.json | grep -o '"environment":"[^"]*"' | sort | uniq -c)
+printf 'http: same bytes; batches by environment:\n%s\n' "$environments"
+
+ip netns exec shoal-client "$shoal" run "$input" -o "$work/array.csv" --batch-size 10 --run-dir "$work/array" \
+  --backend array --detach
+ip netns exec shoal-one "$shoal" worker --run "$work/array" --index 0 --of 3
+ip netns exec shoal-two "$shoal" worker --run "$work/array" --index 1 --of 3
+ip netns exec shoal-two "$shoal" worker --run "$work/array" --index 2 --of 3
+ip netns exec shoal-client "$shoal" resume "$work/array" --quiet
+cmp "$work/here.csv" "$work/array.csv"
+echo 'array: same bytes'
