@@ -27,6 +27,10 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// The cloud does not look as it was asked to.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Deploy(#[from] shoal_aws::Error),
     /// A batch failed for good.
     #[error("failed to process batch {batch}: {failure}")]
     Batch {
@@ -117,14 +121,15 @@ impl Error {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Settings(_) => ExitCode::Usage,
-            Self::Job(error) => match error {
-                shoal_job::Error::Input { .. } => ExitCode::Input,
-                shoal_job::Error::Parameter(_) => ExitCode::Usage,
-                shoal_job::Error::Storage { .. } => ExitCode::Storage,
-                shoal_job::Error::Conflict { .. }
-                | shoal_job::Error::Busy { .. }
-                | shoal_job::Error::Corrupt { .. } => ExitCode::Run,
-                shoal_job::Error::Cancelled => ExitCode::Interrupted,
+            Self::Job(error) => of_job(error),
+            #[cfg(feature = "aws")]
+            Self::Deploy(error) => match error {
+                shoal_aws::Error::Setting { .. }
+                | shoal_aws::Error::Bootstrap { .. }
+                | shoal_aws::Error::TooLarge { .. }
+                | shoal_aws::Error::Foreign { .. } => ExitCode::Usage,
+                shoal_aws::Error::Stack { .. } | shoal_aws::Error::Call { .. } => ExitCode::Storage,
+                shoal_aws::Error::Storage(error) => of_job(error),
             },
             Self::Model(ModelError::Write { .. }) => ExitCode::Storage,
             Self::Model(_) | Self::Hub { .. } => ExitCode::Model,
@@ -168,5 +173,17 @@ impl Error {
             DispatchError::Detached => Self::Detached { run },
             DispatchError::Cancelled => Self::Cancelled { run },
         }
+    }
+}
+
+fn of_job(error: &shoal_job::Error) -> ExitCode {
+    match error {
+        shoal_job::Error::Input { .. } => ExitCode::Input,
+        shoal_job::Error::Parameter(_) => ExitCode::Usage,
+        shoal_job::Error::Storage { .. } => ExitCode::Storage,
+        shoal_job::Error::Conflict { .. }
+        | shoal_job::Error::Busy { .. }
+        | shoal_job::Error::Corrupt { .. } => ExitCode::Run,
+        shoal_job::Error::Cancelled => ExitCode::Interrupted,
     }
 }

@@ -45,6 +45,12 @@ pub(super) enum Command {
     Collect(CollectArgs),
     /// Pack a model into one file that opens at once
     Pack(PackArgs),
+    /// Make what runs a job in the cloud
+    #[cfg(feature = "aws")]
+    Deploy(super::deploy_args::DeployArgs),
+    /// Delete what `deploy` made
+    #[cfg(feature = "aws")]
+    Destroy(super::deploy_args::DestroyArgs),
     /// Time the engine, by length and micro-batch or on given token ids, beside what the machine can do
     Bench(BenchArgs),
     /// Print a completion script for a shell

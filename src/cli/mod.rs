@@ -4,6 +4,10 @@ mod args;
 mod bench;
 mod commands;
 mod config;
+#[cfg(feature = "aws")]
+mod deploy;
+#[cfg(feature = "aws")]
+mod deploy_args;
 mod pack;
 mod progress;
 mod table;
@@ -43,6 +47,10 @@ fn run(cli: Cli) -> crate::Result<()> {
         Command::Resume(args) => commands::resume(args),
         Command::Collect(args) => commands::collect(args),
         Command::Pack(args) => pack::pack(args),
+        #[cfg(feature = "aws")]
+        Command::Deploy(args) => deploy::deploy(args),
+        #[cfg(feature = "aws")]
+        Command::Destroy(args) => deploy::destroy(args),
         Command::Bench(args) => bench::bench(args),
         Command::Completions(args) => {
             let mut script = Vec::new();

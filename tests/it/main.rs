@@ -4,6 +4,9 @@ mod server;
 mod support;
 
 mod bench;
+#[cfg(feature = "aws")]
+mod cloud;
+mod deploy;
 mod errors;
 mod formats;
 mod hub;

@@ -18,8 +18,8 @@ fn allowed(kind: &str) -> &'static [&'static str] {
             "End",
         ],
         "Choice" => &["Type", "Choices", "Default"],
-        "Pass" => &["Type", "InputPath", "OutputPath", "Next", "End"],
-        "Succeed" => &["Type", "InputPath", "OutputPath"],
+        "Pass" => &["Type", "InputPath", "Result", "Next", "End"],
+        "Succeed" => &["Type"],
         "Map" => &[
             "Type",
             "Label",
@@ -139,8 +139,8 @@ fn the_validator_finds_what_is_wrong() {
     let done = "/States/Express/ItemProcessor/States/Done";
     let pass = json!({ "Type": "Pass", "Next": "Done" });
     assert!(break_it(done, pass).contains("come to an end"));
-    let misspelt = json!({ "Type": "Succeed", "OutputPaths": null });
-    assert!(break_it(done, misspelt).contains("no field OutputPaths"));
+    let misspelt = json!({ "Type": "Succeed", "OutputPath": null });
+    assert!(break_it(done, misspelt).contains("no field OutputPath"));
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! The templates by AWS's own schemas.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use shoal_aws::template::template;
+use shoal_aws::{Arch, Deployment, ModelPlace};
+use shoal_testing::{CFN_LINT, venv};
+
+#[test]
+fn cfn_lint_has_nothing_to_say() {
+    let least = Deployment {
+        name: "shoal".into(),
+        store: "s3://data".parse().unwrap(),
+        inputs: Vec::new(),
+        model: ModelPlace::Packed,
+        arch: Arch::X86_64,
+        memory: 1769,
+        timeout: 900,
+        tmp: None,
+        reserved_concurrency: None,
+        environment: BTreeMap::new(),
+        state_machine: false,
+    };
+    let machine = Deployment {
+        state_machine: true,
+        ..least.clone()
+    };
+    let most = Deployment {
+        name: "a-Name-2".into(),
+        store: "s3://data/some/folder".parse().unwrap(),
+        inputs: vec!["s3://lake/reviews".parse().unwrap()],
+        model: "s3://models/m.shoal".parse().unwrap(),
+        arch: Arch::Arm64,
+        memory: 10_240,
+        timeout: 1,
+        tmp: Some(10_240),
+        reserved_concurrency: Some(1000),
+        environment: BTreeMap::from([("RUST_LOG".into(), "debug".into())]),
+        state_machine: true,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let lint = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new(venv(CFN_LINT).join("cfn-lint"))
+            .arg("--non-zero-exit-code=informational")
+            .args([
+                "--include-checks",
+                "I",
+                "--regions",
+                "us-east-1",
+                "--template",
+            ])
+            .arg(&file)
+            .env("HOME", folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        (output.status.success(), said)
+    };
+    for (name, deployment) in [("least", least), ("machine", machine), ("most", most)] {
+        deployment.check().unwrap();
+        let text = serde_json::to_string_pretty(&template(&deployment)).unwrap();
+        let (clean, said) = lint(&format!("{name}.json"), &text);
+        assert!(clean, "{name}: {said}");
+        // And it would say something: of the function, and of what is in the state machine's text.
+        let broken = [
+            ("\"MemorySize\"", "\"Memory\""),
+            (
+                "\\\"OutputPath\\\":\\\"$.Payload\\\",",
+                "\\\"Outputs\\\":7,",
+            ),
+        ];
+        for (right, wrong) in broken.iter().filter(|(right, _)| text.contains(right)) {
+            let (clean, said) = lint("broken.json", &text.replace(right, wrong));
+            assert!(!clean, "{name} with {wrong}: {said}");
+        }
+    }
+}
