@@ -15,7 +15,7 @@ use super::deploy_args::{DestroyArgs, DestroyAwsArgs, DestroyPlace};
 use super::print;
 use super::progress::say;
 use super::table::table;
-use crate::encoder::{Isa, Precision};
+use crate::encoder::{Precision, Target};
 use crate::job::Error as JobError;
 use crate::job::store::Location;
 use crate::{Error, PackSettings, Result};
@@ -146,9 +146,9 @@ fn model_file(
 }
 
 fn isas(given: &[String], arch: Arch) -> Result<Vec<String>> {
-    let known: &[&str] = match arch {
-        Arch::X86_64 => &Isa::NAMES,
-        Arch::Arm64 => &["portable"],
+    let known = match arch {
+        Arch::X86_64 => Target::ALL.map(Target::name).to_vec(),
+        Arch::Arm64 => vec![Target::Portable.name()],
     };
     if let Some(wrong) = given.iter().find(|isa| !known.contains(&isa.as_str())) {
         return Err(Error::Settings(format!(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::Event;
+use crate::job::wire::FailureKind;
 use crate::summary::{duration, grouped, rate_text};
 
 /// Time between two plain lines.
@@ -23,6 +24,8 @@ pub(super) struct Progress {
     /// Batches that have not been dispatched yet.
     waiting: u64,
     failed: u64,
+    /// Whether the platform has throttled calls.
+    throttled: bool,
     started: Instant,
     last_line: Cell<Instant>,
 }
@@ -55,6 +58,7 @@ impl Progress {
             in_flight: 0,
             waiting: 0,
             failed: 0,
+            throttled: false,
             started: now,
             last_line: Cell::new(now),
         }
@@ -118,10 +122,17 @@ impl Progress {
                 attempt,
                 reason,
                 retry,
-                ..
+                kind,
             } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
-                if *retry {
+                if *kind == FailureKind::Throttled {
+                    // Said once: a platform that is full says so to every call.
+                    if !std::mem::replace(&mut self.throttled, true) {
+                        self.line(&format!(
+                            "the platform takes fewer calls than are sent, going slower: {reason}"
+                        ));
+                    }
+                } else if *retry {
                     self.line(&format!(
                         "batch {batch}: attempt {attempt} failed, trying again: {reason}"
                     ));

@@ -29,7 +29,9 @@ impl Account {
             .python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
         let model = tiny_model().to_str().unwrap().to_owned();
         let endpoint = format!("AWS_ENDPOINT_URL={}", account.cloud.endpoint());
-        let mut args = vec!["deploy", "aws", "--store", STORE, "--model", &model, "--isa", ISA];
+        let mut args = vec![
+            "deploy", "aws", "--store", STORE, "--model", &model, "--isa", ISA,
+        ];
         args.extend(["--env", &endpoint, "--env", "AWS_ALLOW_HTTP=true"]);
         args.extend(deploy);
         account.ok(&args);
@@ -57,7 +59,14 @@ impl Account {
     fn run(&self, output: &str, batch_size: &str, args: &[&str]) -> Value {
         let model = tiny_model().to_str().unwrap().to_owned();
         let mut all = vec!["run", "reviews.jsonl", "-o", output, "--model", &model];
-        all.extend(["--isa", ISA, "--batch-size", batch_size, "--json", "--quiet"]);
+        all.extend([
+            "--isa",
+            ISA,
+            "--batch-size",
+            batch_size,
+            "--json",
+            "--quiet",
+        ]);
         all.extend(args);
         serde_json::from_slice(&self.ok(&all).stdout).unwrap()
     }
@@ -68,7 +77,11 @@ impl Account {
             "import boto3\nfor page in boto3.client('s3').get_paginator('list_objects_v2').paginate(Bucket='lake', \
              Prefix='{prefix}'):\n  for item in page.get('Contents', []): print(item['Key'])"
         );
-        self.cloud.python(&program).lines().map(str::to_owned).collect()
+        self.cloud
+            .python(&program)
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -100,7 +113,18 @@ fn functions_of_the_cloud_give_the_bytes_of_this_machine() {
     assert_eq!(account.keys("shoal/deploy/"), Vec::<String>::new());
     let message = {
         let output = account
-            .shoal(&["run", "reviews.jsonl", "-o", "gone.csv", "--store", STORE, "--backend", "lambda", "--isa", ISA])
+            .shoal(&[
+                "run",
+                "reviews.jsonl",
+                "-o",
+                "gone.csv",
+                "--store",
+                STORE,
+                "--backend",
+                "lambda",
+                "--isa",
+                ISA,
+            ])
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
@@ -121,7 +145,10 @@ fn a_client_may_go_and_come_back() {
     start.extend(["--backend", "step-functions", "--detach"]);
     let left = account.ok(&start);
     let said = String::from_utf8(left.stderr).unwrap();
-    assert!(said.contains("left to") || said.contains("to the platform"), "{said}");
+    assert!(
+        said.contains("left to") || said.contains("to the platform"),
+        "{said}"
+    );
     let status = account.ok(&["status", &run, "--json"]);
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["records"], 300);
@@ -131,27 +158,43 @@ fn a_client_may_go_and_come_back() {
     );
     // Waits for the execution that is there, and starts no other.
     account.ok(&["resume", &run, "--isa", ISA, "--quiet"]);
-    assert_eq!(account.bench.text("there.csv"), account.bench.text("here.csv"));
+    assert_eq!(
+        account.bench.text("there.csv"),
+        account.bench.text("here.csv")
+    );
     assert_eq!(account.keys("shoal/runs/mine/manifest/").len(), 1);
     account.ok(&["collect", &run, "-o", "again.csv", "--quiet"]);
-    assert_eq!(account.bench.text("again.csv"), account.bench.text("here.csv"));
+    assert_eq!(
+        account.bench.text("again.csv"),
+        account.bench.text("here.csv")
+    );
     // What a run has lost is made again, by the platform, and only that.
     account.cloud.python(
         "import boto3\ns3 = boto3.client('s3')\nfor name in ['receipts/00000003.json', 'parts/00000007.csv']:\n  \
          s3.delete_object(Bucket='lake', Key='shoal/runs/mine/' + name)",
     );
-    let output = account.shoal(&["collect", &run, "-o", "less.csv"]).output().unwrap();
+    let output = account
+        .shoal(&["collect", &run, "-o", "less.csv"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", describe(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("2 of 15 batches"));
     account.ok(&["resume", &run, "--isa", ISA, "--quiet"]);
-    assert_eq!(account.bench.text("there.csv"), account.bench.text("here.csv"));
+    assert_eq!(
+        account.bench.text("there.csv"),
+        account.bench.text("here.csv")
+    );
     let lines = account.cloud.python(
         "import boto3\ns3 = boto3.client('s3')\nfound = s3.list_objects_v2(Bucket='lake', Prefix='shoal/runs/mine/manifest/')\n\
          for item in found['Contents']:\n  print(len(s3.get_object(Bucket='lake', Key=item['Key'])['Body'].read().splitlines()))",
     );
     assert_eq!(lines.lines().next(), Some("15"));
     assert_eq!(
-        lines.lines().skip(1).map(|n| n.parse::<u32>().unwrap()).sum::<u32>(),
+        lines
+            .lines()
+            .skip(1)
+            .map(|n| n.parse::<u32>().unwrap())
+            .sum::<u32>(),
         2
     );
     account.ok(&["runs", "--remove", &run]);
@@ -166,8 +209,18 @@ fn throttled_calls_are_made_again() {
     let summary = account.run(
         "there.csv",
         "10",
-        &["--backend", "lambda", "--store", STORE, "--concurrency", "20"],
+        &[
+            "--backend",
+            "lambda",
+            "--store",
+            STORE,
+            "--concurrency",
+            "20",
+        ],
     );
     assert_eq!(summary["batches"], 20);
-    assert_eq!(account.bench.text("there.csv"), account.bench.text("here.csv"));
+    assert_eq!(
+        account.bench.text("there.csv"),
+        account.bench.text("here.csv")
+    );
 }

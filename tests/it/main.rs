@@ -6,6 +6,7 @@ mod support;
 mod bench;
 #[cfg(feature = "aws")]
 mod cloud;
+#[cfg(feature = "aws")]
 mod deploy;
 mod errors;
 mod formats;

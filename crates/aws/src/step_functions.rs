@@ -26,6 +26,8 @@ use crate::state_machine::{Children, Input};
 const NAME: &str = "step-functions";
 /// DescribeMapRun is answered once a second in the long run; others may look too.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// What a call of an Express child may take, so that what is done is written before the child's own end at 300 s.
+const EXPRESS_CALL: Duration = Duration::from_secs(240);
 /// Between two looks at a long run.
 const LONGEST_LOOK: Duration = Duration::from_secs(10);
 
@@ -171,7 +173,11 @@ impl StepFunctions {
         };
         limits::check_input(&input).map_err(|e| platform(e.to_string()))?;
         let state_machine = session.find(&self.state_machine)?;
-        self.write_manifest(work, &manifest)?;
+        let timeout = match input.children {
+            Children::Standard => work.timeout,
+            Children::Express => Some(work.timeout.map_or(EXPRESS_CALL, |t| t.min(EXPRESS_CALL))),
+        };
+        write_manifest(work, &manifest, timeout)?;
         let name = execution_name(&run.name(), unix_ms);
         let started = session.block_on(
             "start the state machine",
@@ -190,27 +196,32 @@ impl StepFunctions {
         run.replace(EXECUTION, content)?;
         Ok(execution.arn)
     }
+}
 
-    fn write_manifest(&self, work: &Work<'_>, name: &str) -> Result<(), DispatchError> {
-        let run = work.run;
-        let failed = |e| shoal_job::Error::storage("write", run.object_uri(name), e);
-        let mut out = std::io::BufWriter::with_capacity(1 << 20, run.writer(name));
-        let uri: std::sync::Arc<str> = run.uri().into();
-        for (line, batch) in (1..).zip(&work.batches) {
-            let invocation = Invocation {
-                run: uri.clone(),
-                batch: batch.clone().into_owned(),
-                attempt: 1,
-                timeout_ms: work.timeout.map(|timeout| timeout.as_millis() as u64),
-            };
-            let mut text = serde_json::to_vec(&invocation).expect("an invocation is always JSON");
-            limits::check_line(line, &text).map_err(|e| platform(e.to_string()))?;
-            text.push(b'\n');
-            out.write_all(&text).map_err(failed)?;
-        }
-        let out = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        Ok(out.finish().map_err(failed)?)
+/// Writes one invocation a line for what is left to do.
+fn write_manifest(
+    work: &Work<'_>,
+    name: &str,
+    timeout: Option<Duration>,
+) -> Result<(), DispatchError> {
+    let run = work.run;
+    let failed = |e| shoal_job::Error::storage("write", run.object_uri(name), e);
+    let mut out = std::io::BufWriter::with_capacity(1 << 20, run.writer(name));
+    let uri: std::sync::Arc<str> = run.uri().into();
+    for (line, batch) in (1..).zip(&work.batches) {
+        let invocation = Invocation {
+            run: uri.clone(),
+            batch: batch.clone().into_owned(),
+            attempt: 1,
+            timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
+        };
+        let mut text = serde_json::to_vec(&invocation).expect("an invocation is always JSON");
+        limits::check_line(line, &text).map_err(|e| platform(e.to_string()))?;
+        text.push(b'\n');
+        out.write_all(&text).map_err(failed)?;
     }
+    let out = out.into_inner().map_err(|e| failed(e.into_error()))?;
+    Ok(out.finish().map_err(failed)?)
 }
 
 /// A name that Step Functions takes: 80 characters of letters, digits, `-` and `_`. *StartExecution, name*.

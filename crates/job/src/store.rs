@@ -101,9 +101,7 @@ pub fn use_aws_login(login: fn() -> Option<AwsLogin>) {
 }
 
 /// The store behind a URL, and the path in it.
-fn open_store(
-    url: &Url,
-) -> object_store::Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
+fn open_store(url: &Url) -> object_store::Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
     let (scheme, path) = ObjectStoreScheme::parse(url)?;
     let has_key = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
     if scheme == ObjectStoreScheme::AmazonS3
