@@ -118,6 +118,8 @@ impl Ministack {
         let python: PathBuf = venv(MINISTACK).join("python");
         let output = Command::new(python)
             .args(["-c", program])
+            // The name that Python knows it by.
+            .env("AWS_DEFAULT_REGION", "us-east-1")
             .envs(self.variables())
             .output()
             .unwrap();
