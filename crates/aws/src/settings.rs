@@ -330,7 +330,8 @@ pub(crate) mod tests {
     #[test]
     fn what_aws_would_refuse_is_refused_with_its_flag() {
         deployment().check().unwrap();
-        let cases: [(&str, fn(&mut Deployment)); 16] = [
+        type Change = fn(&mut Deployment);
+        let cases: [(&str, Change); 16] = [
             ("--name", |d| d.name = String::new()),
             ("--name", |d| d.name = "1shoal".into()),
             ("--name", |d| d.name = "my_shoal".into()),
