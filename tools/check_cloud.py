@@ -12,6 +12,7 @@ that deploy/build-bootstrap.sh makes.
 """
 
 import argparse
+import io
 import json
 import os
 import socket
@@ -23,7 +24,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import boto3
-import check_accuracy
+import zstandard
 
 ROOT = Path(__file__).resolve().parent.parent
 STORE = "s3://lake/shoal"
@@ -83,10 +84,17 @@ class Cloud:
         self.log.close()
 
 
+def lines_of(path):
+    if not path.endswith(".zst"):
+        return open(path, encoding="utf-8", newline="\n")
+    stream = zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), read_across_frames=True)
+    return io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+
+
 def check(options, folder, cloud):
     reviews = folder / "reviews.jsonl"
     with reviews.open("w") as out:
-        for line, _ in zip(check_accuracy.lines_of(options.data), range(options.records)):
+        for line, _ in zip(lines_of(options.data), range(options.records)):
             out.write(line)
     environment = os.environ | cloud.variables | {"XDG_DATA_HOME": str(folder / "data")}
 

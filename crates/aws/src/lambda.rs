@@ -4,6 +4,7 @@
 //! but the platform's own growth. Functions write their own parts and receipts, so that nothing is lost with a client
 //! that dies.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -96,13 +97,9 @@ impl Backend for Lambda {
     fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         // Each call in flight is a connection. Where the system allows no more, calls fail with that reason.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        let client = self.client().map_err(|reason| DispatchError::Platform {
-            backend: self.name(),
-            reason,
-        })?;
         let calls = Calls {
-            client,
-            function: &self.function,
+            lambda: self,
+            client: OnceLock::new(),
         };
         let settings = FanOut {
             concurrency: self.concurrency,
@@ -113,8 +110,9 @@ impl Backend for Lambda {
 }
 
 struct Calls<'a> {
-    client: Client,
-    function: &'a str,
+    lambda: &'a Lambda,
+    /// Made by the first call, since it takes the runtime that it is made in for its own.
+    client: OnceLock<Result<Client, String>>,
 }
 
 impl Caller for Calls<'_> {
@@ -122,10 +120,13 @@ impl Caller for Calls<'_> {
         let payload = serde_json::to_vec(invocation).expect("an invocation is always JSON");
         limits::check_payload(&payload)
             .map_err(|e| Failure::new(FailureKind::Input, e.to_string()))?;
-        let answer = self
-            .client
+        let client = self.client.get_or_init(|| self.lambda.client());
+        let client = client
+            .as_ref()
+            .map_err(|reason| Failure::new(FailureKind::Refused, reason.as_str()))?;
+        let answer = client
             .invoke()
-            .function_name(self.function)
+            .function_name(&self.lambda.function)
             // The last lines of the log tell what is billed.
             .log_type(LogType::Tail)
             .payload(Blob::new(payload))
@@ -142,7 +143,7 @@ impl Calls<'_> {
     fn failure(&self, error: SdkError<InvokeError>) -> Failure {
         let text = format!(
             "failed to invoke function {}: {}",
-            self.function,
+            self.lambda.function,
             chain(&error)
         );
         let kind = match &error {
@@ -158,7 +159,7 @@ impl Calls<'_> {
                 let message = answer.err().message().unwrap_or_default();
                 let text = format!(
                     "failed to invoke function {}: {code} ({status}) {message}",
-                    self.function
+                    self.lambda.function
                 );
                 return Failure::new(kind_of(code, status), text.trim_end());
             }
