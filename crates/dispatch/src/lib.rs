@@ -6,6 +6,7 @@
 //! [`fan_out`] does the rest. [`work_off`] has a backend work until every part is there and whole.
 
 mod fan_out;
+mod http;
 mod local;
 mod pace;
 mod process;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
 pub use fan_out::{Caller, FanOut, fan_out};
+pub use http::Http;
 pub use local::Local;
 pub use pace::Ramp;
 pub use process::Process;

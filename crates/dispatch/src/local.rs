@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
+use shoal_job::wire::{Failure, Invocation, Receipt};
 use shoal_job::{Cancel, Event};
 use tokio::sync::oneshot;
 
@@ -47,15 +47,7 @@ where
                     worker = Some(current);
                     result
                 }
-                Err(panic) => {
-                    let text = panic
-                        .downcast_ref::<String>()
-                        .map(String::as_str)
-                        .or_else(|| panic.downcast_ref::<&str>().copied())
-                        .unwrap_or("no message");
-                    let reason = format!("the function crashed: {text}");
-                    Err(Failure::new(FailureKind::Crashed, reason))
-                }
+                Err(panic) => Err(Failure::crashed(&*panic)),
             };
             // Who asked may have stopped waiting.
             let _ = answer.send(result);

@@ -272,6 +272,19 @@ impl Failure {
             reason: reason.into(),
         }
     }
+
+    /// The failure of a function that panicked with `panic`.
+    pub fn crashed(panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("no message");
+        Self::new(
+            FailureKind::Crashed,
+            format!("the function crashed: {text}"),
+        )
+    }
 }
 
 impl From<crate::Error> for Failure {
