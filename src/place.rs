@@ -1,19 +1,20 @@
 //! Where functions run.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 #[cfg(feature = "aws")]
 use shoal_aws::{Lambda, StepFunctions};
-use shoal_dispatch::{Backend, Local, Watch};
+use shoal_dispatch::{Backend, Http, Local, Process, Watch};
 use shoal_encoder::Model;
 use shoal_function::{Function, Host, Limits};
 use shoal_job::run_dir::BACKEND;
 use shoal_job::wire::Invocation;
 use shoal_job::{Batch, Cancel, Job, RunDir};
 
-use crate::{Error, Result, ResumeOptions};
+use crate::{EngineSettings, Error, Result, ResumeOptions};
 
 /// Calls in flight where a platform has environments of its own.
 const DEFAULT_FUNCTIONS: usize = 1000;
@@ -231,10 +232,9 @@ impl Place {
             BackendKind::Local | BackendKind::Process => {
                 std::thread::available_parallelism().map_or(1, Into::into)
             }
-            BackendKind::Http | BackendKind::Lambda | BackendKind::StepFunctions => {
-                DEFAULT_FUNCTIONS
-            }
-            BackendKind::Array => 1,
+            BackendKind::Lambda | BackendKind::StepFunctions => DEFAULT_FUNCTIONS,
+            // HTTP workers tell how many calls they take.
+            BackendKind::Http | BackendKind::Array => 1,
         })
     }
 
@@ -245,6 +245,7 @@ impl Place {
         job: &Job,
         batches: &[Batch],
         model: &Arc<Model>,
+        engine: &EngineSettings,
     ) -> Result<Box<dyn Backend>> {
         let concurrency = self.concurrency();
         Ok(match self.backend {
@@ -258,6 +259,17 @@ impl Place {
                 every: WATCH_EVERY,
                 detach: self.detach,
             }),
+            BackendKind::Process => {
+                let (job, engine) = (job.clone(), engine.clone());
+                Box::new(Process::new(concurrency, move || worker(&job, &engine)))
+            }
+            BackendKind::Http => {
+                let token = std::env::var("SHOAL_TOKEN").ok();
+                let backend = Http::connect(&self.urls, token.as_deref(), self.concurrency);
+                Box::new(backend.map_err(|error| {
+                    Error::from_dispatch(error, run.reference(), |_| String::new())
+                })?)
+            }
             #[cfg(feature = "aws")]
             BackendKind::Lambda => {
                 Box::new(Lambda::new(aws_config()?, self.function(), concurrency))
@@ -292,6 +304,27 @@ impl Place {
     fn function(&self) -> &str {
         self.function.as_deref().unwrap_or("shoal")
     }
+}
+
+/// The command that starts a worker process for `job`.
+fn worker(job: &Job, engine: &EngineSettings) -> Command {
+    // Whoever uses the library has another program, which must not start itself.
+    let own = std::env::current_exe().ok();
+    let own = own.filter(|path| path.file_stem().is_some_and(|name| name == "shoal"));
+    let mut command = Command::new(own.unwrap_or_else(|| "shoal".into()));
+    command.args(["worker", "--stdio"]);
+    command.args(["--model", &job.model.reference]);
+    command.args(["--precision", &job.model.precision]);
+    if let Some(isa) = &engine.isa {
+        command.args(["--isa", isa]);
+    }
+    if let Some(folder) = &engine.cache_dir {
+        command.arg("--cache-dir").arg(folder);
+    }
+    // Ctrl-C in a terminal is for us alone, who end the workers as it is due.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
 }
 
 /// How AWS is reached.

@@ -91,21 +91,24 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
 
 /// A wish to stop that the first Ctrl-C, or request to terminate, makes; the second one does not wait.
 pub(super) fn cancel_on_signal() -> Cancel {
-    static ASKED: AtomicBool = AtomicBool::new(false);
     let cancel = Cancel::new();
     let seen = cancel.clone();
+    on_signal(move || seen.cancel());
+    cancel
+}
+
+/// Calls `ask` at the first Ctrl-C, or request to terminate; the second one does not wait.
+pub(super) fn on_signal(ask: impl Fn() + Send + 'static) {
+    static ASKED: AtomicBool = AtomicBool::new(false);
     let installed = ctrlc::set_handler(move || {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(ExitCode::Interrupted as i32);
         }
-        seen.cancel();
+        ask();
     });
     if let Err(e) = installed {
-        say(&format!(
-            "warning: Ctrl-C will not stop the run gently: {e}"
-        ));
+        say(&format!("warning: Ctrl-C will not stop this gently: {e}"));
     }
-    cancel
 }
 
 pub(super) fn runs(args: RunsArgs) -> Result<()> {

@@ -97,6 +97,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         model,
         destination,
         place: settings.place.clone(),
+        engine: settings.engine.clone(),
         on_error: settings.on_error,
         _lock: lock,
     }
@@ -177,6 +178,7 @@ pub fn resume(
         model,
         destination,
         place,
+        engine,
         on_error: options.on_error,
         _lock: lock,
     }

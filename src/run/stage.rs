@@ -11,7 +11,7 @@ use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
 
 use crate::place::Place;
 use crate::summary::Clock;
-use crate::{Error, OnError, Result, Summary};
+use crate::{EngineSettings, Error, OnError, Result, Summary};
 
 /// Writes events to the run's log and hands them on.
 pub(super) struct Teller<'a> {
@@ -45,6 +45,7 @@ pub(super) struct Stage {
     pub(super) model: Arc<Model>,
     pub(super) destination: Destination,
     pub(super) place: Place,
+    pub(super) engine: EngineSettings,
     pub(super) on_error: OnError,
     /// Held to the end.
     pub(super) _lock: RunLock,
@@ -64,7 +65,9 @@ impl Stage {
             batches: job.batches,
         });
         self.place.remember(run)?;
-        let backend = self.place.backend(run, job, &self.batches, &self.model)?;
+        let backend = self
+            .place
+            .backend(run, job, &self.batches, &self.model, &self.engine)?;
         let plan = Plan {
             run,
             job,

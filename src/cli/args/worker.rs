@@ -1,0 +1,91 @@
+//! Arguments of the workers.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+use super::PrecisionArg;
+
+const EXAMPLES: &str = "\
+Examples:
+  shoal worker --http --model ./my-distilbert
+  SHOAL_TOKEN=… shoal worker --http 0.0.0.0:8080 --allow s3://bucket/shoal --tls-cert cert.pem --tls-key key.pem
+  shoal worker --run s3://bucket/shoal/runs/reviews-1a2b3c4d --index 3 --of 20
+
+HTTP: POST / or /invoke takes an invocation and answers a receipt or a failure, GET /health tells that the process
+lives, GET /ready that it takes calls. The token that callers must tell comes from SHOAL_TOKEN or --token-file.
+
+Whoever can write to a run directory decides which inputs and which model a worker opens for it.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group(ArgGroup::new("way").required(true).args(["stdio", "http", "run"])))]
+pub(in crate::cli) struct WorkerArgs {
+    /// Answer lines of standard input on standard output; this is how `--backend process` starts workers
+    #[arg(long)]
+    pub(in crate::cli) stdio: bool,
+
+    /// Answer requests at this address [default, where none is given: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
+    pub(in crate::cli) http: Option<SocketAddr>,
+
+    /// Do a share of the batches of this planned run, then end
+    #[arg(long, value_name = "RUN")]
+    pub(in crate::cli) run: Option<String>,
+
+    /// Which worker this is, from 0 [default: as Kubernetes, AWS Batch, Cloud Run or Slurm tell]
+    #[arg(long, value_name = "N", requires = "run")]
+    pub(in crate::cli) index: Option<usize>,
+
+    /// How many workers there are [default: SHOAL_WORKERS, else as AWS Batch, Cloud Run or Slurm tell]
+    #[arg(long, value_name = "M", requires = "run")]
+    pub(in crate::cli) of: Option<usize>,
+
+    /// Model to open at the start: folder, packed model or its URL, or name on the Hugging Face hub [default: that of each
+    /// job, when it is called for]
+    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
+    pub(in crate::cli) model: Option<String>,
+
+    /// How the products of the model that is opened at the start are computed; a job whose precision is another one has it
+    /// opened again [default: as `run` chooses]
+    #[arg(long, value_name = "int8|f32", env = "SHOAL_PRECISION")]
+    pub(in crate::cli) precision: Option<PrecisionArg>,
+
+    /// Instruction set that the engine uses [default: the best that this CPU has]
+    #[arg(long, value_name = "ISA", env = "SHOAL_ISA")]
+    pub(in crate::cli) isa: Option<String>,
+
+    /// Where packed models are kept [default: a folder in the platform's cache folder]
+    #[arg(long, value_name = "DIR", env = "SHOAL_CACHE_DIR")]
+    pub(in crate::cli) cache_dir: Option<PathBuf>,
+
+    /// Batches worked on at a time [default: all cores]
+    #[arg(short, long, value_name = "N", conflicts_with = "stdio", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(in crate::cli) concurrency: Option<u16>,
+
+    /// Work only in run directories at or below this path or URL; may be given again [default: anywhere, if only this
+    /// machine can call]
+    #[arg(long, value_name = "PREFIX", requires = "http")]
+    pub(in crate::cli) allow: Vec<String>,
+
+    /// File with the token that callers must tell [default: SHOAL_TOKEN]
+    #[arg(long, value_name = "FILE", requires = "http")]
+    pub(in crate::cli) token_file: Option<PathBuf>,
+
+    /// Listen beyond this machine without a token: whoever can connect can have work done
+    #[arg(long, requires = "http")]
+    pub(in crate::cli) insecure: bool,
+
+    /// Certificate chain for HTTPS, a PEM file
+    #[arg(long, value_name = "FILE", requires_all = ["http", "tls_key"])]
+    pub(in crate::cli) tls_cert: Option<PathBuf>,
+
+    /// Key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires_all = ["http", "tls_cert"])]
+    pub(in crate::cli) tls_key: Option<PathBuf>,
+
+    /// Seconds that calls under way are waited for after Ctrl-C or a request to terminate
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, requires = "http")]
+    pub(in crate::cli) grace: u64,
+}

@@ -1,0 +1,100 @@
+//! The environments of a worker, kept from call to call.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shoal_function::{Environment, Host, Limits};
+use shoal_job::wire::{Failure, Invocation, Receipt};
+
+/// Environments of one host. There are as many as were ever used at a time.
+pub(super) struct Environments {
+    host: Arc<Host>,
+    idle: Mutex<Vec<Environment>>,
+}
+
+impl Environments {
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        Self {
+            host,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Works off a batch on this thread. A panic is a failure, and its environment is not used again: its memory may be
+    /// in any state.
+    pub(super) fn handle(
+        &self,
+        invocation: &Invocation,
+        limits: &Limits,
+    ) -> Result<Receipt, Failure> {
+        // Those that were used last are the warmest.
+        let warm = self.idle().pop();
+        let mut environment = warm.unwrap_or_else(|| self.host.environment());
+        let result = catch_unwind(AssertUnwindSafe(|| environment.handle(invocation, limits)));
+        match result {
+            Ok(result) => {
+                self.idle().push(environment);
+                result
+            }
+            Err(panic) => Err(Failure::crashed(&*panic)),
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Environment>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use shoal_job::wire::FailureKind;
+    use shoal_job::{Batch, RunDir};
+
+    use super::*;
+
+    /// A host whose function panics, and a run for which it does.
+    pub(in crate::worker) fn crashing() -> (Arc<Host>, tempfile::TempDir, Invocation) {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::open(folder.path()).unwrap();
+        let job = serde_json::json!({
+            "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": [], "sources": [],
+            "model": { "reference": "none", "fingerprint": "", "precision": "int8", "labels": [], "max_tokens": 8 },
+            "parameters": shoal_job::spec::Parameters::default(), "output": "-",
+            "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
+            "records": 1, "batches": 1,
+        });
+        let batch = Batch {
+            records: 1,
+            ..Batch::default()
+        };
+        run.save_plan(
+            &serde_json::from_value(job).unwrap(),
+            std::slice::from_ref(&batch),
+        )
+        .unwrap();
+        let invocation = Invocation {
+            run: run.uri().into(),
+            batch,
+            attempt: 1,
+            timeout_ms: None,
+        };
+        let open = |_: &_| panic!("no such model");
+        let host = Host::new("test", Duration::ZERO, Box::new(open));
+        (Arc::new(host), folder, invocation)
+    }
+
+    #[test]
+    fn a_panic_is_a_failure_and_the_next_call_is_taken() {
+        let (host, _folder, invocation) = crashing();
+        let environments = Environments::new(host);
+        for _ in 0..2 {
+            let failure = environments
+                .handle(&invocation, &Limits::default())
+                .unwrap_err();
+            assert_eq!(failure.kind, FailureKind::Crashed);
+            assert!(failure.reason.contains("no such model"), "{failure}");
+        }
+    }
+}

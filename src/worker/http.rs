@@ -1,0 +1,271 @@
+//! The worker of a port: requests with an invocation are answered by an outcome.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use shoal_function::{Host, Limits};
+use shoal_job::Cancel;
+use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::door::{self, Answer, Door};
+use super::environments::Environments;
+use super::{Allow, Token};
+use crate::{Error, Result};
+
+/// Seconds after which a caller that was turned away may come again.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+/// How long the end waits for work that has been asked to stop.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// How a worker listens.
+pub struct HttpSettings {
+    /// Where; port 0 is any free one.
+    pub address: SocketAddr,
+    /// Calls that are worked on at a time, at least 1.
+    pub concurrency: usize,
+    /// What callers must tell.
+    pub token: Option<Token>,
+    /// The runs that they may ask for.
+    pub allow: Allow,
+    /// Certificate chain and key, PEM files.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// How long calls under way are waited for at the end.
+    pub grace: Duration,
+}
+
+/// What requests share.
+struct Worker {
+    door: Door,
+    /// There once the model is open.
+    environments: OnceLock<Environments>,
+    free: Arc<Semaphore>,
+    concurrency: usize,
+    stopping: AtomicBool,
+    cancel: Cancel,
+}
+
+/// Listens and answers until `stop` is sent, or dropped; then waits for calls under way. `open` makes the host, meanwhile
+/// the worker is alive and not ready. `listening` is told where.
+///
+/// # Errors
+/// The address cannot be had, the certificate cannot be used, or `open` fails.
+pub fn serve(
+    settings: HttpSettings,
+    open: impl FnOnce() -> Result<Arc<Host>> + Send + 'static,
+    stop: oneshot::Receiver<()>,
+    listening: impl FnOnce(&str),
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(settings.concurrency + 1)
+        .thread_name("shoal-http")
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?;
+    let cancel = Cancel::new();
+    let end = runtime.block_on(listen(settings, open, stop, listening, cancel.clone()));
+    // Whoever asked for what is still worked on has gone.
+    cancel.cancel();
+    runtime.shutdown_timeout(LAST_WAIT);
+    end
+}
+
+async fn listen(
+    settings: HttpSettings,
+    open: impl FnOnce() -> Result<Arc<Host>> + Send + 'static,
+    stop: oneshot::Receiver<()>,
+    listening: impl FnOnce(&str),
+    cancel: Cancel,
+) -> Result<()> {
+    let HttpSettings {
+        address,
+        concurrency,
+        token,
+        allow,
+        tls,
+        grace,
+    } = settings;
+    let tls = match &tls {
+        None => None,
+        Some((certificate, key)) => {
+            // More than one provider may be linked in, so that rustls would not know which to use. Where one is installed
+            // already, that one will do.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            let config = RustlsConfig::from_pem_file(certificate, key).await;
+            Some(config.map_err(|e| {
+                Error::Settings(format!(
+                    "failed to use the certificate {} and the key {}: {e}",
+                    certificate.display(),
+                    key.display()
+                ))
+            })?)
+        }
+    };
+    let unusable = |e| Error::Settings(format!("failed to listen on {address}: {e}"));
+    let listener = TcpListener::bind(address).map_err(unusable)?;
+    listener.set_nonblocking(true).map_err(unusable)?;
+    let address = listener.local_addr().map_err(unusable)?;
+    let worker = Arc::new(Worker {
+        door: Door { token, allow },
+        environments: OnceLock::new(),
+        free: Arc::new(Semaphore::new(concurrency)),
+        concurrency,
+        stopping: AtomicBool::new(false),
+        cancel,
+    });
+    let handle = Handle::new();
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let service = routes(worker.clone()).into_make_service();
+    let server = async {
+        match tls {
+            None => {
+                axum_server::from_tcp(listener)?
+                    .handle(handle.clone())
+                    .serve(service)
+                    .await
+            }
+            Some(tls) => {
+                axum_server::from_tcp_rustls(listener, tls)?
+                    .handle(handle.clone())
+                    .serve(service)
+                    .await
+            }
+        }
+    };
+    listening(&format!("{scheme}://{address}"));
+    let opening = tokio::task::spawn_blocking(open);
+    let life = async {
+        let host = opening
+            .await
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+        // Nobody else sets it.
+        let _ = worker.environments.set(Environments::new(host));
+        let _ = stop.await;
+        worker.stopping.store(true, Ordering::SeqCst);
+        handle.graceful_shutdown(Some(grace));
+        std::future::pending::<Result<()>>().await
+    };
+    tokio::select! {
+        end = server => end.map_err(|e| Error::Settings(format!("failed to serve {address}: {e}"))),
+        end = life => end,
+    }
+}
+
+fn routes(worker: Arc<Worker>) -> Router {
+    Router::new()
+        .route("/", post(invoke))
+        .route("/invoke", post(invoke))
+        .route("/health", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
+        .layer(DefaultBodyLimit::max(door::LARGEST_REQUEST))
+        .with_state(worker)
+}
+
+/// Whether calls are taken, and how many at a time.
+async fn ready(State(worker): State<Arc<Worker>>) -> Response {
+    let ready = worker.environments.get().is_some() && !worker.stopping.load(Ordering::SeqCst);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::json!({ "ready": ready, "concurrency": worker.concurrency });
+    json(status, body.to_string())
+}
+
+async fn invoke(State(worker): State<Arc<Worker>>, request: Request) -> Response {
+    let (status, outcome) = match admit(&worker, request).await {
+        Ok((invocation, permit)) => work(worker, invocation, permit).await,
+        Err(answer) => answer,
+    };
+    let status = StatusCode::from_u16(status).expect("the codes are constants");
+    let body = serde_json::to_string(&outcome).expect("an outcome is always JSON");
+    json(status, body)
+}
+
+/// The invocation of a request, and the right to work on it.
+async fn admit(
+    worker: &Worker,
+    request: Request,
+) -> std::result::Result<(Invocation, OwnedSemaphorePermit), Answer> {
+    // Nothing is read for strangers.
+    let authorization = request.headers().get(header::AUTHORIZATION);
+    worker
+        .door
+        .opens(authorization.and_then(|value| value.to_str().ok()))?;
+    if worker.stopping.load(Ordering::SeqCst) {
+        return Err(turn_away(503, "the worker is stopping"));
+    }
+    if worker.environments.get().is_none() {
+        return Err(turn_away(503, "the worker is not ready yet"));
+    }
+    let body = Bytes::from_request(request, &()).await.map_err(|e| {
+        let reason = format!("failed to read the request: {}", e.body_text());
+        door::refuse(e.status().as_u16(), &reason)
+    })?;
+    let invocation = worker.door.read(&body)?;
+    match worker.free.clone().try_acquire_owned() {
+        Ok(permit) => Ok((invocation, permit)),
+        Err(_) => Err(turn_away(429, "the worker is busy with other batches")),
+    }
+}
+
+/// An answer that says nothing of the batch: another worker, or this one later, may take it.
+fn turn_away(status: u16, reason: &str) -> Answer {
+    let failure = Failure::new(FailureKind::Throttled, reason);
+    (status, Outcome::Failure(failure))
+}
+
+async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphorePermit) -> Answer {
+    let result = tokio::task::spawn_blocking(move || {
+        // Given back when the work is done, also where nobody waits for it any more.
+        let _permit = permit;
+        let limits = Limits {
+            cancel: worker.cancel.clone(),
+            deadline: None,
+        };
+        let environments = worker
+            .environments
+            .get()
+            .expect("calls are let in after it is set");
+        let result = environments.handle(&invocation, &limits);
+        if let Err(failure) = &result {
+            eprintln!(
+                "batch {}, attempt {}: {failure}",
+                invocation.batch.index, invocation.attempt
+            );
+        }
+        result
+    });
+    let result = result.await.unwrap_or_else(|end| {
+        let reason = format!("failed to come to an end: {end}");
+        Err(Failure::new(FailureKind::Retryable, reason))
+    });
+    door::answer(result)
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    let mut response = (status, body).into_response();
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    if matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
+        headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response
+}

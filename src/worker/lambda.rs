@@ -1,0 +1,251 @@
+//! The worker of AWS Lambda: events are invocations, or requests to the function's URL that hold one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+use shoal_function::Limits;
+use shoal_job::wire::{Failure, FailureKind, Invocation, Reply};
+
+use super::door::{self, Answer, Door};
+use super::environments::Environments;
+use super::{Allow, Token, WorkerSettings};
+use crate::{EngineSettings, Error, Precision, Result};
+
+/// The variable by which Lambda tells where events come from.
+const API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// What Lambda calls the program of a function that brings its own runtime.
+const BOOTSTRAP: &str = "bootstrap";
+/// The only folder that a function can write.
+const CACHE: &str = "/tmp/shoal";
+
+/// Whether this process was started by Lambda, and not by somebody who wants something of the command.
+pub fn is_called() -> bool {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let is_bootstrap = Path::new(&name).file_name().is_some_and(|n| n == BOOTSTRAP);
+    is_bootstrap || (arguments.next().is_none() && std::env::var_os(API).is_some())
+}
+
+/// Answers events until Lambda ends the process. `started` is when the process did.
+///
+/// `SHOAL_MODEL` is opened before the first event. `SHOAL_PRECISION`, `SHOAL_ISA` and `SHOAL_CACHE_DIR` are what the
+/// options of these names are; `SHOAL_TOKEN` is what callers of the function's URL must tell.
+///
+/// # Errors
+/// This is no environment of Lambda, or the model cannot be used.
+pub fn run(started: Instant) -> Result<()> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    for name in [
+        API,
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+    ] {
+        if variable(name).is_none() {
+            return Err(Error::Settings(format!(
+                "failed to run as a Lambda function: {name} is not set; elsewhere the program is not called {BOOTSTRAP}"
+            )));
+        }
+    }
+    let precision = match variable("SHOAL_PRECISION") {
+        None => None,
+        Some(name) => Some(Precision::named(&name).ok_or_else(|| {
+            Error::Settings(format!(
+                "failed to use SHOAL_PRECISION {name}: there are int8 and f32"
+            ))
+        })?),
+    };
+    let settings = WorkerSettings {
+        model: variable("SHOAL_MODEL"),
+        engine: EngineSettings {
+            precision,
+            isa: variable("SHOAL_ISA"),
+            cache_dir: Some(variable("SHOAL_CACHE_DIR").map_or(CACHE.into(), Into::into)),
+        },
+    };
+    let door = Door {
+        token: Token::find(None)?,
+        // Which stores it sees is up to the function's role.
+        allow: Allow::all(),
+    };
+    let function = Arc::new(Function {
+        environments: Environments::new(super::host(&settings, started)?),
+        door,
+    });
+    let service = service_fn(move |event: LambdaEvent<Value>| {
+        let function = function.clone();
+        async move {
+            let deadline = instant(event.context.deadline);
+            // The work blocks; Lambda sends one event at a time.
+            tokio::task::spawn_blocking(move || function.handle(event.payload, deadline))
+                .await
+                .unwrap_or_else(|end| Err(Failure::new(FailureKind::Crashed, end.to_string())))
+                .map_err(diagnose)
+        }
+    });
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?
+        .block_on(lambda_runtime::run(service))
+        .map_err(|e| Error::Settings(format!("failed to ask Lambda for events: {e}")))
+}
+
+struct Function {
+    environments: Environments,
+    door: Door,
+}
+
+impl Function {
+    fn handle(
+        &self,
+        event: Value,
+        deadline: Option<Instant>,
+    ) -> std::result::Result<Value, Failure> {
+        let limits = Limits {
+            deadline,
+            ..Limits::default()
+        };
+        if let Some(request) = UrlRequest::of(&event) {
+            let (status, outcome) = self.answer(&request, &limits);
+            return Ok(json!({
+                "statusCode": status,
+                "headers": { "content-type": "application/json" },
+                "body": serde_json::to_string(&outcome).expect("an outcome is always JSON"),
+                "isBase64Encoded": false,
+            }));
+        }
+        let invocation: Invocation = serde_json::from_value(event).map_err(|e| {
+            let reason = format!("failed to read an invocation: {e}");
+            Failure::new(FailureKind::Refused, reason)
+        })?;
+        let receipt = self.environments.handle(&invocation, &limits)?;
+        let reply = Reply::new(&invocation, receipt);
+        Ok(serde_json::to_value(reply).expect("a reply is always JSON"))
+    }
+
+    fn answer(&self, request: &UrlRequest<'_>, limits: &Limits) -> Answer {
+        let invocation = self
+            .door
+            .opens(request.authorization)
+            .and_then(|()| self.door.read(&request.body));
+        match invocation {
+            Ok(invocation) => door::answer(self.environments.handle(&invocation, limits)),
+            Err(answer) => answer,
+        }
+    }
+}
+
+/// A request to the function's URL, in the payload format 2.0.
+struct UrlRequest<'a> {
+    authorization: Option<&'a str>,
+    body: Vec<u8>,
+}
+
+impl<'a> UrlRequest<'a> {
+    fn of(event: &'a Value) -> Option<Self> {
+        if event["version"] != "2.0" || !event["requestContext"].is_object() {
+            return None;
+        }
+        let body = event["body"].as_str().unwrap_or_default();
+        let is_encoded = event["isBase64Encoded"] == true;
+        let decoded = is_encoded.then(|| BASE64_STANDARD.decode(body));
+        Some(Self {
+            // Lambda writes the names of headers in lower case.
+            authorization: event["headers"]["authorization"].as_str(),
+            body: match decoded {
+                // What cannot be decoded is no invocation either.
+                Some(decoded) => decoded.unwrap_or_default(),
+                None => body.as_bytes().to_vec(),
+            },
+        })
+    }
+}
+
+/// The failure as Lambda tells it to the caller, who knows its kind by the type.
+fn diagnose(failure: Failure) -> Diagnostic {
+    Diagnostic {
+        error_type: failure.kind.error_type().to_owned(),
+        error_message: failure.reason,
+    }
+}
+
+/// The moment that is `unix_ms` milliseconds after the beginning of 1970.
+fn instant(unix_ms: u64) -> Option<Instant> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let left = Duration::from_millis(unix_ms).saturating_sub(now);
+    Instant::now().checked_add(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::worker::environments::tests::crashing;
+
+    /// A function that crashes when it is called for the run of the invocation.
+    fn function(token: Option<&str>) -> (Function, tempfile::TempDir, Invocation) {
+        let (host, folder, invocation) = crashing();
+        let function = Function {
+            environments: Environments::new(host),
+            door: Door {
+                token: token.map(|token| Token::new(token).unwrap()),
+                allow: Allow::all(),
+            },
+        };
+        (function, folder, invocation)
+    }
+
+    fn request(body: &str, is_encoded: bool, authorization: &str) -> Value {
+        json!({
+            "version": "2.0",
+            "requestContext": { "http": { "method": "POST" } },
+            "headers": { "authorization": authorization },
+            "body": body,
+            "isBase64Encoded": is_encoded,
+        })
+    }
+
+    #[test]
+    fn failures_are_told_by_their_type() {
+        let (function, _folder, invocation) = function(None);
+        let invocation = serde_json::to_value(invocation).unwrap();
+        for (event, error_type) in [
+            (json!({ "batch": 1 }), "Shoal.Refused"),
+            (invocation.clone(), "Shoal.Crashed"),
+            (invocation, "Shoal.Crashed"),
+        ] {
+            let failure = function.handle(event, None).unwrap_err();
+            assert_eq!(diagnose(failure).error_type, error_type);
+        }
+    }
+
+    #[test]
+    fn requests_to_the_url_need_the_token_and_are_answered_as_over_http() {
+        let (function, _folder, invocation) = function(Some("s3cret"));
+        let run = &serde_json::to_string(&invocation).unwrap();
+        let encoded = BASE64_STANDARD.encode(run);
+        for (event, status) in [
+            (request(run, false, "Bearer wrong"), 401),
+            (request(run, false, "Bearer s3cret"), 500),
+            (request(&encoded, true, "Bearer s3cret"), 500),
+            (request(&encoded, false, "Bearer s3cret"), 400),
+            (request("%", true, "Bearer s3cret"), 400),
+        ] {
+            let answer = function.handle(event, None).unwrap();
+            assert_eq!(answer["statusCode"], status, "{answer}");
+            let body = answer["body"].as_str().unwrap();
+            assert!(body.contains(r#"{"failure":"#), "{body}");
+        }
+    }
+
+    #[test]
+    fn deadlines_that_are_over_are_now() {
+        let late = instant(1).unwrap();
+        assert!(late <= Instant::now());
+        assert!(instant(u64::MAX).is_none_or(|end| end > late));
+    }
+}

@@ -1,0 +1,256 @@
+//! The worker of an array job: it finds its share of a planned run by its number.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use shoal_dispatch::{Plan, RetryPolicy, work_off};
+use shoal_function::Host;
+use shoal_job::{Batch, Cancel, Event, RunDir};
+
+use crate::{Error, Result, place};
+
+/// The variable that tells how many workers there are, where the platform does not.
+pub const WORKERS: &str = "SHOAL_WORKERS";
+
+/// Which batches of a run are a worker's: those whose index leaves `index` when divided by `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    index: usize,
+    of: NonZeroUsize,
+}
+
+/// What a worker did of its share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// Batches of the share.
+    pub batches: u64,
+    /// Those of them that others had done before.
+    pub reused: u64,
+    /// Records that this worker worked on.
+    pub records: u64,
+    /// Those of them that went to the dead letters.
+    pub failed: u64,
+}
+
+impl Share {
+    /// The share of worker number `index`, from 0, of `of`.
+    ///
+    /// # Errors
+    /// There is no such number.
+    pub fn new(index: usize, of: usize) -> Result<Self> {
+        match NonZeroUsize::new(of) {
+            Some(of) if index < of.get() => Ok(Self { index, of }),
+            _ => Err(Error::Settings(format!(
+                "failed to find this worker's share: there is no worker {index} of {of}; {of} workers have the numbers from \
+                 0 to {}",
+                of.saturating_sub(1)
+            ))),
+        }
+    }
+
+    /// The share of worker number `index` of `of`, each taken from what the platform sets where it is `None`:
+    ///
+    /// | platform | number | workers |
+    /// |---|---|---|
+    /// | Kubernetes, Indexed Job | `JOB_COMPLETION_INDEX` | `SHOAL_WORKERS` |
+    /// | AWS Batch, array job | `AWS_BATCH_JOB_ARRAY_INDEX` | `AWS_BATCH_JOB_ARRAY_SIZE` |
+    /// | Google Cloud Run, job | `CLOUD_RUN_TASK_INDEX` | `CLOUD_RUN_TASK_COUNT` |
+    /// | Slurm, job array | `SLURM_ARRAY_TASK_ID` | `SLURM_ARRAY_TASK_COUNT` |
+    ///
+    /// `SHOAL_WORKERS` wins over the platform's own. Where Slurm itself tells how many there are, its numbers may begin
+    /// anywhere and leave some out (`--array=1-9:2`); where they are told, its numbers are taken as they are, so that a
+    /// single task can be submitted again.
+    ///
+    /// # Errors
+    /// A number is missing, or is none.
+    pub fn find(
+        index: Option<usize>,
+        of: Option<usize>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self> {
+        let number = |name: &str| {
+            let text = variable(name)?;
+            Some(text.trim().parse::<usize>().map_err(|_| {
+                Error::Settings(format!(
+                    "failed to find this worker's share: {name} is no number: {text}"
+                ))
+            }))
+        };
+        let number = |name: &str| number(name).transpose();
+        let of = match of {
+            Some(of) => Some(of),
+            None => number(WORKERS)?,
+        };
+        if let (Some(index), Some(of)) = (index, of) {
+            return Self::new(index, of);
+        }
+        let missing =
+            |what: &str| Error::Settings(format!("failed to find this worker's share: {what}"));
+        let platforms = [
+            ("JOB_COMPLETION_INDEX", WORKERS),
+            ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
+            ("CLOUD_RUN_TASK_INDEX", "CLOUD_RUN_TASK_COUNT"),
+            (SLURM_ID, "SLURM_ARRAY_TASK_COUNT"),
+        ];
+        for (at, count) in platforms {
+            let Some(there) = number(at)? else { continue };
+            let (there, of) = match of {
+                Some(of) => (there, of),
+                None => {
+                    let of = number(count)?.ok_or_else(|| {
+                        missing(&format!(
+                            "{at} is set, {count} is not; say how many workers there are: --of"
+                        ))
+                    })?;
+                    let there = if at == SLURM_ID {
+                        let first = number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0);
+                        let step = number("SLURM_ARRAY_TASK_STEP")?.unwrap_or(1).max(1);
+                        there.saturating_sub(first) / step
+                    } else {
+                        there
+                    };
+                    (there, of)
+                }
+            };
+            return Self::new(index.unwrap_or(there), of);
+        }
+        Err(missing(match index {
+            Some(_) => "say how many workers there are: --of",
+            None => "say which worker this is, and of how many: --index and --of",
+        }))
+    }
+
+    fn has(self, batch: &Batch) -> bool {
+        batch.index % self.of.get() as u64 == self.index as u64
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "worker {} of {}", self.index, self.of)
+    }
+}
+
+/// Works off what is left of a share of `run`, on `concurrency` threads.
+///
+/// The lock is not taken: whoever waits for the run may hold it, and what workers write they write once. For the same
+/// reason they record no events: `events.jsonl` has one writer.
+///
+/// # Errors
+/// Why not all of the share is done. What is done stays.
+///
+/// # Panics
+/// `concurrency` is 0.
+pub fn work(
+    run: &RunDir,
+    share: Share,
+    host: Arc<Host>,
+    concurrency: usize,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Done> {
+    let job = run.job()?.ok_or_else(|| Error::NoSuchRun {
+        name: run.reference(),
+        reason: "it is not planned; `shoal run … --backend array --detach` plans one".into(),
+    })?;
+    let mut batches = run.batches(&job)?;
+    batches.retain(|batch| share.has(batch));
+    let plan = Plan {
+        run,
+        job: &job,
+        batches: &batches,
+        timeout: None,
+        retry: RetryPolicy::default(),
+        stop_on_bad_record: false,
+    };
+    let mut done = Done {
+        batches: batches.len() as u64,
+        reused: 0,
+        records: 0,
+        failed: 0,
+    };
+    let backend = place::local(concurrency, host);
+    let worked = work_off(&plan, &backend, cancel, &mut |event| {
+        if let Event::Finished { receipt, .. } = &event {
+            done.records += receipt.records;
+            done.failed += receipt.failed;
+        }
+        tell(&event);
+    });
+    let worked =
+        worked.map_err(|error| Error::from_dispatch(error, run.reference(), |_| String::new()))?;
+    done.reused = worked.reused.finished_batches();
+    Ok(done)
+}
+
+const SLURM_ID: &str = "SLURM_ARRAY_TASK_ID";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(index: Option<usize>, of: Option<usize>, set: &[(&str, &str)]) -> Result<Share> {
+        let variable = |name: &str| {
+            let found = set.iter().find(|(there, _)| *there == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Share::find(index, of, variable)
+    }
+
+    #[test]
+    fn numbers_come_from_flags_then_from_the_platform() {
+        let kubernetes = [("JOB_COMPLETION_INDEX", "4")];
+        let batch = [
+            ("AWS_BATCH_JOB_ARRAY_INDEX", "2"),
+            ("AWS_BATCH_JOB_ARRAY_SIZE", "3"),
+        ];
+        let slurm = [
+            ("SLURM_ARRAY_TASK_ID", "7"),
+            ("SLURM_ARRAY_TASK_MIN", "1"),
+            ("SLURM_ARRAY_TASK_STEP", "2"),
+            ("SLURM_ARRAY_TASK_COUNT", "5"),
+        ];
+        for (index, of, set, expected) in [
+            (Some(1), Some(2), &kubernetes[..], (1, 2)),
+            (None, Some(5), &kubernetes, (4, 5)),
+            (None, None, &batch, (2, 3)),
+            (Some(0), None, &batch, (0, 3)),
+            (None, None, &slurm, (3, 5)),
+            (None, Some(8), &slurm, (7, 8)),
+        ] {
+            let share = find(index, of, set).unwrap();
+            assert_eq!((share.index, share.of.get()), expected, "{set:?}");
+        }
+        let workers = [kubernetes[0], (WORKERS, "6")];
+        assert_eq!(find(None, None, &workers).unwrap().of.get(), 6);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let kubernetes = [("JOB_COMPLETION_INDEX", "4")];
+        for (index, of, set, says) in [
+            (None, None, &[][..], "--index and --of"),
+            (Some(1), None, &[], "--of"),
+            (None, Some(1), &[], "--index"),
+            (None, None, &kubernetes, "SHOAL_WORKERS is not"),
+            (None, Some(4), &kubernetes, "from 0 to 3"),
+            (Some(0), Some(0), &[], "no worker 0 of 0"),
+            (None, Some(4), &[("JOB_COMPLETION_INDEX", "x")], "no number"),
+        ] {
+            let error = find(index, of, set).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_batch_is_of_exactly_one_share() {
+        for index in 0..20 {
+            let batch = Batch {
+                index,
+                ..Batch::default()
+            };
+            let shares = (0..3).filter(|worker| Share::new(*worker, 3).unwrap().has(&batch));
+            assert_eq!(shares.count(), 1);
+        }
+    }
+}
