@@ -21,6 +21,7 @@ pub mod bench;
 mod bundled;
 mod classifier;
 mod error;
+pub mod export;
 mod model;
 mod place;
 mod run;
@@ -31,6 +32,8 @@ mod summary;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "worker")]
+pub mod worker;
 
 pub use shoal_dispatch as dispatch;
 pub use shoal_encoder as encoder;

@@ -1,5 +1,8 @@
 //! Arguments as they are typed. Every option of `run` is also a `SHOAL_*` variable and a key of `shoal.toml`.
 
+pub(super) mod export;
+pub(super) mod worker;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -43,6 +46,10 @@ pub(super) enum Command {
     Resume(ResumeArgs),
     /// Write the output of a run whose batches are all done
     Collect(CollectArgs),
+    /// Work off batches for runs that are dispatched elsewhere
+    Worker(Box<worker::WorkerArgs>),
+    /// Print the job file that has Kubernetes, Slurm or AWS Batch start workers for a planned run
+    Export(export::ExportArgs),
     /// Pack a model into one file that opens at once
     Pack(PackArgs),
     /// Make what runs a job in the cloud
@@ -189,7 +196,8 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "BOOL", env = "SHOAL_DETACH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) detach: Option<bool>,
 
-    /// Batches in flight [default: all cores; 1000 where a platform has environments of its own]
+    /// Batches in flight [default: all cores; as many as HTTP workers say that they take; 1000 where a platform has
+    /// environments of its own]
     #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
     pub(super) concurrency: Option<usize>,
 

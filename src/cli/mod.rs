@@ -8,12 +8,15 @@ mod config;
 mod deploy;
 #[cfg(feature = "aws")]
 mod deploy_args;
+mod export;
 mod pack;
 mod progress;
 mod table;
+mod worker;
 
 use std::io::{self, Write};
 use std::process;
+use std::time::Instant;
 
 use clap::{CommandFactory, Parser};
 
@@ -22,11 +25,22 @@ use args::{Cli, Command};
 
 /// Runs the command that the process was called with.
 pub fn main() -> process::ExitCode {
+    let started = Instant::now();
+    #[cfg(feature = "lambda")]
+    if crate::worker::lambda::is_called() {
+        return end(crate::worker::lambda::run(started));
+    }
     // clap answers `--help` and wrong flags itself, with exit codes 0 and 2.
     let cli = Cli::parse();
     #[cfg(feature = "aws")]
     crate::job::store::use_aws_login(shoal_aws::login);
     let code = match run(cli) {
+    end(run(Cli::parse(), started))
+}
+
+/// Tells how it ended.
+fn end(result: crate::Result<()>) -> process::ExitCode {
+    let code = match result {
         Ok(()) => ExitCode::Success,
         // Who reads our output has had enough of it.
         Err(error) if error.is_broken_pipe() => ExitCode::Success,
@@ -39,13 +53,15 @@ pub fn main() -> process::ExitCode {
     process::ExitCode::from(code as u8)
 }
 
-fn run(cli: Cli) -> crate::Result<()> {
+fn run(cli: Cli, started: Instant) -> crate::Result<()> {
     match cli.command {
         Command::Run(args) => commands::run(args),
         Command::Runs(args) => commands::runs(args),
         Command::Status(args) => commands::status(args),
         Command::Resume(args) => commands::resume(args),
         Command::Collect(args) => commands::collect(args),
+        Command::Worker(args) => worker::worker(*args, started),
+        Command::Export(args) => export::export(args),
         Command::Pack(args) => pack::pack(args),
         #[cfg(feature = "aws")]
         Command::Deploy(args) => deploy::deploy(args),
