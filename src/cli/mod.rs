@@ -34,8 +34,7 @@ pub fn main() -> process::ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "aws")]
     crate::job::store::use_aws_login(shoal_aws::login);
-    let code = match run(cli) {
-    end(run(Cli::parse(), started))
+    end(run(cli, started))
 }
 
 /// Tells how it ended.

@@ -19,6 +19,8 @@ use crate::{EngineSettings, Error, Precision, Result};
 const API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// What Lambda calls the program of a function that brings its own runtime.
 const BOOTSTRAP: &str = "bootstrap";
+/// What `shoal deploy aws` calls the model beside it.
+const PACKED: &str = "model.shoal";
 /// The only folder that a function can write.
 const CACHE: &str = "/tmp/shoal";
 
@@ -32,7 +34,7 @@ pub fn is_called() -> bool {
 
 /// Answers events until Lambda ends the process. `started` is when the process did.
 ///
-/// `SHOAL_MODEL` is opened before the first event. `SHOAL_PRECISION`, `SHOAL_ISA` and `SHOAL_CACHE_DIR` are what the
+/// `SHOAL_MODEL`, or the packed model that was zipped together with this program, is opened before the first event. `SHOAL_PRECISION`, `SHOAL_ISA` and `SHOAL_CACHE_DIR` are what the
 /// options of these names are; `SHOAL_TOKEN` is what callers of the function's URL must tell.
 ///
 /// # Errors
@@ -60,7 +62,7 @@ pub fn run(started: Instant) -> Result<()> {
         })?),
     };
     let settings = WorkerSettings {
-        model: variable("SHOAL_MODEL"),
+        model: variable("SHOAL_MODEL").or_else(packed_beside),
         engine: EngineSettings {
             precision,
             isa: variable("SHOAL_ISA"),
@@ -93,6 +95,12 @@ pub fn run(started: Instant) -> Result<()> {
         .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?
         .block_on(lambda_runtime::run(service))
         .map_err(|e| Error::Settings(format!("failed to ask Lambda for events: {e}")))
+}
+
+/// The packed model beside this program, where there is one.
+fn packed_beside() -> Option<String> {
+    let path = std::env::current_exe().ok()?.with_file_name(PACKED);
+    path.is_file().then(|| path.to_string_lossy().into_owned())
 }
 
 struct Function {

@@ -14,10 +14,8 @@ use crate::limits::PACKAGE_BYTES;
 
 /// The executable's name in the zip, which `provided.al2023` demands.
 const BOOTSTRAP: &str = "bootstrap";
-/// The model's name in the zip.
+/// The model's name in the zip, where the function looks for it beside itself.
 const MODEL: &str = "model.shoal";
-/// Where the function finds a model that is in the zip.
-pub const MODEL_PATH: &str = "/var/task/model.shoal";
 /// Digits of the checksum that a zip's name has.
 pub(crate) const CHECKSUM_DIGITS: usize = 16;
 

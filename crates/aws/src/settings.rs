@@ -194,12 +194,13 @@ impl Deployment {
     /// All variables of the function.
     pub(crate) fn variables(&self) -> BTreeMap<String, String> {
         let model = match &self.model {
-            ModelPlace::Packed => crate::package::MODEL_PATH.to_owned(),
-            ModelPlace::Object(object) => object.to_string(),
-            ModelPlace::Path(path) => path.clone(),
+            // The function finds it beside itself.
+            ModelPlace::Packed => None,
+            ModelPlace::Object(object) => Some(object.to_string()),
+            ModelPlace::Path(path) => Some(path.clone()),
         };
         let mut variables = self.environment.clone();
-        variables.insert(MODEL_VARIABLE.into(), model);
+        variables.extend(model.map(|model| (MODEL_VARIABLE.into(), model)));
         variables
     }
 }

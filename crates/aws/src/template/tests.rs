@@ -135,7 +135,7 @@ fn the_function_is_as_it_was_ordered() {
         ("ReservedConcurrentExecutions", json!(7)),
         (
             "Environment",
-            json!({ "Variables": { "RUST_LOG": "debug", "SHOAL_MODEL": "/var/task/model.shoal" } }),
+            json!({ "Variables": { "RUST_LOG": "debug" } }),
         ),
     ] {
         assert_eq!(properties[field], value, "{field}");
