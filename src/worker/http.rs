@@ -211,6 +211,16 @@ async fn admit(
     if worker.environments.get().is_none() {
         return Err(turn_away(503, "the worker is not ready yet"));
     }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > door::LARGEST_REQUEST) {
+        // Said before it is sent, where the caller announces it.
+        let reason = format!(
+            "failed to read the request: it has more than {} bytes",
+            door::LARGEST_REQUEST
+        );
+        return Err(door::refuse(413, &reason));
+    }
     let body = Bytes::from_request(request, &()).await.map_err(|e| {
         let reason = format!("failed to read the request: {}", e.body_text());
         door::refuse(e.status().as_u16(), &reason)

@@ -17,3 +17,7 @@ mod pack;
 mod remote;
 mod remote_model;
 mod resume;
+mod worker_http;
+mod worker_lambda;
+mod worker_process;
+mod worker_share;

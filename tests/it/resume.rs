@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Bench, Random, describe, interrupt, jsonl, tiny_model};
+use crate::support::{Bench, Random, describe, files_in, interrupt, jsonl, tiny_model};
 
 const RECORDS: usize = 3000;
 const KILLS: usize = 25;
@@ -40,16 +40,6 @@ fn finish(mut command: Command) -> serde_json::Value {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", describe(&output));
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-/// Whole files: one that is still being written has a `#` in its name, and may lie beside the whole one for a moment.
-fn files_in(folder: &Path) -> usize {
-    let is_whole = |file: &std::fs::DirEntry| !file.file_name().to_string_lossy().contains('#');
-    std::fs::read_dir(folder).map_or(0, |files| {
-        files
-            .filter(|file| file.as_ref().is_ok_and(is_whole))
-            .count()
-    })
 }
 
 /// Waits until the run directory holds `parts` parts, then spins for a moment of random length, so that kills hit every

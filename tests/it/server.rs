@@ -1,6 +1,6 @@
 //! A small HTTP server on the loopback, for what crosses the network.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) range: Option<String>,
     pub(crate) authorization: Option<String>,
+    pub(crate) content: Vec<u8>,
 }
 
 /// What it answers: the status line's end, header lines, and the content, which a `HEAD` request does not get.
@@ -117,7 +118,8 @@ fn serve(
     seen: &Mutex<Vec<Request>>,
     answer: impl Fn(&Request) -> Response,
 ) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut lines = (&mut reader).lines();
     let Some(first) = lines.next() else {
         return Ok(());
     };
@@ -128,7 +130,9 @@ fn serve(
         path: words.next().unwrap(),
         range: None,
         authorization: None,
+        content: Vec::new(),
     };
+    let mut length = 0;
     for line in lines {
         let line = line?;
         match line.split_once(": ") {
@@ -139,9 +143,13 @@ fn serve(
             Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
                 request.authorization = Some(value.to_owned());
             }
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap();
+            }
             Some(_) => {}
         }
     }
+    reader.take(length).read_to_end(&mut request.content)?;
     let Response {
         status,
         headers,

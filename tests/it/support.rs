@@ -133,3 +133,90 @@ impl Random {
         ((z ^ (z >> 31)) % limit as u64) as usize
     }
 }
+
+/// Sends SIGTERM, as whoever stops services does.
+pub(crate) fn terminate(child: &Child) {
+    let status = Command::new("sh")
+        .args(["-c", &format!("kill -TERM {}", child.id())])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Runs a command to its end, which must be a success, and gives the summary that it prints.
+pub(crate) fn summary(mut command: Command) -> serde_json::Value {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", describe(&output));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Number of whole files in a folder: one that is still being written has a `#` in its name.
+pub(crate) fn files_in(folder: &Path) -> usize {
+    let is_whole = |file: &std::fs::DirEntry| !file.file_name().to_string_lossy().contains('#');
+    std::fs::read_dir(folder).map_or(0, |files| {
+        files
+            .filter(|file| file.as_ref().is_ok_and(is_whole))
+            .count()
+    })
+}
+
+/// Waits until a run that `child` works on has some receipts; it must not end before.
+pub(crate) fn wait_for_receipts(child: &mut Child, run: &Path) {
+    while files_in(&run.join("receipts")) < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "ended too soon");
+        std::thread::yield_now();
+    }
+}
+
+/// What the log of a run tells of failed attempts: kind, and whether another one followed.
+pub(crate) fn failures(run: &Path) -> Vec<(String, bool)> {
+    let log = std::fs::read_to_string(run.join("events.jsonl")).unwrap();
+    log.lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|event| event["event"] == "failed")
+        .map(|event| {
+            let kind = event["kind"].as_str().unwrap().to_owned();
+            (kind, event["retry"].as_bool().unwrap())
+        })
+        .collect()
+}
+
+/// A job of many small batches with a tiny model, which other backends are to do as the local one does.
+pub(crate) struct ManyBatches {
+    pub(crate) bench: Bench,
+    /// What the local backend writes.
+    pub(crate) expected: Vec<u8>,
+}
+
+impl ManyBatches {
+    /// `records` records, `batch_size` of them in a batch.
+    pub(crate) fn new(records: usize, batch_size: usize) -> Self {
+        let bench = Bench::new();
+        let mut input = jsonl(records);
+        input.push_str("{\"id\":\"bad\"}\nnot json\n");
+        bench.write("input.jsonl", input);
+        bench.write("shoal.toml", format!("batch-size = {batch_size}\n"));
+        let mut this = Self {
+            bench,
+            expected: Vec::new(),
+        };
+        summary(this.run("local", &[]));
+        this.expected = this.bench.read("local.csv");
+        this
+    }
+
+    /// The command that does it in the run directory `name`, and writes `name.csv`.
+    pub(crate) fn run(&self, name: &str, options: &[&str]) -> Command {
+        let output = format!("{name}.csv");
+        let mut command = self.bench.shoal(["run", "input.jsonl", "-o", &output]);
+        command.args(["--run-dir", name, "--json", "--quiet", "--model"]);
+        command.arg(tiny_model()).args(options);
+        command
+    }
+
+    /// Whether `name.csv` is what the local backend writes.
+    pub(crate) fn check(&self, name: &str) {
+        let output = self.bench.read(&format!("{name}.csv"));
+        assert!(output == self.expected, "{name} differs");
+    }
+}

@@ -18,6 +18,10 @@ lives, GET /ready that it takes calls. The token that callers must tell comes fr
 
 Whoever can write to a run directory decides which inputs and which model a worker opens for it.";
 
+// clap does not look at what an option requires where that excludes what is given.
+const NOT_HTTP: [&str; 2] = ["stdio", "run"];
+const NOT_RUN: [&str; 2] = ["stdio", "http"];
+
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group(ArgGroup::new("way").required(true).args(["stdio", "http", "run"])))]
@@ -35,11 +39,11 @@ pub(in crate::cli) struct WorkerArgs {
     pub(in crate::cli) run: Option<String>,
 
     /// Which worker this is, from 0 [default: as Kubernetes, AWS Batch, Cloud Run or Slurm tell]
-    #[arg(long, value_name = "N", requires = "run")]
+    #[arg(long, value_name = "N", conflicts_with_all = NOT_RUN)]
     pub(in crate::cli) index: Option<usize>,
 
     /// How many workers there are [default: SHOAL_WORKERS, else as AWS Batch, Cloud Run or Slurm tell]
-    #[arg(long, value_name = "M", requires = "run")]
+    #[arg(long, value_name = "M", conflicts_with_all = NOT_RUN)]
     pub(in crate::cli) of: Option<usize>,
 
     /// Model to open at the start: folder, packed model or its URL, or name on the Hugging Face hub [default: that of each
@@ -66,26 +70,26 @@ pub(in crate::cli) struct WorkerArgs {
 
     /// Work only in run directories at or below this path or URL; may be given again [default: anywhere, if only this
     /// machine can call]
-    #[arg(long, value_name = "PREFIX", requires = "http")]
+    #[arg(long, value_name = "PREFIX", conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) allow: Vec<String>,
 
     /// File with the token that callers must tell [default: SHOAL_TOKEN]
-    #[arg(long, value_name = "FILE", requires = "http")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) token_file: Option<PathBuf>,
 
     /// Listen beyond this machine without a token: whoever can connect can have work done
-    #[arg(long, requires = "http")]
+    #[arg(long, conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) insecure: bool,
 
     /// Certificate chain for HTTPS, a PEM file
-    #[arg(long, value_name = "FILE", requires_all = ["http", "tls_key"])]
+    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) tls_cert: Option<PathBuf>,
 
     /// Key of the certificate, a PEM file
-    #[arg(long, value_name = "FILE", requires_all = ["http", "tls_cert"])]
+    #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) tls_key: Option<PathBuf>,
 
     /// Seconds that calls under way are waited for after Ctrl-C or a request to terminate
-    #[arg(long, value_name = "SECONDS", default_value_t = 25, requires = "http")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) grace: u64,
 }

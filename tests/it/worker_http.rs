@@ -1,0 +1,253 @@
+//! Workers that answer HTTP.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{ManyBatches, describe, failures, summary, terminate, wait_for_receipts};
+
+/// A worker in a process; it is killed when it is dropped.
+struct Worker {
+    child: Child,
+    url: String,
+}
+
+impl Worker {
+    /// Starts it, and waits until it takes calls.
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        log.read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("listening on ").expect(&line);
+        let worker = Self {
+            child,
+            url: url.to_owned(),
+        };
+        // What it says further on must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        while worker.get("/ready").status != 200 {
+            std::thread::yield_now();
+        }
+        worker
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        ask(&self.url, &format!("GET {path} HTTP/1.1\r\n"), "")
+    }
+
+    fn post(&self, headers: &str, body: &str) -> Answer {
+        ask(&self.url, &format!("POST / HTTP/1.1\r\n{headers}"), body)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What came back for a request.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    text: String,
+}
+
+impl Answer {
+    /// The kind of the failure in it.
+    fn kind(&self) -> String {
+        let body = self.text.split_once("\r\n\r\n").unwrap().1;
+        let outcome: serde_json::Value = serde_json::from_str(body).unwrap();
+        outcome["failure"]["kind"].as_str().unwrap().to_owned()
+    }
+}
+
+fn ask(url: &str, head: &str, body: &str) -> Answer {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = if head.contains("Content-Length") {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
+    };
+    write!(
+        stream,
+        "{head}Host: {address}\r\n{length}Connection: close\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let status = text.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, text }
+}
+
+const LISTEN: [&str; 3] = ["worker", "--http", "127.0.0.1:0"];
+
+fn invocation(run: &str) -> String {
+    format!(r#"{{"run":{run:?},"batch":{{"index":0,"records":1,"slices":[]}},"attempt":1}}"#)
+}
+
+#[test]
+fn a_run_outlives_one_of_its_workers() {
+    let job = ManyBatches::new(6000, 20);
+    let start = || Worker::start(job.bench.shoal(LISTEN).env("SHOAL_TOKEN", "s3cret"));
+    let (mut first, second) = (start(), start());
+    let urls = format!("{},{}", first.url, second.url);
+    let options = ["--backend", "http", "--url", &urls];
+    let mut run = job
+        .run("run", &options)
+        .env("SHOAL_TOKEN", "s3cret")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_receipts(&mut run, &job.bench.path("run"));
+    first.child.kill().unwrap();
+    let end = run.wait_with_output().unwrap();
+    assert!(end.status.success(), "{}", describe(&end));
+    job.check("run");
+    for (kind, retry) in failures(&job.bench.path("run")) {
+        assert!(
+            retry && matches!(kind.as_str(), "retryable" | "throttled"),
+            "{kind}"
+        );
+    }
+    // Where it ran is remembered, without the token.
+    let backend = job.bench.text("run/backend.json");
+    assert!(backend.contains(&second.url) && !backend.contains("s3cret"));
+}
+
+#[test]
+fn strangers_and_nonsense_are_turned_away() {
+    let job = ManyBatches::new(20, 20);
+    for folder in ["mine/run", "other"] {
+        std::fs::create_dir_all(job.bench.path(folder)).unwrap();
+    }
+    let at = |name: &str| job.bench.path(name).to_str().unwrap().to_owned();
+    job.bench.write("token", "s3cret\n");
+    let options = ["--allow", &at("mine"), "--token-file", &at("token")];
+    let worker = Worker::start(job.bench.shoal(LISTEN).args(options));
+    let own = "Authorization: Bearer s3cret\r\n";
+    let too_long = format!("{own}Content-Length: 7000000\r\n");
+    for (headers, body, status, kind) in [
+        ("", invocation(&at("mine/run")), 401, "refused"),
+        (
+            "Authorization: Bearer secret\r\n",
+            invocation(&at("mine/run")),
+            401,
+            "refused",
+        ),
+        (own, "{}".into(), 400, "refused"),
+        (own, invocation(&at("other")), 403, "refused"),
+        (own, invocation(&at("mine/../other")), 403, "refused"),
+        (own, invocation("s3://bucket/run"), 403, "refused"),
+        (&too_long, String::new(), 413, "refused"),
+        // In it may, but there is no job.
+        (own, invocation(&at("mine/run")), 422, "input"),
+    ] {
+        let answer = worker.post(headers, &body);
+        assert_eq!(
+            (answer.status, answer.kind().as_str()),
+            (status, kind),
+            "{body}"
+        );
+    }
+    assert_eq!(worker.get("/health").status, 200);
+    assert_eq!(worker.get("/ready").status, 200);
+    assert_eq!(worker.get("/").status, 405);
+    assert_eq!(worker.get("/nothing").status, 404);
+
+    let options = ["--backend", "http", "--url", &worker.url];
+    for token in [None, Some("wrong")] {
+        let mut run = job.run("run", &options);
+        run.envs(token.map(|token| ("SHOAL_TOKEN", token)));
+        let output = run.output().unwrap();
+        assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
+        assert!(
+            describe(&output).contains("SHOAL_TOKEN"),
+            "{}",
+            describe(&output)
+        );
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_busy_worker_says_so_and_ends_when_its_work_is_done() {
+    let job = ManyBatches::new(20, 20);
+    let options = ["--concurrency", "1"];
+    let mut worker = Worker::start(job.bench.shoal(LISTEN).args(options));
+    // A call for a job that is a pipe is under way until somebody has written it.
+    let gate = job.bench.path("gate");
+    std::fs::create_dir(&gate).unwrap();
+    let pipe = gate.join("job.json");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let body = invocation(gate.to_str().unwrap());
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| worker.post("", &body));
+        // There when the worker reads it.
+        let pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
+        let busy = worker.post("", &body);
+        assert_eq!((busy.status, busy.kind().as_str()), (429, "throttled"));
+        assert!(busy.text.contains("retry-after: 1"), "{}", busy.text);
+        assert_eq!(worker.get("/ready").status, 200);
+        terminate(&worker.child);
+        let address = worker.url.strip_prefix("http://").unwrap();
+        while TcpStream::connect(address).is_ok() {
+            std::thread::yield_now();
+        }
+        drop(pipe);
+        let answer = held.join().unwrap();
+        assert_eq!((answer.status, answer.kind().as_str()), (422, "input"));
+    });
+    assert!(worker.child.wait().unwrap().success());
+}
+
+#[test]
+fn nobody_listens_to_the_world_by_mistake() {
+    let job = ManyBatches::new(20, 20);
+    let listen = ["worker", "--http", "0.0.0.0:0"];
+    let message = job.bench.fails(2, listen);
+    assert!(message.contains("SHOAL_TOKEN"), "{message}");
+    let message = job.bench.fails(2, listen.iter().chain(&["--insecure"]));
+    assert!(message.contains("--allow"), "{message}");
+    let message = job.bench.fails(2, ["worker", "--stdio", "--insecure"]);
+    assert!(message.contains("cannot be used with"), "{message}");
+
+    // Nor is a token sent there. The address is one that no machine has.
+    let options = ["--backend", "http", "--url", "http://192.0.2.1:8080"];
+    let mut run = job.run("run", &options);
+    let output = run.env("SHOAL_TOKEN", "s3cret").output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
+    let told = describe(&output);
+    assert!(
+        told.contains("in the open") && !told.contains("s3cret"),
+        "{told}"
+    );
+}
+
+#[test]
+fn workers_that_are_not_there_are_named() {
+    let job = ManyBatches::new(20, 20);
+    // A port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let options = ["--backend", "http", "--url", &url];
+    let output = job.run("run", &options).output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
+    assert!(describe(&output).contains(&url), "{}", describe(&output));
+    // The plan stands, and goes on elsewhere.
+    let worker = Worker::start(&mut job.bench.shoal(LISTEN));
+    let resume = ["resume", "run", "--json", "--quiet", "--url", &worker.url];
+    assert_eq!(summary(job.bench.shoal(resume))["records"], 22);
+    job.check("run");
+}

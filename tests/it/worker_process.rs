@@ -1,0 +1,110 @@
+//! Worker processes, which may die.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{ManyBatches, describe, failures, summary, wait_for_receipts};
+
+#[test]
+fn processes_write_what_threads_write() {
+    let job = ManyBatches::new(300, 20);
+    let done = summary(job.run("run", &["--backend", "process", "--concurrency", "3"]));
+    assert_eq!(
+        (&done["records"], &done["failed"]),
+        (&302.into(), &2.into())
+    );
+    job.check("run");
+    assert!(failures(&job.bench.path("run")).is_empty());
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_process_that_is_killed_costs_an_attempt() {
+    let job = ManyBatches::new(6000, 20);
+    let mut run = job
+        .run("run", &["--backend", "process", "--concurrency", "2"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let folder = job.bench.path("run");
+    wait_for_receipts(&mut run, &folder);
+    let victim = children(run.id())[0];
+    let killed = Command::new("sh")
+        .args(["-c", &format!("kill -KILL {victim}")])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let end = run.wait_with_output().unwrap();
+    assert!(end.status.success(), "{}", describe(&end));
+    assert_eq!(failures(&folder), [("crashed".to_owned(), true)]);
+    job.check("run");
+}
+
+#[test]
+fn calls_that_run_out_of_time_end_in_the_middle_of_a_batch() {
+    // Many seconds of work in one batch, and calls of three.
+    let job = ManyBatches::new(60_000, 100_000);
+    let options = ["--backend", "process", "--timeout", "3"];
+    let done = summary(job.run("run", &options));
+    assert_eq!(
+        (&done["records"], &done["batches"]),
+        (&60_002.into(), &1.into())
+    );
+    job.check("run");
+    let receipts = crate::support::files_in(&job.bench.path("run/receipts"));
+    assert!(receipts > 1, "{receipts}");
+}
+
+#[test]
+fn lines_are_answered_until_there_are_no_more() {
+    let job = ManyBatches::new(20, 20);
+    let run = job.bench.path("local");
+    let lines = [
+        "nonsense".to_owned(),
+        invocation(run.to_str().unwrap(), 0),
+        invocation("/nowhere", 0),
+    ];
+    job.bench.write("lines", lines.join("\n"));
+    let output = job
+        .bench
+        .shoal(["worker", "--stdio"])
+        .stdin(std::fs::File::open(job.bench.path("lines")).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", describe(&output));
+    let answers = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<serde_json::Value> = answers
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(answers.len(), 3);
+    assert_eq!(answers[0]["failure"]["kind"], "refused");
+    // The whole input again, under the name of a batch that is done: the first receipt stands.
+    assert_eq!(answers[1]["receipt"]["records"], 20, "{}", answers[1]);
+    assert_eq!(answers[2]["failure"]["kind"], "storage");
+}
+
+/// The line that calls for a planned batch of a run.
+fn invocation(run: &str, batch: usize) -> String {
+    let plan = std::fs::read_to_string(format!("{run}/batches.jsonl"));
+    let batch = match &plan {
+        Ok(plan) => plan.lines().nth(batch).unwrap(),
+        Err(_) => r#"{"index":0,"records":1,"slices":[]}"#,
+    };
+    format!(r#"{{"run":{run:?},"batch":{batch},"attempt":1}}"#)
+}
+
+/// The processes that `parent` has started.
+fn children(parent: u32) -> Vec<u32> {
+    let parent_of = |process: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        // The name before it may hold anything.
+        let fields = stat.rsplit_once(')')?.1;
+        fields.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|process| parent_of(*process) == Some(parent))
+        .collect()
+}

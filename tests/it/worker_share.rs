@@ -1,0 +1,107 @@
+//! Workers of array jobs, which find their share by their number.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{ManyBatches, describe, summary};
+
+/// A run that is planned and left to workers.
+fn planned() -> ManyBatches {
+    let job = ManyBatches::new(300, 20);
+    let output = job
+        .run("run", &["--backend", "array", "--detach"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", describe(&output));
+    assert!(!job.bench.path("run.csv").exists());
+    job
+}
+
+/// What is done is collected, and nothing is done again.
+fn collect(job: &ManyBatches) {
+    let done = summary(job.bench.shoal(["resume", "run", "--json", "--quiet"]));
+    assert_eq!(done["reused_batches"], 16);
+    assert_eq!(done["failed"], 2);
+    job.check("run");
+}
+
+#[test]
+fn workers_do_their_shares_in_any_order_and_one_twice() {
+    let job = planned();
+    for (index, says) in [
+        ("2", "100 records"),
+        ("0", "in 6 of its 6 batches"),
+        ("1", "in 5 of its 5 batches"),
+        (
+            "0",
+            "0 records (0 failed) in 0 of its 6 batches; 6 were done before",
+        ),
+    ] {
+        let worker = ["worker", "--run", "run", "--of", "3", "--index", index];
+        let told = String::from_utf8(job.bench.ok(worker).stderr).unwrap();
+        assert!(told.contains(says), "{told}");
+    }
+    collect(&job);
+}
+
+#[test]
+fn numbers_come_from_the_platform_or_are_asked_for() {
+    let job = planned();
+    let message = job.bench.fails(2, ["worker", "--run", "run"]);
+    assert!(message.contains("--index and --of"), "{message}");
+    let worker = job
+        .bench
+        .shoal(["worker", "--run", "run"])
+        .env("AWS_BATCH_JOB_ARRAY_INDEX", "4")
+        .env("AWS_BATCH_JOB_ARRAY_SIZE", "5")
+        .output()
+        .unwrap();
+    let told = describe(&worker);
+    assert!(told.contains("worker 4 of 5"), "{told}");
+    assert!(told.contains("in 3 of its 3 batches"), "{told}");
+}
+
+#[test]
+fn the_script_for_slurm_does_the_run() {
+    let job = planned();
+    job.bench
+        .ok(["export", "slurm", "run", "--workers", "3", "-o", "run.sh"]);
+    let shell = |arguments: &[&str]| {
+        let program = Path::new(env!("CARGO_BIN_EXE_shoal")).parent().unwrap();
+        let path = std::env::join_paths(
+            std::iter::once(program.to_owned())
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+        );
+        let mut command = Command::new("sh");
+        command
+            .args(arguments)
+            .current_dir(job.bench.path(""))
+            .env_clear()
+            .env("PATH", path.unwrap())
+            .env("HOME", job.bench.path("home"));
+        command
+    };
+    assert!(shell(&["-n", "run.sh"]).status().unwrap().success());
+    for index in ["1", "2", "0"] {
+        let output = shell(&["run.sh"])
+            .env("SLURM_ARRAY_TASK_ID", index)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", describe(&output));
+    }
+    // Without a number, nothing is done.
+    assert!(!shell(&["run.sh"]).output().unwrap().status.success());
+    collect(&job);
+}
+
+#[test]
+fn runs_that_containers_would_not_see_are_not_exported() {
+    let job = planned();
+    let export = ["export", "k8s", "run", "--workers", "3", "--image", "shoal"];
+    let message = job.bench.fails(2, export);
+    assert!(message.contains("--store"), "{message}");
+    let message = job
+        .bench
+        .fails(2, ["export", "slurm", "run", "--workers", "17"]);
+    assert!(message.contains("16 batches"), "{message}");
+}
