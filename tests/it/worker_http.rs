@@ -15,6 +15,15 @@ struct Worker {
 impl Worker {
     /// Starts it, and waits until it takes calls.
     fn start(command: &mut Command) -> Self {
+        let worker = Self::listen(command);
+        while worker.get("/ready").status != 200 {
+            std::thread::yield_now();
+        }
+        worker
+    }
+
+    /// Starts it, and waits until it listens.
+    fn listen(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
@@ -26,9 +35,6 @@ impl Worker {
         };
         // What it says further on must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        while worker.get("/ready").status != 200 {
-            std::thread::yield_now();
-        }
         worker
     }
 
@@ -209,6 +215,44 @@ fn a_busy_worker_says_so_and_ends_when_its_work_is_done() {
         assert_eq!((answer.status, answer.kind().as_str()), (422, "input"));
     });
     assert!(worker.child.wait().unwrap().success());
+}
+
+#[test]
+fn certificates_are_shown_and_checked() {
+    let job = ManyBatches::new(100, 20);
+    let own_key = rcgen::KeyPair::generate().unwrap();
+    let mut authority = rcgen::CertificateParams::default();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, own_key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(["127.0.0.1".to_owned()])
+        .unwrap()
+        .signed_by(&key, &authority)
+        .unwrap();
+    let authority = job.bench.write("authority.pem", authority.pem());
+    job.bench.write("cert.pem", certificate.pem());
+    job.bench.write("key.pem", key.serialize_pem());
+    let tls = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"];
+    let mut command = job.bench.shoal(LISTEN);
+    let worker = Worker::listen(command.args(tls).env("SHOAL_TOKEN", "s3cret"));
+    assert!(worker.url.starts_with("https://"), "{}", worker.url);
+    let run = || {
+        let mut run = job.run("run", &["--backend", "http", "--url", &worker.url]);
+        run.env("SHOAL_TOKEN", "s3cret");
+        run
+    };
+    // Nobody vouches for it.
+    let output = run().output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
+    assert!(
+        describe(&output).contains("certificate"),
+        "{}",
+        describe(&output)
+    );
+    let mut run = run();
+    run.env("SSL_CERT_FILE", authority);
+    summary(run);
+    job.check("run");
 }
 
 #[test]
