@@ -28,7 +28,7 @@ pub enum BackendKind {
     /// Threads of this process.
     #[default]
     Local,
-    /// Processes of this machine.
+    /// Processes of this machine: of the program `shoal`, which must be on the PATH where this one is another.
     Process,
     /// Whatever answers HTTP.
     Http,
@@ -239,6 +239,10 @@ impl Place {
     }
 
     /// The backend that works on `batches` of `job`.
+    #[cfg_attr(
+        not(feature = "aws"),
+        allow(unused_variables, reason = "platforms expect something of batches")
+    )]
     pub(crate) fn backend(
         &self,
         run: &RunDir,
@@ -264,7 +268,9 @@ impl Place {
                 Box::new(Process::new(concurrency, move || worker(&job, &engine)))
             }
             BackendKind::Http => {
-                let token = std::env::var("SHOAL_TOKEN").ok();
+                let token = std::env::var("SHOAL_TOKEN")
+                    .ok()
+                    .filter(|token| !token.is_empty());
                 let backend = Http::connect(&self.urls, token.as_deref(), self.concurrency);
                 Box::new(backend.map_err(|error| {
                     Error::from_dispatch(error, run.reference(), |_| String::new())

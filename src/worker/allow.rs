@@ -69,8 +69,7 @@ impl Allow {
     }
 }
 
-/// The path of this machine that `text` names, if it is no URL of a store. Relative ones are none: what they mean
-/// depends on where the worker was started.
+/// The path of this machine that `text` names, if it is no URL of a store.
 fn folder(text: &str) -> Option<PathBuf> {
     if !is_url(text) {
         return Some(Path::new(text).to_owned());

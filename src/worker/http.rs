@@ -1,5 +1,6 @@
 //! The worker of a port: requests with an invocation are answered by an outcome.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -252,9 +253,12 @@ async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphor
             .expect("calls are let in after it is set");
         let result = environments.handle(&invocation, &limits);
         if let Err(failure) = &result {
-            eprintln!(
+            // Nobody may listen.
+            let _ = writeln!(
+                std::io::stderr(),
                 "batch {}, attempt {}: {failure}",
-                invocation.batch.index, invocation.attempt
+                invocation.batch.index,
+                invocation.attempt
             );
         }
         result
