@@ -182,10 +182,11 @@ fn diagnose(failure: Failure) -> Diagnostic {
     }
 }
 
-/// The moment that is `unix_ms` milliseconds after the beginning of 1970.
+/// The moment that is `unix_ms` milliseconds after the beginning of 1970. An event that comes after its own deadline has
+/// none: stand-ins for Lambda do not tell it.
 fn instant(unix_ms: u64) -> Option<Instant> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let left = Duration::from_millis(unix_ms).saturating_sub(now);
+    let left = Duration::from_millis(unix_ms).checked_sub(now)?;
     Instant::now().checked_add(left)
 }
 

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs the bundled sample through `cargo lambda watch`, an Invoke API of others whose errors look different from AWS's: the
+# function's own errors come as HTTP 500 without the header. Compares the bytes with a run on this machine, then asks for a
+# run that is not there, which must end at once and not be tried again.
+#
+#     pip install cargo-lambda==1.9.2      (brings the program cargo-lambda)
+#     tools/check_cargo_lambda.sh [SHOAL] [CARGO_LAMBDA]
+#
+# Everything listens on the loopback. Run directory and input lie on this machine, where the function runs too.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/.." && pwd)
+shoal=$(realpath "${1:-$root/target/release/shoal}")
+cargo_lambda=$(realpath "$(command -v "${2:-cargo-lambda}")")
+work=$(mktemp -d)
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+export XDG_DATA_HOME=$work/data
+processes=()
+cleanup() {
+  for process in "${processes[@]}"; do kill "$process" 2> /dev/null || true; done
+  wait
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+# cargo lambda wants a package to stand in.
+mkdir -p "$work/package/src"
+printf '[package]\nname = "shoal"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n' > "$work/package/Cargo.toml"
+echo 'fn main() {}' > "$work/package/src/main.rs"
+(cd "$work/package" && exec "$cargo_lambda" lambda watch --only-lambda-apis --invoke-address 127.0.0.1 --invoke-port "$port" > "$work/watch.log" 2>&1) &
+processes+=($!)
+until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do sleep 0.1; done
+ln -s "$shoal" "$work/bootstrap"
+AWS_LAMBDA_RUNTIME_API=http://127.0.0.1:$port/.rt/shoal AWS_LAMBDA_FUNCTION_NAME=shoal AWS_LAMBDA_FUNCTION_MEMORY_SIZE=1769 \
+  AWS_LAMBDA_FUNCTION_VERSION=1 "$work/bootstrap" > "$work/function.log" 2>&1 &
+processes+=($!)
+
+export AWS_ENDPOINT_URL=http://127.0.0.1:$port AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none AWS_REGION=us-east-1
+sample=$root/examples/reviews.csv
+"$shoal" run "$sample" -o "$work/here.csv" --quiet
+"$shoal" run "$sample" -o "$work/there.csv" --backend lambda --function shoal --concurrency 2 --run-dir "file://$work/run"
+cmp "$work/here.csv" "$work/there.csv"
+echo 'same bytes'
+
+# A function that is asked for a changed input says so as its own error.
+cp "$sample" "$work/moving.csv"
+"$shoal" run "$work/moving.csv" -o "$work/moved.csv" --backend array --detach --run-dir "file://$work/moving" --quiet
+sed -i '2,3d' "$work/moving.csv"
+code=0
+"$shoal" resume "$work/moving" --backend lambda --quiet 2> "$work/error" || code=$?
+cat "$work/error"
+[ "$code" = 6 ] || [ "$code" = 3 ]
