@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Three hosts on one machine, by network namespaces: a client, and two hosts of workers that it reaches by address alone.
-# Runs the bundled sample by --backend http (bearer token) and by --backend array (three shares on two hosts), and
-# compares the bytes with a run on this machine. Needs root, iproute2 and a built shoal:
+# Runs the bundled sample by --backend http (TLS and bearer token) and by --backend array (three shares on two hosts), and
+# compares the bytes with a run on this machine. Needs root, iproute2,
+# openssl, curl and a built shoal:
 #
 #     sudo tools/three_hosts.sh [SHOAL] [INPUT]
 #
@@ -36,17 +37,29 @@ for number in 1 2 3; do
   ip -n "$host" link set lo up
 done
 
+# A token does not travel in the open: each worker has a certificate for its address, by an authority of this script's own.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=three-hosts \
+  -keyout "$work/ca.key" -out "$work/ca.pem" 2> /dev/null
+for number in 2 3; do
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=10.77.0.$number" \
+    -keyout "$work/$number.key" -out "$work/$number.csr" 2> /dev/null
+  openssl x509 -req -in "$work/$number.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -days 1 -out "$work/$number.pem" \
+    -extfile <(echo "subjectAltName=IP:10.77.0.$number") 2> /dev/null
+done
+export SSL_CERT_FILE=$work/ca.pem
+
 "$shoal" run "$input" -o "$work/here.csv" --batch-size 10 --quiet
 
 for number in 2 3; do
-  ip netns exec "${hosts[number - 1]}" "$shoal" worker --http "10.77.0.$number:8080" --concurrency 1 --allow "$work" &
+  ip netns exec "${hosts[number - 1]}" "$shoal" worker --http "10.77.0.$number:8080" --concurrency 1 --allow "$work" \
+    --tls-cert "$work/$number.pem" --tls-key "$work/$number.key" &
   workers+=($!)
 done
 for number in 2 3; do
-  until ip netns exec shoal-client curl -sf "http://10.77.0.$number:8080/ready" > /dev/null; do sleep 0.1; done
+  until ip netns exec shoal-client curl -sf --cacert "$work/ca.pem" "https://10.77.0.$number:8080/ready" > /dev/null; do sleep 0.1; done
 done
 ip netns exec shoal-client "$shoal" run "$input" -o "$work/http.csv" --batch-size 10 --run-dir "$work/http" \
-  --backend http --url http://10.77.0.2:8080,http://10.77.0.3:8080 --insecure
+  --backend http --url https://10.77.0.2:8080,https://10.77.0.3:8080
 cmp "$work/here.csv" "$work/http.csv"
 environments=$(cat "$work"/http/receipts/*.json | grep -o '"environment":"[^"]*"' | sort | uniq -c)
 printf 'http: same bytes; batches by environment:\n%s\n' "$environments"

@@ -252,9 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_that_are_over_are_now() {
-        let late = instant(1).unwrap();
-        assert!(late <= Instant::now());
-        assert!(instant(u64::MAX).is_none_or(|end| end > late));
+    fn deadlines_that_are_over_at_the_start_are_none() {
+        assert_eq!(instant(1), None);
+        let now = Instant::now();
+        assert!(instant(u64::MAX).is_none_or(|end| end > now));
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let soon = instant(unix.as_millis() as u64 + 60_000).unwrap();
+        assert!(soon > now && soon <= Instant::now() + Duration::from_secs(60));
     }
 }
