@@ -49,7 +49,8 @@ impl Backend for Watch {
     }
 }
 
-/// Tells of the receipts that are there and not in `known` yet.
+/// Tells of the receipts of `work` that are there and not in `known` yet, and of no others: what earlier starts did is
+/// told already, and a piece behind a gap may be made again otherwise.
 ///
 /// # Errors
 /// The run directory cannot be read, or the first dead letter is to end the run and there is one.
@@ -59,15 +60,30 @@ pub fn tell_new(
     tell: &mut dyn FnMut(Event),
 ) -> Result<(), DispatchError> {
     let new = work.run.receipts_beyond(known)?;
-    for receipt in new.values() {
-        tell(Event::Finished {
-            worker: 0,
-            receipt: Box::new(receipt.clone()),
-        });
-    }
-    let bad = new.values().find(|receipt| receipt.failed > 0);
-    let bad = bad.map(|receipt| receipt.batch);
+    let mut touched: Vec<_> = new.values().map(|receipt| receipt.batch).collect();
+    touched.dedup();
+    let touched = touched.into_iter().filter_map(|index| {
+        let found = work
+            .batches
+            .binary_search_by_key(&index, |batch| batch.index);
+        found.ok().map(|found| &*work.batches[found])
+    });
+    let told: Vec<_> = touched
+        .map(|batch| (batch, known.joined(batch).count()))
+        .collect();
     known.merge(new);
+    let mut bad = None;
+    for (batch, told) in told {
+        for receipt in known.joined(batch).skip(told) {
+            if receipt.failed > 0 {
+                bad = bad.or(Some(receipt.batch));
+            }
+            tell(Event::Finished {
+                worker: 0,
+                receipt: Box::new(receipt.clone()),
+            });
+        }
+    }
     match bad {
         Some(batch) if work.stop_on_bad_record => Err(DispatchError::BadRecord { batch }),
         _ => Ok(()),

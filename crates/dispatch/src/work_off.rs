@@ -48,6 +48,12 @@ pub fn work_off(
 ) -> Result<Worked, DispatchError> {
     let Plan { run, job, .. } = plan;
     let mut receipts = run.receipts()?;
+    for batch in receipts.open(plan.batches) {
+        if receipts.get(batch.index, batch.offset).is_some() {
+            // It is of no cut of this batch, and would stand before the one that is.
+            run.delete(&RunDir::receipt_name(batch.index, batch.offset))?;
+        }
+    }
     receipts.retain_pieces_of(plan.batches);
     let reused = receipts.clone();
     tell(Event::Started {
@@ -83,21 +89,34 @@ pub fn work_off(
             })?;
         }
         time += started.elapsed();
+        receipts.retain_pieces_of(plan.batches);
         let damaged = damaged(run, job, &receipts)?;
-        let Some(first) = damaged.first() else { break };
+        let open = receipts.open(plan.batches);
+        let reason = match (damaged.first(), open.first()) {
+            (None, None) => break,
+            (Some(piece), _) => format!(
+                "part {} reads back otherwise than it was written, again and again",
+                piece.batch
+            ),
+            (None, Some(batch)) => format!(
+                "batch {} has no receipt for all of its records, though it was worked on again and again",
+                batch.index
+            ),
+        };
         rounds += 1;
         if rounds == plan.retry.attempts {
             return Err(DispatchError::Job(Error::Corrupt {
                 run: run.name(),
-                reason: format!(
-                    "part {} reads back otherwise than it was written, again and again",
-                    first.batch
-                ),
+                reason,
             }));
         }
         // The store lost what it had taken, or a receipt vouches for something else; the piece is done again.
         for piece in damaged {
-            run.forget(piece, job.parameters.output_format)?;
+            let now = run.receipt(piece.batch, piece.offset)?;
+            // Unless another worker, who saw it too, is about it.
+            if now.as_ref() == receipts.get(piece.batch, piece.offset) {
+                run.forget(piece, job.parameters.output_format)?;
+            }
             receipts.remove(piece.batch, piece.offset);
         }
         receipts.retain_pieces_of(plan.batches);

@@ -75,11 +75,7 @@ impl Receipts {
                 .binary_search_by_key(batch, |planned| planned.index)
                 .ok()
                 .map(|found| batches[found].records);
-            let covers = receipt
-                .records
-                .checked_add(*offset)
-                .and_then(|end| Some((end, end.checked_add(receipt.remaining)?)));
-            match covers {
+            match end(receipt) {
                 Some((end, all)) if *offset == next.1 && Some(all) == planned => {
                     next.1 = end;
                     true
@@ -89,31 +85,41 @@ impl Receipts {
         });
     }
 
-    /// How many records of a batch are done, from its first.
-    fn done(&self, batch: u64) -> u64 {
-        self.pieces
-            .range((batch, 0)..=(batch, u64::MAX))
-            .next_back()
-            .map_or(0, |((_, offset), receipt)| offset + receipt.records)
+    /// The receipts of what is to be done of `batch`, each beginning where the one before ended, up to the first gap:
+    /// what lies behind a gap may belong to a cut that was made otherwise since.
+    pub fn joined<'a>(&'a self, batch: &Batch) -> impl Iterator<Item = &'a Receipt> {
+        let (index, records, mut next) = (batch.index, batch.records, batch.offset);
+        std::iter::from_fn(move || {
+            let receipt = self.get(index, next)?;
+            let (end, all) = end(receipt)?;
+            let goes_on = end > next && all == records;
+            next = end;
+            goes_on.then_some(receipt)
+        })
+        .fuse()
     }
 
-    /// Whether a batch is done to its end.
+    /// How many records of a batch are done, from its first, those before its offset included.
+    fn done(&self, batch: &Batch) -> u64 {
+        let last = self.joined(batch).last();
+        last.map_or(batch.offset, |last| last.offset + last.records)
+    }
+
+    /// Whether what is to be done of a batch is done to its end.
     pub fn covers(&self, batch: &Batch) -> bool {
-        self.done(batch.index) >= batch.records
+        self.done(batch) >= batch.records
     }
 
     /// What is left of `batches`: those that have no receipt, and the rest of those that were left in the middle.
     pub fn open<'a>(&self, batches: &'a [Batch]) -> Vec<Cow<'a, Batch>> {
-        let left = batches
-            .iter()
-            .filter_map(|batch| match self.done(batch.index) {
-                0 => Some(Cow::Borrowed(batch)),
-                done if done >= batch.records => None,
-                done => Some(Cow::Owned(Batch {
-                    offset: done,
-                    ..batch.clone()
-                })),
-            });
+        let left = batches.iter().filter_map(|batch| match self.done(batch) {
+            done if done >= batch.records => None,
+            done if done == batch.offset => Some(Cow::Borrowed(batch)),
+            done => Some(Cow::Owned(Batch {
+                offset: done,
+                ..batch.clone()
+            })),
+        });
         left.collect()
     }
 }
@@ -124,6 +130,12 @@ impl Extend<Receipt> for Receipts {
             .into_iter()
             .for_each(|receipt| self.insert(receipt));
     }
+}
+
+/// Where a piece ends in its batch, and how many records the batch has by it.
+fn end(receipt: &Receipt) -> Option<(u64, u64)> {
+    let end = receipt.offset.checked_add(receipt.records)?;
+    Some((end, end.checked_add(receipt.remaining)?))
 }
 
 #[cfg(test)]
@@ -198,6 +210,28 @@ mod tests {
         receipts.retain_pieces_of(&batches());
         let left: Vec<_> = receipts.values().map(|r| (r.batch, r.offset)).collect();
         assert_eq!(left, [(1, 0)]);
+    }
+
+    #[test]
+    fn what_lies_behind_a_gap_does_not_make_a_batch_whole() {
+        let mut receipts = Receipts::default();
+        receipts.extend([
+            receipt(0, 4, 6, 0), // its first piece is gone
+            receipt(1, 0, 4, 6),
+            receipt(1, 7, 3, 0),
+            receipt(2, 0, 0, 10), // never ends
+            receipt(3, 0, 4, 5),  // of another plan
+        ]);
+        let batches = batches();
+        assert!(batches.iter().all(|batch| !receipts.covers(batch)));
+        let open = receipts.open(&batches);
+        let open: Vec<_> = open.iter().map(|b| (b.index, b.offset)).collect();
+        assert_eq!(open, [(0, 0), (1, 4), (2, 0), (3, 0)]);
+        let rest = Batch {
+            offset: 7,
+            ..batches[1].clone()
+        };
+        assert!(receipts.covers(&rest));
     }
 
     #[test]
