@@ -18,8 +18,6 @@ use crate::{DispatchError, Work};
 
 /// How soon a wish to stop is seen.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// What a call may take beyond the time that the function was given, for the way there and back.
-const GRACE: Duration = Duration::from_secs(10);
 /// A platform that takes not a single call in this time is given up.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(900);
 
@@ -156,13 +154,15 @@ async fn attempt<C: Caller>(
     let call = caller.call(lane, invocation);
     match work.timeout {
         None => call.await,
-        Some(limit) => timeout(limit + GRACE, call).await.unwrap_or_else(|_| {
-            let reason = format!(
-                "the function did not answer within {} s",
-                limit.as_secs_f64()
-            );
-            Err(Failure::new(FailureKind::TimedOut, reason))
-        }),
+        Some(limit) => timeout(limit + work.retry.grace, call)
+            .await
+            .unwrap_or_else(|_| {
+                let reason = format!(
+                    "the function did not answer within {} s",
+                    limit.as_secs_f64()
+                );
+                Err(Failure::new(FailureKind::TimedOut, reason))
+            }),
     }
 }
 

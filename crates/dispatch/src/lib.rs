@@ -5,6 +5,8 @@
 //! that fans out by itself can be one. Where we fan out ourselves, a backend is a [`Caller`], which makes one call, and
 //! [`fan_out`] does the rest. [`work_off`] has a backend work until every part is there and whole.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod fan_out;
 mod http;
 mod local;

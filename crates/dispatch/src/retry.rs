@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shoal_job::wire::FailureKind;
 
-/// How often, and after what time, a batch may be tried again.
+/// How often, and after what time, a batch may be tried again, and when a call counts as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts at a batch, at least 1.
@@ -13,6 +13,8 @@ pub struct RetryPolicy {
     pub delay: Duration,
     /// The longest wait before any attempt.
     pub longest_delay: Duration,
+    /// What a call may take beyond the time that the function was given, for the way there and back.
+    pub grace: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -21,6 +23,7 @@ impl Default for RetryPolicy {
             attempts: 3,
             delay: Duration::from_millis(200),
             longest_delay: Duration::from_secs(20),
+            grace: Duration::from_secs(10),
         }
     }
 }

@@ -1,0 +1,350 @@
+//! What every backend must do.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use shoal_job::RunDir;
+use shoal_job::wire::FailureKind;
+
+use super::scene::{ATTEMPTS, BAD_RECORD, Options, RECORDS, Setting, Settings, Start};
+use super::{Fault, Moment, Rule};
+use crate::DispatchError;
+
+const BATCH_SIZE: u64 = 10;
+const BATCHES: u64 = RECORDS / BATCH_SIZE;
+
+/// A case.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) run: fn(&Setting<'_>),
+}
+
+macro_rules! cases {
+    ($($name:literal => $run:expr,)*) => {
+        /// All of them.
+        pub(super) const ALL: &[Case] = &[$(Case { name: $name, run: $run }),*];
+    };
+}
+
+cases! {
+    "batches of 1" => |setting| success(setting, 1),
+    "batches of 7" => |setting| success(setting, 7),
+    "one batch" => |setting| success(setting, RECORDS),
+    "a dead letter" => dead_letter,
+    "an error that passes" => passing_error,
+    "an error for good" => lasting_error,
+    "errors until no attempt is left" => exhausted,
+    "crash" => crash,
+    "crash between part and receipt" => crash_before_receipt,
+    "answer lost" => lost_answer,
+    "timeout" => timeout,
+    "throttling" => throttling,
+    "called twice at once" => twice,
+    "wrong checksum" => wrong_checksum,
+    "straggler" => straggler,
+    "cut batches" => cut,
+    "a hole in a cut batch" => hole,
+    "a foreign receipt" => foreign_receipt,
+    "cancelled, then gone on with" => cancelled,
+    "one receipt missing" => one_missing,
+    "stop at a bad record" => stop_on_bad_record,
+}
+
+/// A run of batches of [`BATCH_SIZE`] records.
+fn usual(rules: &[Rule]) -> Settings<'_> {
+    Settings {
+        batch_size: BATCH_SIZE,
+        is_bad: false,
+        rules,
+    }
+}
+
+/// Every batch whole.
+fn all(batches: u64) -> BTreeSet<(u64, u64)> {
+    (0..batches).map(|batch| (batch, 0)).collect()
+}
+
+fn success(setting: &Setting<'_>, batch_size: u64) {
+    let settings = Settings {
+        batch_size,
+        ..usual(&[])
+    };
+    let scene = setting.scene(settings);
+    let done = setting.finish(&scene);
+    let batches = RECORDS.div_ceil(batch_size);
+    assert_eq!(done.told.finished(), all(batches));
+    assert_eq!(done.told.reused(), 0);
+    assert!(done.worked.reused.is_empty());
+    done.told.assert_failures(&[]);
+    assert!(scene.calls().values().all(|calls| *calls == 1));
+    // There is nothing left to do.
+    let again = setting.finish(&scene);
+    assert_eq!(again.told.reused(), batches);
+    assert_eq!(again.told.finished(), all(0));
+    assert!(scene.calls().values().all(|calls| *calls == 1));
+}
+
+fn dead_letter(setting: &Setting<'_>) {
+    let settings = Settings {
+        is_bad: true,
+        ..usual(&[])
+    };
+    let done = setting.finish(&setting.scene(settings));
+    let failed = done.worked.receipts.values().map(|receipt| receipt.failed);
+    assert_eq!(failed.sum::<u64>(), 1);
+}
+
+fn passing_error(setting: &Setting<'_>) {
+    let rules = [
+        Rule::once(1, Fault::Fail(FailureKind::Retryable)),
+        Rule::times(4, 2, Fault::Fail(FailureKind::Retryable)),
+    ];
+    let scene = setting.scene(usual(&rules));
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), all(BATCHES));
+    done.told.assert_failures(&[
+        (1, 1, FailureKind::Retryable, true),
+        (4, 1, FailureKind::Retryable, true),
+        (4, 2, FailureKind::Retryable, true),
+    ]);
+    let calls = scene.calls();
+    assert_eq!((calls[&(0, 0)], calls[&(1, 0)], calls[&(4, 0)]), (1, 2, 3));
+}
+
+fn lasting_error(setting: &Setting<'_>) {
+    fails_for_good(setting, FailureKind::Input, 1);
+}
+
+fn exhausted(setting: &Setting<'_>) {
+    fails_for_good(setting, FailureKind::Retryable, ATTEMPTS);
+}
+
+/// A batch fails; what others did stays, and the next start does the rest.
+fn fails_for_good(setting: &Setting<'_>, kind: FailureKind, last: u32) {
+    let scene = setting.scene(usual(&[Rule::always(3, Fault::Fail(kind))]));
+    let Start { end, told } = setting.start(&scene, Options::default());
+    match end {
+        Err(DispatchError::Batch {
+            batch: 3,
+            attempt,
+            failure,
+        }) => {
+            assert_eq!(failure.kind, kind, "{failure}");
+            if setting.stand.tells_attempts() {
+                assert_eq!(attempt, last);
+            }
+        }
+        end => panic!("batch 3 fails, and not: {end:?}"),
+    }
+    assert_eq!(scene.calls()[&(3, 0)], last);
+    let finished = told.finished();
+    assert!(!finished.contains(&(3, 0)));
+    let before = scene.calls();
+    scene.rewrite(&[]);
+    let done = setting.finish(&scene);
+    assert!(done.told.reused() >= finished.len() as u64);
+    let calls = scene.calls();
+    for piece in finished {
+        assert_eq!(calls[&piece], before[&piece], "{piece:?} is worked on once");
+    }
+}
+
+fn crash(setting: &Setting<'_>) {
+    crashes(setting, Moment::Start, 2);
+}
+
+fn crash_before_receipt(setting: &Setting<'_>) {
+    crashes(setting, Moment::BeforeReceipt, 2);
+}
+
+fn lost_answer(setting: &Setting<'_>) {
+    // What it wrote is found, and not worked on again.
+    crashes(setting, Moment::AfterReceipt, 1);
+}
+
+fn crashes(setting: &Setting<'_>, moment: Moment, calls: u32) {
+    let scene = setting.scene(usual(&[Rule::once(2, Fault::Crash(moment))]));
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), all(BATCHES));
+    assert_eq!(scene.calls()[&(2, 0)], calls);
+    assert!(scene.calls().values().all(|made| *made <= calls));
+}
+
+fn timeout(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[Rule::once(2, Fault::Hang)]));
+    let options = Options {
+        timeout: Some(Duration::from_millis(500)),
+        ..Options::default()
+    };
+    let done = setting.finish_with(&scene, options);
+    assert_eq!(done.told.finished(), all(BATCHES));
+    done.told
+        .assert_failures(&[(2, 1, FailureKind::TimedOut, true)]);
+    assert_eq!(scene.calls()[&(2, 0)], 2);
+}
+
+fn throttling(setting: &Setting<'_>) {
+    let rules = [
+        Rule::times(0, 2, Fault::Throttle),
+        Rule::once(BATCHES - 1, Fault::Throttle),
+    ];
+    let scene = setting.scene(usual(&rules));
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), all(BATCHES));
+    // It says nothing of the batch, and does not count as an attempt at it.
+    done.told.assert_failures(&[
+        (0, 1, FailureKind::Throttled, true),
+        (0, 1, FailureKind::Throttled, true),
+        (BATCHES - 1, 1, FailureKind::Throttled, true),
+    ]);
+    assert!(done.worked.receipts.values().all(|r| r.attempt == 1));
+}
+
+fn twice(setting: &Setting<'_>) {
+    let rules: Vec<_> = (0..BATCHES)
+        .map(|batch| Rule::once(batch, Fault::Twice))
+        .collect();
+    let done = setting.finish(&setting.scene(usual(&rules)));
+    assert_eq!(done.told.finished(), all(BATCHES));
+}
+
+fn wrong_checksum(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[Rule::once(1, Fault::WrongChecksum)]));
+    let done = setting.finish(&scene);
+    let mut finished = done.told.finished_pieces();
+    finished.sort_unstable();
+    let again = std::iter::once((1, 0));
+    let mut expected: Vec<_> = all(BATCHES).into_iter().chain(again).collect();
+    expected.sort_unstable();
+    assert_eq!(finished, expected, "it is noticed, and made again");
+    assert_eq!(scene.calls()[&(1, 0)], 2);
+}
+
+fn straggler(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[Rule::once(0, Fault::Last)]));
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), all(BATCHES));
+    let finished = done.told.finished_pieces();
+    if setting.stand.tells_attempts() {
+        assert_eq!(finished.last(), Some(&(0, 0)));
+    }
+    assert!(scene.calls().values().all(|calls| *calls == 1));
+}
+
+/// The pieces of a batch that is cut every 3 records.
+fn pieces(batch: u64) -> impl Iterator<Item = (u64, u64)> {
+    (0..BATCH_SIZE).step_by(3).map(move |start| (batch, start))
+}
+
+fn cut(setting: &Setting<'_>) {
+    let rules = [
+        Rule::always(1, Fault::Cut(3)),
+        Rule::once(BATCHES - 1, Fault::Cut(9)),
+    ];
+    let scene = setting.scene(usual(&rules));
+    let done = setting.finish(&scene);
+    let mut expected = all(BATCHES);
+    expected.extend(pieces(1));
+    expected.insert((BATCHES - 1, 9));
+    assert_eq!(done.told.finished(), expected);
+    let attempts = done.worked.receipts.values().map(|receipt| receipt.attempt);
+    assert_eq!(attempts.max(), Some(1), "the rest is a call of its own");
+}
+
+/// A receipt of a cut batch is lost; those of the pieces behind it are there, and do not make it whole.
+fn hole(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[Rule::always(1, Fault::Cut(3))]));
+    setting.finish(&scene);
+    for (offset, left) in [(3, 1), (0, 0)] {
+        scene
+            .run()
+            .delete(&RunDir::receipt_name(1, offset))
+            .expect("the run can be changed");
+        let done = setting.finish(&scene);
+        assert_eq!(done.told.reused(), BATCHES - 1);
+        let kept = done.worked.reused.values().filter(|r| r.batch == 1);
+        assert_eq!(kept.count(), left, "pieces before the hole");
+        assert!(done.told.finished().contains(&(1, offset)));
+    }
+    // Now whole, beside pieces of earlier starts.
+    scene.rewrite(&[]);
+    scene
+        .run()
+        .delete(&RunDir::receipt_name(1, 0))
+        .expect("the run can be changed");
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), [(1, 0)].into());
+}
+
+/// A receipt that is of no cut of its batch does not stand in the way.
+fn foreign_receipt(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[]));
+    let done = setting.finish(&scene);
+    let mut receipt = done.worked.receipts.get(2, 0).expect("it is done").clone();
+    receipt.records += 1;
+    let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
+    let name = RunDir::receipt_name(2, 0);
+    scene
+        .run()
+        .replace(&name, content)
+        .expect("the run can be changed");
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), [(2, 0)].into());
+}
+
+fn cancelled(setting: &Setting<'_>) {
+    // One that cannot be finished, so that the wish does not come too late.
+    let scene = setting.scene(usual(&[Rule::once(4, Fault::Hang)]));
+    let options = Options {
+        cancel_after: Some(2),
+        ..Options::default()
+    };
+    let Start { end, told } = setting.start(&scene, options);
+    assert!(matches!(end, Err(DispatchError::Cancelled)), "{end:?}");
+    let finished = told.finished();
+    assert!(finished.len() >= 2 && !finished.contains(&(4, 0)));
+    let before = scene.calls();
+    let done = setting.finish(&scene);
+    assert!(done.told.reused() >= finished.len() as u64);
+    for piece in finished {
+        assert_eq!(scene.calls()[&piece], before[&piece], "{piece:?}");
+    }
+}
+
+fn one_missing(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[]));
+    setting.finish(&scene);
+    scene
+        .run()
+        .delete(&RunDir::receipt_name(2, 0))
+        .expect("the run can be changed");
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.reused(), BATCHES - 1);
+    assert_eq!(done.told.finished(), [(2, 0)].into());
+    let others = scene.calls().into_iter().filter(|(piece, _)| piece.0 != 2);
+    assert!(others.into_iter().all(|(_, calls)| calls == 1));
+}
+
+fn stop_on_bad_record(setting: &Setting<'_>) {
+    let bad = BAD_RECORD / BATCH_SIZE;
+    let settings = Settings {
+        is_bad: true,
+        ..usual(&[])
+    };
+    let scene = setting.scene(settings);
+    let options = Options {
+        stop_on_bad_record: true,
+        ..Options::default()
+    };
+    // The second start finds it among what the first one did.
+    for _ in 0..2 {
+        let Start { end, .. } = setting.start(&scene, options);
+        assert!(
+            matches!(end, Err(DispatchError::BadRecord { batch }) if batch == bad),
+            "{end:?}"
+        );
+    }
+    assert_eq!(scene.calls()[&(bad, 0)], 1);
+    setting.finish(&scene);
+    assert_eq!(scene.calls()[&(bad, 0)], 1);
+}

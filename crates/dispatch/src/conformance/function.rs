@@ -1,0 +1,296 @@
+//! A function without a model, which does what a script says. It stores as the real one does.
+
+use std::fs::File;
+use std::io::{BufRead, ErrorKind, Read, Write};
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use shoal_job::input::Sources;
+use shoal_job::part::{Labelled, PartWriter};
+use shoal_job::record::DeadLetter;
+use shoal_job::run_dir::Put;
+use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Stored, Timings};
+use shoal_job::{Cancel, Result, Row, RunDir};
+
+use super::script::{self, Fault, Moment};
+
+/// Where a file lies for every call that was made.
+pub(super) const CALLS: &str = "calls";
+/// How long a function waits for the other batches: far longer than they take, so that a test that fails ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// What a call comes to. The transport makes it seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Act {
+    /// The function answers.
+    Answer(std::result::Result<Receipt, Failure>),
+    /// The platform does not take the call.
+    Throttle,
+    /// The process ends, and there is no answer.
+    Crash,
+    /// There is no answer as long as anybody waits.
+    Hang,
+}
+
+/// The scripted function of one run.
+#[derive(Debug, Clone)]
+pub struct Function {
+    run: RunDir,
+    folder: PathBuf,
+}
+
+impl Function {
+    /// The function of `run`, whose script lies in `folder`.
+    pub fn new(run: RunDir, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            run,
+            folder: folder.into(),
+        }
+    }
+
+    /// The function of the run that `invocation` names; its script lies beside the run directory.
+    ///
+    /// # Errors
+    /// There is no such run directory.
+    pub fn find(invocation: &Invocation) -> std::result::Result<Self, Failure> {
+        let run = RunDir::open(Path::new(&*invocation.run))?;
+        let beside = run.folder().and_then(Path::parent).map(Path::to_owned);
+        let folder = beside.ok_or_else(|| {
+            let reason = format!("failed to find the script: {} is no folder", run.uri());
+            Failure::new(FailureKind::Input, reason)
+        })?;
+        Ok(Self { run, folder })
+    }
+
+    /// Takes a call.
+    ///
+    /// # Panics
+    /// The script cannot be read.
+    pub fn act(&self, invocation: &Invocation) -> Act {
+        let call = self.count(invocation);
+        let fault = script::fault(&self.folder, invocation.batch.index, call);
+        match fault {
+            Some(Fault::Fail(kind)) => Act::Answer(Err(Failure::new(kind, "the script says so"))),
+            Some(Fault::Hang) => Act::Hang,
+            Some(Fault::Throttle) => Act::Throttle,
+            Some(Fault::Crash(Moment::Start)) => Act::Crash,
+            Some(Fault::Twice) => Act::Answer(std::thread::scope(|scope| {
+                let other = scope.spawn(|| self.work(invocation, fault));
+                let one = self.work(invocation, fault);
+                let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+                assert_eq!(one, other, "the first receipt stands for both");
+                one
+            })),
+            fault => match (self.work(invocation, fault), fault) {
+                (Ok(_), Some(Fault::Crash(_))) => Act::Crash,
+                (result, _) => Act::Answer(result),
+            },
+        }
+    }
+
+    /// Leaves a file for this call. Its number among those for the same piece, from 1.
+    fn count(&self, invocation: &Invocation) -> u32 {
+        let Invocation { batch, attempt, .. } = invocation;
+        let folder = self.folder.join(CALLS);
+        for call in 1.. {
+            let name = format!("{:08}.{:08}.{call:04}", batch.index, batch.offset);
+            match File::create_new(folder.join(name)) {
+                Ok(mut file) => {
+                    write!(file, "{attempt}").expect("the folder can be written");
+                    return call;
+                }
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) => panic!("failed to count a call: {e}"),
+            }
+        }
+        unreachable!("there are not so many calls")
+    }
+
+    fn work(
+        &self,
+        invocation: &Invocation,
+        fault: Option<Fault>,
+    ) -> std::result::Result<Receipt, Failure> {
+        if fault == Some(Fault::Last) {
+            self.wait_for_others()?;
+        }
+        let most = match fault {
+            Some(Fault::Cut(records)) => records,
+            _ => u64::MAX,
+        };
+        let (mut receipt, part, dead_letters) = self.make(invocation, most)?;
+        let job = self.run.job()?.expect("there is a job");
+        let piece = receipt.piece();
+        if !dead_letters.is_empty() {
+            self.run
+                .put_new(&RunDir::dead_letters_name(piece), dead_letters)?;
+        }
+        let name = RunDir::part_name(piece, job.parameters.output_format);
+        self.run.put_new(&name, part)?;
+        match fault {
+            Some(Fault::Crash(Moment::BeforeReceipt)) => return Ok(receipt),
+            Some(Fault::WrongChecksum) => receipt.part = Stored::of(b"another part"),
+            _ => {}
+        }
+        let name = RunDir::receipt_name(receipt.batch, receipt.offset);
+        let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
+        if self.run.put_new(&name, content)? == Put::Existed
+            && let Some(first) = self.run.receipt(receipt.batch, receipt.offset)?
+        {
+            return Ok(first);
+        }
+        Ok(receipt)
+    }
+
+    /// The receipt, the part and the dead letters of `most` records.
+    fn make(&self, invocation: &Invocation, most: u64) -> Result<(Receipt, Vec<u8>, Vec<u8>)> {
+        let job = self.run.job()?.expect("there is a job");
+        let batch = &invocation.batch;
+        let sources = Sources::default();
+        let rows = sources.rows(&job, &self.run, batch);
+        let rows = rows.skip(batch.offset as usize).take(most as usize);
+        let mut part = PartWriter::new(&job);
+        let mut dead_letters = Vec::new();
+        let (mut records, mut failed) = (0, 0);
+        for row in rows {
+            let Row {
+                row,
+                source,
+                place,
+                content,
+            } = row?;
+            records += 1;
+            match content {
+                Ok(record) => {
+                    let (label, score) = label(&record.text, &job.model.labels);
+                    part.push(Labelled {
+                        id: &record.id,
+                        label,
+                        score,
+                        scores: &[],
+                        kept: &record.kept,
+                    });
+                }
+                Err(bad) => {
+                    failed += 1;
+                    let letter = DeadLetter {
+                        id: &bad.id,
+                        row,
+                        file: &job.sources[source as usize].uri,
+                        line: Some(place),
+                        file_row: None,
+                        reason: &bad.reason,
+                    };
+                    serde_json::to_writer(&mut dead_letters, &letter)
+                        .expect("memory takes every row");
+                    dead_letters.push(b'\n');
+                }
+            }
+        }
+        let part = part.finish()?;
+        let receipt = Receipt {
+            batch: batch.index,
+            offset: batch.offset,
+            remaining: batch.records - batch.offset - records,
+            attempt: invocation.attempt,
+            records,
+            failed,
+            truncated: 0,
+            tokens: records,
+            part: Stored::of(&part),
+            dead_letters: (failed > 0).then(|| Stored::of(&dead_letters)),
+            timings: Timings::default(),
+            environment: format!("process-{}", std::process::id()),
+            cold: false,
+            peak_memory_bytes: None,
+            billed_ms: None,
+            isa: "none".into(),
+            confusion: Default::default(),
+        };
+        Ok((receipt, part, dead_letters))
+    }
+
+    fn wait_for_others(&self) -> Result<()> {
+        let others = self.run.job()?.expect("there is a job").batches - 1;
+        let started = Instant::now();
+        while self.run.receipts()?.finished_batches() < others {
+            assert!(started.elapsed() < LONGEST_WAIT, "the others are not done");
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+}
+
+/// A label that depends on the text alone.
+fn label<'a>(text: &str, labels: &'a [String]) -> (&'a str, f32) {
+    let checksum = Stored::of(text.as_bytes()).checksum;
+    let byte = u8::from_str_radix(&checksum[..2], 16).expect("it is hexadecimal");
+    let label = &labels[byte as usize % labels.len()];
+    (label, f32::from(byte) / 255.0)
+}
+
+/// The scripted function as a worker of this process: a crash is a panic, and what hangs ends with a wish to stop.
+///
+/// # Errors
+/// What the script says.
+///
+/// # Panics
+/// The script says so.
+pub fn scripted(invocation: &Invocation, cancel: &Cancel) -> std::result::Result<Receipt, Failure> {
+    match Function::find(invocation)?.act(invocation) {
+        Act::Answer(result) => result,
+        Act::Throttle => Err(throttled()),
+        // A panic that the panic hook does not print.
+        Act::Crash => resume_unwind(Box::new("the script says so")),
+        Act::Hang => {
+            while !cancel.is_cancelled() {
+                std::thread::sleep(LOOK);
+            }
+            Err(Failure::new(FailureKind::Cancelled, "cancelled"))
+        }
+    }
+}
+
+pub(super) fn throttled() -> Failure {
+    Failure::new(FailureKind::Throttled, "the script throttles the call")
+}
+
+/// The scripted function as a process that is asked and answers by lines: a crash is an abort, and what hangs does so
+/// until nobody is there who may ask.
+pub fn work_lines() {
+    let mut input = std::io::stdin().lock();
+    let mut line = String::new();
+    while input.read_line(&mut line).is_ok_and(|read| read > 0) {
+        let invocation: Invocation = serde_json::from_str(&line).expect("a line is an invocation");
+        line.clear();
+        let act = match Function::find(&invocation) {
+            Ok(function) => function.act(&invocation),
+            Err(failure) => Act::Answer(Err(failure)),
+        };
+        let result = match act {
+            Act::Answer(result) => result,
+            Act::Throttle => Err(throttled()),
+            Act::Crash => std::process::abort(),
+            Act::Hang => {
+                let _ = input.read_to_end(&mut Vec::new());
+                return;
+            }
+        };
+        let mut answer =
+            serde_json::to_vec(&Outcome::from(result)).expect("an outcome is always JSON");
+        answer.push(b'\n');
+        let mut out = std::io::stdout().lock();
+        if out.write_all(&answer).and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The piece of a file in [`CALLS`].
+pub(super) fn parse_call(name: &str) -> Option<(u64, u64)> {
+    let mut numbers = name.split('.').map(|number| number.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}

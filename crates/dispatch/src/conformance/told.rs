@@ -1,0 +1,141 @@
+//! The events of one start, and whether they can be true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_job::Event;
+use shoal_job::wire::FailureKind;
+
+/// What a start told.
+pub(super) struct Told {
+    events: Vec<Event>,
+    tells_attempts: bool,
+}
+
+impl Told {
+    /// Takes the events of a start.
+    ///
+    /// # Panics
+    /// They contradict each other.
+    pub(super) fn new(events: Vec<Event>, tells_attempts: bool, concurrency: usize) -> Self {
+        let told = Self {
+            events,
+            tells_attempts,
+        };
+        told.check_start(concurrency);
+        if tells_attempts {
+            told.check_attempts(concurrency);
+        }
+        told
+    }
+
+    fn check_start(&self, concurrency: usize) {
+        assert!(
+            matches!(self.events.first(), Some(Event::Started { concurrency: c, .. }) if *c == concurrency),
+            "the start is told first: {:?}",
+            self.events.first()
+        );
+        let starts = self
+            .events
+            .iter()
+            .filter(|event| matches!(event, Event::Started { .. }));
+        assert_eq!(starts.count(), 1, "a start is told once");
+    }
+
+    /// Every answer belongs to a call, attempts count up, and no environment does two things at once.
+    fn check_attempts(&self, concurrency: usize) {
+        let mut next: BTreeMap<u64, u32> = BTreeMap::new();
+        let mut running: BTreeMap<u64, (u32, usize)> = BTreeMap::new();
+        for event in &self.events {
+            match event {
+                Event::Dispatched {
+                    batch,
+                    attempt,
+                    worker,
+                } => {
+                    let expected = *next.entry(*batch).or_insert(1);
+                    assert_eq!(*attempt, expected, "attempt at batch {batch}");
+                    let is_busy = running.values().any(|(_, busy)| busy == worker);
+                    assert!(!is_busy, "worker {worker} has a batch already");
+                    let before = running.insert(*batch, (*attempt, *worker));
+                    assert_eq!(before, None, "batch {batch} is under way already");
+                    assert!(running.len() <= concurrency, "more calls than were allowed");
+                }
+                Event::Finished { worker, receipt } => {
+                    let call = running.remove(&receipt.batch);
+                    assert_eq!(
+                        call.map(|(_, worker)| worker),
+                        Some(*worker),
+                        "batch {} was called for",
+                        receipt.batch
+                    );
+                    next.insert(receipt.batch, 1);
+                }
+                Event::Failed {
+                    batch,
+                    attempt,
+                    kind,
+                    ..
+                } => {
+                    let call = running.remove(batch);
+                    assert_eq!(
+                        call.map(|(attempt, _)| attempt),
+                        Some(*attempt),
+                        "batch {batch} was called for"
+                    );
+                    let counts = u32::from(*kind != FailureKind::Throttled);
+                    next.insert(*batch, attempt + counts);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The pieces that were finished, by batch and offset.
+    ///
+    /// # Panics
+    /// One was finished twice.
+    pub(super) fn finished(&self) -> BTreeSet<(u64, u64)> {
+        let pieces = self.finished_pieces();
+        let distinct: BTreeSet<_> = pieces.iter().copied().collect();
+        assert_eq!(distinct.len(), pieces.len(), "a piece is finished once");
+        distinct
+    }
+
+    /// The same, in the order in which they were told.
+    pub(super) fn finished_pieces(&self) -> Vec<(u64, u64)> {
+        let pieces = self.events.iter().filter_map(|event| match event {
+            Event::Finished { receipt, .. } => Some((receipt.batch, receipt.offset)),
+            _ => None,
+        });
+        pieces.collect()
+    }
+
+    /// The batches that earlier starts had finished.
+    pub(super) fn reused(&self) -> u64 {
+        match self.events.first() {
+            Some(Event::Started { reused_batches, .. }) => *reused_batches,
+            _ => unreachable!("the start is told first"),
+        }
+    }
+
+    /// Checks that these failures were told and no others, as batch, attempt, kind and whether it was tried again. A
+    /// backend that tells no attempts may have told none.
+    pub(super) fn assert_failures(&self, expected: &[(u64, u32, FailureKind, bool)]) {
+        if !self.tells_attempts {
+            return;
+        }
+        let failures = self.events.iter().filter_map(|event| match event {
+            Event::Failed {
+                batch,
+                attempt,
+                kind,
+                retry,
+                ..
+            } => Some((*batch, *attempt, *kind, *retry)),
+            _ => None,
+        });
+        let mut failures: Vec<_> = failures.collect();
+        failures.sort_by_key(|(batch, attempt, ..)| (*batch, *attempt));
+        assert_eq!(failures, expected);
+    }
+}
