@@ -44,6 +44,7 @@ fn of_the_same_length_too() {
         },
         output: "-",
         version: "test",
+        inputs_at: None,
     };
     let (job, batches) = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
     let sources = Sources::default();

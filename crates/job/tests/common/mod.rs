@@ -49,6 +49,7 @@ impl Bench {
             },
             output: "-",
             version: "test",
+            inputs_at: None,
         };
         let (job, batches) = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
         assert_eq!(run.job().unwrap().as_ref(), Some(&job));
