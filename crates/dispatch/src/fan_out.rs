@@ -112,7 +112,7 @@ async fn drive<C: Caller>(
         }
         tokio::select! {
             Some(answer) = calls.next(), if !calls.is_empty() => {
-                let settled = queue.settle(answer);
+                let settled = queue.settle(answer, stopping);
                 end = end.and(settled);
             }
             () = sleep_until(queue.wake()) => {}
@@ -330,8 +330,8 @@ impl<'a> Queue<'a> {
         })
     }
 
-    /// Takes an answer; an error ends the run.
-    fn settle(&mut self, answer: Answer) -> Result<(), DispatchError> {
+    /// Takes an answer; an error ends the run. `stopping` tells that the calls under way were asked to end.
+    fn settle(&mut self, answer: Answer, stopping: bool) -> Result<(), DispatchError> {
         let Answer {
             lane,
             invocation,
@@ -342,7 +342,12 @@ impl<'a> Queue<'a> {
         match result {
             Ok(receipt) => self.finish(lane, invocation, receipt),
             Err(failure) => match failure.kind {
-                FailureKind::Cancelled => Ok(()),
+                FailureKind::Cancelled if stopping || self.work.cancel.is_cancelled() => Ok(()),
+                // Somebody else stopped the worker; another one may go on.
+                FailureKind::Cancelled => {
+                    let kind = FailureKind::Retryable;
+                    self.fail(invocation, Failure { kind, ..failure })
+                }
                 FailureKind::Throttled => self.throttled(invocation, failure),
                 _ => self.fail(invocation, failure),
             },
@@ -431,3 +436,6 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 const FIRST_HOLD: Duration = Duration::from_millis(100);
 /// The longest wait after a call was throttled.
 const LONGEST_HOLD: Duration = Duration::from_secs(10);
-/// After throttling, the limit grows again by this share of itself a second, and by one at least.
+/// After throttling, the limit grows again by this share of itself with each second, and by one at least.
 const GROWTH_PER_SECOND: f64 = 0.1;
 
 /// A platform's rule for new environments.
@@ -28,7 +28,7 @@ pub(crate) struct Pace {
     most: usize,
     ramp: Option<Ramp>,
     started: Instant,
-    /// What the platform took when it throttled last, grown since; no limit where it never did.
+    /// What the platform took when it throttled last, and since when that grows; no limit where it never did.
     limit: Option<(f64, Instant)>,
     hold: Duration,
     held_until: Instant,
@@ -60,9 +60,9 @@ impl Pace {
             allowed = allowed.min(ramp.start.saturating_add(grown));
         }
         if let Some((limit, since)) = self.limit {
-            let growth = (limit * GROWTH_PER_SECOND).max(1.0);
-            let grown = limit + growth * (now - since).as_secs_f64();
-            allowed = allowed.min(grown as usize);
+            let seconds = now.saturating_duration_since(since).as_secs_f64();
+            let grown = limit * (1.0 + GROWTH_PER_SECOND).powf(seconds);
+            allowed = allowed.min(grown.max(limit + seconds) as usize);
         }
         allowed.max(1)
     }
@@ -74,12 +74,17 @@ impl Pace {
 
     /// A call was throttled, while `running` others were not.
     pub(crate) fn throttled(&mut self, running: usize, now: Instant) {
-        // Calls that were sent together are throttled together; they say it once.
+        let running = running.max(1) as f64;
+        // Calls that were sent together are throttled together: they count once, and only when the last of them is back
+        // is it known how many were taken.
         if now < self.held_until {
+            if let Some((limit, _)) = &mut self.limit {
+                *limit = limit.min(running);
+            }
             return;
         }
-        self.limit = Some((running.max(1) as f64, now));
         self.held_until = now + self.hold.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.limit = Some((running, self.held_until));
         self.hold = (self.hold * 2).min(LONGEST_HOLD);
     }
 
@@ -119,14 +124,15 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new(1000, None, now);
         assert_eq!(pace.allowed(now), 1000);
-        pace.throttled(50, now);
-        pace.throttled(3, now); // the same burst
+        pace.throttled(53, now);
+        pace.throttled(50, now); // the same burst
         assert_eq!(pace.allowed(now), 0);
         let later = pace.held_until();
         assert!(later <= now + FIRST_HOLD);
         assert_eq!(pace.allowed(later), 50);
-        assert_eq!(pace.allowed(now + seconds(10.0)), 100);
-        assert_eq!(pace.allowed(now + seconds(1000.0)), 1000);
+        assert_eq!(pace.allowed(later + seconds(1.0)), 55);
+        assert_eq!(pace.allowed(later + seconds(10.0)), 129); // 50 · 1.1¹⁰
+        assert_eq!(pace.allowed(later + seconds(1000.0)), 1000);
     }
 
     #[test]

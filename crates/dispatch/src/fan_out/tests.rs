@@ -1,0 +1,400 @@
+//! Hours of a platform's moods, on a clock that nobody waits for.
+
+use std::borrow::Cow;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+
+use shoal_job::wire::{Stored, Timings};
+use shoal_job::{Batch, Cancel};
+use tokio::time::sleep;
+
+use super::*;
+use crate::RetryPolicy;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A platform that does what a closure does.
+struct Calls<F>(F);
+
+impl<F: AsyncFn(&Invocation) -> Result<Receipt, Failure> + Sync> Caller for Calls<F> {
+    async fn call(&self, _: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
+        (self.0)(invocation).await
+    }
+}
+
+/// How a run is set up.
+struct Setup {
+    batches: u64,
+    concurrency: usize,
+    ramp: Option<Ramp>,
+    timeout: Option<Duration>,
+    cancel: Cancel,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            batches: 1,
+            concurrency: 1000,
+            ramp: None,
+            timeout: None,
+            cancel: Cancel::new(),
+        }
+    }
+}
+
+/// The end of a run, and the time until then.
+async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>, Duration) {
+    let store = std::sync::Arc::new(object_store::memory::InMemory::new());
+    let run = RunDir::on(store, "run".into(), "memory:///run");
+    let batches = (0..setup.batches).map(|index| {
+        Cow::Owned(Batch {
+            index,
+            records: 1,
+            ..Batch::default()
+        })
+    });
+    let work = Work {
+        run: &run,
+        batches: batches.collect(),
+        retry: RetryPolicy::default(),
+        timeout: setup.timeout,
+        stop_on_bad_record: false,
+        cancel: &setup.cancel,
+    };
+    let settings = FanOut {
+        concurrency: setup.concurrency,
+        ramp: setup.ramp,
+    };
+    let (events, told) = channel();
+    let started = Instant::now();
+    let end = drive(caller, settings, &work, events).await;
+    let finished = told.iter().filter(|e| matches!(e, Event::Finished { .. }));
+    if end.is_ok() {
+        assert_eq!(finished.count() as u64, setup.batches);
+    }
+    (end, started.elapsed())
+}
+
+fn receipt(invocation: &Invocation) -> Receipt {
+    Receipt {
+        batch: invocation.batch.index,
+        offset: 0,
+        remaining: 0,
+        attempt: invocation.attempt,
+        records: 1,
+        failed: 0,
+        truncated: 0,
+        tokens: 1,
+        part: Stored::of(b""),
+        dead_letters: None,
+        timings: Timings::default(),
+        environment: String::new(),
+        cold: false,
+        peak_memory_bytes: None,
+        billed_ms: None,
+        isa: String::new(),
+        confusion: Default::default(),
+    }
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure::new(kind, "made to fail")
+}
+
+/// Takes up to `limit` calls at a time, and throttles the others after 10 ms.
+struct Limited {
+    limit: fn(Duration) -> usize,
+    takes: Duration,
+    started: Instant,
+    running: AtomicUsize,
+    most: AtomicUsize,
+    throttled: AtomicUsize,
+}
+
+impl Limited {
+    fn new(takes: Duration, limit: fn(Duration) -> usize) -> Self {
+        Self {
+            limit,
+            takes,
+            started: Instant::now(),
+            running: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+            throttled: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Caller for Limited {
+    async fn call(&self, _: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
+        let running = self.running.fetch_add(1, Relaxed);
+        if running >= (self.limit)(self.started.elapsed()) {
+            self.running.fetch_sub(1, Relaxed);
+            self.throttled.fetch_add(1, Relaxed);
+            sleep(SECOND / 100).await;
+            return Err(failure(FailureKind::Throttled));
+        }
+        self.most.fetch_max(running + 1, Relaxed);
+        sleep(self.takes).await;
+        self.running.fetch_sub(1, Relaxed);
+        Ok(receipt(invocation))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_in_flight_follow_the_platforms_ramp() {
+    let started = Instant::now();
+    let seen = Mutex::new(Vec::new());
+    let platform = Calls(async |invocation: &Invocation| {
+        seen.lock().unwrap().push(started.elapsed().as_secs());
+        sleep(60 * SECOND).await;
+        Ok(receipt(invocation))
+    });
+    let setup = Setup {
+        batches: 5000,
+        concurrency: 3500,
+        ramp: Some(Ramp {
+            start: 1000,
+            step: 1000,
+            every: 10 * SECOND,
+        }),
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    let seen = seen.into_inner().unwrap();
+    let until = |second| seen.iter().filter(|at| **at <= second).count();
+    assert_eq!(
+        [0, 9, 10, 19, 20, 30, 59].map(until),
+        [1000, 1000, 2000, 2000, 3000, 3500, 3500]
+    );
+    // The last of 5,000 takes the place of one that started after 0 s or 10 s.
+    assert!(time < 131 * SECOND, "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_small_platform_is_not_overrun() {
+    let platform = Limited::new(SECOND, |_| 10);
+    let setup = Setup {
+        batches: 2000,
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    let throttled = platform.throttled.into_inner();
+    // One burst, and then a few calls now and then that look whether there is more.
+    assert!(throttled < 990 + 500, "{throttled}");
+    // 200 s at full use.
+    assert!(time < 250 * SECOND, "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_grows_is_followed() {
+    // As Lambda would, had nobody told us its rule.
+    let platform = Limited::new(5 * SECOND, |time| {
+        1000 + 1000 * (time.as_secs() / 10) as usize
+    });
+    let setup = Setup {
+        batches: 30_000,
+        concurrency: 5000,
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    assert!(platform.most.into_inner() >= 3000);
+    // 45 s at full use of what it takes.
+    assert!(time < 80 * SECOND, "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hours_of_throttling_are_waited_out_with_few_calls() {
+    let started = Instant::now();
+    let taken = Mutex::new(Duration::ZERO);
+    let calls = AtomicUsize::new(0);
+    // One call every 14 minutes.
+    let platform = Calls(async |invocation: &Invocation| {
+        calls.fetch_add(1, Relaxed);
+        let mut taken = taken.lock().unwrap();
+        if started.elapsed() < *taken + 14 * 60 * SECOND {
+            return Err(failure(FailureKind::Throttled));
+        }
+        *taken = started.elapsed();
+        Ok(receipt(invocation))
+    });
+    let setup = Setup {
+        batches: 20,
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    assert!(time > 4 * 3600 * SECOND, "{time:?}");
+    // Holds are 5 to 10 s, and after one some calls may go out together.
+    let calls = calls.into_inner() as u64;
+    assert!(calls < time.as_secs() / 3, "{calls} in {time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_platform_that_takes_nothing_is_given_up_after_a_quarter_of_an_hour() {
+    let platform = Calls(async |_: &Invocation| Err(failure(FailureKind::Throttled)));
+    let setup = Setup {
+        batches: 5000,
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    match end {
+        Err(DispatchError::Batch { failure, .. }) => {
+            assert_eq!(failure.kind, FailureKind::Throttled);
+            assert!(failure.reason.contains("15 minutes"), "{failure}");
+        }
+        end => panic!("{end:?}"),
+    }
+    let quarter = 900 * SECOND;
+    assert!(time > quarter && time < quarter + 30 * SECOND, "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_call_is_no_reason_to_give_up() {
+    // The only call that is taken takes an hour, as those of a platform with one place would.
+    let platform = Limited::new(3600 * SECOND, |_| 1);
+    let setup = Setup {
+        batches: 3,
+        concurrency: 2,
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    assert!(time >= 3 * 3600 * SECOND, "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_spread_and_come_to_an_end() {
+    let policy = RetryPolicy::default();
+    for (failures, is_done) in [(policy.attempts - 1, true), (policy.attempts, false)] {
+        let platform = Calls(async |invocation: &Invocation| {
+            if invocation.attempt <= failures {
+                return Err(failure(FailureKind::Crashed));
+            }
+            Ok(receipt(invocation))
+        });
+        let setup = Setup {
+            batches: 200,
+            ..Setup::default()
+        };
+        let (end, time) = run(&platform, &setup).await;
+        match end {
+            Ok(()) => assert!(is_done),
+            Err(DispatchError::Batch { attempt, .. }) => {
+                assert!(!is_done && attempt == policy.attempts);
+            }
+            end => panic!("{end:?}"),
+        }
+        // With 200 batches the slowest has waited for most of the two waits, of 200 and 400 ms.
+        let longest = Duration::from_millis(600 + 2);
+        assert!(time <= longest, "{time:?}");
+        assert!(!is_done || time >= longest / 2, "{time:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_without_an_answer_are_made_again() {
+    let platform = Calls(async |invocation: &Invocation| {
+        assert_eq!(invocation.timeout_ms, Some(30_000));
+        if invocation.attempt == 1 {
+            std::future::pending::<()>().await;
+        }
+        Ok(receipt(invocation))
+    });
+    let setup = Setup {
+        batches: 10,
+        timeout: Some(30 * SECOND),
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    let lost = 30 * SECOND + RetryPolicy::default().grace;
+    assert!(time >= lost && time < lost + SECOND, "{time:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_to_stop_is_seen_at_once_and_leaves_calls_to_the_platform() {
+    let setup = Setup {
+        batches: 10,
+        ..Setup::default()
+    };
+    let platform = Calls(async |_: &Invocation| {
+        sleep(3 * SECOND).await;
+        setup.cancel.cancel();
+        std::future::pending().await
+    });
+    let (end, time) = run(&platform, &setup).await;
+    assert!(matches!(end, Err(DispatchError::Cancelled)), "{end:?}");
+    assert!(time <= 3 * SECOND + PATIENCE + SECOND / 100, "{time:?}");
+}
+
+/// Asks its calls to end, and is waited for.
+struct Stoppable {
+    asked: AtomicBool,
+    fails: bool,
+}
+
+impl Caller for Stoppable {
+    async fn call(&self, _: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
+        if self.fails && invocation.batch.index == 0 {
+            sleep(SECOND).await;
+            return Err(failure(FailureKind::Input));
+        }
+        while !self.asked.load(Relaxed) {
+            sleep(SECOND).await;
+        }
+        sleep(7 * SECOND).await;
+        match invocation.batch.index {
+            1 => Ok(receipt(invocation)),
+            _ => Err(failure(FailureKind::Cancelled)),
+        }
+    }
+
+    fn stop(&self) -> bool {
+        assert!(!self.asked.swap(true, Relaxed), "asked once");
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_were_asked_to_end_are_waited_for() {
+    for fails in [false, true] {
+        let platform = Stoppable {
+            asked: AtomicBool::new(false),
+            fails,
+        };
+        let setup = Setup {
+            batches: 10,
+            concurrency: 4,
+            ..Setup::default()
+        };
+        if !fails {
+            setup.cancel.cancel();
+        }
+        let (end, time) = run(&platform, &setup).await;
+        match end {
+            Err(DispatchError::Cancelled) => assert!(!fails && time < SECOND, "none was made"),
+            Err(DispatchError::Batch { batch: 0, .. }) => {
+                assert!(
+                    fails && time >= 8 * SECOND && time < 10 * SECOND,
+                    "{time:?}"
+                );
+            }
+            end => panic!("{end:?}"),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_others_stop_does_not_take_its_batch_with_it() {
+    let platform = Calls(async |invocation: &Invocation| match invocation.attempt {
+        1 => Err(failure(FailureKind::Cancelled)),
+        _ => Ok(receipt(invocation)),
+    });
+    let (end, time) = run(&platform, &Setup::default()).await;
+    assert!(end.is_ok() && time < SECOND, "{end:?} {time:?}");
+}
