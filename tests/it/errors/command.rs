@@ -37,7 +37,10 @@ fn flags_that_make_no_sense_are_refused() {
     usage(&with(&["--on-error", "panic"]), "panic");
     usage(&with(&["--no-such-flag"]), "--no-such-flag");
     usage(&with(&["--keep-columns", "gold,gold"]), "twice");
-    usage(&with(&["--run-dir", "s3://bucket/run"]), "run directories");
+    usage(
+        &with(&["--run-dir", "https://host/run"]),
+        "do not take objects",
+    );
     assert!(bench.fails(USAGE, ["run"]).contains("INPUT"));
     assert!(bench.fails(USAGE, ["swim"]).contains("swim"));
     let multi = repository("crates/encoder/tests/fixtures/bert-cased-multi");
