@@ -171,16 +171,24 @@ fn crashes(setting: &Setting<'_>, moment: Moment, calls: u32) {
 }
 
 fn timeout(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[Rule::once(2, Fault::Hang)]));
+    // A single batch, so that no other call can be late on a machine that has no time.
+    let rules = [Rule::once(0, Fault::Hang)];
+    let settings = Settings {
+        batch_size: RECORDS,
+        ..usual(&rules)
+    };
+    let scene = setting.scene(settings);
     let options = Options {
         timeout: Some(Duration::from_millis(500)),
         ..Options::default()
     };
     let done = setting.finish_with(&scene, options);
-    assert_eq!(done.told.finished(), all(BATCHES));
-    done.told
-        .assert_failures(&[(2, 1, FailureKind::TimedOut, true)]);
-    assert_eq!(scene.calls()[&(2, 0)], 2);
+    assert_eq!(done.told.finished(), all(1));
+    if setting.stand.tells_attempts() {
+        let first = done.told.failures().into_iter().next();
+        assert_eq!(first, Some((0, 1, FailureKind::TimedOut, true)));
+    }
+    assert!(scene.calls()[&(0, 0)] >= 2);
 }
 
 fn throttling(setting: &Setting<'_>) {
@@ -304,6 +312,8 @@ fn cancelled(setting: &Setting<'_>) {
     let finished = told.finished();
     assert!(finished.len() >= 2 && !finished.contains(&(4, 0)));
     let before = scene.calls();
+    // The call that was to hang may have been dropped before it reached the function.
+    scene.rewrite(&[]);
     let done = setting.finish(&scene);
     assert!(done.told.reused() >= finished.len() as u64);
     for piece in finished {

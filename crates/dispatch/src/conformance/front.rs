@@ -41,10 +41,7 @@ impl Front {
     /// # Panics
     /// No port can be listened at.
     pub fn start(protocol: Protocol) -> Self {
-        Self::start_with(protocol, |invocation| match Function::find(invocation) {
-            Ok(function) => function.act(invocation),
-            Err(failure) => Act::Answer(Err(failure)),
-        })
+        Self::start_with(protocol, Function::find_and_act)
     }
 
     /// A server that has calls taken by `function`.
@@ -184,7 +181,7 @@ impl Served {
 /// As a worker answers.
 fn worker_answer(act: Act) -> Option<Response> {
     let result = match act {
-        Act::Answer(result) => result,
+        Act::Answer(result) => *result,
         Act::Throttle => Err(throttled()),
         Act::Crash | Act::Hang => return None,
     };
@@ -211,11 +208,13 @@ fn lambda_answer(invocation: &Invocation, act: Act, number: u64) -> Response {
         response
     };
     let mut response = match act {
-        Act::Answer(Ok(receipt)) => {
-            let reply = serde_json::to_value(Reply::new(invocation, receipt));
-            Response::new("200 OK", reply.expect("a reply is always JSON"))
-        }
-        Act::Answer(Err(Failure { kind, reason })) => function_error(kind.error_type(), &reason),
+        Act::Answer(result) => match *result {
+            Ok(receipt) => {
+                let reply = serde_json::to_value(Reply::new(invocation, receipt));
+                Response::new("200 OK", reply.expect("a reply is always JSON"))
+            }
+            Err(Failure { kind, reason }) => function_error(kind.error_type(), &reason),
+        },
         Act::Throttle => {
             let body = json!({
                 "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",

@@ -26,13 +26,19 @@ const LOOK: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// The function answers.
-    Answer(std::result::Result<Receipt, Failure>),
+    Answer(Box<std::result::Result<Receipt, Failure>>),
     /// The platform does not take the call.
     Throttle,
     /// The process ends, and there is no answer.
     Crash,
     /// There is no answer as long as anybody waits.
     Hang,
+}
+
+impl From<std::result::Result<Receipt, Failure>> for Act {
+    fn from(result: std::result::Result<Receipt, Failure>) -> Self {
+        Self::Answer(Box::new(result))
+    }
 }
 
 /// The scripted function of one run.
@@ -65,6 +71,17 @@ impl Function {
         Ok(Self { run, folder })
     }
 
+    /// Takes a call, whatever run it is for.
+    ///
+    /// # Panics
+    /// The script cannot be read.
+    pub(super) fn find_and_act(invocation: &Invocation) -> Act {
+        match Self::find(invocation) {
+            Ok(function) => function.act(invocation),
+            Err(failure) => Err(failure).into(),
+        }
+    }
+
     /// Takes a call.
     ///
     /// # Panics
@@ -73,22 +90,26 @@ impl Function {
         let call = self.count(invocation);
         let fault = script::fault(&self.folder, invocation.batch.index, call);
         match fault {
-            Some(Fault::Fail(kind)) => Act::Answer(Err(Failure::new(kind, "the script says so"))),
+            Some(Fault::Fail(kind)) => Err(Failure::new(kind, "the script says so")).into(),
             Some(Fault::Hang) => Act::Hang,
             Some(Fault::Throttle) => Act::Throttle,
             Some(Fault::Crash(Moment::Start)) => Act::Crash,
-            Some(Fault::Twice) => Act::Answer(std::thread::scope(|scope| {
-                let other = scope.spawn(|| self.work(invocation, fault));
-                let one = self.work(invocation, fault);
-                let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
-                assert_eq!(one, other, "the first receipt stands for both");
-                one
-            })),
+            Some(Fault::Twice) => self.work_twice(invocation).into(),
             fault => match (self.work(invocation, fault), fault) {
                 (Ok(_), Some(Fault::Crash(_))) => Act::Crash,
-                (result, _) => Act::Answer(result),
+                (result, _) => result.into(),
             },
         }
+    }
+
+    fn work_twice(&self, invocation: &Invocation) -> std::result::Result<Receipt, Failure> {
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| self.work(invocation, None));
+            let one = self.work(invocation, None);
+            let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+            assert_eq!(one, other, "the first receipt stands for both");
+            one
+        })
     }
 
     /// Leaves a file for this call. Its number among those for the same piece, from 1.
@@ -240,8 +261,8 @@ fn label<'a>(text: &str, labels: &'a [String]) -> (&'a str, f32) {
 /// # Panics
 /// The script says so.
 pub fn scripted(invocation: &Invocation, cancel: &Cancel) -> std::result::Result<Receipt, Failure> {
-    match Function::find(invocation)?.act(invocation) {
-        Act::Answer(result) => result,
+    match Function::find_and_act(invocation) {
+        Act::Answer(result) => *result,
         Act::Throttle => Err(throttled()),
         // A panic that the panic hook does not print.
         Act::Crash => resume_unwind(Box::new("the script says so")),
@@ -266,12 +287,8 @@ pub fn work_lines() {
     while input.read_line(&mut line).is_ok_and(|read| read > 0) {
         let invocation: Invocation = serde_json::from_str(&line).expect("a line is an invocation");
         line.clear();
-        let act = match Function::find(&invocation) {
-            Ok(function) => function.act(&invocation),
-            Err(failure) => Act::Answer(Err(failure)),
-        };
-        let result = match act {
-            Act::Answer(result) => result,
+        let result = match Function::find_and_act(&invocation) {
+            Act::Answer(result) => *result,
             Act::Throttle => Err(throttled()),
             Act::Crash => std::process::abort(),
             Act::Hang => {

@@ -39,7 +39,7 @@ impl Caller for Tasks {
         // Reading and writing waits for the store, which must not be done within a task.
         let act = tokio::task::spawn_blocking(move || function.act(&invocation));
         match act.await.expect("the function does not panic") {
-            Act::Answer(result) => result,
+            Act::Answer(result) => *result,
             Act::Throttle => Err(throttled()),
             Act::Crash => Err(Failure::new(FailureKind::Crashed, "the script says so")),
             Act::Hang => std::future::pending().await,

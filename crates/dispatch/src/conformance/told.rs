@@ -118,12 +118,8 @@ impl Told {
         }
     }
 
-    /// Checks that these failures were told and no others, as batch, attempt, kind and whether it was tried again. A
-    /// backend that tells no attempts may have told none.
-    pub(super) fn assert_failures(&self, expected: &[(u64, u32, FailureKind, bool)]) {
-        if !self.tells_attempts {
-            return;
-        }
+    /// The failures by batch and attempt: batch, attempt, kind and whether it was tried again.
+    pub(super) fn failures(&self) -> Vec<(u64, u32, FailureKind, bool)> {
         let failures = self.events.iter().filter_map(|event| match event {
             Event::Failed {
                 batch,
@@ -136,6 +132,13 @@ impl Told {
         });
         let mut failures: Vec<_> = failures.collect();
         failures.sort_by_key(|(batch, attempt, ..)| (*batch, *attempt));
-        assert_eq!(failures, expected);
+        failures
+    }
+
+    /// Checks that these failures were told and no others. A backend that tells no attempts may have told none.
+    pub(super) fn assert_failures(&self, expected: &[(u64, u32, FailureKind, bool)]) {
+        if self.tells_attempts {
+            assert_eq!(self.failures(), expected);
+        }
     }
 }

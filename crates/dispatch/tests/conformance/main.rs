@@ -2,13 +2,19 @@
 //!
 //! The program is also the worker that the process backend starts.
 
+mod fronts;
+
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use shoal_dispatch::conformance::{InMemory, Scene, Stand, conformance, scripted, work_lines};
+use shoal_dispatch::conformance::{
+    InMemory, Protocol, Scene, Stand, conformance, scripted, work_lines,
+};
 use shoal_dispatch::{Backend, DispatchError, Local, Process, Watch, Work, work_off};
 use shoal_job::{Batch, Event};
+
+use fronts::Fronts;
 
 const WORK: &str = "--work";
 
@@ -18,7 +24,14 @@ fn main() {
         return work_lines();
     }
     let names: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let stands: [&dyn Stand; 4] = [&InMemory, &Threads, &Processes, &Array];
+    let stands: [&dyn Stand; 6] = [
+        &InMemory,
+        &Threads,
+        &Processes,
+        &Array,
+        &Fronts::new(Protocol::Worker),
+        &Fronts::new(Protocol::Lambda),
+    ];
     for stand in stands {
         if names.is_empty() || names.iter().any(|name| stand.name().contains(&**name)) {
             conformance(stand);
