@@ -55,7 +55,7 @@ pub fn work_off(
         }
     }
     receipts.retain_pieces_of(plan.batches);
-    let reused = receipts.clone();
+    let mut reused = receipts.clone();
     tell(Event::Started {
         backend: backend.name().to_owned(),
         concurrency: backend.concurrency(),
@@ -117,9 +117,13 @@ pub fn work_off(
             if now.as_ref() == receipts.get(piece.batch, piece.offset) {
                 run.forget(piece, job.parameters.output_format)?;
             }
-            receipts.remove(piece.batch, piece.offset);
+            for kept in [&mut receipts, &mut reused] {
+                kept.remove(piece.batch, piece.offset);
+            }
         }
-        receipts.retain_pieces_of(plan.batches);
+        for kept in [&mut receipts, &mut reused] {
+            kept.retain_pieces_of(plan.batches);
+        }
     }
     Ok(Worked {
         receipts,

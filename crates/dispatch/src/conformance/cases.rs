@@ -45,6 +45,7 @@ cases! {
     "cut batches" => cut,
     "a hole in a cut batch" => hole,
     "a foreign receipt" => foreign_receipt,
+    "a damaged part" => damaged_part,
     "cancelled, then gone on with" => cancelled,
     "one receipt missing" => one_missing,
     "stop at a bad record" => stop_on_bad_record,
@@ -298,6 +299,21 @@ fn foreign_receipt(setting: &Setting<'_>) {
         .expect("the run can be changed");
     let done = setting.finish(&scene);
     assert_eq!(done.told.finished(), [(2, 0)].into());
+}
+
+/// A part that the store has lost in part is made again, and does not count as done before.
+fn damaged_part(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[]));
+    let done = setting.finish(&scene);
+    let receipt = done.worked.receipts.get(2, 0).expect("it is done");
+    let name = RunDir::part_name(receipt.piece(), scene.job().parameters.output_format);
+    scene
+        .run()
+        .replace(&name, "id,label")
+        .expect("the run can be changed");
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), [(2, 0)].into());
+    assert_eq!(done.worked.reused.finished_batches(), BATCHES - 1);
 }
 
 fn cancelled(setting: &Setting<'_>) {
