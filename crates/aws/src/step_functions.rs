@@ -24,8 +24,9 @@ use crate::settings::S3Folder;
 use crate::state_machine::{Children, Input};
 
 const NAME: &str = "step-functions";
-/// DescribeMapRun is answered once a second in the long run; others may look too.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
+/// How soon an execution is looked at first; then less and less often, since DescribeMapRun is answered once a second in
+/// the long run, and others may look too.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
 /// What a call of an Express child may take, so that what is done is written before the child's own end at 300 s.
 const EXPRESS_CALL: Duration = Duration::from_secs(240);
 /// Between two looks at a long run.

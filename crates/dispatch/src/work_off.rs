@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use shoal_job::collect::damaged;
+use shoal_job::wire::Receipt;
 use shoal_job::{Batch, Cancel, Error, Event, Job, Receipts, RunDir};
 
 use crate::{Backend, DispatchError, RetryPolicy, Work};
@@ -113,8 +114,11 @@ pub fn work_off(
         // The store lost what it had taken, or a receipt vouches for something else; the piece is done again.
         for piece in damaged {
             let now = run.receipt(piece.batch, piece.offset)?;
-            // Unless another worker, who saw it too, is about it.
-            if now.as_ref() == receipts.get(piece.batch, piece.offset) {
+            let seen = receipts.get(piece.batch, piece.offset);
+            // Unless another worker, who saw it too, is about it. What is compared is what was stored: a platform adds to
+            // the answer what it bills.
+            let vouches = |receipt: &Receipt| (receipt.part.clone(), receipt.dead_letters.clone());
+            if now.as_ref().map(vouches) == seen.map(vouches) {
                 run.forget(piece, job.parameters.output_format)?;
             }
             for kept in [&mut receipts, &mut reused] {

@@ -71,6 +71,12 @@ pub trait Stand {
         true
     }
 
+    /// Whether the run directory is asked for the receipt before a batch is tried again. A platform that tries again by
+    /// itself calls the function, which finds that all is done.
+    fn asks_before_it_calls_again(&self) -> bool {
+        true
+    }
+
     /// The names of cases that this platform cannot show, with the reason.
     fn left_out(&self) -> &'static [(&'static str, &'static str)] {
         &[]

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use shoal_dispatch::conformance::{
-    InMemory, Protocol, Scene, Stand, conformance, scripted, work_lines,
+    Front, InMemory, Protocol, Scene, Stand, conformance, scripted, work_lines,
 };
-use shoal_dispatch::{Backend, DispatchError, Local, Process, Watch, Work, work_off};
+use shoal_dispatch::{Backend, DispatchError, Http, Local, Process, Watch, Work, work_off};
 use shoal_job::{Batch, Event};
 
 use fronts::Fronts;
@@ -24,11 +24,12 @@ fn main() {
         return work_lines();
     }
     let names: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let stands: [&dyn Stand; 6] = [
+    let stands: [&dyn Stand; 7] = [
         &InMemory,
         &Threads,
         &Processes,
         &Array,
+        &Workers(Front::start(Protocol::Worker)),
         &Fronts::new(Protocol::Worker),
         &Fronts::new(Protocol::Lambda),
     ];
@@ -71,6 +72,20 @@ impl Stand for Processes {
             command.arg(WORK);
             command
         }))
+    }
+}
+
+/// Whatever answers HTTP.
+struct Workers(Front);
+
+impl Stand for Workers {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
+        let backend = Http::connect(&[self.0.url()], None, Some(4));
+        Box::new(backend.expect("the worker answers"))
     }
 }
 
