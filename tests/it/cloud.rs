@@ -60,6 +60,8 @@ impl Account {
         let model = tiny_model().to_str().unwrap().to_owned();
         let mut all = vec!["run", "reviews.jsonl", "-o", output, "--model", &model];
         all.extend([
+            "--precision",
+            "int8",
             "--isa",
             ISA,
             "--batch-size",
@@ -141,7 +143,16 @@ fn a_client_may_go_and_come_back() {
     let model = tiny_model().to_str().unwrap().to_owned();
     let run = format!("{STORE}/runs/mine");
     let mut start = vec!["run", "reviews.jsonl", "-o", "there.csv", "--model", &model];
-    start.extend(["--isa", ISA, "--batch-size", "20", "--run-dir", &run]);
+    start.extend([
+        "--precision",
+        "int8",
+        "--isa",
+        ISA,
+        "--batch-size",
+        "20",
+        "--run-dir",
+        &run,
+    ]);
     start.extend(["--backend", "step-functions", "--detach"]);
     let left = account.ok(&start);
     let said = String::from_utf8(left.stderr).unwrap();

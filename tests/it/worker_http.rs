@@ -185,10 +185,10 @@ fn a_busy_worker_says_so_and_ends_when_its_work_is_done() {
     let job = ManyBatches::new(20, 20);
     let options = ["--concurrency", "1"];
     let mut worker = Worker::start(job.bench.shoal(LISTEN).args(options));
-    // A call for a job that is a pipe is under way until somebody has written it.
+    // A call for a model whose config is a pipe is under way until somebody has written it.
     let gate = job.bench.path("gate");
-    std::fs::create_dir(&gate).unwrap();
-    let pipe = gate.join("job.json");
+    std::fs::create_dir_all(gate.join("model")).unwrap();
+    let pipe = gate.join("model/config.json");
     assert!(
         Command::new("mkfifo")
             .arg(&pipe)
@@ -196,11 +196,15 @@ fn a_busy_worker_says_so_and_ends_when_its_work_is_done() {
             .unwrap()
             .success()
     );
+    let planned = job.bench.text("local/job.json");
+    let mut planned: serde_json::Value = serde_json::from_str(&planned).unwrap();
+    planned["model"]["reference"] = gate.join("model").to_str().unwrap().into();
+    job.bench.write("gate/job.json", planned.to_string());
     let body = invocation(gate.to_str().unwrap());
     std::thread::scope(|scope| {
         let held = scope.spawn(|| worker.post("", &body));
         // There when the worker reads it.
-        let pipe = std::fs::File::options().write(true).open(&pipe).unwrap();
+        let writer = std::fs::File::options().write(true).open(&pipe).unwrap();
         let busy = worker.post("", &body);
         assert_eq!((busy.status, busy.kind().as_str()), (429, "throttled"));
         assert!(busy.text.contains("retry-after: 1"), "{}", busy.text);
@@ -210,9 +214,11 @@ fn a_busy_worker_says_so_and_ends_when_its_work_is_done() {
         while TcpStream::connect(address).is_ok() {
             std::thread::yield_now();
         }
-        drop(pipe);
+        // Whoever opens it a second time must not wait.
+        std::fs::remove_file(&pipe).unwrap();
+        drop(writer);
         let answer = held.join().unwrap();
-        assert_eq!((answer.status, answer.kind().as_str()), (422, "input"));
+        assert_eq!((answer.status, answer.kind().as_str()), (422, "model"));
     });
     assert!(worker.child.wait().unwrap().success());
 }

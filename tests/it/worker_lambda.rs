@@ -96,8 +96,17 @@ impl Drop for Lambda {
 
 /// In an hour.
 fn later() -> u64 {
+    in_ms(3_600_000)
+}
+
+/// Less time than a function keeps for writing.
+fn soon() -> u64 {
+    in_ms(1000)
+}
+
+fn in_ms(ms: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    now.as_millis() as u64 + 3_600_000
+    now.as_millis() as u64 + ms
 }
 
 /// A planned run, and its invocations.
@@ -159,7 +168,7 @@ fn failures_are_told_by_their_type_and_the_next_event_is_taken() {
         (json!({ "hello": "world" }), later(), "Shoal.Refused"),
         (beyond, later(), "Shoal.Input"),
         (with("run", json!("/nowhere")), later(), "Shoal.Storage"),
-        (invocations[0].clone(), 1, "Shoal.TimedOut"),
+        (invocations[0].clone(), soon(), "Shoal.TimedOut"),
     ] {
         let error = lambda.call(event, deadline).unwrap_err();
         assert_eq!(error["errorType"], error_type, "{error}");

@@ -23,13 +23,29 @@ pub async fn load() -> SdkConfig {
         .await
 }
 
-/// [`load`] for ordinary threads.
+/// [`load`] for whoever cannot wait for a task, also within one: a thread of its own waits.
 ///
 /// # Errors
-/// The system cannot start a runtime.
+/// The system cannot start a thread or a runtime.
 pub fn load_blocking() -> std::io::Result<SdkConfig> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    Ok(runtime.block_on(load()))
+    let load = || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(load()))
+    };
+    std::thread::Builder::new()
+        .spawn(load)?
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_may_ask_too() {
+        load_blocking().unwrap();
+    }
 }
