@@ -76,7 +76,11 @@ pub enum Moment {
 
 pub(super) fn save(folder: &Path, rules: &[Rule]) {
     let content = serde_json::to_vec(rules).expect("rules are always JSON");
-    std::fs::write(folder.join(SCRIPT), content).expect("the folder can be written");
+    // Calls that nobody waits for any more may read it just now.
+    let new = folder.join("faults.new");
+    std::fs::write(&new, content)
+        .and_then(|()| std::fs::rename(new, folder.join(SCRIPT)))
+        .expect("the folder can be written");
 }
 
 /// What happens to a call for a batch, the `call`-th one from 1.
