@@ -22,10 +22,10 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# cargo lambda wants a package to stand in.
-mkdir -p "$work/package/src"
+# cargo lambda wants a package to stand in, with a program for each function.
+mkdir -p "$work/package/src/bin"
 printf '[package]\nname = "shoal"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n' > "$work/package/Cargo.toml"
-echo 'fn main() {}' > "$work/package/src/main.rs"
+echo 'fn main() {}' | tee "$work/package/src/bin/shoal.rs" > "$work/package/src/bin/other.rs"
 (cd "$work/package" && exec "$cargo_lambda" lambda watch --only-lambda-apis --invoke-address 127.0.0.1 --invoke-port "$port" > "$work/watch.log" 2>&1) &
 processes+=($!)
 until (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; do sleep 0.1; done
