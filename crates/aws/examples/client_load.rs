@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         stop_on_bad_record: false,
         cancel: &cancel,
     };
-    let lambda = Lambda::new(config(&simulator.url()), "no-op", concurrency);
+    let lambda = Lambda::new(config(simulator.url()), "no-op", concurrency);
     let (mut finished, mut throttled, mut failed, mut early) = (0, 0, 0, None);
     let (started, cpu) = (Instant::now(), ProcessTime::now());
     lambda.run(&work, &mut |event| match event {
@@ -62,7 +62,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 early = peak_mib();
             }
         }
-        Event::Failed { kind, .. } if kind == FailureKind::Throttled => throttled += 1,
+        Event::Failed {
+            kind: FailureKind::Throttled,
+            ..
+        } => throttled += 1,
         Event::Failed { .. } => failed += 1,
         _ => {}
     })?;
