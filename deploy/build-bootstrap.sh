@@ -32,7 +32,8 @@ if [ ! -e "$tools/complete" ]; then
   touch "$tools/complete"
 fi
 
-PATH="$(cd "$tools/bin" && pwd):$PATH" cargo zigbuild --release --locked --bin shoal --target "$target.$GLIBC"
+# Symbols are of no use there, and half of the file.
+CARGO_PROFILE_RELEASE_STRIP=symbols PATH="$(cd "$tools/bin" && pwd):$PATH" cargo zigbuild --release --locked --bin shoal --target "$target.$GLIBC"
 
 result="$folder/$target/release/shoal"
 highest="$(grep -aoE 'GLIBC_2\.[0-9]+' "$result" | sort -uV | tail -1)"

