@@ -1,10 +1,10 @@
 //! Storing a batch's output: dead letters, part, receipt, in this order, so that a receipt vouches for all of it.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use shoal_job::part::{count_lines, count_rows};
 use shoal_job::run_dir::Put;
-use shoal_job::wire::{Failure, Invocation, Piece, Receipt, Stored};
+use shoal_job::wire::{Failure, Invocation, Piece, Receipt, Sizing, Stored};
 use shoal_job::{Result, RunDir};
 
 use crate::environment::Start;
@@ -59,11 +59,13 @@ pub(crate) fn store(
         tokens: done.tokens,
         part,
         dead_letters,
+        started_unix_ms: unix_ms(start.at),
         timings,
         environment: environment.to_owned(),
         cold: start.cold,
         peak_memory_bytes: memory::peak_bytes(),
         billed_ms: None,
+        sizing: sizing(),
         isa: function.model.isa().name().to_owned(),
         confusion: done.confusion,
     };
@@ -78,6 +80,26 @@ pub(crate) fn store(
         }
     }
     Ok(receipt)
+}
+
+/// The time of `at` in milliseconds since 1970.
+fn unix_ms(at: Instant) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.saturating_sub(at.elapsed()).as_millis() as u64)
+}
+
+/// What Lambda bills by. *Defined runtime environment variables* (`lambda/latest/dg/configuration-envvars.html`).
+fn sizing() -> Option<Sizing> {
+    let memory = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok()?;
+    Some(Sizing {
+        memory_mb: memory.parse().ok()?,
+        architecture: match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            architecture => architecture,
+        }
+        .to_owned(),
+        region: std::env::var("AWS_REGION").unwrap_or_default(),
+    })
 }
 
 /// Writes an object once. One that is there already, from an attempt that died before its receipt, stands if it is

@@ -73,6 +73,9 @@ pub struct Receipt {
     /// The dead letters, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<Stored>,
+    /// When the invocation began, in milliseconds since 1970 by the clock of the host that did it; 0 where it is not known.
+    #[serde(default)]
+    pub started_unix_ms: u64,
     /// Where the time went.
     pub timings: Timings,
     /// Name of the environment that did the work: invocations of one environment follow each other.
@@ -86,6 +89,9 @@ pub struct Receipt {
     /// Milliseconds that the platform bills, where it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billed_ms: Option<f64>,
+    /// What the platform bills by, where the function runs on one that bills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sizing: Option<Sizing>,
     /// Instruction set that the engine used.
     pub isa: String,
     /// Gold label → predicted label → records, where the input has gold labels.
@@ -120,6 +126,17 @@ pub struct Piece {
 
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// What a platform bills a function by, as the function's environment tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizing {
+    /// Memory of the function in MB, which also says how much of a CPU it gets.
+    pub memory_mb: u32,
+    /// `x86_64` or `arm64`.
+    pub architecture: String,
+    /// Where.
+    pub region: String,
 }
 
 /// An object in the run directory.

@@ -63,6 +63,7 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         tokens: records,
         part: Stored::of(b""),
         dead_letters: None,
+        started_unix_ms: 0,
         timings: Timings {
             total: took as f64,
             ..Timings::default()
@@ -71,6 +72,7 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         cold: busy.cold,
         peak_memory_bytes: None,
         billed_ms: None,
+        sizing: None,
         isa: "none".into(),
         confusion: Default::default(),
     };

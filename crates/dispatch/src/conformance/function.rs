@@ -223,11 +223,13 @@ impl Function {
             tokens: records,
             part: Stored::of(&part),
             dead_letters: (failed > 0).then(|| Stored::of(&dead_letters)),
+            started_unix_ms: 0,
             timings: Timings::default(),
             environment: format!("process-{}", std::process::id()),
             cold: false,
             peak_memory_bytes: None,
             billed_ms: None,
+            sizing: None,
             isa: "none".into(),
             confusion: Default::default(),
         };

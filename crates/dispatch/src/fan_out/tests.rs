@@ -89,11 +89,13 @@ fn receipt(invocation: &Invocation) -> Receipt {
         tokens: 1,
         part: Stored::of(b""),
         dead_letters: None,
+        started_unix_ms: 0,
         timings: Timings::default(),
         environment: String::new(),
         cold: false,
         peak_memory_bytes: None,
         billed_ms: None,
+        sizing: None,
         isa: String::new(),
         confusion: Default::default(),
     }

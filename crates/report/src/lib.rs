@@ -1,0 +1,1 @@
+//! What a run took and cost, from what it recorded.
