@@ -6,36 +6,21 @@
 
 use std::ops::RangeInclusive;
 
+// Those that bound a plan as well.
+pub use shoal_plan::limits::{
+    CONCURRENCY, EXPRESS_SECONDS, EXPRESS_STARTS, MEMORY, ONE_VCPU, PACKAGE_BYTES, PAYLOAD_BYTES,
+    STANDARD_STARTS, STATE_BYTES, TIMEOUT,
+};
+
 use crate::state_machine::{Children, Input};
 
-/// Memory of a function in MB. Lambda quotas, *Memory allocation*.
-pub const MEMORY: RangeInclusive<u32> = 128..=10_240;
-/// Memory that buys exactly one vCPU, in MB. Lambda, *Configure memory*.
-pub const ONE_VCPU: u32 = 1_769;
-/// A function's time limit in seconds. Lambda quotas, *Timeout*.
-pub const TIMEOUT: RangeInclusive<u32> = 1..=900;
 /// `/tmp` of a function in MB. Lambda quotas, *Storage*.
 pub const TMP: RangeInclusive<u32> = 512..=10_240;
-/// Code and layers unzipped, in bytes. Lambda quotas, *Deployment package*.
-pub const PACKAGE_BYTES: u64 = 250 * 1024 * 1024;
 /// All variables of a function together, in bytes. Lambda quotas, *Environment variables*.
 pub const ENVIRONMENT_BYTES: usize = 4 * 1024;
-/// Request and answer of a synchronous invocation, in bytes each. Lambda quotas, *Invocation payload*.
-pub const PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
 
 /// A state machine's definition in bytes. Step Functions quotas, *Request size*.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
-/// Input and output of a state or an execution, in bytes. Step Functions quotas, *Input or output size*. What a
-/// Distributed Map reads for one child is that child's input.
-pub const STATE_BYTES: usize = 256 * 1024;
-/// Children of a Distributed Map at a time. *Maximum concurrency of a Distributed Map*.
-pub const CONCURRENCY: u32 = 10_000;
-/// Time limit of an Express execution in seconds. Step Functions quotas, *Maximum execution time*.
-pub const EXPRESS_SECONDS: f64 = 300.0;
-/// Standard children that a Distributed Map starts a second.
-pub const STANDARD_STARTS: f64 = 100.0;
-/// Express children that a Distributed Map starts a second.
-pub const EXPRESS_STARTS: f64 = 1_000.0;
 
 /// What the platform would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

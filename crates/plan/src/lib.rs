@@ -6,13 +6,20 @@
 //! Nothing here reads a file of a job or runs a model: the crate is arithmetic, and every figure says what it is worth
 //! ([`Basis`] for quantities, [`Sure`] for prices).
 
+mod calibration;
+mod choice;
 mod comparison;
 mod cost;
 mod figure;
+pub mod limits;
 pub mod prices;
 pub mod simulate;
+mod workload;
 
+pub use calibration::{Calibration, CalibrationError, Point, SideBySide};
+pub use choice::{Choice, Estimate, Wish, choose, pareto};
 pub use comparison::{BatchSize, Comparison, PaperWay, Way};
 pub use cost::{Bill, BillItem, Usage};
 pub use figure::{Basis, Sure};
 pub use prices::{Architecture, Prices};
+pub use workload::{Work, Workload};

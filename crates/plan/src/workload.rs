@@ -1,0 +1,142 @@
+//! How much there is to do.
+
+use serde::Serialize;
+
+use crate::Calibration;
+
+/// The lengths of an input's records.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Workload {
+    /// Records of the input.
+    pub records: u64,
+    /// Tokens of records that were read: of all of them in their order, or of a sample. A record that cannot be worked on
+    /// has none.
+    #[serde(skip)]
+    pub lengths: Vec<u32>,
+    /// Records that were read.
+    pub read: u64,
+    /// Records whose text was cut at the token limit, of those that were read.
+    pub truncated: u64,
+    /// Bytes of the texts that were read.
+    pub bytes: u64,
+}
+
+/// What all records take together, and how well it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Work {
+    /// Seconds of one function on one core.
+    pub seconds: f64,
+    /// Half the width of the 95 % confidence interval from sampling, relative to [`seconds`](Self::seconds); 0 where every record was read.
+    pub sampling_error: f64,
+}
+
+impl Workload {
+    /// Whether the lengths are those of all records.
+    pub fn is_whole(&self) -> bool {
+        self.read == self.records
+    }
+
+    /// Tokens of the whole input: counted, or the sample's scaled up.
+    pub fn tokens(&self) -> f64 {
+        let read: u64 = self.lengths.iter().map(|&tokens| u64::from(tokens)).sum();
+        if self.is_whole() || self.read == 0 {
+            return read as f64;
+        }
+        read as f64 / self.read as f64 * self.records as f64
+    }
+
+    /// Seconds of each record that was read, on one core beside no other.
+    pub fn record_seconds(&self, calibration: &Calibration) -> Vec<f64> {
+        let seconds = |&tokens: &u32| match tokens {
+            0 => 0.0,
+            tokens => calibration.record_seconds(tokens),
+        };
+        self.lengths.iter().map(seconds).collect()
+    }
+
+    /// What all records take together. The sample is taken in groups of `group` consecutive records, which resemble each other more than
+    /// records do at large, so that the error is that of the groups' means (cluster sampling; Cochran, *Sampling
+    /// Techniques*, 1977, chapter 9), with the correction for a finite input.
+    pub fn work(&self, calibration: &Calibration, group: usize) -> Work {
+        let seconds = self.record_seconds(calibration);
+        let total: f64 = seconds.iter().sum();
+        if self.is_whole() || seconds.is_empty() {
+            return Work {
+                seconds: total,
+                sampling_error: 0.0,
+            };
+        }
+        let mean = total / seconds.len() as f64;
+        let groups: Vec<f64> = seconds
+            .chunks(group.max(1))
+            .map(|group| group.iter().sum::<f64>() / group.len() as f64)
+            .collect();
+        let count = groups.len() as f64;
+        let variance = groups
+            .iter()
+            .map(|group| (group - mean).powi(2))
+            .sum::<f64>()
+            / (count - 1.0).max(1.0);
+        let left_out = 1.0 - self.read as f64 / self.records as f64;
+        let standard_error = (variance / count * left_out).sqrt();
+        let relative = if mean > 0.0 {
+            1.96 * standard_error / mean
+        } else {
+            0.0
+        };
+        Work {
+            seconds: mean * self.records as f64,
+            sampling_error: relative,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibration::tests::calibration;
+
+    fn workload(records: u64, lengths: &[u32]) -> Workload {
+        Workload {
+            records,
+            lengths: lengths.to_vec(),
+            read: lengths.len() as u64,
+            truncated: 0,
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn all_records_are_summed_exactly() {
+        let whole = workload(3, &[10, 0, 20]);
+        let work = whole.work(&calibration(), 1);
+        assert!((work.seconds - 2.0 * 0.004).abs() < 1e-12);
+        assert_eq!(work.sampling_error, 0.0);
+        assert_eq!(whole.tokens(), 30.0);
+    }
+
+    /// Four groups of one: seconds 2, 2, 6, 6 ms by hand; mean 4, variance 16/3, half of the input left out.
+    #[test]
+    fn a_sample_is_scaled_and_its_error_told() {
+        let sample = workload(8, &[10, 10, 20, 20]);
+        let work = sample.work(&calibration(), 1);
+        assert!((work.seconds - 8.0 * 0.004).abs() < 1e-12);
+        let by_hand = 1.96 * (16.0 / 3.0 / 4.0 * 0.5_f64).sqrt() / 4.0;
+        assert!(
+            (work.sampling_error - by_hand).abs() < 1e-12,
+            "{}",
+            work.sampling_error
+        );
+        assert_eq!(sample.tokens(), 120.0);
+        // In groups of two alike the spread is between groups alone.
+        let grouped = sample.work(&calibration(), 2).sampling_error;
+        let by_hand = 1.96 * (8.0 / 2.0 * 0.5_f64).sqrt() / 4.0;
+        assert!((grouped - by_hand).abs() < 1e-12, "{grouped}");
+    }
+
+    #[test]
+    fn nothing_takes_no_time() {
+        let work = workload(0, &[]).work(&calibration(), 4);
+        assert_eq!((work.seconds, work.sampling_error), (0.0, 0.0));
+    }
+}
