@@ -1,6 +1,6 @@
 //! Every way in which a run can end badly.
 
-use shoal_dispatch::DispatchError;
+use shoal_dispatch::{DispatchError, Shortage};
 use shoal_encoder::ModelError;
 use shoal_job::wire::{Failure, FailureKind};
 
@@ -74,6 +74,27 @@ pub enum Error {
         /// All batches.
         batches: u64,
     },
+    /// What is left of the money does not pay for the calls that are left.
+    #[error(
+        "stopped before --max-cost was passed: {shortage}; what is done is kept, and `shoal resume {run}` with a higher \
+             --max-cost goes on from here"
+    )]
+    Budget {
+        /// The run's name.
+        run: String,
+        /// What is missing.
+        shortage: Shortage,
+    },
+    /// The time that was allowed is over.
+    #[error(
+        "stopped after {seconds} s (--max-time); what is done is kept, and `shoal resume {run}` goes on from here"
+    )]
+    OutOfTime {
+        /// The run's name.
+        run: String,
+        /// What was allowed.
+        seconds: f64,
+    },
     /// Functions work on elsewhere; nobody waits for them here.
     #[error(
         "left {run} to the platform; `shoal status {run}` tells how far it is, `shoal resume {run}` waits and collects"
@@ -112,6 +133,8 @@ pub enum ExitCode {
     BadRecord = 7,
     /// The platform that is to run functions is missing, not set up, refuses, or throttles without end.
     Platform = 8,
+    /// The money or the time that was allowed is used up; what is done is kept.
+    Budget = 9,
     /// Stopped by Ctrl-C or a signal.
     Interrupted = 130,
 }
@@ -147,6 +170,7 @@ impl Error {
             Self::NoSuchRun { .. } => ExitCode::Run,
             Self::Platform { .. } => ExitCode::Platform,
             Self::Unfinished { .. } => ExitCode::Run,
+            Self::Budget { .. } | Self::OutOfTime { .. } => ExitCode::Budget,
             Self::Detached { .. } => ExitCode::Success,
             Self::Cancelled { .. } => ExitCode::Interrupted,
         }
@@ -170,6 +194,7 @@ impl Error {
             },
             DispatchError::Job(error) => Self::Job(error),
             DispatchError::Platform { backend, reason } => Self::Platform { backend, reason },
+            DispatchError::Budget(shortage) => Self::Budget { run, shortage },
             DispatchError::Detached => Self::Detached { run },
             DispatchError::Cancelled => Self::Cancelled { run },
         }

@@ -75,6 +75,7 @@ impl Stage {
             timeout: self.place.timeout(),
             retry: RetryPolicy::default(),
             stop_on_bad_record: self.on_error == OnError::Fail,
+            budget: None,
         };
         let worked = work_off(&plan, backend.as_ref(), cancel, &mut |event| {
             tell.tell(event)

@@ -14,7 +14,7 @@ use shoal_job::{Event, RunDir};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::pace::{Pace, Ramp};
-use crate::{DispatchError, Work};
+use crate::{DispatchError, Shortage, Work};
 
 /// How soon a wish to stop is seen.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -83,6 +83,8 @@ struct Answer {
     lane: usize,
     invocation: Invocation,
     result: Result<Receipt, Failure>,
+    /// From the call to the answer; `None` where no call had to be made.
+    took: Option<Duration>,
 }
 
 async fn drive<C: Caller>(
@@ -110,6 +112,12 @@ async fn drive<C: Caller>(
         if calls.is_empty() && (stopping || queue.is_done()) {
             break;
         }
+        if calls.is_empty()
+            && let Some(shortage) = queue.shortage()
+        {
+            // Nothing is under way that could give money back.
+            return Err(DispatchError::Budget(shortage));
+        }
         tokio::select! {
             Some(answer) = calls.next(), if !calls.is_empty() => {
                 let settled = queue.settle(answer, stopping);
@@ -130,12 +138,23 @@ async fn call<C: Caller>(
     lane: usize,
     invocation: Invocation,
 ) -> Answer {
-    let result = attempt(caller, work, lane, &invocation).await;
+    let mut took = None;
+    let result = match find_receipt(work.run, &invocation).await {
+        // The attempt before had come to its end, and its answer was lost.
+        Some(receipt) => Ok(receipt),
+        None => {
+            let called = Instant::now();
+            let result = attempt(caller, work, lane, &invocation).await;
+            took = Some(called.elapsed());
+            result
+        }
+    };
     let result = result.and_then(|receipt| check(&invocation, receipt));
     Answer {
         lane,
         invocation,
         result,
+        took,
     }
 }
 
@@ -145,12 +164,6 @@ async fn attempt<C: Caller>(
     lane: usize,
     invocation: &Invocation,
 ) -> Result<Receipt, Failure> {
-    if invocation.attempt > 1
-        && let Some(receipt) = find_receipt(work.run, invocation).await
-    {
-        // The attempt before had come to its end, and its answer was lost.
-        return Ok(receipt);
-    }
     let call = caller.call(lane, invocation);
     match work.timeout {
         None => call.await,
@@ -166,7 +179,11 @@ async fn attempt<C: Caller>(
     }
 }
 
+/// The receipt of an attempt before `invocation`, if there is one.
 async fn find_receipt(run: &RunDir, invocation: &Invocation) -> Option<Receipt> {
+    if invocation.attempt == 1 {
+        return None;
+    }
     let (run, batch) = (run.clone(), invocation.batch.clone());
     // A store that does not tell now is no reason not to try the batch.
     tokio::task::spawn_blocking(move || run.receipt(batch.index, batch.offset))
@@ -275,6 +292,13 @@ impl<'a> Queue<'a> {
         self.finished == self.work.batches.len()
     }
 
+    /// What is missing for a further call, if anything is.
+    fn shortage(&self) -> Option<Shortage> {
+        let budget = self.work.budget.filter(|budget| !budget.affords(1))?;
+        let left = self.work.batches.len() - self.finished;
+        Some(budget.shortage(1, left as u64))
+    }
+
     /// When there may be something to do, if no call is answered before.
     fn wake(&self) -> Instant {
         let now = Instant::now();
@@ -291,10 +315,14 @@ impl<'a> Queue<'a> {
     /// The next call, if it is time for one.
     fn dispatch(&mut self) -> Option<(usize, Invocation)> {
         let now = Instant::now();
-        if self.in_flight >= self.pace.allowed(now) {
+        let affords_call = self.work.budget.is_none_or(|budget| budget.affords(1));
+        if self.in_flight >= self.pace.allowed(now) || !affords_call {
             return None;
         }
         let invocation = self.next_invocation(now)?;
+        if let Some(budget) = self.work.budget {
+            budget.set_aside(1);
+        }
         let lane = match self.free.pop() {
             Some(Reverse(lane)) => lane,
             None => {
@@ -336,8 +364,12 @@ impl<'a> Queue<'a> {
             lane,
             invocation,
             result,
+            took,
         } = answer;
         self.in_flight -= 1;
+        if let Some(budget) = self.work.budget {
+            budget.settle(&result, took);
+        }
         self.free.push(Reverse(lane));
         match result {
             Ok(receipt) => self.finish(lane, invocation, receipt),

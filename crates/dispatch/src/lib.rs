@@ -5,6 +5,7 @@
 //! that fans out by itself can be one. Where we fan out ourselves, a backend is a [`Caller`], which makes one call, and
 //! [`fan_out`] does the rest. [`work_off`] has a backend work until every part is there and whole.
 
+mod budget;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod fan_out;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
+pub use budget::{Budget, Cost, Ledger, Shortage};
 pub use fan_out::{Caller, FanOut, fan_out};
 pub use http::Http;
 pub use local::Local;
@@ -43,6 +45,8 @@ pub struct Work<'a> {
     pub timeout: Option<Duration>,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
+    /// What calls may cost, where there is a limit. A backend that cannot keep it starts nothing.
+    pub budget: Option<&'a Budget>,
     /// Asks for the end.
     pub cancel: &'a Cancel,
 }
@@ -93,6 +97,9 @@ pub enum DispatchError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// What is left of the budget does not pay for the calls that are left.
+    #[error("stopped, since {0}; what is done is kept, and a higher --max-cost goes on from there")]
+    Budget(Shortage),
     /// Others work on; nobody waits for them here.
     #[error("left to the platform")]
     Detached,

@@ -31,6 +31,13 @@ impl Backend for Watch {
     }
 
     fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+        if work.budget.is_some() {
+            return Err(DispatchError::Platform {
+                backend: self.name(),
+                reason: "its workers call no function and ask nobody before they work, so that --max-cost could not be kept"
+                    .into(),
+            });
+        }
         let mut known = Receipts::default();
         loop {
             let looked = Instant::now();

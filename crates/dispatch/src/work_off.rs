@@ -6,7 +6,7 @@ use shoal_job::collect::damaged;
 use shoal_job::wire::Receipt;
 use shoal_job::{Batch, Cancel, Error, Event, Job, Receipts, RunDir};
 
-use crate::{Backend, DispatchError, RetryPolicy, Work};
+use crate::{Backend, Budget, DispatchError, RetryPolicy, Work};
 
 /// A plan to be worked off.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Plan<'a> {
     pub retry: RetryPolicy,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
+    /// What calls may cost, where there is a limit.
+    pub budget: Option<&'a Budget>,
 }
 
 /// What was done.
@@ -80,6 +82,7 @@ pub fn work_off(
                 retry: plan.retry,
                 timeout: plan.timeout,
                 stop_on_bad_record: plan.stop_on_bad_record,
+                budget: plan.budget,
                 cancel,
             };
             backend.run(&work, &mut |event| {

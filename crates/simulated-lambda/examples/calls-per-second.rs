@@ -50,6 +50,7 @@ fn main() -> io::Result<()> {
         retry: RetryPolicy::default(),
         timeout: None,
         stop_on_bad_record: false,
+        budget: None,
         cancel: &Cancel::new(),
     };
     let settings = FanOut {

@@ -251,6 +251,7 @@ impl Scene {
             timeout: None,
             retry: RETRY,
             stop_on_bad_record: false,
+            budget: None,
         }
     }
 

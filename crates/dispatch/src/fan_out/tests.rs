@@ -61,6 +61,7 @@ async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>,
         retry: RetryPolicy::default(),
         timeout: setup.timeout,
         stop_on_bad_record: false,
+        budget: None,
         cancel: &setup.cancel,
     };
     let settings = FanOut {
