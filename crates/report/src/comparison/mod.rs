@@ -1,0 +1,192 @@
+//! The report of the paper's experiment: monolithic against parallel, over batch sizes.
+
+mod page;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+use shoal_plan::{BatchSize, Comparison};
+
+/// The least share of time that a parallel run is to save, where the platform gives the functions.
+const LEAST_REDUCTION: f64 = 0.95;
+/// The most that it may cost more or less than a monolithic one.
+const COST_WITHIN: f64 = 0.05;
+
+/// Monolithic against parallel. All times are in seconds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ComparisonReport {
+    /// What was compared.
+    pub comparison: Comparison,
+    /// What follows from it, one a batch size.
+    pub rows: Vec<ComparisonRow>,
+    /// What the paper measured.
+    pub paper: PaperClaim,
+}
+
+/// What follows from a batch size's two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ComparisonRow {
+    /// Records in a batch.
+    pub batch_size: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Time of the monolithic way.
+    pub monolithic_seconds: f64,
+    /// Time of the parallel way.
+    pub parallel_seconds: f64,
+    /// The share of time that the parallel way saves.
+    pub reduction: f64,
+    /// Cost of the monolithic way.
+    pub monolithic_usd: Option<f64>,
+    /// Cost of the parallel way.
+    pub parallel_usd: Option<f64>,
+    /// What the parallel way costs more, as a share of the monolithic one's cost.
+    pub cost_change: Option<f64>,
+    /// Cost of a million records at the parallel way's rate.
+    pub parallel_usd_per_million_records: Option<f64>,
+    /// How many times as fast the parallel way is, by its functions at work at a time.
+    pub efficiency: f64,
+    /// The most functions of the parallel way at a time.
+    pub peak_functions: u64,
+    /// Cold starts of the parallel way.
+    pub cold_starts: u64,
+    /// Whether it is as the paper says: at least 95 % less time, at a cost within 5 %. `None` without a price.
+    pub is_as_claimed: Option<bool>,
+}
+
+/// What the paper measured: Barrak and Ksontini, *Scalable and Cost-Efficient ML Inference: Parallel Batch Processing with
+/// Serverless Functions*, arXiv 2502.12017.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PaperClaim {
+    /// Where it is from.
+    pub source: &'static str,
+    /// Batch sizes, least and most.
+    pub batch_sizes: [u64; 2],
+    /// Minutes of the monolithic way, least and most.
+    pub monolithic_minutes: [f64; 2],
+    /// Minutes of the parallel way, least and most.
+    pub parallel_minutes: [f64; 2],
+    /// Cost of either way in USD, least and most.
+    pub usd: [f64; 2],
+    /// The least share of time saved.
+    pub reduction: f64,
+}
+
+impl PaperClaim {
+    const PAPER: Self = Self {
+        source: "arXiv 2502.12017",
+        batch_sizes: [50, 1000],
+        monolithic_minutes: [325.0, 375.0],
+        parallel_minutes: [2.5, 7.5],
+        usd: [0.20, 0.25],
+        reduction: LEAST_REDUCTION,
+    };
+}
+
+impl ComparisonReport {
+    /// The report of `comparison`.
+    pub fn of(comparison: &Comparison) -> Self {
+        let row = |size: &BatchSize| ComparisonRow::of(size, comparison.records);
+        Self {
+            rows: comparison.rows.iter().map(row).collect(),
+            comparison: comparison.clone(),
+            paper: PaperClaim::PAPER,
+        }
+    }
+
+    /// One self-contained page: no script, and nothing is loaded.
+    pub fn html(&self) -> String {
+        crate::html::render(&self.page())
+    }
+
+    /// Everything that is shown, as data.
+    pub fn json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("numbers and strings are always JSON") + "\n"
+    }
+
+    /// One row a batch size and way.
+    pub fn csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let columns = [
+            "batch_size",
+            "batches",
+            "way",
+            "seconds",
+            "function_seconds",
+            "peak_concurrency",
+            "cold_starts",
+            "invocations",
+            "usd",
+            "price_date",
+            "basis",
+        ];
+        writer.write_record(columns).expect("memory takes it");
+        for size in &self.comparison.rows {
+            for (name, way) in [
+                ("monolithic", &size.monolithic),
+                ("parallel", &size.parallel),
+            ] {
+                let row = [
+                    size.batch_size.to_string(),
+                    size.batches.to_string(),
+                    name.into(),
+                    way.seconds.to_string(),
+                    way.function_seconds.to_string(),
+                    way.peak_concurrency.to_string(),
+                    way.cold_starts.to_string(),
+                    way.invocations.to_string(),
+                    way.usd().map(|usd| usd.to_string()).unwrap_or_default(),
+                    way.bill
+                        .as_ref()
+                        .map(|bill| bill.date.clone())
+                        .unwrap_or_default(),
+                    self.comparison.basis.to_string(),
+                ];
+                writer.write_record(row).expect("memory takes it");
+            }
+        }
+        let bytes = writer.into_inner().expect("memory takes it");
+        String::from_utf8(bytes).expect("all fields are text")
+    }
+
+    /// For people, as Markdown.
+    pub fn markdown(&self) -> String {
+        crate::markdown::render(&self.page())
+    }
+
+    /// The batch size that saves the most time.
+    fn fastest(&self) -> Option<&ComparisonRow> {
+        let seconds = |row: &&ComparisonRow| row.parallel_seconds;
+        self.rows
+            .iter()
+            .min_by(|one, other| seconds(one).total_cmp(&seconds(other)))
+    }
+}
+
+impl ComparisonRow {
+    fn of(size: &BatchSize, records: u64) -> Self {
+        let reduction = size.reduction();
+        let cost_change = size.cost_change();
+        let million = |usd: f64| usd / records as f64 * 1e6;
+        Self {
+            batch_size: size.batch_size,
+            batches: size.batches,
+            monolithic_seconds: size.monolithic.seconds,
+            parallel_seconds: size.parallel.seconds,
+            reduction,
+            monolithic_usd: size.monolithic.usd(),
+            parallel_usd: size.parallel.usd(),
+            cost_change,
+            parallel_usd_per_million_records: size
+                .parallel
+                .usd()
+                .filter(|_| records > 0)
+                .map(million),
+            efficiency: size.efficiency(),
+            peak_functions: size.parallel.peak_concurrency,
+            cold_starts: size.parallel.cold_starts,
+            is_as_claimed: cost_change
+                .map(|change| reduction >= LEAST_REDUCTION && change.abs() <= COST_WITHIN),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Reports as a page.
+
+use crate::page::Page;
+
+pub(crate) fn render(page: &Page<'_>) -> String {
+    page.title.clone()
+}
