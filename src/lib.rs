@@ -15,7 +15,8 @@
 //! For single texts, without batches and files, use a [`Classifier`].
 //!
 //! The floors below are crates of their own: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
-//! [`function`] (the step from batch to part) and [`encoder`] (models and the engine).
+//! [`function`] (the step from batch to part), [`encoder`] (models and the engine) and [`planning`] (time and cost).
+//! [`plan()`] tells what a job will take and cost before it starts.
 
 pub mod bench;
 mod bundled;
@@ -24,6 +25,7 @@ mod error;
 pub mod export;
 mod model;
 mod place;
+mod plan;
 mod run;
 mod runs;
 mod settings;
@@ -39,12 +41,14 @@ pub use shoal_dispatch as dispatch;
 pub use shoal_encoder as encoder;
 pub use shoal_function as function;
 pub use shoal_job as job;
+pub use shoal_plan as planning;
 
 pub use classifier::{Classifier, Prediction};
 pub use error::{Error, Result};
 pub use job::{Cancel, Event};
 pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
 pub use place::{BackendKind, Children, Place};
+pub use plan::{BreakEven, Machine, PlanReport, PlanSettings, plan};
 pub use run::{ResumeOptions, collect, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
 pub use settings::{OnError, Settings};

@@ -300,6 +300,20 @@ pub(crate) fn rate_text(rate: f64) -> String {
     }
 }
 
+/// An amount of USD that people read, never rounded to nothing.
+pub(crate) fn money(usd: f64) -> String {
+    match usd {
+        usd if usd == 0.0 => "$0".into(),
+        usd if usd >= 100.0 => format!("${}", grouped(usd.round() as u64)),
+        usd if usd >= 1.0 => format!("${usd:.2}"),
+        // Two digits that count.
+        usd => {
+            let digits = (2 - usd.abs().log10().ceil() as i32).clamp(2, 12) as usize;
+            format!("${usd:.digits$}")
+        }
+    }
+}
+
 /// A time that people read.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
@@ -313,6 +327,20 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn money_reads_well() {
+        for (usd, text) in [
+            (0.0, "$0"),
+            (1234.5, "$1,235"),
+            (1.5, "$1.50"),
+            (0.25, "$0.25"),
+            (0.0421, "$0.042"),
+            (0.000_042, "$0.000042"),
+        ] {
+            assert_eq!(money(usd), text);
+        }
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use shoal_encoder::{Tokens, operations};
+use shoal_encoder::{Model, Tokens, operations};
 
 use super::measure::{Peak, StageSeconds, pass, peak_rss_mb};
 use super::{Bench, Setup};
@@ -100,13 +100,9 @@ impl Bench {
         }
         progress(0, plan.len());
         let peak = Peak::measure(self.model.isa(), self.setup.threads);
-        let frame = self.model.encode("", self.model.max_tokens())?.ids;
         let mut cells = Vec::new();
         for &(length, micro_batch_tokens, records) in &plan {
-            let mut random = Random(length as u64);
-            let micro_batch: Vec<_> = (0..records)
-                .map(|_| made_up(length, &frame, self.model.config().vocabulary, &mut random))
-                .collect();
+            let micro_batch = made_up_records(&self.model, length, records);
             let seconds = Duration::from_secs_f64(grid.seconds);
             let mut cell = self.cell(&micro_batch, self.setup.threads, seconds, &peak);
             cell.micro_batch_tokens = micro_batch_tokens;
@@ -183,6 +179,17 @@ impl Bench {
             threads_gain: None,
         }
     }
+}
+
+/// So many records of `length` tokens for `model`, the same ones each time.
+pub(crate) fn made_up_records(model: &Model, length: usize, records: usize) -> Vec<Tokens> {
+    // Every model that was opened encodes the empty text.
+    let frame = model.encode("", model.max_tokens());
+    let frame = frame.map(|tokens| tokens.ids).unwrap_or_default();
+    let mut random = Random(length as u64);
+    (0..records)
+        .map(|_| made_up(length, &frame, model.config().vocabulary, &mut random))
+        .collect()
 }
 
 /// A record of `length` random ids in the frame that the tokenizer puts around a text, as far as there is room.

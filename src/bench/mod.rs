@@ -15,6 +15,7 @@ use shoal_encoder::{Model, Precision, Tokens};
 
 use crate::model::{EngineSettings, Source};
 use crate::{Error, Result};
+pub(crate) use grid::made_up_records;
 pub use grid::{Cell, DEFAULT_LENGTHS, Grid, GridReport};
 pub use measure::{Peak, StageSeconds};
 pub use sequences::SequencesReport;

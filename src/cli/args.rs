@@ -1,6 +1,8 @@
 //! Arguments as they are typed. Every option of `run` is also a `SHOAL_*` variable and a key of `shoal.toml`.
 
 pub(super) mod export;
+pub(super) mod plan;
+pub(super) mod time;
 pub(super) mod worker;
 
 use std::path::PathBuf;
@@ -38,6 +40,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Label every record of the inputs, or go on where the same command was stopped
     Run(Box<RunArgs>),
+    /// Tell what a job will take and cost, before it starts
+    Plan(Box<plan::PlanArgs>),
     /// List the runs of this machine, or remove some
     Runs(RunsArgs),
     /// Tell how far a run is

@@ -10,6 +10,7 @@ mod deploy;
 mod deploy_args;
 mod export;
 mod pack;
+mod plan;
 mod progress;
 mod table;
 mod worker;
@@ -55,6 +56,7 @@ fn end(result: crate::Result<()>) -> process::ExitCode {
 fn run(cli: Cli, started: Instant) -> crate::Result<()> {
     match cli.command {
         Command::Run(args) => commands::run(args),
+        Command::Plan(args) => plan::plan(*args),
         Command::Runs(args) => commands::runs(args),
         Command::Status(args) => commands::status(args),
         Command::Resume(args) => commands::resume(args),

@@ -240,7 +240,7 @@ fn check_reach(settings: &Settings) -> Result<()> {
 }
 
 /// Inputs that mean the same wherever the command is called.
-fn absolute(inputs: &[String]) -> Result<Vec<String>> {
+pub(crate) fn absolute(inputs: &[String]) -> Result<Vec<String>> {
     inputs
         .iter()
         .map(|input| {

@@ -28,6 +28,7 @@ pub struct Model {
     tokenizer: TextEncoder,
     fingerprint: String,
     max_tokens: usize,
+    packed_bytes: u64,
 }
 
 pub(crate) struct Embeddings {
@@ -187,7 +188,13 @@ impl Model {
             config: reader.config,
             fingerprint: description.fingerprint,
             max_tokens,
+            packed_bytes: container.file_bytes(),
         })
+    }
+
+    /// Length in bytes of the packed model that this one was read from.
+    pub fn packed_bytes(&self) -> u64 {
+        self.packed_bytes
     }
 
     /// Names of the labels, in the order of the logits.

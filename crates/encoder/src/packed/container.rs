@@ -115,6 +115,11 @@ impl Container {
         &self.path
     }
 
+    /// Length of the file in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The metadata that whoever wrote the file gave it.
     ///
     /// # Errors
