@@ -1,37 +1,122 @@
-//! What a run is like.
+//! What is played.
 
-/// What a run is like. Times are in seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
+use serde::Serialize;
+
+use crate::limits;
+
+/// The most invocations that one batch may be divided into by its time limit.
+const MOST_PIECES: f64 = 1e6;
+
+/// A run on a platform. Everything counts from the start of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Scenario {
     /// Batches.
     pub batches: u64,
-    /// Environments at a time, at most.
+    /// Environments at a time, at most; 1 is the monolithic way.
     pub environments: u64,
-    /// How fast environments may come.
+    /// How the platform lets environments grow; all at once where there is none.
     pub ramp: Option<Ramp>,
-    /// Calls that the platform starts a second.
+    /// Batches that the platform itself starts in a second, at most, one after the other: 100 or 1,000 for children of a
+    /// Distributed Map. Further attempts and rests belong to the child that was started, and are not held back.
     pub starts_per_second: Option<f64>,
-    /// What the caller itself takes for a call, one after the other.
+    /// The dispatcher's own time for a call, in seconds: one call after the other.
     pub client_seconds: f64,
-    /// Before the first call.
+    /// Seconds before the first call.
     pub setup_seconds: f64,
-    /// What a call takes beyond the function, there and back; it occupies the environment, and is not billed.
+    /// Seconds of a call beyond the dispatcher and the function: there and back. Not billed; the environment counts as
+    /// taken.
     pub call_seconds: f64,
-    /// What the first call of an environment takes more.
+    /// The first invocation of an environment.
     pub cold: ColdStart,
-    /// Attempts that fail.
+    /// Invocations that fail.
     pub failures: Failures,
-    /// Calls that are slow.
+    /// Invocations that take longer than they should.
     pub stragglers: Stragglers,
-    /// What a call may take; the rest of its batch is a call of its own.
+    /// What a function may work, in seconds, without its cold start. It stops before, and the rest of its batch becomes an
+    /// invocation of its own.
     pub timeout_seconds: Option<f64>,
-    /// Billed milliseconds are rounded up to a multiple of this; 0 for none.
+    /// Each invocation is billed by steps of so many ms that it began: 1 for Lambda, 0 for billing to the last digit.
     pub billing_step_ms: f64,
-    /// Of all that is random.
+    /// Of chance.
     pub seed: u64,
 }
 
+/// How a platform lets a function's environments grow.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Ramp {
+    /// Environments at the first call, at least 1.
+    pub start: u64,
+    /// How many more after each step of time, at least 1.
+    pub step: u64,
+    /// The step of time in seconds.
+    pub every_seconds: f64,
+}
+
+impl Ramp {
+    /// Of a Lambda function.
+    pub const LAMBDA: Self = Self {
+        start: limits::RAMP_STEP,
+        step: limits::RAMP_STEP,
+        every_seconds: limits::RAMP_SECONDS,
+    };
+}
+
+/// What the first invocation of an environment takes beyond another one.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct ColdStart {
+    /// Until the environment's process starts, in seconds: finding a machine, fetching the code. Not billed.
+    pub place_seconds: f64,
+    /// Until the function can work, in seconds: starting the process, opening the model. Billed.
+    pub init_seconds: f64,
+}
+
+/// How invocations fail.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Failures {
+    /// The share of invocations that fail: each at a point of its work that may be anywhere, and billed up to there.
+    pub share: f64,
+    /// Attempts at a batch, or at a rest of one, at least 1. When they are used up, the batch is lost.
+    pub attempts: u32,
+    /// The longest wait before the second attempt, in seconds; it doubles with each further one. The wait is anything up to
+    /// that (*full jitter*, <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
+    pub delay_seconds: f64,
+    /// The longest wait before any attempt, in seconds.
+    pub longest_delay_seconds: f64,
+}
+
+impl Default for Failures {
+    /// None; the rest as the dispatcher has it.
+    fn default() -> Self {
+        Self {
+            share: 0.0,
+            attempts: 3,
+            delay_seconds: 0.2,
+            longest_delay_seconds: 20.0,
+        }
+    }
+}
+
+/// Invocations that take longer than they should: slow machines, noisy neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Stragglers {
+    /// The share of invocations.
+    pub share: f64,
+    /// How many times as long they work, at least 1.
+    pub factor: f64,
+}
+
+impl Default for Stragglers {
+    /// None.
+    fn default() -> Self {
+        Self {
+            share: 0.0,
+            factor: 1.0,
+        }
+    }
+}
+
 impl Default for Scenario {
+    /// No batches for one environment, which is there at once; nothing fails, and nothing but work takes time.
     fn default() -> Self {
         Self {
             batches: 0,
@@ -51,207 +136,130 @@ impl Default for Scenario {
     }
 }
 
-/// A platform's rule for new environments.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ramp {
-    /// Environments from the start.
-    pub start: u64,
-    /// How many more after each step of time.
-    pub step: u64,
-    /// The step of time, from the run's start.
-    pub every_seconds: f64,
-}
-
-/// What the first call of an environment takes more.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct ColdStart {
-    /// Until the environment is there; not billed.
-    pub place_seconds: f64,
-    /// Its init; billed.
-    pub init_seconds: f64,
-}
-
-/// Attempts that fail, at a random moment of their work; they are billed for what they ran.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Failures {
-    /// The share of attempts that fail.
-    pub share: f64,
-    /// Attempts at a batch, at least 1.
-    pub attempts: u32,
-    /// The longest wait before the second attempt; it doubles with each further one, and any part of it may be waited.
-    pub delay_seconds: f64,
-    /// The longest wait before any attempt.
-    pub longest_delay_seconds: f64,
-}
-
-impl Default for Failures {
-    fn default() -> Self {
-        Self {
-            share: 0.0,
-            attempts: 1,
-            delay_seconds: 0.0,
-            longest_delay_seconds: 0.0,
-        }
-    }
-}
-
-impl Failures {
-    /// The longest wait after attempt number `attempt`, as the dispatcher waits.
-    pub(super) fn longest_wait(&self, attempt: u32) -> f64 {
-        let doublings = attempt.saturating_sub(1).min(16);
-        (self.delay_seconds * f64::from(1_u32 << doublings)).min(self.longest_delay_seconds)
-    }
-}
-
-/// Calls that are slow.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stragglers {
-    /// The share of calls that are.
-    pub share: f64,
-    /// How many times as long they take.
-    pub factor: f64,
-}
-
-impl Default for Stragglers {
-    fn default() -> Self {
-        Self {
-            share: 0.0,
-            factor: 1.0,
-        }
-    }
-}
-
 /// What cannot be played.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ScenarioError {
-    /// A number is out of its range.
+    /// A setting is out of its range.
     #[error("{field} is {value}, and must be {range}")]
     Field {
-        /// The field.
+        /// Its name.
         field: &'static str,
-        /// Its value.
+        /// What it holds.
         value: f64,
-        /// What it may be.
+        /// What it may hold.
         range: &'static str,
     },
-    /// A batch has no time.
+    /// A batch's time is none.
     #[error("batch {batch} takes {seconds} s, which is no time")]
     Work {
         /// The batch.
         batch: u64,
-        /// What it was said to take.
+        /// Its time.
         seconds: f64,
+    },
+    /// A batch would never end.
+    #[error(
+        "batch {batch} takes {seconds} s, which a limit of {timeout_seconds} s divides into more than \
+         {MOST_PIECES} invocations"
+    )]
+    Pieces {
+        /// The batch.
+        batch: u64,
+        /// Its time, as a straggler's.
+        seconds: f64,
+        /// The time limit.
+        timeout_seconds: f64,
     },
 }
 
 impl Scenario {
     pub(super) fn check(&self) -> Result<(), ScenarioError> {
-        const TIME: &str = "a number of seconds, at least 0";
-        const COUNT: &str = "at least 1";
-        const SHARE: &str = "between 0 and 1";
-        let field = |field, value, range, is_good: bool| {
-            if is_good {
-                return Ok(());
-            }
-            Err(ScenarioError::Field {
-                field,
-                value,
-                range,
-            })
-        };
-        let time = |name, value: f64| field(name, value, TIME, value.is_finite() && value >= 0.0);
-        let share = |name, value: f64| field(name, value, SHARE, (0.0..=1.0).contains(&value));
-        field(
-            "environments",
-            self.environments as f64,
-            COUNT,
-            self.environments > 0,
-        )?;
-        field(
-            "attempts",
-            f64::from(self.failures.attempts),
-            COUNT,
-            self.failures.attempts > 0,
-        )?;
-        if let Some(ramp) = self.ramp {
-            field("ramp.start", ramp.start as f64, COUNT, ramp.start > 0)?;
-            let every = ramp.every_seconds;
-            field(
+        check_times(&[
+            ("client_seconds", self.client_seconds),
+            ("setup_seconds", self.setup_seconds),
+            ("call_seconds", self.call_seconds),
+            ("cold.place_seconds", self.cold.place_seconds),
+            ("cold.init_seconds", self.cold.init_seconds),
+            ("failures.delay_seconds", self.failures.delay_seconds),
+            (
+                "failures.longest_delay_seconds",
+                self.failures.longest_delay_seconds,
+            ),
+            ("billing_step_ms", self.billing_step_ms),
+        ])?;
+        for (field, value) in [
+            ("starts_per_second", self.starts_per_second),
+            ("timeout_seconds", self.timeout_seconds),
+            (
                 "ramp.every_seconds",
-                every,
-                "more than 0",
-                every.is_finite() && every > 0.0,
-            )?;
+                self.ramp.map(|ramp| ramp.every_seconds),
+            ),
+        ] {
+            let is_positive = value.is_none_or(|value| value.is_finite() && value > 0.0);
+            check(field, value.unwrap_or_default(), is_positive, "above 0")?;
         }
-        if let Some(rate) = self.starts_per_second {
-            field(
-                "starts_per_second",
-                rate,
-                "more than 0",
-                rate.is_finite() && rate > 0.0,
-            )?;
+        for (field, value) in [
+            ("failures.share", self.failures.share),
+            ("stragglers.share", self.stragglers.share),
+        ] {
+            check(field, value, (0.0..=1.0).contains(&value), "0 to 1")?;
         }
-        if let Some(timeout) = self.timeout_seconds {
-            // A function that never works would be called for ever.
-            let least = self.cold.init_seconds;
-            field(
-                "timeout_seconds",
-                timeout,
-                "more than a cold start",
-                timeout.is_finite() && timeout > least,
-            )?;
-        }
-        time("client_seconds", self.client_seconds)?;
-        time("setup_seconds", self.setup_seconds)?;
-        time("call_seconds", self.call_seconds)?;
-        time("cold.place_seconds", self.cold.place_seconds)?;
-        time("cold.init_seconds", self.cold.init_seconds)?;
-        time("failures.delay_seconds", self.failures.delay_seconds)?;
-        time(
-            "failures.longest_delay_seconds",
-            self.failures.longest_delay_seconds,
-        )?;
-        let step = self.billing_step_ms;
-        field(
-            "billing_step_ms",
-            step,
-            "a number of milliseconds, at least 0",
-            step.is_finite() && step >= 0.0,
-        )?;
-        share("failures.share", self.failures.share)?;
-        share("stragglers.share", self.stragglers.share)?;
         let factor = self.stragglers.factor;
-        field(
+        check(
             "stragglers.factor",
             factor,
-            "a number, at least 1",
             factor.is_finite() && factor >= 1.0,
-        )
-    }
-
-    /// Environments that there may be at `now`.
-    pub(super) fn allowed(&self, now: f64) -> u64 {
-        let Some(ramp) = self.ramp else {
-            return self.environments;
-        };
-        let steps = (now / ramp.every_seconds).floor() as u64;
-        self.environments
-            .min(ramp.start.saturating_add(steps.saturating_mul(ramp.step)))
-    }
-
-    /// When there may be more environments than at `now`.
-    pub(super) fn next_step(&self, now: f64) -> f64 {
-        match self.ramp {
-            Some(ramp) if self.allowed(now) < self.environments => {
-                let next = ((now / ramp.every_seconds).floor() + 1.0) * ramp.every_seconds;
-                // A step that rounding puts before the present would never come.
-                if next > now {
-                    next
-                } else {
-                    now + ramp.every_seconds
-                }
-            }
-            _ => f64::INFINITY,
+            "at least 1",
+        )?;
+        let at_least_one = |field, value: u64| check(field, value as f64, value > 0, "at least 1");
+        at_least_one("environments", self.environments)?;
+        at_least_one("failures.attempts", self.failures.attempts.into())?;
+        if let Some(ramp) = self.ramp {
+            at_least_one("ramp.start", ramp.start)?;
+            at_least_one("ramp.step", ramp.step)?;
         }
+        Ok(())
     }
+
+    /// Checks what a batch takes.
+    pub(super) fn check_work(&self, batch: u64, seconds: f64) -> Result<(), ScenarioError> {
+        if !is_time(seconds) {
+            return Err(ScenarioError::Work { batch, seconds });
+        }
+        let Some(timeout_seconds) = self.timeout_seconds else {
+            return Ok(());
+        };
+        let seconds = seconds * self.stragglers.factor;
+        if seconds / timeout_seconds > MOST_PIECES {
+            return Err(ScenarioError::Pieces {
+                batch,
+                seconds,
+                timeout_seconds,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn check(
+    field: &'static str,
+    value: f64,
+    holds: bool,
+    range: &'static str,
+) -> Result<(), ScenarioError> {
+    holds.then_some(()).ok_or(ScenarioError::Field {
+        field,
+        value,
+        range,
+    })
+}
+
+fn check_times(times: &[(&'static str, f64)]) -> Result<(), ScenarioError> {
+    times
+        .iter()
+        .try_for_each(|&(field, value)| check(field, value, is_time(value), "0 or more"))
+}
+
+fn is_time(value: f64) -> bool {
+    value.is_finite() && value >= 0.0
 }

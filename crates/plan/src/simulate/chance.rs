@@ -1,0 +1,37 @@
+//! What chance holds for an invocation.
+
+use fastrand::Rng;
+
+use super::Scenario;
+use super::queue::Task;
+
+/// The chance of one invocation, made from the seed and from which invocation it is, so that it does not depend on the order
+/// of events.
+pub(super) struct Chance(Rng);
+
+impl Chance {
+    pub(super) fn new(scenario: &Scenario, task: &Task) -> Self {
+        let invocation = u64::from(task.piece) << 32 | u64::from(task.attempt);
+        let seed = mix(mix(scenario.seed, task.batch), invocation);
+        Self(Rng::with_seed(seed))
+    }
+
+    /// Whether something happens that happens to this share of invocations.
+    pub(super) fn happens(&mut self, share: f64) -> bool {
+        self.share() < share
+    }
+
+    /// A number from 0 up to 1.
+    pub(super) fn share(&mut self) -> f64 {
+        self.0.f64()
+    }
+}
+
+/// One number for two: the finalizer of SplitMix64 (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number
+/// Generators*, 2014) on a seed's step to `index`.
+pub(super) fn mix(seed: u64, index: u64) -> u64 {
+    let mut z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,99 @@
+//! What one invocation comes to.
+
+use super::chance::Chance;
+use super::queue::Task;
+use super::{End, Failures, Scenario, Span};
+
+/// Shorter differences between times are rounding of floating point.
+const NANOSECOND: f64 = 1e-9;
+
+/// One invocation, and the task that it leaves, if any.
+pub(super) fn invoke(
+    scenario: &Scenario,
+    task: &Task,
+    start: f64,
+    environment: u64,
+    cold: bool,
+) -> (Span, Option<Task>) {
+    let Failures {
+        share,
+        attempts,
+        delay_seconds,
+        longest_delay_seconds,
+    } = scenario.failures;
+    let mut chance = Chance::new(scenario, task);
+    let factor = if chance.happens(scenario.stragglers.share) {
+        scenario.stragglers.factor
+    } else {
+        1.0
+    };
+    let whole_seconds = task.seconds * factor;
+    let (work_seconds, is_whole) = match scenario.timeout_seconds {
+        Some(limit) if whole_seconds > limit + NANOSECOND => (limit, false),
+        _ => (whole_seconds, true),
+    };
+    let (work_seconds, end_kind) = if chance.happens(share) {
+        let end_kind = if task.attempt < attempts {
+            End::Retry
+        } else {
+            End::Lost
+        };
+        (work_seconds * chance.share(), end_kind)
+    } else if is_whole {
+        (work_seconds, End::Done)
+    } else {
+        (work_seconds, End::Rest)
+    };
+
+    let (place_seconds, init_seconds) = if cold {
+        (scenario.cold.place_seconds, scenario.cold.init_seconds)
+    } else {
+        (0.0, 0.0)
+    };
+    let function_seconds = init_seconds + work_seconds;
+    let end =
+        start + scenario.client_seconds + scenario.call_seconds + place_seconds + function_seconds;
+    let span = Span {
+        batch: task.batch,
+        attempt: task.attempt,
+        environment,
+        start,
+        end,
+        cold,
+        init_seconds,
+        work_seconds,
+        billed_ms: billed_ms(function_seconds, scenario.billing_step_ms),
+        end_kind,
+    };
+    let again = match end_kind {
+        End::Done | End::Lost => None,
+        End::Rest => Some(Task {
+            due: end,
+            attempt: 1,
+            piece: task.piece + 1,
+            seconds: task.seconds - work_seconds / factor,
+            ..*task
+        }),
+        End::Retry => {
+            // As the dispatcher waits: anything up to a bound that doubles.
+            let doublings = task.attempt.saturating_sub(1).min(16);
+            let bound = (delay_seconds * f64::from(1_u32 << doublings)).min(longest_delay_seconds);
+            Some(Task {
+                due: end + bound * chance.share(),
+                attempt: task.attempt + 1,
+                ..*task
+            })
+        }
+    };
+    (span, again)
+}
+
+/// Time as it is billed: every step that was begun.
+fn billed_ms(seconds: f64, step_ms: f64) -> f64 {
+    let ms = seconds * 1e3;
+    if step_ms == 0.0 {
+        return ms;
+    }
+    let steps = ((ms - NANOSECOND * 1e3) / step_ms).ceil().max(0.0);
+    steps * step_ms
+}
