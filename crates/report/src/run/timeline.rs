@@ -108,9 +108,7 @@ impl Timeline {
             .collect();
         let unknown = packed(&unknown);
         if !unknown.is_empty() {
-            let room = (MOST_LANES - lanes.len().min(MOST_LANES - 1))
-                .min(MOST_LANES / 4)
-                .max(1);
+            let room = (MOST_LANES - lanes.len().min(MOST_LANES - 1)).clamp(1, MOST_LANES / 4);
             lanes.extend(grouped(unknown, room).into_iter().map(|group| Lane {
                 environments: 0,
                 name: "not recorded".into(),
