@@ -303,7 +303,7 @@ pub(crate) fn rate_text(rate: f64) -> String {
 /// An amount of USD that people read, never rounded to nothing.
 pub(crate) fn money(usd: f64) -> String {
     match usd {
-        usd if usd == 0.0 => "$0".into(),
+        0.0 => "$0".into(),
         usd if usd >= 100.0 => format!("${}", grouped(usd.round() as u64)),
         usd if usd >= 1.0 => format!("${usd:.2}"),
         // Two digits that count.
