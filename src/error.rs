@@ -85,9 +85,21 @@ pub enum Error {
         /// What is missing.
         shortage: Shortage,
     },
+    /// It would cost more than is spent without a question.
+    #[error(
+        "failed to start: the {batches} batches that are left are expected to cost ${usd:.2}; say --yes to spend it, or \
+             --max-cost to bound it"
+    )]
+    NeedsYes {
+        /// What it is expected to cost.
+        usd: f64,
+        /// Batches that are left.
+        batches: u64,
+    },
     /// The time that was allowed is over.
     #[error(
-        "stopped after {seconds} s (--max-time); what is done is kept, and `shoal resume {run}` goes on from here"
+        "stopped after {seconds:.0} s (--max-time, or --max-cost of a machine by the hour); what is done is kept, and \
+             `shoal resume {run}` goes on from here"
     )]
     OutOfTime {
         /// The run's name.
@@ -143,7 +155,7 @@ impl Error {
     /// The command's exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_) => ExitCode::Usage,
+            Self::Settings(_) | Self::NeedsYes { .. } => ExitCode::Usage,
             Self::Job(error) => of_job(error),
             #[cfg(feature = "aws")]
             Self::Deploy(error) => match error {

@@ -14,7 +14,7 @@ use shoal_job::run_dir::BACKEND;
 use shoal_job::wire::Invocation;
 use shoal_job::{Batch, Cancel, Job, RunDir};
 
-use crate::{EngineSettings, Error, Result, ResumeOptions};
+use crate::{EngineSettings, Error, Machine, Result, ResumeOptions};
 
 /// Calls in flight where a platform has environments of its own.
 const DEFAULT_FUNCTIONS: usize = 1000;
@@ -96,6 +96,9 @@ pub struct Place {
     pub urls: Vec<String>,
     /// Not to wait for the platform.
     pub detach: bool,
+    /// What this machine costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 impl Place {
@@ -137,6 +140,7 @@ impl Place {
                 options.urls.clone()
             },
             detach: options.detach,
+            machine: options.machine.clone().or(place.machine),
             ..place
         }
     }
@@ -191,6 +195,11 @@ impl Place {
                 "--detach",
                 self.detach,
                 matches!(self.backend, B::StepFunctions | B::Array),
+            ),
+            (
+                "--machine",
+                self.machine.is_some(),
+                matches!(self.backend, B::Local | B::Process),
             ),
             (
                 "--timeout",
@@ -292,7 +301,7 @@ impl Place {
                     Children::Standard => shoal_aws::state_machine::Children::Standard,
                     Children::Express => shoal_aws::state_machine::Children::Express,
                 }),
-                expected_batch_seconds: expected_seconds(job, batches, model),
+                expected_batch_seconds: expected(job, batches, model).longest_batch,
                 tolerated: self.tolerated_failures.unwrap_or(0.0),
                 detach: self.detach,
             }),
@@ -307,7 +316,7 @@ impl Place {
     }
 
     #[cfg(feature = "aws")]
-    fn function(&self) -> &str {
+    pub(crate) fn function(&self) -> &str {
         self.function.as_deref().unwrap_or("shoal")
     }
 }
@@ -350,16 +359,25 @@ pub(crate) fn platform_progress(run: &RunDir) -> Result<Option<shoal_aws::Progre
         .map_err(|e| Error::from_dispatch(e, run.reference(), |_| String::new()))
 }
 
-/// Seconds that the longest batch is expected to take on one vCPU: measured on this machine, for as many tokens as its
-/// bytes let expect, and doubled, since a vCPU of a platform is half a core.
-#[cfg(feature = "aws")]
-fn expected_seconds(job: &Job, batches: &[Batch], model: &Arc<Model>) -> f64 {
+/// What batches are expected to take on one vCPU, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Expected {
+    pub(crate) longest_batch: f64,
+    pub(crate) all: f64,
+}
+
+/// Measured on this machine, for as many tokens as the batches' bytes let expect, and doubled, since a vCPU of a platform is
+/// half a core.
+pub(crate) fn expected(job: &Job, batches: &[Batch], model: &Arc<Model>) -> Expected {
     /// Bytes of text that are a token, at least.
     const BYTES_PER_TOKEN: f64 = 4.0;
     const SAMPLE_TOKENS: usize = 256;
     let limit = job.model.max_tokens;
     let Ok(tokens) = model.encode(&"film ".repeat(SAMPLE_TOKENS), SAMPLE_TOKENS.min(limit)) else {
-        return f64::NAN;
+        return Expected {
+            longest_batch: f64::NAN,
+            all: f64::NAN,
+        };
     };
     let mut session = shoal_encoder::Session::new(model.clone());
     let once = |session: &mut shoal_encoder::Session| {
@@ -384,7 +402,11 @@ fn expected_seconds(job: &Job, batches: &[Batch], model: &Arc<Model>) -> f64 {
         }
     };
     let longest = batches.iter().map(tokens_of).fold(0.0, f64::max);
-    2.0 * longest * seconds_per_token
+    let all: f64 = batches.iter().map(tokens_of).sum();
+    Expected {
+        longest_batch: 2.0 * longest * seconds_per_token,
+        all: 2.0 * all * seconds_per_token,
+    }
 }
 
 /// Threads of this process that call the functions of `host`.

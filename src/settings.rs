@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
-use crate::{EngineSettings, Place};
+use crate::{EngineSettings, Guards, Place};
 
 /// What happens to a run when a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Settings {
     pub on_error: OnError,
     /// Whether to start over where there is a run already.
     pub fresh: bool,
+    /// What it may cost and take.
+    pub guards: Guards,
 }
 
 impl Settings {
@@ -65,6 +67,7 @@ impl Settings {
             store: None,
             on_error: OnError::Skip,
             fresh: false,
+            guards: Guards::default(),
         }
     }
 }

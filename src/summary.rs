@@ -9,6 +9,7 @@ use shoal_dispatch::Worked;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Receipt, Timings};
 use shoal_job::{Job, Receipts, RunDir};
+use shoal_plan::Bill;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,6 +58,12 @@ pub struct Summary {
     pub function_ms: Timings,
     /// How the labels compare with the gold ones, where there are any.
     pub accuracy: Option<Accuracy>,
+    /// What all starts of the run together cost; `None` where nothing that was used has a price.
+    pub cost: Option<Bill>,
+    /// The page that tells all of it.
+    pub report: Option<String>,
+    /// Why cost or report are missing, where they should not.
+    pub not_accounted: Option<String>,
 }
 
 /// How labels compare with gold labels.
@@ -128,6 +135,9 @@ impl Summary {
             records_per_second: (done_now > 0).then(|| done_now as f64 / dispatch_seconds),
             function_ms,
             accuracy: job.columns.gold.is_some().then(|| Accuracy::new(receipts)),
+            cost: None,
+            report: None,
+            not_accounted: None,
         }
     }
 }
@@ -232,6 +242,15 @@ impl fmt::Display for Summary {
         if let Some(accuracy) = &self.accuracy {
             writeln!(f, "{accuracy}")?;
         }
+        if let Some(bill) = &self.cost {
+            line(f, "cost", cost(bill))?;
+        }
+        if let Some(report) = &self.report {
+            line(f, "report", report.clone())?;
+        }
+        if let Some(reason) = &self.not_accounted {
+            line(f, "warning", reason.clone())?;
+        }
         write!(f, "{:<10} {}", "run", self.run)
     }
 }
@@ -298,6 +317,23 @@ pub(crate) fn rate_text(rate: f64) -> String {
         rate if rate >= 10.0 => format!("{rate:.1}"),
         rate => format!("{rate:.2}"),
     }
+}
+
+/// A bill in a line.
+fn cost(bill: &Bill) -> String {
+    let items: Vec<_> = bill
+        .items
+        .iter()
+        .map(|item| format!("{} {}", item.name, money(item.usd)))
+        .collect();
+    format!(
+        "{}, {} ({}; prices of {} {})",
+        money(bill.usd()),
+        bill.basis(),
+        items.join(", "),
+        bill.provider,
+        bill.date
+    )
 }
 
 /// An amount of USD that people read, never rounded to nothing.

@@ -2,6 +2,7 @@
 
 pub(super) mod export;
 pub(super) mod plan;
+pub(super) mod report;
 pub(super) mod time;
 pub(super) mod worker;
 
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use crate::encoder::MICRO_BATCH_TOKENS;
 use crate::job::format::{Format, OutputFormat};
 use crate::settings::OnError;
-use crate::{BackendKind, Children, Precision};
+use crate::{BackendKind, Children, Machine, Precision};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -26,6 +27,7 @@ Exit codes:
   6    the run directory holds another job, is in use, damaged, or not there
   7    a bad record, and --on-error fail
   8    the platform that runs functions is not set up, refuses, or throttles without end
+  9    the money or the time that was allowed is used up; what is done is kept
   130  stopped by Ctrl-C or a signal; the same command goes on";
 
 /// Label a data set with a transformer: split into batches, worked off in parallel.
@@ -44,6 +46,8 @@ pub(super) enum Command {
     Plan(Box<plan::PlanArgs>),
     /// List the runs of this machine, or remove some
     Runs(RunsArgs),
+    /// Tell what a run took and cost, as a page or as data
+    Report(report::ReportArgs),
     /// Tell how far a run is
     Status(StatusArgs),
     /// Go on with a run by its name
@@ -223,6 +227,27 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "BOOL", env = "SHOAL_FRESH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) fresh: Option<bool>,
 
+    /// USD that the run may cost, all its starts together: the most that a call can cost is set aside before it is made, so
+    /// that this is never passed
+    #[arg(long, value_name = "USD", env = "SHOAL_MAX_COST")]
+    pub(super) max_cost: Option<f64>,
+
+    /// Time that this start may work, such as 90s, 5m or 2h; the same command goes on
+    #[arg(long, value_name = "TIME", env = "SHOAL_MAX_TIME")]
+    pub(super) max_time: Option<time::Time>,
+
+    /// Spend more than $1 on a platform without a question
+    #[arg(short, long, value_name = "BOOL", env = "SHOAL_YES", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) yes: Option<bool>,
+
+    /// What this machine costs: a name, USD an hour, vCPUs
+    #[arg(long, value_name = "NAME=USD_PER_HOUR:VCPUS", env = "SHOAL_MACHINE")]
+    pub(super) machine: Option<Machine>,
+
+    /// Prices to use instead of those of shoal: a JSON file in the form of crates/plan/prices
+    #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
+    pub(super) prices: Option<PathBuf>,
+
     /// Say nothing but errors
     #[arg(short, long, value_name = "BOOL", env = "SHOAL_QUIET", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) quiet: Option<bool>,
@@ -401,6 +426,26 @@ pub(super) struct ResumeArgs {
     /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
     #[arg(long, value_name = "skip|fail", env = "SHOAL_ON_ERROR")]
     pub(super) on_error: Option<OnErrorArg>,
+
+    /// USD that the run may cost, all its starts together
+    #[arg(long, value_name = "USD", env = "SHOAL_MAX_COST")]
+    pub(super) max_cost: Option<f64>,
+
+    /// Time that this start may work, such as 90s, 5m or 2h
+    #[arg(long, value_name = "TIME", env = "SHOAL_MAX_TIME")]
+    pub(super) max_time: Option<time::Time>,
+
+    /// Spend more than $1 on a platform without a question
+    #[arg(short, long)]
+    pub(super) yes: bool,
+
+    /// What this machine costs: a name, USD an hour, vCPUs [default: as at the last start]
+    #[arg(long, value_name = "NAME=USD_PER_HOUR:VCPUS", env = "SHOAL_MACHINE")]
+    pub(super) machine: Option<Machine>,
+
+    /// Prices to use instead of those of shoal
+    #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
+    pub(super) prices: Option<PathBuf>,
 
     /// Say nothing but errors
     #[arg(short, long)]

@@ -1,5 +1,6 @@
 //! What each subcommand does.
 
+use std::io::{IsTerminal, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{CollectArgs, ResumeArgs, RunArgs, RunsArgs, StatusArgs};
@@ -7,17 +8,26 @@ use super::progress::{Progress, say};
 use super::table::{ago, table};
 use super::{config, print};
 use crate::error::ExitCode;
-use crate::summary::grouped;
+use crate::summary::{grouped, money};
 use crate::{
-    Cancel, EngineSettings, Error, OnError, Result, ResumeOptions, RunStatus, Summary, find_run,
-    remove_run,
+    Cancel, EngineSettings, Error, Guards, OnError, Result, ResumeOptions, RunStatus, Summary,
+    find_run, remove_run,
 };
 
 pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
-    let plan = config::settings(*args)?;
+    let mut plan = config::settings(*args)?;
     let mut progress = Progress::new(plan.quiet);
     let cancel = cancel_on_signal();
     let end = crate::run(&plan.settings, &cancel, &mut |event| progress.see(event));
+    let end = match end {
+        // What was planned is there already; the same call goes on from it.
+        Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
+            plan.settings.guards.yes = true;
+            plan.settings.fresh = false;
+            crate::run(&plan.settings, &cancel, &mut |event| progress.see(event))
+        }
+        end => end,
+    };
     finish(end, &progress, plan.json)
 }
 
@@ -26,12 +36,19 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
     let cancel = cancel_on_signal();
-    let options = ResumeOptions {
+    let mut options = ResumeOptions {
         output: args.output,
         backend: args.backend.map(Into::into),
         concurrency: args.concurrency,
         urls: args.url,
         detach: args.detach,
+        machine: args.machine,
+        guards: Guards {
+            max_usd: args.max_cost,
+            max_seconds: args.max_time.map(|time| time.0),
+            yes: args.yes,
+            prices: args.prices,
+        },
         on_error: args.on_error.map_or(OnError::Skip, Into::into),
         engine: EngineSettings {
             precision: None,
@@ -39,7 +56,16 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
             cache_dir: args.cache_dir,
         },
     };
-    let end = crate::resume(run, &options, &cancel, &mut |event| progress.see(event));
+    let end = crate::resume(run.clone(), &options, &cancel, &mut |event| {
+        progress.see(event);
+    });
+    let end = match end {
+        Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
+            options.guards.yes = true;
+            crate::resume(run, &options, &cancel, &mut |event| progress.see(event))
+        }
+        end => end,
+    };
     finish(end, &progress, args.json)
 }
 
@@ -51,6 +77,25 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
         progress.see(event)
     });
     finish(end, &progress, args.json)
+}
+
+/// Whether whoever sits at the terminal agrees to spend so much; nobody does where there is no terminal.
+fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
+    let (mut answers, mut screen) = (std::io::stdin(), std::io::stderr());
+    if !answers.is_terminal() || !screen.is_terminal() {
+        return false;
+    }
+    progress.clear();
+    let question = format!(
+        "The {} batches that are left are expected to cost {}. Go on? [y/N] ",
+        grouped(batches),
+        money(usd)
+    );
+    let asked = write!(screen, "{question}").and_then(|()| screen.flush());
+    // Byte by byte would be read by nobody else; a line is all that is asked for.
+    let mut answer = [0; 64];
+    let read = asked.and_then(|()| answers.read(&mut answer)).unwrap_or(0);
+    matches!(answer[..read].trim_ascii(), b"y" | b"Y" | b"yes")
 }
 
 /// The summary and the labels cannot both be on standard output.

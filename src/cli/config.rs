@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::{RunArgs, RunOptions};
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
-use crate::{BackendKind, EngineSettings, Error, OnError, Place, Result, Settings};
+use crate::{BackendKind, EngineSettings, Error, Guards, OnError, Place, Result, Settings};
 
 const FILE: &str = "shoal.toml";
 
@@ -64,11 +64,18 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
             tolerated_failures: options.tolerated_failures,
             urls: options.url.unwrap_or_default(),
             detach: options.detach.unwrap_or(false),
+            machine: options.machine,
         },
         store: options.store,
         run_dir: options.run_dir,
         on_error: options.on_error.map_or(OnError::Skip, Into::into),
         fresh: options.fresh.unwrap_or(false),
+        guards: Guards {
+            max_usd: options.max_cost,
+            max_seconds: options.max_time.map(|time| time.0),
+            yes: options.yes.unwrap_or(false),
+            prices: options.prices,
+        },
     };
     Ok(Plan {
         settings,
@@ -111,7 +118,7 @@ fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
         threshold, max_tokens, batch_size, backend, function, state_machine, children, tolerated_failures,
-        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, quiet, json,
+        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices, quiet, json,
     )
 }
 

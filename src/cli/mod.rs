@@ -12,6 +12,7 @@ mod export;
 mod pack;
 mod plan;
 mod progress;
+mod report;
 mod table;
 mod worker;
 
@@ -58,6 +59,7 @@ fn run(cli: Cli, started: Instant) -> crate::Result<()> {
         Command::Run(args) => commands::run(args),
         Command::Plan(args) => plan::plan(*args),
         Command::Runs(args) => commands::runs(args),
+        Command::Report(args) => report::report(args),
         Command::Status(args) => commands::status(args),
         Command::Resume(args) => commands::resume(args),
         Command::Collect(args) => commands::collect(args),

@@ -20,8 +20,10 @@ use crate::{BackendKind, EngineSettings, Error, Place, Result, VERSION};
 const LENGTHS: [usize; 7] = [8, 16, 32, 64, 128, 256, 512];
 /// A length is timed so often; the median counts.
 const REPEATS: usize = 5;
-/// Each time for so long at least.
+/// Each time for so long at least …
 const REPEAT_TIME: Duration = Duration::from_millis(30);
+/// … and no more often than this allows, but once.
+const LENGTH_TIME: Duration = Duration::from_millis(400);
 /// Real records are worked on for about so long, on one core and on all.
 const REAL_SECONDS: f64 = 1.5;
 /// Records of a batch while calibrating: small, so that little more than needed is done.
@@ -126,14 +128,17 @@ pub(crate) fn points(model: &Arc<Model>, max_tokens: usize) -> (Vec<Point>, f64)
         .map(|length| {
             let records = (MICRO_BATCH_TOKENS / length).max(1);
             let micro_batch = made_up_records(model, length, records);
-            session.logits(&micro_batch); // the first one warms the caches
-            let mut times: Vec<f64> = (0..REPEATS)
-                .map(|_| time(&mut session, &micro_batch))
-                .collect();
+            let started = Instant::now();
+            session.logits(&micro_batch[..1]); // the first one warms the caches
+            let mut times = vec![time(&mut session, &micro_batch)];
+            while times.len() < REPEATS && started.elapsed() < LENGTH_TIME {
+                times.push(time(&mut session, &micro_batch));
+            }
             times.sort_by(f64::total_cmp);
-            let middle = times[REPEATS / 2];
+            let middle = times[times.len() / 2];
             // The slowest is as often a neighbour as it is the engine.
-            spreads.push((times[REPEATS - 2] - times[0]) / 2.0 / middle);
+            let slowest = times[times.len().saturating_sub(2)];
+            spreads.push((slowest - times[0]) / 2.0 / middle);
             Point {
                 tokens: length as u32,
                 seconds: middle,

@@ -10,6 +10,7 @@ pub(crate) const BOOT_SECONDS: f64 = 60.0;
 
 /// A machine at a price: `name=usd_per_hour:vcpus`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Machine {
     /// What the user calls it.
     pub name: String,
@@ -17,6 +18,26 @@ pub struct Machine {
     pub usd_per_hour: f64,
     /// Functions that it runs at a time.
     pub vcpus: u64,
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}:{}", self.name, self.usd_per_hour, self.vcpus)
+    }
+}
+
+impl From<Machine> for String {
+    fn from(machine: Machine) -> Self {
+        machine.to_string()
+    }
+}
+
+impl TryFrom<String> for Machine {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 impl FromStr for Machine {
@@ -73,6 +94,7 @@ mod tests {
     #[test]
     fn machines_are_read_and_billed() {
         let machine: Machine = "spot=0.36:8".parse().unwrap();
+        assert_eq!(machine.to_string(), "spot=0.36:8");
         assert_eq!(
             (machine.name.as_str(), machine.usd_per_hour, machine.vcpus),
             ("spot", 0.36, 8)

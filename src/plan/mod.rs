@@ -4,7 +4,7 @@ mod break_even;
 mod calibrate;
 mod lengths;
 mod machine;
-mod ways;
+pub(crate) mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -137,6 +137,7 @@ pub fn plan(
     for calibration in &calibrations {
         let ground = Ground {
             workload: &study.workload,
+            group: study.group,
             calibration,
             prices: &prices,
             region: &region,
@@ -534,7 +535,7 @@ fn assume(
         assumptions.push(format!(
             "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function, a child \
              of a Distributed Map {CHILD_SECONDS} s and, if Standard, {TRANSITIONS} state transitions; our client takes \
-             {} ms a call (measured)",
+             {:.2} ms a call (measured)",
             CLIENT_SECONDS * 1e3
         ));
         if settings.quota.is_none() {

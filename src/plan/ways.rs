@@ -4,7 +4,7 @@ use shoal_plan::limits::{
     ACCOUNT_CONCURRENCY, CONCURRENCY, EXPRESS_SECONDS, EXPRESS_STARTS, ONE_VCPU, RAMP_SECONDS,
     RAMP_STEP, STANDARD_STARTS, TIMEOUT, vcpu_share,
 };
-use shoal_plan::simulate::{BatchPool, ColdStart, Outcome, Ramp, Scenario, simulate};
+use shoal_plan::simulate::{BatchPool, ColdStart, Outcome, Ramp, Sample, Scenario, simulate};
 use shoal_plan::{Basis, Bill, Calibration, Estimate, Prices, Usage, Workload};
 
 use super::machine::{BOOT_SECONDS, Machine};
@@ -21,11 +21,13 @@ pub(crate) const CLIENT_SECONDS: f64 = 0.000_13;
 /// Transitions of a Standard child: its three states, and one to start it. Assumed.
 pub(crate) const TRANSITIONS: f64 = 4.0;
 /// Memory by which an Express execution is billed, in GB. Assumed.
-const EXPRESS_GB: f64 = 0.0625;
+pub(crate) const EXPRESS_GB: f64 = 0.0625;
+/// By which the time of an Express execution is rounded up.
+const EXPRESS_STEP_SECONDS: f64 = 0.1;
 /// Writes of a function for a batch: part and receipt.
-const PUTS_PER_BATCH: f64 = 2.0;
+pub(crate) const PUTS_PER_BATCH: f64 = 2.0;
 /// Reads for a batch: its slice by the function, receipt and part (checked, then joined) by whoever collects.
-const GETS_PER_BATCH: f64 = 4.0;
+pub(crate) const GETS_PER_BATCH: f64 = 4.0;
 /// Bytes of a label with its id and score, roughly. Assumed.
 const OUTPUT_BYTES: f64 = 40.0;
 /// Part of a function's memory that may be full before it is dangerous.
@@ -54,6 +56,8 @@ pub(crate) struct Way {
 /// What a plan rests on.
 pub(crate) struct Ground<'a> {
     pub(crate) workload: &'a Workload,
+    /// Records that were read side by side.
+    pub(crate) group: usize,
     pub(crate) calibration: &'a Calibration,
     pub(crate) prices: &'a Prices,
     pub(crate) region: &'a str,
@@ -91,7 +95,13 @@ impl Ground<'_> {
         let calibration = self.calibration;
         let records = self.workload.records;
         let seconds = self.workload.record_seconds(calibration);
-        let pool = BatchPool::new(&seconds, records, way.batch_size);
+        let sample = Sample {
+            seconds: &seconds,
+            group: self.group,
+            records,
+            seed: 0,
+        };
+        let pool = BatchPool::sampled(&sample, way.batch_size);
         let batches = pool.batches();
         let share = vcpu_share(way.memory_mb);
         // What a function is slower than on a core that it has for itself.
@@ -145,17 +155,14 @@ impl Ground<'_> {
             }
         }
         let mut longest_batch_seconds = 0.0_f64;
-        let outcome = simulate(
-            &scenario,
-            |batch| {
-                let seconds = work(batch);
-                longest_batch_seconds = longest_batch_seconds.max(seconds);
-                seconds
-            },
-            |_| {},
-        )
-        .map_err(|e| Error::Settings(format!("failed to simulate: {e}")))?;
-        let bill = self.bill(way, &outcome)?;
+        let work = |batch| {
+            let seconds = work(batch);
+            longest_batch_seconds = longest_batch_seconds.max(seconds);
+            seconds
+        };
+        let outcome = simulate(&scenario, work, |_| {})
+            .map_err(|e| Error::Settings(format!("failed to simulate: {e}")))?;
+        let bill = self.bill(way, batches, &outcome)?;
         Ok(Played {
             outcome,
             bill,
@@ -164,7 +171,7 @@ impl Ground<'_> {
         })
     }
 
-    fn bill(&self, way: &Way, outcome: &Outcome) -> Result<Option<Bill>> {
+    fn bill(&self, way: &Way, batches: u64, outcome: &Outcome) -> Result<Option<Bill>> {
         match &way.platform {
             Platform::Cores(None) => Ok(None),
             Platform::Cores(Some(machine)) => {
@@ -190,9 +197,11 @@ impl Ground<'_> {
                         usage.transitions = calls * TRANSITIONS;
                     }
                     Platform::StepFunctions(Children::Express) => {
-                        usage.express_requests = calls;
-                        let child_seconds = outcome.function_seconds + calls * CHILD_SECONDS;
-                        usage.express_gb_s = child_seconds * EXPRESS_GB;
+                        // An execution a batch, which lasts as long as all its calls, by steps of 100 ms.
+                        let batches = batches as f64;
+                        usage.express_requests = batches;
+                        let seconds = outcome.batch_seconds + batches * EXPRESS_STEP_SECONDS / 2.0;
+                        usage.express_gb_s = seconds * EXPRESS_GB;
                     }
                     _ => {}
                 }

@@ -1,6 +1,7 @@
 //! A run from its start to its end: plan, dispatch, collect.
 
 mod open;
+mod spending;
 mod stage;
 
 use std::path::Path;
@@ -16,7 +17,8 @@ use shoal_job::{Cancel, Event, RunDir};
 use crate::model::Source;
 use crate::spool::spool;
 use crate::{
-    BackendKind, EngineSettings, Error, OnError, Place, Result, Settings, Summary, VERSION,
+    BackendKind, EngineSettings, Error, Guards, Machine, OnError, Place, Result, Settings, Summary,
+    VERSION,
 };
 use open::open_run;
 use stage::{Stage, Teller};
@@ -42,6 +44,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let mut parameters = settings.parameters.clone();
     parameters.output_format = format;
     settings.place.check()?;
+    settings.guards.check(&settings.place)?;
     check_reach(settings)?;
     let inputs = absolute(&settings.inputs)?;
     let spool = inputs
@@ -99,6 +102,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         place: settings.place.clone(),
         engine: settings.engine.clone(),
         on_error: settings.on_error,
+        guards: settings.guards.clone(),
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
@@ -117,6 +121,10 @@ pub struct ResumeOptions {
     pub urls: Vec<String>,
     /// Not to wait for a platform.
     pub detach: bool,
+    /// What this machine costs; as at first where `None`.
+    pub machine: Option<Machine>,
+    /// What it may cost and take.
+    pub guards: Guards,
     /// What a bad record does.
     pub on_error: OnError,
     /// How the engine runs the model; the precision is the run's own.
@@ -137,6 +145,7 @@ pub fn resume(
     let lock = run.lock()?;
     let place = Place::last(&run)?.changed(options);
     place.check()?;
+    options.guards.check(&place)?;
     let Some(job) = run.job()? else {
         return Err(Error::NoSuchRun {
             name: run.name(),
@@ -180,6 +189,7 @@ pub fn resume(
         place,
         engine,
         on_error: options.on_error,
+        guards: options.guards.clone(),
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)

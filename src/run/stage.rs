@@ -9,9 +9,10 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{EventLog, RunLock};
 use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
 
+use crate::guards::within;
 use crate::place::Place;
 use crate::summary::Clock;
-use crate::{EngineSettings, Error, OnError, Result, Summary};
+use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, cost, report};
 
 /// Writes events to the run's log and hands them on.
 pub(super) struct Teller<'a> {
@@ -47,6 +48,7 @@ pub(super) struct Stage {
     pub(super) place: Place,
     pub(super) engine: EngineSettings,
     pub(super) on_error: OnError,
+    pub(super) guards: Guards,
     /// Held to the end.
     pub(super) _lock: RunLock,
 }
@@ -64,6 +66,8 @@ impl Stage {
             records: job.records,
             batches: job.batches,
         });
+        let seconds = self.seconds()?;
+        let spending = self.spending()?;
         self.place.remember(run)?;
         let backend = self
             .place
@@ -72,17 +76,23 @@ impl Stage {
             run,
             job,
             batches: &self.batches,
-            timeout: self.place.timeout(),
+            timeout: spending.timeout,
             retry: RetryPolicy::default(),
             stop_on_bad_record: self.on_error == OnError::Fail,
-            budget: None,
+            budget: spending.budget.as_ref(),
         };
-        let worked = work_off(&plan, backend.as_ref(), cancel, &mut |event| {
-            tell.tell(event)
+        let (worked, is_late) = within(seconds, cancel, |stop| {
+            work_off(&plan, backend.as_ref(), stop, &mut |event| tell.tell(event))
         });
         let worked = worked.map_err(|error| {
             if matches!(error, DispatchError::Cancelled) {
                 tell.tell(Event::Cancelled);
+                if let Some(seconds) = seconds.filter(|_| is_late && !cancel.is_cancelled()) {
+                    return Error::OutOfTime {
+                        run: run.reference(),
+                        seconds,
+                    };
+                }
             }
             Error::from_dispatch(error, run.reference(), |batch| {
                 self.first_dead_letter(batch)
@@ -93,7 +103,7 @@ impl Stage {
             total: started.elapsed(),
             dispatch: worked.time,
         };
-        let summary = Summary::new(
+        let mut summary = Summary::new(
             run,
             job,
             self.destination.name(),
@@ -105,7 +115,26 @@ impl Stage {
             results: summary.results,
             failed: summary.failed,
         });
+        account(run, job, &worked.receipts, &self.guards, &mut summary);
         Ok(summary)
+    }
+
+    /// Seconds that this start may work, where there is a limit.
+    fn seconds(&self) -> Result<Option<f64>> {
+        let is_by_the_hour = self.guards.max_usd.is_some() && self.place.machine.is_some();
+        let before = if is_by_the_hour {
+            cost::seconds_at_work(&self.run.events()?)
+        } else {
+            0.0
+        };
+        let seconds = self.guards.seconds(&self.place, before);
+        match seconds {
+            Some(seconds) if seconds <= 0.0 => Err(Error::OutOfTime {
+                run: self.run.reference(),
+                seconds: before,
+            }),
+            seconds => Ok(seconds),
+        }
     }
 
     fn first_dead_letter(&self, batch: u64) -> String {
@@ -123,6 +152,23 @@ impl Stage {
             .next()
             .unwrap_or_default();
         String::from_utf8_lossy(first).into_owned()
+    }
+}
+
+/// What the run cost, into its summary, and the page that tells it all, into its directory. A run that is done does not fail
+/// because it cannot be accounted for: the summary says what is wrong then.
+fn account(run: &RunDir, job: &Job, receipts: &Receipts, guards: &Guards, summary: &mut Summary) {
+    let prices = crate::plan::prices(guards.prices.as_deref());
+    let accounted = prices.and_then(|prices| {
+        let events = run.events()?;
+        let bill = report::bill(run, job, receipts, &events, &prices)?;
+        summary.cost = bill.clone();
+        let page = report::of(run, job, receipts, &events, bill)?;
+        report::keep(run, &page)
+    });
+    match accounted {
+        Ok(place) => summary.report = Some(place),
+        Err(error) => summary.not_accounted = Some(error.to_string()),
     }
 }
 
@@ -159,11 +205,12 @@ pub(super) fn collect_only(
         total: started.elapsed(),
         dispatch: worked.time,
     };
-    let summary = Summary::new(run, job, destination.name(), &worked, 0, clock);
+    let mut summary = Summary::new(run, job, destination.name(), &worked, 0, clock);
     tell.tell(Event::Completed {
         results: summary.results,
         failed: summary.failed,
     });
+    account(run, job, &worked.receipts, &Guards::default(), &mut summary);
     Ok(summary)
 }
 

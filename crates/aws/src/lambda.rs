@@ -20,7 +20,7 @@ use aws_smithy_http_client::tls;
 use serde::Deserialize;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Ramp, Work, fan_out};
 use shoal_job::Event;
-use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply, Sizing};
 
 use crate::error::chain;
 use crate::limits;
@@ -33,6 +33,7 @@ pub const RAMP: Ramp = Ramp {
     every: Duration::from_secs(10),
 };
 
+const NAME: &str = "lambda";
 /// A name server or proxy that does not answer is told from one that is slow.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Nothing is sent while a function works, for up to 15 minutes, and gateways on the way forget silent connections after
@@ -87,7 +88,7 @@ impl Lambda {
 
 impl Backend for Lambda {
     fn name(&self) -> &'static str {
-        "lambda"
+        NAME
     }
 
     fn concurrency(&self) -> usize {
@@ -107,6 +108,53 @@ impl Backend for Lambda {
         };
         fan_out(&calls, settings, work, tell)
     }
+}
+
+/// What a deployed function is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// What it is billed by.
+    pub sizing: Sizing,
+    /// Its own time limit.
+    pub timeout_seconds: u64,
+}
+
+/// Asks Lambda what the function of this name or ARN is given. The caller needs `lambda:GetFunctionConfiguration`.
+///
+/// # Errors
+/// Lambda does not tell: no such function, no permission, no credentials.
+pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, DispatchError> {
+    let platform = |reason: String| DispatchError::Platform {
+        backend: NAME,
+        reason,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| platform(format!("the system cannot start a runtime: {e}")))?;
+    let client = Client::new(config);
+    let call = client.get_function_configuration().function_name(function);
+    let told = runtime.block_on(call.send()).map_err(|e| {
+        platform(format!(
+            "failed to ask what function {function} is given: {}",
+            chain(&e)
+        ))
+    })?;
+    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+    let architecture = told
+        .architectures()
+        .first()
+        .map_or("x86_64", |a| a.as_str());
+    Ok(Deployed {
+        sizing: Sizing {
+            memory_mb: number(told.memory_size()).unwrap_or(128),
+            architecture: architecture.to_owned(),
+            region: config
+                .region()
+                .map_or_else(String::new, |region| region.to_string()),
+        },
+        timeout_seconds: number(told.timeout()).map_or(900, u64::from),
+    })
 }
 
 struct Calls<'a> {

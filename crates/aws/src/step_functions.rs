@@ -55,6 +55,9 @@ pub struct StepFunctions {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Execution {
     arn: String,
+    /// How it runs its children.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    children: Option<Children>,
 }
 
 /// How far an execution is.
@@ -95,6 +98,14 @@ pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, Di
         running: counts.running,
         pending: counts.pending,
     }))
+}
+
+/// How the execution that `run` was left to runs its children; `None` where there is none.
+///
+/// # Errors
+/// The run directory cannot be read.
+pub fn children(run: &RunDir) -> Result<Option<Children>, DispatchError> {
+    Ok(known_execution(run)?.and_then(|execution| execution.children))
 }
 
 fn known_execution(run: &RunDir) -> Result<Option<Execution>, DispatchError> {
@@ -192,6 +203,7 @@ impl StepFunctions {
         )?;
         let execution = Execution {
             arn: started.execution_arn,
+            children: Some(input.children),
         };
         let content = serde_json::to_vec(&execution).expect("strings are always JSON");
         run.replace(EXECUTION, content)?;
@@ -283,7 +295,7 @@ impl Session {
 
     /// The execution that an earlier start of the run left, if it still works.
     fn running(&self, run: &RunDir) -> Result<Option<String>, DispatchError> {
-        let Some(Execution { arn }) = known_execution(run)? else {
+        let Some(Execution { arn, .. }) = known_execution(run)? else {
             return Ok(None);
         };
         let described = self

@@ -1,5 +1,29 @@
 //! Times as they are typed.
 
+/// A time in seconds, typed with or without its unit.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+#[serde(try_from = "toml::Value")]
+pub(in crate::cli) struct Time(pub(in crate::cli) f64);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        seconds(text).map(Self)
+    }
+}
+
+impl TryFrom<toml::Value> for Time {
+    type Error = String;
+
+    fn try_from(value: toml::Value) -> Result<Self, String> {
+        match value {
+            toml::Value::String(text) => text.parse(),
+            number => number.to_string().parse(),
+        }
+    }
+}
+
 /// Seconds from `90`, `90s`, `5m`, `2h` or `1.5h`.
 pub(in crate::cli) fn seconds(text: &str) -> Result<f64, String> {
     let wrong = || format!("{text:?} is no time, such as 90s, 5m or 2h");

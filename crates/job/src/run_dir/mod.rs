@@ -48,7 +48,9 @@ pub const FAILED: &str = "failed.jsonl";
 pub const BACKEND: &str = "backend.json";
 /// The execution of a platform that fans out by itself.
 pub const EXECUTION: &str = "execution.json";
-const FILES: [&str; 6] = [JOB, BATCHES, EVENTS, FAILED, BACKEND, EXECUTION];
+/// What the run took and cost, as a page.
+pub const REPORT: &str = "report.html";
+const FILES: [&str; 7] = [JOB, BATCHES, EVENTS, FAILED, BACKEND, EXECUTION, REPORT];
 
 /// Requests to a store that are under way at a time where many objects are read.
 const READS_AT_ONCE: usize = 64;

@@ -1,0 +1,96 @@
+//! What a run may spend: asked for, predicted, and set aside.
+
+use std::time::Duration;
+
+use shoal_dispatch::Budget;
+
+use super::stage::Stage;
+use crate::guards::Pricing;
+use crate::{ASK_ABOVE_USD, Error, Result};
+
+/// The money that a start may spend, and the time that its calls may take for it.
+pub(super) struct Spending {
+    pub(super) budget: Option<Budget>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Stage {
+    /// What this start may spend. Nothing is predicted or set aside where nothing is billed by the call.
+    pub(super) fn spending(&self) -> Result<Spending> {
+        let mut spending = Spending {
+            budget: None,
+            timeout: self.place.timeout(),
+        };
+        if !self.place.needs_store() || (self.guards.yes && self.guards.max_usd.is_none()) {
+            return Ok(spending);
+        }
+        let prices = crate::plan::prices(self.guards.prices.as_deref())?;
+        let receipts = self.run.receipts()?;
+        let open: Vec<_> = receipts
+            .open(&self.batches)
+            .into_iter()
+            .map(|b| b.into_owned())
+            .collect();
+        if open.is_empty() {
+            return Ok(spending);
+        }
+        let spent_usd = match self.guards.max_usd {
+            Some(_) => {
+                let events = self.run.events()?;
+                let bill = crate::report::bill(&self.run, &self.job, &receipts, &events, &prices)?;
+                bill.map_or(0.0, |bill| bill.usd())
+            }
+            None => 0.0,
+        };
+        let expected = crate::place::expected(&self.job, &open, &self.model);
+        let (pricing, most) = self.pricing(prices)?;
+        if !self.guards.yes {
+            let share = shoal_plan::limits::vcpu_share(pricing.sizing.memory_mb);
+            let calls = open.len() as f64;
+            let usd = pricing.usd(calls, expected.all / share)?;
+            // A cap is an answer to the question, if it lies below it.
+            let asked = usd.min(self.guards.max_usd.unwrap_or(f64::INFINITY));
+            if asked > ASK_ABOVE_USD {
+                return Err(Error::NeedsYes {
+                    usd,
+                    batches: open.len() as u64,
+                });
+            }
+        }
+        if let Some(max_usd) = self.guards.max_usd {
+            let timeout = match self.place.timeout_seconds {
+                Some(seconds) => Duration::from_secs(seconds).min(most),
+                None => {
+                    let share = shoal_plan::limits::vcpu_share(pricing.sizing.memory_mb);
+                    Pricing::timeout(expected.longest_batch / share, most)
+                }
+            };
+            spending.timeout = Some(timeout);
+            spending.budget = Some(pricing.budget(max_usd, spent_usd, timeout)?);
+        }
+        Ok(spending)
+    }
+
+    /// The deployed function's prices, and how long it may run at most.
+    #[cfg(feature = "aws")]
+    fn pricing(&self, prices: shoal_plan::Prices) -> Result<(Pricing, Duration)> {
+        let config = crate::place::aws_config()?;
+        let function = self.place.function();
+        let deployed = shoal_aws::deployed(&config, function)
+            .map_err(|e| Error::from_dispatch(e, self.run.reference(), |_| String::new()))?;
+        let pricing = Pricing {
+            sizing: deployed.sizing,
+            prices,
+            backend: self.place.backend,
+        };
+        Ok((pricing, Duration::from_secs(deployed.timeout_seconds)))
+    }
+
+    #[cfg(not(feature = "aws"))]
+    fn pricing(&self, _: shoal_plan::Prices) -> Result<(Pricing, Duration)> {
+        Err(Error::Platform {
+            backend: self.place.backend.name(),
+            reason: "this shoal was built without it".into(),
+        })
+    }
+}
