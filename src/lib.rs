@@ -21,6 +21,7 @@
 pub mod bench;
 mod bundled;
 mod classifier;
+mod compare;
 mod cost;
 mod error;
 pub mod export;
@@ -48,12 +49,13 @@ pub use shoal_plan as planning;
 pub use shoal_report as reports;
 
 pub use classifier::{Classifier, Prediction};
+pub use compare::{CompareSettings, PAPER_BATCH_SIZES, compare};
 pub use error::{Error, Result};
 pub use guards::{ASK_ABOVE_USD, Guards};
 pub use job::{Cancel, Event};
 pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
 pub use place::{BackendKind, Children, Place};
-pub use plan::{BreakEven, Machine, PlanReport, PlanSettings, plan};
+pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
 pub use report::report;
 pub use run::{ResumeOptions, collect, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};

@@ -1,9 +1,11 @@
 //! Arguments as they are typed. Every option of `run` is also a `SHOAL_*` variable and a key of `shoal.toml`.
 
+pub(super) mod compare;
 pub(super) mod export;
 pub(super) mod plan;
 pub(super) mod report;
 pub(super) mod time;
+pub(super) mod watch;
 pub(super) mod worker;
 
 use std::path::PathBuf;
@@ -44,12 +46,16 @@ pub(super) enum Command {
     Run(Box<RunArgs>),
     /// Tell what a job will take and cost, before it starts
     Plan(Box<plan::PlanArgs>),
+    /// Compare one function for all batches with a function a batch, over batch sizes: the paper's experiment
+    Compare(Box<compare::CompareArgs>),
     /// List the runs of this machine, or remove some
     Runs(RunsArgs),
     /// Tell what a run took and cost, as a page or as data
     Report(report::ReportArgs),
     /// Tell how far a run is
     Status(StatusArgs),
+    /// Watch a run as it goes on, in the terminal
+    Watch(watch::WatchArgs),
     /// Go on with a run by its name
     Resume(ResumeArgs),
     /// Write the output of a run whose batches are all done
@@ -171,6 +177,10 @@ pub(super) struct RunOptions {
     /// Records in a batch [default: 50]
     #[arg(short, long, value_name = "N", env = "SHOAL_BATCH_SIZE")]
     pub(super) batch_size: Option<u64>,
+
+    /// Have a plan choose the batch size and the functions at a time, within --max-cost and --max-time
+    #[arg(long, value_name = "BOOL", env = "SHOAL_AUTO", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) auto: Option<bool>,
 
     /// Where functions run: local, process, http, array, lambda or step-functions [default: local]
     #[arg(long, value_name = "BACKEND", env = "SHOAL_BACKEND")]

@@ -8,16 +8,26 @@ use super::progress::{Progress, say};
 use super::table::{ago, table};
 use super::{config, print};
 use crate::error::ExitCode;
-use crate::summary::{grouped, money};
+use crate::summary::{duration, grouped, money};
 use crate::{
-    Cancel, EngineSettings, Error, Guards, OnError, Result, ResumeOptions, RunStatus, Summary,
-    find_run, remove_run,
+    Auto, Cancel, EngineSettings, Error, Guards, OnError, Result, ResumeOptions, RunStatus,
+    Summary, find_run, remove_run,
 };
 
 pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     let mut plan = config::settings(*args)?;
     let mut progress = Progress::new(plan.quiet);
     let cancel = cancel_on_signal();
+    if let Some(batch_size) = plan.auto {
+        let chosen = crate::auto(&mut plan.settings, batch_size, &cancel, &mut |event| {
+            progress.see(event);
+        })?;
+        if !plan.quiet {
+            progress.clear();
+            say(&describe(&chosen));
+            progress = Progress::new(false);
+        }
+    }
     let end = crate::run(&plan.settings, &cancel, &mut |event| progress.see(event));
     let end = match end {
         // What was planned is there already; the same call goes on from it.
@@ -77,6 +87,29 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
         progress.see(event)
     });
     finish(end, &progress, args.json)
+}
+
+/// What was chosen for a run.
+fn describe(auto: &Auto) -> String {
+    match auto {
+        Auto::AsBefore { batch_size } => {
+            format!(
+                "going on in batches of {}, as the run was planned",
+                grouped(*batch_size)
+            )
+        }
+        Auto::Chosen { estimate, why } => {
+            let cost = estimate
+                .usd()
+                .map_or_else(String::new, |usd| format!(" for {}", money(usd)));
+            format!(
+                "batches of {}, {} at a time: {why}; expected to take {}{cost}",
+                grouped(estimate.batch_size),
+                grouped(estimate.concurrency),
+                duration(estimate.seconds)
+            )
+        }
+    }
 }
 
 /// Whether whoever sits at the terminal agrees to spend so much; nobody does where there is no terminal.

@@ -14,6 +14,8 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) quiet: bool,
     pub(super) json: bool,
+    /// Whether a plan chooses what is not given, and the batch size if it is.
+    pub(super) auto: Option<Option<u64>>,
 }
 
 /// Flags first, then variables (clap has put them into `args` already), then the file, then the defaults.
@@ -78,6 +80,7 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
         },
     };
     Ok(Plan {
+        auto: options.auto.unwrap_or(false).then_some(options.batch_size),
         settings,
         quiet: options.quiet.unwrap_or(false),
         json,
@@ -117,7 +120,7 @@ macro_rules! first_of {
 fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
-        threshold, max_tokens, batch_size, backend, function, state_machine, children, tolerated_failures,
+        threshold, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
         url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices, quiet, json,
     )
 }

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod commands;
+mod compare;
 mod config;
 #[cfg(feature = "aws")]
 mod deploy;
@@ -14,6 +15,7 @@ mod plan;
 mod progress;
 mod report;
 mod table;
+mod watch;
 mod worker;
 
 use std::io::{self, Write};
@@ -58,9 +60,11 @@ fn run(cli: Cli, started: Instant) -> crate::Result<()> {
     match cli.command {
         Command::Run(args) => commands::run(args),
         Command::Plan(args) => plan::plan(*args),
+        Command::Compare(args) => compare::compare(*args),
         Command::Runs(args) => commands::runs(args),
         Command::Report(args) => report::report(args),
         Command::Status(args) => commands::status(args),
+        Command::Watch(args) => watch::watch(args),
         Command::Resume(args) => commands::resume(args),
         Command::Collect(args) => commands::collect(args),
         Command::Worker(args) => worker::worker(*args, started),

@@ -1,5 +1,6 @@
 //! What a job will take and cost: its lengths, read; the engine, measured; and every way to run it, simulated.
 
+mod auto;
 mod break_even;
 mod calibrate;
 mod lengths;
@@ -23,6 +24,7 @@ use shoal_plan::{
 use crate::model::Source;
 use crate::spool::spool;
 use crate::{BackendKind, Children, EngineSettings, Error, Result, VERSION};
+pub use auto::{Auto, auto};
 pub use break_even::BreakEven;
 pub use machine::Machine;
 use ways::{
@@ -435,8 +437,11 @@ fn platforms(settings: &PlanSettings) -> Vec<Platform> {
     let all = settings.backend.is_none();
     let is = |kind| all || settings.backend == Some(kind);
     let mut platforms = Vec::new();
-    if is(BackendKind::Local) || is(BackendKind::Process) {
-        platforms.push(Platform::Cores(None));
+    if is(BackendKind::Local) {
+        platforms.push(Platform::Local);
+    }
+    if settings.backend == Some(BackendKind::Process) {
+        platforms.push(Platform::Process);
     }
     if is(BackendKind::Lambda) {
         platforms.push(Platform::Lambda);
@@ -446,7 +451,7 @@ fn platforms(settings: &PlanSettings) -> Vec<Platform> {
         platforms.push(Platform::StepFunctions(Children::Standard));
     }
     let machines = settings.machines.iter().cloned();
-    platforms.extend(machines.map(|machine| Platform::Cores(Some(machine))));
+    platforms.extend(machines.map(Platform::Machine));
     platforms
 }
 
@@ -474,12 +479,12 @@ fn ways_of(
     }
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
     let concurrency = match platform {
-        Platform::Cores(None) => asked(&settings.concurrency, powers(cores)),
-        Platform::Cores(Some(machine)) => vec![machine.vcpus],
+        Platform::Local | Platform::Process => asked(&settings.concurrency, powers(cores)),
+        Platform::Machine(machine) => vec![machine.vcpus],
         _ => asked(&settings.concurrency, vec![1, 10, 100, quota]),
     };
     let memory = match platform {
-        Platform::Cores(_) => vec![DEFAULT_MEMORY],
+        _ if !platform.is_lambda() => vec![DEFAULT_MEMORY],
         _ if settings.memory.is_empty() => vec![512, 1_024, DEFAULT_MEMORY],
         _ => settings.memory.clone(),
     };
@@ -528,23 +533,12 @@ fn assume(
     assumptions: &mut Vec<String>,
 ) {
     if platforms.iter().any(Platform::is_lambda) {
-        assumptions.push(format!(
-            "a vCPU of Lambda is taken to be as fast as a core of the machine that was calibrated; below {DEFAULT_MEMORY} MB a function \
-             has a share of one"
-        ));
-        assumptions.push(format!(
-            "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function, a child \
-             of a Distributed Map {CHILD_SECONDS} s and, if Standard, {TRANSITIONS} state transitions; our client takes \
-             {:.2} ms a call (measured)",
-            CLIENT_SECONDS * 1e3
-        ));
+        assume_lambda(assumptions);
         if settings.quota.is_none() {
             assumptions.push(format!(
                 "the account has {quota} environments at a time (--quota)"
             ));
         }
-        assumptions.push("no attempt fails, nothing is throttled, free tiers are used up".into());
-        assumptions.push("input and output stay in the store for a month".into());
     }
     if !settings.machines.is_empty() {
         assumptions.push(format!(
@@ -558,6 +552,22 @@ fn assume(
             workload.read, workload.records
         ));
     }
+}
+
+/// What is taken to be so of every run on Lambda.
+pub(crate) fn assume_lambda(assumptions: &mut Vec<String>) {
+    assumptions.push(format!(
+        "a vCPU of Lambda is taken to be as fast as a core of the machine that was calibrated; below {DEFAULT_MEMORY} MB a function \
+         has a share of one"
+    ));
+    assumptions.push(format!(
+        "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function, a child \
+         of a Distributed Map {CHILD_SECONDS} s and, if Standard, {TRANSITIONS} state transitions; our client takes \
+         {:.2} ms a call (measured)",
+        CLIENT_SECONDS * 1e3
+    ));
+    assumptions.push("no attempt fails, nothing is throttled, free tiers are used up".into());
+    assumptions.push("input and output stay in the store for a month".into());
 }
 
 #[cfg(test)]

@@ -36,8 +36,12 @@ const MEMORY_TO_FILL: f64 = 0.9;
 /// Where functions may run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Platform {
-    /// Threads of this machine, or of another one at a price.
-    Cores(Option<Machine>),
+    /// Threads of this machine.
+    Local,
+    /// Processes of this machine.
+    Process,
+    /// Another machine at a price.
+    Machine(Machine),
     /// Direct calls of a Lambda function.
     Lambda,
     /// A Distributed Map that calls it.
@@ -76,8 +80,9 @@ pub(crate) struct Played {
 impl Platform {
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Cores(None) => "local".into(),
-            Self::Cores(Some(machine)) => machine.name.clone(),
+            Self::Local => "local".into(),
+            Self::Process => "process".into(),
+            Self::Machine(machine) => machine.name.clone(),
             Self::Lambda => "lambda".into(),
             Self::StepFunctions(Children::Standard) => "step-functions standard".into(),
             Self::StepFunctions(Children::Express) => "step-functions express".into(),
@@ -85,7 +90,7 @@ impl Platform {
     }
 
     pub(crate) fn is_lambda(&self) -> bool {
-        !matches!(self, Self::Cores(_))
+        matches!(self, Self::Lambda | Self::StepFunctions(_))
     }
 }
 
@@ -106,17 +111,15 @@ impl Ground<'_> {
         let share = vcpu_share(way.memory_mb);
         // What a function is slower than on a core that it has for itself.
         let slowdown = match &way.platform {
-            Platform::Cores(_) => {
-                let measured = calibration.side_by_side.last();
-                let cores = measured.map_or(1, |measured| u64::from(measured.functions));
-                let functions = match &way.platform {
-                    // Another machine is taken to bear as many functions as it has vCPUs, as this one bears them.
-                    Platform::Cores(Some(_)) => way.concurrency.min(cores),
-                    _ => way.concurrency,
-                };
-                calibration.slowdown(functions.min(batches).max(1) as u32)
+            Platform::Lambda | Platform::StepFunctions(_) => 1.0 / share,
+            Platform::Local | Platform::Process => {
+                calibration.slowdown(way.concurrency.min(batches).max(1) as u32)
             }
-            _ => 1.0 / share,
+            // It is taken to bear as many functions as it has vCPUs, as this machine bears them.
+            Platform::Machine(_) => calibration
+                .side_by_side
+                .last()
+                .map_or(1.0, |all| all.slowdown),
         };
         let work = |batch| pool.seconds(batch) * slowdown + calibration.invocation_seconds;
         let mut scenario = Scenario {
@@ -125,8 +128,9 @@ impl Ground<'_> {
             ..Scenario::default()
         };
         match &way.platform {
-            Platform::Cores(None) => {}
-            Platform::Cores(Some(_)) => scenario.setup_seconds = BOOT_SECONDS,
+            Platform::Local => {}
+            Platform::Process => scenario.cold.place_seconds = calibration.init_seconds,
+            Platform::Machine(_) => scenario.setup_seconds = BOOT_SECONDS,
             Platform::Lambda | Platform::StepFunctions(_) => {
                 scenario.ramp = Some(Ramp {
                     start: RAMP_STEP,
@@ -173,10 +177,8 @@ impl Ground<'_> {
 
     fn bill(&self, way: &Way, batches: u64, outcome: &Outcome) -> Result<Option<Bill>> {
         match &way.platform {
-            Platform::Cores(None) => Ok(None),
-            Platform::Cores(Some(machine)) => {
-                Ok(Some(machine.bill(outcome.seconds, Basis::Predicted)))
-            }
+            Platform::Local | Platform::Process => Ok(None),
+            Platform::Machine(machine) => Ok(Some(machine.bill(outcome.seconds, Basis::Predicted))),
             Platform::Lambda | Platform::StepFunctions(_) => {
                 let gb = f64::from(way.memory_mb) / 1024.0;
                 let calls = outcome.invocations as f64;
@@ -228,6 +230,11 @@ impl Ground<'_> {
             memory_mb: is_lambda.then_some(way.memory_mb),
             architecture: self.calibration.architecture,
             seconds: outcome.seconds,
+            function_seconds: if is_lambda {
+                outcome.billed_ms / 1e3
+            } else {
+                outcome.function_seconds
+            },
             longest_batch_seconds,
             peak_concurrency: outcome.peak_concurrency,
             cold_starts: outcome.cold_starts,

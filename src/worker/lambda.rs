@@ -131,6 +131,7 @@ impl Function {
             let reason = format!("failed to read an invocation: {e}");
             Failure::new(FailureKind::Refused, reason)
         })?;
+        let _watch = Watchdog::of(&invocation);
         let receipt = self.environments.handle(&invocation, &limits)?;
         let reply = Reply::new(&invocation, receipt);
         Ok(serde_json::to_value(reply).expect("a reply is always JSON"))
@@ -145,6 +146,33 @@ impl Function {
             Ok(invocation) => door::answer(self.environments.handle(&invocation, limits)),
             Err(answer) => answer,
         }
+    }
+}
+
+/// Ends the process if a call takes longer than it may and some more: what is set aside for a call is for no longer, and a
+/// model that hangs would be billed until Lambda ends it.
+struct Watchdog {
+    /// Its end tells that the call is done.
+    _call: Option<std::sync::mpsc::Sender<()>>,
+}
+
+impl Watchdog {
+    /// Beyond the call's time; who calls sets aside more than that.
+    const GRACE: Duration = Duration::from_secs(2);
+
+    fn of(invocation: &Invocation) -> Self {
+        let Some(timeout_ms) = invocation.timeout_ms else {
+            return Self { _call: None };
+        };
+        let (call, waits) = std::sync::mpsc::channel();
+        let limit = Duration::from_millis(timeout_ms) + Self::GRACE;
+        std::thread::spawn(move || {
+            if waits.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                eprintln!("error: the call took longer than {limit:?}; this environment ends");
+                std::process::exit(crate::error::ExitCode::Internal as i32);
+            }
+        });
+        Self { _call: Some(call) }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Estimate {
     pub architecture: Architecture,
     /// From the first call to the last answer.
     pub seconds: f64,
+    /// Seconds of functions at work, summed; as billed where a platform bills.
+    pub function_seconds: f64,
     /// Seconds of the longest batch.
     pub longest_batch_seconds: f64,
     /// The most functions at work at a time.
@@ -227,6 +229,7 @@ mod tests {
             memory_mb: Some(1769),
             architecture: Architecture::X86,
             seconds,
+            function_seconds: seconds,
             longest_batch_seconds: 1.0,
             peak_concurrency: 10,
             cold_starts: 10,
