@@ -40,6 +40,63 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// some minutes.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// What a function is deployed with, as far as it says what a call can cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    /// What it is billed by.
+    pub sizing: Sizing,
+    /// Seconds after which the platform ends a call.
+    pub timeout_seconds: u64,
+}
+
+/// Asks Lambda how the function of this name or ARN is deployed; from an ordinary thread, since it waits for the answer.
+///
+/// # Errors
+/// [`DispatchError::Platform`]: there is no such function, or nobody may ask for its configuration.
+pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, DispatchError> {
+    let failed = |reason| DispatchError::Platform {
+        backend: NAME,
+        reason,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| failed(format!("the system cannot start a runtime: {e}")))?;
+    let call = Client::new(config)
+        .get_function_configuration()
+        .function_name(function)
+        .send();
+    let answer = runtime.block_on(call).map_err(|e| {
+        let reason = chain(&e);
+        failed(format!(
+            "failed to look at function {function} (lambda:GetFunctionConfiguration): {reason}"
+        ))
+    })?;
+    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+    let (Some(memory_mb), Some(timeout), Some(region)) = (
+        number(answer.memory_size()),
+        number(answer.timeout()),
+        config.region(),
+    ) else {
+        let reason =
+            format!("Lambda does not tell the memory and the timeout of function {function}");
+        return Err(failed(reason));
+    };
+    // What Lambda takes where nobody says otherwise.
+    let architecture = answer
+        .architectures()
+        .first()
+        .map_or("x86_64", |a| a.as_str());
+    Ok(Deployed {
+        sizing: Sizing {
+            memory_mb,
+            architecture: architecture.to_owned(),
+            region: region.to_string(),
+        },
+        timeout_seconds: timeout.into(),
+    })
+}
+
 /// Calls a Lambda function directly.
 #[derive(Debug, Clone)]
 pub struct Lambda {
@@ -108,53 +165,6 @@ impl Backend for Lambda {
         };
         fan_out(&calls, settings, work, tell)
     }
-}
-
-/// What a deployed function is given.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
-    /// What it is billed by.
-    pub sizing: Sizing,
-    /// Its own time limit.
-    pub timeout_seconds: u64,
-}
-
-/// Asks Lambda what the function of this name or ARN is given. The caller needs `lambda:GetFunctionConfiguration`.
-///
-/// # Errors
-/// Lambda does not tell: no such function, no permission, no credentials.
-pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, DispatchError> {
-    let platform = |reason: String| DispatchError::Platform {
-        backend: NAME,
-        reason,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| platform(format!("the system cannot start a runtime: {e}")))?;
-    let client = Client::new(config);
-    let call = client.get_function_configuration().function_name(function);
-    let told = runtime.block_on(call.send()).map_err(|e| {
-        platform(format!(
-            "failed to ask what function {function} is given: {}",
-            chain(&e)
-        ))
-    })?;
-    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
-    let architecture = told
-        .architectures()
-        .first()
-        .map_or("x86_64", |a| a.as_str());
-    Ok(Deployed {
-        sizing: Sizing {
-            memory_mb: number(told.memory_size()).unwrap_or(128),
-            architecture: architecture.to_owned(),
-            region: config
-                .region()
-                .map_or_else(String::new, |region| region.to_string()),
-        },
-        timeout_seconds: number(told.timeout()).map_or(900, u64::from),
-    })
 }
 
 struct Calls<'a> {
@@ -304,7 +314,74 @@ fn billed_ms(log: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    use aws_config::{BehaviorVersion, Region};
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+
     use super::*;
+
+    /// What is made of one answer of Lambda to the question for a function.
+    fn deployed_as(status: &str, answer: &str) -> Result<Deployed, DispatchError> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let credentials = Credentials::new("none", "none", None, None, "test");
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
+            .build();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+                let first = request.next().unwrap().unwrap();
+                let path = "/2015-03-31/functions/shoal/configuration";
+                assert!(first.starts_with(&format!("GET {path} ")), "{first}");
+                assert!(request.any(|line| line.unwrap().is_empty()));
+                let length = answer.len();
+                let head =
+                    format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close");
+                write!(stream, "{head}\r\n\r\n{answer}").unwrap();
+            });
+            deployed(&config, "shoal")
+        })
+    }
+
+    #[test]
+    fn lambda_tells_how_a_function_is_deployed() {
+        let answer = r#"{"MemorySize": 1769, "Timeout": 900, "Architectures": ["arm64"]}"#;
+        let expected = |architecture: &str, memory_mb, timeout_seconds| Deployed {
+            sizing: Sizing {
+                memory_mb,
+                architecture: architecture.into(),
+                region: "eu-central-1".into(),
+            },
+            timeout_seconds,
+        };
+        assert_eq!(
+            deployed_as("200 OK", answer).unwrap(),
+            expected("arm64", 1769, 900)
+        );
+        let answer = r#"{"MemorySize": 128, "Timeout": 3}"#;
+        assert_eq!(
+            deployed_as("200 OK", answer).unwrap(),
+            expected("x86_64", 128, 3)
+        );
+        for (status, answer, reason) in [
+            ("200 OK", "{}", "does not tell"),
+            (
+                "404 Not Found",
+                r#"{"Message": "Function not found: shoal"}"#,
+                "GetFunctionConfiguration",
+            ),
+        ] {
+            let error = deployed_as(status, answer).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
 
     #[test]
     fn errors_of_functions_tell_their_kind() {

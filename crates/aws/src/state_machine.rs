@@ -26,6 +26,10 @@ const SERVICE_ERRORS: [&str; 4] = [
     "Lambda.SdkClientException",
 ];
 
+/// Calls for a batch, or for the rest of one, at most. Those that an ailing service ended are not counted: it tries them
+/// again by itself, and does not bill them.
+pub const ATTEMPTS: u32 = 3;
+
 /// Errors of one attempt, which another may not meet: first those that our function reports, then the platform's.
 /// `Shoal.Input`, `Shoal.Storage` and `Shoal.Model` are none of them, since no attempt mends what they name.
 const ATTEMPT_ERRORS: [&str; 7] = [
@@ -143,7 +147,7 @@ fn child(function: &str, task_seconds: u32) -> Value {
                     "IntervalSeconds": 1,
                     "BackoffRate": 2.0,
                     "MaxDelaySeconds": 20,
-                    "MaxAttempts": 2,
+                    "MaxAttempts": ATTEMPTS - 1,
                     "JitterStrategy": "FULL",
                 },
             ],

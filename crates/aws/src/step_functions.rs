@@ -3,6 +3,10 @@
 //! The plan becomes a manifest of one line a batch beside it, an execution of the state machine reads it, and its children
 //! call the function. Whoever started it may go: `execution.json` names the execution, which a later start of the run finds
 //! and waits for.
+//!
+//! Nobody is asked before a child calls, so a [`Budget`](shoal_dispatch::Budget) is kept by what is set aside before an
+//! execution is started: all of [`ATTEMPTS`] calls for each batch. Calls for the rest of batches that the function had no
+//! time for are not foreseen.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,7 +25,7 @@ use tokio::runtime::Runtime;
 use crate::error::chain;
 use crate::limits::{self, choose_children};
 use crate::settings::S3Folder;
-use crate::state_machine::{Children, Input};
+use crate::state_machine::{ATTEMPTS, Children, Input};
 
 const NAME: &str = "step-functions";
 /// How soon an execution is looked at first; then less and less often, since DescribeMapRun is answered once a second in
@@ -55,8 +59,8 @@ pub struct StepFunctions {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Execution {
     arn: String,
-    /// How it runs its children.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Earlier versions did not write it.
+    #[serde(default)]
     children: Option<Children>,
 }
 
@@ -100,10 +104,11 @@ pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, Di
     }))
 }
 
-/// How the execution that `run` was left to runs its children; `None` where there is none.
+/// The kind of children of the last execution that worked on `run`, if one did and wrote it down: they are paid for
+/// differently.
 ///
 /// # Errors
-/// The run directory cannot be read.
+/// The run directory does not tell.
 pub fn children(run: &RunDir) -> Result<Option<Children>, DispatchError> {
     Ok(known_execution(run)?.and_then(|execution| execution.children))
 }
@@ -165,6 +170,13 @@ impl StepFunctions {
     /// Writes the manifest and starts an execution on it.
     fn start(&self, session: &Session, work: &Work<'_>) -> Result<String, DispatchError> {
         let run = work.run;
+        let batches = work.batches.len() as u64;
+        let calls = batches * u64::from(ATTEMPTS);
+        if let Some(budget) = work.budget
+            && !budget.affords(calls)
+        {
+            return Err(DispatchError::Budget(budget.shortage(calls, batches)));
+        }
         let place: S3Folder = run
             .uri()
             .parse()
@@ -190,6 +202,11 @@ impl StepFunctions {
             Children::Express => Some(work.timeout.map_or(EXPRESS_CALL, |t| t.min(EXPRESS_CALL))),
         };
         write_manifest(work, &manifest, timeout)?;
+        if let Some(budget) = work.budget {
+            // What is left of it is not given back: another execution after this one, for a part that was damaged, must not
+            // count on what failed attempts may have cost.
+            budget.set_aside(calls);
+        }
         let name = execution_name(&run.name(), unix_ms);
         let started = session.block_on(
             "start the state machine",
@@ -440,7 +457,86 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    use aws_config::{BehaviorVersion, Region};
+    use object_store::ObjectStore;
+    use object_store::memory::InMemory;
+    use shoal_dispatch::{Budget, Ledger, RetryPolicy};
+    use shoal_job::{Batch, Cancel};
+
     use super::*;
+
+    #[test]
+    fn nothing_is_started_that_the_budget_does_not_pay_for() {
+        let store = Arc::new(InMemory::new());
+        let run = RunDir::on(store.clone(), "run".into(), "s3://lake/run");
+        let backend = StepFunctions {
+            // Nothing listens there.
+            config: SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .endpoint_url("http://127.0.0.1:9")
+                .build(),
+            state_machine: "arn:aws:states:us-east-1:000000000000:stateMachine:shoal".into(),
+            concurrency: 4,
+            children: None,
+            expected_batch_seconds: 1.0,
+            tolerated: 0.0,
+            detach: false,
+        };
+        let start = |max_usd| {
+            let budget = Budget {
+                max_usd,
+                most_per_call_usd: 0.01,
+                cost: Box::new(|_, _| 0.0),
+                ledger: Ledger::after(0.5),
+            };
+            let work = Work {
+                run: &run,
+                batches: vec![Cow::Owned(Batch::default()); 5],
+                retry: RetryPolicy::default(),
+                timeout: None,
+                stop_on_bad_record: false,
+                budget: Some(&budget),
+                cancel: &Cancel::new(),
+            };
+            backend.run(&work, &mut |_| {}).unwrap_err()
+        };
+        // 5 batches of 3 attempts each.
+        match start(0.64) {
+            DispatchError::Budget(shortage) => {
+                assert_eq!((shortage.calls, shortage.left), (15, 5));
+                assert!(shortage.to_string().contains("0.15 USD"), "{shortage}");
+            }
+            end => panic!("{end:?}"),
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let written = runtime.block_on(store.list_with_delimiter(None)).unwrap();
+        assert!(written.objects.is_empty() && written.common_prefixes.is_empty());
+        // Enough: it is the platform that is missing now.
+        let end = start(0.65);
+        assert!(matches!(end, DispatchError::Platform { .. }), "{end:?}");
+    }
+
+    #[test]
+    fn an_execution_tells_its_kind_of_children() {
+        let run = RunDir::on(Arc::new(InMemory::new()), "run".into(), "s3://lake/run");
+        assert_eq!(children(&run).unwrap(), None);
+        for (content, expected) in [
+            (r#"{"arn":"a"}"#, None),
+            (
+                r#"{"arn":"a","children":"EXPRESS"}"#,
+                Some(Children::Express),
+            ),
+        ] {
+            run.replace(EXECUTION, content).unwrap();
+            assert_eq!(children(&run).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn names_of_executions_are_what_the_platform_takes() {

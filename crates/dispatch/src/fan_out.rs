@@ -303,7 +303,10 @@ impl<'a> Queue<'a> {
     fn wake(&self) -> Instant {
         let now = Instant::now();
         let mut wake = now + PATIENCE;
-        if let Some(Reverse(waiting)) = self.later.peek() {
+        // One whose time has come waits for a place or for money: for an answer.
+        if let Some(Reverse(waiting)) = self.later.peek()
+            && waiting.at > now
+        {
             wake = wake.min(waiting.at);
         }
         if self.pace.held_until() > now {

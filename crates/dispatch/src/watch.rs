@@ -114,3 +114,44 @@ pub fn sleep(time: Duration, work: &Work<'_>) -> Result<(), DispatchError> {
         std::thread::sleep(left.min(PATIENCE));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+    use shoal_job::{Cancel, RunDir};
+
+    use super::*;
+    use crate::{Budget, Ledger, RetryPolicy};
+
+    #[test]
+    fn a_budget_that_cannot_be_kept_is_refused() {
+        let run = RunDir::on(Arc::new(InMemory::new()), "run".into(), "memory:///run");
+        let budget = Budget {
+            max_usd: 1e6,
+            most_per_call_usd: 0.0,
+            cost: Box::new(|_, _| 0.0),
+            ledger: Ledger::default(),
+        };
+        let work = Work {
+            run: &run,
+            batches: Vec::new(),
+            retry: RetryPolicy::default(),
+            timeout: None,
+            stop_on_bad_record: false,
+            budget: Some(&budget),
+            cancel: &Cancel::new(),
+        };
+        let watch = Watch {
+            workers: 1,
+            every: Duration::ZERO,
+            detach: false,
+        };
+        let end = watch.run(&work, &mut |_| {});
+        assert!(
+            matches!(end, Err(DispatchError::Platform { .. })),
+            "{end:?}"
+        );
+    }
+}

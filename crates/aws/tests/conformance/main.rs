@@ -90,10 +90,16 @@ impl Stand for Map {
     }
 
     fn left_out(&self) -> &'static [(&'static str, &'static str)] {
-        &[(
-            "cancelled, then gone on with",
-            "receipts are read when the execution has ended, so that there is nothing left to cancel",
-        )]
+        const ALL_OR_NONE: &str =
+            "all calls of an execution are paid for before it is started, or none";
+        &[
+            (
+                "cancelled, then gone on with",
+                "receipts are read when the execution has ended, so that there is nothing left to cancel",
+            ),
+            ("out of money, then gone on with", ALL_OR_NONE),
+            ("out of money for a damaged part", ALL_OR_NONE),
+        ]
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use shoal_job::RunDir;
 use shoal_job::wire::FailureKind;
 
-use super::scene::{ATTEMPTS, BAD_RECORD, Options, RECORDS, Setting, Settings, Start};
+use super::scene::{ATTEMPTS, BAD_RECORD, CALL_USD, Options, RECORDS, Setting, Settings, Start};
 use super::{Fault, Moment, Rule};
 use crate::DispatchError;
 
@@ -49,6 +49,8 @@ cases! {
     "cancelled, then gone on with" => cancelled,
     "one receipt missing" => one_missing,
     "stop at a bad record" => stop_on_bad_record,
+    "out of money, then gone on with" => out_of_money,
+    "out of money for a damaged part" => out_of_money_for_a_part,
 }
 
 /// A run of batches of [`BATCH_SIZE`] records.
@@ -372,4 +374,43 @@ fn stop_on_bad_record(setting: &Setting<'_>) {
     assert_eq!(scene.calls()[&(bad, 0)], 1);
     setting.finish(&scene);
     assert_eq!(scene.calls()[&(bad, 0)], 1);
+}
+
+/// A budget pays for some of the calls, one of which fails; what they did stays, and the next start does the rest.
+fn out_of_money(setting: &Setting<'_>) {
+    let most_calls = 4;
+    let rules = [Rule::once(1, Fault::Fail(FailureKind::Retryable))];
+    let scene = setting.scene(usual(&rules));
+    let options = Options {
+        most_calls: Some(most_calls),
+        ..Options::default()
+    };
+    let Start { end, told } = setting.start(&scene, options);
+    let Err(DispatchError::Budget(shortage)) = end else {
+        panic!("{end:?}");
+    };
+    let finished = told.finished();
+    assert_eq!(finished.len() as u32, most_calls - 1);
+    assert_eq!(scene.calls().values().sum::<u32>(), most_calls);
+    assert_eq!((shortage.calls, shortage.left), (1, BATCHES - 3));
+    let limit = f64::from(most_calls) * CALL_USD;
+    assert!((shortage.spent_usd - limit).abs() < 1e-9, "{shortage}");
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.reused(), 3);
+    assert!(done.told.finished().is_disjoint(&finished));
+}
+
+/// A part that has to be made again is paid for again.
+fn out_of_money_for_a_part(setting: &Setting<'_>) {
+    let scene = setting.scene(usual(&[Rule::once(1, Fault::WrongChecksum)]));
+    let options = Options {
+        most_calls: Some(BATCHES as u32),
+        ..Options::default()
+    };
+    let Start { end, .. } = setting.start(&scene, options);
+    match end {
+        Err(DispatchError::Budget(shortage)) => assert_eq!(shortage.left, 1),
+        end => panic!("{end:?}"),
+    }
+    assert_eq!(setting.finish(&scene).told.finished(), [(1, 0)].into());
 }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::function::{CALLS, Function, parse_call};
 use super::told::Told;
 use super::{InMemory, Rule, Stand, script};
-use crate::{Backend, DispatchError, Plan, RetryPolicy, Worked, work_off};
+use crate::{Backend, Budget, DispatchError, Ledger, Plan, RetryPolicy, Worked, work_off};
 
 /// Records of the input.
 pub(super) const RECORDS: u64 = 60;
@@ -22,6 +22,9 @@ pub(super) const RECORDS: u64 = 60;
 pub(super) const BAD_RECORD: u64 = 33;
 /// Attempts at a batch.
 pub(super) const ATTEMPTS: u32 = 3;
+
+/// What a call costs where there is a budget; no sum of it is exact.
+pub(super) const CALL_USD: f64 = 0.1;
 
 /// Waits are short, since nothing that they wait for takes time here.
 const RETRY: RetryPolicy = RetryPolicy {
@@ -155,6 +158,8 @@ pub(super) struct Options {
     pub(super) cancel_after: Option<usize>,
     pub(super) stop_on_bad_record: bool,
     pub(super) timeout: Option<Duration>,
+    /// The budget pays for so many calls.
+    pub(super) most_calls: Option<u32>,
 }
 
 /// What a start came to.
@@ -263,9 +268,16 @@ impl Scene {
     fn start(&self, stand: &dyn Stand, options: Options) -> Start {
         let backend: Box<dyn Backend + '_> = stand.backend(self);
         let cancel = Cancel::new();
+        let budget = options.most_calls.map(|calls| Budget {
+            max_usd: f64::from(calls) * CALL_USD,
+            most_per_call_usd: CALL_USD,
+            cost: Box::new(|_, _| CALL_USD),
+            ledger: Ledger::default(),
+        });
         let plan = Plan {
             timeout: options.timeout,
             stop_on_bad_record: options.stop_on_bad_record,
+            budget: budget.as_ref(),
             ..self.plan(&self.batches)
         };
         let mut events = Vec::new();

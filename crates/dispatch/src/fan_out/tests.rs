@@ -1,16 +1,19 @@
 //! Hours of a platform's moods, on a clock that nobody waits for.
 
+mod budget;
+
 use std::borrow::Cow;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 
+use object_store::memory::InMemory;
 use shoal_job::wire::{Stored, Timings};
 use shoal_job::{Batch, Cancel};
 use tokio::time::sleep;
 
 use super::*;
-use crate::RetryPolicy;
+use crate::{Budget, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,33 +28,45 @@ impl<F: AsyncFn(&Invocation) -> Result<Receipt, Failure> + Sync> Caller for Call
 
 /// How a run is set up.
 struct Setup {
+    store: Arc<InMemory>,
     batches: u64,
+    /// In each batch.
+    records: u64,
     concurrency: usize,
     ramp: Option<Ramp>,
     timeout: Option<Duration>,
+    budget: Option<Budget>,
     cancel: Cancel,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
+            store: Arc::default(),
             batches: 1,
+            records: 1,
             concurrency: 1000,
             ramp: None,
             timeout: None,
+            budget: None,
             cancel: Cancel::new(),
         }
     }
 }
 
+impl Setup {
+    fn run_dir(&self) -> RunDir {
+        RunDir::on(self.store.clone(), "run".into(), "memory:///run")
+    }
+}
+
 /// The end of a run, and the time until then.
 async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>, Duration) {
-    let store = std::sync::Arc::new(object_store::memory::InMemory::new());
-    let run = RunDir::on(store, "run".into(), "memory:///run");
+    let run = setup.run_dir();
     let batches = (0..setup.batches).map(|index| {
         Cow::Owned(Batch {
             index,
-            records: 1,
+            records: setup.records,
             ..Batch::default()
         })
     });
@@ -61,7 +76,7 @@ async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>,
         retry: RetryPolicy::default(),
         timeout: setup.timeout,
         stop_on_bad_record: false,
-        budget: None,
+        budget: setup.budget.as_ref(),
         cancel: &setup.cancel,
     };
     let settings = FanOut {
@@ -297,6 +312,25 @@ async fn attempts_are_spread_and_come_to_an_end() {
         assert!(time <= longest, "{time:?}");
         assert!(!is_done || time >= longest / 2, "{time:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_finds_no_place_does_not_keep_the_clock_from_going_on() {
+    let platform = Calls(async |invocation: &Invocation| {
+        if invocation.batch.index == 0 && invocation.attempt == 1 {
+            return Err(failure(FailureKind::Crashed));
+        }
+        sleep(60 * SECOND).await;
+        Ok(receipt(invocation))
+    });
+    let setup = Setup {
+        batches: 2,
+        concurrency: 1,
+        ..Setup::default()
+    };
+    let (end, time) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    assert!(time >= 120 * SECOND && time < 121 * SECOND, "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]

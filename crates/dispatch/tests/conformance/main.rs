@@ -108,6 +108,7 @@ impl Stand for Array {
     }
 
     fn left_out(&self) -> &'static [(&'static str, &'static str)] {
+        const NO_BUDGET: &str = "workers ask nobody before they work";
         const UNSEEN: &str = "who waits sees receipts, and no failures";
         &[
             ("an error for good", UNSEEN),
@@ -117,6 +118,8 @@ impl Stand for Array {
                 "wrong checksum",
                 "the worker and who waits may both make the part again",
             ),
+            ("out of money, then gone on with", NO_BUDGET),
+            ("out of money for a damaged part", NO_BUDGET),
         ]
     }
 }
