@@ -154,7 +154,7 @@ fn played(
             parallel,
         });
     }
-    plan::assume_lambda(&mut assumptions);
+    plan::assume_lambda(calibration.platform.is_some(), &mut assumptions);
     Ok(Comparison {
         inputs: run.inputs.clone(),
         model: study.spec.reference.clone(),

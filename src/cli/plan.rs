@@ -40,6 +40,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
             max_usd: args.max_cost,
         },
         calibrations: args.calibration,
+        from_run: args.from_run,
         prices: args.prices,
     };
     let mut progress = Progress::new(args.json);

@@ -64,6 +64,7 @@ pub(crate) fn calibrate(
         init_seconds: 0.0,
         memory_bytes: 0,
         side_by_side: Vec::new(),
+        platform: None,
     };
     let real = Real {
         model,

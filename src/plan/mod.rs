@@ -3,6 +3,7 @@
 mod auto;
 mod break_even;
 mod calibrate;
+mod learn;
 mod lengths;
 mod machine;
 pub(crate) mod ways;
@@ -18,7 +19,8 @@ use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::{Cancel, Event, RunDir};
 use shoal_plan::limits::PACKAGE_BYTES;
 use shoal_plan::{
-    Architecture, Calibration, Choice, Estimate, Prices, Wish, Work, Workload, choose, pareto,
+    Architecture, Calibration, Choice, Estimate, PlatformTimes, Prices, Wish, Work, Workload,
+    choose, pareto,
 };
 
 use crate::model::Source;
@@ -71,6 +73,8 @@ pub struct PlanSettings {
     pub wish: Wish,
     /// Calibrations that were made before, one an architecture; this machine is calibrated for what is missing.
     pub calibrations: Vec<PathBuf>,
+    /// A run on Lambda from which to learn what the platform takes, instead of assuming it.
+    pub from_run: Option<String>,
     /// A price file instead of the prices of shoal.
     pub prices: Option<PathBuf>,
 }
@@ -133,7 +137,13 @@ pub fn plan(
     let platforms = platforms(settings);
     let region = settings.region.clone().unwrap_or_else(|| REGION.into());
     let mut assumptions = Vec::new();
-    let calibrations = study.calibrations(settings, given, &platforms, cancel, &mut assumptions)?;
+    let mut calibrations =
+        study.calibrations(settings, given, &platforms, cancel, &mut assumptions)?;
+    if let Some(run) = &settings.from_run {
+        for calibration in &mut calibrations {
+            learn::learn(calibration, &study.workload, run)?;
+        }
+    }
     let quota = settings.quota.unwrap_or(DEFAULT_QUOTA);
     let mut estimates = Vec::new();
     for calibration in &calibrations {
@@ -167,11 +177,13 @@ pub fn plan(
             }
         }
     }
+    let learned = calibrations[0].platform;
     assume(
         &platforms,
         settings,
         quota,
         &study.workload,
+        learned,
         &mut assumptions,
     );
     let choice = choose(&estimates, settings.wish);
@@ -530,10 +542,18 @@ fn assume(
     settings: &PlanSettings,
     quota: u64,
     workload: &Workload,
+    learned: Option<PlatformTimes>,
     assumptions: &mut Vec<String>,
 ) {
     if platforms.iter().any(Platform::is_lambda) {
-        assume_lambda(assumptions);
+        if let Some(learned) = learned {
+            assumptions.push(format!(
+                "what Lambda takes is as {} calls of a run took it: {:.3} s a call beyond the function, {:.3} s until an environment \
+                 is there, {:.2} times the work's time here (measured)",
+                learned.calls, learned.call_seconds, learned.place_seconds, learned.slowdown
+            ));
+        }
+        assume_lambda(learned.is_some(), assumptions);
         if settings.quota.is_none() {
             assumptions.push(format!(
                 "the account has {quota} environments at a time (--quota)"
@@ -555,15 +575,20 @@ fn assume(
 }
 
 /// What is taken to be so of every run on Lambda.
-pub(crate) fn assume_lambda(assumptions: &mut Vec<String>) {
+pub(crate) fn assume_lambda(is_learned: bool, assumptions: &mut Vec<String>) {
+    if !is_learned {
+        assumptions.push(format!(
+            "a vCPU of Lambda is taken to be as fast as a core of the machine that was calibrated; below {DEFAULT_MEMORY} MB a \
+             function has a share of one"
+        ));
+        assumptions.push(format!(
+            "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function \
+             (--from-run learns them)"
+        ));
+    }
     assumptions.push(format!(
-        "a vCPU of Lambda is taken to be as fast as a core of the machine that was calibrated; below {DEFAULT_MEMORY} MB a function \
-         has a share of one"
-    ));
-    assumptions.push(format!(
-        "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function, a child \
-         of a Distributed Map {CHILD_SECONDS} s and, if Standard, {TRANSITIONS} state transitions; our client takes \
-         {:.2} ms a call (measured)",
+        "a child of a Distributed Map takes {CHILD_SECONDS} s beyond the function and, if Standard, {TRANSITIONS} state \
+         transitions; our client takes {:.2} ms a call (measured)",
         CLIENT_SECONDS * 1e3
     ));
     assumptions.push("no attempt fails, nothing is throttled, free tiers are used up".into());

@@ -111,7 +111,12 @@ impl Ground<'_> {
         let share = vcpu_share(way.memory_mb);
         // What a function is slower than on a core that it has for itself.
         let slowdown = match &way.platform {
-            Platform::Lambda | Platform::StepFunctions(_) => 1.0 / share,
+            Platform::Lambda | Platform::StepFunctions(_) => {
+                calibration
+                    .platform
+                    .map_or(1.0, |platform| platform.slowdown)
+                    / share
+            }
             Platform::Local | Platform::Process => {
                 calibration.slowdown(way.concurrency.min(batches).max(1) as u32)
             }
@@ -138,7 +143,9 @@ impl Ground<'_> {
                     every_seconds: RAMP_SECONDS,
                 });
                 scenario.cold = ColdStart {
-                    place_seconds: PLACE_SECONDS,
+                    place_seconds: calibration
+                        .platform
+                        .map_or(PLACE_SECONDS, |platform| platform.place_seconds),
                     init_seconds: calibration.init_seconds / share,
                 };
                 scenario.billing_step_ms = 1.0;
@@ -152,7 +159,9 @@ impl Ground<'_> {
                         });
                     }
                     _ => {
-                        scenario.call_seconds = CALL_SECONDS;
+                        scenario.call_seconds = calibration
+                            .platform
+                            .map_or(CALL_SECONDS, |platform| platform.call_seconds);
                         scenario.client_seconds = CLIENT_SECONDS;
                     }
                 }

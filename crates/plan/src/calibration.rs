@@ -49,6 +49,23 @@ pub struct Calibration {
     pub memory_bytes: u64,
     /// What a record takes when so many functions work side by side on the machine, ascending.
     pub side_by_side: Vec<SideBySide>,
+    /// What a platform takes, where that was learned from a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<PlatformTimes>,
+}
+
+/// What a platform takes beside the function's work, as a run on it showed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlatformTimes {
+    /// Calls that it was learned from.
+    pub calls: u64,
+    /// Seconds of a call beyond the function, there and back.
+    pub call_seconds: f64,
+    /// Seconds until an environment is there, before its init.
+    pub place_seconds: f64,
+    /// What work takes on a whole vCPU of it, relative to a core of the machine that was calibrated.
+    pub slowdown: f64,
 }
 
 /// The time of a record of some length.
@@ -203,7 +220,14 @@ impl Calibration {
             self.invocation_seconds,
             self.init_seconds,
         ];
-        if !times.chain(slowdowns).chain(others).all(is_time) {
+        let platform = self.platform.iter();
+        let platform = platform.flat_map(|p| [p.call_seconds, p.place_seconds, p.slowdown]);
+        if !times
+            .chain(slowdowns)
+            .chain(others)
+            .chain(platform)
+            .all(is_time)
+        {
             return Err("it has a time that is not a number of seconds".into());
         }
         Ok(())
@@ -255,6 +279,7 @@ pub(crate) mod tests {
                     slowdown: 1.25,
                 },
             ],
+            platform: None,
         }
     }
 

@@ -16,7 +16,7 @@ pub mod prices;
 pub mod simulate;
 mod workload;
 
-pub use calibration::{Calibration, CalibrationError, Point, SideBySide};
+pub use calibration::{Calibration, CalibrationError, PlatformTimes, Point, SideBySide};
 pub use choice::{Choice, Estimate, Wish, choose, pareto};
 pub use comparison::{BatchSize, Comparison, PaperWay, Way};
 pub use cost::{Bill, BillItem, Usage};

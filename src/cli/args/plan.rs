@@ -98,6 +98,10 @@ pub(in crate::cli) struct PlanArgs {
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) calibration: Vec<PathBuf>,
 
+    /// Learn from a run of --backend lambda what the platform takes, instead of assuming it
+    #[arg(long, value_name = "RUN")]
+    pub(in crate::cli) from_run: Option<String>,
+
     /// Save this machine's calibration
     #[arg(long, value_name = "FILE")]
     pub(in crate::cli) save_calibration: Option<PathBuf>,
