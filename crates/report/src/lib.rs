@@ -10,6 +10,8 @@
 #![allow(dead_code, reason = "the page that draws them comes next")]
 
 mod comparison;
+#[cfg(test)]
+mod fixture;
 mod html;
 mod markdown;
 mod page;

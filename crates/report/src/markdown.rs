@@ -48,7 +48,7 @@ fn write_block(text: &mut String, block: &Block<'_>) {
                 .iter()
                 .try_for_each(|item| writeln!(text, "- {}", plain(item)))
         }
-        Block::Table(table) => write_table(text, table),
+        Block::Table(table) | Block::Folded(_, table) => write_table(text, table),
         Block::Figure(figure) => write!(text, "\n{}\n", plain(&figure.description)),
         Block::Command(command) => write_command(text, command),
     };

@@ -43,6 +43,8 @@ pub(crate) enum Block<'a> {
     Text(String),
     List(Vec<String>),
     Table(Table),
+    /// A table that is shown on demand, and what it is called.
+    Folded(String, Table),
     Figure(Box<Figure<'a>>),
     Command(String),
 }

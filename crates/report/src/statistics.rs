@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-/// Bins of a histogram, at most, the one for outliers not counted.
+/// Bins of a histogram, at most, the one for outliers not counted …
 const MOST_BINS: f64 = 40.0;
+/// … and about as many at least.
+const LEAST_BINS: f64 = 12.0;
 /// A histogram ends at this many times the 99th percentile; what lies beyond is one bin.
 const LONGEST_TAIL: f64 = 2.0;
 
@@ -93,7 +95,7 @@ impl Histogram {
         // Of a normal distribution the middle half is 1.349 deviations wide, and p95 lies 1.645 above the median.
         let middle_half = (distribution.p95 - distribution.p50) * 1.349 / 1.645;
         let by_rule = 2.0 * middle_half / (distribution.count as f64).cbrt();
-        let width = round_up(by_rule.max(range / MOST_BINS))
+        let width = round_up(by_rule.clamp(range / MOST_BINS, range / LEAST_BINS))
             .filter(|_| range > 0.0)
             .or_else(|| round_up(end / MOST_BINS))
             .unwrap_or(1.0);

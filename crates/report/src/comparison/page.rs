@@ -107,14 +107,21 @@ impl ComparisonReport {
             id: "time",
             title: "Time over batch size".into(),
             description: self.in_words(|row| {
-                format!("{} monolithic, {} parallel", words::time(row.monolithic_seconds), words::time(row.parallel_seconds))
+                format!(
+                    "{} monolithic, {} parallel",
+                    words::time(row.monolithic_seconds),
+                    words::time(row.parallel_seconds)
+                )
             }),
-            caption: "From the start to the last receipt. The scale is logarithmic: a step up is ten times as long.".into(),
-            legend: Vec::new(),
+            caption: "From the start to the last receipt.".into(),
+            legend: ways(),
             plot: Plot::OverBatchSize(Lines {
-                title: "time",
+                title: "time (logarithmic scale)",
                 batch_sizes: sizes.clone(),
-                lines: vec![line("monolithic", |row| row.monolithic_seconds), line("parallel", |row| row.parallel_seconds)],
+                lines: vec![
+                    line("monolithic", |row| row.monolithic_seconds),
+                    line("parallel", |row| row.parallel_seconds),
+                ],
                 is_logarithmic: true,
                 words: words::time,
             }),
@@ -136,7 +143,7 @@ impl ComparisonReport {
                     )
                 }),
                 caption: "In US dollars, without free tiers, taxes and discounts.".into(),
-                legend: Vec::new(),
+                legend: ways(),
                 plot: Plot::OverBatchSize(Lines {
                     title: "USD",
                     batch_sizes: sizes,
@@ -189,9 +196,9 @@ impl ComparisonReport {
                 "#Less time",
                 "#Monolithic cost",
                 "#Parallel cost",
-                "#Change of cost",
-                "#Parallel, a million records",
-                "#Functions at most",
+                "#Change",
+                "#Per million records",
+                "#Functions",
                 "#Efficiency",
                 "#Cold starts",
             ],
@@ -412,6 +419,13 @@ impl ComparisonReport {
             blocks: vec![Block::Command(self.comparison.command.clone())],
         }
     }
+}
+
+/// The colours of both ways.
+fn ways() -> Vec<(&'static str, String)> {
+    ["monolithic", "parallel"]
+        .map(|way| (way, way.to_owned()))
+        .into()
 }
 
 fn lower(text: &str) -> String {

@@ -1,7 +1,18 @@
 //! Plots, drawn twice: for a page and for a phone.
 
+mod axes;
+mod canvas;
+mod histogram;
+mod over_batch_size;
+mod over_time;
+mod timeline;
+
+use canvas::Ink;
+use over_time::OverTime;
+
 use crate::run::{Pause, Series, Timeline};
 use crate::statistics::{Distribution, Histogram};
+use crate::words;
 
 /// What is drawn.
 #[derive(Debug)]
@@ -44,4 +55,53 @@ pub(crate) struct Line {
     pub(crate) name: &'static str,
     /// One a batch size.
     pub(crate) values: Vec<f64>,
+}
+
+pub(crate) use canvas::{Drawing, Frame};
+
+impl Plot<'_> {
+    pub(crate) fn draw(&self, frame: Frame) -> Drawing {
+        match self {
+            Self::Timeline(timeline, axis) => timeline::draw_timeline(timeline, *axis, frame),
+            Self::Functions(series, axis, limit) => OverTime {
+                axis: *axis,
+                title: "functions at work",
+                step: series.step_seconds,
+                values: series.points.iter().map(|point| point.functions).collect(),
+                line: Ink::Work,
+                area: Ink::WorkArea,
+                // A limit far away would press the rest to the ground.
+                level: Some(*limit as f64)
+                    .filter(|limit| *limit > 0.0 && *limit <= 2.0 * most(series))
+                    .map(|limit| (limit, format!("asked for {}", words::number(limit)))),
+            }
+            .draw(frame),
+            Self::Throughput(series, axis, mean) => OverTime {
+                axis: *axis,
+                title: "records/s",
+                step: series.step_seconds,
+                values: series
+                    .points
+                    .iter()
+                    .map(|point| point.records_per_second)
+                    .collect(),
+                line: Ink::Records,
+                area: Ink::RecordsArea,
+                level: Some((*mean, format!("mean {}", words::number(*mean)))),
+            }
+            .draw(frame),
+            Self::Histogram(histogram, spread) => {
+                histogram::draw_histogram(histogram, spread, frame)
+            }
+            Self::OverBatchSize(lines) => lines.draw(frame),
+        }
+    }
+}
+
+fn most(series: &Series) -> f64 {
+    series
+        .points
+        .iter()
+        .map(|point| point.functions)
+        .fold(0.0, f64::max)
 }

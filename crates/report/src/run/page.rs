@@ -1,10 +1,11 @@
 //! What the report of a run shows.
 
+use shoal_job::wire::FailureKind;
 use shoal_plan::{Basis, Bill};
 
 use crate::page::{Block, Figure, Page, Section, Table, Tile};
 use crate::plot::{Plot, TimeAxis};
-use crate::run::{Accuracy, Cost, DeadLetters, MarkKind, RunReport};
+use crate::run::{Accuracy, Cost, DeadLetters, Letter, MarkKind, RunReport};
 use crate::words;
 
 /// What percentiles are, for whoever reads them.
@@ -76,21 +77,21 @@ impl RunReport {
         if let Some(rate) = s.records_per_second {
             let tokens = s.tokens_per_second.unwrap_or(0.0);
             tiles.push(tile(
-                "Throughput",
-                format!("{} records/s", words::number(rate)),
+                "Records a second",
+                words::number(rate),
                 format!("{} tokens/s", words::number(tokens)),
             ));
         }
         let mean = s.mean_functions.unwrap_or(0.0);
         tiles.push(tile(
             "Functions at work",
-            format!("{} at most", words::count(s.peak_functions)),
-            format!("{} on the average", words::number(mean)),
+            words::count(s.peak_functions),
+            format!("at most; {} on the average", words::number(mean)),
         ));
         if let Some(spread) = &self.batch_seconds {
             tiles.push(tile(
-                "Batch time",
-                format!("{} median", words::time(spread.p50)),
+                "Median batch",
+                words::time(spread.p50),
                 format!(
                     "p95 {}, p99 {}",
                     words::time(spread.p95),
@@ -334,7 +335,7 @@ impl RunReport {
         }
         let s = &self.summary;
         let caption = if timeline.is_merged {
-            "A row is an environment, or as many as its name says that began one after the other; the darker, the more of \
+            "A row is an environment, or as many as its name says that began one after the other; the stronger its colour, the more of \
              its time it was at work."
         } else {
             "A row is an environment, a bar an invocation."
@@ -364,7 +365,7 @@ impl RunReport {
                 &["Kind", "#Attempts", "Reason"],
             );
             for group in &self.failures {
-                let kind = group.kind.error_type().trim_start_matches("Shoal.");
+                let kind = kind_in_words(group.kind);
                 table.push([
                     kind.into(),
                     words::count(group.attempts),
@@ -594,7 +595,7 @@ impl RunReport {
             id: "dead-letters",
             title: "Dead letters",
             basis: Some(Basis::Measured),
-            blocks: vec![Block::Table(letters(&self.dead_letters))],
+            blocks: letter_blocks(&self.dead_letters),
         })
     }
 
@@ -608,6 +609,21 @@ impl RunReport {
                 Block::Text("Within one version of shoal, one precision and one instruction set, the output is the same bytes, however the work is cut.".into()),
             ],
         }
+    }
+}
+
+/// What may be done about a failure, in a word or two.
+fn kind_in_words(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Retryable => "passing",
+        FailureKind::Crashed => "crashed",
+        FailureKind::TimedOut => "timed out",
+        FailureKind::Throttled => "throttled",
+        FailureKind::Input => "input",
+        FailureKind::Storage => "storage",
+        FailureKind::Model => "model",
+        FailureKind::Refused => "refused",
+        FailureKind::Cancelled => "cancelled",
     }
 }
 
@@ -655,7 +671,7 @@ pub(crate) fn bill_table(bill: &Bill) -> Table {
             words::usd(item.usd),
             item.basis.to_string(),
             item.sure.to_string(),
-            item.source.clone(),
+            item.source.trim_start_matches("https://").to_owned(),
         ]);
     }
     let mut total = vec![String::new(); table.columns.len()];
@@ -698,23 +714,41 @@ fn label_blocks(accuracy: &Accuracy) -> Vec<Block<'static>> {
     ]
 }
 
-fn letters(letters: &DeadLetters) -> Table {
-    let mut table = Table::new(
-        match letters.first.len() as u64 {
-            all if all == letters.total => words::of(
-                all,
-                "record that could not be worked on",
-                "records that could not be worked on",
-            ),
-            some => format!(
-                "The first {} of {} that could not be worked on; failed.jsonl has all",
-                words::count(some),
-                words::of(letters.total, "record", "records")
-            ),
-        },
-        &["#Row", "Id", "File", "Place", "Reason"],
+/// Dead letters that are seen at once; more are folded.
+const LETTERS_AT_ONCE: usize = 10;
+
+fn letter_blocks(letters: &DeadLetters) -> Vec<Block<'static>> {
+    let all = words::of(
+        letters.total,
+        "record that could not be worked on",
+        "records that could not be worked on",
     );
-    for letter in &letters.first {
+    let shown = letters.first.len();
+    let (at_once, folded) = letters.first.split_at(shown.min(LETTERS_AT_ONCE));
+    let caption = |rows: &[Letter], name: &str| match rows.len() as u64 {
+        count if count == letters.total => all.clone(),
+        count => format!("The {name} {} of {all}", words::count(count)),
+    };
+    let mut blocks = vec![Block::Table(letter_table(
+        caption(at_once, "first"),
+        at_once,
+    ))];
+    if !folded.is_empty() {
+        let table = letter_table(caption(folded, "next"), folded);
+        let summary = format!("{} more", words::count(folded.len() as u64));
+        blocks.push(Block::Folded(summary, table));
+    }
+    if (shown as u64) < letters.total {
+        blocks.push(Block::Text(
+            "All of them are in failed.jsonl of the run directory.".into(),
+        ));
+    }
+    blocks
+}
+
+fn letter_table(caption: String, letters: &[Letter]) -> Table {
+    let mut table = Table::new(caption, &["#Row", "Id", "File", "Place", "Reason"]);
+    for letter in letters {
         table.push([
             letter.row.map(words::count).unwrap_or_default(),
             letter.id.clone(),

@@ -1,0 +1,210 @@
+//! Axes: ticks at round values, a thin grid, titles with units.
+
+use crate::plot::TimeAxis;
+use crate::plot::canvas::{Canvas, Ink, Side};
+use crate::statistics::round_up;
+use crate::words;
+
+/// A scale with its ticks.
+#[derive(Debug, Clone)]
+pub(crate) struct Axis {
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) ticks: Vec<(f64, String)>,
+    pub(crate) title: String,
+}
+
+impl Axis {
+    /// From 0 to a round value that is not below `to`, with up to `most` steps.
+    pub(crate) fn up_to(to: f64, most: usize, title: &str, words: fn(f64) -> String) -> Self {
+        let step = round_up(to / most as f64).unwrap_or(1.0);
+        let steps = (to / step - 1e-9).ceil().max(1.0);
+        let ticks = (0..=steps as usize).map(|tick| tick as f64 * step);
+        Self {
+            from: 0.0,
+            to: steps * step,
+            ticks: ticks.map(|tick| (tick, words(tick))).collect(),
+            title: title.into(),
+        }
+    }
+
+    /// From one value to another, with ticks at round values between them.
+    pub(crate) fn between(
+        from: f64,
+        to: f64,
+        most: usize,
+        title: &str,
+        words: fn(f64) -> String,
+    ) -> Self {
+        let step = round_up((to - from) / most as f64).unwrap_or(1.0);
+        let (first, last) = (
+            (from / step - 1e-9).ceil() as i64,
+            (to / step + 1e-9).floor() as i64,
+        );
+        let ticks = (first..=last).map(|tick| tick as f64 * step);
+        Self {
+            from,
+            to,
+            ticks: ticks.map(|tick| (tick, words(tick))).collect(),
+            title: title.into(),
+        }
+    }
+
+    /// Times at equal factors.
+    pub(crate) fn of_times(from: f64, to: f64, title: &str) -> Self {
+        const ROUND: [f64; 12] = [
+            1e-4,
+            1e-3,
+            1e-2,
+            1e-1,
+            1.0,
+            10.0,
+            60.0,
+            600.0,
+            3_600.0,
+            36_000.0,
+            360_000.0,
+            3_600_000.0,
+        ];
+        let before = ROUND
+            .partition_point(|tick| *tick <= from)
+            .saturating_sub(1);
+        let after = ROUND
+            .partition_point(|tick| *tick < to)
+            .min(ROUND.len() - 1);
+        let ticks = &ROUND[before..=after.max(before + 1).min(ROUND.len() - 1)];
+        Self {
+            from: ticks[0].log10(),
+            to: ticks[ticks.len() - 1].log10(),
+            ticks: ticks
+                .iter()
+                .map(|tick| (tick.log10(), short_time(*tick)))
+                .collect(),
+            title: title.into(),
+        }
+    }
+}
+
+fn short_time(seconds: f64) -> String {
+    match seconds {
+        1.0 => "1 s".into(),
+        10.0 => "10 s".into(),
+        seconds => words::time(seconds),
+    }
+}
+
+impl TimeAxis<'_> {
+    /// Seconds of one unit of the axis.
+    fn unit(&self) -> (f64, &'static str) {
+        match self.seconds {
+            ..=180.0 => (1.0, "seconds"),
+            180.0..=10_800.0 => (60.0, "minutes"),
+            _ => (3_600.0, "hours"),
+        }
+    }
+
+    pub(crate) fn axis(&self, most: usize) -> Axis {
+        let (unit, name) = self.unit();
+        let title = match self.pauses {
+            [] => format!("{name} since the start"),
+            _ => format!("{name} at work, pauses cut out"),
+        };
+        let mut axis = Axis::between(0.0, self.seconds / unit, most, &title, words::number);
+        axis.to = self.seconds;
+        axis.ticks.iter_mut().for_each(|tick| tick.0 *= unit);
+        axis
+    }
+}
+
+/// Where a plot lies on its canvas, and what its axes mean.
+pub(crate) struct Axes {
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+    pub(crate) top: f64,
+    pub(crate) bottom: f64,
+    pub(crate) x: Axis,
+    pub(crate) y: Axis,
+}
+
+impl Axes {
+    /// The room that labels of an axis at the left take.
+    pub(crate) fn room(canvas: &Canvas<'_>, labels: &[(f64, String)]) -> f64 {
+        let widths = labels.iter().map(|(_, label)| canvas.frame.width_of(label));
+        widths.fold(0.0, f64::max) + 10.0
+    }
+
+    pub(crate) fn x(&self, value: f64) -> f64 {
+        let along = (value - self.x.from) / (self.x.to - self.x.from);
+        self.left + along.clamp(0.0, 1.0) * (self.right - self.left)
+    }
+
+    pub(crate) fn y(&self, value: f64) -> f64 {
+        let along = (value - self.y.from) / (self.y.to - self.y.from);
+        self.bottom - along.clamp(0.0, 1.0) * (self.bottom - self.top)
+    }
+
+    /// The grid, ticks and titles: first of all, so that marks lie over them.
+    pub(crate) fn draw(&self, canvas: &Canvas<'_>, title_top: f64) {
+        for (value, label) in &self.y.ticks {
+            let y = self.y(*value);
+            canvas.line(&[(self.left, y), (self.right, y)], Ink::Grid, 1.0);
+            canvas.text((self.left - 8.0, y), Side::Left, label, Ink::Text);
+        }
+        canvas.text((2.0, title_top), Side::Right, &self.y.title, Ink::Strong);
+        self.draw_x(canvas);
+    }
+
+    /// The axis at the bottom.
+    pub(crate) fn draw_x(&self, canvas: &Canvas<'_>) {
+        canvas.line(
+            &[(self.left, self.bottom), (self.right, self.bottom)],
+            Ink::Base,
+            1.0,
+        );
+        let below = self.bottom + 6.0 + canvas.frame.font * 0.7;
+        for (value, label) in &self.x.ticks {
+            let x = self.x(*value);
+            canvas.line(&[(x, self.bottom), (x, self.bottom + 4.0)], Ink::Base, 1.0);
+            // A label does not leave the canvas.
+            let half = canvas.frame.width_of(label) / 2.0;
+            let (at, side) = if x + half > canvas.frame.width {
+                (canvas.frame.width, Side::Left)
+            } else {
+                (x, Side::Middle)
+            };
+            canvas.text((at, below), side, label, Ink::Text);
+        }
+        let under = below + canvas.frame.font * 1.5;
+        canvas.text(
+            ((self.left + self.right) / 2.0, under),
+            Side::Middle,
+            &self.x.title,
+            Ink::Strong,
+        );
+    }
+
+    /// Dashed lines where pauses are cut out, with how long they were as far as there is room.
+    pub(crate) fn draw_pauses(&self, canvas: &Canvas<'_>, axis: TimeAxis<'_>, label_at: f64) {
+        let mut free = self.left;
+        for pause in axis.pauses {
+            let x = self.x(pause.at);
+            canvas.line(
+                &[(x, label_at + canvas.frame.font * 0.7), (x, self.bottom)],
+                Ink::Rule,
+                1.25,
+            );
+            let label = format!("{} cut", words::time(pause.seconds));
+            let width = canvas.frame.width_of(&label);
+            let from = (x - width / 2.0).min(self.right - width);
+            if from >= free {
+                canvas.text((from, label_at), Side::Right, &label, Ink::Text);
+                free = from + width + 8.0;
+            }
+        }
+    }
+}
+
+/// Height below the base line that ticks and title take.
+pub(crate) fn below(canvas_font: f64) -> f64 {
+    canvas_font * 3.2 + 4.0
+}

@@ -1,0 +1,70 @@
+//! A quantity over time: an area under steps.
+
+use crate::plot::TimeAxis;
+use crate::plot::axes::{Axes, Axis, below};
+use crate::plot::canvas::{Drawing, Frame, Ink, Side, draw};
+use crate::words;
+
+/// What is drawn over time.
+pub(crate) struct OverTime<'a> {
+    pub(crate) axis: TimeAxis<'a>,
+    pub(crate) title: &'static str,
+    /// Seconds of a step.
+    pub(crate) step: f64,
+    /// One a step.
+    pub(crate) values: Vec<f64>,
+    pub(crate) line: Ink,
+    pub(crate) area: Ink,
+    /// A level to compare with, and what it is.
+    pub(crate) level: Option<(f64, String)>,
+}
+
+impl OverTime<'_> {
+    pub(crate) fn draw(&self, frame: Frame) -> Drawing {
+        let height = if frame.is_narrow { 230.0 } else { 270.0 };
+        draw(frame, height, |canvas| {
+            let most = self.values.iter().copied().fold(0.0, f64::max);
+            let top = most.max(self.level.as_ref().map_or(0.0, |level| level.0));
+            // A hair of room above the highest.
+            let y = Axis::between(0.0, (top * 1.03).max(1e-9), 4, self.title, words::number);
+            let title_at = frame.font * 0.7;
+            let axes = Axes {
+                left: Axes::room(canvas, &y.ticks),
+                right: frame.width - 8.0,
+                top: frame.font * 2.6,
+                bottom: height - below(frame.font),
+                x: self.axis.axis(if frame.is_narrow { 4 } else { 10 }),
+                y,
+            };
+            axes.draw(canvas, title_at);
+            axes.draw_pauses(canvas, self.axis, frame.font * 1.9);
+            let mut steps = Vec::with_capacity(self.values.len() * 2);
+            for (index, &value) in self.values.iter().enumerate() {
+                let from = index as f64 * self.step;
+                let to = (from + self.step).min(self.axis.seconds);
+                steps.extend([(axes.x(from), axes.y(value)), (axes.x(to), axes.y(value))]);
+            }
+            // Corners between steps of one height say nothing.
+            steps.dedup_by(|next, last| {
+                (next.0 - last.0).abs() < 1e-9 && (next.1 - last.1).abs() < 1e-9
+            });
+            let (Some(&first), Some(&last)) = (steps.first(), steps.last()) else {
+                return;
+            };
+            let mut area = steps.clone();
+            area.extend([(last.0, axes.bottom), (first.0, axes.bottom)]);
+            canvas.fill(&area, self.area);
+            canvas.line(&steps, self.line, 1.75);
+            if let Some((level, label)) = &self.level {
+                let y = axes.y(*level);
+                canvas.line(&[(axes.left, y), (axes.right, y)], Ink::Rule, 1.25);
+                canvas.text(
+                    (frame.width - 8.0, title_at),
+                    Side::Left,
+                    &format!("╌ {label}"),
+                    Ink::Text,
+                );
+            }
+        })
+    }
+}

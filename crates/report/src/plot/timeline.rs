@@ -1,0 +1,178 @@
+//! Invocations by environment.
+
+use crate::plot::TimeAxis;
+use crate::plot::axes::{Axes, Axis, below};
+use crate::plot::canvas::{Canvas, Drawing, Frame, Ink, Side, draw};
+use crate::run::{Lane, Mark, MarkKind, Timeline};
+use crate::words;
+
+/// Letters of an environment's name that are shown.
+const NAME: usize = 16;
+
+pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Frame) -> Drawing {
+    let lanes = &timeline.lanes;
+    let lane_height = match lanes.len() {
+        0..=4 => 30.0,
+        5..=12 => 20.0,
+        13..=24 => 14.0,
+        _ => 10.0,
+    };
+    let throttled = if timeline.throttled.is_empty() {
+        0.0
+    } else {
+        30.0
+    };
+    let top = frame.font * 2.6;
+    let all = lane_height * lanes.len() as f64;
+    let height = top + all + 4.0 + throttled + below(frame.font);
+    draw(frame, height, |canvas| {
+        let names = names(lanes, frame, lane_height);
+        let title = if names.are_numbers {
+            "environments"
+        } else {
+            "environment"
+        };
+        let mut labels = names.labels.clone();
+        if throttled > 0.0 && !frame.is_narrow {
+            labels.push((0.0, "throttled".into()));
+        }
+        let axes = Axes {
+            left: Axes::room(canvas, &labels).max(24.0),
+            right: frame.width - 8.0,
+            top,
+            bottom: top + all + 4.0 + throttled,
+            x: axis.axis(if frame.is_narrow { 4 } else { 10 }),
+            y: Axis {
+                from: 0.0,
+                to: 1.0,
+                ticks: Vec::new(),
+                title: title.into(),
+            },
+        };
+        for (value, _) in &axes.x.ticks {
+            let x = axes.x(*value);
+            canvas.line(&[(x, axes.top), (x, axes.bottom)], Ink::Grid, 1.0);
+        }
+        axes.draw(canvas, frame.font * 0.7);
+        for (lane, label) in &names.labels {
+            let y = top + (lane + 0.5) * lane_height;
+            canvas.text((axes.left - 8.0, y), Side::Left, label, Ink::Text);
+        }
+        let gap = if lane_height > 12.0 { 3.0 } else { 1.0 };
+        for (index, lane) in lanes.iter().enumerate() {
+            let from = top + index as f64 * lane_height + gap / 2.0;
+            let row = (from, from + lane_height - gap);
+            for mark in &lane.marks {
+                draw_mark(canvas, &axes, mark, row, timeline.is_merged);
+            }
+        }
+        if throttled > 0.0 {
+            let base = axes.bottom - 3.0;
+            let most = timeline
+                .throttled
+                .iter()
+                .map(|step| step.1)
+                .max()
+                .unwrap_or(1);
+            for &(seconds, count) in &timeline.throttled {
+                let up = 4.0 + 18.0 * count as f64 / most as f64;
+                let x = axes.x(seconds);
+                canvas.bar((x - 1.5, base - up), (x + 1.5, base), 3.0, Ink::Throttled);
+            }
+            let label = if frame.is_narrow { "" } else { "throttled" };
+            canvas.text((axes.left - 8.0, base - 10.0), Side::Left, label, Ink::Text);
+        }
+        axes.draw_pauses(canvas, axis, frame.font * 1.9);
+    })
+}
+
+fn draw_mark(
+    canvas: &Canvas<'_>,
+    axes: &Axes,
+    mark: &Mark,
+    (top, bottom): (f64, f64),
+    is_merged: bool,
+) {
+    let (from, to) = (axes.x(mark.from), axes.x(mark.to));
+    let ink = match mark.kind {
+        MarkKind::Work(4) => Ink::Work,
+        MarkKind::Work(3) => Ink::Work3,
+        MarkKind::Work(2) => Ink::Work2,
+        MarkKind::Work(_) => Ink::Work1,
+        MarkKind::Cold => Ink::Cold,
+        MarkKind::Retry => Ink::Retry,
+        MarkKind::Duplicate => Ink::Duplicate,
+        MarkKind::Failed => Ink::Failed,
+        MarkKind::Unanswered => Ink::Unanswered,
+    };
+    match mark.kind {
+        // Neighbours touch, so that a lane at work all the time is one band.
+        MarkKind::Work(_) if is_merged => canvas.bar((from, top), (to, bottom), 0.5, ink),
+        // Over the shades: in the lower part of the lane.
+        _ if is_merged => {
+            let middle = bottom - (bottom - top) * 0.45;
+            canvas.bar((from, middle), (to, bottom), 2.0, ink);
+        }
+        MarkKind::Cold => canvas.bar(
+            (from.min(to - 3.0).max(axes.left), top),
+            (to.max(axes.left + 3.0), bottom),
+            3.0,
+            ink,
+        ),
+        MarkKind::Failed | MarkKind::Unanswered => {
+            canvas.outline((from + 0.5, top + 0.5), (to - 0.5, bottom - 0.5), 2.5, ink);
+        }
+        // A hair of room between one invocation and the next.
+        _ => canvas.bar((from, top), ((to - 0.75).max(from), bottom), 0.75, ink),
+    }
+}
+
+struct Names {
+    /// By lane.
+    labels: Vec<(f64, String)>,
+    are_numbers: bool,
+}
+
+/// Names of lanes where there is room, else some of the environments' numbers.
+fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
+    let is_known = |lane: &&Lane| lane.environments > 0;
+    let are_numbers =
+        frame.is_narrow || lane_height < 14.0 || lanes.iter().any(|lane| lane.environments > 1);
+    let mut labels = Vec::new();
+    if !are_numbers {
+        for (index, lane) in lanes.iter().enumerate().filter(|(_, lane)| is_known(lane)) {
+            labels.push((index as f64, shortened(&lane.name)));
+        }
+    } else {
+        // One about every four lines of text.
+        let every = (frame.font * 2.5 / lane_height).ceil().max(1.0) as usize;
+        let mut before = 0;
+        for (index, lane) in lanes
+            .iter()
+            .enumerate()
+            .take_while(|(_, lane)| is_known(lane))
+        {
+            if index % every == 0 {
+                labels.push((index as f64, words::count(before + 1)));
+            }
+            before += lane.environments;
+        }
+    }
+    if let Some(unknown) = lanes.iter().position(|lane| lane.environments == 0) {
+        let label = if frame.is_narrow { "?" } else { "not recorded" };
+        labels.retain(|(index, _)| (unknown as f64 - index) * lane_height >= frame.font);
+        labels.push((unknown as f64, label.into()));
+    }
+    Names {
+        labels,
+        are_numbers,
+    }
+}
+
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= NAME {
+        return name.to_owned();
+    }
+    let begin: String = name.chars().take(NAME - 1).collect();
+    format!("{begin}…")
+}
