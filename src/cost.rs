@@ -210,6 +210,28 @@ fn failed_attempts(events: &[(u64, Event)]) -> Vec<f64> {
     failed
 }
 
+/// Calls of which nobody knows what they cost: those that failed, but for ones that the platform did not take, and those that
+/// were never answered.
+pub(crate) fn calls_of_unknown_cost(events: &[(u64, Event)]) -> u64 {
+    let mut under_way = 0_u64;
+    let mut failed = 0;
+    for (_, event) in events {
+        match event {
+            Event::Dispatched { .. } => under_way += 1,
+            Event::Finished { .. } => under_way = under_way.saturating_sub(1),
+            Event::Failed { kind, .. } => {
+                under_way = under_way.saturating_sub(1);
+                failed += u64::from(!matches!(
+                    kind,
+                    FailureKind::Throttled | FailureKind::Refused
+                ));
+            }
+            _ => {}
+        }
+    }
+    under_way + failed
+}
+
 /// Seconds from each start of a run to the last thing that happened in it.
 pub(crate) fn seconds_at_work(events: &[(u64, Event)]) -> f64 {
     let mut total = 0;
@@ -298,5 +320,8 @@ mod tests {
             (900, failed(0, 2, FailureKind::TimedOut)),
         ];
         assert_eq!(failed_attempts(&events), [500.0, 200.0]);
+        assert_eq!(calls_of_unknown_cost(&events), 2);
+        // One that was never answered.
+        assert_eq!(calls_of_unknown_cost(&events[..5]), 2);
     }
 }

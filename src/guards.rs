@@ -117,8 +117,15 @@ impl Pricing {
         }
     }
 
-    /// A budget of which `spent_usd` are spent, for calls that end after `timeout`.
-    pub(crate) fn budget(self, max_usd: f64, spent_usd: f64, timeout: Duration) -> Result<Budget> {
+    /// A budget for calls that end after `timeout`, of which earlier starts have spent `answered_usd` and the most for each of
+    /// `unknown` calls.
+    pub(crate) fn budget(
+        self,
+        max_usd: f64,
+        answered_usd: f64,
+        unknown: u64,
+        timeout: Duration,
+    ) -> Result<Budget> {
         let most = timeout.as_secs_f64() + GRACE_SECONDS + MOST_INIT_SECONDS;
         let most_per_call_usd = self.usd(1.0, most)?;
         Ok(Budget {
@@ -133,7 +140,7 @@ impl Pricing {
                 // What has had a price once has one now.
                 self.usd(1.0, seconds).unwrap_or(most_per_call_usd)
             }),
-            ledger: Ledger::after(spent_usd),
+            ledger: Ledger::after(answered_usd + unknown as f64 * most_per_call_usd),
         })
     }
 }
@@ -201,7 +208,7 @@ mod tests {
     fn a_budget_sets_aside_what_a_call_can_take_and_counts_what_it_took() {
         let timeout = Duration::from_secs(47);
         let budget = pricing(BackendKind::Lambda)
-            .budget(1.0, 0.0, timeout)
+            .budget(1.0, 0.0, 0, timeout)
             .unwrap();
         let by_hand = 60.0 * 1.66667e-5 + 2e-7 + 2.0 * 5e-6 + 4.0 * 4e-7;
         assert!((budget.most_per_call_usd - by_hand).abs() < 1e-12);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shoal_dispatch::Budget;
 
 use super::stage::Stage;
+use crate::cost::{billed_ms, calls_of_unknown_cost};
 use crate::guards::Pricing;
 use crate::{ASK_ABOVE_USD, Error, Result};
 
@@ -34,14 +35,6 @@ impl Stage {
         if open.is_empty() {
             return Ok(spending);
         }
-        let spent_usd = match self.guards.max_usd {
-            Some(_) => {
-                let events = self.run.events()?;
-                let bill = crate::report::bill(&self.run, &self.job, &receipts, &events, &prices)?;
-                bill.map_or(0.0, |bill| bill.usd())
-            }
-            None => 0.0,
-        };
         let expected = crate::place::expected(&self.job, &open, &self.model);
         let (pricing, most) = self.pricing(prices)?;
         if !self.guards.yes {
@@ -66,7 +59,13 @@ impl Stage {
                 }
             };
             spending.timeout = Some(timeout);
-            spending.budget = Some(pricing.budget(max_usd, spent_usd, timeout)?);
+            let answered = receipts
+                .values()
+                .map(|receipt| billed_ms(receipt) / 1e3)
+                .sum();
+            let answered = pricing.usd(receipts.len() as f64, answered)?;
+            let unknown = calls_of_unknown_cost(&self.run.events()?);
+            spending.budget = Some(pricing.budget(max_usd, answered, unknown, timeout)?);
         }
         Ok(spending)
     }
