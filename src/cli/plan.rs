@@ -168,7 +168,8 @@ fn head(report: &PlanReport) -> String {
         Basis::Measured,
     );
     let mut work = format!("{} of one core", duration(report.work.seconds));
-    let error = report.work.sampling_error.hypot(calibration.spread);
+    // Not `hypot`, which is of a later glibc than Lambda's.
+    let error = (report.work.sampling_error.powi(2) + calibration.spread.powi(2)).sqrt();
     let _ = write!(work, ", give or take {:.1} %", 100.0 * error.max(0.001));
     row("work", work, Basis::Predicted);
     row(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shoal_dispatch::Budget;
+use shoal_job::wire::Sizing;
 
 use super::stage::Stage;
 use crate::cost::{billed_ms, calls_of_unknown_cost};
@@ -36,7 +37,11 @@ impl Stage {
             return Ok(spending);
         }
         let expected = crate::place::expected(&self.job, &open, &self.model);
-        let (pricing, most) = self.pricing(prices)?;
+        let (pricing, most) = match self.pricing(prices.clone()) {
+            // Whoever may not look at the function may still call it: the question is about what is usual then.
+            Err(Error::Platform { .. }) if self.guards.max_usd.is_none() => self.usual(prices),
+            pricing => pricing?,
+        };
         if !self.guards.yes {
             let share = shoal_plan::limits::vcpu_share(pricing.sizing.memory_mb);
             let calls = open.len() as f64;
@@ -68,6 +73,21 @@ impl Stage {
             spending.budget = Some(pricing.budget(max_usd, answered, unknown, timeout)?);
         }
         Ok(spending)
+    }
+
+    /// A function as `shoal deploy aws` makes it, where nobody says otherwise.
+    fn usual(&self, prices: shoal_plan::Prices) -> (Pricing, Duration) {
+        let sizing = Sizing {
+            memory_mb: shoal_plan::limits::ONE_VCPU,
+            architecture: "x86_64".into(),
+            region: "us-east-1".into(),
+        };
+        let pricing = Pricing {
+            sizing,
+            prices,
+            backend: self.place.backend,
+        };
+        (pricing, Duration::from_secs(900))
     }
 
     /// The deployed function's prices, and how long it may run at most.

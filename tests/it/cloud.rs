@@ -235,3 +235,60 @@ fn throttled_calls_are_made_again() {
         account.bench.text("here.csv")
     );
 }
+
+/// Calls in flight may never cost more together than what is allowed, and what is done is kept.
+#[test]
+fn money_is_set_aside_before_it_is_spent() {
+    let account = Account::new(&["--memory", "1024"]);
+    account.bench.write("reviews.jsonl", jsonl(200));
+    account.run("here.csv", "10", &[]);
+    let model = tiny_model().to_str().unwrap().to_owned();
+    let run = format!("{STORE}/runs/capped");
+    let mut command = vec!["run", "reviews.jsonl", "-o", "there.csv", "--model", &model];
+    command.extend(["--precision", "int8", "--isa", ISA, "--batch-size", "10"]);
+    command.extend([
+        "--run-dir",
+        &run,
+        "--backend",
+        "lambda",
+        "--concurrency",
+        "4",
+    ]);
+    command.extend(["--timeout", "30", "--max-cost"]);
+    // A call may take 30 s, some grace and a cold start: 43 s at 1 GB are about $0.00072.
+    let below_one = account
+        .shoal(&[&command[..], &["0.0005"]].concat())
+        .output()
+        .unwrap();
+    assert_eq!(below_one.status.code(), Some(9), "{}", describe(&below_one));
+    let said = String::from_utf8_lossy(&below_one.stderr).into_owned();
+    assert!(
+        said.contains("--max-cost") && said.contains("20 batches"),
+        "{said}"
+    );
+    assert_eq!(account.keys("shoal/runs/capped/receipts/").len(), 0);
+    // One call at a time can be paid for, until what was spent leaves too little for another one.
+    let some = account
+        .shoal(&[&command[..], &["0.00078"]].concat())
+        .output()
+        .unwrap();
+    let done = account.keys("shoal/runs/capped/receipts/").len();
+    assert!(done > 0, "{}", describe(&some));
+    let whole = account.ok(&[&command[..], &["1", "--json"]].concat());
+    let summary: Value = serde_json::from_slice(&whole.stdout).unwrap();
+    assert_eq!(
+        account.bench.text("there.csv"),
+        account.bench.text("here.csv")
+    );
+    let names: Vec<_> = summary["cost"]["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(
+        names.contains(&"compute".to_owned()) && names.contains(&"requests".to_owned()),
+        "{names:?}"
+    );
+    assert_eq!(account.keys("shoal/runs/capped/report.html").len(), 1);
+}

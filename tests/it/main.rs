@@ -13,6 +13,7 @@ mod formats;
 mod hub;
 mod invariance;
 mod memory;
+mod money;
 mod pack;
 mod remote;
 mod remote_model;

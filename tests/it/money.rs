@@ -1,0 +1,356 @@
+//! Time and money: plans, comparisons, reports, and what bounds a run.
+
+use serde_json::Value;
+
+use crate::support::{Bench, describe, jsonl, tiny_model};
+
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.write("input.jsonl", jsonl(400));
+    let model = tiny_model();
+    let settings = format!(
+        "model = {:?}\nprecision = \"int8\"\n",
+        model.to_str().unwrap()
+    );
+    bench.write("shoal.toml", settings);
+    bench
+}
+
+fn json(output: &std::process::Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", describe(output)))
+}
+
+/// What `plan` takes that `shoal.toml` says elsewhere.
+fn engine() -> Vec<String> {
+    let model = tiny_model().to_str().unwrap().to_owned();
+    ["--model", &model, "--precision", "int8"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+#[test]
+fn a_plan_shows_ways_and_chooses_one() {
+    let bench = bench();
+    let plan = |more: &[&str]| {
+        let mut args: Vec<String> = vec!["plan".into(), "input.jsonl".into()];
+        args.extend(engine());
+        args.extend(more.iter().map(|word| (*word).to_owned()));
+        args
+    };
+    let saved = plan(&[
+        "--json",
+        "--save-calibration",
+        "here.json",
+        "--machine",
+        "desk=0.36:2",
+    ]);
+    let report = json(&bench.ok(saved));
+    assert_eq!(report["workload"]["records"], 400);
+    assert_eq!(report["workload"]["read"], 400);
+    let places: Vec<_> = report["estimates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["place"].as_str().unwrap())
+        .collect();
+    for place in [
+        "local",
+        "lambda",
+        "step-functions express",
+        "step-functions standard",
+        "desk",
+    ] {
+        assert!(places.contains(&place), "{place} is not among {places:?}");
+    }
+    let chosen = &report["estimates"][report["choice"]["index"].as_u64().unwrap() as usize];
+    assert!(
+        chosen["bill"]["items"].as_array().unwrap().len() >= 3,
+        "{chosen}"
+    );
+    assert_eq!(chosen["basis"], "predicted");
+    assert!(!report["assumptions"].as_array().unwrap().is_empty());
+    assert_eq!(report["break_even"][0]["machine"], "desk");
+
+    // A calibration that is carried over gives the same plan, and takes no time to make.
+    let carried = plan(&[
+        "--json",
+        "--calibration",
+        "here.json",
+        "--architecture",
+        "x86_64",
+        "--backend",
+        "lambda",
+    ]);
+    let (once, again) = (json(&bench.ok(&carried)), json(&bench.ok(&carried)));
+    assert_eq!(once, again);
+    // Times by the calibration: twice the memory below one vCPU is half the time of the work.
+    let text = String::from_utf8(
+        bench
+            .ok(plan(&["--calibration", "here.json", "--backend", "lambda"]))
+            .stdout,
+    )
+    .unwrap();
+    for word in ["measured", "predicted", "assumed", "choice", "PER MILLION"] {
+        assert!(text.contains(word), "{word} is missing in {text}");
+    }
+
+    let late = json(&bench.ok(plan(&[
+        "--json",
+        "--calibration",
+        "here.json",
+        "--backend",
+        "lambda",
+        "--max-cost",
+        "0.0000001",
+    ])));
+    assert!(late["choice"]["index"].is_null());
+    let over = plan(&[
+        "--json",
+        "--calibration",
+        "here.json",
+        "--backend",
+        "lambda",
+        "--concurrency",
+        "5000",
+        "--batch-sizes",
+        "1",
+    ]);
+    let over = json(&bench.ok(over));
+    assert!(
+        over["estimates"][0]["broken"][0]
+            .as_str()
+            .unwrap()
+            .contains("quota"),
+        "{}",
+        over["estimates"][0]
+    );
+}
+
+#[test]
+fn plans_that_make_no_sense_are_refused() {
+    let bench = bench();
+    bench.write("empty.jsonl", "");
+    bench.write("broken.json", "{");
+    let with = |more: &[&str]| {
+        let mut args: Vec<String> = vec!["plan".into()];
+        args.extend(engine());
+        args.extend(more.iter().map(|word| (*word).to_owned()));
+        args
+    };
+    assert!(
+        bench
+            .fails(2, with(&["input.jsonl", "--deadline", "soon"]))
+            .contains("5m")
+    );
+    assert!(
+        bench
+            .fails(2, with(&["input.jsonl", "--machine", "spot"]))
+            .contains("spot=0.085:4")
+    );
+    assert!(
+        bench
+            .fails(2, with(&["input.jsonl", "--backend", "http"]))
+            .contains("--machine")
+    );
+    assert!(
+        bench
+            .fails(2, with(&["input.jsonl", "--calibration", "broken.json"]))
+            .contains("broken.json")
+    );
+    assert!(
+        bench
+            .fails(2, with(&["input.jsonl", "--prices", "broken.json"]))
+            .contains("broken.json")
+    );
+    assert!(
+        bench
+            .fails(2, with(&["input.jsonl", "--max-cost=-1"]))
+            .contains("--max-cost")
+    );
+    bench.fails(3, with(&["nowhere.jsonl"]));
+    bench.fails(3, with(&["empty.jsonl"]));
+}
+
+#[test]
+fn auto_takes_the_choice_and_goes_on_with_it() {
+    let bench = bench();
+    bench.ok(["run", "input.jsonl", "-o", "plain.csv", "--quiet"]);
+    let output = bench.ok(["run", "input.jsonl", "-o", "auto.csv", "--auto"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("batches of") && said.contains("expected to take"),
+        "{said}"
+    );
+    assert_eq!(bench.read("auto.csv"), bench.read("plain.csv"));
+    let again = bench.ok(["run", "input.jsonl", "-o", "auto.csv", "--auto"]);
+    let said = String::from_utf8(again.stderr).unwrap();
+    assert!(
+        said.contains("as the run was planned") && said.contains("were there already"),
+        "{said}"
+    );
+    let kept = json(&bench.ok([
+        "run",
+        "input.jsonl",
+        "-o",
+        "kept.csv",
+        "--auto",
+        "--batch-size",
+        "7",
+        "--json",
+    ]));
+    assert_eq!(kept["batches"], 400_u64.div_ceil(7));
+    assert!(
+        bench
+            .fails(2, ["run", "-", "-o", "x.csv", "--auto"])
+            .contains("standard input")
+    );
+}
+
+#[test]
+fn time_and_money_end_a_run_that_goes_on_later() {
+    let bench = bench();
+    bench.write("input.jsonl", jsonl(20_000));
+    let mut run = vec![
+        "run",
+        "input.jsonl",
+        "-o",
+        "labels.csv",
+        "--run-dir",
+        "mine",
+        "--batch-size",
+        "20",
+    ];
+    bench.ok(["run", "input.jsonl", "-o", "plain.csv", "--quiet"]);
+    let late = bench.fails(9, [&run[..], &["--max-time", "0.01s"]].concat());
+    assert!(
+        late.contains("--max-time") && late.contains("shoal resume"),
+        "{late}"
+    );
+    assert!(!bench.path("labels.csv").exists());
+    // 0.36 USD an hour are 0.0001 a second: nothing is left for the next start once it is spent.
+    let poor = ["--machine", "desk=0.36:2", "--max-cost", "0.0000001"];
+    assert!(
+        bench
+            .fails(9, [&run[..], &poor].concat())
+            .contains("--max-cost")
+    );
+    run.extend(["--machine", "desk=0.36:2", "--max-cost", "1000", "--json"]);
+    let summary = json(&bench.ok(&run));
+    assert_eq!(bench.read("labels.csv"), bench.read("plain.csv"));
+    let cost = &summary["cost"];
+    assert_eq!(cost["provider"], "desk");
+    assert_eq!(cost["items"][0]["basis"], "measured");
+    assert!(cost["items"][0]["usd"].as_f64().unwrap() > 0.0);
+    assert!(
+        bench
+            .fails(2, ["run", "input.jsonl", "-o", "x.csv", "--max-cost", "1"])
+            .contains("--machine")
+    );
+    let url = [
+        "run",
+        "input.jsonl",
+        "-o",
+        "x.csv",
+        "--backend",
+        "array",
+        "--machine",
+        "m=1:1",
+    ];
+    assert!(bench.fails(2, url).contains("--machine has no effect"));
+}
+
+#[test]
+fn reports_tell_what_was_recorded() {
+    let bench = bench();
+    bench.write(
+        "input.jsonl",
+        jsonl(400) + "not json <script>alert(1)</script>\n",
+    );
+    let run = [
+        "run",
+        "input.jsonl",
+        "-o",
+        "labels.csv",
+        "--run-dir",
+        "mine",
+        "--batch-size",
+        "50",
+        "--json",
+    ];
+    let summary = json(&bench.ok(run));
+    let page = bench.text("mine/report.html");
+    assert!(
+        summary["report"]
+            .as_str()
+            .unwrap()
+            .ends_with("mine/report.html")
+    );
+    assert!(page.contains("</html>") && page.contains("401"));
+    assert!(
+        !page.contains("<script"),
+        "what data says is not part of the page"
+    );
+    let report = |format: &str| {
+        String::from_utf8(bench.ok(["report", "mine", "--format", format]).stdout).unwrap()
+    };
+    let data: Value = serde_json::from_str(&report("json")).unwrap();
+    assert_eq!(data["summary"]["records"], 401);
+    assert_eq!(data["dead_letters"]["total"], 1);
+    assert_eq!(report("csv").lines().count(), 1 + 9);
+    assert!(report("markdown").starts_with("# "));
+    bench.ok(["report", "mine", "-o", "page.html"]);
+    assert_eq!(bench.text("page.html").matches("<h1").count(), 1);
+    assert!(
+        bench
+            .fails(2, ["report", "mine", "--format", "csv", "--open"])
+            .contains("--open")
+    );
+    bench.fails(6, ["report", "no-such-run"]);
+    bench.fails(2, ["watch", "mine"]); // standard output is no terminal
+}
+
+#[test]
+fn both_ways_are_compared() {
+    let bench = bench();
+    let mut args: Vec<String> = [
+        "compare",
+        "input.jsonl",
+        "--batch-sizes",
+        "40,200",
+        "--format",
+        "json",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    args.extend(engine());
+    let measured = json(&bench.ok(&args));
+    let rows = measured["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    assert_eq!(
+        (&rows[0]["batches"], &rows[1]["batches"]),
+        (&Value::from(10), &Value::from(2))
+    );
+    assert_eq!(measured["comparison"]["basis"], "measured");
+    assert_eq!(
+        measured["comparison"]["rows"][0]["monolithic"]["invocations"],
+        10
+    );
+    args.extend(["--simulate", "--concurrency", "10"].map(str::to_owned));
+    let played = json(&bench.ok(&args));
+    assert_eq!(played["comparison"]["basis"], "predicted");
+    let row = &played["comparison"]["rows"][0];
+    assert_eq!(
+        (
+            &row["monolithic"]["cold_starts"],
+            &row["parallel"]["cold_starts"]
+        ),
+        (&Value::from(1), &Value::from(10))
+    );
+    assert!(row["parallel"]["seconds"].as_f64() < row["monolithic"]["seconds"].as_f64());
+    // Nothing of it is left in the list of runs.
+    assert!(
+        String::from_utf8(bench.ok(["runs"]).stderr)
+            .unwrap()
+            .contains("no runs yet")
+    );
+}
