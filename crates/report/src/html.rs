@@ -81,3 +81,120 @@ impl Figure<'_> {
         svg.render().expect("memory takes it")
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::HashSet;
+
+    const VOID: [&str; 3] = ["meta", "link", "br"];
+
+    /// Whether a page is well formed: every element is closed in its order, ids are there once, and what refers to one finds
+    /// it.
+    pub(crate) fn check(html: &str) {
+        let mut open: Vec<&str> = Vec::new();
+        let (mut ids, mut references) = (HashSet::new(), Vec::new());
+        let mut rest = html;
+        while let Some(begin) = rest.find('<') {
+            rest = &rest[begin + 1..];
+            let end = rest.find('>').expect("a tag ends");
+            let tag = &rest[..end];
+            rest = &rest[end + 1..];
+            if tag.starts_with('!') {
+                continue;
+            }
+            if let Some(name) = tag.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name), "closed out of order");
+                continue;
+            }
+            assert_eq!(tag.matches('"').count() % 2, 0, "<{tag}>");
+            let name = tag.split([' ', '/']).next().unwrap_or_default();
+            let attribute = |name: &str| {
+                let begin = tag.find(&format!(" {name}=\""))? + name.len() + 3;
+                tag[begin..].split('"').next()
+            };
+            if let Some(id) = attribute("id") {
+                assert!(ids.insert(id), "two elements are called {id}");
+            }
+            references.extend(
+                attribute("aria-labelledby")
+                    .into_iter()
+                    .flat_map(|ids| ids.split(' ')),
+            );
+            references.extend(attribute("href").and_then(|href| href.strip_prefix('#')));
+            if name == "style" {
+                let end = rest.find("</style>").expect("a style sheet ends");
+                rest = &rest[end..];
+            }
+            if !tag.ends_with('/') && !VOID.contains(&name) {
+                open.push(name);
+            }
+        }
+        assert!(open.is_empty(), "not closed: {open:?}");
+        for reference in references {
+            assert!(ids.contains(reference), "nothing is called {reference}");
+        }
+        assert!(html.contains("default-src 'none'") && !html.contains("<script"));
+    }
+
+    /// Relative luminance and contrast by WCAG 2.2.
+    fn luminance(colour: &str) -> f64 {
+        let channel = |at: usize| {
+            let value = u8::from_str_radix(&colour[at..at + 2], 16).expect("two digits");
+            match f64::from(value) / 255.0 {
+                low if low <= 0.04045 => low / 12.92,
+                high => ((high + 0.055) / 1.055).powf(2.4),
+            }
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (one, other) = (luminance(one), luminance(other));
+        (one.max(other) + 0.05) / (one.min(other) + 0.05)
+    }
+
+    #[test]
+    fn text_and_marks_stand_out_in_both_themes() {
+        let css = include_str!("../templates/page.css");
+        let colour = |name: &str| {
+            let line = css
+                .lines()
+                .find_map(|line| line.trim().strip_prefix(&format!("--{name}: light-dark(")))
+                .expect("the colour is there");
+            let (light, dark) = line
+                .trim_end_matches(");")
+                .split_once(", ")
+                .expect("two colours");
+            [light, dark]
+        };
+        let check = |names: &[&str], ground: &str, least: f64| {
+            for name in names {
+                for (theme, (one, other)) in colour(name).iter().zip(colour(ground)).enumerate() {
+                    let found = contrast(one, other);
+                    assert!(
+                        found >= least,
+                        "--{name} on --{ground}, theme {theme}: {found:.2}"
+                    );
+                }
+            }
+        };
+        assert!((contrast("#000000", "#ffffff") - 21.0).abs() < 1e-9);
+        check(&["text", "strong", "link"], "page", 4.5);
+        check(&["strong"], "raised", 4.5);
+        let marks = [
+            "work",
+            "cold",
+            "retry",
+            "duplicate",
+            "failed",
+            "unanswered",
+            "throttled",
+            "records",
+            "monolithic",
+            "parallel",
+            "rule",
+            "base",
+        ];
+        check(&marks, "page", 3.0);
+    }
+}

@@ -6,8 +6,6 @@ use serde::Serialize;
 const MOST_BINS: f64 = 40.0;
 /// … and about as many at least.
 const LEAST_BINS: f64 = 12.0;
-/// A histogram ends at this many times the 99th percentile; what lies beyond is one bin.
-const LONGEST_TAIL: f64 = 2.0;
 
 /// How a quantity is spread over its samples.
 ///
@@ -85,12 +83,12 @@ impl Histogram {
     /// Counts samples, each with whether it is a cold one, spread as `distribution` tells. The bins' width is a round
     /// number near the rule of D. Freedman and P. Diaconis, *On the histogram as a density estimator* (1981), twice the
     /// range of the middle half by the cube root of the count, with the range taken from the 5th to the 95th percentile of
-    /// a normal distribution, as that is at hand.
+    /// a normal distribution, as that is at hand. What is further above the 99th percentile than that is above the median
+    /// lies beyond the last bin.
     pub fn of(samples: &[(f64, bool)], distribution: &Distribution) -> Self {
-        let end = distribution
-            .max
-            .min(distribution.p99 * LONGEST_TAIL)
-            .max(distribution.min);
+        // A few outliers would press all others together.
+        let tail = distribution.p99 - distribution.p50;
+        let end = distribution.max.min(distribution.p99 + tail);
         let range = end - distribution.min;
         // Of a normal distribution the middle half is 1.349 deviations wide, and p95 lies 1.645 above the median.
         let middle_half = (distribution.p95 - distribution.p50) * 1.349 / 1.645;
@@ -178,7 +176,7 @@ mod tests {
         assert_eq!(round_up(0.0), None);
     }
 
-    /// 1.0 … 2.0 in steps of 0.1 and one at 9: p99 lies at 0.89 of the way from 2 to 9, so nothing is beyond twice that.
+    /// 1.0 … 2.0 in steps of 0.1 and one at 9: p99 lies at 0.89 of the way from 2 to 9, and 9 is near it.
     #[test]
     fn a_histogram_counts_every_sample_once() {
         let mut samples: Vec<(f64, bool)> = (10..=20)

@@ -239,7 +239,7 @@ impl ComparisonReport {
         let rows = &self.rows;
         let mut table = Table::new(
             "Beside the paper, whose model, data and functions are others",
-            &["", "#Paper", "#Here"],
+            &["", "Paper", "Here"],
         );
         table.push([
             "Batch sizes".into(),
@@ -287,7 +287,7 @@ impl ComparisonReport {
             range(&mut either.into_iter(), words::usd),
         ]);
         table.push([
-            "Parallel less monolithic cost".into(),
+            "Change of cost".into(),
             "within ±5 %".into(),
             range(
                 &mut rows.iter().filter_map(|row| row.cost_change),

@@ -1,1 +1,117 @@
+use shoal_plan::{Basis, Bill, BillItem, PaperWay, Sure, Way};
 
+use super::*;
+
+fn way(seconds: f64, peak_concurrency: u64, usd: Option<f64>) -> Way {
+    Way {
+        seconds,
+        function_seconds: 1_000.0,
+        peak_concurrency,
+        cold_starts: peak_concurrency,
+        invocations: 100,
+        bill: usd.map(|usd| Bill {
+            provider: "aws".into(),
+            date: "2026-11-24".into(),
+            region: Some("us-east-1".into()),
+            items: vec![BillItem {
+                name: "compute".into(),
+                quantity: usd / 2e-5,
+                unit: "GB-s".into(),
+                usd,
+                basis: Basis::Predicted,
+                usd_per_unit: 2e-5,
+                sure: Sure::Documented,
+                source: "https://example.com/prices".into(),
+            }],
+        }),
+    }
+}
+
+fn comparison(usd: [Option<f64>; 2]) -> Comparison {
+    Comparison {
+        inputs: vec!["reviews.csv".into()],
+        model: "bundled".into(),
+        precision: "int8".into(),
+        isa: "avx2".into(),
+        records: 5_000,
+        tokens: 1_000_000,
+        place: "lambda, 1769 MB, x86_64, us-east-1".into(),
+        basis: Basis::Predicted,
+        concurrency: 1_000,
+        assumptions: vec!["A vCPU is as fast as the core that was measured.".into()],
+        rows: vec![
+            BatchSize {
+                batch_size: 50,
+                batches: 100,
+                monolithic: way(1_000.0, 1, usd[0]),
+                parallel: way(12.5, 100, usd[1]),
+            },
+            BatchSize {
+                batch_size: 500,
+                batches: 10,
+                monolithic: way(1_000.0, 1, usd[0]),
+                parallel: way(110.0, 10, usd[1]),
+            },
+        ],
+        paper_way: Some(PaperWay {
+            runtime: "PyTorch 2.9".into(),
+            records: 512,
+            batch_size: 50,
+            seconds_per_record: 0.6,
+            start_seconds: 4.0,
+            shoal_seconds_per_record: 0.06,
+            usd_per_million: 17.0,
+            shoal_usd_per_million: 1.7,
+        }),
+        command: "shoal compare reviews.csv --batch-sizes 50,500".into(),
+    }
+}
+
+/// 12.5 of 1,000 s are 98.75 % less, 80 times as fast on 100 functions; 0.0206 USD are 3 % more than 0.02.
+#[test]
+fn rows_by_hand() {
+    let report = ComparisonReport::of(&comparison([Some(0.02), Some(0.0206)]));
+    let [first, second] = report.rows[..] else {
+        panic!("two batch sizes")
+    };
+    let close =
+        |found: f64, by_hand: f64| assert!((found - by_hand).abs() < 1e-12, "{found} {by_hand}");
+    close(first.reduction, 0.9875);
+    close(first.efficiency, 0.8);
+    close(first.cost_change.unwrap(), 0.03);
+    close(first.parallel_usd_per_million_records.unwrap(), 4.12);
+    assert_eq!(first.is_as_claimed, Some(true));
+    close(second.reduction, 0.89);
+    assert_eq!(second.is_as_claimed, Some(false));
+}
+
+#[test]
+fn what_has_no_price_is_judged_by_its_time() {
+    let report = ComparisonReport::of(&comparison([None, None]));
+    assert!(report.rows.iter().all(|row| row.is_as_claimed.is_none()));
+    let text = report.markdown();
+    assert!(
+        text.contains("Nothing here has a price; 1 of 2 batch sizes save 95 % of the time."),
+        "{text}"
+    );
+    crate::html::tests::check(&report.html());
+}
+
+#[test]
+fn text_forms() {
+    let report = ComparisonReport::of(&comparison([Some(0.02), Some(0.0206)]));
+    insta::assert_snapshot!("markdown", report.markdown());
+    insta::assert_snapshot!("csv", report.csv());
+    let html = report.html();
+    crate::html::tests::check(&html);
+    assert!(html.contains("predicted"));
+}
+
+#[test]
+fn nothing_compared_is_told_so() {
+    let mut empty = comparison([None, None]);
+    empty.rows.clear();
+    let report = ComparisonReport::of(&empty);
+    crate::html::tests::check(&report.html());
+    assert!(report.markdown().contains("No batch size was compared."));
+}

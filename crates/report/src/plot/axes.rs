@@ -28,6 +28,15 @@ impl Axis {
         }
     }
 
+    /// The same for what is counted: no tick lies between whole numbers.
+    pub(crate) fn of_counts(to: u64, most: usize, title: &str) -> Self {
+        let mut axis = Self::up_to((to as f64).max(1.0), most, title, |value| {
+            words::count(value as u64)
+        });
+        axis.ticks.retain(|(value, _)| value.fract() == 0.0);
+        axis
+    }
+
     /// From one value to another, with ticks at round values between them.
     pub(crate) fn between(
         from: f64,
@@ -188,11 +197,7 @@ impl Axes {
         let mut free = self.left;
         for pause in axis.pauses {
             let x = self.x(pause.at);
-            canvas.line(
-                &[(x, label_at + canvas.frame.font * 0.7), (x, self.bottom)],
-                Ink::Rule,
-                1.25,
-            );
+            canvas.rule((x, label_at + canvas.frame.font * 0.7), (x, self.bottom));
             let label = format!("{} cut", words::time(pause.seconds));
             let width = canvas.frame.width_of(&label);
             let from = (x - width / 2.0).min(self.right - width);

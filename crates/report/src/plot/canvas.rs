@@ -63,8 +63,9 @@ inks! {
     Grid "grid"
     /// The line that a plot stands on.
     Base "base"
-    /// A dashed line: a cut, a limit, a mean.
+    /// A dashed line: a cut, a limit, a mean; and what sets it off from what lies under it.
     Rule "rule"
+    Halo "halo"
     /// Work, in four shades.
     Work "work"
     Work3 "work3"
@@ -145,6 +146,12 @@ impl Canvas<'_> {
         self.area
             .draw(&PathElement::new(points, style))
             .expect("memory takes it");
+    }
+
+    /// A dashed line that is seen over everything.
+    pub(crate) fn rule(&self, from: (f64, f64), to: (f64, f64)) {
+        self.line(&[from, to], Ink::Halo, 2.5);
+        self.line(&[from, to], Ink::Rule, 1.25);
     }
 
     pub(crate) fn fill(&self, points: &[(f64, f64)], ink: Ink) {

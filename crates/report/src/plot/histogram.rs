@@ -21,9 +21,7 @@ pub(crate) fn draw_histogram(
         let from = bins.first().map_or(0.0, |bin| bin.from);
         let to = bins.last().map_or(1.0, |bin| bin.from + histogram.width);
         let (unit, name) = unit(to);
-        let y = Axis::up_to(most as f64, 4, "invocations", |value| {
-            words::count(value as u64)
-        });
+        let y = Axis::of_counts(most, 5, "invocations");
         let mut x = Axis::between(
             from / unit,
             to / unit,
@@ -70,11 +68,7 @@ pub(crate) fn draw_histogram(
         for (index, (name, seconds)) in marks.into_iter().enumerate() {
             let x = axes.x(seconds);
             let at = frame.font * 2.2 + index as f64 * row;
-            canvas.line(
-                &[(x, at + frame.font * 0.6), (x, axes.bottom)],
-                Ink::Rule,
-                1.25,
-            );
+            canvas.rule((x, at + frame.font * 0.6), (x, axes.bottom));
             let label = format!("{name} {}", words::time(seconds));
             let half = frame.width_of(&label) / 2.0;
             let middle = x.clamp(half, (frame.width - half).max(half));

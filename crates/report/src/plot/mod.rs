@@ -66,6 +66,7 @@ impl Plot<'_> {
             Self::Functions(series, axis, limit) => OverTime {
                 axis: *axis,
                 title: "functions at work",
+                is_count: true,
                 step: series.step_seconds,
                 values: series.points.iter().map(|point| point.functions).collect(),
                 line: Ink::Work,
@@ -79,6 +80,7 @@ impl Plot<'_> {
             Self::Throughput(series, axis, mean) => OverTime {
                 axis: *axis,
                 title: "records/s",
+                is_count: false,
                 step: series.step_seconds,
                 values: series
                     .points

@@ -9,6 +9,8 @@ use crate::words;
 pub(crate) struct OverTime<'a> {
     pub(crate) axis: TimeAxis<'a>,
     pub(crate) title: &'static str,
+    /// Whether what lies between whole numbers is no round value.
+    pub(crate) is_count: bool,
     /// Seconds of a step.
     pub(crate) step: f64,
     /// One a step.
@@ -26,7 +28,10 @@ impl OverTime<'_> {
             let most = self.values.iter().copied().fold(0.0, f64::max);
             let top = most.max(self.level.as_ref().map_or(0.0, |level| level.0));
             // A hair of room above the highest.
-            let y = Axis::between(0.0, (top * 1.03).max(1e-9), 4, self.title, words::number);
+            let mut y = Axis::between(0.0, (top * 1.03).max(1e-9), 5, self.title, words::number);
+            if self.is_count {
+                y.ticks.retain(|(value, _)| value.fract() == 0.0);
+            }
             let title_at = frame.font * 0.7;
             let axes = Axes {
                 left: Axes::room(canvas, &y.ticks),
@@ -57,7 +62,7 @@ impl OverTime<'_> {
             canvas.line(&steps, self.line, 1.75);
             if let Some((level, label)) = &self.level {
                 let y = axes.y(*level);
-                canvas.line(&[(axes.left, y), (axes.right, y)], Ink::Rule, 1.25);
+                canvas.rule((axes.left, y), (axes.right, y));
                 canvas.text(
                     (frame.width - 8.0, title_at),
                     Side::Left,

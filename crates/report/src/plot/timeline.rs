@@ -144,8 +144,9 @@ fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
             labels.push((index as f64, shortened(&lane.name)));
         }
     } else {
-        // One about every four lines of text.
-        let every = (frame.font * 2.5 / lane_height).ceil().max(1.0) as usize;
+        // Every lane where there is room, else some.
+        let lines = if lane_height < 14.0 { 2.5 } else { 1.0 };
+        let every = (frame.font * lines / lane_height).ceil().max(1.0) as usize;
         let mut before = 0;
         for (index, lane) in lanes
             .iter()

@@ -54,7 +54,11 @@ pub struct RunReport {
     pub stages: Stages,
     /// Seconds of the invocations that are done; their cold start not included.
     pub batch_seconds: Option<Distribution>,
-    /// The same by bins.
+    /// The same of environments' first ones.
+    pub cold_batch_seconds: Option<Distribution>,
+    /// The same of all others.
+    pub warm_batch_seconds: Option<Distribution>,
+    /// All of them by bins.
     pub histogram: Option<Histogram>,
     /// Invocations by environment.
     pub timeline: Timeline,
@@ -174,14 +178,19 @@ impl RunReport {
         let samples: Vec<(f64, bool)> = done()
             .map(|invocation| (invocation.seconds, invocation.is_cold))
             .collect();
-        let mut seconds: Vec<f64> = samples.iter().map(|sample| sample.0).collect();
-        let batch_seconds = Distribution::of(&mut seconds);
+        let spread = |is_wanted: fn(bool) -> bool| {
+            let wanted = samples.iter().filter(|sample| is_wanted(sample.1));
+            Distribution::of(&mut wanted.map(|sample| sample.0).collect::<Vec<f64>>())
+        };
+        let batch_seconds = spread(|_| true);
         let summary = Summary::of(recorded, &history, &clock, counted.peak);
         Self {
             run: recorded.run.to_owned(),
             job: JobFacts::of(recorded.job),
             stages: Stages::of(done()),
             histogram: batch_seconds.map(|spread| Histogram::of(&samples, &spread)),
+            cold_batch_seconds: spread(|is_cold| is_cold),
+            warm_batch_seconds: spread(|is_cold| !is_cold),
             batch_seconds,
             timeline: Timeline::of(&history.invocations, &history.throttled_ms, &clock),
             series: counted.series,

@@ -6,6 +6,7 @@ use shoal_plan::{Basis, Bill};
 use crate::page::{Block, Figure, Page, Section, Table, Tile};
 use crate::plot::{Plot, TimeAxis};
 use crate::run::{Accuracy, Cost, DeadLetters, Letter, MarkKind, RunReport};
+use crate::statistics::Distribution;
 use crate::words;
 
 /// What percentiles are, for whoever reads them.
@@ -526,19 +527,7 @@ impl RunReport {
                 plot: Plot::Histogram(histogram, spread),
                 data,
             })));
-            let mut table = Table::new("Time of an invocation", &["", "#Time"]);
-            let rows = [
-                ("least", spread.min),
-                ("p50, the median", spread.p50),
-                ("mean", spread.mean),
-                ("p95", spread.p95),
-                ("p99", spread.p99),
-                ("most", spread.max),
-            ];
-            for (name, seconds) in rows {
-                table.push([name.into(), words::time(seconds)]);
-            }
-            blocks.push(Block::Table(table));
+            blocks.push(Block::Table(self.percentiles()));
             blocks.push(Block::Text(TYPE_7.into()));
         }
         let mut stages = Table::new(
@@ -570,6 +559,41 @@ impl RunReport {
             basis: Some(Basis::Measured),
             blocks,
         }
+    }
+
+    fn percentiles(&self) -> Table {
+        let mut table = Table::new(
+            "Time of an invocation",
+            &[
+                "",
+                "#Invocations",
+                "#Least",
+                "#p50",
+                "#Mean",
+                "#p95",
+                "#p99",
+                "#Most",
+            ],
+        );
+        let mut row = |name: &str, spread: &Option<Distribution>| {
+            let Some(spread) = spread else { return };
+            table.push([
+                name.into(),
+                words::count(spread.count),
+                words::time(spread.min),
+                words::time(spread.p50),
+                words::time(spread.mean),
+                words::time(spread.p95),
+                words::time(spread.p99),
+                words::time(spread.max),
+            ]);
+        };
+        row("all", &self.batch_seconds);
+        if self.cold_batch_seconds.is_some() {
+            row("warm", &self.warm_batch_seconds);
+            row("first of an environment", &self.cold_batch_seconds);
+        }
+        table
     }
 
     fn costs(&self) -> Option<Section<'_>> {
@@ -615,7 +639,7 @@ impl RunReport {
 /// What may be done about a failure, in a word or two.
 fn kind_in_words(kind: FailureKind) -> &'static str {
     match kind {
-        FailureKind::Retryable => "passing",
+        FailureKind::Retryable => "retryable",
         FailureKind::Crashed => "crashed",
         FailureKind::TimedOut => "timed out",
         FailureKind::Throttled => "throttled",

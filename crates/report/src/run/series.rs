@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::run::clock::Clock;
-use crate::run::history::Invocation;
+use crate::run::history::{Invocation, Outcome};
 use crate::statistics::round_up;
 
 /// Points of a series, at most.
@@ -54,10 +54,15 @@ impl Counted {
                 continue;
             };
             let (from, to) = (clock.at(from), clock.at(to));
+            // Records count once, where their part stands.
+            let records = match invocation.outcome {
+                Outcome::Done => invocation.records as f64,
+                _ => 0.0,
+            };
             changes.extend([(from, 1_i64), (to, -1)]);
             let took = to - from;
             if took <= 0.0 {
-                points[place(from)].records_per_second += invocation.records as f64;
+                points[place(from)].records_per_second += records;
                 continue;
             }
             let (first, last) = (place(from), place(to));
@@ -65,7 +70,7 @@ impl Counted {
                 let begins = index as f64 * step;
                 let within = (to.min(begins + step) - from.max(begins)).max(0.0);
                 point.functions += within;
-                point.records_per_second += invocation.records as f64 * within / took;
+                point.records_per_second += records * within / took;
             }
         }
         // Where one ends and another begins, they are not at work together.
