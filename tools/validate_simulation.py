@@ -5,11 +5,16 @@
 Settings: the backends local and process, one and two functions at a time, three batch sizes, each run ROUNDS times in turn.
 A line each: predicted and measured makespan, and time of functions, with their relative differences. Every round calibrates
 anew, right before its runs, since the speed of a shared machine changes by the minute.
+
+`--cloud` adds Lambda, played by ministack on the loopback (pip install ministack==1.5.33 boto3 zstandard). What that takes, which is
+not what Lambda takes, is learned from a run in batches of 50 at the same number of functions (`shoal plan --from-run`).
 """
 
 import argparse
+import contextlib
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
@@ -23,19 +28,30 @@ parser.add_argument("--model")
 parser.add_argument("--records", type=int, default=1500)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--batch-sizes", default="25,100,333")
+parser.add_argument("--cloud", action="store_true", help="Lambda too, played by ministack")
+parser.add_argument("--bootstrap", help="the binary that runs as the function there")
 args = parser.parse_args()
 model = ["--model", args.model] if args.model else []
 settings = [
     (backend, functions, int(size))
-    for backend in ("local", "process")
+    for backend in ("local", "process") + (("lambda",) if args.cloud else ())
     for functions in (1, 2)
     for size in args.batch_sizes.split(",")
 ]
 
 
+STORE = "s3://lake/shoal"
+environment = dict(os.environ)
+
+
+def shoal(*words):
+    return subprocess.run(
+        [args.shoal, *map(str, words)], check=True, stdout=subprocess.PIPE, text=True, env=environment
+    ).stdout
+
+
 def call(*words):
-    done = subprocess.run([args.shoal, *map(str, words)], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    return json.loads(shoal(*words))
 
 
 def predict(folder, records):
@@ -51,19 +67,36 @@ def predict(folder, records):
         )
         for estimate in plan["estimates"]:
             predicted[backend, estimate["concurrency"], estimate["batch_size"]] = estimate
+    for functions in (1, 2) if args.cloud else ():
+        learned = measure(folder, records, "lambda", functions, 50)["run_dir"]
+        plan = call(
+            "plan", records, *model, "--backend", "lambda", "--json", "--calibration", saved, "--from-run", learned,
+            "--batch-sizes", args.batch_sizes, "--concurrency", functions, "--memory", 1769, "--architecture", "x86_64",
+        )
+        for estimate in plan["estimates"]:
+            predicted["lambda", functions, estimate["batch_size"]] = estimate
     return predicted
 
 
 def measure(folder, records, backend, functions, size):
-    run = os.path.join(folder, f"run-{backend}-{functions}-{size}")
+    name = f"run-{backend}-{functions}-{size}"
+    where = f"{STORE}/runs/{name}" if backend == "lambda" else os.path.join(folder, name)
     return call(
-        "run", records, *model, "-o", run + ".csv", "--run-dir", run, "--fresh", "--json", "--quiet",
+        "run", records, *model, "-o", os.path.join(folder, name + ".csv"), "--run-dir", where, "--fresh", "--json", "--quiet",
         "--backend", backend, "--concurrency", functions, "--batch-size", size,
     )
 
 
-results = {setting: [] for setting in settings}
-with tempfile.TemporaryDirectory() as folder:
+def deploy(cloud):
+    environment.update(cloud.variables)
+    words = ["--env", f"AWS_ENDPOINT_URL={cloud.endpoint}", "--env", "AWS_ALLOW_HTTP=true", *model]
+    if args.bootstrap:
+        words += ["--bootstrap", args.bootstrap]
+    shoal("deploy", "aws", "--store", STORE, *words)
+
+
+def validate(folder):
+    results = {setting: [] for setting in settings}
     records = os.path.join(folder, "records.jsonl")
     with open(args.input, encoding="utf-8") as source, open(records, "w", encoding="utf-8") as target:
         target.writelines(line for _, line in zip(range(args.records), source))
@@ -72,28 +105,46 @@ with tempfile.TemporaryDirectory() as folder:
         for setting in settings:
             estimate = predicted[setting]
             summary = measure(folder, records, *setting)
+            functions_ms = summary["function_ms"]
+            # A platform bills the start of an environment too.
+            billed_ms = functions_ms["total"] + (functions_ms["init"] if setting[0] == "lambda" else 0)
             results[setting].append(
                 {
                     "predicted_s": estimate["seconds"],
                     "measured_s": summary["dispatch_seconds"],
                     "predicted_functions_s": estimate["function_seconds"],
-                    "measured_functions_s": summary["function_ms"]["total"] / 1e3,
+                    "measured_functions_s": billed_ms / 1e3,
                 }
             )
             print(number + 1, *setting, results[setting][-1], file=sys.stderr)
+    return results
 
-with open(args.output, "w", encoding="utf-8") as out:
-    command = "python tools/validate_simulation.py " + " ".join(sys.argv[1:])
-    out.write(json.dumps({"command": command}) + "\n")
-    print("| backend | at a time | batch | makespan predicted | measured | off | function time off |")
-    print("|---|---|---|---|---|---|---|")
-    for setting, rounds in results.items():
-        middle = lambda field: statistics.median(one[field] for one in rounds)
-        off = lambda what: statistics.median(one[f"predicted_{what}"] / one[f"measured_{what}"] - 1 for one in rounds)
-        line = dict(zip(("backend", "functions", "batch_size"), setting)) | {"rounds": rounds}
-        line |= {"off": off("s"), "functions_off": off("functions_s")}
-        out.write(json.dumps(line) + "\n")
-        print(
-            f"| {setting[0]} | {setting[1]} | {setting[2]} | {middle('predicted_s'):.2f} s | {middle('measured_s'):.2f} s |"
-            f" {100 * line['off']:+.1f} % | {100 * line['functions_off']:+.1f} % |"
-        )
+
+def tell(results):
+    with open(args.output, "w", encoding="utf-8") as out:
+        command = "python tools/validate_simulation.py " + " ".join(sys.argv[1:])
+        out.write(json.dumps({"command": command}) + "\n")
+        print("| backend | at a time | batch | makespan predicted | measured | off | function time off |")
+        print("|---|---|---|---|---|---|---|")
+        for setting, rounds in results.items():
+
+            def middle(number):
+                return statistics.median(number(one) for one in rounds)
+
+            off = middle(lambda one: one["predicted_s"] / one["measured_s"] - 1)
+            functions_off = middle(lambda one: one["predicted_functions_s"] / one["measured_functions_s"] - 1)
+            line = dict(zip(("backend", "functions", "batch_size"), setting))
+            out.write(json.dumps(line | {"off": off, "functions_off": functions_off, "rounds": rounds}) + "\n")
+            print(
+                f"| {setting[0]} | {setting[1]} | {setting[2]} | {middle(lambda one: one['predicted_s']):.2f} s |"
+                f" {middle(lambda one: one['measured_s']):.2f} s | {100 * off:+.1f} % | {100 * functions_off:+.1f} % |"
+            )
+
+
+with contextlib.ExitStack() as stack:
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    if args.cloud:
+        from check_cloud import Cloud
+
+        deploy(stack.enter_context(Cloud(pathlib.Path(folder))))
+    tell(validate(folder))

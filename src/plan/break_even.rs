@@ -81,3 +81,77 @@ fn of(machine: &Machine, own: &Estimate, functions: &Estimate, records: f64) -> 
             .then(|| boot / (by_functions - by_machine)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shoal_plan::{Architecture, Basis, Bill, BillItem, Sure};
+
+    use super::*;
+
+    fn estimate(place: &str, seconds: f64, usd: f64, memory_mb: Option<u32>) -> Estimate {
+        Estimate {
+            place: place.into(),
+            batch_size: 10,
+            batches: 10,
+            concurrency: 1,
+            memory_mb,
+            architecture: Architecture::X86,
+            seconds,
+            function_seconds: seconds,
+            longest_batch_seconds: seconds,
+            peak_concurrency: 1,
+            cold_starts: 1,
+            bill: Some(Bill {
+                provider: "p".into(),
+                date: "d".into(),
+                region: None,
+                items: vec![BillItem {
+                    name: "all".into(),
+                    quantity: 1.0,
+                    unit: "run".into(),
+                    usd,
+                    basis: Basis::Predicted,
+                    usd_per_unit: usd,
+                    sure: Sure::Unverified,
+                    source: "here".into(),
+                }],
+            }),
+            basis: Basis::Predicted,
+            broken: Vec::new(),
+        }
+    }
+
+    /// The machine costs 0.60 USD an hour, 0.01 before it works; 1,000 records cost 0.03 there, so 0.02 by themselves, and 0.06 by
+    /// functions: 0.01 + n 0.00002 = n 0.00006 at n = 250.
+    #[test]
+    fn where_the_costs_meet() {
+        let machine: Machine = "m=0.6:2".parse().unwrap();
+        let estimates = [
+            estimate("m", 180.0, 0.03, None),
+            estimate("lambda", 10.0, 0.06, Some(1769)),
+            estimate("local", 1.0, 0.0, None),
+        ];
+        let choice = Choice {
+            index: Some(1),
+            why: String::new(),
+        };
+        let workload = Workload {
+            records: 1_000,
+            lengths: Vec::new(),
+            read: 0,
+            truncated: 0,
+            bytes: 0,
+        };
+        let found = all(
+            std::slice::from_ref(&machine),
+            &estimates,
+            &choice,
+            &workload,
+        );
+        let from = found[0].cheaper_from_records.unwrap();
+        assert!((from - 250.0).abs() < 1e-6, "{from}");
+        let dear = [estimate("m", 180.0, 0.30, None), estimates[1].clone()];
+        let found = all(&[machine], &dear, &choice, &workload);
+        assert_eq!(found[0].cheaper_from_records, None);
+    }
+}

@@ -125,3 +125,68 @@ fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
     numbers.sort_by(f64::total_cmp);
     numbers.get(numbers.len() / 2).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A receipt of a call of 10 tokens that took `work_ms`, on half a vCPU.
+    fn receipt(batch: u64, work_ms: f64, cold: bool) -> Receipt {
+        let init = if cold { 40.0 } else { 0.0 };
+        serde_json::from_value(json!({
+            "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 10,
+            "part": { "bytes": 0, "checksum": "" },
+            "timings": { "init": init, "read": 0.0, "tokenize": 0.0, "model": work_ms, "write": 0.0, "total": work_ms },
+            "cold": cold, "isa": "avx2",
+            "sizing": { "memory_mb": 1769, "architecture": "x86_64", "region": "us-east-1" },
+        }))
+        .unwrap()
+    }
+
+    fn call(at: u64, batch: u64) -> (u64, Event) {
+        let worker = 0;
+        (
+            at,
+            Event::Dispatched {
+                batch,
+                attempt: 1,
+                worker,
+            },
+        )
+    }
+
+    fn answer(at: u64, receipt: Receipt) -> (u64, Event) {
+        let receipt = Box::new(receipt);
+        (at, Event::Finished { worker: 0, receipt })
+    }
+
+    /// A cold call of 340 ms, of which 40 are init and 100 work: 200 beyond. Two warm ones of 120 ms with 100 of work: 20 beyond.
+    /// Three times 100 ms for 30 tokens, where 5 ms a token were predicted: twice the time.
+    #[test]
+    fn a_run_by_hand() {
+        let events = [
+            call(1_000, 0),
+            answer(1_340, receipt(0, 100.0, true)),
+            call(1_340, 1),
+            answer(1_460, receipt(1, 100.0, false)),
+            call(1_460, 2),
+            answer(1_580, receipt(2, 100.0, false)),
+            // An answer to a second attempt tells nothing of a call.
+            answer(
+                1_600,
+                Receipt {
+                    attempt: 2,
+                    ..receipt(3, 1.0, false)
+                },
+            ),
+        ];
+        let calls = calls(&events);
+        let times = times(&calls, 0.005);
+        assert_eq!(times.calls, 3);
+        assert!((times.call_seconds - 0.020).abs() < 1e-9, "{times:?}");
+        assert!((times.place_seconds - 0.180).abs() < 1e-9, "{times:?}");
+        assert!((times.slowdown - 2.0).abs() < 1e-9, "{times:?}");
+    }
+}

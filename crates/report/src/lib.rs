@@ -7,8 +7,6 @@
 //! Every number was measured or counted, or is marked as predicted or assumed ([`shoal_plan::Basis`]). Percentiles are
 //! those of Hyndman and Fan's type 7 ([`Distribution`]).
 
-#![allow(dead_code, reason = "the page that draws them comes next")]
-
 mod comparison;
 #[cfg(test)]
 mod fixture;
