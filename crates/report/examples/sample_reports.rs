@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::path::Path;
 
-use fixture::{Scene, cold, lambda, receipt};
+use fixture::{Scene, cold, receipt};
 use serde_json::json;
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
@@ -366,5 +366,13 @@ impl Noise {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+fn lambda() -> shoal_job::wire::Sizing {
+    shoal_job::wire::Sizing {
+        memory_mb: 1_769,
+        architecture: "x86_64".into(),
+        region: "us-east-1".into(),
     }
 }

@@ -6,7 +6,7 @@ use shoal_job::Receipts;
 use shoal_job::event::Event;
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, ModelSpec, Parameters};
-use shoal_job::wire::{FailureKind, Receipt, Sizing, Stored, Timings};
+use shoal_job::wire::{FailureKind, Receipt, Stored, Timings};
 
 /// 2026-11-24 12:00:00 UTC.
 pub(crate) const NOON: u64 = 1_795_521_600_000;
@@ -113,14 +113,6 @@ pub(crate) fn cold(mut receipt: Receipt, init: f64) -> Receipt {
     receipt.cold = true;
     receipt.timings.init = init;
     receipt
-}
-
-pub(crate) fn lambda() -> Sizing {
-    Sizing {
-        memory_mb: 1_769,
-        architecture: "x86_64".into(),
-        region: "us-east-1".into(),
-    }
 }
 
 fn job(batches: u64, batch_size: u64) -> Job {

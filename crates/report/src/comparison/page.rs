@@ -99,8 +99,7 @@ impl ComparisonReport {
 
     fn figures(&self) -> Section<'_> {
         let sizes: Vec<u64> = self.rows.iter().map(|row| row.batch_size).collect();
-        let line = |name, of: fn(&ComparisonRow) -> f64| Line {
-            name,
+        let line = |of: fn(&ComparisonRow) -> f64| Line {
             values: self.rows.iter().map(of).collect(),
         };
         let time = Figure {
@@ -119,8 +118,8 @@ impl ComparisonReport {
                 title: "time (logarithmic scale)",
                 batch_sizes: sizes.clone(),
                 lines: vec![
-                    line("monolithic", |row| row.monolithic_seconds),
-                    line("parallel", |row| row.parallel_seconds),
+                    line(|row| row.monolithic_seconds),
+                    line(|row| row.parallel_seconds),
                 ],
                 is_logarithmic: true,
                 words: words::time,
@@ -148,8 +147,8 @@ impl ComparisonReport {
                     title: "USD",
                     batch_sizes: sizes,
                     lines: vec![
-                        line("monolithic", |row| row.monolithic_usd.unwrap_or(0.0)),
-                        line("parallel", |row| row.parallel_usd.unwrap_or(0.0)),
+                        line(|row| row.monolithic_usd.unwrap_or(0.0)),
+                        line(|row| row.parallel_usd.unwrap_or(0.0)),
                     ],
                     is_logarithmic: false,
                     words: words::usd,

@@ -52,7 +52,6 @@ pub(crate) struct Lines {
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Line {
-    pub(crate) name: &'static str,
     /// One a batch size.
     pub(crate) values: Vec<f64>,
 }
