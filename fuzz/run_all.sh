@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fuzzes one target after the other, each for SECONDS: run_all.sh SECONDS [TARGET…]
-# What was run is noted in $FUZZ_LOG (fuzz/log), a line a target: seconds, executions, edges, findings.
+# NO_BUILD=1 runs the targets as they were built last. What was run is noted in $FUZZ_LOG (fuzz/log), a line a target: seconds, executions, edges, findings.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:?usage: run_all.sh SECONDS [TARGET…]}
@@ -15,7 +15,11 @@ if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ]; then
     export TMPDIR
     trap 'rm -rf "$TMPDIR"' EXIT
 fi
-cargo +nightly fuzz build --fuzz-dir .
+[ -n "${NO_BUILD:-}" ] || cargo +nightly fuzz build --fuzz-dir .
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+built=${CARGO_TARGET_DIR:-target}/$host/release
+# As cargo-fuzz has it.
+export ASAN_OPTIONS="detect_odr_violation=0:allocator_may_return_null=1"
 for target; do
     corpus=corpus/$target
     dictionary=json.dict
@@ -24,14 +28,14 @@ for target; do
         packed_model) dictionary=packed_model.dict ;;
         tokenizer) length=16384 ;;
     esac
-    mkdir -p "$corpus" "seeds/$target"
+    mkdir -p "$corpus" "seeds/$target" "artifacts/$target"
     started=$(date +%s)
     output=$log/$target.$started
     status=0
     # Its own folder for temporary files: what a target that was ended leaves behind goes with it.
     mkdir -p "${TMPDIR:-/tmp}/$target"
-    TMPDIR=${TMPDIR:-/tmp}/$target nice -n 19 cargo +nightly fuzz run --fuzz-dir . "$target" "$corpus" "seeds/$target" -- \
-        -dict="$dictionary" -max_len=$length -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
+    TMPDIR=${TMPDIR:-/tmp}/$target nice -n 19 "$built/$target" "$corpus" "seeds/$target" \
+        -artifact_prefix="artifacts/$target/" -dict="$dictionary" -max_len=$length -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
         -print_final_stats=1 >"$output" 2>&1 || status=$?
     rm -rf "${TMPDIR:-/tmp}/$target"
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$output" | tail -n 1)

@@ -207,12 +207,17 @@ mod tests {
 
     use super::*;
 
-    /// A file with no rows, whose columns are these elements of a schema and whose groups are `groups`.
+    /// A file whose columns are these elements of a schema and whose row groups are `groups`.
     fn file(elements: &[Vec<u8>], groups: &[u8]) -> Bytes {
+        file_of_rows(0, elements, groups)
+    }
+
+    fn file_of_rows(rows: u64, elements: &[Vec<u8>], groups: &[u8]) -> Bytes {
         let mut footer = vec![0x15, 0x02, 0x19, 0xfc];
         footer.extend(number(elements.len() as u64));
         footer.extend(elements.concat());
-        footer.extend([0x16, 0x00]);
+        footer.push(0x16);
+        footer.extend(number(2 * rows));
         footer.extend(groups);
         footer.push(0);
         let mut file = b"PAR1".to_vec();
@@ -289,6 +294,20 @@ mod tests {
         // A struct in a struct in a struct …
         let deep = [vec![0x1c; 1 << 20], vec![0; 1 << 20]].concat();
         assert!(!is_harmless(&file(&elements, &deep)).unwrap());
+    }
+
+    #[test]
+    fn rows_that_are_in_no_group_are_not_planned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.parquet");
+        let rows = |rows| {
+            let file = file_of_rows(rows, &[group(1), leaf()], NO_GROUPS);
+            std::fs::write(&path, file).unwrap();
+            crate::input::parquet::head(&crate::store::Location::Local(path.clone()))
+        };
+        assert_eq!(rows(0).unwrap().1, 0);
+        let error = rows(1 << 40).unwrap_err().to_string();
+        assert!(error.contains("other numbers of rows"), "{error}");
     }
 
     #[test]
