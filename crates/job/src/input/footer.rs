@@ -316,6 +316,6 @@ mod tests {
             assert!(is_harmless(&Bytes::copy_from_slice(bytes)).unwrap());
         }
         // A footer that ends too early.
-        assert!(!is_harmless(&Bytes::from_static(b"\x15\x02\x00\x00\x00PAR1")).unwrap_or(true));
+        assert!(!is_harmless(&Bytes::from_static(b"\x15\x01\x00\x00\x00PAR1")).unwrap_or(true));
     }
 }
