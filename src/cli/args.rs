@@ -668,7 +668,8 @@ mod tests {
                    label-column='l'\nkeep-columns=['a','b']\nscores=true\nthreshold=0.5\nmax-tokens=9\nbatch-size=1\n\
                    concurrency=1\nbackend='step-functions'\nfunction='f'\nstate-machine='s'\n\
                    children='express'\ntolerated-failures=1.5\nurl=['u']\ntimeout=9\ndetach=true\nstore='s3://b/p'\n\
-                   run-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n";
+                   run-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n\
+                   auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\n";
         toml::from_str::<RunOptions>(all).unwrap();
         assert_eq!(all.lines().count(), keys);
         assert!(toml::from_str::<RunOptions>("batchsize=1").is_err());
