@@ -58,6 +58,8 @@ pub(super) enum Command {
     Watch(watch::WatchArgs),
     /// Go on with a run by its name
     Resume(ResumeArgs),
+    /// Try the records of a run again that killed their function
+    Retry(ResumeArgs),
     /// Write the output of a run whose batches are all done
     Collect(CollectArgs),
     /// Work off batches for runs that are dispatched elsewhere
@@ -236,6 +238,11 @@ pub(super) struct RunOptions {
     /// Start over, where the same command was started before
     #[arg(long, value_name = "BOOL", env = "SHOAL_FRESH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) fresh: Option<bool>,
+
+    /// Time of second attempts at calls that take far too long, at most, in percent of the time of all calls; 0 makes none
+    /// [default: 5]
+    #[arg(long, value_name = "PERCENT", env = "SHOAL_SPECULATION_BUDGET")]
+    pub(super) speculation_budget: Option<f64>,
 
     /// USD that the run may cost, all its starts together: the most that a call can cost is set aside before it is made, so
     /// that this is never passed
@@ -436,6 +443,10 @@ pub(super) struct ResumeArgs {
     /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
     #[arg(long, value_name = "skip|fail", env = "SHOAL_ON_ERROR")]
     pub(super) on_error: Option<OnErrorArg>,
+
+    /// Time of second attempts at calls that take far too long, at most, in percent of the time of all calls [default: 5]
+    #[arg(long, value_name = "PERCENT", env = "SHOAL_SPECULATION_BUDGET")]
+    pub(super) speculation_budget: Option<f64>,
 
     /// USD that the run may cost, all its starts together
     #[arg(long, value_name = "USD", env = "SHOAL_MAX_COST")]
@@ -669,7 +680,7 @@ mod tests {
                    concurrency=1\nbackend='step-functions'\nfunction='f'\nstate-machine='s'\n\
                    children='express'\ntolerated-failures=1.5\nurl=['u']\ntimeout=9\ndetach=true\nstore='s3://b/p'\n\
                    run-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n\
-                   auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\n";
+                   auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\nspeculation-budget=2.5\n";
         toml::from_str::<RunOptions>(all).unwrap();
         assert_eq!(all.lines().count(), keys);
         assert!(toml::from_str::<RunOptions>("batchsize=1").is_err());

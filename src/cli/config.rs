@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::args::{RunArgs, RunOptions};
+use crate::dispatch::Speculation;
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use crate::{BackendKind, EngineSettings, Error, Guards, OnError, Place, Result, Settings};
 
@@ -77,6 +78,7 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
             max_seconds: options.max_time.map(|time| time.0),
             yes: options.yes.unwrap_or(false),
             prices: options.prices,
+            speculation: speculation(options.speculation_budget),
         },
     };
     Ok(Plan {
@@ -84,6 +86,13 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
         settings,
         quiet: options.quiet.unwrap_or(false),
         json,
+    })
+}
+
+/// From a share in percent.
+pub(super) fn speculation(percent: Option<f64>) -> Speculation {
+    percent.map_or_else(Speculation::default, |percent| Speculation {
+        budget: percent / 100.0,
     })
 }
 
@@ -121,7 +130,8 @@ fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
         threshold, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
-        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices, quiet, json,
+        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices,
+        speculation_budget, quiet, json,
     )
 }
 

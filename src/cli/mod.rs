@@ -66,6 +66,7 @@ fn run(cli: Cli, started: Instant) -> crate::Result<()> {
         Command::Status(args) => commands::status(args),
         Command::Watch(args) => watch::watch(args),
         Command::Resume(args) => commands::resume(args),
+        Command::Retry(args) => commands::retry(args),
         Command::Collect(args) => commands::collect(args),
         Command::Worker(args) => worker::worker(*args, started),
         Command::Export(args) => export::export(args),

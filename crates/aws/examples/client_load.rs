@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         retry: RetryPolicy::default(),
         timeout: Some(Duration::from_secs(900)),
         stop_on_bad_record: false,
+        speculation: None,
         budget: None,
         cancel: &cancel,
     };

@@ -240,10 +240,8 @@ fn write_manifest(
     let uri: std::sync::Arc<str> = run.uri().into();
     for (line, batch) in (1..).zip(&work.batches) {
         let invocation = Invocation {
-            run: uri.clone(),
-            batch: batch.clone().into_owned(),
-            attempt: 1,
             timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
+            ..Invocation::first(uri.clone(), batch.clone().into_owned())
         };
         let mut text = serde_json::to_vec(&invocation).expect("an invocation is always JSON");
         limits::check_line(line, &text).map_err(|e| platform(e.to_string()))?;
@@ -499,6 +497,7 @@ mod tests {
                 retry: RetryPolicy::default(),
                 timeout: None,
                 stop_on_bad_record: false,
+                speculation: None,
                 budget: Some(&budget),
                 cancel: &Cancel::new(),
             };

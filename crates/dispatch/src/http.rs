@@ -313,6 +313,7 @@ impl Backend for Http {
         let settings = FanOut {
             concurrency: self.concurrency,
             ramp: None,
+            second_attempts: true,
         };
         fan_out(&calls, settings, work, tell)
     }

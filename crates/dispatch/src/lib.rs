@@ -23,7 +23,7 @@ use std::time::Duration;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
 pub use budget::{Budget, Cost, Ledger, Shortage};
-pub use fan_out::{Caller, FanOut, fan_out};
+pub use fan_out::{Caller, FanOut, Speculation, fan_out};
 pub use http::Http;
 pub use local::Local;
 pub use pace::Ramp;
@@ -45,6 +45,8 @@ pub struct Work<'a> {
     pub timeout: Option<Duration>,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
+    /// Whether calls that take far too long are made a second time, by backends that can.
+    pub speculation: Option<Speculation>,
     /// What calls may cost, where there is a limit. A backend that cannot keep it starts nothing.
     pub budget: Option<&'a Budget>,
     /// Asks for the end.
@@ -78,6 +80,17 @@ pub enum DispatchError {
         /// Its last attempt, from 1.
         attempt: u32,
         /// Why.
+        failure: shoal_job::wire::Failure,
+    },
+    /// Batch after batch failed, and nothing succeeded between.
+    #[error(
+        "stopped, since nothing succeeds any more: {batches} {} failed in a row, the last one with: {failure}",
+        if *batches == 1 { "batch" } else { "batches" }
+    )]
+    Hopeless {
+        /// Batches that failed.
+        batches: usize,
+        /// Why the last of them did.
         failure: shoal_job::wire::Failure,
     },
     /// A record went to the dead letters, and the run was to stop at the first one.

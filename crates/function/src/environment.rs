@@ -77,7 +77,7 @@ impl Environment {
             cold,
         };
         // A session that a panic leaves in the middle is not put back.
-        let done = work::work(&function, &mut session, &invocation.batch, &limits);
+        let done = work::work(&function, &mut session, invocation, &limits);
         self.session = Some((function.model.clone(), session));
         store::store(&function, invocation, done?, &start, &self.name)
     }

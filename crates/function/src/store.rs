@@ -32,6 +32,7 @@ pub(crate) fn store(
         offset: batch.offset,
         records,
         is_last: remaining == 0,
+        is_buried: done.buried > 0,
     };
     let dead_letters = (failed > 0)
         .then(|| {
@@ -55,6 +56,7 @@ pub(crate) fn store(
         attempt: invocation.attempt,
         records,
         failed,
+        buried: done.buried,
         truncated: done.truncated,
         tokens: done.tokens,
         part,

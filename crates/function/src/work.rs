@@ -7,8 +7,8 @@ use shoal_encoder::{MICRO_BATCH_TOKENS, Session, Tokens};
 use shoal_job::format::Format;
 use shoal_job::part::{Labelled, PartWriter};
 use shoal_job::record::DeadLetter;
-use shoal_job::wire::{Failure, FailureKind, Timings};
-use shoal_job::{BadRecord, Batch, Record, Row};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
+use shoal_job::{BadRecord, Record, Row};
 
 use crate::{Function, Limits, milliseconds};
 
@@ -18,6 +18,7 @@ pub(crate) struct Done {
     pub(crate) results: u64,
     pub(crate) dead_letters: Vec<u8>,
     pub(crate) failed: u64,
+    pub(crate) buried: u64,
     pub(crate) truncated: u64,
     pub(crate) tokens: u64,
     pub(crate) timings: Timings,
@@ -27,18 +28,23 @@ pub(crate) struct Done {
 /// Time that writing and answering may take, on top of that of the micro-batch under way.
 const TIME_TO_WRITE: Duration = Duration::from_millis(1500);
 
-/// Works off `batch`, or as much of it as there is time for. Memory holds one micro-batch of texts and the batch's
-/// results.
+/// Works off what `invocation` asks for, or as much of it as there is time for. Memory holds one micro-batch of texts and
+/// the batch's results.
 pub(crate) fn work(
     function: &Function,
     session: &mut Session,
-    batch: &Batch,
+    invocation: &Invocation,
     limits: &Limits,
 ) -> Result<Done, Failure> {
-    if batch.offset >= batch.records {
+    let Invocation { batch, bury, .. } = invocation;
+    let end = match bury {
+        Some(_) => batch.end().min(batch.offset.saturating_add(1)),
+        None => batch.end(),
+    };
+    if batch.offset >= end {
         let reason = format!(
-            "failed to work on batch {}: it has {} records, {} of them are done",
-            batch.index, batch.records, batch.offset
+            "failed to work on batch {}: there is nothing to do from record {} to {end} of its {}",
+            batch.index, batch.offset, batch.records
         );
         return Err(Failure::new(FailureKind::Input, reason));
     }
@@ -55,6 +61,7 @@ pub(crate) fn work(
             results: 0,
             dead_letters: Vec::new(),
             failed: 0,
+            buried: 0,
             truncated: 0,
             tokens: 0,
             timings: Timings::default(),
@@ -67,7 +74,8 @@ pub(crate) fn work(
     };
     let mut rows = function.sources.rows(&function.job, &function.run, batch);
     let mut done_before = batch.offset;
-    loop {
+    let mut left = end - batch.offset;
+    while left > 0 {
         if limits.cancel.is_cancelled() {
             return Err(Failure::new(FailureKind::Cancelled, "cancelled"));
         }
@@ -94,9 +102,15 @@ pub(crate) fn work(
         else {
             break;
         };
-        match content {
-            Ok(record) => state.take(record)?,
-            Err(bad) => state.bury(row, source, place, &bad),
+        left -= 1;
+        match (content, bury) {
+            (Ok(record), None) => state.take(record)?,
+            (Ok(Record { id, .. }), Some(reason)) => {
+                let reason = reason.clone();
+                state.bury(row, source, place, &BadRecord { id, reason });
+                state.done.buried += 1;
+            }
+            (Err(bad), _) => state.bury(row, source, place, &bad),
         }
     }
     state.flush();

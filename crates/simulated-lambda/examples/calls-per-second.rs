@@ -50,12 +50,14 @@ fn main() -> io::Result<()> {
         retry: RetryPolicy::default(),
         timeout: None,
         stop_on_bad_record: false,
+        speculation: None,
         budget: None,
         cancel: &Cancel::new(),
     };
     let settings = FanOut {
         concurrency: concurrency as usize,
         ramp: None,
+        second_attempts: true,
     };
     let (started, cpu) = (Instant::now(), ProcessTime::now());
     let mut finished = 0;

@@ -55,6 +55,7 @@ impl Backend for Client<'_> {
         let settings = FanOut {
             concurrency: CONCURRENCY,
             ramp: None,
+            second_attempts: true,
         };
         fan_out(self, settings, work, tell)
     }

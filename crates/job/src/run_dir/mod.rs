@@ -222,11 +222,13 @@ impl RunDir {
             offset,
             records,
             is_last,
+            is_buried,
         } = piece;
-        if offset == 0 && is_last {
-            format!("{batch:08}")
-        } else {
-            format!("{batch:08}.{offset:08}-{:08}", offset + records)
+        let end = offset + records;
+        match (offset == 0 && is_last, is_buried) {
+            (true, false) => format!("{batch:08}"),
+            (false, false) => format!("{batch:08}.{offset:08}-{end:08}"),
+            (_, true) => format!("{batch:08}.{offset:08}-{end:08}.buried"),
         }
     }
 
