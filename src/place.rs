@@ -302,7 +302,8 @@ impl Place {
                     Children::Express => shoal_aws::state_machine::Children::Express,
                 }),
                 expected_batch_seconds: expected(job, batches, model).longest_batch,
-                tolerated: self.tolerated_failures.unwrap_or(0.0),
+                tolerated: self.tolerated_failures,
+                direct: Some(Lambda::new(aws_config()?, self.function(), concurrency)),
                 detach: self.detach,
             }),
             #[allow(unreachable_patterns, reason = "each is built by a feature of its own")]

@@ -200,7 +200,8 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "standard|express", env = "SHOAL_CHILDREN")]
     pub(super) children: Option<ChildrenArg>,
 
-    /// Batches that may fail before a Distributed Map gives up, in percent [default: 0]
+    /// Batches that may fail before a Distributed Map gives up, in percent; those whose function was killed are then searched
+    /// for the record that does it [default: 5, or 3 batches]
     #[arg(long, value_name = "PERCENT", env = "SHOAL_TOLERATED_FAILURES")]
     pub(super) tolerated_failures: Option<f64>,
 

@@ -4,9 +4,9 @@ use std::io::{IsTerminal, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{CollectArgs, ResumeArgs, RunArgs, RunsArgs, StatusArgs};
+use super::config::speculation;
 use super::progress::{Progress, say};
 use super::table::{ago, table};
-use super::config::speculation;
 use super::{config, print};
 use crate::error::ExitCode;
 use crate::summary::{duration, grouped, money};

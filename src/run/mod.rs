@@ -11,8 +11,8 @@ use shoal_encoder::{Model, Objective, Precision};
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, plan};
-use shoal_job::store::{Location, is_url};
 use shoal_job::run_dir::FAILED;
+use shoal_job::store::{Location, is_url};
 use shoal_job::{Cancel, Event, Job, RunDir};
 
 use crate::model::Source;

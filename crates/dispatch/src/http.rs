@@ -216,7 +216,7 @@ enum Said {
     Busy(String),
     /// It did not take the call, and will take none for a while.
     Away(String),
-    /// The call was lost in the middle, and the worker may be too.
+    /// The call was lost in the middle, and the worker may be too: the batch may have killed it, or the network the call.
     Lost(Failure),
 }
 
@@ -239,7 +239,7 @@ impl Caller for Calls<'_> {
                     last = reason;
                 }
                 Said::Lost(failure) => {
-                    self.workers.rest(worker);
+                    self.workers.lost(worker);
                     return Err(failure);
                 }
             }
@@ -257,13 +257,13 @@ impl Calls<'_> {
             Err(e) if e.is_connect() => return Said::Away(at(&describe(&e))),
             Err(e) => {
                 let reason = at(&describe(&e));
-                return Said::Lost(Failure::new(FailureKind::Retryable, reason));
+                return Said::Lost(Failure::new(FailureKind::Crashed, reason));
             }
         };
         let status = answer.status();
         match read(answer).await {
             Ok(body) => understand(status, &body, at),
-            Err(reason) => Said::Lost(Failure::new(FailureKind::Retryable, at(&reason))),
+            Err(reason) => Said::Lost(Failure::new(FailureKind::Crashed, at(&reason))),
         }
     }
 }
@@ -276,7 +276,7 @@ fn understand(status: StatusCode, body: &[u8], at: impl Fn(&str) -> String) -> S
         (429, _) => Said::Busy(at("it is busy (429)")),
         (_, Ok(Outcome::Failure(failure))) => failed(failure.kind, &failure.reason),
         (502, _) => Said::Lost(Failure::new(
-            FailureKind::Retryable,
+            FailureKind::Crashed,
             at("it ended in the middle of the call, or is not there (502)"),
         )),
         (504, _) => failed(FailureKind::TimedOut, "it had no more time (504)"),
@@ -367,7 +367,7 @@ mod tests {
             (404, "nothing here".into(), K::Refused),
             (429, String::new(), K::Throttled),
             (500, String::new(), K::Retryable),
-            (502, "bad gateway".into(), K::Retryable),
+            (502, "bad gateway".into(), K::Crashed),
             (504, String::new(), K::TimedOut),
         ] {
             assert_eq!(kind(status, &body), Some(expected), "{status} {body}");

@@ -33,12 +33,14 @@ pub use watch::{Watch, sleep, tell_new};
 pub use work_off::{Plan, Worked, work_off};
 
 /// What a backend is to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Work<'a> {
     /// Where the job lies, and its parts and receipts will.
     pub run: &'a RunDir,
     /// What is left to do: batches that have no receipt yet, and the rest of those that were left in the middle.
     pub batches: Vec<Cow<'a, Batch>>,
+    /// Whether these batches have killed their functions before: then they are divided at once.
+    pub is_suspect: bool,
     /// When a batch is tried again.
     pub retry: RetryPolicy,
     /// How long one call may take; for ever where `None`.

@@ -73,7 +73,9 @@ pub fn tell_new(
     let mut bad = None;
     for index in touched {
         let first = work.batches.partition_point(|batch| batch.index < index);
-        let of_it = work.batches[first..].iter().take_while(|batch| batch.index == index);
+        let of_it = work.batches[first..]
+            .iter()
+            .take_while(|batch| batch.index == index);
         for receipt in of_it.flat_map(|batch| known.pieces_of(batch)) {
             if new.get(index, receipt.offset).is_none() {
                 continue;
@@ -133,6 +135,7 @@ mod tests {
         let work = Work {
             run: &run,
             batches: Vec::new(),
+            is_suspect: false,
             retry: RetryPolicy::default(),
             timeout: None,
             stop_on_bad_record: false,

@@ -82,6 +82,7 @@ pub fn work_off(
             let work = Work {
                 run,
                 batches,
+                is_suspect: false,
                 retry: plan.retry,
                 timeout: plan.timeout,
                 stop_on_bad_record: plan.stop_on_bad_record,

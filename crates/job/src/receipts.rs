@@ -257,8 +257,12 @@ mod tests {
         let mut receipts = Receipts::default();
         receipts.extend([receipt(0, 4, 3, 3)]);
         let batch = &batches()[0];
-        for (range, is_covered) in [((4, 7), true), ((5, 7), false), ((3, 7), false), ((7, 7), true)]
-        {
+        for (range, is_covered) in [
+            ((4, 7), true),
+            ((5, 7), false),
+            ((3, 7), false),
+            ((7, 7), true),
+        ] {
             let range = batch.range(range.0, range.1);
             assert_eq!(receipts.covers(&range), is_covered, "{range:?}");
         }

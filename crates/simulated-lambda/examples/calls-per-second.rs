@@ -47,6 +47,7 @@ fn main() -> io::Result<()> {
     let work = Work {
         run: &run,
         batches: batches.collect(),
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: None,
         stop_on_bad_record: false,

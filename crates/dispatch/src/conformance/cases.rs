@@ -301,7 +301,10 @@ fn poison(setting: &Setting<'_>) {
         panic!("one record fails: {failed:?}");
     };
     let piece = buried.piece();
-    assert_eq!((piece.batch, piece.offset, piece.records), (batch, record, 1));
+    assert_eq!(
+        (piece.batch, piece.offset, piece.records),
+        (batch, record, 1)
+    );
     assert_eq!((buried.failed, buried.buried), (1, 1));
     let letters = scene.run().get(&RunDir::dead_letters_name(piece));
     let letters = letters.expect("the run can be read").expect("it is there");
@@ -312,7 +315,10 @@ fn poison(setting: &Setting<'_>) {
     let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
     assert!(f64::from(extra) <= bound, "{extra} extra calls");
     // What was written down for others is not written again.
-    assert_eq!(setting.start(&scene, Options::default()).told.reused(), BATCHES);
+    assert_eq!(
+        setting.start(&scene, Options::default()).told.reused(),
+        BATCHES
+    );
     scene.rewrite(&[]);
     let format = scene.job().parameters.output_format;
     let forgotten = scene.run().forget(piece, format);

@@ -30,6 +30,8 @@ const LATER: Limits = Limits {
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     has_succeeded: bool,
+    /// Batches that failed since the last success, if only once.
+    once: BTreeSet<u64>,
     /// Batches that failed more than once since the last success.
     batches: BTreeSet<u64>,
     /// Records that were found to kill their function since then.
@@ -46,6 +48,18 @@ impl Breaker {
                 ..Self::default()
             };
         }
+    }
+
+    /// A call has failed, and is made again.
+    pub(super) fn stumbled(&mut self, batch: u64) {
+        if !self.has_succeeded {
+            self.once.insert(batch);
+        }
+    }
+
+    /// Whether no further batch may be begun until it is known what becomes of those that failed: nothing has succeeded yet.
+    pub(super) fn is_wary(&self) -> bool {
+        self.once.len() >= AT_FIRST.batches
     }
 
     /// A batch has failed too often for the same call to be made again.

@@ -280,12 +280,19 @@ impl<'a> Queue<'a> {
         if let Some(call) = self.first.pop_front() {
             return Some(call);
         }
+        if self.breaker.is_wary() {
+            return None;
+        }
         let batch = self.work.batches.get(self.next)?;
         self.next += 1;
-        Some(Call::new(Invocation {
+        let call = Call::new(Invocation {
             timeout_ms: self.timeout_ms(),
             ..Invocation::first(self.run.clone(), batch.clone().into_owned())
-        }))
+        });
+        Some(match self.work.is_suspect {
+            true => call.from(batch.offset, Suspects::Before(call.end)),
+            false => call,
+        })
     }
 
     fn timeout_ms(&self) -> Option<u64> {
@@ -449,13 +456,13 @@ impl<'a> Queue<'a> {
         };
         if again {
             self.tell_failure(&ended, &failure, true);
+            self.breaker.stumbled(call.invocation.batch.index);
             call.invocation.attempt += 1;
             let at = now + policy.wait(call.failures);
             self.later.push(Reverse(Waiting { at, call }));
             return Ok(());
         }
-        let splits =
-            failure.kind.remedy() == Remedy::Split && call.invocation.bury.is_none();
+        let splits = failure.kind.remedy() == Remedy::Split && call.invocation.bury.is_none();
         self.tell_failure(&ended, &failure, splits);
         if !splits {
             // A function that cannot even bury a record is not killed by records.

@@ -92,14 +92,20 @@ mod tests {
             for bad in 0..records {
                 let extra = calls(records, &[bad]) - 1;
                 let bound = 2.0 * (records as f64).log2() + 2.0;
-                assert!(f64::from(extra) <= bound, "{extra} for record {bad} of {records}");
+                assert!(
+                    f64::from(extra) <= bound,
+                    "{extra} for record {bad} of {records}"
+                );
             }
         }
         for records in [1000, 65_536, 1_000_000] {
             let bound = 2.0 * (records as f64).log2() + 2.0;
             for bad in [0, 1, records / 3, records / 2, records - 2, records - 1] {
                 let extra = calls(records, &[bad]) - 1;
-                assert!(f64::from(extra) <= bound, "{extra} for record {bad} of {records}");
+                assert!(
+                    f64::from(extra) <= bound,
+                    "{extra} for record {bad} of {records}"
+                );
             }
         }
     }

@@ -6,9 +6,9 @@ mod search;
 mod stragglers;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use object_store::memory::InMemory;
 use shoal_job::wire::{Stored, Timings};
@@ -87,6 +87,7 @@ async fn run_and_tell(
     let work = Work {
         run: &run,
         batches: batches.collect(),
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: setup.timeout,
         stop_on_bad_record: false,
@@ -116,7 +117,10 @@ fn records_finished(told: &[Event]) -> u64 {
     for event in told {
         if let Event::Finished { receipt, .. } = event {
             for record in receipt.offset..receipt.offset + receipt.records {
-                assert!(seen.insert((receipt.batch, record)), "{record} is done twice");
+                assert!(
+                    seen.insert((receipt.batch, record)),
+                    "{record} is done twice"
+                );
             }
         }
     }

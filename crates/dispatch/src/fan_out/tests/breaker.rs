@@ -16,7 +16,10 @@ async fn a_run_whose_every_batch_fails_is_stopped_and_says_why() {
         let platform = Calls(async |_: &Invocation| {
             calls.fetch_add(1, Relaxed);
             sleep(SECOND).await;
-            Err::<Receipt, _>(Failure::new(FailureKind::Crashed, "out of memory at 128 MB"))
+            Err::<Receipt, _>(Failure::new(
+                FailureKind::Crashed,
+                "out of memory at 128 MB",
+            ))
         });
         let setup = Setup {
             batches: 10_000,
@@ -28,7 +31,10 @@ async fn a_run_whose_every_batch_fails_is_stopped_and_says_why() {
         assert_eq!(failure.reason, "out of memory at 128 MB");
         let calls = calls.into_inner();
         // Twice what may be in flight, and a few more to be sure.
-        assert!(calls <= 2 * concurrency + 40, "{calls} calls, {concurrency} at a time");
+        assert!(
+            calls <= 2 * concurrency + 40,
+            "{calls} calls, {concurrency} at a time"
+        );
         assert!(batches <= 2 * concurrency + 5, "{batches}");
     }
 }

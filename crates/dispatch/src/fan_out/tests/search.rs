@@ -110,8 +110,7 @@ async fn what_fails_by_chance_is_not_buried() {
 
 #[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_even_be_buried_ends_the_run() {
-    let platform =
-        Calls(async |_: &Invocation| Err::<Receipt, _>(failure(FailureKind::Crashed)));
+    let platform = Calls(async |_: &Invocation| Err::<Receipt, _>(failure(FailureKind::Crashed)));
     let (end, _) = run(&platform, &Setup::default()).await;
     assert!(
         matches!(end, Err(DispatchError::Hopeless { batches: 1, .. })),
@@ -138,6 +137,7 @@ async fn only_what_is_open_of_a_batch_is_searched() {
     let work = Work {
         run: &run_dir,
         batches: vec![Cow::Owned(whole.range(40, 60))],
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: None,
         stop_on_bad_record: false,
@@ -153,7 +153,10 @@ async fn only_what_is_open_of_a_batch_is_searched() {
     let (events, told) = channel();
     drive(&platform, settings, &work, events).await.unwrap();
     let told: Vec<_> = told.iter().collect();
-    assert_eq!((records_finished(&told), buried(&told)), (20, vec![(0, 59)]));
+    assert_eq!(
+        (records_finished(&told), buried(&told)),
+        (20, vec![(0, 59)])
+    );
 }
 
 proptest! {

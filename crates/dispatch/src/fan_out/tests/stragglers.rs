@@ -89,6 +89,7 @@ async fn long_batches_are_no_stragglers() {
     let work = Work {
         run: &run_dir,
         batches: batches.collect(),
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: None,
         stop_on_bad_record: false,
