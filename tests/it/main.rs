@@ -15,6 +15,7 @@ mod invariance;
 mod memory;
 mod money;
 mod pack;
+mod poison;
 mod remote;
 mod remote_model;
 mod resume;
