@@ -67,6 +67,17 @@ pub enum Error {
         /// What to do.
         reason: String,
     },
+    /// The run directory is not one that this user made.
+    #[error(
+        "failed to go on with {run}: this user did not begin it here, and it would have shoal {wants}; give output and \
+             place yourself (-o, --backend, --url), or say --trust if you know who made it"
+    )]
+    Foreign {
+        /// The run's name.
+        run: String,
+        /// What the directory asks for.
+        wants: String,
+    },
     /// The place where functions run cannot be used.
     #[error("failed to use {backend}: {reason}")]
     Platform {
@@ -153,7 +164,7 @@ pub enum ExitCode {
     Model = 4,
     /// The system refused to read or write: disk full, permission denied, no network.
     Storage = 5,
-    /// The run directory holds another job, is in use, damaged, or not there.
+    /// The run directory holds another job, is in use, damaged, not there, or somebody else's.
     Run = 6,
     /// A bad record, and `--on-error fail`.
     BadRecord = 7,
@@ -193,7 +204,7 @@ impl Error {
                 FailureKind::Cancelled => ExitCode::Interrupted,
             },
             Self::BadRecord { .. } => ExitCode::BadRecord,
-            Self::NoSuchRun { .. } => ExitCode::Run,
+            Self::NoSuchRun { .. } | Self::Foreign { .. } => ExitCode::Run,
             Self::Platform { .. } => ExitCode::Platform,
             Self::Unfinished { .. } => ExitCode::Run,
             Self::Budget { .. } | Self::OutOfTime { .. } => ExitCode::Budget,

@@ -35,6 +35,7 @@ mod runs;
 mod settings;
 mod spool;
 mod summary;
+mod trust;
 
 #[cfg(feature = "cli")]
 pub mod cli;

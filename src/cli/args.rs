@@ -26,7 +26,7 @@ Exit codes:
   3    the input is missing, damaged, or lacks a column
   4    the model is missing, damaged or not supported
   5    the system refused to read or write: disk full, permission, network
-  6    the run directory holds another job, is in use, damaged, or not there
+  6    the run directory holds another job, is in use, damaged, not there, or somebody else's
   7    a bad record, and --on-error fail
   8    the platform that runs functions is not set up, refuses, or throttles without end
   9    the money or the time that was allowed is used up; what is done is kept
@@ -429,6 +429,10 @@ pub(super) struct ResumeArgs {
     #[arg(long)]
     pub(super) detach: bool,
 
+    /// Take output, inputs, model and place from a run directory that somebody else made
+    #[arg(long)]
+    pub(super) trust: bool,
+
     /// Batches in flight [default: as at the last start]
     #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
     pub(super) concurrency: Option<usize>,
@@ -487,6 +491,10 @@ pub(super) struct CollectArgs {
     /// Where the labels go, if not where they were to go at first
     #[arg(short, long, value_name = "OUTPUT")]
     pub(super) output: Option<String>,
+
+    /// Take the output from a run directory that somebody else made
+    #[arg(long)]
+    pub(super) trust: bool,
 
     /// Say nothing but errors
     #[arg(short, long)]

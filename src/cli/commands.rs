@@ -61,6 +61,7 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
         concurrency: args.concurrency,
         urls: args.url,
         detach: args.detach,
+        trust: args.trust,
         machine: args.machine,
         guards: Guards {
             max_usd: args.max_cost,
@@ -96,7 +97,7 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
-    let end = crate::collect(run, args.output.as_deref(), &mut |event| {
+    let end = crate::collect(run, args.output.as_deref(), args.trust, &mut |event| {
         progress.see(event)
     });
     finish(end, &progress, args.json)

@@ -49,7 +49,8 @@ fn end(result: crate::Result<()>) -> process::ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::Success,
         Err(error) => {
             // Nothing is left to tell it to where this fails.
-            let _ = writeln!(io::stderr(), "error: {error}");
+            let message = error.to_string();
+            let _ = writeln!(io::stderr(), "error: {}", table::printable(&message));
             error.exit_code()
         }
     };

@@ -19,7 +19,7 @@ use crate::model::Source;
 use crate::spool::spool;
 use crate::{
     BackendKind, EngineSettings, Error, Guards, Machine, OnError, Place, Result, Settings, Summary,
-    VERSION,
+    VERSION, trust,
 };
 use open::open_run;
 use stage::{Stage, Teller};
@@ -75,6 +75,8 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     };
     let (run, lock, job) = open_run(settings, &request)?;
     let is_new = job.is_none();
+    // One that is there already may say of itself what it likes, though its job is the same.
+    let is_own = is_new || trust::is_own(&run)?;
     let mut tell = Teller::new(&run, tell)?;
     let planned = destination.check(&run.name()).and_then(|()| match job {
         Some(job) => run.batches(&job).map(|batches| (job, batches)),
@@ -94,6 +96,9 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         }
     })?;
     drop(spool);
+    if is_new {
+        trust::remember(&run);
+    }
     Stage {
         run,
         job,
@@ -104,6 +109,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         engine: settings.engine.clone(),
         on_error: settings.on_error,
         guards: settings.guards.clone(),
+        is_own,
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
@@ -122,6 +128,8 @@ pub struct ResumeOptions {
     pub urls: Vec<String>,
     /// Not to wait for a platform.
     pub detach: bool,
+    /// To take output, inputs, model and place from the run directory also where this user did not make it.
+    pub trust: bool,
     /// What this machine costs; as at first where `None`.
     pub machine: Option<Machine>,
     /// What it may cost and take.
@@ -137,7 +145,7 @@ pub struct ResumeOptions {
 /// Goes on with a run by its directory, with all that it was planned with.
 ///
 /// # Errors
-/// As [`run`].
+/// [`Error::Foreign`] where this user did not make the run and does not give what it would decide; else as [`run`].
 pub fn resume(
     run: RunDir,
     options: &ResumeOptions,
@@ -146,15 +154,22 @@ pub fn resume(
 ) -> Result<Summary> {
     let started = Instant::now();
     let lock = run.lock()?;
-    let place = Place::last(&run)?.changed(options);
-    place.check()?;
-    options.guards.check(&place)?;
     let Some(job) = run.job()? else {
         return Err(Error::NoSuchRun {
             name: run.name(),
             reason: "its planning was cut short; run the command that started it again".into(),
         });
     };
+    let is_own = options.trust || trust::is_own(&run)?;
+    let last = if is_own {
+        Place::last(&run)?
+    } else {
+        trust::check(&run, &job, options)?;
+        Place::default()
+    };
+    let place = last.changed(options);
+    place.check()?;
+    options.guards.check(&place)?;
     let output = options.output.as_deref().unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     let mut parameters = job.parameters.clone();
@@ -196,6 +211,7 @@ pub fn resume(
         engine,
         on_error: options.on_error,
         guards: options.guards.clone(),
+        is_own,
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
@@ -226,8 +242,14 @@ fn exhume(run: &RunDir, job: &Job) -> Result<()> {
 /// Writes the output of a run whose batches are all done, without working on any: what [`resume`] does at its end.
 ///
 /// # Errors
-/// Batches are missing ([`Error::Unfinished`]), or as [`run`].
-pub fn collect(run: RunDir, output: Option<&str>, tell: &mut dyn FnMut(&Event)) -> Result<Summary> {
+/// Batches are missing ([`Error::Unfinished`]), this user did not make the run and neither gives an output nor says `trust`
+/// ([`Error::Foreign`]), or as [`run`].
+pub fn collect(
+    run: RunDir,
+    output: Option<&str>,
+    trust: bool,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
     let started = Instant::now();
     let _lock = run.lock()?;
     let Some(job) = run.job()? else {
@@ -236,6 +258,9 @@ pub fn collect(run: RunDir, output: Option<&str>, tell: &mut dyn FnMut(&Event)) 
             reason: "its planning was cut short; run the command that started it again".into(),
         });
     };
+    if !trust && !trust::is_own(&run)? {
+        trust::check_collecting(&run, &job, output)?;
+    }
     let output = output.unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     if format != job.parameters.output_format {

@@ -9,6 +9,7 @@ mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;
 mod errors;
+mod foreign;
 mod formats;
 mod hub;
 mod invariance;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::spec::Batch;
-use crate::wire::Receipt;
+use crate::wire::{Receipt, Timings};
 
 /// The receipts of a run, in the order of the input.
 ///
@@ -155,6 +155,54 @@ impl Extend<Receipt> for Receipts {
     }
 }
 
+/// Whether the numbers of a receipt can be true, such that nobody has to take care when they are added up.
+pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
+    /// Of records, tokens, bytes or milliseconds in one batch.
+    const MOST: u64 = 1 << 40;
+    let Receipt {
+        offset,
+        remaining,
+        records,
+        failed,
+        buried,
+        truncated,
+        tokens,
+        part,
+        dead_letters,
+        started_unix_ms,
+        timings,
+        billed_ms,
+        confusion,
+        ..
+    } = receipt;
+    let letters = dead_letters.as_ref().map_or(0, |letters| letters.bytes);
+    let counts = [offset, remaining, records, tokens, &part.bytes, &letters];
+    let Timings {
+        init,
+        read,
+        tokenize,
+        model,
+        write,
+        total,
+    } = timings;
+    let times = [init, read, tokenize, model, write, total];
+    let compared = confusion
+        .values()
+        .flat_map(BTreeMap::values)
+        .try_fold(0u64, |sum, count| sum.checked_add(*count));
+    counts.into_iter().all(|count| *count <= MOST)
+        // 35,000 years
+        && *started_unix_ms < 1 << 50
+        && buried <= failed
+        && failed <= records
+        && truncated <= records
+        && compared.is_some_and(|compared| compared <= *records)
+        && times
+            .into_iter()
+            .chain(billed_ms)
+            .all(|ms| (0.0..=MOST as f64).contains(ms))
+}
+
 /// Where a piece ends in `batch`, if it is one of it.
 fn end_in(batch: &Batch, receipt: &Receipt) -> Option<u64> {
     let end = receipt.offset.checked_add(receipt.records)?;
@@ -165,7 +213,7 @@ fn end_in(batch: &Batch, receipt: &Receipt) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Stored, Timings};
+    use crate::wire::Stored;
 
     fn receipt(batch: u64, offset: u64, records: u64, remaining: u64) -> Receipt {
         Receipt {
@@ -268,6 +316,30 @@ mod tests {
         }
         let range = [batch.range(2, 9)];
         assert_eq!(open(&receipts, &range), [(0, 2, 4), (0, 7, 9)]);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_true_are_noticed() {
+        assert!(is_plausible(&receipt(0, 0, 10, 0)));
+        let wrong: [fn(&mut Receipt); 9] = [
+            |r| r.failed = 11,
+            |r| r.buried = 1,
+            |r| r.truncated = 11,
+            |r| r.tokens = u64::MAX,
+            |r| r.part.bytes = u64::MAX,
+            |r| r.started_unix_ms = u64::MAX,
+            |r| r.timings.model = -1.0,
+            |r| r.billed_ms = Some(1e300),
+            |r| {
+                let counts = [("a".into(), u64::MAX), ("b".into(), 2)];
+                r.confusion.insert("a".into(), counts.into());
+            },
+        ];
+        for change in wrong {
+            let mut receipt = receipt(0, 0, 10, 0);
+            change(&mut receipt);
+            assert!(!is_plausible(&receipt), "{receipt:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Inputs: finding them, telling what they are, cutting them and reading slices of them.
 
 pub(crate) mod delimited;
+pub(crate) mod footer;
 pub(crate) mod jsonl;
 mod locate;
 pub(crate) mod parquet;
@@ -22,6 +23,9 @@ use crate::{Error, Result};
 /// A record above this many bytes goes to the dead letters unread: it bounds what one row, or one quote left open, can
 /// make shoal hold in memory.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+
+/// What is wrong with a record of a batch that no plan would have put there.
+const TOO_LONG: &str = "a record is longer than any that a plan takes; start a new run";
 
 /// How much of a source is looked at to tell its columns.
 pub(crate) const HEAD_BYTES: usize = 1 << 20;

@@ -1,12 +1,13 @@
 //! `events.jsonl`: what happened, for reports.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
 
-use super::{EVENTS, Place, RunDir};
+use super::{EVENTS, MOST_RECEIPT_BYTES, Place, RunDir};
+use crate::receipts::is_plausible;
 use crate::store::runtime;
 use crate::{Error, Event, Result};
 
@@ -14,6 +15,9 @@ use crate::{Error, Event, Result};
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
 /// … or there is this much of them.
 const SEGMENT_BYTES: usize = 256 << 10;
+
+/// 35,000 years.
+const MOST_UNIX_MS: u64 = 1 << 50;
 
 /// The log of a run, open for appending.
 #[derive(Debug)]
@@ -99,13 +103,29 @@ impl RunDir {
     }
 }
 
-fn parse(lines: impl BufRead) -> Vec<(u64, Event)> {
-    lines
-        .split(b'\n')
-        .map_while(std::io::Result::ok)
-        .filter_map(|line| serde_json::from_slice::<Timed>(&line).ok())
-        .map(|timed| (timed.unix_ms, timed.event))
-        .collect()
+fn parse(mut lines: impl BufRead) -> Vec<(u64, Event)> {
+    let mut events = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // What is longer is no event, and neither are the pieces of it.
+        let read = (&mut lines)
+            .take(MOST_RECEIPT_BYTES)
+            .read_until(b'\n', &mut line);
+        if read.map_or(true, |read| read == 0) {
+            return events;
+        }
+        let Ok(Timed { unix_ms, event }) = serde_json::from_slice(&line) else {
+            continue;
+        };
+        let is_plausible = match &event {
+            Event::Finished { receipt, .. } => is_plausible(receipt),
+            _ => true,
+        };
+        if is_plausible && unix_ms < MOST_UNIX_MS {
+            events.push((unix_ms, event));
+        }
+    }
 }
 
 fn unix_ms() -> u64 {
