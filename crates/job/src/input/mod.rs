@@ -3,6 +3,7 @@
 pub(crate) mod delimited;
 pub(crate) mod jsonl;
 mod locate;
+mod look;
 pub(crate) mod parquet;
 mod ranged;
 mod read;
@@ -12,6 +13,7 @@ mod stream;
 pub(crate) mod text_folder;
 
 pub use locate::{Found, Spool, locate};
+pub use look::look;
 pub use read::{Rows, Sources};
 pub(crate) use stream::Stream;
 
