@@ -114,9 +114,8 @@ impl RunDir {
             }
             Ok(false)
         });
-        let listed = listed.and_then(|is_there| {
-            self.hold(is_there, "list", "it does not have what was written")
-        });
+        let listed = listed
+            .and_then(|is_there| self.hold(is_there, "list", "it does not have what was written"));
         probe.steps.push((Need::List, listed));
         let deleted = self.wait("delete", self.store.delete(&path));
         probe.steps.push((Need::Delete, deleted));
