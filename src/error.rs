@@ -140,6 +140,16 @@ pub enum Error {
         /// The run's name.
         run: String,
     },
+    /// Something that a run needs is not as it must be.
+    #[error("{failed} of {of} checks failed; what to do stands beside each")]
+    Unwell {
+        /// Checks that failed.
+        failed: usize,
+        /// All checks.
+        of: usize,
+        /// That of the first one.
+        exit_code: ExitCode,
+    },
     /// The user asked for the end; the run directory holds what was done.
     #[error("stopped; the same command, or `shoal resume {run}`, goes on from here")]
     Cancelled {
@@ -209,6 +219,7 @@ impl Error {
             Self::Unfinished { .. } => ExitCode::Run,
             Self::Budget { .. } | Self::OutOfTime { .. } => ExitCode::Budget,
             Self::Detached { .. } => ExitCode::Success,
+            Self::Unwell { exit_code, .. } => *exit_code,
             Self::Cancelled { .. } => ExitCode::Interrupted,
         }
     }

@@ -1,6 +1,7 @@
 //! Arguments as they are typed. Every option of `run` is also a `SHOAL_*` variable and a key of `shoal.toml`.
 
 pub(super) mod compare;
+pub(super) mod doctor;
 pub(super) mod export;
 pub(super) mod plan;
 pub(super) mod report;
@@ -48,6 +49,8 @@ pub(super) enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Compare one function for all batches with a function a batch, over batch sizes: the paper's experiment
     Compare(Box<compare::CompareArgs>),
+    /// Look, before a run, at what it will need, and say how to mend what is wrong
+    Doctor(doctor::DoctorArgs),
     /// List the runs of this machine, or remove some
     Runs(RunsArgs),
     /// Tell what a run took and cost, as a page or as data

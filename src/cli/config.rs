@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::args::doctor::DoctorArgs;
 use super::args::{RunArgs, RunOptions};
 use crate::dispatch::Speculation;
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
@@ -23,21 +24,30 @@ pub(super) struct Plan {
 pub(super) fn settings(args: RunArgs) -> Result<Plan> {
     let file = read(args.config.as_deref())?;
     let options = merge(args.options, file);
-    let Some(output) = options.output else {
+    let Some(output) = &options.output else {
         return Err(Error::Settings(
             "failed to start: name the output, for example -o labels.csv, or -o - for standard output".into(),
         ));
     };
-    let json = options.json.unwrap_or(false);
-    if json && output == "-" {
+    if options.json == Some(true) && output == "-" {
         return Err(Error::Settings(
             "--json prints the summary on standard output, where -o - puts the labels; choose one"
                 .into(),
         ));
     }
+    Ok(plan(args.inputs, options))
+}
+
+/// The same for who only looks: neither inputs nor output need be named.
+pub(super) fn doctor(args: DoctorArgs) -> Result<Plan> {
+    let file = read(args.config.as_deref())?;
+    Ok(plan(args.inputs, merge(*args.options, file)))
+}
+
+fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
     let settings = Settings {
-        inputs: args.inputs,
-        output,
+        inputs,
+        output: options.output.unwrap_or_default(),
         format: options.format.map(Into::into),
         model: options.model,
         engine: EngineSettings {
@@ -81,12 +91,12 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
             speculation: speculation(options.speculation_budget),
         },
     };
-    Ok(Plan {
+    Plan {
         auto: options.auto.unwrap_or(false).then_some(options.batch_size),
         settings,
         quiet: options.quiet.unwrap_or(false),
-        json,
-    })
+        json: options.json.unwrap_or(false),
+    }
 }
 
 /// From a share in percent.

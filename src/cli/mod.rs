@@ -9,6 +9,7 @@ mod config;
 mod deploy;
 #[cfg(feature = "aws")]
 mod deploy_args;
+mod doctor;
 mod export;
 mod pack;
 mod plan;
@@ -62,6 +63,7 @@ fn run(cli: Cli, started: Instant) -> crate::Result<()> {
         Command::Run(args) => commands::run(args),
         Command::Plan(args) => plan::plan(*args),
         Command::Compare(args) => compare::compare(*args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Runs(args) => commands::runs(args),
         Command::Report(args) => report::report(args),
         Command::Status(args) => commands::status(args),

@@ -276,7 +276,7 @@ pub fn collect(
 }
 
 /// Functions of a platform see no files of this machine.
-fn check_reach(settings: &Settings) -> Result<()> {
+pub(crate) fn check_reach(settings: &Settings) -> Result<()> {
     if settings.store.is_some() && settings.run_dir.is_some() {
         return Err(Error::Settings(
             "failed to start: --store and --run-dir both say where the run is kept; choose one"

@@ -305,6 +305,22 @@ fn platform(reason: String) -> DispatchError {
     }
 }
 
+/// The ARN of the state machine of this name.
+pub(crate) async fn find(client: &Client, name: &str) -> Result<String, DispatchError> {
+    let mut pages = client.list_state_machines().into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page =
+            page.map_err(|e| platform(format!("failed to list state machines: {}", chain(&e))))?;
+        let mut machines = page.state_machines().iter();
+        if let Some(found) = machines.find(|machine| machine.name() == name) {
+            return Ok(found.state_machine_arn().to_owned());
+        }
+    }
+    Err(platform(format!(
+        "there is no state machine {name}; `shoal deploy aws --state-machine` makes one, --state-machine names another"
+    )))
+}
+
 /// Items of a map, by state.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
@@ -376,19 +392,7 @@ impl Session {
         if state_machine.starts_with("arn:") {
             return Ok(state_machine.to_owned());
         }
-        let mut pages = self.client.list_state_machines().into_paginator().send();
-        while let Some(page) = self.runtime.block_on(pages.next()) {
-            let page = page
-                .map_err(|e| platform(format!("failed to list state machines: {}", chain(&e))))?;
-            let mut machines = page.state_machines().iter();
-            if let Some(found) = machines.find(|machine| machine.name() == state_machine) {
-                return Ok(found.state_machine_arn().to_owned());
-            }
-        }
-        Err(platform(format!(
-            "there is no state machine {state_machine}; `shoal deploy aws --state-machine` makes one, --state-machine names \
-             another"
-        )))
+        self.runtime.block_on(find(&self.client, state_machine))
     }
 
     /// How far the map of an execution is, once there is one.

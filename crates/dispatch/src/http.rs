@@ -1,5 +1,6 @@
 //! The HTTP backend: workers that answer at URLs.
 
+mod look;
 mod workers;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use shoal_job::Event;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt};
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
+pub use look::{Looked, look};
 use workers::Workers;
 
 const NAME: &str = "http";
@@ -53,14 +55,7 @@ impl Http {
             .map(|text| parse(text, token.is_some()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(unusable)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| unusable("the token (SHOAL_TOKEN) cannot stand in a header".into()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
+        let headers = headers(token).map_err(unusable)?;
         let mut backend = Self {
             urls,
             headers,
@@ -76,14 +71,7 @@ impl Http {
     }
 
     fn client(&self) -> Result<Client, DispatchError> {
-        Client::builder()
-            .default_headers(self.headers.clone())
-            // A call that is sent elsewhere would lose its body, or tell the token to strangers.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .build()
-            .map_err(|e| unusable(describe(&e)))
+        http_client(self.headers.clone()).map_err(unusable)
     }
 
     /// How many calls the workers take at a time, all together.
@@ -108,6 +96,30 @@ impl Http {
             "no worker can be reached: {last}; start workers with `shoal worker --http`, and name their URLs with --url"
         )))
     }
+}
+
+/// What each request carries.
+fn headers(token: Option<&str>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| "the token (SHOAL_TOKEN) cannot stand in a header")?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+fn http_client(headers: HeaderMap) -> Result<Client, String> {
+    Client::builder()
+        .default_headers(headers)
+        // A call that is sent elsewhere would lose its body, or tell the token to strangers.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(KEEPALIVE)
+        .build()
+        .map_err(|e| describe(&e))
 }
 
 fn unusable(reason: String) -> DispatchError {
