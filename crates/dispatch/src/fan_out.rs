@@ -91,7 +91,7 @@ struct Answer {
     took: Option<Duration>,
 }
 
-async fn drive<C: Caller>(
+pub(crate) async fn drive<C: Caller>(
     caller: &C,
     settings: FanOut,
     work: &Work<'_>,

@@ -10,7 +10,7 @@ use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
 use shoal_job::{BadRecord, Record, Row};
 
-use crate::{Function, Limits, milliseconds};
+use crate::{Clock, Function, Limits, milliseconds};
 
 /// A batch's output before it is stored.
 pub(crate) struct Done {
@@ -35,6 +35,7 @@ pub(crate) fn work(
     session: &mut Session,
     invocation: &Invocation,
     limits: &Limits,
+    clock: &Clock,
 ) -> Result<Done, Failure> {
     let Invocation { batch, bury, .. } = invocation;
     let end = match bury {
@@ -51,6 +52,7 @@ pub(crate) fn work(
     let mut state = State {
         function,
         session,
+        clock,
         part: PartWriter::new(&function.job),
         records: Vec::new(),
         tokens: Vec::new(),
@@ -79,7 +81,7 @@ pub(crate) fn work(
         if limits.cancel.is_cancelled() {
             return Err(Failure::new(FailureKind::Cancelled, "cancelled"));
         }
-        let started = Instant::now();
+        let started = clock.now();
         if limits
             .deadline
             .is_some_and(|end| state.is_late(started, end))
@@ -87,7 +89,7 @@ pub(crate) fn work(
             break;
         }
         let row = rows.next().transpose()?;
-        state.read += started.elapsed();
+        state.read += clock.now() - started;
         if done_before > 0 && row.is_some() {
             // Reading is so quick that a place within a batch is found by reading up to it.
             done_before -= 1;
@@ -124,6 +126,7 @@ pub(crate) fn work(
 struct State<'a> {
     function: &'a Function,
     session: &'a mut Session,
+    clock: &'a Clock,
     part: PartWriter,
     /// The micro-batch that is being gathered: records and their tokens.
     records: Vec<Record>,
@@ -146,7 +149,7 @@ impl State<'_> {
     }
 
     fn take(&mut self, mut record: Record) -> Result<(), Failure> {
-        let started = Instant::now();
+        let started = self.clock.now();
         let max_tokens = self.function.job.model.max_tokens;
         let tokens = self
             .function
@@ -158,7 +161,7 @@ impl State<'_> {
             })?;
         // The text has done its duty; what waits for the model are tokens.
         record.text = String::new();
-        self.tokenize += started.elapsed();
+        self.tokenize += self.clock.now() - started;
         self.done.truncated += u64::from(tokens.truncated);
         self.done.tokens += tokens.ids.len() as u64;
         if self.waiting_tokens + tokens.ids.len() > MICRO_BATCH_TOKENS {
@@ -175,7 +178,7 @@ impl State<'_> {
         if self.records.is_empty() {
             return;
         }
-        let started = Instant::now();
+        let started = self.clock.now();
         let decision = &self.function.decision;
         let logits = self.session.logits(&self.tokens);
         let labels = logits.len() / self.records.len();
@@ -202,7 +205,7 @@ impl State<'_> {
         self.records.clear();
         self.tokens.clear();
         self.waiting_tokens = 0;
-        let took = started.elapsed();
+        let took = self.clock.now() - started;
         self.longest_flush = self.longest_flush.max(took);
         self.model += took;
     }
