@@ -11,8 +11,9 @@ use shoal_encoder::{Model, Objective, Precision};
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, plan};
+use shoal_job::run_dir::FAILED;
 use shoal_job::store::{Location, is_url};
-use shoal_job::{Cancel, Event, RunDir};
+use shoal_job::{Cancel, Event, Job, RunDir};
 
 use crate::model::Source;
 use crate::spool::spool;
@@ -135,6 +136,8 @@ pub struct ResumeOptions {
     pub guards: Guards,
     /// What a bad record does.
     pub on_error: OnError,
+    /// Whether records are tried again that killed their function.
+    pub retry: bool,
     /// How the engine runs the model; the precision is the run's own.
     pub engine: EngineSettings,
 }
@@ -193,6 +196,9 @@ pub fn resume(
     };
     check_same(&as_planned, &request, &run)?;
     destination.check(&run.name())?;
+    if options.retry {
+        exhume(&run, &job)?;
+    }
     let mut tell = Teller::new(&run, tell)?;
     let batches = run.batches(&job)?;
     Stage {
@@ -209,6 +215,28 @@ pub fn resume(
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
+}
+
+/// Forgets the dead letters of records that killed their function, and nothing else: another attempt may end otherwise, with
+/// more memory or time, say. Rows that cannot be read stay what they are.
+fn exhume(run: &RunDir, job: &Job) -> Result<()> {
+    let receipts = run.receipts()?;
+    let mut buried = receipts
+        .values()
+        .filter(|receipt| receipt.buried > 0)
+        .peekable();
+    if buried.peek().is_none() {
+        let failed: u64 = receipts.values().map(|receipt| receipt.failed).sum();
+        return Err(Error::Settings(format!(
+            "failed to retry run {}: no record of it killed its function; its {failed} dead letters are rows that cannot be \
+             read, which {FAILED} of the run tells how to mend",
+            run.reference()
+        )));
+    }
+    for receipt in buried {
+        run.forget(receipt.piece(), job.parameters.output_format)?;
+    }
+    Ok(())
 }
 
 /// Writes the output of a run whose batches are all done, without working on any: what [`resume`] does at its end.
@@ -248,7 +276,7 @@ pub fn collect(
 }
 
 /// Functions of a platform see no files of this machine.
-fn check_reach(settings: &Settings) -> Result<()> {
+pub(crate) fn check_reach(settings: &Settings) -> Result<()> {
     if settings.store.is_some() && settings.run_dir.is_some() {
         return Err(Error::Settings(
             "failed to start: --store and --run-dir both say where the run is kept; choose one"

@@ -84,6 +84,7 @@ impl Stage {
             timeout: spending.timeout,
             retry: RetryPolicy::default(),
             stop_on_bad_record: self.on_error == OnError::Fail,
+            speculation: Some(self.guards.speculation),
             budget: spending.budget.as_ref(),
         };
         let (worked, is_late) = within(seconds, cancel, |stop| {

@@ -26,7 +26,9 @@ fn send(bench: &Bench, to: &str) {
     let copy = |name: &str| {
         bench.write(&format!("{to}/{name}"), bench.read(&format!("run/{name}")));
     };
-    ["job.json", "batches.jsonl", "backend.json"].map(copy);
+    for name in ["job.json", "batches.jsonl", "backend.json"] {
+        copy(name);
+    }
 }
 
 fn edit(bench: &Bench, file: &str, change: impl FnOnce(&mut Value)) {

@@ -16,6 +16,7 @@ mod invariance;
 mod memory;
 mod money;
 mod pack;
+mod poison;
 mod remote;
 mod remote_model;
 mod resume;

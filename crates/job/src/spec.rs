@@ -171,8 +171,28 @@ pub struct Batch {
     /// How many of them, from the first, are done already: 0, but where a function ran out of time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
+    /// Where to stop, counted from the first record: before the batch's end where what lies behind is done already, or where
+    /// a record is looked for that kills its function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
     /// Where they lie, in order.
     pub slices: Vec<Slice>,
+}
+
+impl Batch {
+    /// One past the last record that is to be done, counted from the first.
+    pub fn end(&self) -> u64 {
+        self.until.map_or(self.records, |end| end.min(self.records))
+    }
+
+    /// The records from `offset` to `end` of this batch.
+    pub fn range(&self, offset: u64, end: u64) -> Self {
+        Self {
+            offset,
+            until: (end < self.records).then_some(end),
+            ..self.clone()
+        }
+    }
 }
 
 fn is_zero(number: &u64) -> bool {

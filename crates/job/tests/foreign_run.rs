@@ -214,6 +214,7 @@ fn receipt() -> Vec<u8> {
         attempt: 1,
         records: 2,
         failed: 0,
+        buried: 0,
         truncated: 0,
         tokens: 0,
         part: Stored::of(b""),

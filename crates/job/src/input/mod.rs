@@ -4,6 +4,7 @@ pub(crate) mod delimited;
 pub(crate) mod footer;
 pub(crate) mod jsonl;
 mod locate;
+mod look;
 pub(crate) mod parquet;
 mod ranged;
 mod read;
@@ -13,6 +14,7 @@ mod stream;
 pub(crate) mod text_folder;
 
 pub use locate::{Found, Spool, locate};
+pub use look::look;
 pub use read::{Rows, Sources};
 pub(crate) use stream::Stream;
 

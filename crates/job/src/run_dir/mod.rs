@@ -15,6 +15,7 @@
 //! work on the same run at once do not harm it, as every object is written once, but they pay for some batches twice.
 
 mod events;
+mod probe;
 
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, Write};
@@ -34,6 +35,7 @@ use crate::store::{Location, ObjectWriter, is_url, runtime};
 use crate::wire::{Piece, Receipt};
 use crate::{Error, Result};
 pub use events::EventLog;
+pub use probe::{Need, Probe};
 
 /// The plan.
 pub const JOB: &str = "job.json";
@@ -238,11 +240,13 @@ impl RunDir {
             offset,
             records,
             is_last,
+            is_buried,
         } = piece;
-        if offset == 0 && is_last {
-            format!("{batch:08}")
-        } else {
-            format!("{batch:08}.{offset:08}-{:08}", offset + records)
+        let end = offset + records;
+        match (offset == 0 && is_last, is_buried) {
+            (true, false) => format!("{batch:08}"),
+            (false, false) => format!("{batch:08}.{offset:08}-{end:08}"),
+            (_, true) => format!("{batch:08}.{offset:08}-{end:08}.buried"),
         }
     }
 

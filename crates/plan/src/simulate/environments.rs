@@ -36,8 +36,11 @@ impl Growth {
 
 impl Environments {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        // No batch is worked on twice at a time.
-        let most = scenario.environments.min(scenario.batches.max(1));
+        // No batch is worked on more often at a time.
+        let calls = if scenario.speculation.is_some() { 2 } else { 1 };
+        let most = scenario
+            .environments
+            .min(scenario.batches.saturating_mul(calls).max(1));
         Self {
             busy: BinaryHeap::new(),
             free: BinaryHeap::new(),
@@ -52,13 +55,15 @@ impl Environments {
         }
     }
 
-    /// Frees what is free by `now`, and allows what is allowed by then.
-    pub(super) fn advance(&mut self, now: f64) {
+    /// Frees what is free by `now`, and allows what is allowed by then. `ended` is told each that becomes free, in the order
+    /// of time.
+    pub(super) fn advance(&mut self, now: f64, mut ended: impl FnMut(u64)) {
         while let Some(&Reverse((end, environment))) = self.busy.peek()
             && end.0 <= now
         {
             self.busy.pop();
             self.free.push(Reverse(environment));
+            ended(environment);
         }
         while let Some(growth) = &mut self.growth
             && self.allowed < self.most
@@ -74,7 +79,12 @@ impl Environments {
         !self.free.is_empty() || self.used < self.allowed
     }
 
-    /// When one becomes free or allowed, where there is no room before.
+    /// Whether another invocation would start cold.
+    pub(super) fn is_next_cold(&self) -> bool {
+        self.free.is_empty()
+    }
+
+    /// When the next one becomes free or allowed.
     pub(super) fn next_change(&self) -> f64 {
         let free = self
             .busy

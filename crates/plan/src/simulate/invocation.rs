@@ -28,12 +28,16 @@ pub(super) fn invoke(
         1.0
     };
     let whole_seconds = task.seconds * factor;
-    let (work_seconds, is_whole) = match scenario.timeout_seconds {
+    let limit_seconds = match (scenario.timeout_seconds, task.second) {
+        (Some(timeout), Some(second)) => Some(second.limit_seconds.min(timeout)),
+        (timeout, second) => timeout.or(second.map(|second| second.limit_seconds)),
+    };
+    let (work_seconds, is_whole) = match limit_seconds {
         Some(limit) if whole_seconds > limit + NANOSECOND => (limit, false),
         _ => (whole_seconds, true),
     };
     let (work_seconds, end_kind) = if chance.happens(share) {
-        let end_kind = if task.attempt < attempts {
+        let end_kind = if task.attempt < attempts || task.second.is_some() {
             End::Retry
         } else {
             End::Lost
@@ -60,6 +64,7 @@ pub(super) fn invoke(
         start,
         end,
         cold,
+        second: task.second.is_some(),
         init_seconds,
         work_seconds,
         billed_ms: billed_ms(function_seconds, scenario.billing_step_ms),
@@ -67,6 +72,8 @@ pub(super) fn invoke(
     };
     let again = match end_kind {
         End::Done | End::Lost => None,
+        // The first attempt stands for what is left.
+        _ if task.second.is_some() => None,
         End::Rest => Some(Task {
             due: end,
             attempt: 1,
@@ -89,7 +96,7 @@ pub(super) fn invoke(
 }
 
 /// Time as it is billed: every step that was begun.
-fn billed_ms(seconds: f64, step_ms: f64) -> f64 {
+pub(super) fn billed_ms(seconds: f64, step_ms: f64) -> f64 {
     let ms = seconds * 1e3;
     if step_ms == 0.0 {
         return ms;

@@ -19,6 +19,8 @@ pub struct Span {
     pub end: f64,
     /// Whether it was the environment's first.
     pub cold: bool,
+    /// Whether it is a second attempt at a batch whose first one was under way when it began.
+    pub second: bool,
     /// Seconds of its cold start that are billed.
     pub init_seconds: f64,
     /// Seconds that the function worked on the batch.
@@ -35,9 +37,9 @@ pub struct Span {
 pub enum End {
     /// The batch is done.
     Done,
-    /// The function ran out of time; another invocation does the rest.
+    /// The function ran out of time; another invocation does the rest, or the first attempt that a second one is beside.
     Rest,
-    /// It failed, and there will be another attempt.
+    /// It failed, and there will be another attempt, or there is one: the first that a second one is beside.
     Retry,
     /// It failed, and was the last attempt.
     Lost,
@@ -46,7 +48,7 @@ pub enum End {
 /// What a run comes to: all that time and cost follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Outcome {
-    /// From the start to the last answer, in seconds.
+    /// From the start to the answer that ends the last batch, in seconds.
     pub seconds: f64,
     /// What is billed for functions, in ms, cold starts included.
     pub billed_ms: f64,
@@ -54,8 +56,8 @@ pub struct Outcome {
     pub init_ms: f64,
     /// The time of functions, cold starts included, in seconds, before it is rounded for billing.
     pub function_seconds: f64,
-    /// From a batch's first call to its last answer, in seconds, summed over batches: how long children of a state machine
-    /// run.
+    /// From a batch's first call to the answer that ends it, in seconds, summed over batches: how long children of a state
+    /// machine run.
     pub batch_seconds: f64,
     /// The longest of these.
     pub longest_batch_seconds: f64,
@@ -71,6 +73,12 @@ pub struct Outcome {
     pub cold_starts: u64,
     /// The most environments that were taken at a time.
     pub peak_concurrency: u64,
+    /// Second attempts at batches whose first one took too long; they are [`invocations`](Self::invocations) too.
+    pub second_attempts: u64,
+    /// The part of [`billed_ms`](Self::billed_ms) that is for second attempts.
+    pub second_billed_ms: f64,
+    /// Batches that a second attempt ended.
+    pub second_won: u64,
 }
 
 impl Outcome {
@@ -89,31 +97,34 @@ impl Outcome {
             lost: 0,
             cold_starts: 0,
             peak_concurrency: 0,
+            second_attempts: 0,
+            second_billed_ms: 0.0,
+            second_won: 0,
         }
     }
 
-    /// Counts an invocation of a batch that was first called at `first_start`, with `busy` environments taken.
-    pub(super) fn count(&mut self, span: &Span, first_start: f64, busy: u64) {
-        self.seconds = self.seconds.max(span.end);
+    /// Counts an invocation, with `busy` environments taken.
+    pub(super) fn count(&mut self, span: &Span, busy: u64) {
         self.billed_ms += span.billed_ms;
         self.init_ms += span.init_seconds * 1e3;
         self.function_seconds += span.init_seconds + span.work_seconds;
         self.invocations += 1;
         self.cold_starts += u64::from(span.cold);
         self.peak_concurrency = self.peak_concurrency.max(busy);
-        match span.end_kind {
-            End::Rest => self.rests += 1,
-            End::Retry => self.failed += 1,
-            End::Lost => {
-                self.failed += 1;
-                self.lost += 1;
-            }
-            End::Done => {}
+        self.rests += u64::from(span.end_kind == End::Rest);
+        self.failed += u64::from(matches!(span.end_kind, End::Retry | End::Lost));
+        if span.second {
+            self.second_attempts += 1;
+            self.second_billed_ms += span.billed_ms;
         }
-        if matches!(span.end_kind, End::Done | End::Lost) {
-            let seconds = span.end - first_start;
-            self.batch_seconds += seconds;
-            self.longest_batch_seconds = self.longest_batch_seconds.max(seconds);
-        }
+    }
+
+    /// Counts the end of a batch that was first called at `first_start`.
+    pub(super) fn end_batch(&mut self, first_start: f64, end: f64, is_lost: bool) {
+        let seconds = end - first_start;
+        self.seconds = self.seconds.max(end);
+        self.batch_seconds += seconds;
+        self.longest_batch_seconds = self.longest_batch_seconds.max(seconds);
+        self.lost += u64::from(is_lost);
     }
 }

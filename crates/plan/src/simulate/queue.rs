@@ -3,6 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
+use super::second::Second;
 use super::{Scenario, ScenarioError};
 
 /// A time in seconds that has a place in an order.
@@ -43,6 +44,10 @@ pub(super) struct Task {
     pub(super) due: f64,
     /// When the batch's first invocation began.
     pub(super) first_start: f64,
+    /// Where it is a second attempt, while the first one is under way.
+    pub(super) second: Option<Second>,
+    /// Whether the batch had its second attempt.
+    pub(super) had_second: bool,
 }
 
 impl Task {
@@ -119,12 +124,19 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
             seconds,
             due: now,
             first_start: now,
+            second: None,
+            had_second: false,
         }))
+    }
+
+    /// Whether some batches were never called.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.next < self.scenario.batches
     }
 
     /// When a task may begin, where none may before; `None` where none is left.
     pub(super) fn next_change(&self) -> Option<f64> {
-        let next = (self.next < self.scenario.batches).then_some(self.next_start);
+        let next = self.has_fresh().then_some(self.next_start);
         let waiting = self.waiting.peek().map(|Reverse(task)| task.due);
         match (next, waiting) {
             (Some(next), Some(waiting)) => Some(next.min(waiting)),

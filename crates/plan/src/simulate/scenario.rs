@@ -32,6 +32,8 @@ pub struct Scenario {
     pub failures: Failures,
     /// Invocations that take longer than they should.
     pub stragglers: Stragglers,
+    /// Second attempts at batches whose call takes too long; none where there is no rule.
+    pub speculation: Option<Speculation>,
     /// What a function may work, in seconds, without its cold start. It stops before, and the rest of its batch becomes an
     /// invocation of its own.
     pub timeout_seconds: Option<f64>,
@@ -115,6 +117,38 @@ impl Default for Stragglers {
     }
 }
 
+/// When a batch is called for a second time while its first call is under way: when no other batch may begin, there is room,
+/// and the call has taken longer than `factor` times what it was predicted to, and than `least_seconds`. Predicted is the
+/// work of its batch by the median of the answered calls, work being known: bytes tell it well.
+///
+/// A batch has one second attempt at most. Who answers first wins; the other goes on and is billed to its end, since functions
+/// of a platform cannot be stopped. A second attempt may work `factor` times what was predicted, and counts for nothing if
+/// that is not enough.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Speculation {
+    /// How many times its predicted time a call may take, at least 1.
+    pub factor: f64,
+    /// What any call may take, in seconds.
+    pub least_seconds: f64,
+    /// Calls that must have been answered before.
+    pub least_answers: u64,
+    /// What second attempts may be billed, as a share of what answered first ones were: at every moment, and with those under
+    /// way at the most that they can be billed.
+    pub budget: f64,
+}
+
+impl Default for Speculation {
+    /// As the dispatcher has it.
+    fn default() -> Self {
+        Self {
+            factor: 3.0,
+            least_seconds: 1.0,
+            least_answers: 10,
+            budget: 0.05,
+        }
+    }
+}
+
 impl Default for Scenario {
     /// No batches for one environment, which is there at once; nothing fails, and nothing but work takes time.
     fn default() -> Self {
@@ -129,6 +163,7 @@ impl Default for Scenario {
             cold: ColdStart::default(),
             failures: Failures::default(),
             stragglers: Stragglers::default(),
+            speculation: None,
             timeout_seconds: None,
             billing_step_ms: 0.0,
             seed: 0,
@@ -211,6 +246,15 @@ impl Scenario {
             factor.is_finite() && factor >= 1.0,
             "at least 1",
         )?;
+        if let Some(speculation) = self.speculation {
+            let factor = speculation.factor;
+            let is_factor = factor.is_finite() && factor >= 1.0;
+            check("speculation.factor", factor, is_factor, "at least 1")?;
+            check_times(&[
+                ("speculation.least_seconds", speculation.least_seconds),
+                ("speculation.budget", speculation.budget),
+            ])?;
+        }
         let at_least_one = |field, value: u64| check(field, value as f64, value > 0, "at least 1");
         at_least_one("environments", self.environments)?;
         at_least_one("failures.attempts", self.failures.attempts.into())?;

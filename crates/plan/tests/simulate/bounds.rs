@@ -17,8 +17,8 @@ fn total(work: &[f64]) -> f64 {
     work.iter().sum()
 }
 
-/// Anything at once.
-fn scenarios() -> impl Strategy<Value = Scenario> {
+/// Anything at once, but second attempts.
+pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
     let platform = (
         1_u64..30,
         prop::option::of((1_u64..5, 1_u64..5, 0.01..2.0_f64)),
@@ -65,6 +65,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
                 share: slow,
                 factor,
             },
+            speculation: None,
             timeout_seconds,
             billing_step_ms: 1.0,
             seed,

@@ -4,6 +4,7 @@ mod bounds;
 mod by_hand;
 mod chance;
 mod nonsense;
+mod second;
 
 use shoal_plan::simulate::{Outcome, Scenario, Span, simulate};
 

@@ -1,6 +1,8 @@
 //! What cannot be played is refused, with its name.
 
-use shoal_plan::simulate::{Failures, Ramp, Scenario, ScenarioError, Stragglers, simulate};
+use shoal_plan::simulate::{
+    Failures, Ramp, Scenario, ScenarioError, Speculation, Stragglers, simulate,
+};
 
 fn base() -> Scenario {
     Scenario {
@@ -33,6 +35,15 @@ fn settings_out_of_their_range_are_named() {
             start,
             step,
             every_seconds,
+        }),
+        ..base()
+    };
+    let speculation = |factor, least_seconds, budget| Scenario {
+        speculation: Some(Speculation {
+            factor,
+            least_seconds,
+            budget,
+            ..Speculation::default()
         }),
         ..base()
     };
@@ -90,6 +101,12 @@ fn settings_out_of_their_range_are_named() {
         (stragglers(0.5, 0.5), "stragglers.factor is 0.5"),
         (failures(f64::NAN, 3), "failures.share is NaN"),
         (failures(0.1, 0), "failures.attempts is 0"),
+        (speculation(0.5, 1.0, 0.1), "speculation.factor is 0.5"),
+        (
+            speculation(3.0, -1.0, 0.1),
+            "speculation.least_seconds is -1",
+        ),
+        (speculation(3.0, 1.0, f64::NAN), "speculation.budget is NaN"),
         (ramp(0, 1, 1.0), "ramp.start is 0"),
         (ramp(1, 0, 1.0), "ramp.step is 0"),
         (ramp(1, 1, 0.0), "ramp.every_seconds is 0"),
