@@ -38,7 +38,7 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let (told, where_it_is) = mpsc::channel::<String>();
     std::thread::spawn(move || {
         let open = |_: &_| Err(Failure::new(FailureKind::Model, "no such model"));
-        let host = || Ok(Arc::new(Host::new("fuzz", Duration::ZERO, Box::new(open))));
+        let host = move || Ok(Arc::new(Host::new("fuzz", Duration::ZERO, Box::new(open))));
         serve(settings, host, stopped, |url| told.send(url.into()).unwrap()).unwrap();
     });
     let url = where_it_is.recv().unwrap();
