@@ -8,16 +8,22 @@ mod bench;
 mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;
+mod doctor;
 mod errors;
+mod events;
 mod formats;
 mod hub;
 mod invariance;
+mod logs;
 mod memory;
 mod money;
 mod pack;
 mod remote;
 mod remote_model;
 mod resume;
+mod secrets;
+#[cfg(feature = "otel")]
+mod traces;
 mod worker_http;
 mod worker_lambda;
 mod worker_process;

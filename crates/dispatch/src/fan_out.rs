@@ -420,7 +420,9 @@ impl<'a> Queue<'a> {
     fn throttled(&mut self, invocation: Invocation, failure: Failure) -> Result<(), DispatchError> {
         let now = Instant::now();
         let (batch, attempt) = (invocation.batch.index, invocation.attempt);
+        let held_before = self.pace.held_until();
         self.pace.throttled(self.in_flight, now);
+        let held = self.pace.held_until();
         let is_hopeless = now - self.last_answer > LONGEST_THROTTLE && self.in_flight == 0;
         self.tell(Event::Failed {
             batch,
@@ -439,6 +441,11 @@ impl<'a> Queue<'a> {
                 batch,
                 attempt,
                 failure: Failure::new(FailureKind::Throttled, reason),
+            });
+        }
+        if held > held_before {
+            self.tell(Event::Held {
+                ms: (held - now).as_millis() as u64,
             });
         }
         self.first.push_front(invocation);
@@ -464,8 +471,14 @@ impl<'a> Queue<'a> {
             });
         }
         invocation.attempt += 1;
+        let wait = self.work.retry.wait(attempt);
+        self.tell(Event::Waiting {
+            batch,
+            attempt: invocation.attempt,
+            ms: wait.as_millis() as u64,
+        });
         self.later.push(Reverse(Waiting {
-            at: Instant::now() + self.work.retry.wait(attempt),
+            at: Instant::now() + wait,
             invocation,
         }));
         Ok(())
