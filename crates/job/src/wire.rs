@@ -293,6 +293,21 @@ impl FailureKind {
         self.remedy() != Remedy::Stop
     }
 
+    /// Its name in receipts, events and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retryable => "retryable",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Throttled => "throttled",
+            Self::Input => "input",
+            Self::Storage => "storage",
+            Self::Model => "model",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Its name as an error type, for platforms that sort errors by such names.
     pub fn error_type(self) -> &'static str {
         match self {

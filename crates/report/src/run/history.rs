@@ -117,9 +117,11 @@ pub enum End {
     Completed,
     /// Somebody stopped it.
     Cancelled,
+    /// It failed, or its budget did not pay for the next call.
+    Stopped,
     /// It was left to the platform.
     Detached,
-    /// Nothing was recorded of its end: it failed, was killed, or goes on.
+    /// Nothing was recorded of its end: it was killed, or goes on.
     Open,
 }
 
@@ -128,6 +130,7 @@ impl End {
         match self {
             Self::Completed => "completed",
             Self::Cancelled => "stopped",
+            Self::Stopped => "failed",
             Self::Detached => "left to the platform",
             Self::Open => "no end recorded",
         }
@@ -173,6 +176,8 @@ struct Reader<'a> {
     /// Those that did.
     taken_back: HashSet<usize>,
     origin_ms: f64,
+    /// Between a start's beginning of work and the plan of the next one.
+    is_started: bool,
 }
 
 impl History {
@@ -193,6 +198,7 @@ impl History {
             unanswered: HashMap::new(),
             taken_back: HashSet::new(),
             origin_ms: origin.map_or(0.0, |(at, _)| *at as f64),
+            is_started: false,
         };
         for (at, event) in events {
             reader.read(*at as f64, event);
@@ -213,12 +219,16 @@ impl Reader<'_> {
             } => {
                 self.end_of_start();
                 self.start(at, backend, *concurrency as u64, *reused_batches);
+                self.is_started = true;
                 return;
             }
-            Event::Planning { .. }
-            | Event::Planned { .. }
-            | Event::Progressed { .. }
-            | Event::Collecting { .. } => return,
+            Event::Planning { .. } | Event::Planned { .. } => {
+                self.is_started = false;
+                return;
+            }
+            // A start that came to no work is none.
+            Event::Stopped { .. } if !self.is_started => return,
+            Event::Progressed { .. } | Event::Verifying { .. } | Event::Collecting { .. } => return,
             _ => {}
         }
         if self.history.starts.is_empty() {
@@ -272,6 +282,7 @@ impl Reader<'_> {
         match event {
             Event::Completed { .. } => start.end = End::Completed,
             Event::Cancelled => start.end = End::Cancelled,
+            Event::Stopped { .. } => start.end = End::Stopped,
             Event::Detached { .. } => start.end = End::Detached,
             _ => {}
         }
