@@ -32,7 +32,7 @@ impl Recorded<'_> {
                 memory_mb,
                 architecture,
                 region,
-            }) = &receipt.sizing
+            }) = receipt.sizing.as_deref()
             {
                 let sizing = (*memory_mb, architecture.as_str(), region.as_str());
                 by_sizing.entry(sizing).or_default().push(receipt);
@@ -191,6 +191,9 @@ fn failed_attempts(events: &[(u64, Event)]) -> Vec<f64> {
         match event {
             Event::Dispatched { batch, attempt, .. } => {
                 called.insert((*batch, *attempt), *at);
+            }
+            Event::Finished { receipt, .. } => {
+                called.remove(&(receipt.batch, receipt.attempt));
             }
             Event::Failed {
                 batch,

@@ -8,7 +8,8 @@ use futures_util::TryStreamExt;
 
 use super::{EVENTS, Place, RunDir};
 use crate::store::runtime;
-use crate::{Error, Event, Result};
+use crate::wire::Receipt;
+use crate::{Error, Event, Receipts, Result};
 
 /// Events of a store's run directory are put there together when this much time has gone by …
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
@@ -68,11 +69,19 @@ impl RunDir {
     /// # Errors
     /// They are there but cannot be read.
     pub fn events(&self) -> Result<Vec<(u64, Event)>> {
+        self.events_beside(&Receipts::default())
+    }
+
+    /// The same; a receipt that is among `receipts` is not held in memory twice.
+    ///
+    /// # Errors
+    /// They are there but cannot be read.
+    pub fn events_beside(&self, receipts: &Receipts) -> Result<Vec<(u64, Event)>> {
         match &self.place {
             Place::Folder(root) => {
                 let path = root.join(EVENTS);
                 match File::open(&path) {
-                    Ok(file) => Ok(parse(BufReader::new(file))),
+                    Ok(file) => Ok(parse(BufReader::new(file), receipts).collect()),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
                     Err(e) => Err(Error::storage("read", path.display().to_string(), e)),
                 }
@@ -91,7 +100,7 @@ impl RunDir {
                 let mut events = Vec::new();
                 for path in paths {
                     let segment = self.get(path.as_ref())?.unwrap_or_default();
-                    events.extend(parse(segment.as_ref()));
+                    events.extend(parse(segment.as_ref(), receipts));
                 }
                 Ok(events)
             }
@@ -99,13 +108,39 @@ impl RunDir {
     }
 }
 
-fn parse(lines: impl BufRead) -> Vec<(u64, Event)> {
+fn parse(lines: impl BufRead, receipts: &Receipts) -> impl Iterator<Item = (u64, Event)> {
     lines
         .split(b'\n')
         .map_while(std::io::Result::ok)
         .filter_map(|line| serde_json::from_slice::<Timed>(&line).ok())
-        .map(|timed| (timed.unix_ms, timed.event))
-        .collect()
+        .map(|timed| (timed.unix_ms, shared(timed.event, receipts)))
+}
+
+fn shared(event: Event, receipts: &Receipts) -> Event {
+    match event {
+        Event::Finished { worker, receipt } => {
+            let known = receipts
+                .shared(receipt.batch, receipt.offset)
+                .filter(|known| is_same(known, &receipt));
+            Event::Finished {
+                worker,
+                receipt: known.cloned().unwrap_or(receipt),
+            }
+        }
+        other => other,
+    }
+}
+
+/// Whether two receipts are of one invocation, and tell as much of it.
+fn is_same(one: &Receipt, other: &Receipt) -> bool {
+    let of = |receipt: &Receipt| {
+        (
+            (receipt.attempt, receipt.started_unix_ms, receipt.cold),
+            (receipt.records, receipt.remaining, receipt.failed),
+            receipt.billed_ms.map(f64::to_bits),
+        )
+    };
+    of(one) == of(other) && one.environment == other.environment && one.part == other.part
 }
 
 fn unix_ms() -> u64 {
