@@ -183,26 +183,28 @@ pub(crate) fn billed_ms(receipt: &Receipt) -> f64 {
     receipt.billed_ms.unwrap_or_else(took)
 }
 
-/// Milliseconds from the call to the failure of each attempt that may have been billed.
+/// Milliseconds from the call to the answer of each attempt that may have been billed and left no receipt.
 fn failed_attempts(events: &[(u64, Event)]) -> Vec<f64> {
-    let mut called: HashMap<(u64, u32), u64> = HashMap::new();
+    let mut called: HashMap<usize, u64> = HashMap::new();
     let mut failed = Vec::new();
     for (at, event) in events {
         match event {
-            Event::Dispatched { batch, attempt, .. } => {
-                called.insert((*batch, *attempt), *at);
+            Event::Started { .. } => called.clear(),
+            Event::Dispatched { worker, .. } => {
+                called.insert(*worker, *at);
             }
-            Event::Finished { receipt, .. } => {
-                called.remove(&(receipt.batch, receipt.attempt));
+            Event::Finished { worker, .. } => {
+                called.remove(worker);
             }
-            Event::Failed {
-                batch,
-                attempt,
-                kind,
-                ..
-            } => {
-                let call = called.remove(&(*batch, *attempt));
-                let is_billed = !matches!(kind, FailureKind::Throttled | FailureKind::Refused);
+            Event::Failed { worker, .. } | Event::Superseded { worker, .. } => {
+                let call = called.remove(worker);
+                let is_billed = !matches!(
+                    event,
+                    Event::Failed {
+                        kind: FailureKind::Throttled | FailureKind::Refused,
+                        ..
+                    }
+                );
                 if let (Some(call), true) = (call, is_billed) {
                     failed.push(at.saturating_sub(call) as f64);
                 }
@@ -222,6 +224,10 @@ pub(crate) fn calls_of_unknown_cost(events: &[(u64, Event)]) -> u64 {
         match event {
             Event::Dispatched { .. } => under_way += 1,
             Event::Finished { .. } => under_way = under_way.saturating_sub(1),
+            Event::Superseded { .. } => {
+                under_way = under_way.saturating_sub(1);
+                failed += 1;
+            }
             Event::Failed { kind, .. } => {
                 under_way = under_way.saturating_sub(1);
                 failed += u64::from(!matches!(
@@ -271,15 +277,20 @@ mod tests {
     fn called(batch: u64, attempt: u32) -> Event {
         Event::Dispatched {
             batch,
+            offset: 0,
+            until: None,
             attempt,
-            worker: 0,
+            worker: batch as usize,
+            second: false,
         }
     }
 
     fn failed(batch: u64, attempt: u32, kind: FailureKind) -> Event {
         Event::Failed {
             batch,
+            offset: 0,
             attempt,
+            worker: batch as usize,
             kind,
             reason: String::new(),
             retry: true,

@@ -39,6 +39,20 @@ pub enum Error {
         /// Why.
         failure: Failure,
     },
+    /// Batch after batch failed, and nothing succeeded between.
+    #[error(
+        "stopped, since nothing succeeds any more: {batches} {} failed in a row, the last one with: {failure}; mend that, then \
+             `shoal resume {run}` goes on from here",
+        if *batches == 1 { "batch" } else { "batches" }
+    )]
+    Hopeless {
+        /// The run's name.
+        run: String,
+        /// Batches that failed.
+        batches: usize,
+        /// Why the last of them did.
+        failure: Failure,
+    },
     /// A record is bad, and the run was to stop at the first one.
     #[error("stopped at a bad record (--on-error fail): {dead_letter}")]
     BadRecord {
@@ -52,6 +66,17 @@ pub enum Error {
         name: String,
         /// What to do.
         reason: String,
+    },
+    /// The run directory is not one that this user made.
+    #[error(
+        "failed to go on with {run}: this user did not begin it here, and it would have shoal {wants}; give output and \
+             place yourself (-o, --backend, --url), or say --trust if you know who made it"
+    )]
+    Foreign {
+        /// The run's name.
+        run: String,
+        /// What the directory asks for.
+        wants: String,
     },
     /// The place where functions run cannot be used.
     #[error("failed to use {backend}: {reason}")]
@@ -115,6 +140,16 @@ pub enum Error {
         /// The run's name.
         run: String,
     },
+    /// Something that a run needs is not as it must be.
+    #[error("{failed} of {of} checks failed; what to do stands beside each")]
+    Unwell {
+        /// Checks that failed.
+        failed: usize,
+        /// All checks.
+        of: usize,
+        /// That of the first one.
+        exit_code: ExitCode,
+    },
     /// The user asked for the end; the run directory holds what was done.
     #[error("stopped; the same command, or `shoal resume {run}`, goes on from here")]
     Cancelled {
@@ -139,7 +174,7 @@ pub enum ExitCode {
     Model = 4,
     /// The system refused to read or write: disk full, permission denied, no network.
     Storage = 5,
-    /// The run directory holds another job, is in use, damaged, or not there.
+    /// The run directory holds another job, is in use, damaged, not there, or somebody else's.
     Run = 6,
     /// A bad record, and `--on-error fail`.
     BadRecord = 7,
@@ -168,7 +203,7 @@ impl Error {
             },
             Self::Model(ModelError::Write { .. }) => ExitCode::Storage,
             Self::Model(_) | Self::Hub { .. } => ExitCode::Model,
-            Self::Batch { failure, .. } => match failure.kind {
+            Self::Batch { failure, .. } | Self::Hopeless { failure, .. } => match failure.kind {
                 FailureKind::Input => ExitCode::Input,
                 FailureKind::Storage | FailureKind::Retryable => ExitCode::Storage,
                 FailureKind::Model => ExitCode::Model,
@@ -179,11 +214,12 @@ impl Error {
                 FailureKind::Cancelled => ExitCode::Interrupted,
             },
             Self::BadRecord { .. } => ExitCode::BadRecord,
-            Self::NoSuchRun { .. } => ExitCode::Run,
+            Self::NoSuchRun { .. } | Self::Foreign { .. } => ExitCode::Run,
             Self::Platform { .. } => ExitCode::Platform,
             Self::Unfinished { .. } => ExitCode::Run,
             Self::Budget { .. } | Self::OutOfTime { .. } => ExitCode::Budget,
             Self::Detached { .. } => ExitCode::Success,
+            Self::Unwell { exit_code, .. } => *exit_code,
             Self::Cancelled { .. } => ExitCode::Interrupted,
         }
     }
@@ -201,6 +237,11 @@ impl Error {
     ) -> Self {
         match error {
             DispatchError::Batch { batch, failure, .. } => Self::Batch { batch, failure },
+            DispatchError::Hopeless { batches, failure } => Self::Hopeless {
+                run,
+                batches,
+                failure,
+            },
             DispatchError::BadRecord { batch } => Self::BadRecord {
                 dead_letter: dead_letter(batch),
             },

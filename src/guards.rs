@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use shoal_dispatch::{Budget, Ledger};
+use shoal_dispatch::{Budget, Ledger, Speculation};
 use shoal_job::Cancel;
 use shoal_job::wire::{Receipt, Sizing};
 use shoal_plan::{Architecture, Basis, Prices, Usage};
@@ -36,6 +36,8 @@ pub struct Guards {
     pub yes: bool,
     /// A price file instead of the prices of shoal.
     pub prices: Option<PathBuf>,
+    /// How far calls that take far too long may be made a second time.
+    pub speculation: Speculation,
 }
 
 impl Guards {
@@ -48,6 +50,12 @@ impl Guards {
             if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
                 return Err(Error::Settings(format!("{flag} must be more than 0")));
             }
+        }
+        let share = self.speculation.budget;
+        if !(share.is_finite() && share >= 0.0) {
+            return Err(Error::Settings(
+                "--speculation-budget is a share in percent, and 0 or more".into(),
+            ));
         }
         let is_priced = place.needs_store() || place.machine.is_some();
         if self.max_usd.is_some() && !is_priced {

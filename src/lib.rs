@@ -23,6 +23,7 @@ mod bundled;
 mod classifier;
 mod compare;
 mod cost;
+mod doctor;
 mod error;
 pub mod export;
 mod guards;
@@ -35,6 +36,7 @@ mod runs;
 mod settings;
 mod spool;
 mod summary;
+mod trust;
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -50,7 +52,8 @@ pub use shoal_report as reports;
 
 pub use classifier::{Classifier, Prediction};
 pub use compare::{CompareSettings, PAPER_BATCH_SIZES, compare};
-pub use error::{Error, Result};
+pub use doctor::{Check, Diagnosis, Finding, doctor};
+pub use error::{Error, ExitCode, Result};
 pub use guards::{ASK_ABOVE_USD, Guards};
 pub use job::{Cancel, Event};
 pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};

@@ -236,7 +236,7 @@ impl Place {
         self.timeout_seconds.or(platform).map(Duration::from_secs)
     }
 
-    fn concurrency(&self) -> usize {
+    pub(crate) fn concurrency(&self) -> usize {
         self.concurrency.unwrap_or_else(|| match self.backend {
             BackendKind::Local | BackendKind::Process => {
                 std::thread::available_parallelism().map_or(1, Into::into)
@@ -277,9 +277,7 @@ impl Place {
                 Box::new(Process::new(concurrency, move || worker(&job, &engine)))
             }
             BackendKind::Http => {
-                let token = std::env::var("SHOAL_TOKEN")
-                    .ok()
-                    .filter(|token| !token.is_empty());
+                let token = token();
                 let backend = Http::connect(&self.urls, token.as_deref(), self.concurrency);
                 Box::new(backend.map_err(|error| {
                     Error::from_dispatch(error, run.reference(), |_| String::new())
@@ -302,7 +300,8 @@ impl Place {
                     Children::Express => shoal_aws::state_machine::Children::Express,
                 }),
                 expected_batch_seconds: expected(job, batches, model).longest_batch,
-                tolerated: self.tolerated_failures.unwrap_or(0.0),
+                tolerated: self.tolerated_failures,
+                direct: Some(Lambda::new(aws_config()?, self.function(), concurrency)),
                 detach: self.detach,
             }),
             #[allow(unreachable_patterns, reason = "each is built by a feature of its own")]
@@ -319,6 +318,13 @@ impl Place {
     pub(crate) fn function(&self) -> &str {
         self.function.as_deref().unwrap_or("shoal")
     }
+}
+
+/// The token that HTTP workers are told, if there is one.
+pub(crate) fn token() -> Option<String> {
+    std::env::var("SHOAL_TOKEN")
+        .ok()
+        .filter(|token| !token.is_empty())
 }
 
 /// The command that starts a worker process for `job`.

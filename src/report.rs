@@ -57,14 +57,9 @@ pub(crate) fn of(
     events: &[(u64, Event)],
     bill: Option<Bill>,
 ) -> Result<RunReport> {
-    let failed = run.get(FAILED)?.unwrap_or_default();
-    let lines = || {
-        failed
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-    };
-    let letters: Vec<_> = lines()
-        .take(LETTERS)
+    let letters: Vec<_> = run
+        .first_lines(FAILED, LETTERS)?
+        .iter()
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
     // Before the run is collected its dead letters lie batch by batch; the receipts count them all.

@@ -20,7 +20,7 @@ pub(crate) fn data_dir() -> Result<PathBuf> {
 }
 
 /// The folder below which runs lie that were given no other.
-fn home() -> Result<PathBuf> {
+pub(crate) fn home() -> Result<PathBuf> {
     Ok(data_dir()?.join("runs"))
 }
 
@@ -232,6 +232,7 @@ pub fn find_run(name: &str) -> Result<RunDir> {
 pub fn remove_run(run: &RunDir) -> Result<()> {
     let lock = run.lock()?;
     run.clear()?;
+    crate::trust::forget(run);
     drop(lock);
     match run.folder() {
         Some(folder) => std::fs::remove_dir_all(folder).map_err(|e| storage("delete", folder, e)),

@@ -28,6 +28,8 @@ pub struct Summary {
     pub results: u64,
     /// Records in the dead letters.
     pub failed: u64,
+    /// Those of them that killed their function: `shoal retry` tries them again.
+    pub buried: u64,
     /// The dead letters, where there are any.
     pub failed_file: Option<String>,
     /// Records whose text was cut at the token limit.
@@ -121,6 +123,7 @@ impl Summary {
             records: job.records,
             results: job.records - failed,
             failed,
+            buried: sum(|receipt| receipt.buried),
             failed_file: (failed > 0).then(|| run.object_uri(FAILED)),
             truncated: sum(|receipt| receipt.truncated),
             max_tokens: job.model.max_tokens,
@@ -187,6 +190,17 @@ impl fmt::Display for Summary {
             }
             text
         })?;
+        if self.buried > 0 {
+            let killed = match self.buried {
+                1 => "1 record killed its function".to_owned(),
+                n => format!("{} records killed their function", grouped(n)),
+            };
+            line(
+                f,
+                "warning",
+                format!("{killed}; `shoal retry {}` tries again", self.run),
+            )?;
+        }
         line(f, "tokens", {
             let mut text = grouped(self.tokens);
             if self.truncated > 0 {

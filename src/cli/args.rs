@@ -1,6 +1,7 @@
 //! Arguments as they are typed. Every option of `run` is also a `SHOAL_*` variable and a key of `shoal.toml`.
 
 pub(super) mod compare;
+pub(super) mod doctor;
 pub(super) mod export;
 pub(super) mod plan;
 pub(super) mod report;
@@ -26,7 +27,7 @@ Exit codes:
   3    the input is missing, damaged, or lacks a column
   4    the model is missing, damaged or not supported
   5    the system refused to read or write: disk full, permission, network
-  6    the run directory holds another job, is in use, damaged, or not there
+  6    the run directory holds another job, is in use, damaged, not there, or somebody else's
   7    a bad record, and --on-error fail
   8    the platform that runs functions is not set up, refuses, or throttles without end
   9    the money or the time that was allowed is used up; what is done is kept
@@ -48,6 +49,8 @@ pub(super) enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Compare one function for all batches with a function a batch, over batch sizes: the paper's experiment
     Compare(Box<compare::CompareArgs>),
+    /// Look, before a run, at what it will need, and say how to mend what is wrong
+    Doctor(doctor::DoctorArgs),
     /// List the runs of this machine, or remove some
     Runs(RunsArgs),
     /// Tell what a run took and cost, as a page or as data
@@ -58,6 +61,8 @@ pub(super) enum Command {
     Watch(watch::WatchArgs),
     /// Go on with a run by its name
     Resume(ResumeArgs),
+    /// Try the records of a run again that killed their function
+    Retry(ResumeArgs),
     /// Write the output of a run whose batches are all done
     Collect(CollectArgs),
     /// Work off batches for runs that are dispatched elsewhere
@@ -198,7 +203,8 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "standard|express", env = "SHOAL_CHILDREN")]
     pub(super) children: Option<ChildrenArg>,
 
-    /// Batches that may fail before a Distributed Map gives up, in percent [default: 0]
+    /// Batches that may fail before a Distributed Map gives up, in percent; those whose function was killed are then searched
+    /// for the record that does it [default: 5, or 3 batches]
     #[arg(long, value_name = "PERCENT", env = "SHOAL_TOLERATED_FAILURES")]
     pub(super) tolerated_failures: Option<f64>,
 
@@ -236,6 +242,11 @@ pub(super) struct RunOptions {
     /// Start over, where the same command was started before
     #[arg(long, value_name = "BOOL", env = "SHOAL_FRESH", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) fresh: Option<bool>,
+
+    /// Time of second attempts at calls that take far too long, at most, in percent of the time of all calls; 0 makes none
+    /// [default: 5]
+    #[arg(long, value_name = "PERCENT", env = "SHOAL_SPECULATION_BUDGET")]
+    pub(super) speculation_budget: Option<f64>,
 
     /// USD that the run may cost, all its starts together: the most that a call can cost is set aside before it is made, so
     /// that this is never passed
@@ -421,6 +432,10 @@ pub(super) struct ResumeArgs {
     #[arg(long)]
     pub(super) detach: bool,
 
+    /// Take output, inputs, model and place from a run directory that somebody else made
+    #[arg(long)]
+    pub(super) trust: bool,
+
     /// Batches in flight [default: as at the last start]
     #[arg(short, long, value_name = "N", env = "SHOAL_CONCURRENCY")]
     pub(super) concurrency: Option<usize>,
@@ -436,6 +451,10 @@ pub(super) struct ResumeArgs {
     /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
     #[arg(long, value_name = "skip|fail", env = "SHOAL_ON_ERROR")]
     pub(super) on_error: Option<OnErrorArg>,
+
+    /// Time of second attempts at calls that take far too long, at most, in percent of the time of all calls [default: 5]
+    #[arg(long, value_name = "PERCENT", env = "SHOAL_SPECULATION_BUDGET")]
+    pub(super) speculation_budget: Option<f64>,
 
     /// USD that the run may cost, all its starts together
     #[arg(long, value_name = "USD", env = "SHOAL_MAX_COST")]
@@ -475,6 +494,10 @@ pub(super) struct CollectArgs {
     /// Where the labels go, if not where they were to go at first
     #[arg(short, long, value_name = "OUTPUT")]
     pub(super) output: Option<String>,
+
+    /// Take the output from a run directory that somebody else made
+    #[arg(long)]
+    pub(super) trust: bool,
 
     /// Say nothing but errors
     #[arg(short, long)]
@@ -668,7 +691,8 @@ mod tests {
                    label-column='l'\nkeep-columns=['a','b']\nscores=true\nthreshold=0.5\nmax-tokens=9\nbatch-size=1\n\
                    concurrency=1\nbackend='step-functions'\nfunction='f'\nstate-machine='s'\n\
                    children='express'\ntolerated-failures=1.5\nurl=['u']\ntimeout=9\ndetach=true\nstore='s3://b/p'\n\
-                   run-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n";
+                   run-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n\
+                   auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\nspeculation-budget=2.5\n";
         toml::from_str::<RunOptions>(all).unwrap();
         assert_eq!(all.lines().count(), keys);
         assert!(toml::from_str::<RunOptions>("batchsize=1").is_err());

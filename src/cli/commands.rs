@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::{CollectArgs, ResumeArgs, RunArgs, RunsArgs, StatusArgs};
+use super::config::speculation;
 use super::progress::{Progress, say};
 use super::table::{ago, table};
 use super::{config, print};
@@ -42,6 +43,14 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
 }
 
 pub(super) fn resume(args: ResumeArgs) -> Result<()> {
+    go_on(args, false)
+}
+
+pub(super) fn retry(args: ResumeArgs) -> Result<()> {
+    go_on(args, true)
+}
+
+fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
@@ -52,14 +61,17 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
         concurrency: args.concurrency,
         urls: args.url,
         detach: args.detach,
+        trust: args.trust,
         machine: args.machine,
         guards: Guards {
             max_usd: args.max_cost,
             max_seconds: args.max_time.map(|time| time.0),
             yes: args.yes,
             prices: args.prices,
+            speculation: speculation(args.speculation_budget),
         },
         on_error: args.on_error.map_or(OnError::Skip, Into::into),
+        retry,
         engine: EngineSettings {
             precision: None,
             isa: args.isa,
@@ -72,6 +84,8 @@ pub(super) fn resume(args: ResumeArgs) -> Result<()> {
     let end = match end {
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
             options.guards.yes = true;
+            // What was to be tried again waits already.
+            options.retry = false;
             crate::resume(run, &options, &cancel, &mut |event| progress.see(event))
         }
         end => end,
@@ -83,7 +97,7 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
-    let end = crate::collect(run, args.output.as_deref(), &mut |event| {
+    let end = crate::collect(run, args.output.as_deref(), args.trust, &mut |event| {
         progress.see(event)
     });
     finish(end, &progress, args.json)

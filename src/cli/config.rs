@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::args::doctor::DoctorArgs;
 use super::args::{RunArgs, RunOptions};
+use crate::dispatch::Speculation;
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use crate::{BackendKind, EngineSettings, Error, Guards, OnError, Place, Result, Settings};
 
@@ -22,21 +24,30 @@ pub(super) struct Plan {
 pub(super) fn settings(args: RunArgs) -> Result<Plan> {
     let file = read(args.config.as_deref())?;
     let options = merge(args.options, file);
-    let Some(output) = options.output else {
+    let Some(output) = &options.output else {
         return Err(Error::Settings(
             "failed to start: name the output, for example -o labels.csv, or -o - for standard output".into(),
         ));
     };
-    let json = options.json.unwrap_or(false);
-    if json && output == "-" {
+    if options.json == Some(true) && output == "-" {
         return Err(Error::Settings(
             "--json prints the summary on standard output, where -o - puts the labels; choose one"
                 .into(),
         ));
     }
+    Ok(plan(args.inputs, options))
+}
+
+/// The same for who only looks: neither inputs nor output need be named.
+pub(super) fn doctor(args: DoctorArgs) -> Result<Plan> {
+    let file = read(args.config.as_deref())?;
+    Ok(plan(args.inputs, merge(*args.options, file)))
+}
+
+fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
     let settings = Settings {
-        inputs: args.inputs,
-        output,
+        inputs,
+        output: options.output.unwrap_or_default(),
         format: options.format.map(Into::into),
         model: options.model,
         engine: EngineSettings {
@@ -77,13 +88,21 @@ pub(super) fn settings(args: RunArgs) -> Result<Plan> {
             max_seconds: options.max_time.map(|time| time.0),
             yes: options.yes.unwrap_or(false),
             prices: options.prices,
+            speculation: speculation(options.speculation_budget),
         },
     };
-    Ok(Plan {
+    Plan {
         auto: options.auto.unwrap_or(false).then_some(options.batch_size),
         settings,
         quiet: options.quiet.unwrap_or(false),
-        json,
+        json: options.json.unwrap_or(false),
+    }
+}
+
+/// From a share in percent.
+pub(super) fn speculation(percent: Option<f64>) -> Speculation {
+    percent.map_or_else(Speculation::default, |percent| Speculation {
+        budget: percent / 100.0,
     })
 }
 
@@ -121,7 +140,8 @@ fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
         threshold, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
-        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices, quiet, json,
+        url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices,
+        speculation_budget, quiet, json,
     )
 }
 

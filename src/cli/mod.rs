@@ -9,6 +9,7 @@ mod config;
 mod deploy;
 #[cfg(feature = "aws")]
 mod deploy_args;
+mod doctor;
 mod export;
 mod pack;
 mod plan;
@@ -49,7 +50,8 @@ fn end(result: crate::Result<()>) -> process::ExitCode {
         Err(error) if error.is_broken_pipe() => ExitCode::Success,
         Err(error) => {
             // Nothing is left to tell it to where this fails.
-            let _ = writeln!(io::stderr(), "error: {error}");
+            let message = error.to_string();
+            let _ = writeln!(io::stderr(), "error: {}", table::printable(&message));
             error.exit_code()
         }
     };
@@ -61,11 +63,13 @@ fn run(cli: Cli, started: Instant) -> crate::Result<()> {
         Command::Run(args) => commands::run(args),
         Command::Plan(args) => plan::plan(*args),
         Command::Compare(args) => compare::compare(*args),
+        Command::Doctor(args) => doctor::doctor(args),
         Command::Runs(args) => commands::runs(args),
         Command::Report(args) => report::report(args),
         Command::Status(args) => commands::status(args),
         Command::Watch(args) => watch::watch(args),
         Command::Resume(args) => commands::resume(args),
+        Command::Retry(args) => commands::retry(args),
         Command::Collect(args) => commands::collect(args),
         Command::Worker(args) => worker::worker(*args, started),
         Command::Export(args) => export::export(args),

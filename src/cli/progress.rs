@@ -117,12 +117,14 @@ impl Progress {
                     self.show();
                 }
             }
+            Event::Superseded { .. } => self.in_flight = self.in_flight.saturating_sub(1),
             Event::Failed {
                 batch,
                 attempt,
                 reason,
                 retry,
                 kind,
+                ..
             } => {
                 self.in_flight = self.in_flight.saturating_sub(1);
                 if *kind == FailureKind::Throttled {

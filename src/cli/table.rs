@@ -1,6 +1,17 @@
 //! Tables and durations for people.
 
+use std::borrow::Cow;
 use std::fmt::Write;
+
+/// `text` without what a terminal takes for commands: names and reasons come from files that others wrote.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_command) {
+        text.replace(is_command, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
 
 /// Rows as left-aligned columns, two spaces apart.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
@@ -17,7 +28,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            write!(line, "{cell:<width$}  ").expect("memory takes every row");
+            write!(line, "{:<width$}  ", printable(cell)).expect("memory takes every row");
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -46,6 +57,12 @@ mod tests {
             vec!["ccc".into(), "d".into()],
         ];
         assert_eq!(table(&rows), "a    bb\nccc  d\n");
+    }
+
+    #[test]
+    fn nothing_commands_the_terminal() {
+        let rows = [vec!["\u{1b}]0;title\u{7}a\tb".into(), "é\n".into()]];
+        assert_eq!(table(&rows), "\u{fffd}]0;title\u{fffd}a\tb  é\n");
     }
 
     #[test]

@@ -132,7 +132,9 @@ fn in_flight(events: &[(u64, Event)]) -> u64 {
         match event {
             Event::Started { .. } | Event::Cancelled | Event::Completed { .. } => calls = 0,
             Event::Dispatched { .. } => calls += 1,
-            Event::Finished { .. } | Event::Failed { .. } => calls = calls.saturating_sub(1),
+            Event::Finished { .. } | Event::Failed { .. } | Event::Superseded { .. } => {
+                calls = calls.saturating_sub(1);
+            }
             _ => {}
         }
     }

@@ -7,7 +7,7 @@ use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, packed};
 use crate::Result;
 
 /// The folder that was asked for, else the one in the platform's cache folder, if there is such.
-pub(super) fn folder(wanted: Option<&Path>) -> Option<PathBuf> {
+pub(crate) fn folder(wanted: Option<&Path>) -> Option<PathBuf> {
     match wanted {
         Some(folder) => Some(folder.to_owned()),
         None => dirs::cache_dir().map(|folder| folder.join("shoal").join("models")),

@@ -16,6 +16,7 @@ use shoal_job::store::{Location, is_url};
 
 use crate::{Error, Result, bundled};
 use cache::Cache;
+pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
 pub use pack::{PackSettings, PackSummary, pack};
 

@@ -255,6 +255,7 @@ impl Real<'_> {
             timeout: None,
             retry: RetryPolicy::default(),
             stop_on_bad_record: false,
+            speculation: None,
             budget: None,
         };
         let worked = work_off(&work, backend.as_ref(), self.cancel, &mut |_| {});

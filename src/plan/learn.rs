@@ -151,8 +151,11 @@ mod tests {
             at,
             Event::Dispatched {
                 batch,
+                offset: 0,
+                until: None,
                 attempt: 1,
                 worker,
+                second: false,
             },
         )
     }

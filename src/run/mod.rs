@@ -11,14 +11,15 @@ use shoal_encoder::{Model, Objective, Precision};
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, plan};
+use shoal_job::run_dir::FAILED;
 use shoal_job::store::{Location, is_url};
-use shoal_job::{Cancel, Event, RunDir};
+use shoal_job::{Cancel, Event, Job, RunDir};
 
 use crate::model::Source;
 use crate::spool::spool;
 use crate::{
     BackendKind, EngineSettings, Error, Guards, Machine, OnError, Place, Result, Settings, Summary,
-    VERSION,
+    VERSION, trust,
 };
 use open::open_run;
 use stage::{Stage, Teller};
@@ -74,6 +75,8 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     };
     let (run, lock, job) = open_run(settings, &request)?;
     let is_new = job.is_none();
+    // One that is there already may say of itself what it likes, though its job is the same.
+    let is_own = is_new || trust::is_own(&run)?;
     let mut tell = Teller::new(&run, tell)?;
     let planned = destination.check(&run.name()).and_then(|()| match job {
         Some(job) => run.batches(&job).map(|batches| (job, batches)),
@@ -93,6 +96,9 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         }
     })?;
     drop(spool);
+    if is_new {
+        trust::remember(&run);
+    }
     Stage {
         run,
         job,
@@ -103,6 +109,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         engine: settings.engine.clone(),
         on_error: settings.on_error,
         guards: settings.guards.clone(),
+        is_own,
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
@@ -121,12 +128,16 @@ pub struct ResumeOptions {
     pub urls: Vec<String>,
     /// Not to wait for a platform.
     pub detach: bool,
+    /// To take output, inputs, model and place from the run directory also where this user did not make it.
+    pub trust: bool,
     /// What this machine costs; as at first where `None`.
     pub machine: Option<Machine>,
     /// What it may cost and take.
     pub guards: Guards,
     /// What a bad record does.
     pub on_error: OnError,
+    /// Whether records are tried again that killed their function.
+    pub retry: bool,
     /// How the engine runs the model; the precision is the run's own.
     pub engine: EngineSettings,
 }
@@ -134,7 +145,7 @@ pub struct ResumeOptions {
 /// Goes on with a run by its directory, with all that it was planned with.
 ///
 /// # Errors
-/// As [`run`].
+/// [`Error::Foreign`] where this user did not make the run and does not give what it would decide; else as [`run`].
 pub fn resume(
     run: RunDir,
     options: &ResumeOptions,
@@ -143,15 +154,22 @@ pub fn resume(
 ) -> Result<Summary> {
     let started = Instant::now();
     let lock = run.lock()?;
-    let place = Place::last(&run)?.changed(options);
-    place.check()?;
-    options.guards.check(&place)?;
     let Some(job) = run.job()? else {
         return Err(Error::NoSuchRun {
             name: run.name(),
             reason: "its planning was cut short; run the command that started it again".into(),
         });
     };
+    let is_own = options.trust || trust::is_own(&run)?;
+    let last = if is_own {
+        Place::last(&run)?
+    } else {
+        trust::check(&run, &job, options)?;
+        Place::default()
+    };
+    let place = last.changed(options);
+    place.check()?;
+    options.guards.check(&place)?;
     let output = options.output.as_deref().unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     let mut parameters = job.parameters.clone();
@@ -178,6 +196,9 @@ pub fn resume(
     };
     check_same(&as_planned, &request, &run)?;
     destination.check(&run.name())?;
+    if options.retry {
+        exhume(&run, &job)?;
+    }
     let mut tell = Teller::new(&run, tell)?;
     let batches = run.batches(&job)?;
     Stage {
@@ -190,16 +211,45 @@ pub fn resume(
         engine,
         on_error: options.on_error,
         guards: options.guards.clone(),
+        is_own,
         _lock: lock,
     }
     .finish(started, cancel, &mut tell)
 }
 
+/// Forgets the dead letters of records that killed their function, and nothing else: another attempt may end otherwise, with
+/// more memory or time, say. Rows that cannot be read stay what they are.
+fn exhume(run: &RunDir, job: &Job) -> Result<()> {
+    let receipts = run.receipts()?;
+    let mut buried = receipts
+        .values()
+        .filter(|receipt| receipt.buried > 0)
+        .peekable();
+    if buried.peek().is_none() {
+        let failed: u64 = receipts.values().map(|receipt| receipt.failed).sum();
+        return Err(Error::Settings(format!(
+            "failed to retry run {}: no record of it killed its function; its {failed} dead letters are rows that cannot be \
+             read, which {FAILED} of the run tells how to mend",
+            run.reference()
+        )));
+    }
+    for receipt in buried {
+        run.forget(receipt.piece(), job.parameters.output_format)?;
+    }
+    Ok(())
+}
+
 /// Writes the output of a run whose batches are all done, without working on any: what [`resume`] does at its end.
 ///
 /// # Errors
-/// Batches are missing ([`Error::Unfinished`]), or as [`run`].
-pub fn collect(run: RunDir, output: Option<&str>, tell: &mut dyn FnMut(&Event)) -> Result<Summary> {
+/// Batches are missing ([`Error::Unfinished`]), this user did not make the run and neither gives an output nor says `trust`
+/// ([`Error::Foreign`]), or as [`run`].
+pub fn collect(
+    run: RunDir,
+    output: Option<&str>,
+    trust: bool,
+    tell: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
     let started = Instant::now();
     let _lock = run.lock()?;
     let Some(job) = run.job()? else {
@@ -208,6 +258,9 @@ pub fn collect(run: RunDir, output: Option<&str>, tell: &mut dyn FnMut(&Event)) 
             reason: "its planning was cut short; run the command that started it again".into(),
         });
     };
+    if !trust && !trust::is_own(&run)? {
+        trust::check_collecting(&run, &job, output)?;
+    }
     let output = output.unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     if format != job.parameters.output_format {
@@ -223,7 +276,7 @@ pub fn collect(run: RunDir, output: Option<&str>, tell: &mut dyn FnMut(&Event)) 
 }
 
 /// Functions of a platform see no files of this machine.
-fn check_reach(settings: &Settings) -> Result<()> {
+pub(crate) fn check_reach(settings: &Settings) -> Result<()> {
     if settings.store.is_some() && settings.run_dir.is_some() {
         return Err(Error::Settings(
             "failed to start: --store and --run-dir both say where the run is kept; choose one"

@@ -12,7 +12,7 @@ use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
 use crate::guards::within;
 use crate::place::Place;
 use crate::summary::Clock;
-use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, cost, report};
+use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, cost, report, trust};
 
 /// Writes events to the run's log and hands them on.
 pub(super) struct Teller<'a> {
@@ -49,6 +49,8 @@ pub(super) struct Stage {
     pub(super) engine: EngineSettings,
     pub(super) on_error: OnError,
     pub(super) guards: Guards,
+    /// This user made the run.
+    pub(super) is_own: bool,
     /// Held to the end.
     pub(super) _lock: RunLock,
 }
@@ -69,6 +71,9 @@ impl Stage {
         let seconds = self.seconds()?;
         let spending = self.spending()?;
         self.place.remember(run)?;
+        if self.is_own {
+            trust::remember(run);
+        }
         let backend = self
             .place
             .backend(run, job, &self.batches, &self.model, &self.engine)?;
@@ -79,6 +84,7 @@ impl Stage {
             timeout: spending.timeout,
             retry: RetryPolicy::default(),
             stop_on_bad_record: self.on_error == OnError::Fail,
+            speculation: Some(self.guards.speculation),
             budget: spending.budget.as_ref(),
         };
         let (worked, is_late) = within(seconds, cancel, |stop| {

@@ -74,12 +74,7 @@ pub(super) mod tests {
             std::slice::from_ref(&batch),
         )
         .unwrap();
-        let invocation = Invocation {
-            run: run.uri().into(),
-            batch,
-            attempt: 1,
-            timeout_ms: None,
-        };
+        let invocation = Invocation::first(run.uri().into(), batch);
         let open = |_: &_| panic!("no such model");
         let host = Host::new("test", Duration::ZERO, Box::new(open));
         (Arc::new(host), folder, invocation)

@@ -182,7 +182,11 @@ async fn ready(State(worker): State<Arc<Worker>>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let body = serde_json::json!({ "ready": ready, "concurrency": worker.concurrency });
+    let body = serde_json::json!({
+        "ready": ready,
+        "concurrency": worker.concurrency,
+        "version": crate::VERSION,
+    });
     json(status, body.to_string())
 }
 

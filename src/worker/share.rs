@@ -162,6 +162,7 @@ pub fn work(
         timeout: None,
         retry: RetryPolicy::default(),
         stop_on_bad_record: false,
+        speculation: None,
         budget: None,
     };
     let mut done = Done {

@@ -9,12 +9,14 @@ mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;
 mod errors;
+mod foreign;
 mod formats;
 mod hub;
 mod invariance;
 mod memory;
 mod money;
 mod pack;
+mod poison;
 mod remote;
 mod remote_model;
 mod resume;

@@ -7,14 +7,14 @@ use std::process::{Child, Command, Stdio};
 use crate::support::{ManyBatches, describe, failures, summary, terminate, wait_for_receipts};
 
 /// A worker in a process; it is killed when it is dropped.
-struct Worker {
+pub(crate) struct Worker {
     child: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Worker {
     /// Starts it, and waits until it takes calls.
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let worker = Self::listen(command);
         while worker.get("/ready").status != 200 {
             std::thread::yield_now();
@@ -89,7 +89,7 @@ fn ask(url: &str, head: &str, body: &str) -> Answer {
     Answer { status, text }
 }
 
-const LISTEN: [&str; 3] = ["worker", "--http", "127.0.0.1:0"];
+pub(crate) const LISTEN: [&str; 3] = ["worker", "--http", "127.0.0.1:0"];
 
 fn invocation(run: &str) -> String {
     format!(r#"{{"run":{run:?},"batch":{{"index":0,"records":1,"slices":[]}},"attempt":1}}"#)
@@ -116,7 +116,7 @@ fn a_run_outlives_one_of_its_workers() {
     job.check("run");
     for (kind, retry) in failures(&job.bench.path("run")) {
         assert!(
-            retry && matches!(kind.as_str(), "retryable" | "throttled"),
+            retry && matches!(kind.as_str(), "retryable" | "crashed" | "throttled"),
             "{kind}"
         );
     }

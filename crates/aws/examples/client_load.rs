@@ -47,9 +47,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let work = Work {
         run: &run,
         batches: batches.collect(),
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: Some(Duration::from_secs(900)),
         stop_on_bad_record: false,
+        speculation: None,
         budget: None,
         cancel: &cancel,
     };

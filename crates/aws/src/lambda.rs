@@ -162,6 +162,7 @@ impl Backend for Lambda {
         let settings = FanOut {
             concurrency: self.concurrency,
             ramp: Some(RAMP),
+            second_attempts: true,
         };
         fan_out(&calls, settings, work, tell)
     }

@@ -9,6 +9,7 @@
 //! [`state_machine`] is the definition of the fan-out, [`limits`] the platform's limits, checked before anything is
 //! sent, [`bootstrap`] and [`package`] the code as Lambda takes it.
 
+mod account;
 pub mod bootstrap;
 mod cloud;
 pub mod config;
@@ -23,6 +24,7 @@ pub mod state_machine;
 mod step_functions;
 pub mod template;
 
+pub use account::{Account, Caller, DeployedFunction, Quota};
 pub use bootstrap::Arch;
 pub use cloud::{Change, Cloud, Resource, Stack, packages};
 pub use error::{Error, Result};

@@ -4,10 +4,14 @@
 //! call the function. Whoever started it may go: `execution.json` names the execution, which a later start of the run finds
 //! and waits for.
 //!
+//! Batches that the map tolerated, since their functions were killed, are searched for the record that does it by calls of our
+//! own when the map has ended.
+//!
 //! Nobody is asked before a child calls, so a [`Budget`](shoal_dispatch::Budget) is kept by what is set aside before an
 //! execution is started: all of [`ATTEMPTS`] calls for each batch. Calls for the rest of batches that the function had no
 //! time for are not foreseen.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,10 +22,11 @@ use aws_sdk_sfn::types::ExecutionStatus;
 use serde::{Deserialize, Serialize};
 use shoal_dispatch::{Backend, DispatchError, Work, sleep, tell_new};
 use shoal_job::run_dir::EXECUTION;
-use shoal_job::wire::{Failure, FailureKind, Invocation};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Remedy};
 use shoal_job::{Event, Receipts, RunDir};
 use tokio::runtime::Runtime;
 
+use crate::Lambda;
 use crate::error::chain;
 use crate::limits::{self, choose_children};
 use crate::settings::S3Folder;
@@ -31,6 +36,10 @@ const NAME: &str = "step-functions";
 /// How soon an execution is looked at first; then less and less often, since DescribeMapRun is answered once a second in
 /// the long run, and others may look too.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
+/// Batches that may fail before a map gives up, in percent. More are no matter of single records.
+const TOLERATED: f64 = 5.0;
+/// As many are tolerated however small the map is.
+const TOLERATED_BATCHES: f64 = 3.0;
 /// What a call of an Express child may take, so that what is done is written before the child's own end at 300 s.
 const EXPRESS_CALL: Duration = Duration::from_secs(240);
 /// Between two looks at a long run.
@@ -49,8 +58,10 @@ pub struct StepFunctions {
     pub children: Option<Children>,
     /// Seconds that a batch is expected to take.
     pub expected_batch_seconds: f64,
-    /// Batches that may fail before the map gives up, in percent.
-    pub tolerated: f64,
+    /// Batches that may fail before the map gives up, in percent; 5, or 3 batches where that is more, if `None`.
+    pub tolerated: Option<f64>,
+    /// Calls the function for batches that killed it in the map; where there is nobody to do so, they end the run.
+    pub direct: Option<Lambda>,
     /// Not to wait for the end.
     pub detach: bool,
 }
@@ -150,7 +161,29 @@ impl Backend for StepFunctions {
         if left == 0 {
             return Ok(());
         }
-        if let Some(error) = session.first_failure(&arn) {
+        let failure = session.first_failure(&arn);
+        let is_tolerated = ended.status() == &ExecutionStatus::Succeeded;
+        // Express children leave no reason; a call of our own will tell it.
+        let may_be_searched = failure.as_ref().is_none_or(|failure| {
+            matches!(failure, DispatchError::Batch { failure, .. } if failure.kind.remedy() == Remedy::Split)
+        });
+        if let Some(direct) = self
+            .direct
+            .as_ref()
+            .filter(|_| is_tolerated && may_be_searched)
+        {
+            let open = work.batches.iter().flat_map(|batch| {
+                let open = known.open(std::slice::from_ref(&**batch));
+                open.into_iter().map(|batch| Cow::Owned(batch.into_owned()))
+            });
+            let left = Work {
+                batches: open.collect::<Vec<_>>(),
+                is_suspect: true,
+                ..*work
+            };
+            return direct.run(&left, tell);
+        }
+        if let Some(error) = failure {
             return Err(error);
         }
         let said = [ended.error(), ended.cause()].into_iter().flatten();
@@ -193,7 +226,7 @@ impl StepFunctions {
                 .children
                 .unwrap_or_else(|| choose_children(self.expected_batch_seconds)),
             concurrency: self.concurrency.try_into().unwrap_or(u32::MAX),
-            tolerated: self.tolerated,
+            tolerated: self.tolerated.unwrap_or_else(|| tolerated(batches)),
         };
         limits::check_input(&input).map_err(|e| platform(e.to_string()))?;
         let state_machine = session.find(&self.state_machine)?;
@@ -228,6 +261,12 @@ impl StepFunctions {
     }
 }
 
+/// The share of `batches` that may fail, in percent, where nobody says another.
+fn tolerated(batches: u64) -> f64 {
+    let few = 100.0 * TOLERATED_BATCHES / batches.max(1) as f64;
+    TOLERATED.max(few).min(100.0)
+}
+
 /// Writes one invocation a line for what is left to do.
 fn write_manifest(
     work: &Work<'_>,
@@ -240,10 +279,8 @@ fn write_manifest(
     let uri: std::sync::Arc<str> = run.uri().into();
     for (line, batch) in (1..).zip(&work.batches) {
         let invocation = Invocation {
-            run: uri.clone(),
-            batch: batch.clone().into_owned(),
-            attempt: 1,
             timeout_ms: timeout.map(|timeout| timeout.as_millis() as u64),
+            ..Invocation::first(uri.clone(), batch.clone().into_owned())
         };
         let mut text = serde_json::to_vec(&invocation).expect("an invocation is always JSON");
         limits::check_line(line, &text).map_err(|e| platform(e.to_string()))?;
@@ -266,6 +303,22 @@ fn platform(reason: String) -> DispatchError {
         backend: NAME,
         reason,
     }
+}
+
+/// The ARN of the state machine of this name.
+pub(crate) async fn find(client: &Client, name: &str) -> Result<String, DispatchError> {
+    let mut pages = client.list_state_machines().into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page =
+            page.map_err(|e| platform(format!("failed to list state machines: {}", chain(&e))))?;
+        let mut machines = page.state_machines().iter();
+        if let Some(found) = machines.find(|machine| machine.name() == name) {
+            return Ok(found.state_machine_arn().to_owned());
+        }
+    }
+    Err(platform(format!(
+        "there is no state machine {name}; `shoal deploy aws --state-machine` makes one, --state-machine names another"
+    )))
 }
 
 /// Items of a map, by state.
@@ -339,19 +392,7 @@ impl Session {
         if state_machine.starts_with("arn:") {
             return Ok(state_machine.to_owned());
         }
-        let mut pages = self.client.list_state_machines().into_paginator().send();
-        while let Some(page) = self.runtime.block_on(pages.next()) {
-            let page = page
-                .map_err(|e| platform(format!("failed to list state machines: {}", chain(&e))))?;
-            let mut machines = page.state_machines().iter();
-            if let Some(found) = machines.find(|machine| machine.name() == state_machine) {
-                return Ok(found.state_machine_arn().to_owned());
-            }
-        }
-        Err(platform(format!(
-            "there is no state machine {state_machine}; `shoal deploy aws --state-machine` makes one, --state-machine names \
-             another"
-        )))
+        self.runtime.block_on(find(&self.client, state_machine))
     }
 
     /// How far the map of an execution is, once there is one.
@@ -457,7 +498,6 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
     use std::sync::Arc;
 
     use aws_config::{BehaviorVersion, Region};
@@ -483,7 +523,8 @@ mod tests {
             concurrency: 4,
             children: None,
             expected_batch_seconds: 1.0,
-            tolerated: 0.0,
+            tolerated: None,
+            direct: None,
             detach: false,
         };
         let start = |max_usd| {
@@ -498,7 +539,9 @@ mod tests {
                 batches: vec![Cow::Owned(Batch::default()); 5],
                 retry: RetryPolicy::default(),
                 timeout: None,
+                is_suspect: false,
                 stop_on_bad_record: false,
+                speculation: None,
                 budget: Some(&budget),
                 cancel: &Cancel::new(),
             };

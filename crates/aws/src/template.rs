@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::account::DESCRIPTION;
 use crate::permissions;
 use crate::settings::Deployment;
 use crate::state_machine;
@@ -80,7 +81,7 @@ fn role(service: &str, policy: Value) -> Value {
 fn function(deployment: &Deployment) -> Value {
     let mut properties = json!({
         "FunctionName": deployment.name,
-        "Description": "shoal: labels one batch of records an invocation",
+        "Description": format!("{DESCRIPTION}{}: labels one batch of records an invocation", env!("CARGO_PKG_VERSION")),
         "Runtime": "provided.al2023",
         "Handler": "bootstrap",
         "Architectures": [deployment.arch.name()],

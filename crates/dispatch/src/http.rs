@@ -1,5 +1,6 @@
 //! The HTTP backend: workers that answer at URLs.
 
+mod look;
 mod workers;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use shoal_job::Event;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt};
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
+pub use look::{Looked, look};
 use workers::Workers;
 
 const NAME: &str = "http";
@@ -53,14 +55,7 @@ impl Http {
             .map(|text| parse(text, token.is_some()))
             .collect::<Result<Vec<_>, _>>()
             .map_err(unusable)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(token) = token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| unusable("the token (SHOAL_TOKEN) cannot stand in a header".into()))?;
-            value.set_sensitive(true);
-            headers.insert(AUTHORIZATION, value);
-        }
+        let headers = headers(token).map_err(unusable)?;
         let mut backend = Self {
             urls,
             headers,
@@ -76,14 +71,7 @@ impl Http {
     }
 
     fn client(&self) -> Result<Client, DispatchError> {
-        Client::builder()
-            .default_headers(self.headers.clone())
-            // A call that is sent elsewhere would lose its body, or tell the token to strangers.
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(KEEPALIVE)
-            .build()
-            .map_err(|e| unusable(describe(&e)))
+        http_client(self.headers.clone()).map_err(unusable)
     }
 
     /// How many calls the workers take at a time, all together.
@@ -108,6 +96,30 @@ impl Http {
             "no worker can be reached: {last}; start workers with `shoal worker --http`, and name their URLs with --url"
         )))
     }
+}
+
+/// What each request carries.
+fn headers(token: Option<&str>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+            .map_err(|_| "the token (SHOAL_TOKEN) cannot stand in a header")?;
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    Ok(headers)
+}
+
+fn http_client(headers: HeaderMap) -> Result<Client, String> {
+    Client::builder()
+        .default_headers(headers)
+        // A call that is sent elsewhere would lose its body, or tell the token to strangers.
+        .redirect(redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_keepalive(KEEPALIVE)
+        .build()
+        .map_err(|e| describe(&e))
 }
 
 fn unusable(reason: String) -> DispatchError {
@@ -216,7 +228,7 @@ enum Said {
     Busy(String),
     /// It did not take the call, and will take none for a while.
     Away(String),
-    /// The call was lost in the middle, and the worker may be too.
+    /// The call was lost in the middle, and the worker may be too: the batch may have killed it, or the network the call.
     Lost(Failure),
 }
 
@@ -239,7 +251,7 @@ impl Caller for Calls<'_> {
                     last = reason;
                 }
                 Said::Lost(failure) => {
-                    self.workers.rest(worker);
+                    self.workers.lost(worker);
                     return Err(failure);
                 }
             }
@@ -257,13 +269,13 @@ impl Calls<'_> {
             Err(e) if e.is_connect() => return Said::Away(at(&describe(&e))),
             Err(e) => {
                 let reason = at(&describe(&e));
-                return Said::Lost(Failure::new(FailureKind::Retryable, reason));
+                return Said::Lost(Failure::new(FailureKind::Crashed, reason));
             }
         };
         let status = answer.status();
         match read(answer).await {
             Ok(body) => understand(status, &body, at),
-            Err(reason) => Said::Lost(Failure::new(FailureKind::Retryable, at(&reason))),
+            Err(reason) => Said::Lost(Failure::new(FailureKind::Crashed, at(&reason))),
         }
     }
 }
@@ -276,7 +288,7 @@ fn understand(status: StatusCode, body: &[u8], at: impl Fn(&str) -> String) -> S
         (429, _) => Said::Busy(at("it is busy (429)")),
         (_, Ok(Outcome::Failure(failure))) => failed(failure.kind, &failure.reason),
         (502, _) => Said::Lost(Failure::new(
-            FailureKind::Retryable,
+            FailureKind::Crashed,
             at("it ended in the middle of the call, or is not there (502)"),
         )),
         (504, _) => failed(FailureKind::TimedOut, "it had no more time (504)"),
@@ -313,6 +325,7 @@ impl Backend for Http {
         let settings = FanOut {
             concurrency: self.concurrency,
             ramp: None,
+            second_attempts: true,
         };
         fan_out(&calls, settings, work, tell)
     }
@@ -366,7 +379,7 @@ mod tests {
             (404, "nothing here".into(), K::Refused),
             (429, String::new(), K::Throttled),
             (500, String::new(), K::Retryable),
-            (502, "bad gateway".into(), K::Retryable),
+            (502, "bad gateway".into(), K::Crashed),
             (504, String::new(), K::TimedOut),
         ] {
             assert_eq!(kind(status, &body), Some(expected), "{status} {body}");

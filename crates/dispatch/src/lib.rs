@@ -23,8 +23,8 @@ use std::time::Duration;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
 pub use budget::{Budget, Cost, Ledger, Shortage};
-pub use fan_out::{Caller, FanOut, fan_out};
-pub use http::Http;
+pub use fan_out::{Caller, FanOut, Speculation, fan_out};
+pub use http::{Http, Looked, look};
 pub use local::Local;
 pub use pace::Ramp;
 pub use process::Process;
@@ -33,18 +33,22 @@ pub use watch::{Watch, sleep, tell_new};
 pub use work_off::{Plan, Worked, work_off};
 
 /// What a backend is to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Work<'a> {
     /// Where the job lies, and its parts and receipts will.
     pub run: &'a RunDir,
     /// What is left to do: batches that have no receipt yet, and the rest of those that were left in the middle.
     pub batches: Vec<Cow<'a, Batch>>,
+    /// Whether these batches have killed their functions before: then they are divided at once.
+    pub is_suspect: bool,
     /// When a batch is tried again.
     pub retry: RetryPolicy,
     /// How long one call may take; for ever where `None`.
     pub timeout: Option<Duration>,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
+    /// Whether calls that take far too long are made a second time, by backends that can.
+    pub speculation: Option<Speculation>,
     /// What calls may cost, where there is a limit. A backend that cannot keep it starts nothing.
     pub budget: Option<&'a Budget>,
     /// Asks for the end.
@@ -78,6 +82,17 @@ pub enum DispatchError {
         /// Its last attempt, from 1.
         attempt: u32,
         /// Why.
+        failure: shoal_job::wire::Failure,
+    },
+    /// Batch after batch failed, and nothing succeeded between.
+    #[error(
+        "stopped, since nothing succeeds any more: {batches} {} failed in a row, the last one with: {failure}",
+        if *batches == 1 { "batch" } else { "batches" }
+    )]
+    Hopeless {
+        /// Batches that failed.
+        batches: usize,
+        /// Why the last of them did.
         failure: shoal_job::wire::Failure,
     },
     /// A record went to the dead letters, and the run was to stop at the first one.

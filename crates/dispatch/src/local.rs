@@ -122,6 +122,7 @@ where
             let settings = FanOut {
                 concurrency: workers,
                 ramp: None,
+                second_attempts: false,
             };
             fan_out(&threads, settings, work, tell)
         })

@@ -141,6 +141,7 @@ impl<F: Fn() -> std::process::Command + Sync> Backend for Process<F> {
         let settings = FanOut {
             concurrency,
             ramp: None,
+            second_attempts: true,
         };
         fan_out(&workers, settings, work, tell)
     }

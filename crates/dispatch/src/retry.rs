@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use shoal_job::wire::FailureKind;
-
-/// How often, and after what time, a batch may be tried again, and when a call counts as lost.
+/// How often, and after what time, a batch may be tried again, and when a call counts as lost. Which failures are worth
+/// it, they say themselves: [`FailureKind::remedy`](shoal_job::wire::FailureKind::remedy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Attempts at a batch, at least 1.
@@ -13,6 +12,8 @@ pub struct RetryPolicy {
     pub delay: Duration,
     /// The longest wait before any attempt.
     pub longest_delay: Duration,
+    /// The time from the first failure in which further attempts begin.
+    pub time: Duration,
     /// What a call may take beyond the time that the function was given, for the way there and back.
     pub grace: Duration,
 }
@@ -23,15 +24,16 @@ impl Default for RetryPolicy {
             attempts: 3,
             delay: Duration::from_millis(200),
             longest_delay: Duration::from_secs(20),
+            time: Duration::from_secs(3600),
             grace: Duration::from_secs(10),
         }
     }
 }
 
 impl RetryPolicy {
-    /// Whether to try again after attempt number `attempt` ended in a failure of this kind.
-    pub fn tries_again(self, attempt: u32, kind: FailureKind) -> bool {
-        kind.may_retry() && attempt < self.attempts
+    /// Whether to try again what failed `failures` times, for the first time `since`.
+    pub fn tries_again(self, failures: u32, since: Duration) -> bool {
+        failures < self.attempts && since < self.time
     }
 
     /// How long to wait after attempt number `attempt`: anything up to a bound that doubles, so that what failed together
@@ -48,6 +50,14 @@ impl RetryPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attempts_and_time_are_bounded() {
+        let policy = RetryPolicy::default();
+        let soon = Duration::ZERO;
+        assert!(policy.tries_again(1, soon) && policy.tries_again(2, soon));
+        assert!(!policy.tries_again(3, soon) && !policy.tries_again(1, policy.time));
+    }
 
     #[test]
     fn waits_grow_to_a_bound() {

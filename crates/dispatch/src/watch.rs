@@ -57,7 +57,7 @@ impl Backend for Watch {
 }
 
 /// Tells of the receipts of `work` that are there and not in `known` yet, and of no others: what earlier starts did is
-/// told already, and a piece behind a gap may be made again otherwise.
+/// told already.
 ///
 /// # Errors
 /// The run directory cannot be read, or the first dead letter is to end the run and there is one.
@@ -69,19 +69,17 @@ pub fn tell_new(
     let new = work.run.receipts_beyond(known)?;
     let mut touched: Vec<_> = new.values().map(|receipt| receipt.batch).collect();
     touched.dedup();
-    let touched = touched.into_iter().filter_map(|index| {
-        let found = work
-            .batches
-            .binary_search_by_key(&index, |batch| batch.index);
-        found.ok().map(|found| &*work.batches[found])
-    });
-    let told: Vec<_> = touched
-        .map(|batch| (batch, known.joined(batch).count()))
-        .collect();
-    known.merge(new);
+    known.merge(new.clone());
     let mut bad = None;
-    for (batch, told) in told {
-        for receipt in known.joined(batch).skip(told) {
+    for index in touched {
+        let first = work.batches.partition_point(|batch| batch.index < index);
+        let of_it = work.batches[first..]
+            .iter()
+            .take_while(|batch| batch.index == index);
+        for receipt in of_it.flat_map(|batch| known.pieces_of(batch)) {
+            if new.get(index, receipt.offset).is_none() {
+                continue;
+            }
             if receipt.failed > 0 {
                 bad = bad.or(Some(receipt.batch));
             }
@@ -137,9 +135,11 @@ mod tests {
         let work = Work {
             run: &run,
             batches: Vec::new(),
+            is_suspect: false,
             retry: RetryPolicy::default(),
             timeout: None,
             stop_on_bad_record: false,
+            speculation: None,
             budget: Some(&budget),
             cancel: &Cancel::new(),
         };

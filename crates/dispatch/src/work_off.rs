@@ -6,7 +6,7 @@ use shoal_job::collect::damaged;
 use shoal_job::wire::Receipt;
 use shoal_job::{Batch, Cancel, Error, Event, Job, Receipts, RunDir};
 
-use crate::{Backend, Budget, DispatchError, RetryPolicy, Work};
+use crate::{Backend, Budget, DispatchError, RetryPolicy, Speculation, Work};
 
 /// A plan to be worked off.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Plan<'a> {
     pub retry: RetryPolicy,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
+    /// Whether calls that take far too long are made a second time, by backends that can.
+    pub speculation: Option<Speculation>,
     /// What calls may cost, where there is a limit.
     pub budget: Option<&'a Budget>,
 }
@@ -50,14 +52,15 @@ pub fn work_off(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Worked, DispatchError> {
     let Plan { run, job, .. } = plan;
-    let mut receipts = run.receipts()?;
+    let there = run.receipts()?;
+    let mut receipts = there.clone();
+    receipts.retain_pieces_of(plan.batches);
     for batch in receipts.open(plan.batches) {
-        if receipts.get(batch.index, batch.offset).is_some() {
+        for foreign in there.between(&batch) {
             // It is of no cut of this batch, and would stand before the one that is.
-            run.delete(&RunDir::receipt_name(batch.index, batch.offset))?;
+            run.delete(&RunDir::receipt_name(foreign.batch, foreign.offset))?;
         }
     }
-    receipts.retain_pieces_of(plan.batches);
     let mut reused = receipts.clone();
     tell(Event::Started {
         backend: backend.name().to_owned(),
@@ -79,9 +82,11 @@ pub fn work_off(
             let work = Work {
                 run,
                 batches,
+                is_suspect: false,
                 retry: plan.retry,
                 timeout: plan.timeout,
                 stop_on_bad_record: plan.stop_on_bad_record,
+                speculation: plan.speculation,
                 budget: plan.budget,
                 cancel,
             };

@@ -236,8 +236,18 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError>
     })
 }
 
+/// Several times the largest published tokenizers.
+const MOST_TEXT_BYTES: u64 = 256 << 20;
+
 /// Reads a small file whole.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
+    let bytes = fs::metadata(path)
+        .map_err(|source| io_error(path, source))?
+        .len();
+    if bytes > MOST_TEXT_BYTES {
+        let reason = format!("it has {bytes} bytes, and {MOST_TEXT_BYTES} are the most");
+        return Err(ModelError::corrupt(&path.display().to_string(), reason));
+    }
     fs::read(path).map_err(|source| io_error(path, source))
 }
 

@@ -7,7 +7,7 @@ use shoal_encoder::{Model, Session};
 use shoal_job::Cancel;
 use shoal_job::wire::{Failure, Invocation, Receipt};
 
-use crate::{Host, store, work};
+use crate::{Clock, Host, store, work};
 
 /// Where an invocation has to end.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +24,7 @@ pub(crate) struct Start {
     pub(crate) at: Instant,
     pub(crate) init: Duration,
     pub(crate) cold: bool,
+    pub(crate) clock: Clock,
 }
 
 /// An environment of a [`Host`]. The model's memory is shared, the scratch memory is its own.
@@ -31,6 +32,7 @@ pub struct Environment {
     host: Arc<Host>,
     name: String,
     init: Duration,
+    clock: Clock,
     session: Option<(Arc<Model>, Session)>,
 }
 
@@ -40,8 +42,15 @@ impl Environment {
             host,
             name,
             init,
+            clock: Clock::default(),
             session: None,
         }
+    }
+
+    /// The same environment by another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 
     /// Works off a batch: writes its dead letters, its part and its receipt, and answers the receipt.
@@ -49,7 +58,7 @@ impl Environment {
     /// # Errors
     /// A [`Failure`], whose kind tells whether another attempt may help.
     pub fn handle(&mut self, invocation: &Invocation, limits: &Limits) -> Result<Receipt, Failure> {
-        let at = Instant::now();
+        let at = self.clock.now();
         let deadline = invocation
             .timeout_ms
             .and_then(|ms| at.checked_add(Duration::from_millis(ms)));
@@ -70,14 +79,15 @@ impl Environment {
         let start = Start {
             at,
             init: if cold {
-                self.init + at.elapsed()
+                self.init + (self.clock.now() - at)
             } else {
                 Duration::ZERO
             },
             cold,
+            clock: self.clock.clone(),
         };
         // A session that a panic leaves in the middle is not put back.
-        let done = work::work(&function, &mut session, &invocation.batch, &limits);
+        let done = work::work(&function, &mut session, invocation, &limits, &self.clock);
         self.session = Some((function.model.clone(), session));
         store::store(&function, invocation, done?, &start, &self.name)
     }

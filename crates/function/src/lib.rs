@@ -6,6 +6,7 @@
 //! A [`Host`] is a process that runs functions: it finds the job of an invocation in its run directory, and keeps the
 //! model. An [`Environment`] of it takes one invocation at a time.
 
+mod clock;
 mod decision;
 mod environment;
 mod host;
@@ -21,6 +22,7 @@ use shoal_job::spec::ModelSpec;
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_job::{Job, RunDir};
 
+pub use clock::Clock;
 pub use decision::Decision;
 pub use environment::{Environment, Limits};
 pub use host::{Host, OpenModel};

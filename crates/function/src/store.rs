@@ -1,6 +1,6 @@
 //! Storing a batch's output: dead letters, part, receipt, in this order, so that a receipt vouches for all of it.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shoal_job::part::{count_lines, count_rows};
 use shoal_job::run_dir::Put;
@@ -18,7 +18,7 @@ pub(crate) fn store(
     start: &Start,
     environment: &str,
 ) -> std::result::Result<Receipt, Failure> {
-    let writing = Instant::now();
+    let writing = start.clock.now();
     let Function { run, job, .. } = function;
     let batch = &invocation.batch;
     let format = job.parameters.output_format;
@@ -32,6 +32,7 @@ pub(crate) fn store(
         offset: batch.offset,
         records,
         is_last: remaining == 0,
+        is_buried: done.buried > 0,
     };
     let dead_letters = (failed > 0)
         .then(|| {
@@ -46,8 +47,9 @@ pub(crate) fn store(
     })?;
     let mut timings = done.timings;
     timings.init = milliseconds(start.init);
-    timings.write = milliseconds(writing.elapsed());
-    timings.total = milliseconds(start.at.elapsed());
+    timings.write = milliseconds(start.clock.now() - writing);
+    let total = start.clock.now() - start.at;
+    timings.total = milliseconds(total);
     let receipt = Receipt {
         batch: batch.index,
         offset: batch.offset,
@@ -55,11 +57,12 @@ pub(crate) fn store(
         attempt: invocation.attempt,
         records,
         failed,
+        buried: done.buried,
         truncated: done.truncated,
         tokens: done.tokens,
         part,
         dead_letters,
-        started_unix_ms: unix_ms(start.at),
+        started_unix_ms: unix_ms_before(total),
         timings,
         environment: environment.into(),
         cold: start.cold,
@@ -82,10 +85,10 @@ pub(crate) fn store(
     Ok(receipt)
 }
 
-/// The time of `at` in milliseconds since 1970.
-fn unix_ms(at: Instant) -> u64 {
+/// What time it was, in milliseconds since 1970, `ago` before now.
+fn unix_ms_before(ago: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.saturating_sub(at.elapsed()).as_millis() as u64)
+    now.map_or(0, |now| now.saturating_sub(ago).as_millis() as u64)
 }
 
 /// What Lambda bills by. *Defined runtime environment variables* (`lambda/latest/dg/configuration-envvars.html`).

@@ -7,10 +7,10 @@ use shoal_encoder::{MICRO_BATCH_TOKENS, Session, Tokens};
 use shoal_job::format::Format;
 use shoal_job::part::{Labelled, PartWriter};
 use shoal_job::record::DeadLetter;
-use shoal_job::wire::{Failure, FailureKind, Timings};
-use shoal_job::{BadRecord, Batch, Record, Row};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
+use shoal_job::{BadRecord, Record, Row};
 
-use crate::{Function, Limits, milliseconds};
+use crate::{Clock, Function, Limits, milliseconds};
 
 /// A batch's output before it is stored.
 pub(crate) struct Done {
@@ -18,6 +18,7 @@ pub(crate) struct Done {
     pub(crate) results: u64,
     pub(crate) dead_letters: Vec<u8>,
     pub(crate) failed: u64,
+    pub(crate) buried: u64,
     pub(crate) truncated: u64,
     pub(crate) tokens: u64,
     pub(crate) timings: Timings,
@@ -27,24 +28,31 @@ pub(crate) struct Done {
 /// Time that writing and answering may take, on top of that of the micro-batch under way.
 const TIME_TO_WRITE: Duration = Duration::from_millis(1500);
 
-/// Works off `batch`, or as much of it as there is time for. Memory holds one micro-batch of texts and the batch's
-/// results.
+/// Works off what `invocation` asks for, or as much of it as there is time for. Memory holds one micro-batch of texts and
+/// the batch's results.
 pub(crate) fn work(
     function: &Function,
     session: &mut Session,
-    batch: &Batch,
+    invocation: &Invocation,
     limits: &Limits,
+    clock: &Clock,
 ) -> Result<Done, Failure> {
-    if batch.offset >= batch.records {
+    let Invocation { batch, bury, .. } = invocation;
+    let end = match bury {
+        Some(_) => batch.end().min(batch.offset.saturating_add(1)),
+        None => batch.end(),
+    };
+    if batch.offset >= end {
         let reason = format!(
-            "failed to work on batch {}: it has {} records, {} of them are done",
-            batch.index, batch.records, batch.offset
+            "failed to work on batch {}: there is nothing to do from record {} to {end} of its {}",
+            batch.index, batch.offset, batch.records
         );
         return Err(Failure::new(FailureKind::Input, reason));
     }
     let mut state = State {
         function,
         session,
+        clock,
         part: PartWriter::new(&function.job),
         records: Vec::new(),
         tokens: Vec::new(),
@@ -55,6 +63,7 @@ pub(crate) fn work(
             results: 0,
             dead_letters: Vec::new(),
             failed: 0,
+            buried: 0,
             truncated: 0,
             tokens: 0,
             timings: Timings::default(),
@@ -67,11 +76,12 @@ pub(crate) fn work(
     };
     let mut rows = function.sources.rows(&function.job, &function.run, batch);
     let mut done_before = batch.offset;
-    loop {
+    let mut left = end - batch.offset;
+    while left > 0 {
         if limits.cancel.is_cancelled() {
             return Err(Failure::new(FailureKind::Cancelled, "cancelled"));
         }
-        let started = Instant::now();
+        let started = clock.now();
         if limits
             .deadline
             .is_some_and(|end| state.is_late(started, end))
@@ -79,7 +89,7 @@ pub(crate) fn work(
             break;
         }
         let row = rows.next().transpose()?;
-        state.read += started.elapsed();
+        state.read += clock.now() - started;
         if done_before > 0 && row.is_some() {
             // Reading is so quick that a place within a batch is found by reading up to it.
             done_before -= 1;
@@ -94,9 +104,15 @@ pub(crate) fn work(
         else {
             break;
         };
-        match content {
-            Ok(record) => state.take(record)?,
-            Err(bad) => state.bury(row, source, place, &bad),
+        left -= 1;
+        match (content, bury) {
+            (Ok(record), None) => state.take(record)?,
+            (Ok(Record { id, .. }), Some(reason)) => {
+                let reason = reason.clone();
+                state.bury(row, source, place, &BadRecord { id, reason });
+                state.done.buried += 1;
+            }
+            (Err(bad), _) => state.bury(row, source, place, &bad),
         }
     }
     state.flush();
@@ -110,6 +126,7 @@ pub(crate) fn work(
 struct State<'a> {
     function: &'a Function,
     session: &'a mut Session,
+    clock: &'a Clock,
     part: PartWriter,
     /// The micro-batch that is being gathered: records and their tokens.
     records: Vec<Record>,
@@ -132,7 +149,7 @@ impl State<'_> {
     }
 
     fn take(&mut self, mut record: Record) -> Result<(), Failure> {
-        let started = Instant::now();
+        let started = self.clock.now();
         let max_tokens = self.function.job.model.max_tokens;
         let tokens = self
             .function
@@ -144,7 +161,7 @@ impl State<'_> {
             })?;
         // The text has done its duty; what waits for the model are tokens.
         record.text = String::new();
-        self.tokenize += started.elapsed();
+        self.tokenize += self.clock.now() - started;
         self.done.truncated += u64::from(tokens.truncated);
         self.done.tokens += tokens.ids.len() as u64;
         if self.waiting_tokens + tokens.ids.len() > MICRO_BATCH_TOKENS {
@@ -161,7 +178,7 @@ impl State<'_> {
         if self.records.is_empty() {
             return;
         }
-        let started = Instant::now();
+        let started = self.clock.now();
         let decision = &self.function.decision;
         let logits = self.session.logits(&self.tokens);
         let labels = logits.len() / self.records.len();
@@ -188,7 +205,7 @@ impl State<'_> {
         self.records.clear();
         self.tokens.clear();
         self.waiting_tokens = 0;
-        let took = started.elapsed();
+        let took = self.clock.now() - started;
         self.longest_flush = self.longest_flush.max(took);
         self.model += took;
     }

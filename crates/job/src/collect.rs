@@ -10,6 +10,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::format::OutputFormat;
+use crate::input::footer::is_harmless;
 use crate::part::{csv_header, parquet_properties, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
@@ -391,6 +392,9 @@ impl Parts<'_> {
             Ok(())
         };
         self.each(|Piece { batch, .. }, part| {
+            if !is_harmless(&part).map_err(|e| corrupt(batch, &e))? {
+                return Err(corrupt(batch, &"its footer is no shoal's"));
+            }
             let rows = ParquetRecordBatchReaderBuilder::try_new(part)
                 .and_then(|builder| builder.build())
                 .map_err(|e| corrupt(batch, &e))?;

@@ -15,9 +15,21 @@ pub struct Column {
     pub data_type: DataType,
 }
 
+/// Of the types that columns are worth having, none has a longer name.
+const MOST_NAME_BYTES: usize = 256;
+
+/// Whether `job.json` can tell the type: that of a foreign file may have a part, such as a time zone, that is read back as
+/// something else.
+pub(crate) fn has_name(data_type: &DataType) -> bool {
+    let name = data_type.to_string();
+    name.len() <= MOST_NAME_BYTES && name.parse().is_ok_and(|read: DataType| read == *data_type)
+}
+
 mod data_type_name {
     use arrow_schema::DataType;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::MOST_NAME_BYTES;
 
     pub(super) fn serialize<S: Serializer>(
         data_type: &DataType,
@@ -29,9 +41,12 @@ mod data_type_name {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<DataType, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(D::Error::custom)
+        let name = String::deserialize(deserializer)?;
+        // The parser goes down a level for each parenthesis, as deep as it is told to.
+        if name.len() > MOST_NAME_BYTES {
+            return Err(D::Error::custom("the name of a type is too long"));
+        }
+        name.parse().map_err(D::Error::custom)
     }
 }
 

@@ -37,10 +37,19 @@ pub enum Event {
     Dispatched {
         /// The batch.
         batch: u64,
+        /// Records of it before the first that is to be done.
+        #[serde(default, skip_serializing_if = "is_default")]
+        offset: u64,
+        /// Where to stop, counted from the batch's first record, where that is not its end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
         /// The attempt, from 1.
         attempt: u32,
         /// The environment that works on it, from 0.
         worker: usize,
+        /// Whether the attempt before is still under way, and takes far longer than was to be expected.
+        #[serde(default, skip_serializing_if = "is_default")]
+        second: bool,
     },
     /// A function answered.
     Finished {
@@ -53,14 +62,31 @@ pub enum Event {
     Failed {
         /// The batch.
         batch: u64,
+        /// Records of it before the first that was to be done.
+        #[serde(default, skip_serializing_if = "is_default")]
+        offset: u64,
         /// The attempt, from 1.
         attempt: u32,
+        /// The environment that was to work on it, from 0.
+        worker: usize,
         /// What may be done about it.
         kind: FailureKind,
         /// Why.
         reason: String,
-        /// Whether the batch is tried again.
+        /// Whether the batch is tried again, or another attempt at it is still under way.
         retry: bool,
+    },
+    /// A function answered what another attempt had answered before.
+    Superseded {
+        /// The batch.
+        batch: u64,
+        /// Records of it before the first that was to be done.
+        #[serde(default, skip_serializing_if = "is_default")]
+        offset: u64,
+        /// The attempt, from 1.
+        attempt: u32,
+        /// The environment that worked on it, from 0.
+        worker: usize,
     },
     /// A platform that fans out by itself tells how far it is.
     Progressed {
@@ -92,6 +118,10 @@ pub enum Event {
         /// Records in the dead letters.
         failed: u64,
     },
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Event {

@@ -11,6 +11,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::format::OutputFormat;
+use crate::input::footer::is_harmless;
 use crate::record::{Cell, write_json_string};
 use crate::spec::Job;
 use crate::{Error, Result};
@@ -262,6 +263,9 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
         }
         OutputFormat::Parquet => {
             let part = bytes::Bytes::copy_from_slice(part);
+            if !is_harmless(&part).ok()? {
+                return None;
+            }
             let reader = ParquetRecordBatchReaderBuilder::try_new(part).ok()?;
             u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
         }

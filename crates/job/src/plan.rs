@@ -9,7 +9,8 @@ use crate::input::span::Span;
 use crate::input::{Compression, Found, Spool, Stream, locate};
 use crate::input::{delimited, jsonl, parquet, text_folder};
 use crate::spec::{
-    Batch, Columns, Identity, Job, LAYOUT_VERSION, ModelSpec, Parameters, Slice, Source,
+    Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, ModelSpec, Parameters, Slice,
+    Source,
 };
 use crate::store::{Location, ObjectWriter};
 use crate::{Cancel, Error, Result, RunDir};
@@ -158,11 +159,9 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
 }
 
 fn describe_model(model: &ModelSpec) -> String {
-    format!(
-        "{} {}",
-        model.reference,
-        &model.fingerprint[..model.fingerprint.len().min(12)]
-    )
+    // A packed model may say anything of itself.
+    let start: String = model.fingerprint.chars().take(12).collect();
+    format!("{} {start}", model.reference)
 }
 
 fn list(uris: &[&str]) -> String {
@@ -232,7 +231,7 @@ impl Planner<'_> {
                 let (schema, rows) = parquet::head(&here)?;
                 self.adopt(&schema, place)?;
                 self.check_text_type(&schema, place)?;
-                self.cutter.push_rows(index, rows);
+                self.cutter.push_rows(index, rows)?;
                 source.identity.digest = match (&here, spool) {
                     (_, Some(spool)) if found.spooled => Some(spool.digest.clone()),
                     (Location::Local(_), _) => Some(crate::input::digest_of(&here)?),
@@ -431,24 +430,33 @@ struct Cutter<'a> {
 
 impl Cutter<'_> {
     /// The batch that takes the next record.
-    fn batch(&mut self) -> &mut Batch {
+    ///
+    /// # Errors
+    /// There would be more than [`MAX_BATCHES`].
+    fn batch(&mut self) -> Result<&mut Batch> {
         if self
             .batches
             .last()
             .is_none_or(|batch| batch.records == self.size)
         {
             let index = self.batches.len() as u64;
+            if index == MAX_BATCHES {
+                return Err(Error::Parameter(format!(
+                    "failed to cut the input: --batch-size {} makes more than {MAX_BATCHES} batches; use larger ones",
+                    self.size
+                )));
+            }
             self.batches.push(Batch {
                 index,
                 ..Batch::default()
             });
         }
-        self.batches.last_mut().expect("just pushed")
+        Ok(self.batches.last_mut().expect("just pushed"))
     }
 
     fn push(&mut self, source: u32, span: Span) -> Result<()> {
         let row = self.rows;
-        let batch = self.batch();
+        let batch = self.batch()?;
         batch.records += 1;
         match batch.slices.last_mut() {
             Some(slice)
@@ -481,11 +489,16 @@ impl Cutter<'_> {
         }
     }
 
-    fn push_rows(&mut self, source: u32, rows: u64) {
+    fn push_rows(&mut self, source: u32, rows: u64) -> Result<()> {
+        if self.rows.checked_add(rows).is_none() {
+            return Err(Error::Parameter(
+                "failed to cut the input: its files say that they have more rows than can be counted".into(),
+            ));
+        }
         let mut start = 0;
         while start < rows {
             let (size, row) = (self.size, self.rows);
-            let batch = self.batch();
+            let batch = self.batch()?;
             let records = (rows - start).min(size - batch.records);
             batch.records += records;
             let end = start + records;
@@ -502,5 +515,6 @@ impl Cutter<'_> {
             start = end;
         }
         (self.progress)(self.rows);
+        Ok(())
     }
 }

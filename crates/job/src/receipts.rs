@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::spec::Batch;
-use crate::wire::{Receipt, Sizing};
+use crate::wire::{Receipt, Sizing, Timings};
 
 /// The receipts of a run, in the order of the input.
 ///
@@ -83,11 +83,20 @@ impl Receipts {
         self.pieces.is_empty()
     }
 
-    /// Number of batches that are done to their end.
+    /// Number of batches that are done from their first record to their last.
     pub fn finished_batches(&self) -> u64 {
-        self.values()
-            .filter(|receipt| receipt.remaining == 0)
-            .count() as u64
+        let mut finished = 0;
+        let mut next = (0, 0);
+        for receipt in self.values() {
+            if receipt.batch != next.0 {
+                next = (receipt.batch, 0);
+            }
+            if receipt.offset == next.1 {
+                next.1 += receipt.records;
+                finished += u64::from(receipt.remaining == 0);
+            }
+        }
+        finished
     }
 
     /// Number of records in the parts and dead letters that the receipts vouch for.
@@ -95,19 +104,20 @@ impl Receipts {
         self.values().map(|receipt| receipt.records).sum()
     }
 
-    /// Drops what does not belong to `batches`, which are sorted, or does not begin where the piece before it ended.
+    /// Keeps one cut of each of `batches`, which are sorted: drops what does not belong to them, and what overlaps with the
+    /// piece before it. What lies behind a gap stays; it is what it says, however the batch was cut when it was made.
     pub fn retain_pieces_of(&mut self, batches: &[Batch]) {
         let mut next = (0, 0);
         self.pieces.retain(|(batch, offset), receipt| {
             if *batch != next.0 {
                 next = (*batch, 0);
             }
-            let planned = batches
-                .binary_search_by_key(batch, |planned| planned.index)
+            let planned = batches.binary_search_by_key(batch, |planned| planned.index);
+            let end = planned
                 .ok()
-                .map(|found| batches[found].records);
-            match end(receipt) {
-                Some((end, all)) if *offset == next.1 && Some(all) == planned => {
+                .and_then(|found| end_in(&batches[found], receipt));
+            match end {
+                Some(end) if *offset >= next.1 => {
                     next.1 = end;
                     true
                 }
@@ -116,40 +126,53 @@ impl Receipts {
         });
     }
 
-    /// The receipts of what is to be done of `batch`, each beginning where the one before ended, up to the first gap:
-    /// what lies behind a gap may belong to a cut that was made otherwise since.
-    pub fn joined<'a>(&'a self, batch: &Batch) -> impl Iterator<Item = &'a Receipt> {
-        let (index, records, mut next) = (batch.index, batch.records, batch.offset);
-        std::iter::from_fn(move || {
-            let receipt = self.get(index, next)?;
-            let (end, all) = end(receipt)?;
-            let goes_on = end > next && all == records;
-            next = end;
-            goes_on.then_some(receipt)
+    /// The receipts of what is to be done of `batch`, in order: one cut of it, maybe with gaps.
+    pub fn pieces_of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a Receipt> {
+        let mut next = batch.offset;
+        self.between(batch).filter(move |receipt| {
+            let end = end_in(batch, receipt).filter(|_| receipt.offset >= next);
+            next = end.unwrap_or(next);
+            end.is_some()
         })
-        .fuse()
     }
 
-    /// How many records of a batch are done, from its first, those before its offset included.
-    fn done(&self, batch: &Batch) -> u64 {
-        let last = self.joined(batch).last();
-        last.map_or(batch.offset, |last| last.offset + last.records)
+    /// Whatever says to begin among the records that are to be done of `batch`.
+    pub fn between(&self, batch: &Batch) -> impl Iterator<Item = &Receipt> {
+        let (index, start) = (batch.index, batch.offset);
+        let end = batch.end().max(start);
+        let there = self.pieces.range((index, start)..(index, end));
+        there.map(|(_, receipt)| &**receipt)
     }
 
-    /// Whether what is to be done of a batch is done to its end.
+    /// The records of `batch` that are to be done, from one to before the other.
+    fn gaps(&self, batch: &Batch) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut next = batch.offset;
+        for receipt in self.pieces_of(batch) {
+            if receipt.offset > next {
+                gaps.push((next, receipt.offset));
+            }
+            next = receipt.offset + receipt.records;
+        }
+        if next < batch.end() {
+            gaps.push((next, batch.end()));
+        }
+        gaps
+    }
+
+    /// Whether what is to be done of a batch is done.
     pub fn covers(&self, batch: &Batch) -> bool {
-        self.done(batch) >= batch.records
+        self.gaps(batch).is_empty()
     }
 
-    /// What is left of `batches`: those that have no receipt, and the rest of those that were left in the middle.
+    /// What is left of `batches`: those that have no receipt, and of the others the records between the pieces.
     pub fn open<'a>(&self, batches: &'a [Batch]) -> Vec<Cow<'a, Batch>> {
-        let left = batches.iter().filter_map(|batch| match self.done(batch) {
-            done if done >= batch.records => None,
-            done if done == batch.offset => Some(Cow::Borrowed(batch)),
-            done => Some(Cow::Owned(Batch {
-                offset: done,
-                ..batch.clone()
-            })),
+        let left = batches.iter().flat_map(|batch| {
+            let gaps = self.gaps(batch).into_iter();
+            gaps.map(move |gap| match gap {
+                whole if whole == (batch.offset, batch.end()) => Cow::Borrowed(batch),
+                (offset, end) => Cow::Owned(batch.range(offset, end)),
+            })
         });
         left.collect()
     }
@@ -163,16 +186,65 @@ impl Extend<Receipt> for Receipts {
     }
 }
 
-/// Where a piece ends in its batch, and how many records the batch has by it.
-fn end(receipt: &Receipt) -> Option<(u64, u64)> {
+/// Whether the numbers of a receipt can be true, such that nobody has to take care when they are added up.
+pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
+    /// Of records, tokens, bytes or milliseconds in one batch.
+    const MOST: u64 = 1 << 40;
+    let Receipt {
+        offset,
+        remaining,
+        records,
+        failed,
+        buried,
+        truncated,
+        tokens,
+        part,
+        dead_letters,
+        started_unix_ms,
+        timings,
+        billed_ms,
+        confusion,
+        ..
+    } = receipt;
+    let letters = dead_letters.as_ref().map_or(0, |letters| letters.bytes);
+    let counts = [offset, remaining, records, tokens, &part.bytes, &letters];
+    let Timings {
+        init,
+        read,
+        tokenize,
+        model,
+        write,
+        total,
+    } = timings;
+    let times = [init, read, tokenize, model, write, total];
+    let compared = confusion
+        .values()
+        .flat_map(BTreeMap::values)
+        .try_fold(0u64, |sum, count| sum.checked_add(*count));
+    counts.into_iter().all(|count| *count <= MOST)
+        // 35,000 years
+        && *started_unix_ms < 1 << 50
+        && buried <= failed
+        && failed <= records
+        && truncated <= records
+        && compared.is_some_and(|compared| compared <= *records)
+        && times
+            .into_iter()
+            .chain(billed_ms)
+            .all(|ms| (0.0..=MOST as f64).contains(ms))
+}
+
+/// Where a piece ends in `batch`, if it is one of it.
+fn end_in(batch: &Batch, receipt: &Receipt) -> Option<u64> {
     let end = receipt.offset.checked_add(receipt.records)?;
-    Some((end, end.checked_add(receipt.remaining)?))
+    let all = end.checked_add(receipt.remaining)?;
+    (end > receipt.offset && all == batch.records).then_some(end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Stored, Timings};
+    use crate::wire::Stored;
 
     fn receipt(batch: u64, offset: u64, records: u64, remaining: u64) -> Receipt {
         Receipt {
@@ -182,6 +254,7 @@ mod tests {
             attempt: 1,
             records,
             failed: 0,
+            buried: 0,
             truncated: 0,
             tokens: 0,
             part: Stored::of(b""),
@@ -208,63 +281,96 @@ mod tests {
             .collect()
     }
 
+    fn open(receipts: &Receipts, batches: &[Batch]) -> Vec<(u64, u64, u64)> {
+        let open = receipts.open(batches);
+        open.iter().map(|b| (b.index, b.offset, b.end())).collect()
+    }
+
     #[test]
-    fn what_is_left_begins_where_the_pieces_end() {
+    fn what_is_left_lies_between_the_pieces() {
         let mut receipts = Receipts::default();
         receipts.extend([
             receipt(0, 0, 10, 0),
             receipt(1, 0, 4, 6),
             receipt(1, 4, 3, 3),
+            receipt(2, 2, 1, 7),
+            receipt(2, 5, 3, 2),
             receipt(3, 0, 9, 1),
             receipt(3, 9, 1, 0),
         ]);
-        receipts.retain_pieces_of(&batches());
         let batches = batches();
-        let open = receipts.open(&batches);
-        let open: Vec<_> = open
-            .iter()
-            .map(|b| (b.index, b.offset, b.records))
-            .collect();
-        assert_eq!(open, [(1, 7, 10), (2, 0, 10)]);
+        let all = receipts.clone();
+        receipts.retain_pieces_of(&batches);
+        assert_eq!(receipts, all);
+        assert_eq!(
+            open(&receipts, &batches),
+            [(1, 7, 10), (2, 0, 2), (2, 3, 5), (2, 8, 10)]
+        );
         assert_eq!(receipts.finished_batches(), 2);
     }
 
     #[test]
-    fn pieces_that_do_not_join_are_dropped() {
+    fn pieces_that_overlap_or_are_none_are_dropped() {
         let mut receipts = Receipts::default();
         receipts.extend([
-            receipt(0, 4, 6, 0), // its first piece is gone
-            receipt(1, 0, 4, 6),
-            receipt(1, 5, 5, 0),        // begins elsewhere
+            receipt(0, 0, 7, 3),
+            receipt(0, 5, 3, 2), // of another cut
+            receipt(0, 8, 2, 0),
+            receipt(1, 3, 0, 7),        // of nothing
             receipt(2, 0, 11, 0),       // more than was planned
             receipt(3, 0, u64::MAX, 2), // more than there can be
             receipt(9, 0, 10, 0),       // no such batch
         ]);
-        receipts.retain_pieces_of(&batches());
-        let left: Vec<_> = receipts.values().map(|r| (r.batch, r.offset)).collect();
-        assert_eq!(left, [(1, 0)]);
+        let batches = batches();
+        let left = [(0, 7, 8), (1, 0, 10), (2, 0, 10), (3, 0, 10)];
+        assert_eq!(open(&receipts, &batches), left);
+        receipts.retain_pieces_of(&batches);
+        assert_eq!(open(&receipts, &batches), left);
+        let kept: Vec<_> = receipts.values().map(|r| (r.batch, r.offset)).collect();
+        assert_eq!(kept, [(0, 0), (0, 8)]);
+        assert_eq!(receipts.finished_batches(), 0);
     }
 
     #[test]
-    fn what_lies_behind_a_gap_does_not_make_a_batch_whole() {
+    fn a_part_of_a_batch_is_asked_for_alone() {
         let mut receipts = Receipts::default();
-        receipts.extend([
-            receipt(0, 4, 6, 0), // its first piece is gone
-            receipt(1, 0, 4, 6),
-            receipt(1, 7, 3, 0),
-            receipt(2, 0, 0, 10), // never ends
-            receipt(3, 0, 4, 5),  // of another plan
-        ]);
-        let batches = batches();
-        assert!(batches.iter().all(|batch| !receipts.covers(batch)));
-        let open = receipts.open(&batches);
-        let open: Vec<_> = open.iter().map(|b| (b.index, b.offset)).collect();
-        assert_eq!(open, [(0, 0), (1, 4), (2, 0), (3, 0)]);
-        let rest = Batch {
-            offset: 7,
-            ..batches[1].clone()
-        };
-        assert!(receipts.covers(&rest));
+        receipts.extend([receipt(0, 4, 3, 3)]);
+        let batch = &batches()[0];
+        for (range, is_covered) in [
+            ((4, 7), true),
+            ((5, 7), false),
+            ((3, 7), false),
+            ((7, 7), true),
+        ] {
+            let range = batch.range(range.0, range.1);
+            assert_eq!(receipts.covers(&range), is_covered, "{range:?}");
+        }
+        let range = [batch.range(2, 9)];
+        assert_eq!(open(&receipts, &range), [(0, 2, 4), (0, 7, 9)]);
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_true_are_noticed() {
+        assert!(is_plausible(&receipt(0, 0, 10, 0)));
+        let wrong: [fn(&mut Receipt); 9] = [
+            |r| r.failed = 11,
+            |r| r.buried = 1,
+            |r| r.truncated = 11,
+            |r| r.tokens = u64::MAX,
+            |r| r.part.bytes = u64::MAX,
+            |r| r.started_unix_ms = u64::MAX,
+            |r| r.timings.model = -1.0,
+            |r| r.billed_ms = Some(1e300),
+            |r| {
+                let counts = [("a".into(), u64::MAX), ("b".into(), 2)];
+                r.confusion.insert("a".into(), counts.into());
+            },
+        ];
+        for change in wrong {
+            let mut receipt = receipt(0, 0, 10, 0);
+            change(&mut receipt);
+            assert!(!is_plausible(&receipt), "{receipt:?}");
+        }
     }
 
     #[test]

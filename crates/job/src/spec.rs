@@ -8,6 +8,9 @@ use crate::format::{Format, OutputFormat};
 /// Version of the run directory's layout. A run of another version is refused.
 pub const LAYOUT_VERSION: u32 = 1;
 
+/// Batches of a job, at most: it bounds what the batch table takes in memory, whatever number of rows a file says it has.
+pub const MAX_BATCHES: u64 = 1 << 22;
+
 /// What is to be done: an input, a model and parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
@@ -168,12 +171,78 @@ pub struct Batch {
     /// How many of them, from the first, are done already: 0, but where a function ran out of time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
+    /// Where to stop, counted from the first record: before the batch's end where what lies behind is done already, or where
+    /// a record is looked for that kills its function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
     /// Where they lie, in order.
     pub slices: Vec<Slice>,
 }
 
+impl Batch {
+    /// One past the last record that is to be done, counted from the first.
+    pub fn end(&self) -> u64 {
+        self.until.map_or(self.records, |end| end.min(self.records))
+    }
+
+    /// The records from `offset` to `end` of this batch.
+    pub fn range(&self, offset: u64, end: u64) -> Self {
+        Self {
+            offset,
+            until: (end < self.records).then_some(end),
+            ..self.clone()
+        }
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl Batch {
+    /// Whether it can be a batch of `job`, whoever wrote it: its slices lie in sources that there are, none ends before it
+    /// begins, and together they have the records that it says.
+    ///
+    /// # Errors
+    /// What is wrong with it, after "batch 7 ".
+    pub fn check(&self, job: &Job) -> Result<(), String> {
+        let mut records = Some(0u64);
+        for slice in &self.slices {
+            if slice.source as usize >= job.sources.len() {
+                return Err(format!(
+                    "reads source {}, the job has {}",
+                    slice.source,
+                    job.sources.len()
+                ));
+            }
+            if slice.start > slice.end {
+                return Err(format!(
+                    "has a slice that begins at {} and ends at {}",
+                    slice.start, slice.end
+                ));
+            }
+            // A line has a byte at least, so this bounds the numbers of lines too.
+            let bytes = slice.end - slice.start;
+            let ends = [(slice.row, slice.records), (slice.line, bytes)];
+            if ends
+                .iter()
+                .any(|(at, more)| at.checked_add(*more).is_none())
+            {
+                return Err("has a slice that lies beyond every input".into());
+            }
+            if slice.fault.is_some() && slice.records != 1 {
+                return Err("has a slice of a bad record that is not one record".into());
+            }
+            records = records.and_then(|sum| sum.checked_add(slice.records));
+        }
+        if records != Some(self.records) || self.offset > self.records {
+            return Err(format!(
+                "says that it has {} records, from number {} on, and its slices have others",
+                self.records, self.offset
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// A run of records in one source.
@@ -209,6 +278,61 @@ pub enum Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A job of one source, and a batch of it.
+    fn job_and_batch() -> (Job, Batch) {
+        let job = serde_json::json!({
+            "layout": LAYOUT_VERSION, "shoal": "0", "inputs": [], "model": {
+                "reference": "none", "fingerprint": "", "precision": "int8", "labels": [], "max_tokens": 8
+            },
+            "sources": [{ "uri": "/in.jsonl", "format": "jsonl", "identity": { "bytes": 90 } }],
+            "parameters": Parameters::default(), "output": "-", "records": 5, "batches": 1,
+            "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
+        });
+        let slice = |row| Slice {
+            source: 0,
+            start: 10 * row,
+            end: 10 * row + 10,
+            row,
+            line: row + 1,
+            records: 2,
+            fault: None,
+        };
+        let batch = Batch {
+            records: 4,
+            slices: vec![slice(0), slice(2)],
+            ..Batch::default()
+        };
+        (serde_json::from_value(job).unwrap(), batch)
+    }
+
+    #[test]
+    fn a_batch_must_fit_its_job() {
+        let (job, batch) = job_and_batch();
+        assert_eq!(batch.check(&job), Ok(()));
+        let wrong: [(&str, fn(&mut Batch)); 8] = [
+            ("source 1", |b| b.slices[1].source = 1),
+            ("begins at 31", |b| b.slices[1].start = 31),
+            ("beyond", |b| b.slices[0].row = u64::MAX),
+            ("beyond", |b| b.slices[0].line = u64::MAX - 9),
+            ("bad record", |b| b.slices[0].fault = Some(Fault::OpenQuote)),
+            ("others", |b| b.records = 5),
+            ("others", |b| b.offset = 5),
+            ("others", |b| {
+                b.slices[0].row = 0;
+                b.slices[0].records = u64::MAX;
+                b.slices[1].records = 5;
+                // What the sum of both would wrap to.
+                b.records = 4;
+            }),
+        ];
+        for (says, change) in wrong {
+            let mut batch = batch.clone();
+            change(&mut batch);
+            let reason = batch.check(&job).unwrap_err();
+            assert!(reason.contains(says), "{says}: {reason}");
+        }
+    }
 
     #[test]
     fn differences_name_the_flag_and_both_values() {

@@ -20,6 +20,23 @@ pub struct Invocation {
     /// done by then stops before, and answers how far it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Why the first record is not to be worked on, where it killed its function even when it was alone: it goes to the
+    /// dead letters, and nothing else is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bury: Option<String>,
+}
+
+impl Invocation {
+    /// The first attempt at `batch` of the job in the run directory `run`.
+    pub fn first(run: Arc<str>, batch: Batch) -> Self {
+        Self {
+            run,
+            batch,
+            attempt: 1,
+            timeout_ms: None,
+            bury: None,
+        }
+    }
 }
 
 /// What a function answers where a platform stands between it and whoever called.
@@ -35,12 +52,11 @@ pub struct Reply {
 impl Reply {
     /// The answer to `invocation`.
     pub fn new(invocation: &Invocation, receipt: Receipt) -> Self {
-        let again = (receipt.remaining > 0).then(|| Invocation {
-            batch: Batch {
-                offset: receipt.offset + receipt.records,
-                ..invocation.batch.clone()
-            },
+        let (done, end) = (receipt.offset + receipt.records, invocation.batch.end());
+        let again = (done < end).then(|| Invocation {
+            batch: invocation.batch.range(done, end),
             attempt: 1,
+            bury: None,
             ..invocation.clone()
         });
         Self { receipt, again }
@@ -55,7 +71,8 @@ pub struct Receipt {
     /// Records of the batch before the first of this part: 0, but where an earlier invocation ran out of time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
-    /// Records of the batch behind the last of this part: 0, but where this invocation ran out of time.
+    /// Records of the batch behind the last of this part: 0, but where this invocation ran out of time, or was asked for no
+    /// more.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub remaining: u64,
     /// The attempt that wrote it, from 1.
@@ -64,6 +81,9 @@ pub struct Receipt {
     pub records: u64,
     /// Records in the dead letters.
     pub failed: u64,
+    /// Those of them that could be read, and killed their function: another attempt may help, where it is at another place.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub buried: u64,
     /// Records whose text was cut at the token limit.
     pub truncated: u64,
     /// Tokens that went through the model, special tokens included.
@@ -107,6 +127,7 @@ impl Receipt {
             offset: self.offset,
             records: self.records,
             is_last: self.remaining == 0,
+            is_buried: self.buried > 0,
         }
     }
 }
@@ -122,6 +143,8 @@ pub struct Piece {
     pub records: u64,
     /// Whether there are none behind.
     pub is_last: bool,
+    /// Whether it is a record that was not worked on, as it kills its function.
+    pub is_buried: bool,
 }
 
 fn no_name() -> Arc<str> {
@@ -243,13 +266,35 @@ pub enum FailureKind {
     Cancelled,
 }
 
+/// What a dispatcher does about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The same call again, after a while.
+    Again,
+    /// The same call again, and if that ends so too, fewer records at a time, until the one that does it stands alone.
+    Split,
+    /// The same call again, once the platform takes calls; it does not count as an attempt.
+    Later,
+    /// Nothing: no attempt will succeed.
+    Stop,
+}
+
 impl FailureKind {
-    /// Whether the dispatcher may try the batch again.
+    /// What a dispatcher does about it.
+    pub fn remedy(self) -> Remedy {
+        match self {
+            Self::Retryable => Remedy::Again,
+            Self::Crashed | Self::TimedOut => Remedy::Split,
+            Self::Throttled => Remedy::Later,
+            Self::Input | Self::Storage | Self::Model | Self::Refused | Self::Cancelled => {
+                Remedy::Stop
+            }
+        }
+    }
+
+    /// Whether another attempt may succeed.
     pub fn may_retry(self) -> bool {
-        matches!(
-            self,
-            Self::Retryable | Self::Crashed | Self::TimedOut | Self::Throttled
-        )
+        self.remedy() != Remedy::Stop
     }
 
     /// Its name as an error type, for platforms that sort errors by such names.

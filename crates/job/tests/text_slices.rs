@@ -246,3 +246,49 @@ fn batches_go_over_the_ends_of_sources() {
         assert_eq!(lines[..7], [2, 3, 4, 2, 3, 1, 3]);
     }
 }
+
+#[test]
+fn a_row_of_millions_of_fields_is_a_dead_letter() {
+    let mut content = b"id,text\n1,good\n2".to_vec();
+    content.resize(content.len() + 5_000_000, b',');
+    content.extend_from_slice(b"\n3,fine\n");
+    let rows = read(&content, "a.csv", false, 2);
+    let reasons: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            row.content
+                .as_ref()
+                .map_or_else(|bad| bad.reason.as_str(), |_| "")
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        ["", "the row has 5000001 columns, the header has 2", ""]
+    );
+    assert_eq!(
+        rows[1].content.as_ref().unwrap_err().id,
+        Cell::Text("2".into())
+    );
+}
+
+#[test]
+fn a_file_may_have_a_hundred_thousand_columns() {
+    let names: Vec<_> = (0..100_000).map(|number| format!("c{number}")).collect();
+    let row = vec!["x"; names.len()].join(",");
+    let content = format!("{},text\n{row},good\n{row},fine\n", names.join(","));
+    let rows = read(content.as_bytes(), "a.csv", false, 1);
+    assert_eq!(rows.len(), 2);
+    assert_eq!(rows[1].content.as_ref().unwrap().text, "fine");
+}
+
+#[test]
+fn an_oversized_line_that_begins_blank_is_not_passed_over() {
+    let mut content = vec![b' '; (64 << 20) + 1];
+    content.extend_from_slice(b"{\"text\":\"far\"}\n{\"text\":\"near\"}\n");
+    let rows = read(&content, "a.jsonl", true, 10);
+    let texts: Vec<_> = rows
+        .iter()
+        .map(|row| row.content.as_ref().map_or("", |record| &record.text))
+        .collect();
+    assert_eq!(texts, ["", "near"]);
+}

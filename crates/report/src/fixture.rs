@@ -45,8 +45,11 @@ impl Scene {
     pub(crate) fn called(&mut self, at: u64, batch: u64, attempt: u32, worker: usize) -> &mut Self {
         let event = Event::Dispatched {
             batch,
+            offset: 0,
+            until: None,
             attempt,
             worker,
+            second: false,
         };
         self.tell(at, event)
     }
@@ -65,9 +68,20 @@ impl Scene {
         kind: FailureKind,
         reason: &str,
     ) -> &mut Self {
+        let call = self.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Dispatched {
+                batch: b,
+                attempt: a,
+                worker,
+                ..
+            } if (*b, *a) == (batch, attempt) => Some(*worker),
+            _ => None,
+        });
         let event = Event::Failed {
             batch,
+            offset: 0,
             attempt,
+            worker: call.unwrap_or_default(),
             kind,
             reason: reason.into(),
             retry: true,
@@ -85,6 +99,7 @@ pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> 
         attempt: 1,
         records: 10,
         failed: 0,
+        buried: 0,
         truncated: 0,
         tokens: 1_000,
         part: Stored::of(b"part"),

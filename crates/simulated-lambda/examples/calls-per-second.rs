@@ -47,15 +47,18 @@ fn main() -> io::Result<()> {
     let work = Work {
         run: &run,
         batches: batches.collect(),
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: None,
         stop_on_bad_record: false,
+        speculation: None,
         budget: None,
         cancel: &Cancel::new(),
     };
     let settings = FanOut {
         concurrency: concurrency as usize,
         ramp: None,
+        second_attempts: true,
     };
     let (started, cpu) = (Instant::now(), ProcessTime::now());
     let mut finished = 0;

@@ -103,16 +103,12 @@ impl Connection {
     }
 
     fn send(&mut self, index: u64) {
-        let invocation = Invocation {
-            run: "s3://bucket/run".into(),
-            batch: Batch {
-                index,
-                records: 50,
-                ..Batch::default()
-            },
-            attempt: 1,
-            timeout_ms: None,
+        let batch = Batch {
+            index,
+            records: 50,
+            ..Batch::default()
         };
+        let invocation = Invocation::first("s3://bucket/run".into(), batch);
         let body = serde_json::to_string(&invocation).unwrap();
         let request = format!(
             "POST /2015-03-31/functions/shoal/invocations HTTP/1.1\r\nHost: localhost\r\nX-Amz-Log-Type: Tail\r\n\

@@ -66,18 +66,23 @@ impl Stand for Map {
 
     fn backend<'a>(&'a self, scene: &'a Scene) -> Box<dyn Backend + 'a> {
         let front = step_functions::Front::start(scene.run().clone(), scene.function());
+        let function = scene.function();
+        let direct =
+            Front::start_with(Protocol::Lambda, move |invocation| function.act(invocation));
         let client = StepFunctions {
+            direct: Some(Lambda::new(config(&direct.url()), "shoal", 4)),
             config: config(&front.url()),
             state_machine: "shoal".into(),
             concurrency: 4,
             children: Some(Children::Standard),
             expected_batch_seconds: 1.0,
-            tolerated: 0.0,
+            tolerated: None,
             detach: false,
         };
         Box::new(Client {
             client,
             _front: front,
+            _direct: direct,
         })
     }
 
@@ -103,10 +108,11 @@ impl Stand for Map {
     }
 }
 
-/// A client with the server that it talks to.
+/// A client with the servers that it talks to.
 struct Client {
     client: StepFunctions,
     _front: step_functions::Front,
+    _direct: Front,
 }
 
 impl Backend for Client {

@@ -37,6 +37,8 @@ struct Served {
 #[derive(Default)]
 struct Execution {
     arn: String,
+    /// Children that may fail.
+    tolerated: usize,
     stopped: AtomicBool,
     state: Mutex<State>,
 }
@@ -235,8 +237,10 @@ impl Served {
             .unwrap()
             .unwrap();
         let lines: Vec<String> = manifest.lines().map(Result::unwrap).collect();
+        let share = input["tolerated"].as_f64().unwrap();
         let execution = Arc::new(Execution {
             arn: arn.clone(),
+            tolerated: (share / 100.0 * lines.len() as f64).floor() as usize,
             state: Mutex::new(State {
                 total: lines.len(),
                 ..State::default()
@@ -250,7 +254,7 @@ impl Served {
         arn
     }
 
-    /// The Distributed Map: the first child that fails ends it, as none is tolerated.
+    /// The Distributed Map: it ends when more children failed than are tolerated.
     fn map(&self, execution: &Execution, lines: Vec<String>) {
         let lines = Mutex::new(lines.into_iter());
         std::thread::scope(|scope| {
@@ -258,7 +262,7 @@ impl Served {
                 scope.spawn(|| {
                     loop {
                         let is_over = execution.stopped.load(Ordering::Relaxed)
-                            || !lock(&execution.state).failures.is_empty();
+                            || lock(&execution.state).failures.len() > execution.tolerated;
                         let next = lock(&lines).next();
                         let Some(line) = next.filter(|_| !is_over) else {
                             return;
@@ -276,7 +280,7 @@ impl Served {
             }
         });
         let mut state = lock(&execution.state);
-        state.ended = Some(if !state.failures.is_empty() {
+        state.ended = Some(if state.failures.len() > execution.tolerated {
             "FAILED"
         } else if execution.stopped.load(Ordering::Relaxed) {
             "ABORTED"

@@ -44,6 +44,8 @@ cases! {
     "straggler" => straggler,
     "cut batches" => cut,
     "a hole in a cut batch" => hole,
+    "a record that kills its function" => poison,
+    "a function that dies of everything" => hopeless,
     "a foreign receipt" => foreign_receipt,
     "a damaged part" => damaged_part,
     "cancelled, then gone on with" => cancelled,
@@ -261,11 +263,11 @@ fn cut(setting: &Setting<'_>) {
     assert_eq!(attempts.max(), Some(1), "the rest is a call of its own");
 }
 
-/// A receipt of a cut batch is lost; those of the pieces behind it are there, and do not make it whole.
+/// A receipt of a cut batch is lost; those of the other pieces stay, and what it was for is done again.
 fn hole(setting: &Setting<'_>) {
     let scene = setting.scene(usual(&[Rule::always(1, Fault::Cut(3))]));
     setting.finish(&scene);
-    for (offset, left) in [(3, 1), (0, 0)] {
+    for offset in [3, 0] {
         scene
             .run()
             .delete(&RunDir::receipt_name(1, offset))
@@ -273,10 +275,10 @@ fn hole(setting: &Setting<'_>) {
         let done = setting.finish(&scene);
         assert_eq!(done.told.reused(), BATCHES - 1);
         let kept = done.worked.reused.values().filter(|r| r.batch == 1);
-        assert_eq!(kept.count(), left, "pieces before the hole");
-        assert!(done.told.finished().contains(&(1, offset)));
+        assert_eq!(kept.count(), pieces(1).count() - 1);
+        assert_eq!(done.told.finished(), [(1, offset)].into());
     }
-    // Now whole, beside pieces of earlier starts.
+    // Now all that there is to do in one piece.
     scene.rewrite(&[]);
     scene
         .run()
@@ -284,6 +286,64 @@ fn hole(setting: &Setting<'_>) {
         .expect("the run can be changed");
     let done = setting.finish(&scene);
     assert_eq!(done.told.finished(), [(1, 0)].into());
+}
+
+/// A record that kills every function which works on it goes to the dead letters, alone, and when it is tried again by a
+/// function that it does not kill, all is as if nothing had been.
+fn poison(setting: &Setting<'_>) {
+    let (batch, record) = (3, 7);
+    let scene = setting.scene(usual(&[Rule::always(batch, Fault::Poison(record))]));
+    let Start { end, told } = setting.start(&scene, Options::default());
+    let worked = end.expect("the run comes to its end");
+    assert_eq!(worked.receipts.records(), RECORDS);
+    let failed: Vec<_> = worked.receipts.values().filter(|r| r.failed > 0).collect();
+    let &[buried] = &failed[..] else {
+        panic!("one record fails: {failed:?}");
+    };
+    let piece = buried.piece();
+    assert_eq!(
+        (piece.batch, piece.offset, piece.records),
+        (batch, record, 1)
+    );
+    assert_eq!((buried.failed, buried.buried), (1, 1));
+    let letters = scene.run().get(&RunDir::dead_letters_name(piece));
+    let letters = letters.expect("the run can be read").expect("it is there");
+    let letters = String::from_utf8_lossy(&letters);
+    assert!(letters.contains("it kills its function"), "{letters}");
+    assert!(told.finished().contains(&(batch, record)));
+    let extra = scene.calls().values().sum::<u32>() - BATCHES as u32;
+    let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
+    assert!(f64::from(extra) <= bound, "{extra} extra calls");
+    // What was written down for others is not written again.
+    assert_eq!(
+        setting.start(&scene, Options::default()).told.reused(),
+        BATCHES
+    );
+    scene.rewrite(&[]);
+    let format = scene.job().parameters.output_format;
+    let forgotten = scene.run().forget(piece, format);
+    forgotten.expect("the run can be changed");
+    let done = setting.finish(&scene);
+    assert_eq!(done.told.finished(), [(batch, record)].into());
+}
+
+/// Where nothing succeeds the run ends, says why, and buries next to nothing.
+fn hopeless(setting: &Setting<'_>) {
+    let rules: Vec<_> = (0..BATCHES)
+        .map(|batch| Rule::always(batch, Fault::Crash(Moment::Start)))
+        .collect();
+    let scene = setting.scene(usual(&rules));
+    let Start { end, told } = setting.start(&scene, Options::default());
+    let failure = match end {
+        Err(DispatchError::Hopeless { failure, .. } | DispatchError::Batch { failure, .. }) => {
+            failure
+        }
+        end => panic!("{end:?}"),
+    };
+    assert_eq!(failure.kind, FailureKind::Crashed, "{failure}");
+    assert!(told.finished().is_empty());
+    scene.rewrite(&[]);
+    setting.finish(&scene);
 }
 
 /// A receipt that is of no cut of its batch does not stand in the way.

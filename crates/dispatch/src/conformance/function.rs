@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use shoal_job::input::Sources;
 use shoal_job::part::{Labelled, PartWriter};
-use shoal_job::record::DeadLetter;
+use shoal_job::record::{BadRecord, DeadLetter};
 use shoal_job::run_dir::Put;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Stored, Timings};
 use shoal_job::{Cancel, Result, Row, RunDir};
@@ -94,6 +94,7 @@ impl Function {
             Some(Fault::Hang) => Act::Hang,
             Some(Fault::Throttle) => Act::Throttle,
             Some(Fault::Crash(Moment::Start)) => Act::Crash,
+            Some(Fault::Poison(record)) if is_hit(invocation, record) => Act::Crash,
             Some(Fault::Twice) => self.work_twice(invocation).into(),
             fault => match (self.work(invocation, fault), fault) {
                 (Ok(_), Some(Fault::Crash(_))) => Act::Crash,
@@ -172,10 +173,16 @@ impl Function {
         let batch = &invocation.batch;
         let sources = Sources::default();
         let rows = sources.rows(&job, &self.run, batch);
-        let rows = rows.skip(batch.offset as usize).take(most as usize);
+        let asked = match invocation.bury {
+            Some(_) => 1,
+            None => batch.end() - batch.offset,
+        };
+        let rows = rows
+            .skip(batch.offset as usize)
+            .take(most.min(asked) as usize);
         let mut part = PartWriter::new(&job);
         let mut dead_letters = Vec::new();
-        let (mut records, mut failed) = (0, 0);
+        let (mut records, mut failed, mut buried) = (0, 0, 0);
         for row in rows {
             let Row {
                 row,
@@ -184,6 +191,16 @@ impl Function {
                 content,
             } = row?;
             records += 1;
+            let content = match (content, &invocation.bury) {
+                (Ok(record), Some(reason)) => {
+                    buried += 1;
+                    Err(BadRecord {
+                        id: record.id,
+                        reason: reason.clone(),
+                    })
+                }
+                (content, _) => content,
+            };
             match content {
                 Ok(record) => {
                     let (label, score) = label(&record.text, &job.model.labels);
@@ -219,6 +236,7 @@ impl Function {
             attempt: invocation.attempt,
             records,
             failed,
+            buried,
             truncated: 0,
             tokens: records,
             part: Stored::of(&part),
@@ -245,6 +263,12 @@ impl Function {
         }
         Ok(())
     }
+}
+
+/// Whether a record of the batch is to be worked on.
+fn is_hit(invocation: &Invocation, record: u64) -> bool {
+    let batch = &invocation.batch;
+    invocation.bury.is_none() && (batch.offset..batch.end()).contains(&record)
 }
 
 /// A label that depends on the text alone.

@@ -60,6 +60,7 @@ impl Backend for Tasks {
         let settings = FanOut {
             concurrency: CONCURRENCY,
             ramp: None,
+            second_attempts: true,
         };
         fan_out(self, settings, work, tell)
     }

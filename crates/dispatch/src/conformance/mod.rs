@@ -26,6 +26,7 @@
 //! ```
 
 mod cases;
+mod drive;
 mod front;
 mod function;
 mod memory;
@@ -41,6 +42,7 @@ use shoal_job::RunDir;
 
 use crate::Backend;
 
+pub use drive::drive;
 pub use front::{Front, Protocol};
 pub use function::{Act, Function, scripted, work_lines};
 pub use memory::InMemory;

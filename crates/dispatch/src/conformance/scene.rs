@@ -31,6 +31,7 @@ const RETRY: RetryPolicy = RetryPolicy {
     attempts: ATTEMPTS,
     delay: Duration::from_millis(1),
     longest_delay: Duration::from_millis(5),
+    time: Duration::from_secs(600),
     grace: Duration::from_millis(500),
 };
 
@@ -256,6 +257,7 @@ impl Scene {
             timeout: None,
             retry: RETRY,
             stop_on_bad_record: false,
+            speculation: None,
             budget: None,
         }
     }

@@ -56,6 +56,8 @@ pub enum Fault {
     WrongChecksum,
     /// The function is not done before all other batches are.
     Last,
+    /// The function's process ends wherever this record of the batch is to be worked on.
+    Poison(u64),
     /// The function has no time for more than this many records.
     Cut(u64),
     /// The platform calls the function twice at the same time, and answers what one of the two answered.

@@ -43,47 +43,44 @@ impl Told {
 
     /// Every answer belongs to a call, attempts count up, and no environment does two things at once.
     fn check_attempts(&self, concurrency: usize) {
-        let mut next: BTreeMap<u64, u32> = BTreeMap::new();
-        let mut running: BTreeMap<u64, (u32, usize)> = BTreeMap::new();
+        let mut next: BTreeMap<(u64, u64), u32> = BTreeMap::new();
+        let mut running: BTreeMap<usize, (u64, u64, u32)> = BTreeMap::new();
         for event in &self.events {
             match event {
                 Event::Dispatched {
                     batch,
+                    offset,
                     attempt,
                     worker,
+                    ..
                 } => {
-                    let expected = *next.entry(*batch).or_insert(1);
-                    assert_eq!(*attempt, expected, "attempt at batch {batch}");
-                    let is_busy = running.values().any(|(_, busy)| busy == worker);
-                    assert!(!is_busy, "worker {worker} has a batch already");
-                    let before = running.insert(*batch, (*attempt, *worker));
-                    assert_eq!(before, None, "batch {batch} is under way already");
+                    let piece = (*batch, *offset);
+                    let expected = *next.entry(piece).or_insert(1);
+                    assert_eq!(*attempt, expected, "attempt at {piece:?}");
+                    let is_under_way = running.values().any(|(b, o, _)| (*b, *o) == piece);
+                    assert!(!is_under_way, "{piece:?} is under way already");
+                    let before = running.insert(*worker, (*batch, *offset, *attempt));
+                    assert_eq!(before, None, "worker {worker} has a batch already");
                     assert!(running.len() <= concurrency, "more calls than were allowed");
                 }
                 Event::Finished { worker, receipt } => {
-                    let call = running.remove(&receipt.batch);
-                    assert_eq!(
-                        call.map(|(_, worker)| worker),
-                        Some(*worker),
-                        "batch {} was called for",
-                        receipt.batch
-                    );
-                    next.insert(receipt.batch, 1);
+                    let call = running.remove(worker);
+                    let piece = (receipt.batch, receipt.offset);
+                    let asked = call.map(|(batch, offset, _)| (batch, offset));
+                    assert_eq!(asked, Some(piece), "it was called for");
                 }
                 Event::Failed {
                     batch,
+                    offset,
                     attempt,
+                    worker,
                     kind,
                     ..
                 } => {
-                    let call = running.remove(batch);
-                    assert_eq!(
-                        call.map(|(attempt, _)| attempt),
-                        Some(*attempt),
-                        "batch {batch} was called for"
-                    );
+                    let call = running.remove(worker);
+                    assert_eq!(call, Some((*batch, *offset, *attempt)), "it was called for");
                     let counts = u32::from(*kind != FailureKind::Throttled);
-                    next.insert(*batch, attempt + counts);
+                    next.insert((*batch, *offset), attempt + counts);
                 }
                 _ => {}
             }

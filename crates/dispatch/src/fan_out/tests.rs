@@ -1,11 +1,14 @@
 //! Hours of a platform's moods, on a clock that nobody waits for.
 
+mod breaker;
 mod budget;
+mod search;
+mod stragglers;
 
 use std::borrow::Cow;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use object_store::memory::InMemory;
 use shoal_job::wire::{Stored, Timings};
@@ -35,6 +38,7 @@ struct Setup {
     concurrency: usize,
     ramp: Option<Ramp>,
     timeout: Option<Duration>,
+    speculation: Option<Speculation>,
     budget: Option<Budget>,
     cancel: Cancel,
 }
@@ -48,6 +52,7 @@ impl Default for Setup {
             concurrency: 1000,
             ramp: None,
             timeout: None,
+            speculation: None,
             budget: None,
             cancel: Cancel::new(),
         }
@@ -62,6 +67,15 @@ impl Setup {
 
 /// The end of a run, and the time until then.
 async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>, Duration) {
+    let (end, time, _) = run_and_tell(caller, setup).await;
+    (end, time)
+}
+
+/// The same, and what was told.
+async fn run_and_tell(
+    caller: &impl Caller,
+    setup: &Setup,
+) -> (Result<(), DispatchError>, Duration, Vec<Event>) {
     let run = setup.run_dir();
     let batches = (0..setup.batches).map(|index| {
         Cow::Owned(Batch {
@@ -73,34 +87,62 @@ async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>,
     let work = Work {
         run: &run,
         batches: batches.collect(),
+        is_suspect: false,
         retry: RetryPolicy::default(),
         timeout: setup.timeout,
         stop_on_bad_record: false,
+        speculation: setup.speculation,
         budget: setup.budget.as_ref(),
         cancel: &setup.cancel,
     };
     let settings = FanOut {
         concurrency: setup.concurrency,
         ramp: setup.ramp,
+        second_attempts: true,
     };
     let (events, told) = channel();
     let started = Instant::now();
     let end = drive(caller, settings, &work, events).await;
-    let finished = told.iter().filter(|e| matches!(e, Event::Finished { .. }));
+    let time = started.elapsed();
+    let told: Vec<_> = told.iter().collect();
     if end.is_ok() {
-        assert_eq!(finished.count() as u64, setup.batches);
+        assert_eq!(records_finished(&told), setup.batches * setup.records);
     }
-    (end, started.elapsed())
+    (end, time, told)
 }
 
+/// Records that are done, none of them twice.
+fn records_finished(told: &[Event]) -> u64 {
+    let mut seen = std::collections::BTreeSet::new();
+    for event in told {
+        if let Event::Finished { receipt, .. } = event {
+            for record in receipt.offset..receipt.offset + receipt.records {
+                assert!(
+                    seen.insert((receipt.batch, record)),
+                    "{record} is done twice"
+                );
+            }
+        }
+    }
+    seen.len() as u64
+}
+
+/// The answer to a call for which there was time.
 fn receipt(invocation: &Invocation) -> Receipt {
+    let batch = &invocation.batch;
+    let buried = u64::from(invocation.bury.is_some());
+    let end = match buried {
+        0 => batch.end(),
+        _ => batch.offset + 1,
+    };
     Receipt {
-        batch: invocation.batch.index,
-        offset: 0,
-        remaining: 0,
+        batch: batch.index,
+        offset: batch.offset,
+        remaining: batch.records - end,
         attempt: invocation.attempt,
-        records: 1,
-        failed: 0,
+        records: end - batch.offset,
+        failed: buried,
+        buried,
         truncated: 0,
         tokens: 1,
         part: Stored::of(b""),
@@ -291,7 +333,7 @@ async fn attempts_are_spread_and_come_to_an_end() {
     for (failures, is_done) in [(policy.attempts - 1, true), (policy.attempts, false)] {
         let platform = Calls(async |invocation: &Invocation| {
             if invocation.attempt <= failures {
-                return Err(failure(FailureKind::Crashed));
+                return Err(failure(FailureKind::Retryable));
             }
             Ok(receipt(invocation))
         });

@@ -71,6 +71,12 @@ impl Workers {
         }
     }
 
+    /// A call to a worker that took it was lost: it may be dead, or starting again. If it is dead, the next call will tell.
+    pub(super) fn lost(&self, worker: usize) {
+        let until = Instant::now() + FIRST_REST.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.rests()[worker].until = Some(until);
+    }
+
     fn rests(&self) -> std::sync::MutexGuard<'_, Vec<Rest>> {
         self.rests.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,5 +104,12 @@ mod tests {
         assert_eq!(workers.for_lane(0).first(), Some(&0));
         workers.is_there(1);
         assert!(workers.for_lane(0).contains(&1));
+        // Losing calls makes no rest longer.
+        for _ in 0..10 {
+            workers.lost(1);
+            assert!(!workers.for_lane(0).contains(&1));
+            tokio::time::advance(FIRST_REST).await;
+            assert!(workers.for_lane(0).contains(&1));
+        }
     }
 }

@@ -55,6 +55,7 @@ impl Backend for Client<'_> {
         let settings = FanOut {
             concurrency: CONCURRENCY,
             ramp: None,
+            second_attempts: true,
         };
         fan_out(self, settings, work, tell)
     }
@@ -71,7 +72,7 @@ impl Caller for Client<'_> {
         let body = serde_json::to_string(invocation).expect("an invocation is always JSON");
         let answer = post(address, path, &body).await.map_err(|e| {
             let reason = format!("failed to call {address}: {e}");
-            Failure::new(FailureKind::Retryable, reason)
+            Failure::new(FailureKind::Crashed, reason)
         })?;
         match self.0.protocol {
             Protocol::Worker => of_worker(&answer),

@@ -113,6 +113,7 @@ impl Stand for Array {
         &[
             ("an error for good", UNSEEN),
             ("errors until no attempt is left", UNSEEN),
+            ("a function that dies of everything", UNSEEN),
             ("timeout", "threads do the shares here"),
             (
                 "wrong checksum",

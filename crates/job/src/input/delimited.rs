@@ -1,12 +1,13 @@
 //! CSV and TSV as people have them: quoted newlines, byte-order marks, CRLF, blank lines.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
 
 use csv_core::ReadRecordResult;
 
-use super::Stream;
 use super::schema::{Sample, Schema};
 use super::span::Span;
+use super::{MAX_RECORD_BYTES, Stream, TOO_LONG};
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::{Columns, Fault};
 use crate::{Error, Result};
@@ -43,8 +44,9 @@ pub(crate) fn head(stream: &Stream, delimiter: u8, place: &str) -> Result<(Vec<S
         .map(|name| String::from_utf8(name.to_vec()))
         .collect::<std::result::Result<Vec<_>, _>>()
         .map_err(|_| Error::input(place, "line 1: the column names are not valid UTF-8"))?;
-    for (index, name) in header.iter().enumerate() {
-        if header[..index].contains(name) && !name.is_empty() {
+    let mut seen = HashSet::with_capacity(header.len());
+    for name in header.iter().filter(|name| !name.is_empty()) {
+        if !seen.insert(name) {
             return Err(Error::input(
                 place,
                 format!("line 1: two columns are called {name:?}"),
@@ -147,9 +149,11 @@ fn count_breaks(input: &[u8], core: &mut csv_core::Reader) -> (usize, bool) {
 pub(crate) struct Records {
     reader: BufReader<Box<dyn Read + Send>>,
     core: csv_core::Reader,
-    /// The fields of the present record one after the other, and the end of each.
+    /// The fields of the present record one after the other, and the end of each of as many as the header has, and one
+    /// more.
     fields: Vec<u8>,
     ends: Vec<usize>,
+    /// Fields of the present record.
     len: usize,
     columns: usize,
     text: usize,
@@ -212,20 +216,28 @@ impl Records {
         }
         let line = self.core.line();
         let mut written = 0;
+        let mut beyond = [0; 64];
         self.len = 0;
         loop {
-            let (result, read, bytes, fields) = self.core.read_record(
-                self.reader.fill_buf()?,
-                &mut self.fields[written..],
-                &mut self.ends[self.len..],
-            );
+            // A row may have millions of fields too many: where they end does not matter.
+            let ends = match self.ends.get_mut(self.len..) {
+                Some(ends) if !ends.is_empty() => ends,
+                _ => &mut beyond,
+            };
+            let (result, read, bytes, fields) =
+                self.core
+                    .read_record(self.reader.fill_buf()?, &mut self.fields[written..], ends);
             self.reader.consume(read);
             written += bytes;
             self.len += fields;
             match result {
                 ReadRecordResult::InputEmpty => {}
+                // The plan leaves out what is larger.
+                ReadRecordResult::OutputFull if written as u64 > MAX_RECORD_BYTES => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG));
+                }
                 ReadRecordResult::OutputFull => self.fields.resize(2 * self.fields.len(), 0),
-                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::OutputEndsFull => {}
                 ReadRecordResult::Record => return Ok(Some((line, self.parse()))),
                 ReadRecordResult::End => return Ok(None),
             }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::schema::{Sample, Schema};
 use super::span::Span;
-use super::{MAX_RECORD_BYTES, Stream};
+use super::{MAX_RECORD_BYTES, Stream, TOO_LONG};
 use crate::Result;
 use crate::column::JsonType;
 use crate::record::{BadRecord, Cell, Record};
@@ -53,8 +53,10 @@ pub(crate) fn scan(
         stream.consume(read);
         let at_end = read == 0;
         if newline.is_some() || at_end {
-            if !line.trim_ascii().is_empty() {
-                visit(Span::new(start, stream.position(), number), &line)?;
+            let span = Span::new(start, stream.position(), number);
+            // Of an oversized line only the beginning is known, which may be blank where the rest is not.
+            if span.fault.is_some() || !line.trim_ascii().is_empty() {
+                visit(span, &line)?;
             }
             line.clear();
             start = stream.position();
@@ -151,11 +153,18 @@ impl Records {
     /// The next record with its line, `None` at the end.
     pub(crate) fn next(
         &mut self,
-    ) -> std::io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
+    ) -> io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
         loop {
             self.line.clear();
-            if self.reader.read_until(b'\n', &mut self.line)? == 0 {
+            // One byte more than a record may have is enough to tell that it is longer.
+            let mut reader = (&mut self.reader).take(MAX_RECORD_BYTES + 1);
+            let read = reader.read_until(b'\n', &mut self.line)? as u64;
+            if read == 0 {
                 return Ok(None);
+            }
+            if read > MAX_RECORD_BYTES {
+                // The plan leaves it out.
+                return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG));
             }
             let number = self.number;
             self.number += 1;

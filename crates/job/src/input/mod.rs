@@ -1,8 +1,10 @@
 //! Inputs: finding them, telling what they are, cutting them and reading slices of them.
 
 pub(crate) mod delimited;
+pub(crate) mod footer;
 pub(crate) mod jsonl;
 mod locate;
+mod look;
 pub(crate) mod parquet;
 mod ranged;
 mod read;
@@ -12,6 +14,7 @@ mod stream;
 pub(crate) mod text_folder;
 
 pub use locate::{Found, Spool, locate};
+pub use look::look;
 pub use read::{Rows, Sources};
 pub(crate) use stream::Stream;
 
@@ -22,6 +25,9 @@ use crate::{Error, Result};
 /// A record above this many bytes goes to the dead letters unread: it bounds what one row, or one quote left open, can
 /// make shoal hold in memory.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+
+/// What is wrong with a record of a batch that no plan would have put there.
+const TOO_LONG: &str = "a record is longer than any that a plan takes; start a new run";
 
 /// How much of a source is looked at to tell its columns.
 pub(crate) const HEAD_BYTES: usize = 1 << 20;

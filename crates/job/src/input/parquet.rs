@@ -16,8 +16,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
+use super::footer;
 use super::ranged::Ranged;
 use super::schema::{Known, Schema};
+use crate::column::has_name;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
 use crate::store::Location;
@@ -35,9 +37,32 @@ fn damaged(location: &Location, error: impl std::fmt::Display) -> Error {
 
 fn open(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> {
     let file = Ranged::open(location)?;
+    if !footer::is_harmless(&file).map_err(|e| damaged(location, e))? {
+        return Err(damaged(
+            location,
+            "its footer is damaged, or nests without end",
+        ));
+    }
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
         .map_err(|e| damaged(location, e))?;
+    check_rows(metadata.metadata()).map_err(|e| damaged(location, e))?;
     Ok((file, metadata))
+}
+
+/// Whether the rows of the groups are those of the file: later they are added up without a check.
+fn check_rows(metadata: &ParquetMetaData) -> std::result::Result<(), &'static str> {
+    let mut sum = Some(0i64);
+    for group in metadata.row_groups() {
+        let rows = group.num_rows();
+        sum = sum
+            .filter(|_| rows >= 0)
+            .and_then(|sum| sum.checked_add(rows));
+    }
+    if sum == Some(metadata.file_metadata().num_rows()) {
+        Ok(())
+    } else {
+        Err("its groups have other numbers of rows than it has itself")
+    }
 }
 
 /// The columns and the number of rows.
@@ -52,7 +77,7 @@ pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
             Known {
                 name: field.name().clone(),
                 is_text: is_text(field.data_type()),
-                data_type: if survives_text(&plain) {
+                data_type: if survives_text(&plain) && has_name(&plain) {
                     plain
                 } else {
                     DataType::Utf8

@@ -29,7 +29,9 @@ pub struct Rows<'a> {
     sources: &'a Sources,
     job: &'a Job,
     run: &'a RunDir,
+    batch: &'a Batch,
     slices: std::slice::Iter<'a, Slice>,
+    is_checked: bool,
     current: Option<Open<'a>>,
 }
 
@@ -57,7 +59,9 @@ impl Sources {
             sources: self,
             job,
             run,
+            batch,
             slices: batch.slices.iter(),
+            is_checked: false,
             current: None,
         }
     }
@@ -66,7 +70,7 @@ impl Sources {
     fn location(&self, source: &Source, run: &RunDir) -> Result<Location> {
         if let Some(staged) = &source.staged {
             if !is_url(staged) {
-                return Ok(run.location(staged));
+                return run.staged(staged);
             }
             // A copy that is named by its content does not change.
             let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
@@ -113,6 +117,16 @@ impl Iterator for Rows<'_> {
 
 impl Rows<'_> {
     fn step(&mut self) -> Result<Option<Row>> {
+        if !self.is_checked {
+            // Batches come over wires too.
+            self.batch
+                .check(self.job)
+                .map_err(|reason| Error::Corrupt {
+                    run: self.run.name(),
+                    reason: format!("batch {} {reason}", self.batch.index),
+                })?;
+            self.is_checked = true;
+        }
         loop {
             if self.current.is_none() {
                 let Some(slice) = self.slices.next() else {
@@ -139,17 +153,7 @@ impl Rows<'_> {
 }
 
 fn open<'a>(sources: &Sources, job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
-    let source = job
-        .sources
-        .get(slice.source as usize)
-        .ok_or_else(|| Error::Corrupt {
-            run: run.name(),
-            reason: format!(
-                "a batch reads source {}, the job has {}",
-                slice.source,
-                job.sources.len()
-            ),
-        })?;
+    let source = &job.sources[slice.source as usize];
     let bytes = || {
         sources
             .location(source, run)?

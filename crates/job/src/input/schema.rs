@@ -1,5 +1,7 @@
 //! Which columns a source has, and which of them hold the text, the id and the gold label.
 
+use std::collections::HashMap;
+
 use arrow_schema::DataType;
 
 use crate::column::Column;
@@ -159,6 +161,8 @@ fn output_names(kept: &[&Known], parameters: &Parameters) -> Result<Vec<Column>>
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     columns: Vec<(String, Seen)>,
+    /// Where a column is: a file may have a hundred thousand of them.
+    places: HashMap<String, usize>,
 }
 
 #[derive(Debug, Default)]
@@ -169,21 +173,28 @@ struct Seen {
 
 impl Sample {
     pub(crate) fn with_columns(names: &[String]) -> Self {
-        Self {
-            columns: names
-                .iter()
-                .map(|name| (name.clone(), Seen::default()))
-                .collect(),
+        let mut sample = Self::default();
+        // Columns without a name may be several.
+        for (place, name) in names.iter().enumerate() {
+            sample.columns.push((name.clone(), Seen::default()));
+            sample.places.entry(name.clone()).or_insert(place);
         }
+        sample
+    }
+
+    fn place(&mut self, name: &str) -> usize {
+        if let Some(place) = self.places.get(name) {
+            return *place;
+        }
+        let place = self.columns.len();
+        self.columns.push((name.to_owned(), Seen::default()));
+        self.places.insert(name.to_owned(), place);
+        place
     }
 
     /// Notes a value of the column `name`.
     pub(crate) fn see(&mut self, name: &str, value: &Cell) {
-        let index = self.columns.iter().position(|(known, _)| known == name);
-        let index = index.unwrap_or_else(|| {
-            self.columns.push((name.to_owned(), Seen::default()));
-            self.columns.len() - 1
-        });
+        let index = self.place(name);
         let seen = &mut self.columns[index].1;
         match value {
             Cell::Null => {}

@@ -1,12 +1,14 @@
 //! `events.jsonl`: what happened, for reports.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
 
-use super::{EVENTS, Place, RunDir};
+use super::{EVENTS, MOST_RECEIPT_BYTES, Place, RunDir};
+use crate::receipts::is_plausible;
 use crate::store::runtime;
 use crate::wire::Receipt;
 use crate::{Error, Event, Receipts, Result};
@@ -15,6 +17,9 @@ use crate::{Error, Event, Receipts, Result};
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
 /// … or there is this much of them.
 const SEGMENT_BYTES: usize = 256 << 10;
+
+/// 35,000 years.
+const MOST_UNIX_MS: u64 = 1 << 50;
 
 /// The log of a run, open for appending.
 #[derive(Debug)]
@@ -81,7 +86,7 @@ impl RunDir {
             Place::Folder(root) => {
                 let path = root.join(EVENTS);
                 match File::open(&path) {
-                    Ok(file) => Ok(parse(BufReader::new(file), receipts).collect()),
+                    Ok(file) => Ok(parse(BufReader::new(file), receipts)),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
                     Err(e) => Err(Error::storage("read", path.display().to_string(), e)),
                 }
@@ -108,39 +113,47 @@ impl RunDir {
     }
 }
 
-fn parse(lines: impl BufRead, receipts: &Receipts) -> impl Iterator<Item = (u64, Event)> {
-    lines
-        .split(b'\n')
-        .map_while(std::io::Result::ok)
-        .filter_map(|line| serde_json::from_slice::<Timed>(&line).ok())
-        .map(|timed| (timed.unix_ms, shared(timed.event, receipts)))
-}
-
-fn shared(event: Event, receipts: &Receipts) -> Event {
-    match event {
-        Event::Finished { worker, receipt } => {
-            let known = receipts
-                .shared(receipt.batch, receipt.offset)
-                .filter(|known| is_same(known, &receipt));
-            Event::Finished {
-                worker,
-                receipt: known.cloned().unwrap_or(receipt),
-            }
+fn parse(mut lines: impl BufRead, receipts: &Receipts) -> Vec<(u64, Event)> {
+    let mut events = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        // What is longer is no event, and neither are the pieces of it.
+        let read = (&mut lines)
+            .take(MOST_RECEIPT_BYTES)
+            .read_until(b'\n', &mut line);
+        if read.map_or(true, |read| read == 0) {
+            return events;
         }
-        other => other,
+        let Ok(Timed { unix_ms, mut event }) = serde_json::from_slice(&line) else {
+            continue;
+        };
+        let is_plausible = match &mut event {
+            Event::Finished { receipt, .. } => {
+                share(receipt, receipts);
+                is_plausible(receipt)
+            }
+            _ => true,
+        };
+        if is_plausible && unix_ms < MOST_UNIX_MS {
+            events.push((unix_ms, event));
+        }
     }
 }
 
-/// Whether two receipts are of one invocation, and tell as much of it.
-fn is_same(one: &Receipt, other: &Receipt) -> bool {
-    let of = |receipt: &Receipt| {
-        (
-            (receipt.attempt, receipt.started_unix_ms, receipt.cold),
-            (receipt.records, receipt.remaining, receipt.failed),
-            receipt.billed_ms.map(f64::to_bits),
-        )
+/// Puts the one of `receipts` in the place of `receipt` that is the same.
+fn share(receipt: &mut Arc<Receipt>, receipts: &Receipts) {
+    let Some(known) = receipts.shared(receipt.batch, receipt.offset) else {
+        return;
     };
-    of(one) == of(other) && one.environment == other.environment && one.part == other.part
+    let same = Receipt {
+        // They may lose their last digit on the way through a file.
+        timings: known.timings,
+        ..(**receipt).clone()
+    };
+    if **known == same {
+        *receipt = known.clone();
+    }
 }
 
 fn unix_ms() -> u64 {

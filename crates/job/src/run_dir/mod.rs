@@ -15,11 +15,13 @@
 //! work on the same run at once do not harm it, as every object is written once, but they pay for some batches twice.
 
 mod events;
+mod probe;
 
 use std::fs::{File, TryLockError};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -28,14 +30,16 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use crate::format::OutputFormat;
-use crate::receipts::Receipts;
+use crate::receipts::{Receipts, is_plausible};
 use crate::spec::{Batch, Job, LAYOUT_VERSION};
 use crate::store::{Location, ObjectWriter, is_url, runtime};
 use crate::wire::{Piece, Receipt};
 use crate::{Error, Result};
 pub use events::EventLog;
+pub use probe::{Need, Probe};
 
-const JOB: &str = "job.json";
+/// The plan.
+pub const JOB: &str = "job.json";
 const BATCHES: &str = "batches.jsonl";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
@@ -51,6 +55,19 @@ pub const EXECUTION: &str = "execution.json";
 /// What the run took and cost, as a page.
 pub const REPORT: &str = "report.html";
 const FILES: [&str; 7] = [JOB, BATCHES, EVENTS, FAILED, BACKEND, EXECUTION, REPORT];
+
+/// No `job.json` is nearly as large, with the names of a hundred thousand inputs.
+const MOST_JOB_BYTES: u64 = 64 << 20;
+/// More than [`MAX_BATCHES`](crate::spec::MAX_BATCHES) take.
+const MOST_TABLE_BYTES: u64 = 2 << 30;
+/// A receipt has some hundred bytes, and more where the input has many gold labels.
+const MOST_RECEIPT_BYTES: u64 = 16 << 20;
+/// What is kept of a platform is some lines.
+const MOST_SETTINGS_BYTES: u64 = 1 << 20;
+
+/// How often the lock is looked at again, and after how long.
+const LOCK_PAUSES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Requests to a store that are under way at a time where many objects are read.
 const READS_AT_ONCE: usize = 64;
@@ -103,7 +120,8 @@ impl RunDir {
     /// The run directory at `root`, a folder that exists or the URL of a prefix.
     ///
     /// # Errors
-    /// There is no such folder, or the URL is not one of a store that takes objects.
+    /// There is no such folder, something that a run keeps in it is a link, or the URL is not one of a store that takes
+    /// objects.
     pub fn open(root: &Path) -> Result<Self> {
         if let Some(url) = root.to_str().filter(|root| is_url(root)) {
             return Self::remote(url);
@@ -113,10 +131,15 @@ impl RunDir {
         let root = root
             .canonicalize()
             .map_err(|e| Error::storage("open the run directory", root.display().to_string(), e))?;
-        Ok(Self {
+        let run = Self {
             place: Place::Folder(root),
             store: Arc::new(store),
-        })
+        };
+        // Through a link of whoever made the folder, what is written to it would end elsewhere.
+        for name in FOLDERS.iter().chain(&FILES).chain([&LOCK]) {
+            run.refuse_link(name)?;
+        }
+        Ok(run)
     }
 
     fn remote(url: &str) -> Result<Self> {
@@ -181,11 +204,16 @@ impl RunDir {
         }
     }
 
-    /// Takes the right to change the directory.
+    /// Takes the right to change the directory. It is waited for, but for a moment: a process that was killed while it started
+    /// another one leaves its open files to that one, until that is itself.
     ///
     /// # Errors
     /// Another process has it.
     pub fn lock(&self) -> Result<RunLock> {
+        self.lock_within(LOCK_PAUSES, || std::thread::sleep(LOCK_PAUSE))
+    }
+
+    fn lock_within(&self, mut pauses: u32, mut pause: impl FnMut()) -> Result<RunLock> {
         let Place::Folder(root) = &self.place else {
             return Ok(RunLock { _file: None });
         };
@@ -196,11 +224,19 @@ impl RunDir {
             .write(true)
             .open(&path)
             .map_err(|e| Error::storage("lock", path.display().to_string(), e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: Some(file) }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy { run: self.name() }),
-            Err(TryLockError::Error(e)) => {
-                Err(Error::storage("lock", path.display().to_string(), e))
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(RunLock { _file: Some(file) }),
+                Err(TryLockError::WouldBlock) if pauses == 0 => {
+                    return Err(Error::Busy { run: self.name() });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    pauses -= 1;
+                    pause();
+                }
+                Err(TryLockError::Error(e)) => {
+                    return Err(Error::storage("lock", path.display().to_string(), e));
+                }
             }
         }
     }
@@ -222,11 +258,13 @@ impl RunDir {
             offset,
             records,
             is_last,
+            is_buried,
         } = piece;
-        if offset == 0 && is_last {
-            format!("{batch:08}")
-        } else {
-            format!("{batch:08}.{offset:08}-{:08}", offset + records)
+        let end = offset + records;
+        match (offset == 0 && is_last, is_buried) {
+            (true, false) => format!("{batch:08}"),
+            (false, false) => format!("{batch:08}.{offset:08}-{end:08}"),
+            (_, true) => format!("{batch:08}.{offset:08}-{end:08}.buried"),
         }
     }
 
@@ -249,6 +287,15 @@ impl RunDir {
         }
     }
 
+    /// Where the copy of an input lies.
+    ///
+    /// # Errors
+    /// There is a link instead.
+    pub(crate) fn staged(&self, name: &str) -> Result<Location> {
+        self.refuse_link(name)?;
+        Ok(self.location(name))
+    }
+
     /// The path or URL of an object.
     pub fn object_uri(&self, name: &str) -> String {
         match &self.place {
@@ -265,6 +312,22 @@ impl RunDir {
         Error::Corrupt {
             run: self.name(),
             reason,
+        }
+    }
+
+    /// Refuses what lies elsewhere, or is a pipe or device: a run has files and folders of its own.
+    fn refuse_link(&self, name: &str) -> Result<()> {
+        let Place::Folder(root) = &self.place else {
+            return Ok(());
+        };
+        match root.join(name).symlink_metadata() {
+            Ok(there) if !there.is_file() && !there.is_dir() => Err(Error::Conflict {
+                run: self.name(),
+                reason: format!(
+                    "{name} in it is a link, a pipe or a device, and a run has files of its own; remove it, or name another folder"
+                ),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -302,14 +365,53 @@ impl RunDir {
     /// An object's content, `None` where there is none.
     ///
     /// # Errors
-    /// The store refuses it.
+    /// The store refuses it, it is a link, or larger than what is kept under such a name can be.
     pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
-        let got = runtime().block_on(async { self.store.get(&name.into()).await?.bytes().await });
-        match got {
-            Ok(content) => Ok(Some(content)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.error("read", name, e)),
+        self.refuse_link(name)?;
+        let found = match runtime().block_on(self.store.get(&name.into())) {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(e) => return Err(self.error("read", name, e)),
+        };
+        let (bytes, most) = (found.meta.size, most_bytes(name));
+        if bytes > most {
+            return Err(self.corrupt(format!(
+                "{name} has {bytes} bytes, and {most} are the most that it can have"
+            )));
         }
+        runtime()
+            .block_on(found.bytes())
+            .map(Some)
+            .map_err(|e| self.error("read", name, e))
+    }
+
+    /// The first lines of an object, none where there is no such object: at most `most`, and no more than a few MiB.
+    ///
+    /// # Errors
+    /// The store refuses it, or it is a link.
+    pub fn first_lines(&self, name: &str, most: usize) -> Result<Vec<Vec<u8>>> {
+        const MOST_BYTES: usize = 4 << 20;
+        self.refuse_link(name)?;
+        let head = runtime().block_on(async {
+            let mut chunks = match self.store.get(&name.into()).await {
+                Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
+                found => found?.into_stream(),
+            };
+            let (mut head, mut lines) = (Vec::new(), 0);
+            while lines < most
+                && head.len() < MOST_BYTES
+                && let Some(chunk) = chunks.try_next().await?
+            {
+                lines += memchr::memchr_iter(b'\n', &chunk).count();
+                head.extend_from_slice(&chunk);
+            }
+            Ok(head)
+        });
+        let head = head.map_err(|e| self.error("read", name, e))?;
+        let lines = head
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty());
+        Ok(lines.take(most).map(<[u8]>::to_vec).collect())
     }
 
     /// Hands each item with the content of the object that `name` gives it to `take`, in order, `None` where there is no
@@ -327,6 +429,7 @@ impl RunDir {
             // A read ahead would only cost memory, and a detour by the runtime more than the read.
             for item in items {
                 let name = name(&item);
+                self.refuse_link(&name)?;
                 let content = read_file(&root.join(&name))
                     .map_err(|e| Error::storage("read", self.object_uri(&name), e))?;
                 take(item, content.map(Bytes::from))?;
@@ -336,6 +439,7 @@ impl RunDir {
         let read = |item: T| {
             let name = name(&item);
             async move {
+                self.refuse_link(&name)?;
                 let path = name.as_str().into();
                 let content = match self.store.get(&path).await {
                     Ok(found) => found.bytes().await.map(Some),
@@ -371,7 +475,8 @@ impl RunDir {
     /// The plan, `None` where planning has not come to its end.
     ///
     /// # Errors
-    /// `job.json` cannot be read, or is not of this version of shoal.
+    /// `job.json` cannot be read, is not of this version of shoal, or has copies of its inputs elsewhere than a plan puts
+    /// them.
     pub fn job(&self) -> Result<Option<Job>> {
         let Some(content) = self.get(JOB)? else {
             return Ok(None);
@@ -388,9 +493,51 @@ impl RunDir {
                 "its layout has version {layout}, this shoal reads version {LAYOUT_VERSION}"
             )));
         }
-        serde_json::from_slice(&content)
-            .map(Some)
-            .map_err(|e| self.corrupt(format!("{JOB} is damaged: {e}")))
+        let job: Job = serde_json::from_slice(&content)
+            .map_err(|e| self.corrupt(format!("{JOB} is damaged: {e}")))?;
+        for source in &job.sources {
+            if let Some(staged) = &source.staged
+                && !self.may_stage(staged)
+            {
+                return Err(self.corrupt(format!(
+                    "{JOB} says that the copy of {} is {staged:?}, where no plan puts one",
+                    source.uri
+                )));
+            }
+        }
+        Ok(Some(job))
+    }
+
+    /// Whether a plan may have put the copy of an input there: under `input/`, or under the `inputs/` of the store whose
+    /// `runs/` the run lies in.
+    fn may_stage(&self, staged: &str) -> bool {
+        let is_plain = |name: &str| {
+            !name.starts_with('.')
+                && !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        };
+        if !is_url(staged) {
+            return staged.strip_prefix("input/").is_some_and(is_plain);
+        }
+        let Some((folder, name)) = staged.rsplit_once('/') else {
+            return false;
+        };
+        let is_shared = match &self.place {
+            Place::Url(url) => url
+                .rsplit_once("/runs/")
+                .is_some_and(|(store, _)| folder.strip_suffix("/inputs") == Some(store)),
+            Place::Folder(root) => {
+                let shared = root.ancestors().nth(2).map(|store| store.join("inputs"));
+                let folder = match Location::parse(folder) {
+                    Ok(Location::Local(folder)) => folder.canonicalize().ok(),
+                    _ => None,
+                };
+                folder.is_some() && folder == shared
+            }
+        };
+        is_shared && is_plain(name)
     }
 
     /// The batch table.
@@ -401,7 +548,8 @@ impl RunDir {
         let content = self
             .get(BATCHES)?
             .ok_or_else(|| self.corrupt(format!("{BATCHES} is missing")))?;
-        let mut batches = Vec::with_capacity(job.batches.min(1 << 20) as usize);
+        let mut batches = Vec::with_capacity(job.batches.min(1 << 16) as usize);
+        let mut records = Some(0u64);
         for (line, text) in content.lines().enumerate() {
             let damaged =
                 |reason: String| self.corrupt(format!("{BATCHES} line {}: {reason}", line + 1));
@@ -410,13 +558,20 @@ impl RunDir {
             if batch.index != line as u64 {
                 return Err(damaged(format!("holds batch {}", batch.index)));
             }
+            if batch.offset != 0 {
+                return Err(damaged("holds a part of a batch".into()));
+            }
+            batch
+                .check(job)
+                .map_err(|reason| damaged(format!("holds a batch that {reason}")))?;
+            records = records.and_then(|sum| sum.checked_add(batch.records));
             batches.push(batch);
         }
-        let records: u64 = batches.iter().map(|batch| batch.records).sum();
-        if batches.len() as u64 != job.batches || records != job.records {
+        if batches.len() as u64 != job.batches || records != Some(job.records) {
             return Err(self.corrupt(format!(
-                "{BATCHES} has {} batches of {records} records, {JOB} says {} of {}",
+                "{BATCHES} has {} batches of {} records, {JOB} says {} of {}",
                 batches.len(),
+                records.map_or("too many".into(), |records| records.to_string()),
                 job.batches,
                 job.records
             )));
@@ -452,9 +607,12 @@ impl RunDir {
     /// The receipt of the piece of a batch that starts after `offset` records, `None` where there is none.
     ///
     /// # Errors
-    /// The store refuses it. A receipt that is not JSON counts as none: its batch is done again.
+    /// The store refuses it. A receipt that is no receipt, whatever else it is, counts as none: its batch is done again.
     pub fn receipt(&self, batch: u64, offset: u64) -> Result<Option<Receipt>> {
-        let content = self.get(&Self::receipt_name(batch, offset))?;
+        let content = match self.get(&Self::receipt_name(batch, offset)) {
+            Err(Error::Corrupt { .. } | Error::Conflict { .. }) => None,
+            content => content?,
+        };
         Ok(content.and_then(|content| parse_receipt(&content, (batch, offset))))
     }
 
@@ -482,8 +640,10 @@ impl RunDir {
             let found = store.list(Some(&folder));
             let new = found.try_filter_map(|meta| async move {
                 let piece = meta.location.filename().and_then(parse_receipt_name);
+                let is_receipt = meta.size <= MOST_RECEIPT_BYTES
+                    && self.refuse_link(meta.location.as_ref()).is_ok();
                 Ok(piece
-                    .filter(|(batch, offset)| known.get(*batch, *offset).is_none())
+                    .filter(|(batch, offset)| is_receipt && known.get(*batch, *offset).is_none())
                     .map(|piece| (piece, meta.location)))
             });
             let read = |(piece, path)| async move {
@@ -577,7 +737,8 @@ fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The receipts in a folder that are not among `known` yet.
+/// The receipts in a folder that are not among `known` yet. Files that are too large, links, pipes and devices are no
+/// receipts.
 fn receipts_in(folder: &Path, known: &Receipts) -> std::io::Result<Receipts> {
     let mut receipts = Receipts::default();
     let entries = match std::fs::read_dir(folder) {
@@ -585,18 +746,35 @@ fn receipts_in(folder: &Path, known: &Receipts) -> std::io::Result<Receipts> {
         entries => entries?,
     };
     for entry in entries {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
         let piece = name.to_str().and_then(parse_receipt_name);
         let Some(piece) = piece.filter(|(batch, offset)| known.get(*batch, *offset).is_none())
         else {
             continue;
         };
-        // It may have been forgotten between the two.
-        if let Some(content) = read_file(&folder.join(&name))? {
-            receipts.extend(parse_receipt(&content, piece));
-        }
+        let path = entry.path();
+        let content = match path.symlink_metadata() {
+            Ok(there) if !there.is_file() || there.len() > MOST_RECEIPT_BYTES => None,
+            // It may have been forgotten since.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            there => there.and_then(|_| read_file(&path))?,
+        };
+        receipts.extend(content.and_then(|content| parse_receipt(&content, piece)));
     }
     Ok(receipts)
+}
+
+/// How large the object of a name can be. Parts and dead letters are as large as their batches are; receipts tell how
+/// large.
+fn most_bytes(name: &str) -> u64 {
+    match name {
+        JOB => MOST_JOB_BYTES,
+        BATCHES => MOST_TABLE_BYTES,
+        BACKEND | EXECUTION => MOST_SETTINGS_BYTES,
+        name if name.starts_with("receipts/") => MOST_RECEIPT_BYTES,
+        _ => u64::MAX,
+    }
 }
 
 /// The batch and the offset in the name of a receipt.
@@ -612,4 +790,60 @@ fn parse_receipt(content: &[u8], (batch, offset): (u64, u64)) -> Option<Receipt>
     serde_json::from_slice::<Receipt>(content)
         .ok()
         .filter(|receipt| (receipt.batch, receipt.offset) == (batch, offset))
+        .filter(is_plausible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_of_one_who_is_about_to_end_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path()).unwrap();
+        let mut first = Some(run.lock().unwrap());
+        let mut pauses = 0;
+        let busy = run.lock_within(3, || pauses += 1);
+        assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+        assert_eq!(pauses, 3);
+        run.lock_within(3, || drop(first.take())).unwrap();
+        assert!(first.is_none());
+    }
+
+    #[test]
+    fn receipts_of_a_folder_are_those_of_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunDir::open(dir.path()).unwrap();
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let store = RunDir::on(memory, "run".into(), "memory:///run");
+        let content = |batch: u64| {
+            serde_json::json!({
+                "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 2,
+                "part": { "bytes": 1, "checksum": "" }, "cold": false, "isa": "none",
+                "timings": { "init": 0.0, "read": 0.0, "tokenize": 0.0, "model": 0.0, "write": 0.0, "total": 0.0 },
+            })
+            .to_string()
+        };
+        for run in [&folder, &store] {
+            assert!(run.receipts().unwrap().is_empty());
+            for batch in 0..5 {
+                run.put_new(&RunDir::receipt_name(batch, 0), content(batch))
+                    .unwrap();
+            }
+            run.put_new(&RunDir::receipt_name(5, 0), content(6))
+                .unwrap();
+            run.put_new(&RunDir::receipt_name(7, 0), "{").unwrap();
+            run.put_new("receipts/notes.txt", content(8)).unwrap();
+        }
+        let found = folder.receipts().unwrap();
+        assert_eq!(found, store.receipts().unwrap());
+        assert_eq!(found.len(), 5);
+        let mut known = found.clone();
+        known.remove(2, 0);
+        for run in [&folder, &store] {
+            let beyond = run.receipts_beyond(&known).unwrap();
+            let batches: Vec<_> = beyond.values().map(|receipt| receipt.batch).collect();
+            assert_eq!(batches, [2]);
+        }
+    }
 }

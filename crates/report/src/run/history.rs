@@ -153,8 +153,9 @@ pub(crate) struct History {
 
 /// A call that has no answer yet.
 struct Call {
+    batch: u64,
+    offset: u64,
     attempt: u32,
-    worker: usize,
     at: f64,
 }
 
@@ -169,8 +170,8 @@ struct OfPiece {
 struct Reader<'a> {
     history: History,
     standing: &'a Receipts,
-    /// By batch: a batch is called for once at a time.
-    under_way: HashMap<u64, Call>,
+    /// By worker: it takes one call at a time.
+    under_way: HashMap<usize, Call>,
     /// Where the invocations of a piece are in `history`, the one of its standing receipt first.
     of_piece: HashMap<(u64, u64), OfPiece>,
     /// Where the invocations without a receipt are that may turn out to have one: the failed ones of this start, by batch
@@ -235,26 +236,45 @@ impl Reader<'_> {
         match event {
             Event::Dispatched {
                 batch,
+                offset,
                 attempt,
                 worker,
+                ..
             } => {
                 let call = Call {
+                    batch: *batch,
+                    offset: *offset,
                     attempt: *attempt,
-                    worker: *worker,
                     at,
                 };
-                if let Some(lost) = self.under_way.insert(*batch, call) {
-                    self.unanswered(*batch, &lost, at);
+                if let Some(lost) = self.under_way.insert(*worker, call) {
+                    self.unanswered(&lost, at);
                 }
             }
             Event::Finished { worker, receipt } => self.answered(at, *worker, receipt),
             Event::Failed {
                 batch,
+                offset,
                 attempt,
+                worker,
                 kind,
                 reason,
                 ..
-            } => self.failed(at, *batch, *attempt, *kind, reason),
+            } => {
+                let there = self.under_way.remove(worker);
+                let call = there.unwrap_or(Call {
+                    batch: *batch,
+                    offset: *offset,
+                    attempt: *attempt,
+                    at,
+                });
+                self.failed(at, &call, *kind, reason);
+            }
+            Event::Superseded { worker, .. } => {
+                if let Some(call) = self.under_way.remove(worker) {
+                    self.superseded(at, &call);
+                }
+            }
             _ => {}
         }
         let start = self.history.starts.last_mut().expect("there is one");
@@ -287,8 +307,8 @@ impl Reader<'_> {
 
     fn answered(&mut self, at: f64, worker: usize, receipt: &Receipt) {
         let piece = (receipt.batch, receipt.offset);
-        let call = match self.under_way.get(&receipt.batch) {
-            Some(call) if call.worker == worker => self.under_way.remove(&receipt.batch),
+        let call = match self.under_way.get(&worker) {
+            Some(call) if (call.batch, call.offset) == piece => self.under_way.remove(&worker),
             _ => None,
         };
         let is_known = self.of_piece.get(&piece).is_some_and(|known| {
@@ -363,20 +383,25 @@ impl Reader<'_> {
         Some(format!("its answer was lost: {reason}"))
     }
 
-    fn failed(&mut self, at: f64, batch: u64, attempt: u32, kind: FailureKind, reason: &str) {
-        let is_answer = self
-            .under_way
-            .get(&batch)
-            .is_some_and(|call| call.attempt == attempt);
-        let call = is_answer.then(|| self.under_way.remove(&batch)).flatten();
+    fn superseded(&mut self, at: f64, call: &Call) {
+        let mut late = self.blank(call.batch, call.attempt, Outcome::Duplicate);
+        late.offset = call.offset;
+        late.began_unix_ms = Some(call.at);
+        late.seconds = ((at - call.at) / 1000.0).max(0.0);
+        late.reason = Some("another attempt at the same time answered first".into());
+        self.history.invocations.push(late);
+    }
+
+    fn failed(&mut self, at: f64, call: &Call, kind: FailureKind, reason: &str) {
+        let Call { batch, attempt, .. } = *call;
         if kind == FailureKind::Throttled {
             self.history.throttled_ms.push(at);
             return;
         }
-        let began = call.map_or(at, |call| call.at);
         let mut failed = self.blank(batch, attempt, Outcome::Failed);
-        failed.began_unix_ms = Some(began);
-        failed.seconds = ((at - began) / 1000.0).max(0.0);
+        failed.offset = call.offset;
+        failed.began_unix_ms = Some(call.at);
+        failed.seconds = ((at - call.at) / 1000.0).max(0.0);
         failed.failure = Some(kind);
         failed.reason = Some(reason.to_owned());
         let index = self.history.invocations.len();
@@ -400,12 +425,13 @@ impl Reader<'_> {
         }
     }
 
-    fn unanswered(&mut self, batch: u64, call: &Call, until: f64) {
-        let mut lost = self.blank(batch, call.attempt, Outcome::Unanswered);
+    fn unanswered(&mut self, call: &Call, until: f64) {
+        let mut lost = self.blank(call.batch, call.attempt, Outcome::Unanswered);
+        lost.offset = call.offset;
         lost.began_unix_ms = Some(call.at);
         lost.seconds = ((until - call.at) / 1000.0).max(0.0);
         let index = self.history.invocations.len();
-        self.unanswered.insert((batch, call.attempt), index);
+        self.unanswered.insert((call.batch, call.attempt), index);
         self.history.invocations.push(lost);
     }
 
@@ -415,9 +441,9 @@ impl Reader<'_> {
         };
         let until = start.began_unix_ms as f64 + start.seconds * 1000.0;
         let mut under_way: Vec<_> = self.under_way.drain().collect();
-        under_way.sort_by_key(|(batch, _)| *batch);
-        for (batch, call) in under_way {
-            self.unanswered(batch, &call, until);
+        under_way.sort_by_key(|(_, call)| (call.batch, call.offset, call.attempt));
+        for (_, call) in under_way {
+            self.unanswered(&call, until);
         }
         self.failed.clear();
     }

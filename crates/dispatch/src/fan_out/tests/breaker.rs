@@ -1,0 +1,102 @@
+//! Runs in which nothing succeeds.
+
+use super::*;
+
+fn hopeless(end: Result<(), DispatchError>) -> (usize, Failure) {
+    match end {
+        Err(DispatchError::Hopeless { batches, failure }) => (batches, failure),
+        end => panic!("{end:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_every_batch_fails_is_stopped_and_says_why() {
+    for concurrency in [1, 10, 1000] {
+        let calls = AtomicUsize::new(0);
+        let platform = Calls(async |_: &Invocation| {
+            calls.fetch_add(1, Relaxed);
+            sleep(SECOND).await;
+            Err::<Receipt, _>(Failure::new(
+                FailureKind::Crashed,
+                "out of memory at 128 MB",
+            ))
+        });
+        let setup = Setup {
+            batches: 10_000,
+            records: 50,
+            concurrency,
+            ..Setup::default()
+        };
+        let (batches, failure) = hopeless(run(&platform, &setup).await.0);
+        assert_eq!(failure.reason, "out of memory at 128 MB");
+        let calls = calls.into_inner();
+        // Twice what may be in flight, and a few more to be sure.
+        assert!(
+            calls <= 2 * concurrency + 40,
+            "{calls} calls, {concurrency} at a time"
+        );
+        assert!(batches <= 2 * concurrency + 5, "{batches}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_batch_of_nothing_but_bad_records_is_not_buried_whole() {
+    let calls = AtomicUsize::new(0);
+    let platform = Calls(async |invocation: &Invocation| {
+        calls.fetch_add(1, Relaxed);
+        match invocation.bury {
+            Some(_) => Ok(receipt(invocation)),
+            None => Err(failure(FailureKind::Crashed)),
+        }
+    });
+    let setup = Setup {
+        records: 1000,
+        ..Setup::default()
+    };
+    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    hopeless(end);
+    assert_eq!(records_finished(&told), 2);
+    assert!(calls.into_inner() < 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quick_failures_wait_for_slow_successes() {
+    // Ten bad batches fail at once; the others take a minute.
+    let platform = Calls(async |invocation: &Invocation| {
+        let batch = &invocation.batch;
+        let is_bad = batch.index % 10 == 0 && (batch.offset..batch.end()).contains(&0);
+        if is_bad && invocation.bury.is_none() {
+            return Err(failure(FailureKind::Crashed));
+        }
+        sleep(60 * SECOND).await;
+        Ok(receipt(invocation))
+    });
+    let setup = Setup {
+        batches: 100,
+        records: 50,
+        ..Setup::default()
+    };
+    let (end, _) = run(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_breaks_in_the_middle_stops_the_run_too() {
+    let platform = Calls(async |invocation: &Invocation| {
+        sleep(SECOND).await;
+        match invocation.batch.index {
+            ..200 => Ok(receipt(invocation)),
+            _ => Err(failure(FailureKind::Crashed)),
+        }
+    });
+    let setup = Setup {
+        batches: 5000,
+        records: 20,
+        concurrency: 100,
+        ..Setup::default()
+    };
+    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (batches, _) = hopeless(end);
+    assert_eq!(records_finished(&told), 200 * 20);
+    assert!((20..=200).contains(&batches), "{batches}");
+}

@@ -1,0 +1,187 @@
+//! Calls that take far too long.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Seconds of calls, by whether the call was a second attempt: those of each batch are counted from their first.
+#[derive(Default)]
+struct Clock {
+    seen: Mutex<std::collections::BTreeMap<u64, u32>>,
+}
+
+impl Clock {
+    /// The number of the call for this batch, from 1.
+    fn number(&self, invocation: &Invocation) -> u32 {
+        let mut seen = self.seen.lock().unwrap();
+        let seen = seen.entry(invocation.batch.index).or_default();
+        *seen += 1;
+        *seen
+    }
+}
+
+fn seconds(told: &[Event]) -> Vec<u64> {
+    let seconds = told.iter().filter_map(|event| match event {
+        Event::Dispatched {
+            batch,
+            second: true,
+            ..
+        } => Some(*batch),
+        _ => None,
+    });
+    seconds.collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_straggler_is_called_a_second_time_and_the_first_answer_counts() {
+    let clock = Clock::default();
+    let platform = Calls(async |invocation: &Invocation| {
+        let is_first = clock.number(invocation) == 1;
+        let slow = invocation.batch.index == 40 && is_first;
+        sleep(if slow { 600 * SECOND } else { 4 * SECOND }).await;
+        Ok(receipt(invocation))
+    });
+    for (speculation, most) in [(None, 620), (Some(Speculation { budget: 0.2 }), 30)] {
+        clock.seen.lock().unwrap().clear();
+        let setup = Setup {
+            batches: 100,
+            records: 10,
+            concurrency: 20,
+            speculation,
+            ..Setup::default()
+        };
+        let (end, time, told) = run_and_tell(&platform, &setup).await;
+        assert!(end.is_ok(), "{end:?}");
+        assert!(time < most * SECOND, "{time:?}");
+        let expected: &[u64] = if speculation.is_some() { &[40] } else { &[] };
+        assert_eq!(seconds(&told), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_batches_are_no_stragglers() {
+    // Ten times as long, and ten times the bytes.
+    let store = Arc::new(InMemory::new());
+    let run_dir = RunDir::on(store, "run".into(), "memory:///run");
+    let platform = Calls(async |invocation: &Invocation| {
+        let slice = invocation.batch.slices[0];
+        sleep(SECOND * (slice.end - slice.start) as u32 / 1000).await;
+        Ok(receipt(invocation))
+    });
+    let batches = (0..60_u64).map(|index| {
+        let bytes = if index % 10 == 9 { 40_000 } else { 4_000 };
+        let slice = shoal_job::spec::Slice {
+            source: 0,
+            start: 0,
+            end: bytes,
+            row: 0,
+            line: 1,
+            records: 10,
+            fault: None,
+        };
+        Cow::Owned(Batch {
+            index,
+            records: 10,
+            slices: vec![slice],
+            ..Batch::default()
+        })
+    });
+    let work = Work {
+        run: &run_dir,
+        batches: batches.collect(),
+        is_suspect: false,
+        retry: RetryPolicy::default(),
+        timeout: None,
+        stop_on_bad_record: false,
+        speculation: Some(Speculation { budget: 1.0 }),
+        budget: None,
+        cancel: &Cancel::new(),
+    };
+    let settings = FanOut {
+        concurrency: 100,
+        ramp: None,
+        second_attempts: true,
+    };
+    let (events, told) = channel();
+    drive(&platform, settings, &work, events).await.unwrap();
+    assert!(seconds(&told.iter().collect::<Vec<_>>()).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_leaves_it_to_the_other_one() {
+    for first_fails in [true, false] {
+        let clock = Clock::default();
+        let platform = Calls(async |invocation: &Invocation| {
+            let number = clock.number(invocation);
+            if invocation.batch.index != 30 {
+                sleep(2 * SECOND).await;
+                return Ok(receipt(invocation));
+            }
+            sleep(if number == 1 { 20 * SECOND } else { SECOND }).await;
+            match (number == 1) == first_fails {
+                true => Err(failure(FailureKind::Crashed)),
+                false => Ok(receipt(invocation)),
+            }
+        });
+        let setup = Setup {
+            batches: 60,
+            speculation: Some(Speculation { budget: 0.5 }),
+            ..Setup::default()
+        };
+        let (end, time, told) = run_and_tell(&platform, &setup).await;
+        assert!(end.is_ok(), "{end:?}");
+        assert_eq!(seconds(&told), [30]);
+        let failures = told.iter().filter(|e| matches!(e, Event::Failed { .. }));
+        // Where the first one would fail later, nobody waits for that.
+        assert_eq!(failures.count(), usize::from(!first_fails));
+        assert_eq!(time >= 20 * SECOND, !first_fails, "{time:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Nothing is done twice, and second attempts take no more time than was given to them, however calls turn out.
+    #[test]
+    fn the_budget_is_kept(
+        times in prop::collection::vec(prop_oneof![9 => 1..5_000_u64, 1 => 20_000..600_000_u64], 1..60),
+        batches in 1..120_u64,
+        concurrency in 1..200_usize,
+        budget in 0.0..0.5_f64,
+    ) {
+        let calls = AtomicUsize::new(0);
+        let seconds = Mutex::new((0.0_f64, 0.0_f64));
+        let platform = Calls(async |invocation: &Invocation| {
+            let time = times[calls.fetch_add(1, Relaxed) % times.len()];
+            let limit = invocation.timeout_ms;
+            // A function ends by its deadline.
+            let took = Duration::from_millis(limit.map_or(time, |limit| time.min(limit)));
+            if limit.is_some() {
+                // What is billed is billed from the start.
+                let mut seconds = seconds.lock().unwrap();
+                seconds.1 += took.as_secs_f64();
+                let (all, second) = *seconds;
+                assert!(second <= budget * all + 1e-6, "{second} of {all}");
+            }
+            sleep(took).await;
+            seconds.lock().unwrap().0 += took.as_secs_f64();
+            match limit {
+                Some(limit) if time > limit => Err(failure(FailureKind::TimedOut)),
+                _ => Ok(receipt(invocation)),
+            }
+        });
+        let setup = Setup {
+            batches,
+            concurrency,
+            speculation: Some(Speculation { budget }),
+            ..Setup::default()
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let (end, _, _) = runtime.block_on(run_and_tell(&platform, &setup));
+        prop_assert!(end.is_ok(), "{:?}", end);
+    }
+}

@@ -1,0 +1,288 @@
+//! Whether a place can hold a run: tried with an object that is taken away again.
+
+use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::TryStreamExt;
+use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+use super::RunDir;
+use crate::store::runtime;
+use crate::{Error, Result};
+
+/// The object that is written, read and deleted.
+const NAME: &str = "probe";
+/// How long a store may take for one step: a run waits longer, who looks at it does not.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a run needs of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Objects are written.
+    Write,
+    /// An object that is there is not written again by a create-only put, on which it rests that nothing is there twice.
+    CreateOnly,
+    /// Objects are read, and are what was written.
+    Read,
+    /// Objects are listed.
+    List,
+    /// Objects are deleted: by `--fresh` and `shoal runs --remove`.
+    Delete,
+}
+
+impl Need {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::CreateOnly => "create-only put",
+            Self::Read => "read",
+            Self::List => "list",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Probe {
+    /// What was tried, in this order. Where nothing can be written, the rest is not tried.
+    pub steps: Vec<(Need, Result<()>)>,
+    /// Seconds by which the store's clock is ahead of this machine's, where it tells; it counts whole ones.
+    pub clock_ahead: Option<f64>,
+}
+
+impl RunDir {
+    /// Tries what a run needs of this place. What is written is deleted again, if that may be done.
+    pub fn probe(&self) -> Probe {
+        let mut probe = Probe {
+            steps: Vec::new(),
+            clock_ahead: None,
+        };
+        let path = NAME.into();
+        let content = b"shoal\n".as_slice();
+        let create = || {
+            let options = PutOptions::from(PutMode::Create);
+            self.store
+                .put_opts(&path, PutPayload::from_static(content), options)
+        };
+        let before = unix_seconds();
+        let written = self.wait("write", async {
+            match create().await {
+                // Left by one that was cut short: it was written then.
+                Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+                Err(e) => Err(e),
+            }
+        });
+        let after = unix_seconds();
+        let is_written = written.is_ok();
+        probe.steps.push((Need::Write, written));
+        if !is_written {
+            return probe;
+        }
+        let again = self.wait("write", async {
+            match create().await {
+                Ok(_) => Ok(false),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(true),
+                Err(e) => Err(e),
+            }
+        });
+        let is_kept = again.and_then(|is_refused| {
+            let reason = "a create-only put wrote over an object that was there already";
+            self.hold(is_refused, "write", reason)
+        });
+        probe.steps.push((Need::CreateOnly, is_kept));
+        let got = self.wait("read", async {
+            let got = self.store.get(&path).await?;
+            let modified = got.meta.last_modified.timestamp();
+            Ok((got.bytes().await?, modified))
+        });
+        let read = got.and_then(|(bytes, modified)| {
+            // The start of 1970 stands for a time that is not told.
+            if modified != 0 {
+                probe.clock_ahead = Some(ahead(modified as f64, before, after));
+            }
+            self.hold(bytes == content, "read", "it is not what was written")
+        });
+        probe.steps.push((Need::Read, read));
+        let listed = self.wait("list", async {
+            let mut objects = self.store.list(None);
+            while let Some(object) = objects.try_next().await? {
+                if object.location == path {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        });
+        let listed = listed
+            .and_then(|is_there| self.hold(is_there, "list", "it does not have what was written"));
+        probe.steps.push((Need::List, listed));
+        let deleted = self.wait("delete", self.store.delete(&path));
+        probe.steps.push((Need::Delete, deleted));
+        probe
+    }
+
+    fn wait<T>(
+        &self,
+        action: &'static str,
+        step: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T> {
+        // The timer belongs to the runtime, and is made within it.
+        let end = runtime().block_on(async { tokio::time::timeout(PATIENCE, step).await });
+        match end {
+            Ok(end) => end.map_err(|e| self.error(action, NAME, e)),
+            Err(_) => {
+                let reason = format!("there was no answer within {} s", PATIENCE.as_secs());
+                Err(Error::storage(action, self.object_uri(NAME), reason))
+            }
+        }
+    }
+
+    fn hold(&self, is_so: bool, action: &'static str, reason: &str) -> Result<()> {
+        if is_so {
+            return Ok(());
+        }
+        Err(Error::storage(action, self.object_uri(NAME), reason))
+    }
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// Seconds by which a clock is ahead that said `there`, in whole seconds, between `before` and `after` of ours; 0 where it
+/// may be right.
+fn ahead(there: f64, before: f64, after: f64) -> f64 {
+    if there > after {
+        there - after
+    } else if there + 1.0 < before {
+        there + 1.0 - before
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use futures_util::stream::BoxStream;
+    use object_store::memory::InMemory;
+    use object_store::path::Path;
+    use object_store::{
+        CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+        PutMultipartOptions, PutResult,
+    };
+
+    use super::*;
+
+    /// A store that does not know create-only puts.
+    #[derive(Debug)]
+    struct Careless(InMemory);
+
+    impl std::fmt::Display for Careless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("careless")
+        }
+    }
+
+    #[async_trait]
+    impl ObjectStore for Careless {
+        async fn put_opts(
+            &self,
+            location: &Path,
+            payload: PutPayload,
+            _options: PutOptions,
+        ) -> object_store::Result<PutResult> {
+            self.0.put(location, payload).await
+        }
+
+        async fn put_multipart_opts(
+            &self,
+            location: &Path,
+            options: PutMultipartOptions,
+        ) -> object_store::Result<Box<dyn MultipartUpload>> {
+            self.0.put_multipart_opts(location, options).await
+        }
+
+        async fn get_opts(
+            &self,
+            location: &Path,
+            options: GetOptions,
+        ) -> object_store::Result<GetResult> {
+            self.0.get_opts(location, options).await
+        }
+
+        fn delete_stream(
+            &self,
+            locations: BoxStream<'static, object_store::Result<Path>>,
+        ) -> BoxStream<'static, object_store::Result<Path>> {
+            self.0.delete_stream(locations)
+        }
+
+        fn list(
+            &self,
+            prefix: Option<&Path>,
+        ) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+            self.0.list(prefix)
+        }
+
+        async fn list_with_delimiter(
+            &self,
+            prefix: Option<&Path>,
+        ) -> object_store::Result<ListResult> {
+            self.0.list_with_delimiter(prefix).await
+        }
+
+        async fn copy_opts(
+            &self,
+            from: &Path,
+            to: &Path,
+            options: CopyOptions,
+        ) -> object_store::Result<()> {
+            self.0.copy_opts(from, to, options).await
+        }
+    }
+
+    fn failed(probe: &Probe) -> Vec<Need> {
+        let failed = probe.steps.iter().filter(|(_, end)| end.is_err());
+        failed.map(|(need, _)| *need).collect()
+    }
+
+    #[test]
+    fn a_store_that_does_what_is_needed_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for run in [
+            RunDir::open(folder.path()).unwrap(),
+            RunDir::on(store, "runs/x".into(), "memory:///runs/x"),
+        ] {
+            let probe = run.probe();
+            assert_eq!(probe.steps.len(), 5);
+            assert_eq!(failed(&probe), []);
+            assert_eq!(probe.clock_ahead, Some(0.0));
+            assert_eq!(run.get(NAME).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_store_that_writes_over_objects_is_found_out() {
+        let store: Arc<dyn ObjectStore> = Arc::new(Careless(InMemory::new()));
+        let probe = RunDir::on(store, "runs/x".into(), "memory:///runs/x").probe();
+        assert_eq!(failed(&probe), [Need::CreateOnly]);
+        let error = probe.steps[1].1.as_ref().unwrap_err().to_string();
+        assert!(error.contains("wrote over"), "{error}");
+    }
+
+    #[test]
+    fn clocks_are_compared_to_the_second() {
+        // 100.9 is told as 100.
+        for (there, expected) in [(100.0, 0.0), (101.0, 0.0), (102.0, 0.9), (90.0, -9.5)] {
+            let found = ahead(there, 100.5, 101.1);
+            assert!((found - expected).abs() < 1e-9, "{there}: {found}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Any bytes as the lines of a worker's pipe: each is answered by a receipt or a failure, and no function crashes.
+
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use shoal_encoder::{Isa, Model, Precision};
+use shoal_function::Host;
+use shoal_fuzz::{fixture, folder};
+use shoal_job::plan::{self, Request};
+use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::wire::{Invocation, Outcome, Reply};
+use shoal_job::{Cancel, RunDir};
+
+/// A run of six records, by the path that stands for `RUN` in the input, and who works on it.
+static SCENE: LazyLock<(PathBuf, Arc<Host>)> = LazyLock::new(|| {
+    let folder = folder().keep();
+    let input = folder.join("in.csv");
+    std::fs::write(
+        &input,
+        "id,text\n1,good\n2,bad\n3,\n4,fine\n5,\"so\nso\"\n6,no\n",
+    )
+    .unwrap();
+    let checkpoint = shoal_encoder::Checkpoint::open(&fixture("distilbert-regression")).unwrap();
+    let model = Model::pack(&checkpoint, "fuzz".into(), Precision::Int8, Isa::best()).unwrap();
+    let model = Arc::new(model);
+    let run = RunDir::create(&folder.join("run")).unwrap();
+    let request = Request {
+        inputs: &[input.to_str().unwrap().to_owned()],
+        spool: None,
+        model: ModelSpec {
+            reference: "fuzz".into(),
+            fingerprint: "fuzz".into(),
+            precision: "int8".into(),
+            labels: model.labels().to_vec(),
+            max_tokens: model.max_tokens(),
+        },
+        parameters: Parameters {
+            batch_size: 4,
+            ..Parameters::default()
+        },
+        output: "-",
+        version: "fuzz",
+        inputs_at: None,
+    };
+    plan::plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
+    let host = Host::new("fuzz", Duration::ZERO, Box::new(move |_| Ok(model.clone())));
+    (folder.join("run"), Arc::new(host))
+});
+
+fuzz_target!(|input: &[u8]| {
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
+    let (run, host) = &*SCENE;
+    let text = text.replace("RUN", run.to_str().unwrap());
+    // Stores would be asked for over the network.
+    if text.contains("://") {
+        return;
+    }
+    let mut answers = Vec::new();
+    let _ = shoal::worker::stdio::serve(host, text.as_bytes(), &mut answers);
+    for answer in answers.split(|byte| *byte == b'\n') {
+        if answer.is_empty() {
+            continue;
+        }
+        match serde_json::from_slice::<Outcome>(answer).unwrap() {
+            Outcome::Receipt(receipt) => {
+                for line in text.lines() {
+                    if let Ok(invocation) = serde_json::from_str::<Invocation>(line) {
+                        let _ = Reply::new(&invocation, (*receipt).clone());
+                    }
+                }
+            }
+            Outcome::Failure(failure) => assert!(!failure.reason.is_empty()),
+        }
+    }
+    for name in ["parts", "receipts", "failed"] {
+        let _ = std::fs::remove_dir_all(run.join(name));
+    }
+});

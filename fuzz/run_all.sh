@@ -1,0 +1,45 @@
+#!/bin/sh
+# Fuzzes one target after the other, each for SECONDS: run_all.sh SECONDS [TARGET…]
+# NO_BUILD=1 runs the targets as they were built last. What was run is noted in $FUZZ_LOG (fuzz/log), a line a target: seconds, executions, edges, findings.
+set -eu
+cd "$(dirname "$0")"
+seconds=${1:?usage: run_all.sh SECONDS [TARGET…]}
+shift
+[ $# -gt 0 ] || set -- csv jsonl parquet safetensors config tokenizer job receipts invocation http prices \
+    whole_model packed_model
+log=${FUZZ_LOG:-log}
+mkdir -p "$log"
+# Targets make many small files.
+if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ]; then
+    TMPDIR=$(mktemp -d /dev/shm/fuzz.XXXXXX)
+    export TMPDIR
+    trap 'rm -rf "$TMPDIR"' EXIT
+fi
+[ -n "${NO_BUILD:-}" ] || cargo +nightly fuzz build --fuzz-dir .
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+built=${CARGO_TARGET_DIR:-target}/$host/release
+# As cargo-fuzz has it.
+export ASAN_OPTIONS="detect_odr_violation=0:allocator_may_return_null=1"
+for target; do
+    corpus=corpus/$target
+    dictionary=json.dict
+    length=8192
+    case $target in
+        packed_model) dictionary=packed_model.dict ;;
+        tokenizer) length=16384 ;;
+    esac
+    mkdir -p "$corpus" "seeds/$target" "artifacts/$target"
+    started=$(date +%s)
+    output=$log/$target.$started
+    status=0
+    # Its own folder for temporary files: what a target that was ended leaves behind goes with it.
+    mkdir -p "${TMPDIR:-/tmp}/$target"
+    TMPDIR=${TMPDIR:-/tmp}/$target nice -n 19 "$built/$target" "$corpus" "seeds/$target" \
+        -artifact_prefix="artifacts/$target/" -dict="$dictionary" -max_len=$length -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
+        -print_final_stats=1 >"$output" 2>&1 || status=$?
+    rm -rf "${TMPDIR:-/tmp}/$target"
+    executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$output" | tail -n 1)
+    edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$output" | tail -n 1)
+    printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$target" "$started" "$(($(date +%s) - started))" "${executions:-?}" \
+        "${edges:-?}" "$status" >>"$log/summary.tsv"
+done

@@ -1,0 +1,80 @@
+//! The store: whether a run can lie there.
+
+use std::path::Path;
+
+use shoal_job::RunDir;
+use shoal_job::run_dir::Need;
+
+use super::{Check, clock};
+use crate::Error;
+
+const ABOUT: &str = "store";
+
+/// Tries the store at a prefix of its own below `url`.
+pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
+    let place = format!("{url}/doctor-{}-{}", std::process::id(), unique());
+    let run = match RunDir::create(Path::new(&place)) {
+        Ok(run) => run,
+        Err(error) => {
+            let mend = "name a prefix of a store, such as --store s3://bucket/shoal";
+            checks.push(Check::error(ABOUT, url, &error.into(), mend));
+            return;
+        }
+    };
+    let probe = run.probe();
+    for (need, end) in probe.steps {
+        checks.push(match end {
+            Ok(()) => Check::ok(ABOUT, need.name(), format!("below {url}")),
+            Err(error) => {
+                let text = error.to_string();
+                let check =
+                    Check::error(ABOUT, need.name(), &Error::Job(error), &mend(need, &text));
+                match need {
+                    // A run goes through without it.
+                    Need::Delete => check.warning(mend(need, &text)),
+                    _ => check,
+                }
+            }
+        });
+    }
+    if let Some(ahead) = probe.clock_ahead {
+        checks.push(clock(ABOUT, "clock", ahead, true));
+    }
+}
+
+/// Tells runs of the doctor apart: two may look at a time.
+fn unique() -> u128 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos())
+}
+
+fn mend(need: Need, error: &str) -> String {
+    let has = |text: &str| error.contains(text);
+    if has("RequestTimeTooSkewed") || has("RequestExpired") {
+        return "set this machine's clock, for example by turning on NTP (timedatectl set-ntp true)"
+            .into();
+    }
+    if has("NoSuchBucket") {
+        return "make the bucket, or name another one (--store)".into();
+    }
+    if has("InvalidAccessKeyId") || has("SignatureDoesNotMatch") || has("ExpiredToken") {
+        return "set credentials that are valid: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".into();
+    }
+    match need {
+        Need::Write | Need::Read => {
+            "see that the store is there and can be reached (region, endpoint), and that its objects may be written and read: \
+             on S3, s3:PutObject and s3:GetObject below the prefix"
+        }
+        Need::CreateOnly => {
+            "use a store that honours If-None-Match: *, as S3, Google Cloud Storage and Azure do: on this one, two attempts \
+             at a batch would overwrite each other's part"
+        }
+        Need::List => "allow listing below the prefix: on S3, s3:ListBucket on the bucket",
+        Need::Delete => {
+            "allow deleting below the prefix (on S3, s3:DeleteObject), or remove runs by other means; the object `probe` of \
+             this trial is still there"
+        }
+    }
+    .into()
+}

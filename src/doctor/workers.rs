@@ -1,0 +1,78 @@
+//! HTTP workers: whether they are there, take the token, and are of this version.
+
+use shoal_dispatch::Looked;
+
+use super::{Check, clock};
+use crate::Settings;
+use crate::error::ExitCode;
+
+const ABOUT: &str = "workers";
+
+pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
+    match shoal_dispatch::look(&settings.place.urls, crate::place::token().as_deref()) {
+        Ok(looked) => looked
+            .iter()
+            .for_each(|looked| of_worker(looked, settings, checks)),
+        Err(reason) => checks.push(
+            Check::ok(ABOUT, "URLs", reason)
+                .failed(ExitCode::Platform, "change --url or SHOAL_TOKEN as it says"),
+        ),
+    }
+}
+
+fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
+    let url = looked.url.as_str();
+    let ready = match &looked.ready {
+        Ok(()) => {
+            let at_a_time = match looked.concurrency {
+                Some(1) => "takes 1 call at a time".to_owned(),
+                Some(count) => format!("takes {count} calls at a time"),
+                None => "answers, and does not tell how many calls it takes".to_owned(),
+            };
+            Check::ok(ABOUT, url, at_a_time)
+        }
+        Err(reason) => Check::ok(ABOUT, url, reason.as_str()).failed(
+            ExitCode::Platform,
+            "start a worker there (`shoal worker --http`), or wait until its model is open; see that nothing is in between",
+        ),
+    };
+    let is_there = looked.ready.is_ok() || looked.let_in.is_ok();
+    checks.push(ready);
+    if !is_there {
+        return;
+    }
+    let with = match crate::place::token() {
+        Some(_) => "with the token of SHOAL_TOKEN",
+        None => "without a token",
+    };
+    checks.push(match &looked.let_in {
+        Ok(()) => Check::ok(ABOUT, "token", format!("calls are let in {with}")),
+        Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}")).failed(
+            ExitCode::Platform,
+            "set SHOAL_TOKEN to what the worker was given (SHOAL_TOKEN or --token-file there), and --url to the worker itself",
+        ),
+    });
+    if let Some(version) = &looked.version {
+        let check = Check::ok(ABOUT, "version", format!("shoal {version}"));
+        checks.push(if version == crate::VERSION {
+            check
+        } else {
+            check.warning(format!(
+                "this is shoal {}: results are bit-identical within one version only; start a worker of this one",
+                crate::VERSION
+            ))
+        });
+    }
+    if let Some(ahead) = looked.clock_ahead {
+        checks.push(clock(ABOUT, "clock", ahead, false));
+    }
+    let most = settings.place.concurrency.zip(looked.concurrency);
+    if let (Some((wanted, takes)), [_]) = (most, settings.place.urls.as_slice())
+        && wanted > takes
+    {
+        checks.push(
+            Check::ok(ABOUT, "concurrency", format!("{wanted} calls for {takes} places"))
+                .warning("start more workers, or lower --concurrency: calls beyond the places are turned away and wait"),
+        );
+    }
+}

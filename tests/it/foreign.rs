@@ -1,0 +1,134 @@
+//! A run directory that somebody else made decides nothing: not what is written, read or called, and to whom a token goes.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Bench, files_in, jsonl, tiny_model};
+
+/// A bench with a run of its own, finished, in the folder `run`.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    bench.write("input.jsonl", jsonl(20));
+    let model = tiny_model();
+    let command = ["run", "input.jsonl", "-o", "out.csv", "--run-dir", "run"];
+    bench.ok(command
+        .map(Path::new)
+        .into_iter()
+        .chain([Path::new("--model"), &model]));
+    bench
+}
+
+/// Copies the run, as somebody sends one to us.
+fn send(bench: &Bench, to: &str) {
+    let copy = |name: &str| {
+        bench.write(&format!("{to}/{name}"), bench.read(&format!("run/{name}")));
+    };
+    for name in ["job.json", "batches.jsonl", "backend.json"] {
+        copy(name);
+    }
+}
+
+fn edit(bench: &Bench, file: &str, change: impl FnOnce(&mut Value)) {
+    let mut content = serde_json::from_slice(&bench.read(file)).unwrap();
+    change(&mut content);
+    bench.write(file, content.to_string());
+}
+
+#[test]
+fn what_a_foreign_run_would_have_shoal_do_is_told_and_not_done() {
+    let bench = bench();
+    send(&bench, "theirs");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let victim = bench.path("victim.csv").display().to_string();
+    edit(&bench, "theirs/job.json", |job| {
+        job["output"] = victim.as_str().into()
+    });
+    edit(&bench, "theirs/backend.json", |place| {
+        place["backend"] = "http".into();
+        place["urls"] = serde_json::json!([url]);
+    });
+
+    let output = bench
+        .shoal(["resume", "theirs"])
+        .env("SHOAL_TOKEN", "s3cret")
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{told}");
+    let input = bench.path("input.jsonl");
+    for named in [
+        &victim,
+        &url,
+        input.to_str().unwrap(),
+        "the model",
+        "--trust",
+    ] {
+        assert!(told.contains(named), "{named}: {told}");
+    }
+    // Each of them is asked for by itself.
+    let told = bench.fails(6, ["resume", "theirs", "-o", "mine.csv"]);
+    assert!(told.contains(&url) && !told.contains(&victim), "{told}");
+    let local = ["resume", "theirs", "-o", "mine.csv", "--backend", "local"];
+    let told = bench.fails(6, local);
+    assert!(
+        told.contains("input.jsonl") && !told.contains(&url),
+        "{told}"
+    );
+    let told = bench.fails(6, ["collect", "theirs"]);
+    assert!(told.contains(&victim), "{told}");
+
+    let called = listener.accept().map(drop).map_err(|e| e.kind());
+    assert_eq!(called, Err(ErrorKind::WouldBlock));
+    assert!(!bench.path("victim.csv").exists() && !bench.path("mine.csv").exists());
+    assert_eq!(files_in(&bench.path("theirs/parts")), 0);
+
+    // Whoever knows where it is from says so.
+    bench.ok(local.into_iter().chain(["--trust"]));
+    assert_eq!(bench.read("mine.csv"), bench.read("out.csv"));
+    assert!(!bench.path("victim.csv").exists());
+    // From now on it is ours.
+    bench.ok(["resume", "theirs"]);
+    assert_eq!(bench.read("victim.csv"), bench.read("out.csv"));
+}
+
+#[test]
+fn our_own_run_is_known_until_somebody_changes_it() {
+    let bench = bench();
+    bench.ok(["resume", "run"]);
+    bench.ok(["collect", "run"]);
+    edit(&bench, "run/job.json", |job| {
+        job["output"] = bench.path("victim.csv").display().to_string().into();
+    });
+    for command in ["resume", "collect"] {
+        let told = bench.fails(6, [command, "run"]);
+        assert!(told.contains("victim.csv"), "{told}");
+    }
+    assert!(!bench.path("victim.csv").exists());
+    bench.ok(["collect", "run", "-o", "mine.csv"]);
+    assert_eq!(bench.read("mine.csv"), bench.read("out.csv"));
+    // Nor does the same job's command make it ours, whose output the directory has told otherwise.
+    let model = tiny_model();
+    let command = ["run", "input.jsonl", "-o", "out.csv", "--run-dir", "run"];
+    bench.ok(command
+        .map(Path::new)
+        .into_iter()
+        .chain([Path::new("--model"), &model]));
+    bench.fails(6, ["resume", "run"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_in_a_run_directory_are_refused() {
+    let bench = bench();
+    send(&bench, "theirs");
+    bench.write("victim", "mine\n");
+    std::os::unix::fs::symlink("../victim", bench.path("theirs/events.jsonl")).unwrap();
+    let told = bench.fails(6, ["resume", "theirs", "--trust"]);
+    assert!(told.contains("events.jsonl in it is a link"), "{told}");
+    assert_eq!(bench.text("victim"), "mine\n");
+}

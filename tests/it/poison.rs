@@ -1,0 +1,117 @@
+//! A record that kills every worker which works on it.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::server::{Request, Response, Server};
+use crate::support::{ManyBatches, summary};
+use crate::worker_http::{LISTEN, Worker};
+
+const BATCH_SIZE: usize = 20;
+/// Where the record is that kills, and where that is in the input.
+const BATCH: u64 = 7;
+const PLACE: u64 = 13;
+const ROW: usize = 153;
+
+/// What a gateway answers for the worker at `url`, which dies when it is to work on the record.
+fn behind_a_gateway(url: &str, request: &Request) -> Response {
+    if is_killed(&request.content) {
+        return Response {
+            status: "502 Bad Gateway",
+            headers: String::new(),
+            content: b"the worker has gone".to_vec(),
+        };
+    }
+    let address = url.strip_prefix("http://").unwrap();
+    let mut worker = TcpStream::connect(address).unwrap();
+    let Request {
+        method,
+        path,
+        content,
+        ..
+    } = request;
+    write!(
+        worker,
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        content.len()
+    )
+    .unwrap();
+    worker.write_all(content).unwrap();
+    let mut answer = String::new();
+    worker.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    Response {
+        status: match head.split(' ').nth(1).unwrap() {
+            "200" => "200 OK",
+            _ => "500 Internal Server Error",
+        },
+        headers: String::new(),
+        content: body.into(),
+    }
+}
+
+/// Whether an invocation, as it goes over the wire, has the record worked on.
+fn is_killed(content: &[u8]) -> bool {
+    let Ok(invocation) = serde_json::from_slice::<serde_json::Value>(content) else {
+        return false;
+    };
+    let batch = &invocation["batch"];
+    let from = batch["offset"].as_u64().unwrap_or(0);
+    let until = batch["until"].as_u64().or(batch["records"].as_u64());
+    let is_asked_for = (from..until.unwrap()).contains(&PLACE);
+    batch["index"] == BATCH && is_asked_for && invocation["bury"].is_null()
+}
+
+#[test]
+fn a_record_that_kills_its_worker_is_buried_alone_and_tried_again_by_wish() {
+    let job = ManyBatches::new(600, BATCH_SIZE);
+    let worker = Worker::start(&mut job.bench.shoal(LISTEN));
+    let url = worker.url.clone();
+    let gateway = Server::new(move |request, _| behind_a_gateway(&url, request));
+    let calls = || {
+        let is_call = |request: &&Request| request.method == "POST";
+        gateway.requests().iter().filter(is_call).count()
+    };
+    let gateway_url = gateway.url();
+    let options = ["--backend", "http", "--url", gateway_url.as_str()];
+    let done = summary(job.run("run", &options));
+    assert_eq!((&done["buried"], &done["failed"]), (&1.into(), &3.into()));
+    let batches = done["batches"].as_u64().unwrap() as usize;
+    let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
+    assert!((calls() - batches) as f64 <= bound, "{} calls", calls());
+
+    // All others are there, in their places.
+    let id = format!("r{ROW}");
+    let expected = String::from_utf8(job.expected.clone()).unwrap();
+    let expected = expected.split_inclusive('\n');
+    let others: String = expected
+        .filter(|line| line.split(',').next() != Some(&id))
+        .collect();
+    assert_eq!(job.bench.text("run.csv"), others);
+    let letters = job.bench.text("run/failed.jsonl");
+    let letter = letters.lines().next().unwrap();
+    let letter: serde_json::Value = serde_json::from_str(letter).unwrap();
+    assert_eq!((&letter["id"], &letter["row"]), (&id.into(), &ROW.into()));
+    assert!(
+        letter["reason"]
+            .as_str()
+            .unwrap()
+            .contains("kills its function"),
+        "{letter}"
+    );
+
+    // A worker that it does not kill does that record and nothing else.
+    let retry = job
+        .bench
+        .shoal(["retry", "run", "--url", &worker.url, "--json", "--quiet"]);
+    let done = summary(retry);
+    assert_eq!((&done["buried"], &done["failed"]), (&0.into(), &2.into()));
+    assert_eq!(
+        done["records"].as_u64().unwrap() - done["reused_records"].as_u64().unwrap(),
+        1
+    );
+    job.check("run");
+    assert_eq!(job.bench.text("run/failed.jsonl").lines().count(), 2);
+    let error = job.bench.fails(2, ["retry", "run"]);
+    assert!(error.contains("its 2 dead letters are rows"), "{error}");
+}
