@@ -32,7 +32,7 @@ impl Recorded<'_> {
                 memory_mb,
                 architecture,
                 region,
-            }) = &receipt.sizing
+            }) = receipt.sizing.as_deref()
             {
                 let sizing = (*memory_mb, architecture.as_str(), region.as_str());
                 by_sizing.entry(sizing).or_default().push(receipt);

@@ -85,12 +85,12 @@ impl Stage {
     }
 
     fn work_and_collect(
-        &self,
+        self,
         started: Instant,
         cancel: &Cancel,
         tell: &mut Teller<'_>,
     ) -> Result<Summary> {
-        let Self { run, job, .. } = self;
+        let (run, job) = (&self.run, &self.job);
         tell.tell(Event::Planned {
             records: job.records,
             batches: job.batches,
@@ -131,6 +131,10 @@ impl Stage {
                 self.first_dead_letter(batch)
             })
         })?;
+        let concurrency = backend.concurrency();
+        // What is left to do takes memory by the batch too.
+        drop(backend);
+        drop(self.batches);
         deliver(run, job, &worked.receipts, &self.destination, tell)?;
         let clock = Clock {
             total: started.elapsed(),
@@ -141,7 +145,7 @@ impl Stage {
             job,
             self.destination.name(),
             &worked,
-            backend.concurrency(),
+            concurrency,
             clock,
         );
         tell.tell(Event::Completed {
@@ -193,7 +197,7 @@ impl Stage {
 fn account(run: &RunDir, job: &Job, receipts: &Receipts, guards: &Guards, summary: &mut Summary) {
     let prices = crate::plan::prices(guards.prices.as_deref());
     let accounted = prices.and_then(|prices| {
-        let events = run.events()?;
+        let events = run.events_beside(receipts)?;
         let bill = report::bill(run, job, receipts, &events, &prices)?;
         summary.cost = bill.clone();
         let page = report::of(run, job, receipts, &events, bill)?;

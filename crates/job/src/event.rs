@@ -1,5 +1,7 @@
 //! What happens in a run, told step by step: progress bars and reports read nothing else.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{FailureKind, Receipt};
@@ -54,7 +56,7 @@ pub enum Event {
         /// The environment that worked on it, from 0.
         worker: usize,
         /// Its answer.
-        receipt: Box<Receipt>,
+        receipt: Arc<Receipt>,
     },
     /// A function failed.
     Failed {

@@ -398,7 +398,7 @@ impl<'a> Queue<'a> {
         }
         self.tell(Event::Finished {
             worker: lane,
-            receipt: Box::new(receipt),
+            receipt: receipt.into(),
         });
         if has_bad_record && self.work.stop_on_bad_record {
             return Err(DispatchError::BadRecord { batch });

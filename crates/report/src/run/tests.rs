@@ -369,7 +369,7 @@ fn old_receipts_begin_before_their_answer() {
     let report = report(&scene);
     let invocation = &report.invocations[0];
     close(invocation.began_unix_ms.unwrap() - NOON as f64, 600.0);
-    assert_eq!(invocation.environment, "worker 0");
+    assert_eq!(&*invocation.environment, "worker 0");
 }
 
 /// Workers of an array job: nobody called, and the same receipt is told by two commands.
