@@ -281,6 +281,9 @@ fn a_record_that_no_plan_takes_is_not_held() {
     assert!(error.contains("longer than any"), "{error}");
     scene.job["sources"][0]["format"] = "csv".into();
     scene.job["sources"][0]["header"] = json!(["text"]);
+    // Its fields are held in a memory that doubles.
+    scene.write_hole("input/0000.jsonl", 2 * bytes);
+    scene.batch["slices"][0]["end"] = (2 * bytes).into();
     let error = scene.read().unwrap_err().to_string();
     assert!(error.contains("longer than any"), "{error}");
 }
