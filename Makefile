@@ -1,4 +1,4 @@
-# What .ci/run does: tests, examples, formatting, clippy, docs.
+# What .ci/run does: tests, examples, formatting, clippy, dependencies, docs.
 check:
 	bash .ci/run
 

@@ -32,7 +32,7 @@ impl Recorded<'_> {
                 memory_mb,
                 architecture,
                 region,
-            }) = &receipt.sizing
+            }) = receipt.sizing.as_deref()
             {
                 let sizing = (*memory_mb, architecture.as_str(), region.as_str());
                 by_sizing.entry(sizing).or_default().push(receipt);
@@ -251,6 +251,11 @@ pub(crate) fn seconds_at_work(events: &[(u64, Event)]) -> f64 {
                 total += last.saturating_sub(start);
             }
             current = Some((*at, *at));
+        } else if matches!(event, Event::Planning { .. } | Event::Planned { .. }) {
+            // Of the next start, which comes whenever it comes.
+            if let Some((start, last)) = current.take() {
+                total += last.saturating_sub(start);
+            }
         } else if let Some((_, last)) = &mut current {
             *last = (*last).max(*at);
         }
@@ -300,6 +305,10 @@ mod tests {
     /// Two starts of 3 s and 1 s, with an hour between them in which nobody worked.
     #[test]
     fn time_between_starts_is_not_worked() {
+        let planned = Event::Planned {
+            records: 1,
+            batches: 1,
+        };
         let events = [
             (
                 0,
@@ -310,6 +319,7 @@ mod tests {
             ),
             (1_000, started()),
             (4_000, called(0, 1)),
+            (3_603_000, planned),
             (3_604_000, started()),
             (
                 3_605_000,

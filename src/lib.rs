@@ -27,6 +27,7 @@ mod doctor;
 mod error;
 pub mod export;
 mod guards;
+mod log;
 mod model;
 mod place;
 mod plan;
@@ -36,6 +37,8 @@ mod runs;
 mod settings;
 mod spool;
 mod summary;
+#[cfg(feature = "otel")]
+mod traces;
 mod trust;
 
 #[cfg(feature = "cli")]

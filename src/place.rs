@@ -218,6 +218,11 @@ impl Place {
                     .into(),
             ));
         }
+        for url in &self.urls {
+            // Before it is written down: it may hold what must not be.
+            shoal_dispatch::check_url(url, token().is_some())
+                .map_err(|error| Error::from_dispatch(error, String::new(), |_| String::new()))?;
+        }
         if let Some(share) = self.tolerated_failures
             && !(0.0..=100.0).contains(&share)
         {
@@ -424,7 +429,10 @@ pub(crate) fn local(concurrency: usize, host: Arc<Host>) -> impl Backend {
                 cancel: cancel.clone(),
                 deadline: None,
             };
-            environment.handle(invocation, &limits)
+            let called = std::time::Instant::now();
+            let result = environment.handle(invocation, &limits);
+            crate::log::invocation(invocation, &result, called.elapsed());
+            result
         }
     })
 }

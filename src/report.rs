@@ -25,7 +25,7 @@ pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
     };
     let mut receipts = run.receipts()?;
     receipts.retain_pieces_of(&run.batches(&job)?);
-    let events = run.events()?;
+    let events = run.events_beside(&receipts)?;
     let bill = bill(run, &job, &receipts, &events, prices)?;
     of(run, &job, &receipts, &events, bill)
 }

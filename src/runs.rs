@@ -131,7 +131,7 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         SystemTime::now().duration_since(then).ok()
     });
     let last_failure = events.iter().rev().find_map(|(_, event)| match event {
-        Event::Failed { reason, .. } => Some(Some(reason.clone())),
+        Event::Failed { reason, .. } | Event::Stopped { reason } => Some(Some(reason.clone())),
         Event::Finished { .. } | Event::Completed { .. } => Some(None),
         _ => None,
     });

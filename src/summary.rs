@@ -1,6 +1,6 @@
 //! What a run did, in numbers. Every one is measured or counted; none is estimated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -104,12 +104,13 @@ impl Summary {
         receipts
             .values()
             .for_each(|receipt| function_ms += receipt.timings);
-        let mut isa: Vec<_> = receipts
+        let isa = receipts
             .values()
             .map(|receipt| receipt.isa.clone())
+            .collect::<BTreeSet<_>>()
+            .iter()
+            .map(|isa| isa.to_string())
             .collect();
-        isa.sort();
-        isa.dedup();
         let (reused_batches, reused_records) =
             (worked.reused.finished_batches(), worked.reused.records());
         let done_now = job.records.saturating_sub(reused_records);

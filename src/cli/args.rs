@@ -3,6 +3,7 @@
 pub(super) mod compare;
 pub(super) mod doctor;
 pub(super) mod export;
+pub(super) mod log;
 pub(super) mod plan;
 pub(super) mod report;
 pub(super) mod time;
@@ -39,6 +40,9 @@ Exit codes:
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
+
+    #[command(flatten)]
+    pub(super) log: log::LogArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -269,6 +273,11 @@ pub(super) struct RunOptions {
     #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
     pub(super) prices: Option<PathBuf>,
 
+    /// Trace the run to this OpenTelemetry collector, which takes OTLP over HTTP, such as http://localhost:4318; env: the one
+    /// of OTEL_EXPORTER_OTLP_ENDPOINT
+    #[arg(long, value_name = "URL|env", env = "SHOAL_OTLP")]
+    pub(super) otlp: Option<String>,
+
     /// Say nothing but errors
     #[arg(short, long, value_name = "BOOL", env = "SHOAL_QUIET", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(super) quiet: Option<bool>,
@@ -475,6 +484,10 @@ pub(super) struct ResumeArgs {
     /// Prices to use instead of those of shoal
     #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
     pub(super) prices: Option<PathBuf>,
+
+    /// Trace this start of the run to this OpenTelemetry collector, as for `run`
+    #[arg(long, value_name = "URL|env", env = "SHOAL_OTLP")]
+    pub(super) otlp: Option<String>,
 
     /// Say nothing but errors
     #[arg(short, long)]
@@ -691,7 +704,7 @@ mod tests {
                    label-column='l'\nkeep-columns=['a','b']\nscores=true\nthreshold=0.5\nmax-tokens=9\nbatch-size=1\n\
                    concurrency=1\nbackend='step-functions'\nfunction='f'\nstate-machine='s'\n\
                    children='express'\ntolerated-failures=1.5\nurl=['u']\ntimeout=9\ndetach=true\nstore='s3://b/p'\n\
-                   run-dir='d'\non-error='fail'\nfresh=true\nquiet=true\njson=true\n\
+                   run-dir='d'\non-error='fail'\nfresh=true\notlp='o'\nquiet=true\njson=true\n\
                    auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\nspeculation-budget=2.5\n";
         toml::from_str::<RunOptions>(all).unwrap();
         assert_eq!(all.lines().count(), keys);

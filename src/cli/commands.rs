@@ -7,16 +7,18 @@ use super::args::{CollectArgs, ResumeArgs, RunArgs, RunsArgs, StatusArgs};
 use super::config::speculation;
 use super::progress::{Progress, say};
 use super::table::{ago, table};
+use super::traced::Traced;
 use super::{config, print};
 use crate::error::ExitCode;
 use crate::summary::{duration, grouped, money};
 use crate::{
-    Auto, Cancel, EngineSettings, Error, Guards, OnError, Result, ResumeOptions, RunStatus,
+    Auto, Cancel, EngineSettings, Error, Event, Guards, OnError, Result, ResumeOptions, RunStatus,
     Summary, find_run, remove_run,
 };
 
 pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     let mut plan = config::settings(*args)?;
+    let mut traced = Traced::start(plan.otlp.as_deref())?;
     let mut progress = Progress::new(plan.quiet);
     let cancel = cancel_on_signal();
     if let Some(batch_size) = plan.auto {
@@ -29,16 +31,25 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
             progress = Progress::new(false);
         }
     }
-    let end = crate::run(&plan.settings, &cancel, &mut |event| progress.see(event));
+    let mut see = |event: &Event| {
+        progress.see(event);
+        traced.see(event);
+    };
+    let end = crate::run(&plan.settings, &cancel, &mut see);
     let end = match end {
         // What was planned is there already; the same call goes on from it.
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
             plan.settings.guards.yes = true;
             plan.settings.fresh = false;
-            crate::run(&plan.settings, &cancel, &mut |event| progress.see(event))
+            crate::run(&plan.settings, &cancel, &mut |event| {
+                progress.see(event);
+                traced.see(event);
+            })
         }
         end => end,
     };
+    progress.clear();
+    traced.end(&end);
     finish(end, &progress, plan.json)
 }
 
@@ -53,6 +64,7 @@ pub(super) fn retry(args: ResumeArgs) -> Result<()> {
 fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.json, args.output.as_deref())?;
+    let mut traced = Traced::start(args.otlp.as_deref())?;
     let mut progress = Progress::new(args.quiet);
     let cancel = cancel_on_signal();
     let mut options = ResumeOptions {
@@ -80,16 +92,22 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
     };
     let end = crate::resume(run.clone(), &options, &cancel, &mut |event| {
         progress.see(event);
+        traced.see(event);
     });
     let end = match end {
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
             options.guards.yes = true;
             // What was to be tried again waits already.
             options.retry = false;
-            crate::resume(run, &options, &cancel, &mut |event| progress.see(event))
+            crate::resume(run, &options, &cancel, &mut |event| {
+                progress.see(event);
+                traced.see(event);
+            })
         }
         end => end,
     };
+    progress.clear();
+    traced.end(&end);
     finish(end, &progress, args.json)
 }
 

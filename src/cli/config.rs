@@ -16,6 +16,8 @@ pub(super) struct Plan {
     pub(super) settings: Settings,
     pub(super) quiet: bool,
     pub(super) json: bool,
+    /// Where it is traced to.
+    pub(super) otlp: Option<String>,
     /// Whether a plan chooses what is not given, and the batch size if it is.
     pub(super) auto: Option<Option<u64>>,
 }
@@ -96,6 +98,7 @@ fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
         settings,
         quiet: options.quiet.unwrap_or(false),
         json: options.json.unwrap_or(false),
+        otlp: options.otlp,
     }
 }
 
@@ -141,7 +144,7 @@ fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
         threshold, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
         url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices,
-        speculation_budget, quiet, json,
+        speculation_budget, otlp, quiet, json,
     )
 }
 

@@ -16,6 +16,7 @@ mod plan;
 mod progress;
 mod report;
 mod table;
+mod traced;
 mod watch;
 mod worker;
 
@@ -26,6 +27,7 @@ use std::time::Instant;
 use clap::{CommandFactory, Parser};
 
 use crate::error::ExitCode;
+use crate::log;
 use args::{Cli, Command};
 
 /// Runs the command that the process was called with.
@@ -39,6 +41,7 @@ pub fn main() -> process::ExitCode {
     let cli = Cli::parse();
     #[cfg(feature = "aws")]
     crate::job::store::use_aws_login(shoal_aws::login);
+    cli.log.start(&cli.command);
     end(run(cli, started))
 }
 
@@ -49,10 +52,16 @@ fn end(result: crate::Result<()>) -> process::ExitCode {
         // Who reads our output has had enough of it.
         Err(error) if error.is_broken_pipe() => ExitCode::Success,
         Err(error) => {
-            // Nothing is left to tell it to where this fails.
+            let code = error.exit_code();
             let message = error.to_string();
-            let _ = writeln!(io::stderr(), "error: {}", table::printable(&message));
-            error.exit_code()
+            let message = table::printable(&message);
+            if log::is_json() {
+                tracing::error!(target: "shoal", exit_code = code as u8, "{message}");
+            } else {
+                // Nothing is left to tell it to where this fails.
+                let _ = writeln!(io::stderr(), "error: {message}");
+            }
+            code
         }
     };
     process::ExitCode::from(code as u8)

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::Event;
 use crate::job::wire::FailureKind;
+use crate::log;
 use crate::summary::{duration, grouped, rate_text};
 
 /// Time between two plain lines.
@@ -38,7 +39,7 @@ enum View {
 
 impl Progress {
     pub(super) fn new(quiet: bool) -> Self {
-        let view = if quiet {
+        let view = if quiet || log::is_json() {
             View::Quiet
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
@@ -171,7 +172,12 @@ impl Progress {
                     _ => {}
                 }
             }
-            Event::Cancelled | Event::Completed { .. } | Event::Detached { .. } => self.clear(),
+            Event::Cancelled
+            | Event::Stopped { .. }
+            | Event::Completed { .. }
+            | Event::Detached { .. } => self.clear(),
+            // What they say shows in the calls in flight.
+            Event::Waiting { .. } | Event::Held { .. } | Event::Verifying { .. } => {}
         }
     }
 
@@ -246,6 +252,10 @@ impl Progress {
 
 /// A line on standard error; who does not listen does not stop a run.
 pub(super) fn say(text: &str) {
+    if log::is_json() {
+        tracing::info!(target: "shoal", "{text}");
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 

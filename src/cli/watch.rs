@@ -109,7 +109,7 @@ impl Watched {
         let done = self.receipts.records();
         let state = match events.last() {
             Some((_, Event::Completed { .. })) => "finished",
-            Some((_, Event::Cancelled)) => "stopped",
+            Some((_, Event::Cancelled | Event::Stopped { .. })) => "stopped",
             Some((_, Event::Detached { .. })) => "left to the platform",
             None => "planned",
             _ if done == job.records => "collecting",
@@ -130,7 +130,10 @@ fn in_flight(events: &[(u64, Event)]) -> u64 {
     let mut calls: u64 = 0;
     for (_, event) in events {
         match event {
-            Event::Started { .. } | Event::Cancelled | Event::Completed { .. } => calls = 0,
+            Event::Started { .. }
+            | Event::Cancelled
+            | Event::Stopped { .. }
+            | Event::Completed { .. } => calls = 0,
             Event::Dispatched { .. } => calls += 1,
             Event::Finished { .. } | Event::Failed { .. } | Event::Superseded { .. } => {
                 calls = calls.saturating_sub(1);

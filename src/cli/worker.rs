@@ -77,6 +77,8 @@ fn http_settings(args: WorkerArgs, concurrency: usize) -> Result<HttpSettings> {
         },
         tls: args.tls_cert.zip(args.tls_key),
         grace: Duration::from_secs(args.grace),
+        call_timeout: Duration::from_secs(args.call_timeout),
+        read_timeout: Duration::from_secs(args.read_timeout),
     })
 }
 

@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn answer(at: u64, receipt: Receipt) -> (u64, Event) {
-        let receipt = Box::new(receipt);
+        let receipt = receipt.into();
         (at, Event::Finished { worker: 0, receipt })
     }
 

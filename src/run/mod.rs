@@ -87,7 +87,13 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
             })
         }
     });
-    let (job, batches) = planned.inspect_err(|_| {
+    let (job, batches) = planned.inspect_err(|error| {
+        tell.tell(match error {
+            shoal_job::Error::Cancelled => Event::Cancelled,
+            error => Event::Stopped {
+                reason: error.to_string(),
+            },
+        });
         if is_new && settings.run_dir.is_none() {
             // There is nothing to go on with, so it is not left in the list of runs. Best effort: the error that counts
             // is already on its way.

@@ -12,10 +12,11 @@ use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
 use crate::guards::within;
 use crate::place::Place;
 use crate::summary::Clock;
-use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, cost, report, trust};
+use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, cost, log, report, trust};
 
 /// Writes events to the run's log and hands them on.
 pub(super) struct Teller<'a> {
+    run: String,
     log: EventLog,
     tell: &'a mut dyn FnMut(&Event),
 }
@@ -23,6 +24,7 @@ pub(super) struct Teller<'a> {
 impl<'a> Teller<'a> {
     pub(super) fn new(run: &RunDir, tell: &'a mut dyn FnMut(&Event)) -> Result<Self> {
         Ok(Self {
+            run: run.reference(),
             log: run.event_log()?,
             tell,
         })
@@ -34,7 +36,19 @@ impl<'a> Teller<'a> {
             // enough, with a better message.
             let _ = self.log.append(&event);
         }
+        log::event(&self.run, &event);
         (self.tell)(&event);
+    }
+
+    /// The end of a start of the run that did not come to its own.
+    pub(super) fn end(&mut self, error: &Error) {
+        match error {
+            // Told already, with the time at which it was so.
+            Error::Cancelled { .. } | Error::OutOfTime { .. } | Error::Detached { .. } => {}
+            error => self.tell(Event::Stopped {
+                reason: error.to_string(),
+            }),
+        }
     }
 }
 
@@ -63,7 +77,20 @@ impl Stage {
         cancel: &Cancel,
         tell: &mut Teller<'_>,
     ) -> Result<Summary> {
-        let Self { run, job, .. } = &self;
+        let end = self.work_and_collect(started, cancel, tell);
+        if let Err(error) = &end {
+            tell.end(error);
+        }
+        end
+    }
+
+    fn work_and_collect(
+        self,
+        started: Instant,
+        cancel: &Cancel,
+        tell: &mut Teller<'_>,
+    ) -> Result<Summary> {
+        let (run, job) = (&self.run, &self.job);
         tell.tell(Event::Planned {
             records: job.records,
             batches: job.batches,
@@ -104,6 +131,10 @@ impl Stage {
                 self.first_dead_letter(batch)
             })
         })?;
+        let concurrency = backend.concurrency();
+        // What is left to do takes memory by the batch too.
+        drop(backend);
+        drop(self.batches);
         deliver(run, job, &worked.receipts, &self.destination, tell)?;
         let clock = Clock {
             total: started.elapsed(),
@@ -114,7 +145,7 @@ impl Stage {
             job,
             self.destination.name(),
             &worked,
-            backend.concurrency(),
+            concurrency,
             clock,
         );
         tell.tell(Event::Completed {
@@ -166,7 +197,7 @@ impl Stage {
 fn account(run: &RunDir, job: &Job, receipts: &Receipts, guards: &Guards, summary: &mut Summary) {
     let prices = crate::plan::prices(guards.prices.as_deref());
     let accounted = prices.and_then(|prices| {
-        let events = run.events()?;
+        let events = run.events_beside(receipts)?;
         let bill = report::bill(run, job, receipts, &events, &prices)?;
         summary.cost = bill.clone();
         let page = report::of(run, job, receipts, &events, bill)?;
@@ -189,6 +220,9 @@ pub(super) fn collect_only(
     let batches = run.batches(job)?;
     let mut receipts = run.receipts()?;
     receipts.retain_pieces_of(&batches);
+    tell.tell(Event::Verifying {
+        parts: receipts.values().count() as u64,
+    });
     for piece in damaged(run, job, &receipts)? {
         receipts.remove(piece.batch, piece.offset);
     }

@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use shoal_function::{Environment, Host, Limits};
 use shoal_job::wire::{Failure, Invocation, Receipt};
+
+use crate::log;
 
 /// Environments of one host. There are as many as were ever used at a time.
 pub(super) struct Environments {
@@ -27,6 +30,13 @@ impl Environments {
         invocation: &Invocation,
         limits: &Limits,
     ) -> Result<Receipt, Failure> {
+        let called = Instant::now();
+        let result = self.work(invocation, limits);
+        log::invocation(invocation, &result, called.elapsed());
+        result
+    }
+
+    fn work(&self, invocation: &Invocation, limits: &Limits) -> Result<Receipt, Failure> {
         // Those that were used last are the warmest.
         let warm = self.idle().pop();
         let mut environment = warm.unwrap_or_else(|| self.host.environment());

@@ -1,11 +1,10 @@
 //! The worker of a port: requests with an invocation are answered by an outcome.
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -15,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use shoal_function::{Host, Limits};
 use shoal_job::Cancel;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome};
@@ -44,6 +45,10 @@ pub struct HttpSettings {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// How long calls under way are waited for at the end.
     pub grace: Duration,
+    /// How long a call is worked on, at most: what is not done by then is answered as left over.
+    pub call_timeout: Duration,
+    /// How long a caller may take for the head of a request, and again for its body.
+    pub read_timeout: Duration,
 }
 
 /// What requests share.
@@ -55,6 +60,8 @@ struct Worker {
     concurrency: usize,
     stopping: AtomicBool,
     cancel: Cancel,
+    call_timeout: Duration,
+    read_timeout: Duration,
 }
 
 /// Listens and answers until `stop` is sent, or dropped; then waits for calls under way. `open` makes the host, meanwhile
@@ -97,6 +104,8 @@ async fn listen(
         allow,
         tls,
         grace,
+        call_timeout,
+        read_timeout,
     } = settings;
     let tls = match &tls {
         None => None,
@@ -125,6 +134,8 @@ async fn listen(
         concurrency,
         stopping: AtomicBool::new(false),
         cancel,
+        call_timeout,
+        read_timeout,
     });
     let handle = Handle::new();
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -132,16 +143,15 @@ async fn listen(
     let server = async {
         match tls {
             None => {
-                axum_server::from_tcp(listener)?
-                    .handle(handle.clone())
-                    .serve(service)
-                    .await
+                let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+                bound(server.http_builder(), read_timeout);
+                server.serve(service).await
             }
             Some(tls) => {
-                axum_server::from_tcp_rustls(listener, tls)?
-                    .handle(handle.clone())
-                    .serve(service)
-                    .await
+                let mut server =
+                    axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
+                bound(server.http_builder(), read_timeout);
+                server.serve(service).await
             }
         }
     };
@@ -162,6 +172,14 @@ async fn listen(
         end = server => end.map_err(|e| Error::Settings(format!("failed to serve {address}: {e}"))),
         end = life => end,
     }
+}
+
+/// Whoever says nothing is not listened to for ever. An unfinished head is bounded before anything is known of the caller.
+fn bound(builder: &mut Builder<TokioExecutor>, read_timeout: Duration) {
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(read_timeout);
 }
 
 fn routes(worker: Arc<Worker>) -> Router {
@@ -226,7 +244,15 @@ async fn admit(
         );
         return Err(door::refuse(413, &reason));
     }
-    let body = Bytes::from_request(request, &()).await.map_err(|e| {
+    let read = tokio::time::timeout(worker.read_timeout, Bytes::from_request(request, &()));
+    let body = read.await.map_err(|_| {
+        let reason = format!(
+            "failed to read the request: its body was not there within {} s",
+            worker.read_timeout.as_secs_f64()
+        );
+        door::refuse(408, &reason)
+    })?;
+    let body = body.map_err(|e| {
         let reason = format!("failed to read the request: {}", e.body_text());
         door::refuse(e.status().as_u16(), &reason)
     })?;
@@ -249,23 +275,13 @@ async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphor
         let _permit = permit;
         let limits = Limits {
             cancel: worker.cancel.clone(),
-            deadline: None,
+            deadline: Instant::now().checked_add(worker.call_timeout),
         };
         let environments = worker
             .environments
             .get()
             .expect("calls are let in after it is set");
-        let result = environments.handle(&invocation, &limits);
-        if let Err(failure) = &result {
-            // Nobody may listen.
-            let _ = writeln!(
-                std::io::stderr(),
-                "batch {}, attempt {}: {failure}",
-                invocation.batch.index,
-                invocation.attempt
-            );
-        }
-        result
+        environments.handle(&invocation, &limits)
     });
     let result = result.await.unwrap_or_else(|end| {
         let reason = format!("failed to come to an end: {end}");

@@ -1,5 +1,6 @@
 //! The worker of AWS Lambda: events are invocations, or requests to the function's URL that hold one.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,15 +9,20 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 use shoal_function::Limits;
-use shoal_job::wire::{Failure, FailureKind, Invocation, Reply};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
 
 use super::door::{self, Answer, Door};
+use super::emf::Metrics;
 use super::environments::Environments;
 use super::{Allow, Token, WorkerSettings};
+use crate::log::{self, Format, Level};
 use crate::{EngineSettings, Error, Precision, Result};
 
 /// The variable by which Lambda tells where events come from.
 const API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// The variables by which it tells what function this is.
+const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
+const VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
 /// What Lambda calls the program of a function that brings its own runtime.
 const BOOTSTRAP: &str = "bootstrap";
 /// What `shoal deploy aws` calls the model beside it.
@@ -35,24 +41,24 @@ pub fn is_called() -> bool {
 /// Answers events until Lambda ends the process. `started` is when the process did.
 ///
 /// `SHOAL_MODEL`, or the packed model that was zipped together with this program, is opened before the first event. `SHOAL_PRECISION`, `SHOAL_ISA` and `SHOAL_CACHE_DIR` are what the
-/// options of these names are; `SHOAL_TOKEN` is what callers of the function's URL must tell.
+/// options of these names are; `SHOAL_TOKEN` is what callers of the function's URL must tell. Each invocation is a line of
+/// the log (`SHOAL_LOG`, `SHOAL_LOG_FORMAT`; JSON where nothing is said), and a line of metrics.
 ///
 /// # Errors
 /// This is no environment of Lambda, or the model cannot be used.
 pub fn run(started: Instant) -> Result<()> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    for name in [
-        API,
-        "AWS_LAMBDA_FUNCTION_NAME",
-        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-        "AWS_LAMBDA_FUNCTION_VERSION",
-    ] {
+    for name in [API, FUNCTION, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", VERSION] {
         if variable(name).is_none() {
             return Err(Error::Settings(format!(
                 "failed to run as a Lambda function: {name} is not set; elsewhere the program is not called {BOOTSTRAP}"
             )));
         }
     }
+    log::start(
+        log::variable(log::FORMAT, &Format::ALL)?.unwrap_or(Format::Json),
+        log::variable(log::LEVEL, &Level::ALL)?.or(Some(Level::Info)),
+    );
     let precision = match variable("SHOAL_PRECISION") {
         None => None,
         Some(name) => Some(Precision::named(&name).ok_or_else(|| {
@@ -77,6 +83,10 @@ pub fn run(started: Instant) -> Result<()> {
     let function = Arc::new(Function {
         environments: Environments::new(super::host(&settings, started)?),
         door,
+        metrics: Metrics {
+            function: variable(FUNCTION).unwrap_or_default(),
+            version: variable(VERSION).unwrap_or_default(),
+        },
     });
     let service = service_fn(move |event: LambdaEvent<Value>| {
         let function = function.clone();
@@ -106,9 +116,24 @@ fn packed_beside() -> Option<String> {
 struct Function {
     environments: Environments,
     door: Door,
+    metrics: Metrics,
 }
 
 impl Function {
+    /// Works off a batch, and writes its metrics.
+    fn work(
+        &self,
+        invocation: &Invocation,
+        limits: &Limits,
+    ) -> std::result::Result<Receipt, Failure> {
+        let called = Instant::now();
+        let result = self.environments.handle(invocation, limits);
+        let line = self.metrics.line(invocation, &result, called.elapsed());
+        // Lambda reads it; a function does not fail because its log does.
+        let _ = writeln!(std::io::stdout(), "{line}");
+        result
+    }
+
     fn handle(
         &self,
         event: Value,
@@ -132,7 +157,7 @@ impl Function {
             Failure::new(FailureKind::Refused, reason)
         })?;
         let _watch = Watchdog::of(&invocation);
-        let receipt = self.environments.handle(&invocation, &limits)?;
+        let receipt = self.work(&invocation, &limits)?;
         let reply = Reply::new(&invocation, receipt);
         Ok(serde_json::to_value(reply).expect("a reply is always JSON"))
     }
@@ -143,7 +168,7 @@ impl Function {
             .opens(request.authorization)
             .and_then(|()| self.door.read(&request.body));
         match invocation {
-            Ok(invocation) => door::answer(self.environments.handle(&invocation, limits)),
+            Ok(invocation) => door::answer(self.work(&invocation, limits)),
             Err(answer) => answer,
         }
     }
@@ -231,6 +256,10 @@ mod tests {
             door: Door {
                 token: token.map(|token| Token::new(token).unwrap()),
                 allow: Allow::all(),
+            },
+            metrics: Metrics {
+                function: "shoal".into(),
+                version: "1".into(),
             },
         };
         (function, folder, invocation)

@@ -3,6 +3,8 @@
 
 mod allow;
 mod door;
+#[cfg(feature = "lambda")]
+mod emf;
 mod environments;
 pub mod http;
 #[cfg(feature = "lambda")]

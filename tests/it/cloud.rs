@@ -136,6 +136,94 @@ fn functions_of_the_cloud_give_the_bytes_of_this_machine() {
 }
 
 #[test]
+fn the_doctor_sees_what_is_there_and_what_is_not() {
+    use crate::doctor::{look, with};
+
+    let account = Account::new(&["--state-machine", "--timeout", "60"]);
+    let doctor = |arguments: &[&str]| {
+        let all = ["doctor", "--isa", ISA, "--yes"].iter().chain(arguments);
+        look(&mut account.shoal(&all.copied().collect::<Vec<_>>()))
+    };
+    let lambda = [
+        "--backend",
+        "lambda",
+        "--store",
+        STORE,
+        "--concurrency",
+        "2",
+    ];
+    let (code, checks) = doctor(&lambda);
+    assert_eq!((code, with(&checks, "failed")), (0, vec![]), "{checks:?}");
+    let well = with(&checks, "ok");
+    for name in [
+        "store: write",
+        "store: create-only put",
+        "store: read",
+        "store: list",
+        "store: delete",
+        "store: clock",
+        "aws: credentials",
+        "aws: function shoal",
+        "aws: version",
+        "aws: permission",
+        "aws: concurrency",
+    ] {
+        assert!(well.contains(&name.to_owned()), "{name}: {checks:?}");
+    }
+    assert_eq!(account.keys("shoal/runs/"), [""; 0]);
+    let (code, checks) = doctor(&[lambda.as_slice(), &["--timeout", "61"]].concat());
+    assert_eq!(
+        (code, with(&checks, "warning")),
+        (0, vec!["aws: timeout".into()])
+    );
+    let machine = [
+        "--backend",
+        "step-functions",
+        "--store",
+        STORE,
+        "--concurrency",
+        "2",
+    ];
+    let (code, checks) = doctor(&machine);
+    assert_eq!(code, 0, "{checks:?}");
+    assert!(
+        with(&checks, "ok").contains(&"aws: state machine".to_owned()),
+        "{checks:?}"
+    );
+    for (change, code, failed) in [
+        (["--function", "absent"], 8, "aws: function absent"),
+        (["--store", "s3://nowhere/shoal"], 5, "store: write"),
+    ] {
+        let arguments = ["--backend", "lambda"].iter().chain(&change);
+        let mut arguments: Vec<_> = arguments.copied().collect();
+        if !arguments.contains(&"--store") {
+            arguments.extend(["--store", STORE]);
+        }
+        let (found, checks) = doctor(&arguments);
+        assert_eq!(
+            (found, with(&checks, "failed")),
+            (code, vec![failed.to_owned()]),
+            "{checks:?}"
+        );
+    }
+    let (code, checks) = doctor(&[machine.as_slice(), &["--state-machine", "absent"]].concat());
+    assert_eq!(
+        (code, with(&checks, "failed")),
+        (8, vec!["aws: state machine".to_owned()])
+    );
+    // Calls are throttled to nothing.
+    account.cloud.python(
+        "import boto3\nboto3.client('lambda').put_function_concurrency(FunctionName='shoal', ReservedConcurrentExecutions=0)",
+    );
+    let (code, checks) = doctor(&lambda);
+    assert_eq!(
+        (code, with(&checks, "failed")),
+        (8, vec!["aws: concurrency".to_owned()]),
+        "{checks:?}"
+    );
+}
+
+#[test]
 fn a_client_may_go_and_come_back() {
     let account = Account::new(&["--state-machine"]);
     account.bench.write("reviews.jsonl", jsonl(300));

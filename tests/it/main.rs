@@ -8,11 +8,14 @@ mod bench;
 mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;
+mod doctor;
 mod errors;
+mod events;
 mod foreign;
 mod formats;
 mod hub;
 mod invariance;
+mod logs;
 mod memory;
 mod money;
 mod pack;
@@ -20,6 +23,9 @@ mod poison;
 mod remote;
 mod remote_model;
 mod resume;
+mod secrets;
+#[cfg(feature = "otel")]
+mod traces;
 mod worker_http;
 mod worker_lambda;
 mod worker_process;

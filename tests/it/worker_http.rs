@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{ManyBatches, describe, failures, summary, terminate, wait_for_receipts};
@@ -16,6 +17,26 @@ impl Worker {
     /// Starts it, and waits until it takes calls.
     pub(crate) fn start(command: &mut Command) -> Self {
         let worker = Self::listen(command);
+        while worker.get("/ready").status != 200 {
+            std::thread::yield_now();
+        }
+        worker
+    }
+
+    /// The same, with what it says in the file `log`; it must say it as JSON.
+    pub(crate) fn start_logging(command: &mut Command, log: &Path) -> Self {
+        let file = std::fs::File::create(log).unwrap();
+        let mut child = command.stderr(file).spawn().unwrap();
+        let url = loop {
+            let said = std::fs::read_to_string(log).unwrap();
+            let found = said.split_once("listening on ");
+            if let Some((url, _)) = found.and_then(|(_, url)| url.split_once('"')) {
+                break url.to_owned();
+            }
+            assert!(child.try_wait().unwrap().is_none(), "{said}");
+            std::thread::yield_now();
+        };
+        let worker = Self { child, url };
         while worker.get("/ready").status != 200 {
             std::thread::yield_now();
         }
@@ -42,7 +63,7 @@ impl Worker {
         ask(&self.url, &format!("GET {path} HTTP/1.1\r\n"), "")
     }
 
-    fn post(&self, headers: &str, body: &str) -> Answer {
+    pub(crate) fn post(&self, headers: &str, body: &str) -> Answer {
         ask(&self.url, &format!("POST / HTTP/1.1\r\n{headers}"), body)
     }
 }
@@ -56,14 +77,14 @@ impl Drop for Worker {
 
 /// What came back for a request.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     text: String,
 }
 
 impl Answer {
     /// The kind of the failure in it.
-    fn kind(&self) -> String {
+    pub(crate) fn kind(&self) -> String {
         let body = self.text.split_once("\r\n\r\n").unwrap().1;
         let outcome: serde_json::Value = serde_json::from_str(body).unwrap();
         outcome["failure"]["kind"].as_str().unwrap().to_owned()
@@ -91,7 +112,7 @@ fn ask(url: &str, head: &str, body: &str) -> Answer {
 
 pub(crate) const LISTEN: [&str; 3] = ["worker", "--http", "127.0.0.1:0"];
 
-fn invocation(run: &str) -> String {
+pub(crate) fn invocation(run: &str) -> String {
     format!(r#"{{"run":{run:?},"batch":{{"index":0,"records":1,"slices":[]}},"attempt":1}}"#)
 }
 
@@ -177,6 +198,31 @@ fn strangers_and_nonsense_are_turned_away() {
             describe(&output)
         );
     }
+}
+
+#[test]
+fn neither_callers_nor_calls_take_for_ever() {
+    let job = ManyBatches::new(100, 100);
+    let options = ["--read-timeout", "1", "--call-timeout", "1"];
+    let worker = Worker::start(job.bench.shoal(LISTEN).args(options));
+    // A head that never ends is cut off, and a body that never comes is said to be missing.
+    let address = worker.url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: x").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(!said.contains("200"), "{said}");
+    let answer = worker.post("Content-Length: 10\r\n", "");
+    assert_eq!((answer.status, answer.kind().as_str()), (408, "refused"));
+    // Less time than a function keeps for writing.
+    let batch = job.bench.text("local/batches.jsonl");
+    let batch: serde_json::Value = serde_json::from_str(batch.lines().next().unwrap()).unwrap();
+    let run = job.bench.path("again");
+    std::fs::create_dir(&run).unwrap();
+    std::fs::copy(job.bench.path("local/job.json"), run.join("job.json")).unwrap();
+    let call = serde_json::json!({ "run": run, "batch": batch, "attempt": 1 }).to_string();
+    let answer = worker.post("", &call);
+    assert_eq!((answer.status, answer.kind().as_str()), (504, "timed_out"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The worker of AWS Lambda, with its Runtime API played on this machine.
 
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -61,7 +61,8 @@ impl Lambda {
             .env("AWS_LAMBDA_LOG_STREAM_NAME", "2024/01/01/[1]abc")
             .env("SHOAL_CACHE_DIR", bench.path("cache"))
             .envs(variables.iter().copied())
-            .stderr(Stdio::null())
+            .stdout(std::fs::File::create(bench.path("metrics")).unwrap())
+            .stderr(std::fs::File::create(bench.path("log")).unwrap())
             .spawn()
             .unwrap();
         Self {
@@ -147,7 +148,37 @@ fn events_are_worked_off_and_the_first_one_tells_of_the_start() {
         assert!(receipt["environment"].as_str().unwrap().contains("[1]abc"));
         assert_eq!(reply["again"], Value::Null);
     }
+    let mut strange = invocations[0].clone();
+    strange["run"] = json!("/nowhere");
+    lambda.call(strange, later()).unwrap_err();
     drop(lambda);
+    // A line of metrics and a line of the log for each of them.
+    let metrics = crate::logs::objects(&job.bench.read("metrics"));
+    let records: Vec<_> = metrics
+        .iter()
+        .map(|line| line["Records"].as_u64())
+        .collect();
+    let expected: Vec<_> = [20, 20, 20, 20, 20, 2]
+        .map(Some)
+        .into_iter()
+        .chain([None])
+        .collect();
+    assert_eq!(records, expected);
+    for (index, line) in metrics.iter().enumerate() {
+        assert_eq!(
+            (&line["function"], &line["version"]),
+            (&json!("shoal"), &json!("1"))
+        );
+        assert_eq!(line["InitMs"].is_number(), index == 0, "{line}");
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "shoal");
+    }
+    let log = crate::logs::lines(&job.bench.read("log"));
+    let outcome = |line: &Value| line["fields"]["outcome"].as_str().map(str::to_owned);
+    let outcomes: Vec<_> = log.iter().filter_map(outcome).collect();
+    assert_eq!(
+        outcomes,
+        ["done", "done", "done", "done", "done", "done", "storage"]
+    );
     let done = summary(job.bench.shoal(["resume", "run", "--json", "--quiet"]));
     assert_eq!(done["reused_batches"], 6);
     job.check("run");

@@ -129,6 +129,14 @@ fn unusable(reason: String) -> DispatchError {
     }
 }
 
+/// Whether calls may be sent to `url`, with or without a token.
+///
+/// # Errors
+/// It is malformed, holds a password, or would carry the token in the open.
+pub fn check_url(url: &str, has_token: bool) -> Result<(), DispatchError> {
+    parse(url, has_token).map(drop).map_err(unusable)
+}
+
 /// The URL that `text` is. A token may cross this machine in the open, and nothing else.
 fn parse(text: &str, has_token: bool) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|e| format!("--url {text} is malformed: {e}"))?;

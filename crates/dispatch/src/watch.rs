@@ -85,7 +85,7 @@ pub fn tell_new(
             }
             tell(Event::Finished {
                 worker: 0,
-                receipt: Box::new(receipt.clone()),
+                receipt: receipt.clone().into(),
             });
         }
     }

@@ -99,6 +99,9 @@ pub fn work_off(
         }
         time += started.elapsed();
         receipts.retain_pieces_of(plan.batches);
+        tell(Event::Verifying {
+            parts: receipts.values().count() as u64,
+        });
         let damaged = damaged(run, job, &receipts)?;
         let open = receipts.open(plan.batches);
         let reason = match (damaged.first(), open.first()) {

@@ -64,12 +64,12 @@ pub(crate) fn store(
         dead_letters,
         started_unix_ms: unix_ms_before(total),
         timings,
-        environment: environment.to_owned(),
+        environment: environment.into(),
         cold: start.cold,
         peak_memory_bytes: memory::peak_bytes(),
         billed_ms: None,
-        sizing: sizing(),
-        isa: function.model.isa().name().to_owned(),
+        sizing: sizing().map(Into::into),
+        isa: function.model.isa().name().into(),
         confusion: done.confusion,
     };
     let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");

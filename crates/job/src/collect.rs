@@ -236,6 +236,10 @@ pub fn collect(
         receipts,
         progress,
     };
+    (parts.progress)(Event::Collecting {
+        parts: 0,
+        of: job.batches,
+    });
     match destination {
         Destination::Stdout => {
             let out = BufWriter::with_capacity(1 << 16, io::stdout());

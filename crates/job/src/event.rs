@@ -1,5 +1,7 @@
 //! What happens in a run, told step by step: progress bars and reports read nothing else.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{FailureKind, Receipt};
@@ -10,7 +12,7 @@ use crate::wire::{FailureKind, Receipt};
 pub enum Event {
     /// The input is being read and cut.
     Planning {
-        /// Records found so far.
+        /// Records found so far; 0 at the beginning.
         records: u64,
     },
     /// The plan stands.
@@ -54,7 +56,7 @@ pub enum Event {
         /// The environment that worked on it, from 0.
         worker: usize,
         /// Its answer.
-        receipt: Box<Receipt>,
+        receipt: Arc<Receipt>,
     },
     /// A function failed.
     Failed {
@@ -86,6 +88,20 @@ pub enum Event {
         /// The environment that worked on it, from 0.
         worker: usize,
     },
+    /// A batch waits for its next attempt.
+    Waiting {
+        /// The batch.
+        batch: u64,
+        /// The attempt that it waits for.
+        attempt: u32,
+        /// Milliseconds from now until that may be made.
+        ms: u64,
+    },
+    /// The platform takes no more calls; none is made for a while.
+    Held {
+        /// Milliseconds from now until the next one may be made.
+        ms: u64,
+    },
     /// A platform that fans out by itself tells how far it is.
     Progressed {
         /// Batches whose receipts are there, of those that were open at the start.
@@ -100,11 +116,21 @@ pub enum Event {
         /// What the platform calls the work.
         execution: Option<String>,
     },
+    /// The parts are being read back and held against their receipts.
+    Verifying {
+        /// Receipts that there are.
+        parts: u64,
+    },
     /// The run stops before its end; the same command goes on.
     Cancelled,
+    /// The run stops for an error, or since its budget does not pay for the next call.
+    Stopped {
+        /// Why, in words.
+        reason: String,
+    },
     /// The parts are being joined.
     Collecting {
-        /// Parts joined so far.
+        /// Parts joined so far; 0 at the beginning.
         parts: u64,
         /// Parts in all.
         of: u64,
@@ -123,19 +149,44 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Event {
+    /// Its name, under which it is recorded.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Planning { .. } => "planning",
+            Self::Planned { .. } => "planned",
+            Self::Started { .. } => "started",
+            Self::Dispatched { .. } => "dispatched",
+            Self::Finished { .. } => "finished",
+            Self::Failed { .. } => "failed",
+            Self::Superseded { .. } => "superseded",
+            Self::Progressed { .. } => "progressed",
+            Self::Detached { .. } => "detached",
+            Self::Waiting { .. } => "waiting",
+            Self::Held { .. } => "held",
+            Self::Verifying { .. } => "verifying",
+            Self::Cancelled => "cancelled",
+            Self::Stopped { .. } => "stopped",
+            Self::Collecting { .. } => "collecting",
+            Self::Completed { .. } => "completed",
+        }
+    }
+
     /// Whether nothing follows it, in this start of the run.
     pub(crate) fn is_last(&self) -> bool {
         matches!(
             self,
-            Self::Cancelled | Self::Completed { .. } | Self::Detached { .. }
+            Self::Cancelled | Self::Stopped { .. } | Self::Completed { .. } | Self::Detached { .. }
         )
     }
 
-    /// Whether the event belongs into `events.jsonl`; the others only move a progress bar.
+    /// Whether the event belongs into `events.jsonl`; the others only move a progress bar. Of what is told again and again,
+    /// the beginning is recorded.
     pub fn is_recorded(&self) -> bool {
-        !matches!(
-            self,
-            Self::Planning { .. } | Self::Collecting { .. } | Self::Progressed { .. }
-        )
+        match self {
+            Self::Planning { records } => *records == 0,
+            Self::Collecting { parts, .. } => *parts == 0,
+            Self::Progressed { .. } => false,
+            _ => true,
+        }
     }
 }

@@ -1,29 +1,60 @@
 //! What is done of a run, and what is left.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use crate::spec::Batch;
-use crate::wire::{Receipt, Timings};
+use crate::wire::{Receipt, Sizing, Timings};
 
 /// The receipts of a run, in the order of the input.
 ///
 /// A batch has one receipt, but where a function ran out of time: then each receipt begins where the one before ended.
-#[derive(Debug, Clone, Default, PartialEq)]
+///
+/// They are what grows with the input, so that much is shared: copies of this share the receipts, and receipts their names.
+#[derive(Debug, Clone, Default)]
 pub struct Receipts {
     /// By batch and offset.
-    pieces: BTreeMap<(u64, u64), Receipt>,
+    pieces: BTreeMap<(u64, u64), Arc<Receipt>>,
+    /// Names of environments and instruction sets, and sizings, which many receipts have in common.
+    names: HashSet<Arc<str>>,
+    sizings: Vec<Arc<Sizing>>,
+}
+
+impl PartialEq for Receipts {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces == other.pieces
+    }
 }
 
 impl Receipts {
     /// Takes a receipt. The first one of a piece stands, as its part does.
-    pub fn insert(&mut self, receipt: Receipt) {
+    pub fn insert(&mut self, mut receipt: Receipt) {
         let place = (receipt.batch, receipt.offset);
-        self.pieces.entry(place).or_insert(receipt);
+        for name in [&mut receipt.environment, &mut receipt.isa] {
+            match self.names.get(name) {
+                Some(known) => *name = known.clone(),
+                None => drop(self.names.insert(name.clone())),
+            }
+        }
+        if let Some(sizing) = &mut receipt.sizing {
+            match self.sizings.iter().find(|known| *known == sizing) {
+                Some(known) => *sizing = known.clone(),
+                None => self.sizings.push(sizing.clone()),
+            }
+        }
+        self.pieces
+            .entry(place)
+            .or_insert_with(|| Arc::new(receipt));
     }
 
     /// The receipt of the piece of a batch that begins after `offset` records.
     pub fn get(&self, batch: u64, offset: u64) -> Option<&Receipt> {
+        self.shared(batch, offset).map(|receipt| &**receipt)
+    }
+
+    /// The same, to be kept.
+    pub fn shared(&self, batch: u64, offset: u64) -> Option<&Arc<Receipt>> {
         self.pieces.get(&(batch, offset))
     }
 
@@ -34,12 +65,12 @@ impl Receipts {
 
     /// Takes those of another run's reading.
     pub fn merge(&mut self, others: Self) {
-        self.extend(others.pieces.into_values());
+        self.extend(others.pieces.into_values().map(Arc::unwrap_or_clone));
     }
 
     /// The receipts, in the order of the input.
     pub fn values(&self) -> impl Iterator<Item = &Receipt> {
-        self.pieces.values()
+        self.pieces.values().map(|receipt| &**receipt)
     }
 
     /// Number of receipts.
@@ -110,7 +141,7 @@ impl Receipts {
         let (index, start) = (batch.index, batch.offset);
         let end = batch.end().max(start);
         let there = self.pieces.range((index, start)..(index, end));
-        there.map(|(_, receipt)| receipt)
+        there.map(|(_, receipt)| &**receipt)
     }
 
     /// The records of `batch` that are to be done, from one to before the other.
@@ -230,12 +261,12 @@ mod tests {
             dead_letters: None,
             started_unix_ms: 0,
             timings: Timings::default(),
-            environment: String::new(),
+            environment: "".into(),
             cold: false,
             peak_memory_bytes: None,
             billed_ms: None,
             sizing: None,
-            isa: String::new(),
+            isa: "".into(),
             confusion: BTreeMap::new(),
         }
     }
@@ -340,6 +371,27 @@ mod tests {
             change(&mut receipt);
             assert!(!is_plausible(&receipt), "{receipt:?}");
         }
+    }
+
+    #[test]
+    fn names_and_copies_are_shared() {
+        let mut receipts = Receipts::default();
+        for batch in 0..3 {
+            receipts.insert(Receipt {
+                environment: "one".into(),
+                isa: "one".into(),
+                ..receipt(batch, 0, 10, 0)
+            });
+        }
+        let first = receipts.get(0, 0).unwrap();
+        for other in receipts.values() {
+            assert!(Arc::ptr_eq(&first.environment, &other.environment));
+            assert!(Arc::ptr_eq(&first.environment, &other.isa));
+        }
+        let copy = receipts.clone();
+        assert_eq!(copy, receipts);
+        let of = |receipts: &Receipts| receipts.shared(2, 0).cloned().unwrap();
+        assert!(Arc::ptr_eq(&of(&copy), &of(&receipts)));
     }
 
     #[test]

@@ -99,8 +99,8 @@ pub struct Receipt {
     /// Where the time went.
     pub timings: Timings,
     /// Name of the environment that did the work: invocations of one environment follow each other.
-    #[serde(default)]
-    pub environment: String,
+    #[serde(default = "no_name")]
+    pub environment: Arc<str>,
     /// Whether this was the environment's first invocation.
     pub cold: bool,
     /// The most memory that the environment's process held until then, in bytes, where the system tells.
@@ -111,9 +111,9 @@ pub struct Receipt {
     pub billed_ms: Option<f64>,
     /// What the platform bills by, where the function runs on one that bills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sizing: Option<Sizing>,
+    pub sizing: Option<Arc<Sizing>>,
     /// Instruction set that the engine used.
-    pub isa: String,
+    pub isa: Arc<str>,
     /// Gold label → predicted label → records, where the input has gold labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
@@ -145,6 +145,10 @@ pub struct Piece {
     pub is_last: bool,
     /// Whether it is a record that was not worked on, as it kills its function.
     pub is_buried: bool,
+}
+
+fn no_name() -> Arc<str> {
+    "".into()
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -291,6 +295,21 @@ impl FailureKind {
     /// Whether another attempt may succeed.
     pub fn may_retry(self) -> bool {
         self.remedy() != Remedy::Stop
+    }
+
+    /// Its name in receipts, events and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retryable => "retryable",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Throttled => "throttled",
+            Self::Input => "input",
+            Self::Storage => "storage",
+            Self::Model => "model",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+        }
     }
 
     /// Its name as an error type, for platforms that sort errors by such names.

@@ -127,9 +127,12 @@ fn a_store_of_files_has_its_copies_under_inputs() {
     assert!(!may(format!("file://{store}/inputs/a/0123.jsonl")));
 }
 
+/// What somebody does to a table.
+type Change = fn(&mut Value);
+
 #[test]
 fn a_table_that_does_not_fit_its_job_is_refused() {
-    let wrong: [(&str, fn(&mut Value)); 6] = [
+    let wrong: [(&str, Change); 6] = [
         ("reads source 3", |b| b["slices"][0]["source"] = 3.into()),
         ("begins at 25", |b| b["slices"][0]["start"] = 25.into()),
         ("beyond every input", |b| {
@@ -221,12 +224,12 @@ fn receipt() -> Vec<u8> {
         dead_letters: None,
         started_unix_ms: 0,
         timings: Timings::default(),
-        environment: String::new(),
+        environment: "".into(),
         cold: false,
         peak_memory_bytes: None,
         billed_ms: None,
         sizing: None,
-        isa: String::new(),
+        isa: "".into(),
         confusion: Default::default(),
     };
     serde_json::to_vec(&receipt).unwrap()

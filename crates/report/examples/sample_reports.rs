@@ -188,7 +188,7 @@ fn cloud(noise: &mut Noise, batches: u64, functions: usize) -> Scene {
         done.failed = u64::from(noise.next() > 0.995);
         done.truncated = u64::from(noise.next() > 0.5) * 7;
         done.billed_ms = Some((total + init).ceil());
-        done.sizing = Some(lambda());
+        done.sizing = Some(lambda().into());
         done.peak_memory_bytes = Some(182_000_000);
         let end = began + total as u64 + 15;
         scene.called(began - init as u64 - 20, batch, attempt, worker);

@@ -56,7 +56,7 @@ impl Scene {
 
     pub(crate) fn finished(&mut self, at: u64, worker: usize, receipt: Receipt) -> &mut Self {
         self.receipts.insert(receipt.clone());
-        let receipt = Box::new(receipt);
+        let receipt = receipt.into();
         self.tell(at, Event::Finished { worker, receipt })
     }
 

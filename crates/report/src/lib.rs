@@ -8,6 +8,7 @@
 //! those of Hyndman and Fan's type 7 ([`Distribution`]).
 
 mod comparison;
+mod explain;
 #[cfg(test)]
 mod fixture;
 mod html;
@@ -20,6 +21,7 @@ mod statistics;
 mod words;
 
 pub use comparison::{ComparisonReport, ComparisonRow, PaperClaim};
+pub use explain::{Doing, Interval, explain};
 pub use recorded::Recorded;
 pub use run::{
     Accuracy, Cost, DeadLetters, End, FailureGroup, Invocation, JobFacts, Lane, Letter, Mark,

@@ -69,7 +69,7 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
             total: took as f64,
             ..Timings::default()
         },
-        environment: format!("simulated/{}", busy.number),
+        environment: format!("simulated/{}", busy.number).into(),
         cold: busy.cold,
         peak_memory_bytes: None,
         billed_ms: None,

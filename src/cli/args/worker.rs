@@ -89,6 +89,14 @@ pub(in crate::cli) struct WorkerArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) tls_key: Option<PathBuf>,
 
+    /// Seconds that a call is worked on, at most; what is not done by then is answered as left over
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(in crate::cli) call_timeout: u64,
+
+    /// Seconds that a caller may take for the head of a request, and again for its body
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(in crate::cli) read_timeout: u64,
+
     /// Seconds that calls under way are waited for after Ctrl-C or a request to terminate
     #[arg(long, value_name = "SECONDS", default_value_t = 25, conflicts_with_all = NOT_HTTP)]
     pub(in crate::cli) grace: u64,

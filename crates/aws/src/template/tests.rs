@@ -4,18 +4,48 @@ use super::*;
 use crate::settings::tests::deployment;
 use crate::{Arch, ModelPlace};
 
-/// All that a role may do: `action` → resources, each as text.
+/// All that a role may do: `action` → resources, each as text. A role that has rights by other means than the policy in it
+/// may do anything.
 fn permissions(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
-    let policies = template["Resources"][role]["Properties"]["Policies"]
-        .as_array()
+    let anything = || BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]);
+    let mut grants = template["Resources"].as_object().unwrap().values();
+    let known = [
+        "AWS::IAM::Role",
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+    ];
+    let is_known = |resource: &Value| {
+        let kind = resource["Type"].as_str().unwrap();
+        known.contains(&kind) || kind == "AWS::StepFunctions::StateMachine"
+    };
+    let properties = template["Resources"][role]["Properties"]
+        .as_object()
         .unwrap();
+    let names: Vec<_> = properties.keys().collect();
+    if !grants.all(is_known) || names != ["AssumeRolePolicyDocument", "Policies"] {
+        return anything();
+    }
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for policy in policies {
+    for policy in properties["Policies"].as_array().unwrap() {
         for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+            let names: Vec<_> = statement.as_object().unwrap().keys().collect();
+            let lists = (
+                statement["Action"].as_array(),
+                statement["Resource"].as_array(),
+            );
+            let (["Action", "Effect", "Resource", "Sid"], (Some(actions), Some(resources))) = (
+                names
+                    .iter()
+                    .map(|name| name.as_str())
+                    .collect::<Vec<_>>()
+                    .as_slice(),
+                lists,
+            ) else {
+                return anything();
+            };
             assert_eq!(statement["Effect"], "Allow");
-            for action in statement["Action"].as_array().unwrap() {
-                let resources = statement["Resource"].as_array().unwrap().iter();
-                let resources = resources.map(|r| match r["Fn::Sub"].as_str() {
+            for action in actions {
+                let resources = resources.iter().map(|r| match r["Fn::Sub"].as_str() {
                     Some(text) => text.replace("${AWS::", "{").to_owned(),
                     None => r.to_string(),
                 });
@@ -25,6 +55,71 @@ fn permissions(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
         }
     }
     found
+}
+
+/// What the tests below hold the roles to would not be worth much if it did not see more rights than there are to be.
+#[test]
+fn rights_that_are_added_are_seen() {
+    let template = template(&deployment());
+    for role in ["FunctionRole", "StateMachineRole"] {
+        let before = permissions(&template, role);
+        let everything =
+            json!({ "Sid": "All", "Effect": "Allow", "Action": ["*"], "Resource": ["*"] });
+        let nothing_but = json!({ "Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*" });
+        let add: [&dyn Fn(&mut Value); 8] = [
+            &|role| {
+                role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"][0] = json!("s3:*")
+            },
+            &|role| {
+                push(
+                    &mut role["Policies"][0]["PolicyDocument"]["Statement"][0]["Action"],
+                    json!("s3:DeleteObject"),
+                )
+            },
+            &|role| {
+                push(
+                    &mut role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"],
+                    json!("*"),
+                )
+            },
+            &|role| role["Policies"][0]["PolicyDocument"]["Statement"][0]["Resource"] = json!("*"),
+            &|role| {
+                push(
+                    &mut role["Policies"][0]["PolicyDocument"]["Statement"],
+                    everything.clone(),
+                )
+            },
+            &|role| {
+                push(
+                    &mut role["Policies"][0]["PolicyDocument"]["Statement"],
+                    nothing_but.clone(),
+                )
+            },
+            &|role| {
+                let document =
+                    json!({ "Version": "2012-10-17", "Statement": [everything.clone()] });
+                push(
+                    &mut role["Policies"],
+                    json!({ "PolicyName": "more", "PolicyDocument": document }),
+                );
+            },
+            &|role| {
+                role["ManagedPolicyArns"] = json!(["arn:aws:iam::aws:policy/AdministratorAccess"])
+            },
+        ];
+        for (number, add) in add.iter().enumerate() {
+            let mut more = template.clone();
+            add(&mut more["Resources"][role]["Properties"]);
+            assert_ne!(permissions(&more, role), before, "{role}, {number}");
+        }
+        let mut more = template.clone();
+        more["Resources"]["More"] = json!({ "Type": "AWS::IAM::Policy" });
+        assert_ne!(permissions(&more, role), before, "{role}");
+    }
+}
+
+fn push(list: &mut Value, item: Value) {
+    list.as_array_mut().unwrap().push(item);
 }
 
 fn expect(found: BTreeMap<String, Vec<String>>, wanted: &[(&str, &[&str])]) {

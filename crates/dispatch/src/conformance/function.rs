@@ -243,7 +243,7 @@ impl Function {
             dead_letters: (failed > 0).then(|| Stored::of(&dead_letters)),
             started_unix_ms: 0,
             timings: Timings::default(),
-            environment: format!("process-{}", std::process::id()),
+            environment: format!("process-{}", std::process::id()).into(),
             cold: false,
             peak_memory_bytes: None,
             billed_ms: None,

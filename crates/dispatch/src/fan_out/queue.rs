@@ -398,7 +398,7 @@ impl<'a> Queue<'a> {
         }
         self.tell(Event::Finished {
             worker: lane,
-            receipt: Box::new(receipt),
+            receipt: receipt.into(),
         });
         if has_bad_record && self.work.stop_on_bad_record {
             return Err(DispatchError::BadRecord { batch });
@@ -421,7 +421,9 @@ impl<'a> Queue<'a> {
 
     fn throttled(&mut self, ended: Running, failure: Failure) -> Result<(), DispatchError> {
         let now = Instant::now();
+        let held_before = self.pace.held_until();
         self.pace.throttled(self.running.len(), now);
+        let held = self.pace.held_until();
         let is_hopeless = now - self.last_answer > LONGEST_THROTTLE && self.running.is_empty();
         self.tell_failure(&ended, &failure, !is_hopeless);
         if is_hopeless {
@@ -432,6 +434,11 @@ impl<'a> Queue<'a> {
             );
             let failure = Failure::new(FailureKind::Throttled, reason);
             return Err(given_up(&ended.call, failure));
+        }
+        if held > held_before {
+            self.tell(Event::Held {
+                ms: (held - now).as_millis() as u64,
+            });
         }
         self.first.push_front(ended.call);
         Ok(())
@@ -458,7 +465,13 @@ impl<'a> Queue<'a> {
             self.tell_failure(&ended, &failure, true);
             self.breaker.stumbled(call.invocation.batch.index);
             call.invocation.attempt += 1;
-            let at = now + policy.wait(call.failures);
+            let wait = policy.wait(call.failures);
+            self.tell(Event::Waiting {
+                batch: call.invocation.batch.index,
+                attempt: call.invocation.attempt,
+                ms: wait.as_millis() as u64,
+            });
+            let at = now + wait;
             self.later.push(Reverse(Waiting { at, call }));
             return Ok(());
         }

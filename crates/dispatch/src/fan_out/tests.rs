@@ -149,12 +149,12 @@ fn receipt(invocation: &Invocation) -> Receipt {
         dead_letters: None,
         started_unix_ms: 0,
         timings: Timings::default(),
-        environment: String::new(),
+        environment: "".into(),
         cold: false,
         peak_memory_bytes: None,
         billed_ms: None,
         sizing: None,
-        isa: String::new(),
+        isa: "".into(),
         confusion: Default::default(),
     }
 }

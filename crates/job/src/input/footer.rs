@@ -4,7 +4,7 @@
 //! The footer is a struct in Thrift's compact protocol (`thrift/doc/specs/thrift-compact-protocol.md`).
 
 use parquet::errors::Result;
-use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::reader::ChunkReader;
 
 /// No footer of a readable file is larger.
 const MOST_BYTES: u64 = 256 << 20;
@@ -23,7 +23,7 @@ const CHILDREN: i64 = 5;
 ///
 /// # Errors
 /// The file cannot be read.
-pub(crate) fn is_harmless(file: &(impl ChunkReader + Length)) -> Result<bool> {
+pub(crate) fn is_harmless(file: &impl ChunkReader) -> Result<bool> {
     /// The length of the footer, and the magic.
     const END: u64 = 8;
     let Some(body) = file.len().checked_sub(END) else {

@@ -201,6 +201,11 @@ impl Records {
             Some(raw) => match cell(raw) {
                 Cell::Text(text) => Ok(text),
                 Cell::Null => Err("the text is null".to_owned()),
+                // What is between quotes and no text is half of a surrogate pair: nothing else gets through `pick`.
+                Cell::Json(json) if json.starts_with('"') => Err(
+                    "the text has half of a character: a \\u escape of a surrogate pair without its other half"
+                        .to_owned(),
+                ),
                 Cell::Json(json) => {
                     Err(format!("the text is not a string but {}", json_kind(&json)))
                 }
@@ -347,6 +352,10 @@ mod tests {
         assert_eq!(
             reason(b"{\"text\":[1]}"),
             "the text is not a string but an array"
+        );
+        assert_eq!(
+            reason(br#"{"text":"a \ud83d b"}"#),
+            "the text has half of a character: a \\u escape of a surrogate pair without its other half"
         );
         assert!(reason(b"[1]").contains("not a JSON object"));
         assert!(reason(b"{\"text\":\"a\"").contains("not a JSON object"));

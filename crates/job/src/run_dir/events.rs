@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
@@ -9,7 +10,8 @@ use futures_util::TryStreamExt;
 use super::{EVENTS, MOST_RECEIPT_BYTES, Place, RunDir};
 use crate::receipts::is_plausible;
 use crate::store::runtime;
-use crate::{Error, Event, Result};
+use crate::wire::Receipt;
+use crate::{Error, Event, Receipts, Result};
 
 /// Events of a store's run directory are put there together when this much time has gone by …
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
@@ -72,11 +74,19 @@ impl RunDir {
     /// # Errors
     /// They are there but cannot be read.
     pub fn events(&self) -> Result<Vec<(u64, Event)>> {
+        self.events_beside(&Receipts::default())
+    }
+
+    /// The same; a receipt that is among `receipts` is not held in memory twice.
+    ///
+    /// # Errors
+    /// They are there but cannot be read.
+    pub fn events_beside(&self, receipts: &Receipts) -> Result<Vec<(u64, Event)>> {
         match &self.place {
             Place::Folder(root) => {
                 let path = root.join(EVENTS);
                 match File::open(&path) {
-                    Ok(file) => Ok(parse(BufReader::new(file))),
+                    Ok(file) => Ok(parse(BufReader::new(file), receipts)),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
                     Err(e) => Err(Error::storage("read", path.display().to_string(), e)),
                 }
@@ -95,7 +105,7 @@ impl RunDir {
                 let mut events = Vec::new();
                 for path in paths {
                     let segment = self.get(path.as_ref())?.unwrap_or_default();
-                    events.extend(parse(segment.as_ref()));
+                    events.extend(parse(segment.as_ref(), receipts));
                 }
                 Ok(events)
             }
@@ -103,7 +113,7 @@ impl RunDir {
     }
 }
 
-fn parse(mut lines: impl BufRead) -> Vec<(u64, Event)> {
+fn parse(mut lines: impl BufRead, receipts: &Receipts) -> Vec<(u64, Event)> {
     let mut events = Vec::new();
     let mut line = Vec::new();
     loop {
@@ -115,16 +125,34 @@ fn parse(mut lines: impl BufRead) -> Vec<(u64, Event)> {
         if read.map_or(true, |read| read == 0) {
             return events;
         }
-        let Ok(Timed { unix_ms, event }) = serde_json::from_slice(&line) else {
+        let Ok(Timed { unix_ms, mut event }) = serde_json::from_slice(&line) else {
             continue;
         };
-        let is_plausible = match &event {
-            Event::Finished { receipt, .. } => is_plausible(receipt),
+        let is_plausible = match &mut event {
+            Event::Finished { receipt, .. } => {
+                share(receipt, receipts);
+                is_plausible(receipt)
+            }
             _ => true,
         };
         if is_plausible && unix_ms < MOST_UNIX_MS {
             events.push((unix_ms, event));
         }
+    }
+}
+
+/// Puts the one of `receipts` in the place of `receipt` that is the same.
+fn share(receipt: &mut Arc<Receipt>, receipts: &Receipts) {
+    let Some(known) = receipts.shared(receipt.batch, receipt.offset) else {
+        return;
+    };
+    let same = Receipt {
+        // They may lose their last digit on the way through a file.
+        timings: known.timings,
+        ..(**receipt).clone()
+    };
+    if **known == same {
+        *receipt = known.clone();
     }
 }
 

@@ -21,6 +21,7 @@ use std::fs::{File, TryLockError};
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -63,6 +64,10 @@ const MOST_TABLE_BYTES: u64 = 2 << 30;
 const MOST_RECEIPT_BYTES: u64 = 16 << 20;
 /// What is kept of a platform is some lines.
 const MOST_SETTINGS_BYTES: u64 = 1 << 20;
+
+/// How often the lock is looked at again, and after how long.
+const LOCK_PAUSES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Requests to a store that are under way at a time where many objects are read.
 const READS_AT_ONCE: usize = 64;
@@ -199,11 +204,16 @@ impl RunDir {
         }
     }
 
-    /// Takes the right to change the directory.
+    /// Takes the right to change the directory. It is waited for, but for a moment: a process that was killed while it started
+    /// another one leaves its open files to that one, until that is itself.
     ///
     /// # Errors
     /// Another process has it.
     pub fn lock(&self) -> Result<RunLock> {
+        self.lock_within(LOCK_PAUSES, || std::thread::sleep(LOCK_PAUSE))
+    }
+
+    fn lock_within(&self, mut pauses: u32, mut pause: impl FnMut()) -> Result<RunLock> {
         let Place::Folder(root) = &self.place else {
             return Ok(RunLock { _file: None });
         };
@@ -214,11 +224,19 @@ impl RunDir {
             .write(true)
             .open(&path)
             .map_err(|e| Error::storage("lock", path.display().to_string(), e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: Some(file) }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy { run: self.name() }),
-            Err(TryLockError::Error(e)) => {
-                Err(Error::storage("lock", path.display().to_string(), e))
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(RunLock { _file: Some(file) }),
+                Err(TryLockError::WouldBlock) if pauses == 0 => {
+                    return Err(Error::Busy { run: self.name() });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    pauses -= 1;
+                    pause();
+                }
+                Err(TryLockError::Error(e)) => {
+                    return Err(Error::storage("lock", path.display().to_string(), e));
+                }
             }
         }
     }
@@ -407,11 +425,17 @@ impl RunDir {
         name: impl Fn(&T) -> String,
         mut take: impl FnMut(T, Option<Bytes>) -> Result<()>,
     ) -> Result<()> {
-        // On this machine a read ahead would only cost memory.
-        let ahead = match self.place {
-            Place::Folder(_) => 1,
-            Place::Url(_) => READS_AT_ONCE,
-        };
+        if let Place::Folder(root) = &self.place {
+            // A read ahead would only cost memory, and a detour by the runtime more than the read.
+            for item in items {
+                let name = name(&item);
+                self.refuse_link(&name)?;
+                let content = read_file(&root.join(&name))
+                    .map_err(|e| Error::storage("read", self.object_uri(&name), e))?;
+                take(item, content.map(Bytes::from))?;
+            }
+            return Ok(());
+        }
         let read = |item: T| {
             let name = name(&item);
             async move {
@@ -427,7 +451,9 @@ impl RunDir {
                     .map_err(|e| self.error("read", &name, e))
             }
         };
-        let mut contents = futures_util::stream::iter(items).map(read).buffered(ahead);
+        let mut contents = futures_util::stream::iter(items)
+            .map(read)
+            .buffered(READS_AT_ONCE);
         while let Some(next) = runtime().block_on(contents.next()) {
             let (item, content) = next?;
             take(item, content)?;
@@ -603,6 +629,11 @@ impl RunDir {
     /// # Errors
     /// The store refuses it.
     pub fn receipts_beyond(&self, known: &Receipts) -> Result<Receipts> {
+        if let Place::Folder(root) = &self.place {
+            let folder = root.join("receipts");
+            return receipts_in(&folder, known)
+                .map_err(|e| Error::storage("read", folder.display().to_string(), e));
+        }
         let folder = object_store::path::Path::from("receipts");
         let store = &self.store;
         let fetch = async {
@@ -698,6 +729,42 @@ impl RunDir {
     }
 }
 
+/// A file's content, `None` where there is none.
+fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        content => content.map(Some),
+    }
+}
+
+/// The receipts in a folder that are not among `known` yet. Files that are too large, links, pipes and devices are no
+/// receipts.
+fn receipts_in(folder: &Path, known: &Receipts) -> std::io::Result<Receipts> {
+    let mut receipts = Receipts::default();
+    let entries = match std::fs::read_dir(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(receipts),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let piece = name.to_str().and_then(parse_receipt_name);
+        let Some(piece) = piece.filter(|(batch, offset)| known.get(*batch, *offset).is_none())
+        else {
+            continue;
+        };
+        let path = entry.path();
+        let content = match path.symlink_metadata() {
+            Ok(there) if !there.is_file() || there.len() > MOST_RECEIPT_BYTES => None,
+            // It may have been forgotten since.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            there => there.and_then(|_| read_file(&path))?,
+        };
+        receipts.extend(content.and_then(|content| parse_receipt(&content, piece)));
+    }
+    Ok(receipts)
+}
+
 /// How large the object of a name can be. Parts and dead letters are as large as their batches are; receipts tell how
 /// large.
 fn most_bytes(name: &str) -> u64 {
@@ -724,4 +791,59 @@ fn parse_receipt(content: &[u8], (batch, offset): (u64, u64)) -> Option<Receipt>
         .ok()
         .filter(|receipt| (receipt.batch, receipt.offset) == (batch, offset))
         .filter(is_plausible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_of_one_who_is_about_to_end_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path()).unwrap();
+        let mut first = Some(run.lock().unwrap());
+        let mut pauses = 0;
+        let busy = run.lock_within(3, || pauses += 1);
+        assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+        assert_eq!(pauses, 3);
+        run.lock_within(3, || drop(first.take())).unwrap();
+        assert!(first.is_none());
+    }
+
+    #[test]
+    fn receipts_of_a_folder_are_those_of_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunDir::open(dir.path()).unwrap();
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let store = RunDir::on(memory, "run".into(), "memory:///run");
+        let content = |batch: u64| {
+            serde_json::json!({
+                "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 2,
+                "part": { "bytes": 1, "checksum": "" }, "cold": false, "isa": "none",
+                "timings": { "init": 0.0, "read": 0.0, "tokenize": 0.0, "model": 0.0, "write": 0.0, "total": 0.0 },
+            })
+            .to_string()
+        };
+        for run in [&folder, &store] {
+            assert!(run.receipts().unwrap().is_empty());
+            for batch in 0..5 {
+                run.put_new(&RunDir::receipt_name(batch, 0), content(batch))
+                    .unwrap();
+            }
+            run.put_new(&RunDir::receipt_name(5, 0), content(6))
+                .unwrap();
+            run.put_new(&RunDir::receipt_name(7, 0), "{").unwrap();
+            run.put_new("receipts/notes.txt", content(8)).unwrap();
+        }
+        let found = folder.receipts().unwrap();
+        assert_eq!(found, store.receipts().unwrap());
+        assert_eq!(found.len(), 5);
+        let mut known = found.clone();
+        known.remove(2, 0);
+        for run in [&folder, &store] {
+            let beyond = run.receipts_beyond(&known).unwrap();
+            let batches: Vec<_> = beyond.values().map(|receipt| receipt.batch).collect();
+            assert_eq!(batches, [2]);
+        }
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) fn write(invocations: &[Invocation]) -> String {
 fn row(invocation: &Invocation) -> [String; 28] {
     let i = invocation;
     let timing = |of: fn(&shoal_job::wire::Timings) -> f64| maybe(i.timings.as_ref().map(of));
-    let sizing = |of: fn(&Sizing) -> String| i.sizing.as_ref().map(of).unwrap_or_default();
+    let sizing = |of: fn(&Sizing) -> String| i.sizing.as_deref().map(of).unwrap_or_default();
     [
         i.start.to_string(),
         i.outcome.name().into(),

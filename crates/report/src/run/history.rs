@@ -1,6 +1,8 @@
 //! From events and receipts to invocations with a beginning and an end.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use shoal_job::wire::{FailureKind, Receipt, Sizing, Timings};
@@ -22,7 +24,7 @@ pub struct Invocation {
     /// The attempt, from 1.
     pub attempt: u32,
     /// Name of the environment that did the work; empty where nobody recorded it.
-    pub environment: String,
+    pub environment: Arc<str>,
     /// Whether it was its environment's first.
     pub is_cold: bool,
     /// When it began, in milliseconds since 1970, as far as it is known.
@@ -44,11 +46,11 @@ pub struct Invocation {
     /// Milliseconds that the platform bills, where it tells.
     pub billed_ms: Option<f64>,
     /// What the platform bills by.
-    pub sizing: Option<Sizing>,
+    pub sizing: Option<Arc<Sizing>>,
     /// The most memory of the environment's process until then, in bytes.
     pub peak_memory_bytes: Option<u64>,
     /// The instruction set.
-    pub isa: String,
+    pub isa: Arc<str>,
     /// What kind of failure it was.
     pub failure: Option<FailureKind>,
     /// Why it failed, or why it is a duplicate.
@@ -117,9 +119,11 @@ pub enum End {
     Completed,
     /// Somebody stopped it.
     Cancelled,
+    /// It failed, or its budget did not pay for the next call.
+    Stopped,
     /// It was left to the platform.
     Detached,
-    /// Nothing was recorded of its end: it failed, was killed, or goes on.
+    /// Nothing was recorded of its end: it was killed, or goes on.
     Open,
 }
 
@@ -128,6 +132,7 @@ impl End {
         match self {
             Self::Completed => "completed",
             Self::Cancelled => "stopped",
+            Self::Stopped => "failed",
             Self::Detached => "left to the platform",
             Self::Open => "no end recorded",
         }
@@ -157,6 +162,13 @@ struct Call {
     at: f64,
 }
 
+/// Where the invocations of a piece are.
+struct OfPiece {
+    first: usize,
+    /// Hardly ever any.
+    others: Vec<usize>,
+}
+
 /// Reads events, which are told in order.
 struct Reader<'a> {
     history: History,
@@ -164,7 +176,7 @@ struct Reader<'a> {
     /// By worker: it takes one call at a time.
     under_way: HashMap<usize, Call>,
     /// Where the invocations of a piece are in `history`, the one of its standing receipt first.
-    of_piece: HashMap<(u64, u64), Vec<usize>>,
+    of_piece: HashMap<(u64, u64), OfPiece>,
     /// Where the invocations without a receipt are that may turn out to have one: the failed ones of this start, by batch
     /// and attempt …
     failed: HashMap<(u64, u32), usize>,
@@ -173,6 +185,8 @@ struct Reader<'a> {
     /// Those that did.
     taken_back: HashSet<usize>,
     origin_ms: f64,
+    /// Between a start's beginning of work and the plan of the next one.
+    is_started: bool,
 }
 
 impl History {
@@ -193,6 +207,7 @@ impl History {
             unanswered: HashMap::new(),
             taken_back: HashSet::new(),
             origin_ms: origin.map_or(0.0, |(at, _)| *at as f64),
+            is_started: false,
         };
         for (at, event) in events {
             reader.read(*at as f64, event);
@@ -213,12 +228,16 @@ impl Reader<'_> {
             } => {
                 self.end_of_start();
                 self.start(at, backend, *concurrency as u64, *reused_batches);
+                self.is_started = true;
                 return;
             }
-            Event::Planning { .. }
-            | Event::Planned { .. }
-            | Event::Progressed { .. }
-            | Event::Collecting { .. } => return,
+            Event::Planning { .. } | Event::Planned { .. } => {
+                self.is_started = false;
+                return;
+            }
+            // A start that came to no work is none.
+            Event::Stopped { .. } if !self.is_started => return,
+            Event::Progressed { .. } | Event::Verifying { .. } | Event::Collecting { .. } => return,
             _ => {}
         }
         if self.history.starts.is_empty() {
@@ -272,6 +291,7 @@ impl Reader<'_> {
         match event {
             Event::Completed { .. } => start.end = End::Completed,
             Event::Cancelled => start.end = End::Cancelled,
+            Event::Stopped { .. } => start.end = End::Stopped,
             Event::Detached { .. } => start.end = End::Detached,
             _ => {}
         }
@@ -302,11 +322,11 @@ impl Reader<'_> {
             Some(call) if (call.batch, call.offset) == piece => self.under_way.remove(&worker),
             _ => None,
         };
-        let known = self.of_piece.get(&piece).cloned().unwrap_or_default();
-        let same = known
-            .iter()
-            .find(|&&index| is_same(&self.history.invocations[index], receipt));
-        if same.is_some() {
+        let is_known = self.of_piece.get(&piece).is_some_and(|known| {
+            let mut all = std::iter::once(&known.first).chain(&known.others);
+            all.any(|&index| is_same(&self.history.invocations[index], receipt))
+        });
+        if is_known {
             return;
         }
         if let Some(start) = self.history.starts.last_mut() {
@@ -339,25 +359,26 @@ impl Reader<'_> {
         }
         let index = self.history.invocations.len();
         self.history.invocations.push(done);
-        let of_piece = self.of_piece.entry(piece).or_default();
+        let of_piece = match self.of_piece.entry(piece) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(OfPiece {
+                    first: index,
+                    others: Vec::new(),
+                });
+                return;
+            }
+            Entry::Occupied(occupied) => occupied.into_mut(),
+        };
         let stands = self
             .standing
             .get(piece.0, piece.1)
             .is_some_and(|standing| is_same(&self.history.invocations[index], standing));
-        let duplicate = match of_piece.first() {
-            None => {
-                of_piece.push(index);
-                return;
-            }
-            Some(&first) if stands => {
-                of_piece.insert(0, index);
-                first
-            }
-            Some(_) => {
-                of_piece.push(index);
-                index
-            }
+        let duplicate = if stands {
+            std::mem::replace(&mut of_piece.first, index)
+        } else {
+            index
         };
+        of_piece.others.push(duplicate);
         let duplicate = &mut self.history.invocations[duplicate];
         duplicate.outcome = Outcome::Duplicate;
         duplicate.reason = Some("another invocation's part of these records stands".into());
@@ -473,7 +494,8 @@ impl Reader<'_> {
             index += 1;
             !self.taken_back.contains(&(index - 1))
         });
-        history.invocations.sort_by(|one, other| {
+        // Not stable, which would take half as much memory again; there are no two alike.
+        history.invocations.sort_unstable_by(|one, other| {
             let key = |i: &Invocation| {
                 (
                     i.began_unix_ms.unwrap_or(f64::MAX),
@@ -505,10 +527,9 @@ impl Reader<'_> {
             Some(began) => Some(began.clamp(earliest, latest)),
             None => answered.map(|_| latest),
         };
-        let environment = match receipt.environment.as_str() {
-            "" if worker == usize::MAX => String::new(),
-            "" => format!("worker {worker}"),
-            name => name.to_owned(),
+        let environment = match &*receipt.environment {
+            "" if worker != usize::MAX => format!("worker {worker}").into(),
+            _ => receipt.environment.clone(),
         };
         Invocation {
             offset: receipt.offset,
@@ -537,7 +558,7 @@ impl Reader<'_> {
             batch,
             offset: 0,
             attempt,
-            environment: String::new(),
+            environment: "".into(),
             is_cold: false,
             began_unix_ms: None,
             moved_ms: 0.0,
@@ -550,7 +571,7 @@ impl Reader<'_> {
             billed_ms: None,
             sizing: None,
             peak_memory_bytes: None,
-            isa: String::new(),
+            isa: "".into(),
             failure: None,
             reason: None,
         }

@@ -74,7 +74,7 @@ impl Counted {
             }
         }
         // Where one ends and another begins, they are not at work together.
-        changes.sort_by(|one, other| one.partial_cmp(other).expect("times are numbers"));
+        changes.sort_unstable_by(|one, other| one.partial_cmp(other).expect("times are numbers"));
         let (mut at_work, mut peak) = (0_i64, 0_i64);
         let ends = changes.iter().skip(1).map(|change| change.0).chain([all]);
         for (&(from, change), to) in changes.iter().zip(ends) {

@@ -1,5 +1,7 @@
 //! A run in a few numbers.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use shoal_job::wire::{Sizing, Timings};
 
@@ -85,10 +87,10 @@ impl Summary {
         let drawn = all.iter().filter_map(Invocation::span_ms);
         let drawn: f64 = drawn.map(|(from, to)| clock.at(to) - clock.at(from)).sum();
         let rate = |amount: f64| (working_seconds > 0.0).then(|| amount / working_seconds);
-        let mut environments: Vec<&str> = all.iter().map(|i| i.environment.as_str()).collect();
-        let mut isa: Vec<String> = done().map(|i| i.isa.clone()).collect();
+        let mut environments: Vec<&str> = all.iter().map(|i| &*i.environment).collect();
+        let isa: BTreeSet<&str> = done().map(|i| &*i.isa).collect();
         let mut sizings: Vec<Sizing> = Vec::new();
-        for sizing in done().filter_map(|i| i.sizing.as_ref()) {
+        for sizing in done().filter_map(|i| i.sizing.as_deref()) {
             if !sizings.contains(sizing) {
                 sizings.push(sizing.clone());
             }
@@ -96,8 +98,6 @@ impl Summary {
         environments.sort_unstable();
         environments.dedup();
         environments.retain(|name| !name.is_empty());
-        isa.sort_unstable();
-        isa.dedup();
         let billed: Option<f64> = done().map(|i| i.billed_ms).sum();
         Self {
             records,
@@ -130,7 +130,7 @@ impl Summary {
             peak_functions,
             mean_functions: rate(drawn),
             peak_memory_bytes: all.iter().filter_map(|i| i.peak_memory_bytes).max(),
-            isa,
+            isa: isa.into_iter().map(str::to_owned).collect(),
             sizings,
         }
     }

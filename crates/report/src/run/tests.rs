@@ -168,6 +168,29 @@ fn starts_and_the_pause_between_them() {
     assert_eq!(report.pauses, [pause]);
 }
 
+#[test]
+fn a_start_that_fails_is_told_and_one_that_came_to_no_work_is_none() {
+    let stopped = || Event::Stopped {
+        reason: "no space left".into(),
+    };
+    let planned = || Event::Planned {
+        records: 10,
+        batches: 1,
+    };
+    let mut scene = Scene::new(1, 10);
+    scene
+        .tell(0, planned())
+        .started(10, "local", 1)
+        .called(20, 0, 1, 0)
+        .tell(500, stopped())
+        .tell(1_000, planned())
+        .tell(1_100, stopped());
+    let report = report(&scene);
+    let ends: Vec<_> = report.starts.iter().map(|start| start.end).collect();
+    assert_eq!(ends, [End::Stopped]);
+    close(report.starts[0].seconds, 0.49);
+}
+
 /// Times 0.5, 1, 1, 1 and 1.3 s: place 4 × 0.95 = 3.8 lies between 1 and 1.3.
 #[test]
 fn batch_times_by_hand() {
@@ -346,7 +369,7 @@ fn old_receipts_begin_before_their_answer() {
     let report = report(&scene);
     let invocation = &report.invocations[0];
     close(invocation.began_unix_ms.unwrap() - NOON as f64, 600.0);
-    assert_eq!(invocation.environment, "worker 0");
+    assert_eq!(&*invocation.environment, "worker 0");
 }
 
 /// Workers of an array job: nobody called, and the same receipt is told by two commands.

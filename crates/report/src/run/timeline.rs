@@ -149,7 +149,7 @@ fn by_environment<'a>(known: &[Placed<'a>]) -> Vec<Vec<Placed<'a>>> {
     let mut row_of: HashMap<&str, usize> = HashMap::new();
     for &placed in known {
         let row = *row_of
-            .entry(placed.invocation.environment.as_str())
+            .entry(placed.invocation.environment.as_ref())
             .or_insert(rows.len());
         match rows.get_mut(row) {
             Some(row) => row.push(placed),
@@ -192,7 +192,7 @@ fn lane(group: &[Vec<Placed<'_>>], is_merged: bool, clock: &Clock) -> Lane {
         |is: fn(&Invocation) -> bool| all().filter(|placed| is(placed.invocation)).count() as u64;
     let first = group.first().and_then(|row| row.first());
     let mut name = first.map_or(String::new(), |placed| {
-        placed.invocation.environment.clone()
+        placed.invocation.environment.to_string()
     });
     if group.len() > 1 {
         name = format!("{name} and {} more", group.len() - 1);

@@ -64,7 +64,7 @@ async fn quick_failures_wait_for_slow_successes() {
     // Ten bad batches fail at once; the others take a minute.
     let platform = Calls(async |invocation: &Invocation| {
         let batch = &invocation.batch;
-        let is_bad = batch.index % 10 == 0 && (batch.offset..batch.end()).contains(&0);
+        let is_bad = batch.index.is_multiple_of(10) && (batch.offset..batch.end()).contains(&0);
         if is_bad && invocation.bury.is_none() {
             return Err(failure(FailureKind::Crashed));
         }

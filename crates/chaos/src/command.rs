@@ -1,0 +1,115 @@
+//! `shoal run` as far as the run directory sees it: plans or goes on, works off, collects.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use shoal_dispatch::{DispatchError, Plan, Speculation, work_off};
+use shoal_encoder::Model;
+use shoal_job::collect::{Destination, collect, collect_dead_letters};
+use shoal_job::plan::{Request, check_same, plan};
+use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::{Cancel, Event};
+
+use crate::cloud::Cloud;
+use crate::platform::{Platform, run_dir};
+use crate::store::Handle;
+
+/// What the user types, the same each time.
+#[derive(Debug, Clone)]
+pub(crate) struct Line {
+    pub(crate) inputs: Vec<String>,
+    pub(crate) output: PathBuf,
+    pub(crate) parameters: Parameters,
+}
+
+/// What a command leaves behind that came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delivered {
+    pub(crate) output: Vec<u8>,
+    pub(crate) results: u64,
+    pub(crate) failed: u64,
+    /// Batches that were not done anew.
+    pub(crate) reused: u64,
+}
+
+/// Runs the command in the process of `handle`.
+pub(crate) fn command(
+    cloud: &Arc<Cloud>,
+    handle: &Handle,
+    model: &Arc<Model>,
+    line: &Line,
+    cancel: &Cancel,
+    stop_on_bad_record: bool,
+) -> Result<Delivered, DispatchError> {
+    let run = run_dir(handle);
+    let output = line.output.display().to_string();
+    let request = Request {
+        inputs: &line.inputs,
+        spool: None,
+        model: ModelSpec {
+            reference: "tiny".into(),
+            fingerprint: model.fingerprint().to_owned(),
+            precision: model.precision().to_string(),
+            labels: model.labels().to_vec(),
+            max_tokens: model.max_tokens(),
+        },
+        parameters: line.parameters.clone(),
+        output: &output,
+        version: env!("CARGO_PKG_VERSION"),
+        inputs_at: None,
+    };
+    if !run.is_ours()? {
+        panic!("the run directory holds what shoal did not put there");
+    }
+    let (job, batches) = match run.job()? {
+        Some(job) => {
+            check_same(&job, &request, &run)?;
+            let batches = run.batches(&job)?;
+            (job, batches)
+        }
+        None => {
+            run.clear()?;
+            plan(&request, &run, cancel, &mut |_| {})?
+        }
+    };
+    let mut log = run.event_log()?;
+    let mut tell = |event: Event| {
+        if event.is_recorded() {
+            // The log explains a run; a run must not fail because its log does.
+            let _ = log.append(&event);
+        }
+    };
+    let platform = Platform {
+        cloud: cloud.clone(),
+        handle: handle.clone(),
+        job: Arc::new(job.clone()),
+        model: model.clone(),
+    };
+    let plan = Plan {
+        run: &run,
+        job: &job,
+        batches: &batches,
+        timeout: cloud.scenario.timeout,
+        retry: cloud.scenario.retry,
+        stop_on_bad_record,
+        speculation: Some(Speculation::default()),
+        budget: None,
+    };
+    let worked = work_off(&plan, &platform, cancel, &mut tell)?;
+    let destination = Destination::File(line.output.clone());
+    collect(&run, &job, &worked.receipts, &destination, &mut tell)?;
+    collect_dead_letters(&run, &worked.receipts)?;
+    let failed: u64 = worked.receipts.values().map(|receipt| receipt.failed).sum();
+    let results = worked.receipts.records() - failed;
+    tell(Event::Completed { results, failed });
+    Ok(Delivered {
+        output: read(&line.output),
+        results,
+        failed,
+        reused: worked.reused.finished_batches(),
+    })
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).expect("the output was just written")
+}

@@ -1,0 +1,154 @@
+//! Inputs that are made, and what must come of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use fastrand::Rng;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use shoal_encoder::{Checkpoint, Isa, Model, ModelFiles, Precision};
+use shoal_job::format::{Format, OutputFormat};
+
+use crate::scenario::{Scenario, choose, rng};
+
+const FILES: ModelFiles<'static> = ModelFiles {
+    config: include_bytes!("../../encoder/tests/fixtures/distilbert-f32/config.json"),
+    tokenizer: include_bytes!("../../encoder/tests/fixtures/distilbert-f32/tokenizer.json"),
+    weights: include_bytes!("../../encoder/tests/fixtures/distilbert-f32/model.safetensors"),
+};
+
+/// Words of the model's small vocabulary and others.
+const WORDS: [&str; 12] = [
+    "a", "good", "bad", "film", "the", "was", "not", "great", "boring", "shoal", "42", "naïve",
+];
+
+/// A model so small that a batch takes it less than a millisecond.
+pub(crate) fn model() -> Arc<Model> {
+    let checkpoint = Checkpoint::from_files(FILES).expect("the fixture is a model");
+    let isa = Isa::available()[0];
+    let model = Model::pack(&checkpoint, "tiny".into(), Precision::F32, isa);
+    Arc::new(model.expect("the fixture can be packed"))
+}
+
+/// The ids in the order of the input: those that get a label, and those that cannot be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ids {
+    pub(crate) good: Vec<String>,
+    pub(crate) bad: Vec<String>,
+}
+
+/// Writes the inputs of a scenario into `folder`, and tells their names and ids.
+pub(crate) fn write_inputs(scenario: &Scenario, folder: &Path) -> (Vec<String>, Ids) {
+    let rng = &mut rng(scenario.seed, "data", 0);
+    let mut ids = Ids::default();
+    let mut names = Vec::new();
+    let mut number = 0;
+    for (file, count) in scenario.files.iter().enumerate() {
+        let records: Vec<_> = (0..*count)
+            .map(|place| {
+                number += 1;
+                let id = format!("r{number}");
+                // Of a file without a single good record nobody can tell the columns.
+                let is_bad = place > 0 && rng.usize(..100) < scenario.bad_percent;
+                let kept = if is_bad { &mut ids.bad } else { &mut ids.good };
+                kept.push(id.clone());
+                (id, (!is_bad).then(|| text(rng)))
+            })
+            .collect();
+        let path = folder.join(format!("{file}.{}", scenario.input.name()));
+        let content = match scenario.input {
+            Format::Csv => csv(&records),
+            Format::Jsonl => jsonl(&records),
+            _ => parquet(&records),
+        };
+        std::fs::write(&path, content).expect("the folder takes a file");
+        names.push(path.display().to_string());
+    }
+    (names, ids)
+}
+
+fn text(rng: &mut Rng) -> String {
+    let words: Vec<_> = (0..rng.usize(1..12))
+        .map(|_| *choose(rng, &WORDS))
+        .collect();
+    words.join(" ")
+}
+
+type Records = [(String, Option<String>)];
+
+fn csv(records: &Records) -> Vec<u8> {
+    let mut out = b"id,text\n".to_vec();
+    for (id, text) in records {
+        let line = match text {
+            Some(text) => format!("{id},\"{text}\"\n"),
+            None => format!("{id},\n"),
+        };
+        out.extend(line.into_bytes());
+    }
+    out
+}
+
+fn jsonl(records: &Records) -> Vec<u8> {
+    let line = |(id, text): &(String, Option<String>)| {
+        format!("{}\n", serde_json::json!({ "id": id, "text": text }))
+    };
+    records.iter().map(line).collect::<String>().into_bytes()
+}
+
+fn parquet(records: &Records) -> Vec<u8> {
+    let column = |name| Field::new(name, DataType::Utf8, true);
+    let schema = Arc::new(Schema::new(vec![column("id"), column("text")]));
+    let ids: StringArray = records.iter().map(|(id, _)| Some(id.as_str())).collect();
+    let texts: StringArray = records.iter().map(|(_, text)| text.as_deref()).collect();
+    let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts)];
+    let rows = RecordBatch::try_new(schema.clone(), columns).expect("both columns are as long");
+    let mut out = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut out, schema, None).expect("memory takes a file");
+    writer.write(&rows).expect("memory takes rows");
+    writer.close().expect("memory takes a footer");
+    out
+}
+
+/// The ids of an output, read by other means than ours where there are any.
+pub(crate) fn ids_of(format: OutputFormat, output: &[u8]) -> Vec<String> {
+    match format {
+        OutputFormat::Csv => csv::Reader::from_reader(output)
+            .records()
+            .map(|row| row.expect("the output is CSV")[0].to_owned())
+            .collect(),
+        OutputFormat::Jsonl => lines(output),
+        OutputFormat::Parquet => {
+            let output = bytes::Bytes::copy_from_slice(output);
+            let reader = ParquetRecordBatchReaderBuilder::try_new(output)
+                .and_then(|builder| builder.build())
+                .expect("the output is Parquet");
+            let mut ids = Vec::new();
+            for rows in reader {
+                let rows = rows.expect("the output is Parquet");
+                let column = rows.column(0).as_any().downcast_ref::<StringArray>();
+                let column = column.expect("ids are strings");
+                ids.extend(
+                    column
+                        .iter()
+                        .map(|id| id.expect("each has an id").to_owned()),
+                );
+            }
+            ids
+        }
+    }
+}
+
+/// The ids of lines of JSON.
+pub(crate) fn lines(content: &[u8]) -> Vec<String> {
+    let values = serde_json::Deserializer::from_slice(content).into_iter::<serde_json::Value>();
+    values
+        .map(|value| {
+            value.expect("a line is JSON")["id"]
+                .as_str()
+                .expect("ids are strings")
+                .to_owned()
+        })
+        .collect()
+}

@@ -1,0 +1,199 @@
+//! Secrets are in the environment, and nowhere else: not in what is said, logged, recorded or reported, whether it goes well
+//! or not.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::server::{Response, Server};
+use crate::support::{ManyBatches, describe};
+use crate::worker_http::{LISTEN, Worker};
+
+/// What every secret has in it.
+const MARK: &str = "m4rk3d";
+
+const SECRETS: [(&str, &str); 5] = [
+    ("SHOAL_TOKEN", "m4rk3d-token"),
+    ("AWS_SECRET_ACCESS_KEY", "m4rk3d-secret-key"),
+    ("AWS_SESSION_TOKEN", "m4rk3d-session"),
+    ("HF_TOKEN", "m4rk3d-hub"),
+    (
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "authorization=Bearer%20m4rk3d",
+    ),
+];
+
+/// Commands with secrets around them, and all that they said.
+struct Watched {
+    job: ManyBatches,
+    said: Vec<(String, String)>,
+}
+
+impl Watched {
+    fn new() -> Self {
+        Self {
+            job: ManyBatches::new(100, 20),
+            said: Vec::new(),
+        }
+    }
+
+    /// Runs `command` with all secrets and as much of a log as there is; it must end with `code`.
+    fn run(&mut self, command: &mut Command, code: i32) {
+        command
+            .envs(SECRETS)
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .args(["--log-format", "json", "--log-level", "trace"]);
+        let output = command.output().unwrap();
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{command:?}: {}",
+            describe(&output)
+        );
+        self.said
+            .push((format!("{:?}", command.get_args()), describe(&output)));
+    }
+
+    /// The command `run` of the job, with its options.
+    fn job(&mut self, name: &str, options: &[&str], code: i32) {
+        let mut command = self.job.run(name, options);
+        self.run(&mut command, code);
+    }
+
+    fn shoal(&mut self, arguments: &[&str], code: i32) {
+        let mut command = self.job.bench.shoal(arguments);
+        self.run(&mut command, code);
+    }
+
+    /// Nothing that was said, and no file that was written, has a secret in it.
+    fn check(&self) {
+        for (command, said) in &self.said {
+            assert!(!said.contains(MARK), "{command}: {said}");
+        }
+        let mut files = 0;
+        each_file(&self.job.bench.path("."), &mut |path, content| {
+            files += 1;
+            let is_there = content
+                .windows(MARK.len())
+                .any(|part| part == MARK.as_bytes());
+            assert!(!is_there, "{} holds a secret", path.display());
+        });
+        assert!(files > 0);
+    }
+}
+
+fn each_file(folder: &Path, see: &mut dyn FnMut(&Path, &[u8])) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            each_file(&path, see);
+        } else {
+            see(&path, &std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn of_workers_and_hubs_nothing_is_told() {
+    let mut watched = Watched::new();
+    let log = watched.job.bench.path("worker.log");
+    let mut worker = watched.job.bench.shoal(LISTEN);
+    worker
+        .envs(SECRETS)
+        .args(["--log-format", "json", "--log-level", "trace"]);
+    let own = Worker::start_logging(&mut worker, &log);
+    let mut worker = watched.job.bench.shoal(LISTEN);
+    let strange = Worker::start(worker.env("SHOAL_TOKEN", "another"));
+    let (own_url, strange_url) = (own.url.clone(), strange.url.clone());
+    let http = ["--backend", "http", "--url"];
+    watched.job("well", &[http.as_slice(), &[&own_url]].concat(), 0);
+    watched.job("refused", &[http.as_slice(), &[&strange_url]].concat(), 8);
+    watched.job(
+        "away",
+        &[http.as_slice(), &["http://127.0.0.1:1"]].concat(),
+        8,
+    );
+    // Passwords in URLs are refused before they are written down.
+    watched.job(
+        "password",
+        &[http.as_slice(), &["http://me:m4rk3d@127.0.0.1:1"]].concat(),
+        8,
+    );
+    watched.shoal(&["doctor", "--backend", "http", "--url", &own_url], 0);
+    watched.shoal(&["doctor", "--backend", "http", "--url", &strange_url], 8);
+    watched.shoal(&["report", "well"], 0);
+    watched.shoal(&["report", "well", "--format", "json"], 0);
+    watched.shoal(&["status", "well"], 0);
+    watched.job("processes", &["--backend", "process"], 0);
+    // A hub that does not let us in.
+    let hub = Server::new(|_, _| Response {
+        status: "401 Unauthorized",
+        headers: String::new(),
+        content: b"no".to_vec(),
+    });
+    let mut command = watched
+        .job
+        .bench
+        .shoal(["doctor", "--model", "somebody/private"]);
+    watched.run(command.env("HF_ENDPOINT", hub.url()), 4);
+    let told = hub.requests();
+    let is_told = |header: &Option<String>| header.as_deref().is_some_and(|h| h.contains(MARK));
+    assert!(told.iter().any(|request| is_told(&request.authorization)));
+    drop((own, strange));
+    watched.check();
+}
+
+#[test]
+#[cfg(feature = "aws")]
+fn of_clouds_nothing_is_told() {
+    let mut watched = Watched::new();
+    let cloud = shoal_testing::Ministack::start();
+    cloud.python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
+    let endpoint = cloud.endpoint();
+    let refusing = Server::new(|_, _| Response {
+        status: "403 Forbidden",
+        headers: String::new(),
+        content: b"<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>".to_vec(),
+    });
+    for (url, store, code) in [
+        (endpoint.clone(), "s3://lake/shoal", 0),
+        (endpoint.clone(), "s3://nowhere/shoal", 5),
+        (refusing.url(), "s3://lake/shoal", 5),
+    ] {
+        let mut command = watched.job.bench.shoal(["doctor", "--store", store]);
+        watched.run(command.env("AWS_ENDPOINT_URL", &url), code);
+        let name = format!("run-{}", watched.said.len());
+        let output = format!("{name}.csv");
+        let mut command = watched
+            .job
+            .bench
+            .shoal(["run", "input.jsonl", "-o", &output]);
+        command.args(["--store", store, "--backend", "lambda", "--yes"]);
+        // There is no such function, or nothing can be asked.
+        watched.run(
+            command.env("AWS_ENDPOINT_URL", &url),
+            if code == 0 { 8 } else { code },
+        );
+        let mut command =
+            watched
+                .job
+                .bench
+                .shoal(["doctor", "--backend", "lambda", "--store", store]);
+        watched.run(
+            command.env("AWS_ENDPOINT_URL", &url),
+            if code == 0 { 8 } else { code },
+        );
+    }
+    // What lies in the store.
+    let objects = cloud.python(
+        "import boto3\ns3 = boto3.client('s3')\nfor o in s3.list_objects_v2(Bucket='lake').get('Contents', []):\n  \
+         print(o['Key'], s3.get_object(Bucket='lake', Key=o['Key'])['Body'].read())",
+    );
+    assert!(
+        objects.contains("job.json") && !objects.contains(MARK),
+        "{objects}"
+    );
+    watched.check();
+}
