@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fuzzes one target after the other, each for SECONDS: run_all.sh SECONDS [TARGET…]
-# NO_BUILD=1 runs the targets as they were built last. What was run is noted in $FUZZ_LOG (fuzz/log), a line a target: seconds, executions, edges, findings.
+# NO_BUILD=1 runs the targets as they were built last. What was run is noted in $FUZZ_LOG (fuzz/log), a line a target:
+# start, seconds, executions, edges, and an exit status other than 0 where something was found.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:?usage: run_all.sh SECONDS [TARGET…]}

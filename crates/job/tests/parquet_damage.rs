@@ -1,0 +1,129 @@
+//! A Parquet file that is damaged anywhere is read, or is an error that names it: never a panic, never more than it says.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    TimestampMillisecondArray,
+};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::{WriterProperties, WriterVersion};
+use proptest::prelude::*;
+use shoal_job::input::Sources;
+use shoal_job::plan::{Request, plan};
+use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::{Cancel, Error, Result, RunDir};
+
+/// A file of five rows in two groups.
+fn file(compression: Compression, version: WriterVersion) -> Vec<u8> {
+    let texts = ["good", "", "not so bad — 好", "x", "good"];
+    let columns: [(&str, ArrayRef); 5] = [
+        ("text", Arc::new(StringArray::from(texts.to_vec()))),
+        ("id", Arc::new(Int64Array::from_iter_values(0..5))),
+        (
+            "flag",
+            Arc::new(BooleanArray::from(vec![
+                Some(true),
+                None,
+                None,
+                Some(false),
+                None,
+            ])),
+        ),
+        (
+            "price",
+            Arc::new(Float64Array::from(vec![1.5, f64::NAN, -0.0, 1e300, 2.0])),
+        ),
+        (
+            "at",
+            Arc::new(
+                TimestampMillisecondArray::from(vec![0, 1, -1, i64::MAX, i64::MIN])
+                    .with_timezone("+01:00"),
+            ),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(compression)
+        .set_writer_version(version)
+        .set_max_row_group_row_count(Some(3))
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// Plans and reads the file, and counts its rows.
+fn read(content: &[u8], kept: &str) -> Result<u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.parquet");
+    std::fs::write(&path, content).unwrap();
+    let run = RunDir::create(&folder.path().join("run")).unwrap();
+    let request = Request {
+        inputs: &[path.display().to_string()],
+        spool: None,
+        model: ModelSpec {
+            reference: "none".into(),
+            fingerprint: "none".into(),
+            precision: "f32".into(),
+            labels: vec!["a".into()],
+            max_tokens: 9,
+        },
+        parameters: Parameters {
+            text_column: Some("text".into()),
+            keep_columns: vec![kept.into()],
+            batch_size: 2,
+            ..Parameters::default()
+        },
+        output: "-",
+        version: "test",
+        inputs_at: None,
+    };
+    let (job, batches) = plan(&request, &run, &Cancel::new(), &mut |_| {})?;
+    assert_eq!(run.job()?.as_ref(), Some(&job));
+    let sources = Sources::default();
+    let mut rows = 0;
+    for batch in &batches {
+        for row in sources.rows(&job, &run, batch) {
+            row?;
+            rows += 1;
+        }
+    }
+    assert_eq!(rows, job.records);
+    Ok(rows)
+}
+
+#[test]
+fn whole_files_are_read() {
+    for kept in ["flag", "price", "at"] {
+        let content = file(Compression::SNAPPY, WriterVersion::PARQUET_2_0);
+        assert_eq!(read(&content, kept).unwrap(), 5);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn damaged_files_are_read_or_refused(
+        plain: bool,
+        old: bool,
+        kept in prop::sample::select(&["flag", "price", "at"][..]),
+        // Where, from the end, since that is where the footer is, and what is put there.
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        at_end: bool,
+    ) {
+        let compression = if plain { Compression::UNCOMPRESSED } else { Compression::SNAPPY };
+        let version = if old { WriterVersion::PARQUET_1_0 } else { WriterVersion::PARQUET_2_0 };
+        let mut content = file(compression, version);
+        let length = content.len();
+        for (place, value) in damage {
+            let span = if at_end { length.min(1200) } else { length };
+            content[length - 1 - place.index(span)] = value;
+        }
+        if let Err(error) = read(&content, kept) {
+            prop_assert!(matches!(error, Error::Input { .. } | Error::Parameter(_)), "{}", error);
+        }
+    }
+}
