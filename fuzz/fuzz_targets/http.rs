@@ -12,8 +12,8 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use shoal::worker::http::{HttpSettings, serve};
 use shoal::worker::{Allow, Token};
-use shoal_fuzz::{BETWEEN, folder};
 use shoal_function::Host;
+use shoal_fuzz::{BETWEEN, folder};
 use shoal_job::wire::{Failure, FailureKind};
 
 struct Scene {
@@ -33,13 +33,18 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
         allow: Allow::below(&[allowed.to_str().unwrap()]).unwrap(),
         tls: None,
         grace: Duration::ZERO,
+        call_timeout: Duration::from_secs(20),
+        read_timeout: Duration::from_secs(2),
     };
     let (_stop, stopped) = tokio::sync::oneshot::channel();
     let (told, where_it_is) = mpsc::channel::<String>();
     std::thread::spawn(move || {
         let open = |_: &_| Err(Failure::new(FailureKind::Model, "no such model"));
         let host = move || Ok(Arc::new(Host::new("fuzz", Duration::ZERO, Box::new(open))));
-        serve(settings, host, stopped, |url| told.send(url.into()).unwrap()).unwrap();
+        serve(settings, host, stopped, |url| {
+            told.send(url.into()).unwrap()
+        })
+        .unwrap();
     });
     let url = where_it_is.recv().unwrap();
     Scene {
@@ -65,7 +70,8 @@ fuzz_target!(|input: &[u8]| {
     let request = if is_raw {
         rest.to_vec()
     } else {
-        let mut request = b"POST /invoke HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n".to_vec();
+        let mut request =
+            b"POST /invoke HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n".to_vec();
         if knows {
             request.extend_from_slice(b"Authorization: Bearer secret\r\n");
         }

@@ -30,7 +30,11 @@ fuzz_target!(|input: &[u8]| {
             let mut file = WHOLE.clone();
             // Of each four bytes, two say where, and two are written there.
             for [a, b, values @ ..] in rest.as_chunks::<4>().0 {
-                let span = if choice & 4 == 0 { 8 + header } else { file.len() };
+                let span = if choice & 4 == 0 {
+                    8 + header
+                } else {
+                    file.len()
+                };
                 let at = usize::from(u16::from_le_bytes([*a, *b])) % (span - 1);
                 file[at..at + 2].copy_from_slice(values);
             }

@@ -16,8 +16,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&choice, rest)) = input.split_first() else {
         return;
     };
-    let file = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
-        [usize::from(choice % 3)];
+    let file = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"][usize::from(choice % 3)];
     let mut parts = rest.split(|byte| *byte == BETWEEN);
     let content = parts.next().unwrap_or_default();
     let text = String::from_utf8_lossy(parts.next().unwrap_or_default());

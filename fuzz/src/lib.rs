@@ -154,6 +154,9 @@ fn write(job: &Job, rows: &[Row]) {
         });
     }
     if let Ok(part) = part.finish() {
-        assert_eq!(count_rows(job.parameters.output_format, &part), Some(results));
+        assert_eq!(
+            count_rows(job.parameters.output_format, &part),
+            Some(results)
+        );
     }
 }

@@ -558,7 +558,7 @@ impl RunDir {
             if batch.index != line as u64 {
                 return Err(damaged(format!("holds batch {}", batch.index)));
             }
-            if batch.offset != 0 {
+            if batch.offset != 0 || batch.until.is_some() {
                 return Err(damaged("holds a part of a batch".into()));
             }
             batch
