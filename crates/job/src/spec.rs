@@ -310,7 +310,8 @@ mod tests {
     fn a_batch_must_fit_its_job() {
         let (job, batch) = job_and_batch();
         assert_eq!(batch.check(&job), Ok(()));
-        let wrong: [(&str, fn(&mut Batch)); 8] = [
+        type Change = fn(&mut Batch);
+        let wrong: [(&str, Change); 8] = [
             ("source 1", |b| b.slices[1].source = 1),
             ("begins at 31", |b| b.slices[1].start = 31),
             ("beyond", |b| b.slices[0].row = u64::MAX),
