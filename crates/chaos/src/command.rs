@@ -40,7 +40,6 @@ pub(crate) fn command(
     line: &Line,
     cancel: &Cancel,
     stop_on_bad_record: bool,
-    speculation: Some(Speculation::default()),
 ) -> Result<Delivered, DispatchError> {
     let run = run_dir(handle);
     let output = line.output.display().to_string();
@@ -93,6 +92,7 @@ pub(crate) fn command(
         timeout: cloud.scenario.timeout,
         retry: cloud.scenario.retry,
         stop_on_bad_record,
+        speculation: Some(Speculation::default()),
         budget: None,
     };
     let worked = work_off(&plan, &platform, cancel, &mut tell)?;
