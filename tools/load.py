@@ -49,7 +49,9 @@ def main():
     options.shoal = os.path.abspath(options.shoal)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, open(options.output, "w") as out:
         bench = Bench(options, Path(folder), out)
-        bench.write({"command": "python tools/load.py " + " ".join([options.what, "OUTPUT.jsonl", *sys.argv[3:]])})
+        told = {"records": options.records, "receipts": options.receipts}.get(options.what)
+        told = [f"--{options.what}", told] if told else []
+        bench.write({"command": " ".join(["python tools/load.py", options.what, "OUTPUT.jsonl", *told])})
         make_model(bench.model)
         sys.exit(not {"records": records, "rows": rows, "receipts": receipts}[options.what](bench))
 
