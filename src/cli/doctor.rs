@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::args::doctor::DoctorArgs;
 use super::commands::print_json;
+use super::table::printable;
 use super::{config, print};
 use crate::{Check, Diagnosis, Finding, Result};
 
@@ -32,9 +33,14 @@ fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
             Finding::Warning => "warning",
             Finding::Failed => "FAILED",
         };
-        let _ = writeln!(text, "{finding:<8} {}: {}", name(check), check.found);
+        let _ = writeln!(
+            text,
+            "{finding:<8} {}: {}",
+            printable(&name(check)),
+            printable(&check.found)
+        );
         if let Some(mend) = &check.mend {
-            let _ = writeln!(text, "         → {mend}");
+            let _ = writeln!(text, "         → {}", printable(mend));
         }
     }
     if !quiet {

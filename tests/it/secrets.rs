@@ -124,7 +124,7 @@ fn of_workers_and_hubs_nothing_is_told() {
     watched.shoal(&["doctor", "--backend", "http", "--url", &own_url], 0);
     watched.shoal(&["doctor", "--backend", "http", "--url", &strange_url], 8);
     watched.shoal(&["report", "well"], 0);
-    watched.shoal(&["report", "well", "--json"], 0);
+    watched.shoal(&["report", "well", "--format", "json"], 0);
     watched.shoal(&["status", "well"], 0);
     watched.job("processes", &["--backend", "process"], 0);
     // A hub that does not let us in.
