@@ -158,6 +158,11 @@ impl Cloud {
             .count()
     }
 
+    /// Calls that something went wrong with.
+    pub(crate) fn all_hurts(&self) -> usize {
+        self.weather().hurt.len()
+    }
+
     /// Calls so far.
     pub(crate) fn calls(&self) -> u64 {
         self.weather().calls

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shoal_dispatch::{DispatchError, Plan, Speculation, work_off};
+use shoal_dispatch::{DispatchError, Plan, work_off};
 use shoal_encoder::Model;
 use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, check_same, plan};
 use shoal_job::spec::{ModelSpec, Parameters};
-use shoal_job::{Cancel, Event};
+use shoal_job::wire::Receipt;
+use shoal_job::{Cancel, Event, Job, RunDir};
 
 use crate::cloud::Cloud;
 use crate::platform::{Platform, run_dir};
+use crate::scenario::Order;
 use crate::store::Handle;
 
 /// What the user types, the same each time.
@@ -28,6 +30,8 @@ pub(crate) struct Delivered {
     pub(crate) output: Vec<u8>,
     pub(crate) results: u64,
     pub(crate) failed: u64,
+    /// Those of the failed that killed their function.
+    pub(crate) buried: u64,
     /// Batches that were not done anew.
     pub(crate) reused: u64,
 }
@@ -39,7 +43,7 @@ pub(crate) fn command(
     model: &Arc<Model>,
     line: &Line,
     cancel: &Cancel,
-    stop_on_bad_record: bool,
+    order: &Order,
 ) -> Result<Delivered, DispatchError> {
     let run = run_dir(handle);
     let output = line.output.display().to_string();
@@ -72,6 +76,9 @@ pub(crate) fn command(
             plan(&request, &run, cancel, &mut |_| {})?
         }
     };
+    if order.exhumes {
+        exhume(&run, &job)?;
+    }
     let mut log = run.event_log()?;
     let mut tell = |event: Event| {
         if event.is_recorded() {
@@ -91,23 +98,34 @@ pub(crate) fn command(
         batches: &batches,
         timeout: cloud.scenario.timeout,
         retry: cloud.scenario.retry,
-        stop_on_bad_record,
-        speculation: Some(Speculation::default()),
+        stop_on_bad_record: order.stop_on_bad_record,
+        speculation: cloud.scenario.speculation,
         budget: None,
     };
     let worked = work_off(&plan, &platform, cancel, &mut tell)?;
     let destination = Destination::File(line.output.clone());
     collect(&run, &job, &worked.receipts, &destination, &mut tell)?;
     collect_dead_letters(&run, &worked.receipts)?;
-    let failed: u64 = worked.receipts.values().map(|receipt| receipt.failed).sum();
+    let sum = |count: fn(&Receipt) -> u64| worked.receipts.values().map(count).sum::<u64>();
+    let (failed, buried) = (sum(|receipt| receipt.failed), sum(|receipt| receipt.buried));
     let results = worked.receipts.records() - failed;
     tell(Event::Completed { results, failed });
     Ok(Delivered {
         output: read(&line.output),
         results,
         failed,
+        buried,
         reused: worked.reused.finished_batches(),
     })
+}
+
+/// What `shoal retry` does first: forgets the dead letters of records that killed their function.
+fn exhume(run: &RunDir, job: &Job) -> shoal_job::Result<()> {
+    let receipts = run.receipts()?;
+    for receipt in receipts.values().filter(|receipt| receipt.buried > 0) {
+        run.forget(receipt.piece(), job.parameters.output_format)?;
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Vec<u8> {

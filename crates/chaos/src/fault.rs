@@ -14,6 +14,8 @@ pub enum Fault {
     SecondClient,
     /// A call of the function ends before, in the middle of or after a request to the store.
     FunctionCrash,
+    /// A record kills its function, each time.
+    PoisonRecord,
     /// The function is done, and its answer does not arrive.
     AnswerLost,
     /// The answer arrives when nobody may wait for it any more.
@@ -53,11 +55,12 @@ pub enum Fault {
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ClientCrash,
         Self::Cancel,
         Self::SecondClient,
         Self::FunctionCrash,
+        Self::PoisonRecord,
         Self::AnswerLost,
         Self::AnswerLate,
         Self::CallTwice,
@@ -84,6 +87,7 @@ impl Fault {
             Self::Cancel => "command is cancelled",
             Self::SecondClient => "a second command on the same run",
             Self::FunctionCrash => "function crashes",
+            Self::PoisonRecord => "a record kills its function",
             Self::AnswerLost => "answer lost",
             Self::AnswerLate => "answer late",
             Self::CallTwice => "call made twice",

@@ -112,7 +112,7 @@ impl Calls<'_> {
         let settings = FanOut {
             concurrency: cloud.scenario.concurrency,
             ramp: cloud.scenario.ramp,
-            second_attempts: true,
+            second_attempts: !cloud.scenario.in_process,
         };
         let (events, told) = channel();
         let mut drive = pin!(drive(self, settings, work, events));
@@ -275,7 +275,14 @@ impl Call {
             self.above.as_ref(),
             self.crash,
         );
-        let mut result = self.work(&handle);
+        let mut result = if self.is_poisoned() {
+            self.cloud.inject(Fault::PoisonRecord);
+            self.cloud.hurt(batch, self.number);
+            handle.die();
+            Err(Failure::new(FailureKind::Crashed, "killed by a record"))
+        } else {
+            self.work(&handle)
+        };
         match &result {
             Ok(receipt) => world.tell(format_args!(
                 "done: {}+{} of batch {batch}, {} more",
@@ -320,6 +327,16 @@ impl Call {
             // Who asked may have stopped waiting.
             let _ = answer.send(result);
         }
+    }
+
+    /// Whether one of the records is such that no function survives it.
+    fn is_poisoned(&self) -> bool {
+        let batch = &self.invocation.batch;
+        let first = batch.slices.first().map_or(0, |slice| slice.row);
+        let rows = first + batch.offset..first + batch.end();
+        let mut poison = self.cloud.scenario.poison.iter();
+        let is_there = poison.any(|row| rows.contains(row));
+        is_there && self.invocation.bury.is_none() && !self.cloud.is_calm()
     }
 
     fn work(&self, handle: &Handle) -> Result<Receipt, Failure> {

@@ -17,7 +17,7 @@ use crate::cloud::Cloud;
 use crate::command::{Delivered, Line, command};
 use crate::data::{Ids, ids_of, lines, model, write_inputs};
 use crate::platform::RUN;
-use crate::scenario::{Scenario, Start, rng};
+use crate::scenario::{Order, Scenario, Start, rng};
 use crate::store::Handle;
 use crate::world::World;
 use crate::{Fault, Faults};
@@ -175,7 +175,14 @@ fn undisturbed(stock: &Stock, scenario: &Scenario, line: &Line, folder: &Path) -
         let (cloud, model, delivered) = (cloud.clone(), stock.model.clone(), delivered.clone());
         world.spawn("undisturbed".into(), Duration::ZERO, move || {
             let handle = Handle::of_command(&cloud, 0, None, None);
-            let end = command(&cloud, &handle, &model, &line, &Cancel::new(), false);
+            let end = command(
+                &cloud,
+                &handle,
+                &model,
+                &line,
+                &Cancel::new(),
+                &Order::default(),
+            );
             *delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         });
         world.outlive_all();
@@ -236,7 +243,7 @@ struct End {
     result: Result<Delivered, DispatchError>,
     handle: Handle,
     cancel: Cancel,
-    stop_on_bad_record: bool,
+    order: Order,
 }
 
 impl User<'_> {
@@ -299,8 +306,7 @@ impl User<'_> {
                 let handle = Handle::of_command(&cloud, number, order.crash, ask);
                 // The dispatcher's own chances are of this thread.
                 fastrand::seed(rng(cloud.scenario.seed, "jitter", number).u64(..));
-                let stop_on_bad_record = order.stop_on_bad_record;
-                let result = command(&cloud, &handle, &model, &line, &cancel, stop_on_bad_record);
+                let result = command(&cloud, &handle, &model, &line, &cancel, &order);
                 cloud.world.tell(match &result {
                     _ if handle.is_dead() => "is gone".to_owned(),
                     Ok(_) => "has delivered".to_owned(),
@@ -311,7 +317,7 @@ impl User<'_> {
                     result,
                     handle,
                     cancel,
-                    stop_on_bad_record,
+                    order,
                 });
             });
         }
@@ -337,7 +343,7 @@ impl User<'_> {
             result,
             handle,
             cancel,
-            stop_on_bad_record,
+            order,
         } = end;
         if handle.is_dead() {
             return Ok(());
@@ -355,22 +361,21 @@ impl User<'_> {
         let is_explained = match error {
             DispatchError::Cancelled => cancel.is_cancelled(),
             DispatchError::Job(Error::Cancelled) => cancel.is_cancelled(),
-            DispatchError::BadRecord { .. } => *stop_on_bad_record && self.expected.failed > 0,
+            DispatchError::BadRecord { .. } => order.stop_on_bad_record,
             DispatchError::Job(Error::Storage { .. }) => handle.faults() > 0 || outage,
             DispatchError::Job(Error::Corrupt { .. }) => at_rest >= u64::from(attempts),
-            DispatchError::Batch {
-                batch,
-                attempt,
-                failure,
-            } => match failure.kind {
+            DispatchError::Batch { batch, failure, .. } => match failure.kind {
                 FailureKind::Storage | FailureKind::Refused => outage,
                 FailureKind::Throttled => faults.of(Fault::Throttled) > 0,
                 kind if kind.may_retry() => {
-                    let hurts = self.cloud.hurts(*batch, calls);
-                    *attempt == attempts && (hurts >= attempts as usize || outage)
+                    // Attempts end after some time too.
+                    let slept = faults.of(Fault::FunctionSleeps) + faults.of(Fault::ClientSleeps);
+                    let least = if slept > 0 { 1 } else { attempts as usize };
+                    self.cloud.hurts(*batch, calls) >= least || outage
                 }
                 _ => false,
             },
+            DispatchError::Hopeless { batches, .. } => self.cloud.all_hurts() >= *batches || outage,
             _ => false,
         };
         if is_explained {
@@ -388,6 +393,9 @@ impl User<'_> {
             failed,
             ..
         } = self.expected;
+        if delivered.buried > 0 {
+            return self.compare_some(delivered);
+        }
         if (delivered.results, delivered.failed) != (*results, *failed) {
             return Err(format!(
                 "{} results and {} dead letters, not {results} and {failed}",
@@ -399,6 +407,38 @@ impl User<'_> {
                 "the output has other bytes than that of an undisturbed run:\n{}\nrather than\n{}",
                 String::from_utf8_lossy(&delivered.output),
                 String::from_utf8_lossy(output)
+            ));
+        }
+        Ok(())
+    }
+
+    /// Compares an output that lacks records which were given up: those that killed their function.
+    fn compare_some(&self, delivered: &Delivered) -> Result<(), String> {
+        let Delivered {
+            output,
+            results,
+            failed,
+            buried,
+            ..
+        } = delivered;
+        // A record is alone, and buried, after it has ended so three times at least.
+        if 3 * buried > self.cloud.all_hurts() as u64 {
+            return Err(format!("{buried} records are buried, and did nothing"));
+        }
+        if results + failed != self.report.records || failed - buried != self.expected.failed {
+            return Err(format!(
+                "{results} results and {failed} dead letters, {buried} of them buried"
+            ));
+        }
+        let format = self.cloud.scenario.output;
+        let (all, some) = (
+            ids_of(format, &self.expected.output),
+            ids_of(format, output),
+        );
+        let mut rest = all.iter();
+        if some.len() as u64 != *results || !some.iter().all(|id| rest.any(|other| other == id)) {
+            return Err(format!(
+                "results {some:?} are not some of {all:?}, in order"
             ));
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use shoal_dispatch::{Ramp, RetryPolicy};
+use shoal_dispatch::{Ramp, RetryPolicy, Speculation};
 use shoal_job::format::{Format, OutputFormat};
 
 use crate::Fault;
@@ -27,6 +27,9 @@ pub(crate) struct Scenario {
     pub(crate) ramp: Option<Ramp>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
+    pub(crate) speculation: Option<Speculation>,
+    /// Records, by their number from 0, that kill their function, until all is well.
+    pub(crate) poison: Vec<u64>,
     /// Whether the store is a folder of this machine rather than memory.
     pub(crate) on_disk: bool,
     /// Whether functions live in the process of the command: they die with it, and stop with it.
@@ -44,7 +47,7 @@ pub(crate) struct Scenario {
 /// One start of the command, or of two at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Start {
-    pub(crate) commands: Vec<Command>,
+    pub(crate) commands: Vec<Order>,
     /// What befalls the whole world, at which request to the store.
     pub(crate) outage: Option<(u64, Fault)>,
     /// Whether the user goes on as soon as the command is at its end, whatever calls are still under way.
@@ -52,13 +55,15 @@ pub(crate) struct Start {
 }
 
 /// A command, and what befalls it.
-#[derive(Debug, Clone)]
-pub(crate) struct Command {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Order {
     pub(crate) delay: Duration,
     /// At which of its own requests to the store, or of all.
     pub(crate) crash: Option<Doom>,
     pub(crate) cancel: Option<Doom>,
     pub(crate) stop_on_bad_record: bool,
+    /// Whether records that killed their function are tried again.
+    pub(crate) exhumes: bool,
 }
 
 /// When something befalls a command.
@@ -157,6 +162,14 @@ impl Scenario {
                 attempts: rng.u32(2..=4),
                 ..RetryPolicy::default()
             },
+            speculation: [None, Some(0.05), Some(1.0)][rng.usize(..3)]
+                .map(|budget| Speculation { budget }),
+            poison: match rng.u8(..8) {
+                0 => (0..rng.u8(1..=3))
+                    .map(|_| rng.u64(..records as u64))
+                    .collect(),
+                _ => Vec::new(),
+            },
             on_disk: rng.u8(..16) == 0,
             in_process,
             pace: Duration::from_millis(*choose(rng, &[1, 1, 50, 500])),
@@ -178,6 +191,8 @@ impl Scenario {
             pace: Duration::ZERO,
             rates: BTreeMap::new(),
             storms: Vec::new(),
+            speculation: None,
+            poison: Vec::new(),
             starts: Vec::new(),
             ..self.clone()
         }
@@ -202,11 +217,12 @@ impl Start {
             }
         };
         let commands = (0..commands)
-            .map(|number| Command {
+            .map(|number| Order {
                 delay: Duration::from_millis(number * rng.u64(..8000)),
                 crash: (rng.u8(..2) == 0).then(|| doom(rng)),
                 cancel: (rng.u8(..5) == 0).then(|| doom(rng)),
                 stop_on_bad_record: rng.u8(..12) == 0,
+                exhumes: rng.u8(..5) == 0,
             })
             .collect();
         let outage = match rng.u8(..12) {
@@ -224,11 +240,9 @@ impl Start {
     /// A start in which all is well.
     pub(crate) fn calm() -> Self {
         Self {
-            commands: vec![Command {
-                delay: Duration::ZERO,
-                crash: None,
-                cancel: None,
-                stop_on_bad_record: false,
+            commands: vec![Order {
+                exhumes: true,
+                ..Order::default()
             }],
             outage: None,
             is_hasty: false,

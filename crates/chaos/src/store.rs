@@ -162,7 +162,8 @@ impl Handle {
         self.0.faults.load(Ordering::Relaxed)
     }
 
-    fn die(&self) {
+    /// The process ends.
+    pub(crate) fn die(&self) {
         self.0.is_dead.store(true, Ordering::Relaxed);
     }
 
