@@ -94,11 +94,13 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
                 reason: error.to_string(),
             },
         });
-        if is_new && settings.run_dir.is_none() {
+        if is_new
+            && settings.run_dir.is_none()
+            && let Some(folder) = run.folder()
+        {
             // There is nothing to go on with, so it is not left in the list of runs. Best effort: the error that counts
             // is already on its way.
-            let _ = run.clear();
-            let _ = run.folder().map(std::fs::remove_dir_all);
+            let _ = std::fs::remove_dir_all(folder);
         }
     })?;
     drop(spool);

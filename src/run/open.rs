@@ -27,7 +27,7 @@ pub(super) fn open_run(
         match &job {
             Some(job) => check_same(job, request, &run)?,
             // What a planning that was cut short has left.
-            None => run.clear()?,
+            None => run.clear_leftovers()?,
         }
         return Ok((run, lock, job));
     }
@@ -50,12 +50,15 @@ pub(super) fn open_run(
         let run = RunDir::create(&path)?;
         let lock = run.lock()?;
         let job = match run.job() {
-            Err(shoal_job::Error::Corrupt { .. }) if settings.fresh => None,
+            Err(shoal_job::Error::Corrupt { .. }) if settings.fresh => {
+                run.clear()?;
+                None
+            }
             job => job?,
         };
         let Some(job) = job else {
             // What a planning that was cut short has left.
-            run.clear()?;
+            run.clear_leftovers()?;
             return Ok((run, lock, None));
         };
         match check_same(&job, request, &run) {

@@ -64,6 +64,9 @@ pub(crate) fn command(
     if !run.is_ours()? {
         panic!("the run directory holds what shoal did not put there");
     }
+    if order.is_fresh {
+        run.clear()?;
+    }
     let (job, batches) = match run.job()? {
         Some(job) => {
             check_same(&job, &request, &run)?;
@@ -71,7 +74,7 @@ pub(crate) fn command(
             (job, batches)
         }
         None => {
-            run.clear()?;
+            run.clear_leftovers()?;
             plan(&request, &run, cancel, &mut |_| {})?
         }
     };

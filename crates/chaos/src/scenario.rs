@@ -62,6 +62,8 @@ pub(crate) struct Order {
     pub(crate) crash: Option<Doom>,
     pub(crate) cancel: Option<Doom>,
     pub(crate) stop_on_bad_record: bool,
+    /// Whether all that was done is discarded first.
+    pub(crate) is_fresh: bool,
     /// Whether records that killed their function are tried again.
     pub(crate) exhumes: bool,
 }
@@ -206,6 +208,8 @@ impl Scenario {
 impl Start {
     fn new(rng: &mut Rng, batches: u64) -> Self {
         let commands = if rng.u8(..5) == 0 { 2 } else { 1 };
+        // Nobody discards what another command works on.
+        let is_fresh = commands == 1 && rng.u8(..8) == 0;
         // Of one command, and of a whole run, about so many.
         let (own, all) = (40 + 3 * batches, 40 + 9 * batches);
         let doom = |rng: &mut Rng| {
@@ -222,6 +226,7 @@ impl Start {
                 crash: (rng.u8(..2) == 0).then(|| doom(rng)),
                 cancel: (rng.u8(..5) == 0).then(|| doom(rng)),
                 stop_on_bad_record: rng.u8(..12) == 0,
+                is_fresh,
                 exhumes: rng.u8(..5) == 0,
             })
             .collect();

@@ -267,6 +267,8 @@ impl Handle {
             let fate = match fault {
                 Fault::StoreError => Fate::Refused(generic("503 Service Unavailable")),
                 Fault::StoreTimeout => {
+                    // Who waits may give up before.
+                    self.suffer();
                     let takes = Duration::from_millis(1000 * u64::from(is_slow) + 30_000);
                     world.wait_until(world.now() + takes.min(LONGEST_REQUEST));
                     let error = generic(io::Error::from(io::ErrorKind::TimedOut));

@@ -116,7 +116,7 @@ pub fn work_off(
             ),
         };
         rounds += 1;
-        if rounds == plan.retry.attempts {
+        if rounds == plan.retry.attempts.max(2) {
             return Err(DispatchError::Job(Error::Corrupt {
                 run: run.name(),
                 reason,

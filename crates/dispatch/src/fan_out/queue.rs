@@ -466,6 +466,10 @@ impl<'a> Queue<'a> {
         let is_known = call.suspects != Suspects::None;
         let again = match failure.kind.remedy() {
             Remedy::Again => policy.tries_again(call.failures, now - since),
+            // It is the last that can be done for a record, and next to no work.
+            Remedy::Split if call.invocation.bury.is_some() => {
+                policy.tries_again(call.failures, now - since)
+            }
             Remedy::Split => {
                 !is_known
                     && call.failures < WHOLE_ATTEMPTS

@@ -41,10 +41,11 @@ pub use probe::{Need, Probe};
 /// The plan.
 pub const JOB: &str = "job.json";
 const BATCHES: &str = "batches.jsonl";
+const INPUT: &str = "input";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
 const FOLDERS: [&str; 7] = [
-    "input", "parts", "receipts", "failed", "events", "manifest", "map",
+    INPUT, "parts", "receipts", "failed", "events", "manifest", "map",
 ];
 /// All dead letters of a finished run.
 pub const FAILED: &str = "failed.jsonl";
@@ -579,10 +580,11 @@ impl RunDir {
         Ok(batches)
     }
 
-    /// Writes the plan: the batch table first, `job.json` last, so that a plan is whole or absent.
+    /// Writes the plan: the batch table first, `job.json` last, so that a plan is whole or absent. Two commands that plan the
+    /// same in a store at once write the same.
     ///
     /// # Errors
-    /// The store refuses it.
+    /// The store refuses it, or another command has planned something else here meanwhile.
     pub fn save_plan(&self, job: &Job, batches: &[Batch]) -> Result<()> {
         let place = || self.object_uri(BATCHES);
         let mut writer = std::io::BufWriter::new(self.writer(BATCHES));
@@ -601,7 +603,14 @@ impl RunDir {
             .map_err(|e| Error::storage("write", place(), e))?;
         let mut content = serde_json::to_vec_pretty(job).expect("a job is always JSON");
         content.push(b'\n');
-        self.replace(JOB, content)
+        if self.put_new(JOB, content)? == Put::Existed && self.job()?.as_ref() != Some(job) {
+            return Err(Error::Conflict {
+                run: self.name(),
+                reason: "another command planned another job here at the same time; name another --run-dir for one of them"
+                    .into(),
+            });
+        }
+        Ok(())
     }
 
     /// The receipt of the piece of a batch that starts after `offset` records, `None` where there is none.
@@ -676,40 +685,57 @@ impl RunDir {
         self.delete(&Self::part_name(piece, format))
     }
 
-    /// Removes everything that a run puts into its directory, and nothing else. `job.json` goes first, so that a
-    /// removal that is cut short leaves no run.
+    /// Removes everything that a run puts into its directory, and nothing else. What is done goes first, then the plan, so
+    /// that a removal that is cut short leaves a run that has more to do, or none, and never what was done by another plan.
     ///
     /// # Errors
     /// Something cannot be removed.
     pub fn clear(&self) -> Result<()> {
-        for name in FILES {
+        let of_plan = |name: &&str| [JOB, BATCHES, INPUT].contains(name);
+        for name in FOLDERS.iter().filter(|name| !of_plan(name)) {
+            self.clear_folder(name)?;
+        }
+        for name in FILES.iter().filter(|name| !of_plan(name)) {
             self.delete(name)?;
         }
-        for name in FOLDERS {
-            match &self.place {
-                Place::Folder(root) => {
-                    let path = root.join(name);
-                    match std::fs::remove_dir_all(&path) {
-                        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                            return Err(Error::storage("delete", path.display().to_string(), e));
-                        }
-                        _ => {}
+        self.delete(JOB)?;
+        self.delete(BATCHES)?;
+        self.clear_folder(INPUT)
+    }
+
+    /// Removes what a planning that was cut short has left. In a store nothing is removed, since somebody else may be planning
+    /// the same there at this moment, whom nobody can keep from it; what is left is written anew.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub fn clear_leftovers(&self) -> Result<()> {
+        match &self.place {
+            Place::Folder(_) => self.clear(),
+            Place::Url(_) => Ok(()),
+        }
+    }
+
+    fn clear_folder(&self, name: &str) -> Result<()> {
+        match &self.place {
+            Place::Folder(root) => {
+                let path = root.join(name);
+                match std::fs::remove_dir_all(&path) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        Err(Error::storage("delete", path.display().to_string(), e))
                     }
-                }
-                Place::Url(_) => {
-                    let folder = object_store::path::Path::from(name);
-                    let found = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
-                    runtime()
-                        .block_on(
-                            self.store
-                                .delete_stream(found.boxed())
-                                .try_collect::<Vec<_>>(),
-                        )
-                        .map_err(|e| self.error("delete", name, e))?;
+                    _ => Ok(()),
                 }
             }
+            Place::Url(_) => {
+                let folder = object_store::path::Path::from(name);
+                let found = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
+                let deleted = self.store.delete_stream(found.boxed());
+                runtime()
+                    .block_on(deleted.try_collect::<Vec<_>>())
+                    .map(drop)
+                    .map_err(|e| self.error("delete", name, e))
+            }
         }
-        Ok(())
     }
 
     /// Whether all that lies in the directory may be a run's: a folder with other files is not made one by mistake.
@@ -808,6 +834,38 @@ mod tests {
         assert_eq!(pauses, 3);
         run.lock_within(3, || drop(first.take())).unwrap();
         assert!(first.is_none());
+    }
+
+    #[test]
+    fn a_removal_that_is_cut_short_leaves_the_plan() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = RunDir::open(dir.path()).unwrap();
+        for name in [JOB, BATCHES, "input/0000.jsonl", "receipts/00000000.json"] {
+            run.replace(name, "{}").unwrap();
+        }
+        // A file where a folder belongs cannot be removed as one.
+        run.replace("map", "").unwrap();
+        assert!(run.clear().is_err());
+        let is_there = |name| run.get(name).unwrap().is_some();
+        assert!(is_there(JOB) && is_there(BATCHES) && is_there("input/0000.jsonl"));
+        assert!(!is_there("receipts/00000000.json"));
+        run.delete("map").unwrap();
+        run.clear().unwrap();
+        assert!(!is_there(JOB) && !is_there("input/0000.jsonl"));
+    }
+
+    #[test]
+    fn what_another_command_may_be_planning_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunDir::open(dir.path()).unwrap();
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let store = RunDir::on(memory, "run".into(), "memory:///run");
+        for (run, is_left) in [(&folder, false), (&store, true)] {
+            run.replace("input/0000.jsonl", "{}").unwrap();
+            run.clear_leftovers().unwrap();
+            let there = run.get("input/0000.jsonl").unwrap();
+            assert_eq!(there.is_some(), is_left);
+        }
     }
 
     #[test]
