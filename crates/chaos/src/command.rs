@@ -46,7 +46,6 @@ pub(crate) fn command(
     order: &Order,
 ) -> Result<Delivered, DispatchError> {
     let run = run_dir(handle);
-    let output = line.output.display().to_string();
     let request = Request {
         inputs: &line.inputs,
         spool: None,
@@ -58,7 +57,7 @@ pub(crate) fn command(
             max_tokens: model.max_tokens(),
         },
         parameters: line.parameters.clone(),
-        output: &output,
+        output: "labels",
         version: env!("CARGO_PKG_VERSION"),
         inputs_at: None,
     };

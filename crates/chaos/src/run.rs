@@ -297,7 +297,7 @@ impl User<'_> {
             let ends = ends.clone();
             let mut line = self.line.clone();
             // Two commands that write the same output at once are another matter.
-            line.output.set_file_name(format!("{number}"));
+            line.output.set_file_name(format!("labels-{number}"));
             line.output.set_extension(cloud.scenario.output.extension());
             let begin = world.now() + order.delay;
             world.spawn(format!("command {number}"), begin, move || {
@@ -354,10 +354,12 @@ impl User<'_> {
         };
         let attempts = self.cloud.scenario.retry.attempts;
         let outage = faults.of(Fault::DiskFull) + faults.of(Fault::PermissionLost) > 0;
-        let at_rest = faults.of(Fault::TornObject)
-            + faults.of(Fault::LostObject)
-            + faults.of(Fault::FunctionCrash)
-            + faults.of(Fault::AnswerCorrupt);
+        // What earlier starts left torn is found by this one.
+        let all = self.cloud.faults();
+        let at_rest = all.of(Fault::TornObject)
+            + all.of(Fault::LostObject)
+            + all.of(Fault::FunctionCrash)
+            + all.of(Fault::AnswerCorrupt);
         let is_explained = match error {
             DispatchError::Cancelled => cancel.is_cancelled(),
             DispatchError::Job(Error::Cancelled) => cancel.is_cancelled(),
@@ -453,7 +455,7 @@ impl User<'_> {
         let output = self
             .line
             .output
-            .with_file_name(format!("{}", self.commands));
+            .with_file_name(format!("labels-{}", self.commands));
         let output = output.with_extension(self.cloud.scenario.output.extension());
         let output = std::fs::read(output).expect("it was delivered");
         let good = ids_of(self.cloud.scenario.output, &output);

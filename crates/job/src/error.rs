@@ -84,6 +84,7 @@ impl Error {
     /// Whether the same call may succeed when it is made again, nothing else changed.
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Storage { source, .. } if is_refused(source.as_ref()) => false,
             Self::Storage { .. } => !matches!(
                 self.io_kind(),
                 Some(
@@ -115,6 +116,22 @@ impl Error {
             Self::Storage { source, .. } => bottom_io_kind(source.as_ref()),
             _ => None,
         }
+    }
+}
+
+/// Whether a store refuses it to whoever asks.
+fn is_refused(error: &(dyn StdError + 'static)) -> bool {
+    use object_store::Error::{PermissionDenied, Unauthenticated};
+    let refused = error.downcast_ref::<object_store::Error>();
+    if refused.is_some_and(|e| matches!(e, PermissionDenied { .. } | Unauthenticated { .. })) {
+        return true;
+    }
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match wrapped {
+        Some(wrapped) => is_refused(wrapped),
+        None => error.source().is_some_and(is_refused),
     }
 }
 
@@ -165,6 +182,21 @@ mod tests {
         let error = Error::storage("write", "labels.csv", wrapped);
         assert!(!error.is_retryable());
         assert!(error.to_string().contains("no space left"), "{error}");
+    }
+
+    #[test]
+    fn what_a_store_refuses_is_final() {
+        let refused = || object_store::Error::PermissionDenied {
+            path: "part".into(),
+            source: "403 Forbidden".into(),
+        };
+        assert!(!Error::storage("write", "part", refused()).is_retryable());
+        assert!(!Error::storage("write", "part", io::Error::other(refused())).is_retryable());
+        let passing = object_store::Error::Generic {
+            store: "S3",
+            source: "503 Slow Down".into(),
+        };
+        assert!(Error::storage("write", "part", passing).is_retryable());
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) struct Dispatched {
 #[derive(Debug, Clone)]
 struct Call {
     invocation: Invocation,
+    /// Attempts at these records, this one and one beside it included.
+    attempts: u32,
     /// One past the last record that is to be done; the invocation may stop before.
     end: u64,
     suspects: Suspects,
@@ -47,6 +49,7 @@ struct Call {
 impl Call {
     fn new(invocation: Invocation) -> Self {
         Self {
+            attempts: invocation.attempt,
             end: invocation.batch.end(),
             invocation,
             suspects: Suspects::None,
@@ -65,6 +68,7 @@ impl Call {
                 bury: None,
                 ..self.invocation.clone()
             },
+            attempts: 1,
             suspects,
             failures: 0,
             since: None,
@@ -72,11 +76,18 @@ impl Call {
         }
     }
 
+    /// Another attempt at these records.
+    fn count(&mut self) {
+        self.attempts += 1;
+        self.invocation.attempt = self.attempts;
+    }
+
     /// The call with one more failure of these records, of which `suspects` is known now.
     fn narrowed(&self, suspects: Suspects, failure: &Failure) -> Self {
         let offset = self.invocation.batch.offset;
         let mut next = self.from(offset, suspects);
-        next.invocation.attempt = self.invocation.attempt + 1;
+        next.attempts = self.attempts;
+        next.count();
         if suspects == Suspects::First {
             next.invocation.bury = Some(format!("it kills its function: {failure}"));
         }
@@ -314,7 +325,8 @@ impl<'a> Queue<'a> {
         let running = self.running.get_mut(&number).expect("it is under way");
         (running.twin, running.may_be_doubled) = (Some(self.calls), false);
         let mut call = running.call.clone();
-        call.invocation.attempt += 1;
+        call.count();
+        running.call.attempts = call.attempts;
         let limit = second.limit.as_millis() as u64;
         let most = call.invocation.timeout_ms.unwrap_or(u64::MAX);
         call.invocation.timeout_ms = Some(limit.min(most));
@@ -464,7 +476,7 @@ impl<'a> Queue<'a> {
         if again {
             self.tell_failure(&ended, &failure, true);
             self.breaker.stumbled(call.invocation.batch.index);
-            call.invocation.attempt += 1;
+            call.count();
             let wait = policy.wait(call.failures);
             self.tell(Event::Waiting {
                 batch: call.invocation.batch.index,

@@ -35,16 +35,21 @@ fn damaged(location: &Location, error: impl std::fmt::Display) -> Error {
     )
 }
 
+/// The error of a file that could not be read: the store's, if it failed.
+fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display) -> Error {
+    file.failure().unwrap_or_else(|| damaged(location, error))
+}
+
 fn open(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> {
     let file = Ranged::open(location)?;
-    if !footer::is_harmless(&file).map_err(|e| damaged(location, e))? {
+    if !footer::is_harmless(&file).map_err(|e| unreadable(&file, location, e))? {
         return Err(damaged(
             location,
             "its footer is damaged, or nests without end",
         ));
     }
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
-        .map_err(|e| damaged(location, e))?;
+        .map_err(|e| unreadable(&file, location, e))?;
     check_rows(metadata.metadata()).map_err(|e| damaged(location, e))?;
     Ok((file, metadata))
 }
@@ -200,7 +205,9 @@ impl Records {
     }
 
     fn decode(&self, rows: Range<u64>) -> Result<Vec<std::result::Result<Record, BadRecord>>> {
-        let batches = self.read(&rows).map_err(|e| damaged(&self.location, e))?;
+        let batches = self
+            .read(&rows)
+            .map_err(|e| unreadable(&self.file, &self.location, e))?;
         Ok(batches
             .iter()
             .flat_map(|batch| self.records(batch))

@@ -29,6 +29,8 @@ pub(super) struct Blocks {
     location: Location,
     length: u64,
     kept: Mutex<Vec<(u64, Bytes)>>,
+    /// Why the store did not give what was asked for: the reader in between would make it a fault of the file.
+    failure: Mutex<Option<Error>>,
 }
 
 impl Ranged {
@@ -43,8 +45,21 @@ impl Ranged {
                 length: location.meta()?.bytes,
                 location: location.clone(),
                 kept: Mutex::default(),
+                failure: Mutex::default(),
             })),
         })
+    }
+
+    /// Why the store failed last, if it did since this was asked.
+    pub(super) fn failure(&self) -> Option<Error> {
+        match self {
+            Self::File(_) => None,
+            Self::Object(blocks) => blocks
+                .failure
+                .lock()
+                .unwrap_or_else(|e| e.into_inner())
+                .take(),
+        }
     }
 }
 
@@ -75,10 +90,16 @@ impl Blocks {
 
     fn read(&self, start: u64, end: u64) -> io::Result<Bytes> {
         let mut content = Vec::with_capacity((end - start) as usize);
-        self.location
-            .open(Some(start..end))
-            .map_err(io::Error::other)?
-            .read_to_end(&mut content)?;
+        let read = self.location.open(Some(start..end)).and_then(|mut object| {
+            object
+                .read_to_end(&mut content)
+                .map_err(|e| Error::storage("read", self.location.uri(), e))
+        });
+        if let Err(error) = read {
+            let text = error.to_string();
+            *self.failure.lock().unwrap_or_else(|e| e.into_inner()) = Some(error);
+            return Err(io::Error::other(text));
+        }
         if content.len() as u64 != end - start {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -148,5 +169,38 @@ impl Read for RangedReader {
                 Ok(read)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    use super::*;
+    use crate::store::runtime;
+
+    #[test]
+    fn a_store_that_fails_is_not_taken_for_a_damaged_file() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let path = object_store::path::Path::from("data.parquet");
+        let put = |content: &'static [u8]| {
+            runtime()
+                .block_on(store.put(&path, content.into()))
+                .unwrap();
+        };
+        put(b"0123456789");
+        let url = "memory:///data.parquet".to_owned();
+        let location = Location::remote(url, store.clone(), path.clone());
+        let file = Ranged::open(&location).unwrap();
+        // A range that begins behind the end is one that this store refuses.
+        put(b"");
+        assert!(file.get_bytes(4, 2).is_err());
+        let failure = file.failure().unwrap();
+        assert!(failure.is_retryable(), "{failure}");
+        assert!(failure.to_string().contains("memory:///data.parquet"));
+        put(b"0123456789");
+        assert_eq!(file.get_bytes(4, 2).unwrap(), "45");
+        assert!(file.failure().is_none());
     }
 }

@@ -185,3 +185,35 @@ proptest! {
         prop_assert!(end.is_ok(), "{:?}", end);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_has_a_number_of_its_own() {
+    // Both attempts at batch 30 fail, the second one first; the third does it.
+    let clock = Clock::default();
+    let platform = Calls(async |invocation: &Invocation| {
+        if invocation.batch.index != 30 {
+            sleep(2 * SECOND).await;
+            return Ok(receipt(invocation));
+        }
+        match clock.number(invocation) {
+            1 => sleep(20 * SECOND).await,
+            2 => sleep(SECOND).await,
+            _ => return Ok(receipt(invocation)),
+        }
+        Err(failure(FailureKind::Retryable))
+    });
+    let setup = Setup {
+        batches: 60,
+        speculation: Some(Speculation { budget: 0.5 }),
+        ..Setup::default()
+    };
+    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    assert!(end.is_ok(), "{end:?}");
+    let attempts = told.iter().filter_map(|event| match event {
+        Event::Dispatched {
+            batch: 30, attempt, ..
+        } => Some(*attempt),
+        _ => None,
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [1, 2, 3]);
+}
