@@ -87,7 +87,7 @@ fn all(stock: &Stock, arguments: &Arguments) -> Campaign {
                             report.seed
                         );
                     }
-                    if is_watched && number % 100 == 0 {
+                    if is_watched && number.is_multiple_of(100) {
                         eprint!("\r{number} of {seeds} runs");
                         let _ = std::io::stderr().flush();
                     }

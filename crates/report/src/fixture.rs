@@ -11,6 +11,17 @@ use shoal_job::wire::{FailureKind, Receipt, Stored, Timings};
 /// 2026-11-24 12:00:00 UTC.
 pub(crate) const NOON: u64 = 1_795_521_600_000;
 
+fn dispatched(batch: u64, offset: u64, attempt: u32, worker: usize) -> Event {
+    Event::Dispatched {
+        batch,
+        offset,
+        until: None,
+        attempt,
+        worker,
+        second: false,
+    }
+}
+
 /// A run as its directory has it. Times are in milliseconds since [`NOON`].
 pub(crate) struct Scene {
     pub(crate) job: Job,
@@ -43,15 +54,19 @@ impl Scene {
     }
 
     pub(crate) fn called(&mut self, at: u64, batch: u64, attempt: u32, worker: usize) -> &mut Self {
-        let event = Event::Dispatched {
-            batch,
-            offset: 0,
-            until: None,
-            attempt,
-            worker,
-            second: false,
-        };
-        self.tell(at, event)
+        self.tell(at, dispatched(batch, 0, attempt, worker))
+    }
+
+    /// The call for what is left of a batch behind its first `offset` records.
+    #[cfg(test)]
+    pub(crate) fn called_for_rest(
+        &mut self,
+        at: u64,
+        batch: u64,
+        offset: u64,
+        worker: usize,
+    ) -> &mut Self {
+        self.tell(at, dispatched(batch, offset, 1, worker))
     }
 
     pub(crate) fn finished(&mut self, at: u64, worker: usize, receipt: Receipt) -> &mut Self {

@@ -57,7 +57,7 @@ fn eventful() -> Scene {
             1,
             piece(receipt(3, "b", hour + 2_550, 1_000.0), 0, 6, 4),
         )
-        .called(hour + 3_600, 3, 1, 1)
+        .called_for_rest(hour + 3_600, 3, 6, 1)
         .finished(hour + 4_000, 0, receipt(1, "a", hour + 2_600, 1_300.0))
         .called(hour + 4_000, 0, 1, 0)
         .finished(
