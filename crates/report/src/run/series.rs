@@ -1,5 +1,7 @@
 //! Concurrency and throughput over time.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use crate::run::clock::Clock;
@@ -8,6 +10,8 @@ use crate::statistics::round_up;
 
 /// Points of a series, at most.
 const MOST_POINTS: f64 = 240.0;
+/// By how many seconds invocations of one environment may seem to overlap, since beginnings are told in whole milliseconds.
+const BLUR: f64 = 0.002;
 
 /// What went on, by steps of time at work.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -49,11 +53,20 @@ impl Counted {
         let mut points = vec![SeriesPoint::default(); count];
         let place = |seconds: f64| ((seconds / step) as usize).min(count - 1);
         let mut changes = Vec::new();
+        let mut ended: HashMap<&str, f64> = HashMap::new();
         for invocation in invocations {
             let Some((from, to)) = invocation.span_ms() else {
                 continue;
             };
-            let (from, to) = (clock.at(from), clock.at(to));
+            let (mut from, to) = (clock.at(from), clock.at(to));
+            if !invocation.environment.is_empty() {
+                let end = ended.entry(&invocation.environment).or_default();
+                if from < *end && *end - from <= BLUR {
+                    // An environment does one thing after the other.
+                    from = end.min(to);
+                }
+                *end = end.max(to);
+            }
             // Records count once, where their part stands.
             let records = match invocation.outcome {
                 Outcome::Done => invocation.records as f64,

@@ -561,3 +561,16 @@ fn text_for_spreadsheets_is_no_formula() {
     );
     assert!(report(&scene).csv().contains("\"'=HYPERLINK("));
 }
+
+/// Beginnings are told in whole milliseconds, and times in parts of them.
+#[test]
+fn one_environment_is_one_function_at_work() {
+    let mut scene = Scene::new(3, 10);
+    scene.started(0, "local", 1);
+    for (batch, began) in [(0, 0), (1, 10), (2, 20)] {
+        scene.called(began, batch, 1, 0);
+        scene.finished(began + 10, 0, receipt(batch, "process-1/0", began, 10.8));
+    }
+    let report = report(&scene);
+    assert_eq!(report.summary.peak_functions, 1);
+}
