@@ -365,7 +365,10 @@ impl User<'_> {
             DispatchError::Job(Error::Cancelled) => cancel.is_cancelled(),
             DispatchError::BadRecord { .. } => order.stop_on_bad_record,
             DispatchError::Job(Error::Storage { .. }) => handle.faults() > 0 || outage,
-            DispatchError::Job(Error::Corrupt { .. }) => at_rest >= u64::from(attempts),
+            // What one of two commands finds torn, and forgets, the other one misses.
+            DispatchError::Job(Error::Corrupt { .. }) => {
+                at_rest >= if commands > 1 { 1 } else { u64::from(attempts) }
+            }
             DispatchError::Batch { batch, failure, .. } => match failure.kind {
                 FailureKind::Storage | FailureKind::Refused => outage,
                 FailureKind::Throttled => faults.of(Fault::Throttled) > 0,

@@ -34,7 +34,7 @@ pub(crate) struct Scenario {
     pub(crate) on_disk: bool,
     /// Whether functions live in the process of the command: they die with it, and stop with it.
     pub(crate) in_process: bool,
-    /// What a record takes a function at most.
+    /// What goes by between two looks of a function at its clock, at most.
     pub(crate) pace: Duration,
     /// How probable a fault is, at each request or call where it may be.
     pub(crate) rates: BTreeMap<Fault, f64>,
@@ -120,6 +120,12 @@ impl Scenario {
         let in_process = rng.u8(..4) == 0;
         let seconds = Duration::from_secs;
         let timeout = (rng.u8(..4) > 0).then(|| seconds(rng.u64(8..=60)));
+        let pace = Duration::from_millis(*choose(rng, &[1, 1, 50, 500]));
+        // A function finds its place by reading up to it, which is two looks at the clock a record, and must then have time
+        // for a record more.
+        let longest_pace = timeout.map_or(pace, |timeout| {
+            (timeout - seconds(3)) / (2 * batch_size as u32 + 8)
+        });
         let mut rates = BTreeMap::new();
         for fault in Fault::ALL {
             if rng.u8(..100) < 35 {
@@ -174,7 +180,7 @@ impl Scenario {
             },
             on_disk: rng.u8(..16) == 0,
             in_process,
-            pace: Duration::from_millis(*choose(rng, &[1, 1, 50, 500])),
+            pace: pace.min(longest_pace),
             rates,
             storms,
             starts,
@@ -210,6 +216,7 @@ impl Start {
         let commands = if rng.u8(..5) == 0 { 2 } else { 1 };
         // Nobody discards what another command works on.
         let is_fresh = commands == 1 && rng.u8(..8) == 0;
+        let exhumes = commands == 1 && rng.u8(..5) == 0;
         // Of one command, and of a whole run, about so many.
         let (own, all) = (40 + 3 * batches, 40 + 9 * batches);
         let doom = |rng: &mut Rng| {
@@ -227,7 +234,7 @@ impl Start {
                 cancel: (rng.u8(..5) == 0).then(|| doom(rng)),
                 stop_on_bad_record: rng.u8(..12) == 0,
                 is_fresh,
-                exhumes: rng.u8(..5) == 0,
+                exhumes,
             })
             .collect();
         let outage = match rng.u8(..12) {
