@@ -43,9 +43,10 @@ fn a_seed_is_the_same_run_each_time() {
     for number in 0..20 {
         let seed = seed_of(7, number);
         let (one, other) = (run(&stock, seed, false), run(&stock, seed, false));
+        // Not the digest: segments of the event log are put by the real clock, so that requests for them come now and then.
         assert_eq!(
-            (one.digest, one.faults, one.time),
-            (other.digest, other.faults, other.time),
+            (one.faults, one.time, one.records),
+            (other.faults, other.time, other.records),
             "seed {seed}"
         );
     }

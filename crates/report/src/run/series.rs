@@ -10,8 +10,6 @@ use crate::statistics::round_up;
 
 /// Points of a series, at most.
 const MOST_POINTS: f64 = 240.0;
-/// By how many seconds invocations of one environment may seem to overlap, since beginnings are told in whole milliseconds.
-const BLUR: f64 = 0.002;
 
 /// What went on, by steps of time at work.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -61,10 +59,8 @@ impl Counted {
             let (mut from, to) = (clock.at(from), clock.at(to));
             if !invocation.environment.is_empty() {
                 let end = ended.entry(&invocation.environment).or_default();
-                if from < *end && *end - from <= BLUR {
-                    // An environment does one thing after the other.
-                    from = end.min(to);
-                }
+                // An environment does one thing after the other, whatever clocks and late events say.
+                from = from.max(end.min(to));
                 *end = end.max(to);
             }
             // Records count once, where their part stands.
