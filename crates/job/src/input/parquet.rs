@@ -1,6 +1,7 @@
 //! Parquet: batches are ranges of rows.
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -40,7 +41,17 @@ fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display)
     file.failure().unwrap_or_else(|| damaged(location, error))
 }
 
+/// What `read` gives; where it panics, as the library does at some damage, the file is damaged.
+fn guarded<T>(location: &Location, read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(damaged(location, "its metadata contradict themselves")))
+}
+
 fn open(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> {
+    guarded(location, || open_unguarded(location))
+}
+
+fn open_unguarded(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> {
     let file = Ranged::open(location)?;
     if !footer::is_harmless(&file).map_err(|e| unreadable(&file, location, e))? {
         return Err(damaged(
@@ -150,7 +161,9 @@ pub(crate) struct Records {
 impl Records {
     pub(crate) fn new(location: &Location, columns: &Columns, rows: Range<u64>) -> Result<Self> {
         let (file, metadata) = open(location)?;
-        let metadata = with_bytes(&metadata).map_err(|e| damaged(location, e))?;
+        let metadata = guarded(location, || {
+            with_bytes(&metadata).map_err(|e| damaged(location, e))
+        })?;
         let total = metadata.metadata().file_metadata().num_rows();
         if i64::try_from(rows.end).is_ok_and(|end| end > total) {
             return Err(Error::input(
@@ -205,13 +218,15 @@ impl Records {
     }
 
     fn decode(&self, rows: Range<u64>) -> Result<Vec<std::result::Result<Record, BadRecord>>> {
-        let batches = self
-            .read(&rows)
-            .map_err(|e| unreadable(&self.file, &self.location, e))?;
-        Ok(batches
-            .iter()
-            .flat_map(|batch| self.records(batch))
-            .collect())
+        guarded(&self.location, || {
+            let batches = self
+                .read(&rows)
+                .map_err(|e| unreadable(&self.file, &self.location, e))?;
+            Ok(batches
+                .iter()
+                .flat_map(|batch| self.records(batch))
+                .collect())
+        })
     }
 
     fn read(&self, rows: &Range<u64>) -> parquet::errors::Result<Vec<RecordBatch>> {
