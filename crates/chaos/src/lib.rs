@@ -9,7 +9,7 @@
 //! let stock = chaos::Stock::new();
 //! let report = chaos::run(&stock, 17, true);
 //! assert_eq!(report.breach, None);
-//! ```text
+//! ```
 
 mod campaign;
 mod cloud;
