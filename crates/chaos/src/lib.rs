@@ -3,7 +3,7 @@
 //! the output must be the bytes of an undisturbed run.
 //!
 //! One thread at a time acts, and hands on at each request to the store (`world`), so that a seed gives the same run each
-//! time. A process is a [handle](store) of the store: a crash is that its requests fail from some moment on.
+//! time. A process is a handle of the store (`store`): a crash is that its requests fail from some moment on.
 //!
 //! ```no_run
 //! let stock = chaos::Stock::new();
