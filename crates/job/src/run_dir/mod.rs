@@ -44,8 +44,10 @@ const BATCHES: &str = "batches.jsonl";
 const INPUT: &str = "input";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
+/// In the order in which they are cleared: a part without a receipt is taken as it is, and one that is missing behind its
+/// receipt counts as damaged.
 const FOLDERS: [&str; 7] = [
-    INPUT, "parts", "receipts", "failed", "events", "manifest", "map",
+    INPUT, "receipts", "parts", "failed", "events", "manifest", "map",
 ];
 /// All dead letters of a finished run.
 pub const FAILED: &str = "failed.jsonl";
@@ -843,13 +845,13 @@ mod tests {
         for name in [JOB, BATCHES, "input/0000.jsonl", "receipts/00000000.json"] {
             run.replace(name, "{}").unwrap();
         }
-        // A file where a folder belongs cannot be removed as one.
-        run.replace("map", "").unwrap();
+        // A file where a folder belongs cannot be removed as one. Receipts go before what they vouch for.
+        run.replace("parts", "").unwrap();
         assert!(run.clear().is_err());
         let is_there = |name| run.get(name).unwrap().is_some();
         assert!(is_there(JOB) && is_there(BATCHES) && is_there("input/0000.jsonl"));
         assert!(!is_there("receipts/00000000.json"));
-        run.delete("map").unwrap();
+        run.delete("parts").unwrap();
         run.clear().unwrap();
         assert!(!is_there(JOB) && !is_there("input/0000.jsonl"));
     }
