@@ -114,13 +114,16 @@ async fn listen(
             // already, that one will do.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let config = RustlsConfig::from_pem_file(certificate, key).await;
-            Some(config.map_err(|e| {
+            let config = config.map_err(|e| {
                 Error::Settings(format!(
                     "failed to use the certificate {} and the key {}: {e}",
                     certificate.display(),
                     key.display()
                 ))
-            })?)
+            })?;
+            let mut config = rustls::ServerConfig::clone(&config.get_inner());
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            Some(RustlsConfig::from_config(Arc::new(config)))
         }
     };
     let unusable = |e| Error::Settings(format!("failed to listen on {address}: {e}"));
@@ -140,16 +143,19 @@ async fn listen(
     let handle = Handle::new();
     let scheme = if tls.is_some() { "https" } else { "http" };
     let service = routes(worker.clone()).into_make_service();
+    // HTTP/1.1 alone, which every caller speaks: how long it takes to find out which it will be is not bounded, and neither are
+    // the heads of HTTP/2.
     let server = async {
         match tls {
             None => {
-                let mut server = axum_server::from_tcp(listener)?.handle(handle.clone());
+                let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+                let mut server = server.http1_only();
                 bound(server.http_builder(), read_timeout);
                 server.serve(service).await
             }
             Some(tls) => {
-                let mut server =
-                    axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
+                let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
+                let mut server = server.http1_only();
                 bound(server.http_builder(), read_timeout);
                 server.serve(service).await
             }
