@@ -2,6 +2,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub enum BackendKind {
     /// Threads of this process.
     #[default]
     Local,
-    /// Processes of this machine: of the program `shoal`, which must be on the PATH where this one is another.
+    /// Processes of this machine: of the command itself, or, for who uses the library, of the `shoal` on the PATH.
     Process,
     /// Whatever answers HTTP.
     Http,
@@ -145,9 +146,15 @@ impl Place {
         }
     }
 
-    /// Keeps it for [`last`](Self::last). No secret is in it: tokens come from the environment alone.
+    /// Keeps it for [`last`](Self::last). No secret is in it: tokens come from the environment alone, and of URLs the part
+    /// that may be a key is left out.
     pub(crate) fn remember(&self, run: &RunDir) -> Result<()> {
-        let mut content = serde_json::to_vec_pretty(self).expect("settings are always JSON");
+        let urls = self.urls.iter().map(|url| shoal_dispatch::shown_url(url));
+        let kept = Self {
+            urls: urls.collect(),
+            ..self.clone()
+        };
+        let mut content = serde_json::to_vec_pretty(&kept).expect("settings are always JSON");
         content.push(b'\n');
         Ok(run.replace(BACKEND, content)?)
     }
@@ -332,11 +339,19 @@ pub(crate) fn token() -> Option<String> {
         .filter(|token| !token.is_empty())
 }
 
+/// Whether this program is the command, by whatever name its file goes.
+static IS_COMMAND: AtomicBool = AtomicBool::new(false);
+
+/// Says that this program is the command `shoal`, and can be its own worker.
+pub(crate) fn this_is_the_command() {
+    IS_COMMAND.store(true, Ordering::Relaxed);
+}
+
 /// The command that starts a worker process for `job`.
 fn worker(job: &Job, engine: &EngineSettings) -> Command {
     // Whoever uses the library has another program, which must not start itself.
     let own = std::env::current_exe().ok();
-    let own = own.filter(|path| path.file_stem().is_some_and(|name| name == "shoal"));
+    let own = own.filter(|_| IS_COMMAND.load(Ordering::Relaxed));
     let mut command = Command::new(own.unwrap_or_else(|| "shoal".into()));
     command.args(["worker", "--stdio"]);
     command.args(["--model", &job.model.reference]);

@@ -42,6 +42,7 @@ pub fn main() -> process::ExitCode {
     #[cfg(feature = "aws")]
     crate::job::store::use_aws_login(shoal_aws::login);
     cli.log.start(&cli.command);
+    crate::place::this_is_the_command();
     end(run(cli, started))
 }
 

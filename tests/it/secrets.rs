@@ -121,6 +121,15 @@ fn of_workers_and_hubs_nothing_is_told() {
         &[http.as_slice(), &["http://me:m4rk3d@127.0.0.1:1"]].concat(),
         8,
     );
+    // Gateways take keys in the URL: what is kept of it does not open them again.
+    let keyed = format!("{own_url}/?code=m4rk3d-key");
+    watched.job("keyed", &[http.as_slice(), &[&keyed]].concat(), 0);
+    watched.shoal(&["report", "keyed"], 0);
+    watched.shoal(&["report", "keyed", "--format", "json"], 0);
+    watched.shoal(&["resume", "keyed"], 8);
+    watched.shoal(&["resume", "keyed", "--url", &keyed], 0);
+    let malformed = "http://[?code=m4rk3d-key";
+    watched.job("malformed", &[http.as_slice(), &[malformed]].concat(), 8);
     watched.shoal(&["doctor", "--backend", "http", "--url", &own_url], 0);
     watched.shoal(&["doctor", "--backend", "http", "--url", &strange_url], 8);
     watched.shoal(&["report", "well"], 0);

@@ -16,6 +16,28 @@ fn processes_write_what_threads_write() {
     assert!(failures(&job.bench.path("run")).is_empty());
 }
 
+/// A command by another name is its own worker too, and no other `shoal` that may be there.
+#[test]
+#[cfg(unix)]
+fn a_renamed_command_starts_itself() {
+    let job = ManyBatches::new(100, 20);
+    let renamed = job.bench.path("shoal-next");
+    std::fs::copy(env!("CARGO_BIN_EXE_shoal"), &renamed).unwrap();
+    let as_built = job.run("run", &["--backend", "process"]);
+    let mut run = Command::new(&renamed);
+    run.args(as_built.get_args())
+        .current_dir(as_built.get_current_dir().unwrap())
+        .env_clear()
+        .envs(
+            as_built
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env("PATH", "/nowhere");
+    summary(run);
+    job.check("run");
+}
+
 #[test]
 #[cfg(target_os = "linux")]
 fn a_process_that_is_killed_costs_an_attempt() {

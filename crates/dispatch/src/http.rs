@@ -137,11 +137,28 @@ pub fn check_url(url: &str, has_token: bool) -> Result<(), DispatchError> {
     parse(url, has_token).map(drop).map_err(unusable)
 }
 
+/// Stands for what is behind the `?` of a URL, where that is not told.
+const NOT_TOLD: &str = "…";
+
+/// `url` as it may be kept and shown: what stands behind its `?` may be a key.
+pub fn shown_url(url: &str) -> String {
+    match url.split_once(['?', '#']) {
+        Some((place, _)) => format!("{place}?{NOT_TOLD}"),
+        None => url.to_owned(),
+    }
+}
+
 /// The URL that `text` is. A token may cross this machine in the open, and nothing else.
 fn parse(text: &str, has_token: bool) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|e| format!("--url {text} is malformed: {e}"))?;
+    let shown = shown_url(text);
+    let url = Url::parse(text).map_err(|e| format!("--url {shown} is malformed: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("--url {text} is no URL of HTTP"));
+        return Err(format!("--url {shown} is no URL of HTTP"));
+    }
+    if text.ends_with(&format!("?{NOT_TOLD}")) {
+        return Err(format!(
+            "what stands behind the ? of {shown} is not kept, as it may be a key; give the whole URL again (--url)"
+        ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(format!(

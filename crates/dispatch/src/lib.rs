@@ -24,7 +24,7 @@ use shoal_job::{Batch, Cancel, Event, RunDir};
 
 pub use budget::{Budget, Cost, Ledger, Shortage};
 pub use fan_out::{Caller, FanOut, Speculation, fan_out};
-pub use http::{Http, Looked, check_url, look};
+pub use http::{Http, Looked, check_url, look, shown_url};
 pub use local::Local;
 pub use pace::Ramp;
 pub use process::Process;
