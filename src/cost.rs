@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use shoal_job::wire::{FailureKind, Receipt, Sizing};
-use shoal_job::{Event, Job, Receipts};
+use shoal_job::{Event, Job, Receipts, RunDir};
 use shoal_plan::{Architecture, Basis, Bill, Prices, Usage};
 
 use crate::plan::ways::{CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS};
@@ -12,12 +12,57 @@ use crate::{Children, Error, Machine, Result};
 /// What a run recorded of itself.
 pub(crate) struct Recorded<'a> {
     pub(crate) job: &'a Job,
-    pub(crate) receipts: &'a Receipts,
-    pub(crate) events: &'a [(u64, Event)],
+    pub(crate) spent: &'a Spent,
+    pub(crate) history: &'a History,
     /// The machine at a price that it ran on.
     pub(crate) machine: Option<&'a Machine>,
     /// How a Distributed Map ran its children, where one did.
     pub(crate) children: Option<Children>,
+}
+
+/// What invocations that were answered took.
+#[derive(Debug, Default)]
+pub(crate) struct Spent {
+    /// By memory, architecture and region of the function, where it ran on a platform that bills.
+    by_sizing: BTreeMap<(u32, String, String), Calls>,
+    receipts: u64,
+    part_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    number: u64,
+    init_ms: f64,
+    /// With that.
+    all_ms: f64,
+    /// Of how many the platform told what it bills.
+    told: u64,
+}
+
+impl Spent {
+    pub(crate) fn of(receipts: &Receipts) -> Self {
+        let mut spent = Self::default();
+        receipts.values().for_each(|receipt| spent.add(receipt));
+        spent
+    }
+
+    pub(crate) fn add(&mut self, receipt: &Receipt) {
+        self.receipts += 1;
+        self.part_bytes += receipt.part.bytes;
+        if let Some(Sizing {
+            memory_mb,
+            architecture,
+            region,
+        }) = receipt.sizing.as_deref()
+        {
+            let sizing = (*memory_mb, architecture.clone(), region.clone());
+            let calls = self.by_sizing.entry(sizing).or_default();
+            calls.number += 1;
+            calls.init_ms += init_ms(receipt);
+            calls.all_ms += billed_ms(receipt);
+            calls.told += u64::from(receipt.billed_ms.is_some());
+        }
+    }
 }
 
 impl Recorded<'_> {
@@ -26,40 +71,27 @@ impl Recorded<'_> {
     /// # Errors
     /// The prices lack something that was used.
     pub(crate) fn bill(&self, prices: &Prices) -> Result<Option<Bill>> {
-        let mut by_sizing: BTreeMap<(u32, &str, &str), Vec<&Receipt>> = BTreeMap::new();
-        for receipt in self.receipts.values() {
-            if let Some(Sizing {
-                memory_mb,
-                architecture,
-                region,
-            }) = receipt.sizing.as_deref()
-            {
-                let sizing = (*memory_mb, architecture.as_str(), region.as_str());
-                by_sizing.entry(sizing).or_default().push(receipt);
-            }
-        }
-        if by_sizing.is_empty() {
-            let seconds = seconds_at_work(self.events);
+        if self.spent.by_sizing.is_empty() {
+            let seconds = self.history.seconds_at_work();
             return Ok(self
                 .machine
                 .map(|machine| machine.bill(seconds, Basis::Measured)));
         }
-        let failed = failed_attempts(self.events);
         let mut whole: Option<Bill> = None;
         let mut is_first = true;
-        for ((memory_mb, architecture, region), receipts) in by_sizing {
+        for ((memory_mb, architecture, region), calls) in &self.spent.by_sizing {
             let architecture: Architecture = architecture.parse().map_err(|reason: String| {
                 Error::Settings(format!("failed to price a receipt: {reason}"))
             })?;
             let priced = Priced {
                 prices,
-                gb: f64::from(memory_mb) / 1024.0,
-                none: |basis| Usage::none(region, architecture, basis),
+                gb: f64::from(*memory_mb) / 1024.0,
+                none: |basis| Usage::none(region.as_str(), architecture, basis),
             };
-            let mut bill = self.functions(&priced, &receipts)?;
+            let mut bill = self.functions(&priced, calls)?;
             if std::mem::take(&mut is_first) {
                 // Which of several functions failed is not recorded.
-                bill.items.extend(self.failures(&priced, &failed)?.items);
+                bill.items.extend(self.failures(&priced)?.items);
                 bill.items.extend(self.store(&priced)?.items);
             }
             match &mut whole {
@@ -74,17 +106,17 @@ impl Recorded<'_> {
     fn functions(
         &self,
         priced: &Priced<'_, impl Fn(Basis) -> Usage>,
-        receipts: &[&Receipt],
+        calls: &Calls,
     ) -> Result<Bill> {
-        let is_told = receipts.iter().all(|receipt| receipt.billed_ms.is_some());
-        let basis = if is_told {
+        let basis = if calls.told == calls.number {
             Basis::Measured
         } else {
             Basis::Predicted
         };
-        let calls = receipts.len() as f64;
-        let init_ms: f64 = receipts.iter().map(|receipt| init_ms(receipt)).sum();
-        let all_ms: f64 = receipts.iter().map(|receipt| billed_ms(receipt)).sum();
+        let Calls {
+            init_ms, all_ms, ..
+        } = *calls;
+        let calls = calls.number as f64;
         let mut usage = Usage {
             compute_gb_s: (all_ms - init_ms).max(0.0) / 1e3 * priced.gb,
             init_gb_s: init_ms / 1e3 * priced.gb,
@@ -106,14 +138,10 @@ impl Recorded<'_> {
     }
 
     /// Attempts that failed: from the call to the failure, as the caller saw it, and so at most what was billed.
-    fn failures(
-        &self,
-        priced: &Priced<'_, impl Fn(Basis) -> Usage>,
-        failed_ms: &[f64],
-    ) -> Result<Bill> {
+    fn failures(&self, priced: &Priced<'_, impl Fn(Basis) -> Usage>) -> Result<Bill> {
         let usage = Usage {
-            compute_gb_s: failed_ms.iter().sum::<f64>() / 1e3 * priced.gb,
-            requests: failed_ms.len() as f64,
+            compute_gb_s: self.history.failed_ms as f64 / 1e3 * priced.gb,
+            requests: self.history.failed as f64,
             ..(priced.none)(Basis::Assumed)
         };
         let mut bill = priced.bill(&usage)?;
@@ -125,7 +153,7 @@ impl Recorded<'_> {
 
     /// Reads, writes and a month of the object store.
     fn store(&self, priced: &Priced<'_, impl Fn(Basis) -> Usage>) -> Result<Bill> {
-        let calls = self.receipts.len() as f64;
+        let calls = self.spent.receipts as f64;
         let requests = Usage {
             puts: calls * PUTS_PER_BATCH,
             gets: calls * GETS_PER_BATCH,
@@ -137,13 +165,8 @@ impl Recorded<'_> {
             .iter()
             .map(|source| source.identity.bytes)
             .sum();
-        let parts: u64 = self
-            .receipts
-            .values()
-            .map(|receipt| receipt.part.bytes)
-            .sum();
         let stored = Usage {
-            stored_gb_months: (input + parts) as f64 / 1e9,
+            stored_gb_months: (input + self.spent.part_bytes) as f64 / 1e9,
             ..(priced.none)(Basis::Assumed)
         };
         let mut bill = priced.bill(&requests)?;
@@ -183,21 +206,66 @@ pub(crate) fn billed_ms(receipt: &Receipt) -> f64 {
     receipt.billed_ms.unwrap_or_else(took)
 }
 
-/// Milliseconds from the call to the answer of each attempt that may have been billed and left no receipt.
-fn failed_attempts(events: &[(u64, Event)]) -> Vec<f64> {
-    let mut called: HashMap<usize, u64> = HashMap::new();
-    let mut failed = Vec::new();
-    for (at, event) in events {
+/// What events tell of time and of failures, as far as it costs something.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// When the calls of this start were made that have no answer yet, by worker.
+    called: HashMap<usize, u64>,
+    /// Attempts that may have been billed and left no receipt …
+    failed: u64,
+    /// … and their milliseconds from the call to the answer.
+    failed_ms: u64,
+    under_way: u64,
+    unknown: u64,
+    /// Milliseconds at work in the starts before.
+    worked_ms: u64,
+    /// The beginning of this start, and the last thing that happened in it.
+    current: Option<(u64, u64)>,
+}
+
+impl History {
+    /// What the events of `run` tell.
+    pub(crate) fn read(run: &RunDir) -> Result<Self> {
+        let mut history = Self::default();
+        run.each_event(&mut |at, event| history.add(at, &event))?;
+        Ok(history)
+    }
+
+    pub(crate) fn of(events: &[(u64, Event)]) -> Self {
+        let mut history = Self::default();
+        events
+            .iter()
+            .for_each(|(at, event)| history.add(*at, event));
+        history
+    }
+
+    fn add(&mut self, at: u64, event: &Event) {
+        self.count(at, event);
+        if matches!(event, Event::Started { .. }) {
+            self.end_of_start();
+            self.current = Some((at, at));
+        } else if matches!(event, Event::Planning { .. } | Event::Planned { .. }) {
+            // Of the next start, which comes whenever it comes.
+            self.end_of_start();
+        } else if let Some((_, last)) = &mut self.current {
+            *last = (*last).max(at);
+        }
+    }
+
+    fn count(&mut self, at: u64, event: &Event) {
         match event {
-            Event::Started { .. } => called.clear(),
+            Event::Started { .. } => self.called.clear(),
             Event::Dispatched { worker, .. } => {
-                called.insert(*worker, *at);
+                self.called.insert(*worker, at);
+                self.under_way += 1;
             }
             Event::Finished { worker, .. } => {
-                called.remove(worker);
+                self.called.remove(worker);
+                self.under_way = self.under_way.saturating_sub(1);
             }
             Event::Failed { worker, .. } | Event::Superseded { worker, .. } => {
-                let call = called.remove(worker);
+                let call = self.called.remove(worker);
+                self.under_way = self.under_way.saturating_sub(1);
                 let is_billed = !matches!(
                     event,
                     Event::Failed {
@@ -205,65 +273,37 @@ fn failed_attempts(events: &[(u64, Event)]) -> Vec<f64> {
                         ..
                     }
                 );
-                if let (Some(call), true) = (call, is_billed) {
-                    failed.push(at.saturating_sub(call) as f64);
+                if is_billed {
+                    self.unknown += 1;
+                    if let Some(call) = call {
+                        self.failed += 1;
+                        self.failed_ms += at.saturating_sub(call);
+                    }
                 }
             }
             _ => {}
         }
     }
-    failed
-}
 
-/// Calls of which nobody knows what they cost: those that failed, but for ones that the platform did not take, and those that
-/// were never answered.
-pub(crate) fn calls_of_unknown_cost(events: &[(u64, Event)]) -> u64 {
-    let mut under_way = 0_u64;
-    let mut failed = 0;
-    for (_, event) in events {
-        match event {
-            Event::Dispatched { .. } => under_way += 1,
-            Event::Finished { .. } => under_way = under_way.saturating_sub(1),
-            Event::Superseded { .. } => {
-                under_way = under_way.saturating_sub(1);
-                failed += 1;
-            }
-            Event::Failed { kind, .. } => {
-                under_way = under_way.saturating_sub(1);
-                failed += u64::from(!matches!(
-                    kind,
-                    FailureKind::Throttled | FailureKind::Refused
-                ));
-            }
-            _ => {}
+    fn end_of_start(&mut self) {
+        if let Some((start, last)) = self.current.take() {
+            self.worked_ms += last.saturating_sub(start);
         }
     }
-    under_way + failed
-}
 
-/// Seconds from each start of a run to the last thing that happened in it.
-pub(crate) fn seconds_at_work(events: &[(u64, Event)]) -> f64 {
-    let mut total = 0;
-    let mut current: Option<(u64, u64)> = None;
-    for (at, event) in events {
-        if matches!(event, Event::Started { .. }) {
-            if let Some((start, last)) = current {
-                total += last.saturating_sub(start);
-            }
-            current = Some((*at, *at));
-        } else if matches!(event, Event::Planning { .. } | Event::Planned { .. }) {
-            // Of the next start, which comes whenever it comes.
-            if let Some((start, last)) = current.take() {
-                total += last.saturating_sub(start);
-            }
-        } else if let Some((_, last)) = &mut current {
-            *last = (*last).max(*at);
-        }
+    /// Calls of which nobody knows what they cost: those that failed, but for ones that the platform did not take, and those
+    /// that were never answered.
+    pub(crate) fn calls_of_unknown_cost(&self) -> u64 {
+        self.under_way + self.unknown
     }
-    if let Some((start, last)) = current {
-        total += last.saturating_sub(start);
+
+    /// Seconds from each start of a run to the last thing that happened in it.
+    pub(crate) fn seconds_at_work(&self) -> f64 {
+        let current = self
+            .current
+            .map_or(0, |(start, last)| last.saturating_sub(start));
+        (self.worked_ms + current) as f64 / 1e3
     }
-    total as f64 / 1e3
 }
 
 #[cfg(test)]
@@ -329,8 +369,8 @@ mod tests {
                 },
             ),
         ];
-        assert_eq!(seconds_at_work(&events), 4.0);
-        assert_eq!(seconds_at_work(&[]), 0.0);
+        assert_eq!(History::of(&events).seconds_at_work(), 4.0);
+        assert_eq!(History::default().seconds_at_work(), 0.0);
     }
 
     #[test]
@@ -343,9 +383,10 @@ mod tests {
             (700, called(0, 2)),
             (900, failed(0, 2, FailureKind::TimedOut)),
         ];
-        assert_eq!(failed_attempts(&events), [500.0, 200.0]);
-        assert_eq!(calls_of_unknown_cost(&events), 2);
+        let history = History::of(&events);
+        assert_eq!((history.failed, history.failed_ms), (2, 700));
+        assert_eq!(history.calls_of_unknown_cost(), 2);
         // One that was never answered.
-        assert_eq!(calls_of_unknown_cost(&events[..5]), 2);
+        assert_eq!(History::of(&events[..5]).calls_of_unknown_cost(), 2);
     }
 }

@@ -167,6 +167,11 @@ impl Place {
         )
     }
 
+    /// Whether somebody else than this process shares out the batches, or bills for them.
+    pub(crate) fn is_platform(&self) -> bool {
+        self.needs_store() || self.backend == BackendKind::Array
+    }
+
     /// Options that contradict each other or have no effect are errors.
     pub(crate) fn check(&self) -> Result<()> {
         use BackendKind as B;

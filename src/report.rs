@@ -5,7 +5,7 @@ use shoal_job::{Event, Job, Receipts, RunDir};
 use shoal_plan::{Bill, Prices};
 use shoal_report::{Recorded, RunReport};
 
-use crate::cost;
+use crate::cost::{self, History, Spent};
 use crate::place::Place;
 use crate::{Children, Error, Result};
 
@@ -41,8 +41,26 @@ pub(crate) fn bill(
     let place = Place::last(run)?;
     let recorded = cost::Recorded {
         job,
-        receipts,
-        events,
+        spent: &Spent::of(receipts),
+        history: &History::of(events),
+        machine: place.machine.as_ref(),
+        children: children(run)?,
+    };
+    recorded.bill(prices)
+}
+
+/// The same of receipts that were added up, as they need not be in memory at once.
+pub(crate) fn bill_of(
+    run: &RunDir,
+    job: &Job,
+    spent: &Spent,
+    prices: &Prices,
+) -> Result<Option<Bill>> {
+    let place = Place::last(run)?;
+    let recorded = cost::Recorded {
+        job,
+        spent,
+        history: &History::read(run)?,
         machine: place.machine.as_ref(),
         children: children(run)?,
     };

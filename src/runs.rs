@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::store::is_url;
 use shoal_job::{Event, Job, RunDir};
 
@@ -121,19 +122,26 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
             last_failure: None,
         });
     };
-    let mut receipts = run.receipts()?;
-    receipts.retain_pieces_of(&run.batches(&job)?);
-    let finished = receipts.finished_batches();
-    let events = run.events()?;
-    let is_completed = matches!(events.last(), Some((_, Event::Completed { .. })));
-    let idle = events.last().and_then(|(unix_ms, _)| {
-        let then = SystemTime::UNIX_EPOCH + Duration::from_millis(*unix_ms);
+    let (mut finished, mut records_done, mut failed) = (0, 0, 0);
+    run.each_chapter(&job, BATCHES_AT_ONCE, &mut |_, receipts| {
+        finished += receipts.finished_batches();
+        records_done += receipts.records();
+        failed += receipts.values().map(|receipt| receipt.failed).sum::<u64>();
+        Ok(())
+    })?;
+    let (mut last, mut is_completed, mut last_failure) = (None, false, None);
+    run.each_event(&mut |unix_ms, event| {
+        last = Some(unix_ms);
+        is_completed = matches!(event, Event::Completed { .. });
+        match event {
+            Event::Failed { reason, .. } | Event::Stopped { reason } => last_failure = Some(reason),
+            Event::Finished { .. } | Event::Completed { .. } => last_failure = None,
+            _ => {}
+        }
+    })?;
+    let idle = last.and_then(|unix_ms| {
+        let then = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         SystemTime::now().duration_since(then).ok()
-    });
-    let last_failure = events.iter().rev().find_map(|(_, event)| match event {
-        Event::Failed { reason, .. } | Event::Stopped { reason } => Some(Some(reason.clone())),
-        Event::Finished { .. } | Event::Completed { .. } => Some(None),
-        _ => None,
     });
     let Job {
         inputs,
@@ -155,12 +163,12 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         output,
         model: model.reference,
         records,
-        records_done: receipts.records(),
-        failed: receipts.values().map(|receipt| receipt.failed).sum(),
+        records_done,
+        failed,
         batches,
         batches_done: finished,
         idle_seconds: idle.map(|idle| idle.as_secs()),
-        last_failure: last_failure.flatten(),
+        last_failure,
     })
 }
 

@@ -1,8 +1,10 @@
 //! What a run is asked to do.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
@@ -47,6 +49,9 @@ pub struct Settings {
     pub fresh: bool,
     /// What it may cost and take.
     pub guards: Guards,
+    /// Batches that are in memory at a time with their receipts, at least; of platforms that are told of all of them at once,
+    /// it is all.
+    pub batches_at_once: NonZeroUsize,
 }
 
 impl Settings {
@@ -68,6 +73,7 @@ impl Settings {
             on_error: OnError::Skip,
             fresh: false,
             guards: Guards::default(),
+            batches_at_once: BATCHES_AT_ONCE,
         }
     }
 }

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use shoal_dispatch::Worked;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Receipt, Timings};
-use shoal_job::{Job, Receipts, RunDir};
+use shoal_job::{Job, RunDir};
 use shoal_plan::Bill;
+
+use crate::cost::Spent;
 
 /// What a run did.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,40 +84,66 @@ pub struct Accuracy {
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// How long this start of the run took.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    pub(crate) total: Duration,
+/// What receipts say, added up.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    failed: u64,
+    buried: u64,
+    truncated: u64,
+    tokens: u64,
+    function_ms: Timings,
+    isa: BTreeSet<Arc<str>>,
+    /// Gold label → label → records.
+    confusion: BTreeMap<String, BTreeMap<String, u64>>,
+    pub(crate) spent: Spent,
+    reused_batches: u64,
+    reused_records: u64,
+    /// From the dispatch of batches to their last receipts.
     pub(crate) dispatch: Duration,
 }
 
+impl Tally {
+    /// Adds what `worked` says, of other batches than before.
+    pub(crate) fn add(&mut self, worked: &Worked) {
+        worked.receipts.values().for_each(|r| self.receipt(r));
+        self.reused_batches += worked.reused.finished_batches();
+        self.reused_records += worked.reused.records();
+        self.dispatch += worked.time;
+    }
+
+    fn receipt(&mut self, receipt: &Receipt) {
+        self.failed += receipt.failed;
+        self.buried += receipt.buried;
+        self.truncated += receipt.truncated;
+        self.tokens += receipt.tokens;
+        self.function_ms += receipt.timings;
+        self.spent.add(receipt);
+        if !self.isa.contains(&receipt.isa) {
+            self.isa.insert(receipt.isa.clone());
+        }
+        for (gold, labels) in &receipt.confusion {
+            let of_gold = self.confusion.entry(gold.clone()).or_default();
+            for (label, records) in labels {
+                *of_gold.entry(label.clone()).or_default() += records;
+            }
+        }
+    }
+}
+
 impl Summary {
+    /// `total`: the time from this start of the run to its end.
     pub(crate) fn new(
         run: &RunDir,
         job: &Job,
         output: String,
-        worked: &Worked,
+        tally: &Tally,
         concurrency: usize,
-        clock: Clock,
+        total: Duration,
     ) -> Self {
-        let receipts = &worked.receipts;
-        let sum = |count: fn(&Receipt) -> u64| receipts.values().map(count).sum::<u64>();
-        let failed = sum(|receipt| receipt.failed);
-        let mut function_ms = Timings::default();
-        receipts
-            .values()
-            .for_each(|receipt| function_ms += receipt.timings);
-        let isa = receipts
-            .values()
-            .map(|receipt| receipt.isa.clone())
-            .collect::<BTreeSet<_>>()
-            .iter()
-            .map(|isa| isa.to_string())
-            .collect();
-        let (reused_batches, reused_records) =
-            (worked.reused.finished_batches(), worked.reused.records());
-        let done_now = job.records.saturating_sub(reused_records);
-        let dispatch_seconds = clock.dispatch.as_secs_f64();
+        let failed = tally.failed;
+        let done_now = job.records.saturating_sub(tally.reused_records);
+        let dispatch_seconds = tally.dispatch.as_secs_f64();
+        let accuracy = || Accuracy::new(tally.confusion.clone());
         Self {
             run: run.reference(),
             run_dir: run.uri(),
@@ -123,22 +152,22 @@ impl Summary {
             records: job.records,
             results: job.records - failed,
             failed,
-            buried: sum(|receipt| receipt.buried),
+            buried: tally.buried,
             failed_file: (failed > 0).then(|| run.object_uri(FAILED)),
-            truncated: sum(|receipt| receipt.truncated),
+            truncated: tally.truncated,
             max_tokens: job.model.max_tokens,
-            tokens: sum(|receipt| receipt.tokens),
+            tokens: tally.tokens,
             batches: job.batches,
-            reused_batches,
-            reused_records,
+            reused_batches: tally.reused_batches,
+            reused_records: tally.reused_records,
             concurrency,
             precision: job.model.precision.clone(),
-            isa,
-            seconds: clock.total.as_secs_f64(),
+            isa: tally.isa.iter().map(|isa| isa.to_string()).collect(),
+            seconds: total.as_secs_f64(),
             dispatch_seconds,
             records_per_second: (done_now > 0).then(|| done_now as f64 / dispatch_seconds),
-            function_ms,
-            accuracy: job.columns.gold.is_some().then(|| Accuracy::new(receipts)),
+            function_ms: tally.function_ms,
+            accuracy: job.columns.gold.is_some().then(accuracy),
             cost: None,
             report: None,
             not_accounted: None,
@@ -147,17 +176,7 @@ impl Summary {
 }
 
 impl Accuracy {
-    fn new(receipts: &Receipts) -> Self {
-        let mut confusion = BTreeMap::<String, BTreeMap<String, u64>>::new();
-        for (gold, labels) in receipts.values().flat_map(|receipt| &receipt.confusion) {
-            for (label, records) in labels {
-                *confusion
-                    .entry(gold.clone())
-                    .or_default()
-                    .entry(label.clone())
-                    .or_default() += records;
-            }
-        }
+    fn new(confusion: BTreeMap<String, BTreeMap<String, u64>>) -> Self {
         let of = confusion.values().flat_map(BTreeMap::values).sum();
         let right = confusion
             .iter()
@@ -263,8 +282,17 @@ impl fmt::Display for Summary {
         if let Some(report) = &self.report {
             line(f, "report", report.clone())?;
         }
-        if let Some(reason) = &self.not_accounted {
-            line(f, "warning", reason.clone())?;
+        match &self.not_accounted {
+            Some(reason) => line(f, "warning", reason.clone())?,
+            None if self.report.is_none() => {
+                let how = format!("shoal report {} --format html", self.run);
+                line(
+                    f,
+                    "report",
+                    format!("{how}  (it has every call, and takes memory by the batch)"),
+                )?;
+            }
+            None => {}
         }
         write!(f, "{:<10} {}", "run", self.run)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use shoal_encoder::{Isa, Model, Precision};
 use shoal_function::Host;
-use shoal_fuzz::{fixture, folder};
+use shoal_fuzz::{allow_caught_panics, fixture, folder};
 use shoal_job::plan::{self, Request};
 use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::wire::{Invocation, Outcome, Reply};
@@ -52,6 +52,7 @@ static SCENE: LazyLock<(PathBuf, Arc<Host>)> = LazyLock::new(|| {
 });
 
 fuzz_target!(|input: &[u8]| {
+    allow_caught_panics();
     let Ok(text) = std::str::from_utf8(input) else {
         return;
     };

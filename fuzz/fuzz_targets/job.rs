@@ -4,11 +4,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{BETWEEN, folder, rows};
+use shoal_fuzz::{BETWEEN, allow_caught_panics, folder, rows};
 use shoal_job::RunDir;
 use shoal_job::part::PartWriter;
 
 fuzz_target!(|input: &[u8]| {
+    allow_caught_panics();
     let folder = folder();
     let mut parts = input.split(|byte| *byte == BETWEEN);
     for name in ["job.json", "batches.jsonl", "input/0000.jsonl"] {

@@ -3,11 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{folder, plan_and_read};
+use shoal_fuzz::{allow_caught_panics, folder, plan_and_read};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
 fuzz_target!(|input: &[u8]| {
+    allow_caught_panics();
     let Some((&choice, content)) = input.split_first() else {
         return;
     };

@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterVersion};
-use shoal_fuzz::{folder, plan_and_read};
+use shoal_fuzz::{allow_caught_panics, folder, plan_and_read};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
@@ -112,6 +112,7 @@ fn batch() -> RecordBatch {
 }
 
 fuzz_target!(|input: &[u8]| {
+    allow_caught_panics();
     let Some((&choice, rest)) = input.split_first() else {
         return;
     };

@@ -3,16 +3,11 @@
 
 #![no_main]
 
-use std::sync::Once;
-
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{BETWEEN, label_texts, model_folder};
-
-static QUIET: Once = Once::new();
+use shoal_fuzz::{BETWEEN, allow_caught_panics, label_texts, model_folder};
 
 fuzz_target!(|input: &[u8]| {
-    // The library behind panics on some files, which shoal catches; one that it does not catch still ends the target.
-    QUIET.call_once(|| std::panic::set_hook(Box::new(|_| {})));
+    allow_caught_panics();
     let Some((&choice, rest)) = input.split_first() else {
         return;
     };

@@ -10,6 +10,7 @@ pub(super) mod time;
 pub(super) mod watch;
 pub(super) mod worker;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -251,6 +252,11 @@ pub(super) struct RunOptions {
     /// [default: 5]
     #[arg(long, value_name = "PERCENT", env = "SHOAL_SPECULATION_BUDGET")]
     pub(super) speculation_budget: Option<f64>,
+
+    /// Batches that are in memory at a time, at least: a longer run is worked off in chapters, and its page is made by `shoal
+    /// report` alone [default: 16384]
+    #[arg(long, value_name = "N", env = "SHOAL_BATCHES_AT_ONCE")]
+    pub(super) batches_at_once: Option<NonZeroUsize>,
 
     /// USD that the run may cost, all its starts together: the most that a call can cost is set aside before it is made, so
     /// that this is never passed
@@ -705,7 +711,7 @@ mod tests {
                    concurrency=1\nbackend='step-functions'\nfunction='f'\nstate-machine='s'\n\
                    children='express'\ntolerated-failures=1.5\nurl=['u']\ntimeout=9\ndetach=true\nstore='s3://b/p'\n\
                    run-dir='d'\non-error='fail'\nfresh=true\notlp='o'\nquiet=true\njson=true\n\
-                   auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\nspeculation-budget=2.5\n";
+                   auto=true\nmax-cost=1.5\nmax-time='5m'\nyes=true\nmachine='m=0.1:2'\nprices='p.json'\nspeculation-budget=2.5\nbatches-at-once=9\n";
         toml::from_str::<RunOptions>(all).unwrap();
         assert_eq!(all.lines().count(), keys);
         assert!(toml::from_str::<RunOptions>("batchsize=1").is_err());

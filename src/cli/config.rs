@@ -5,6 +5,7 @@ use std::path::Path;
 use super::args::doctor::DoctorArgs;
 use super::args::{RunArgs, RunOptions};
 use crate::dispatch::Speculation;
+use crate::job::chapters::BATCHES_AT_ONCE;
 use crate::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use crate::{BackendKind, EngineSettings, Error, Guards, OnError, Place, Result, Settings};
 
@@ -85,6 +86,7 @@ fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
         run_dir: options.run_dir,
         on_error: options.on_error.map_or(OnError::Skip, Into::into),
         fresh: options.fresh.unwrap_or(false),
+        batches_at_once: options.batches_at_once.unwrap_or(BATCHES_AT_ONCE),
         guards: Guards {
             max_usd: options.max_cost,
             max_seconds: options.max_time.map(|time| time.0),
@@ -144,7 +146,7 @@ fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
         threshold, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
         url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices,
-        speculation_budget, otlp, quiet, json,
+        speculation_budget, batches_at_once, otlp, quiet, json,
     )
 }
 

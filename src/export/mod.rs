@@ -181,15 +181,17 @@ mod tests {
             "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
             "records": 5, "batches": 5,
         });
-        let batches: Vec<_> = (0..5)
-            .map(|index| Batch {
+        let mut table = run.table_writer();
+        for index in 0..5 {
+            let batch = Batch {
                 index,
                 records: 1,
                 ..Batch::default()
-            })
-            .collect();
-        run.save_plan(&serde_json::from_value(job).unwrap(), &batches)
-            .unwrap();
+            };
+            table.push(&batch).unwrap();
+        }
+        let job = serde_json::from_value(job).unwrap();
+        run.save_plan(&job, table).unwrap();
         run
     }
 

@@ -148,7 +148,8 @@ fn compare_on(
         version: VERSION,
         inputs_at: None,
     };
-    let (job, batches) = plan(&request, &run, cancel, &mut |_| {})?;
+    let job = plan(&request, &run, cancel, &mut |_| {})?;
+    let batches = run.batches(&job)?;
     let sources = Sources::default();
     let next_batch = AtomicUsize::new(0);
     let next = || -> Option<Result<Vec<Item>>> {

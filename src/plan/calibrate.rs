@@ -241,7 +241,8 @@ impl Real<'_> {
             version: VERSION,
             inputs_at: None,
         };
-        let (job, batches) = plan(&request, &run, self.cancel, &mut |_| {})?;
+        let job = plan(&request, &run, self.cancel, &mut |_| {})?;
+        let batches = run.batches(&job)?;
         let place = Place {
             backend,
             concurrency: Some(concurrency),
@@ -252,6 +253,7 @@ impl Real<'_> {
             run: &run,
             job: &job,
             batches: &batches,
+            listed: None,
             timeout: None,
             retry: RetryPolicy::default(),
             stop_on_bad_record: false,

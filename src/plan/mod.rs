@@ -257,9 +257,10 @@ impl Study {
             version: VERSION,
             inputs_at: None,
         };
-        let (job, batches) = plan_job(&request, &run, cancel, &mut |records| {
+        let job = plan_job(&request, &run, cancel, &mut |records| {
             tell(&Event::Planning { records });
         })?;
+        let batches = run.batches(&job)?;
         tell(&Event::Planned {
             records: job.records,
             batches: job.batches,

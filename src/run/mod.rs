@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use shoal_encoder::{Model, Objective, Precision};
+use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, plan};
@@ -79,7 +80,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let is_own = is_new || trust::is_own(&run)?;
     let mut tell = Teller::new(&run, tell)?;
     let planned = destination.check(&run.name()).and_then(|()| match job {
-        Some(job) => run.batches(&job).map(|batches| (job, batches)),
+        Some(job) => Ok(job),
         None => {
             tell.tell(Event::Planning { records: 0 });
             plan(&request, &run, cancel, &mut |records| {
@@ -87,7 +88,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
             })
         }
     });
-    let (job, batches) = planned.inspect_err(|error| {
+    let job = planned.inspect_err(|error| {
         tell.tell(match error {
             shoal_job::Error::Cancelled => Event::Cancelled,
             error => Event::Stopped {
@@ -110,7 +111,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     Stage {
         run,
         job,
-        batches,
+        batches_at_once: settings.batches_at_once,
         model,
         destination,
         place: settings.place.clone(),
@@ -208,11 +209,10 @@ pub fn resume(
         exhume(&run, &job)?;
     }
     let mut tell = Teller::new(&run, tell)?;
-    let batches = run.batches(&job)?;
     Stage {
         run,
         job,
-        batches,
+        batches_at_once: BATCHES_AT_ONCE,
         model,
         destination,
         place,
@@ -228,21 +228,23 @@ pub fn resume(
 /// Forgets the dead letters of records that killed their function, and nothing else: another attempt may end otherwise, with
 /// more memory or time, say. Rows that cannot be read stay what they are.
 fn exhume(run: &RunDir, job: &Job) -> Result<()> {
-    let receipts = run.receipts()?;
-    let mut buried = receipts
-        .values()
-        .filter(|receipt| receipt.buried > 0)
-        .peekable();
-    if buried.peek().is_none() {
-        let failed: u64 = receipts.values().map(|receipt| receipt.failed).sum();
+    let (mut buried, mut failed) = (Vec::new(), 0);
+    run.each_chapter(job, BATCHES_AT_ONCE, &mut |_, receipts| {
+        for receipt in receipts.values() {
+            failed += receipt.failed;
+            buried.extend((receipt.buried > 0).then(|| receipt.piece()));
+        }
+        Ok(())
+    })?;
+    if buried.is_empty() {
         return Err(Error::Settings(format!(
             "failed to retry run {}: no record of it killed its function; its {failed} dead letters are rows that cannot be \
              read, which {FAILED} of the run tells how to mend",
             run.reference()
         )));
     }
-    for receipt in buried {
-        run.forget(receipt.piece(), job.parameters.output_format)?;
+    for piece in buried {
+        run.forget(piece, job.parameters.output_format)?;
     }
     Ok(())
 }

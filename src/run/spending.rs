@@ -6,7 +6,7 @@ use shoal_dispatch::Budget;
 use shoal_job::wire::Sizing;
 
 use super::stage::Stage;
-use crate::cost::{billed_ms, calls_of_unknown_cost};
+use crate::cost::{History, billed_ms};
 use crate::guards::Pricing;
 use crate::{ASK_ABOVE_USD, Error, Result};
 
@@ -29,7 +29,7 @@ impl Stage {
         let prices = crate::plan::prices(self.guards.prices.as_deref())?;
         let receipts = self.run.receipts()?;
         let open: Vec<_> = receipts
-            .open(&self.batches)
+            .open(&self.run.batches(&self.job)?)
             .into_iter()
             .map(|b| b.into_owned())
             .collect();
@@ -69,7 +69,7 @@ impl Stage {
                 .map(|receipt| billed_ms(receipt) / 1e3)
                 .sum();
             let answered = pricing.usd(receipts.len() as f64, answered)?;
-            let unknown = calls_of_unknown_cost(&self.run.events()?);
+            let unknown = History::read(&self.run)?.calls_of_unknown_cost();
             spending.budget = Some(pricing.budget(max_usd, answered, unknown, timeout)?);
         }
         Ok(spending)

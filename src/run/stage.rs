@@ -1,18 +1,21 @@
 //! A planned run: dispatching what is left, and collecting.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_dispatch::{DispatchError, Plan, RetryPolicy, Worked, work_off};
+use shoal_dispatch::{Backend, Plan, RetryPolicy, Worked, work_off, work_off_in_chapters};
 use shoal_encoder::Model;
+use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{EventLog, RunLock};
-use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
+use shoal_job::{Batch, Cancel, Done, Event, Job, Receipts, RunDir};
 
+use crate::cost::History;
 use crate::guards::within;
 use crate::place::Place;
-use crate::summary::Clock;
-use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, cost, log, report, trust};
+use crate::summary::Tally;
+use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, log, report, trust};
 
 /// Writes events to the run's log and hands them on.
 pub(super) struct Teller<'a> {
@@ -56,7 +59,7 @@ impl<'a> Teller<'a> {
 pub(super) struct Stage {
     pub(super) run: RunDir,
     pub(super) job: Job,
-    pub(super) batches: Vec<Batch>,
+    pub(super) batches_at_once: NonZeroUsize,
     pub(super) model: Arc<Model>,
     pub(super) destination: Destination,
     pub(super) place: Place,
@@ -101,66 +104,114 @@ impl Stage {
         if self.is_own {
             trust::remember(run);
         }
-        let backend = self
-            .place
-            .backend(run, job, &self.batches, &self.model, &self.engine)?;
         let plan = Plan {
             run,
             job,
-            batches: &self.batches,
+            batches: &[],
+            listed: None,
             timeout: spending.timeout,
             retry: RetryPolicy::default(),
             stop_on_bad_record: self.on_error == OnError::Fail,
             speculation: Some(self.guards.speculation),
             budget: spending.budget.as_ref(),
         };
-        let (worked, is_late) = within(seconds, cancel, |stop| {
-            work_off(&plan, backend.as_ref(), stop, &mut |event| tell.tell(event))
-        });
-        let worked = worked.map_err(|error| {
-            if matches!(error, DispatchError::Cancelled) {
+        let (worked, is_late) = within(seconds, cancel, |stop| self.work(&plan, stop, tell));
+        let worked = worked.map_err(|error| match error {
+            Error::Cancelled { .. } => {
                 tell.tell(Event::Cancelled);
-                if let Some(seconds) = seconds.filter(|_| is_late && !cancel.is_cancelled()) {
-                    return Error::OutOfTime {
+                match seconds.filter(|_| is_late && !cancel.is_cancelled()) {
+                    Some(seconds) => Error::OutOfTime {
                         run: run.reference(),
                         seconds,
-                    };
+                    },
+                    None => error,
                 }
             }
-            Error::from_dispatch(error, run.reference(), |batch| {
-                self.first_dead_letter(batch)
-            })
+            error => error,
         })?;
-        let concurrency = backend.concurrency();
-        // What is left to do takes memory by the batch too.
-        drop(backend);
-        drop(self.batches);
-        deliver(run, job, &worked.receipts, &self.destination, tell)?;
-        let clock = Clock {
-            total: started.elapsed(),
-            dispatch: worked.time,
+        let done = match &worked.receipts {
+            Some(receipts) => Done::Here(receipts),
+            None => Done::InChapters(self.batches_at_once()),
         };
+        deliver(run, job, done, &self.destination, tell)?;
         let mut summary = Summary::new(
             run,
             job,
             self.destination.name(),
-            &worked,
-            concurrency,
-            clock,
+            &worked.tally,
+            worked.concurrency,
+            started.elapsed(),
         );
         tell.tell(Event::Completed {
             results: summary.results,
             failed: summary.failed,
         });
-        account(run, job, &worked.receipts, &self.guards, &mut summary);
+        account(run, job, &worked, &self.guards, &mut summary);
         Ok(summary)
+    }
+
+    /// Works off what is left of the job.
+    fn work(&self, plan: &Plan<'_>, stop: &Cancel, tell: &mut Teller<'_>) -> Result<Finished> {
+        let failed = |error| {
+            Error::from_dispatch(error, self.run.reference(), |batch| {
+                self.first_dead_letter(batch)
+            })
+        };
+        let mut tally = Tally::default();
+        if !self.is_long() {
+            let batches = &self.run.batches(&self.job)?;
+            let backend = self.backend(batches)?;
+            let plan = Plan { batches, ..*plan };
+            let tell = &mut |event| tell.tell(event);
+            let worked = work_off(&plan, backend.as_ref(), stop, tell).map_err(failed)?;
+            tally.add(&worked);
+            return Ok(Finished {
+                tally,
+                receipts: Some(worked.receipts),
+                concurrency: backend.concurrency(),
+            });
+        }
+        let backend = self.backend(&[])?;
+        work_off_in_chapters(
+            plan,
+            self.batches_at_once(),
+            backend.as_ref(),
+            stop,
+            &mut |event| tell.tell(event),
+            &mut |worked| tally.add(worked),
+        )
+        .map_err(failed)?;
+        Ok(Finished {
+            tally,
+            receipts: None,
+            concurrency: backend.concurrency(),
+        })
+    }
+
+    fn backend(&self, batches: &[Batch]) -> Result<Box<dyn Backend>> {
+        let Self {
+            run, job, place, ..
+        } = self;
+        place.backend(run, job, batches, &self.model, &self.engine)
+    }
+
+    /// Many enough that the pause at the end of a chapter, in which ever fewer calls are under way, is none.
+    fn batches_at_once(&self) -> NonZeroUsize {
+        let calls = NonZeroUsize::new(self.place.concurrency() * 64);
+        self.batches_at_once.max(calls.unwrap_or(NonZeroUsize::MIN))
+    }
+
+    /// Whether the run is worked off in chapters, so that memory does not grow with it. Platforms are told of all batches at
+    /// once, as their own fan-out, their prices and their limits are for the whole.
+    fn is_long(&self) -> bool {
+        !self.place.is_platform() && self.job.batches > self.batches_at_once().get() as u64
     }
 
     /// Seconds that this start may work, where there is a limit.
     fn seconds(&self) -> Result<Option<f64>> {
         let is_by_the_hour = self.guards.max_usd.is_some() && self.place.machine.is_some();
         let before = if is_by_the_hour {
-            cost::seconds_at_work(&self.run.events()?)
+            History::read(&self.run)?.seconds_at_work()
         } else {
             0.0
         };
@@ -175,10 +226,13 @@ impl Stage {
     }
 
     fn first_dead_letter(&self, batch: u64) -> String {
-        let receipts = self.run.receipts().unwrap_or_default();
-        let bad = receipts
-            .values()
-            .find(|receipt| receipt.batch == batch && receipt.failed > 0);
+        let of_it = [Batch {
+            index: batch,
+            ..Batch::default()
+        }];
+        let listed = self.run.list_receipts().unwrap_or_default();
+        let receipts = self.run.receipts_of(&of_it, &listed).unwrap_or_default();
+        let bad = receipts.values().find(|receipt| receipt.failed > 0);
         let letters = bad.and_then(|receipt| {
             let name = RunDir::dead_letters_name(receipt.piece());
             self.run.get(&name).ok().flatten()
@@ -192,19 +246,32 @@ impl Stage {
     }
 }
 
+/// What was done.
+struct Finished {
+    tally: Tally,
+    /// All of them, where they are in memory.
+    receipts: Option<Receipts>,
+    concurrency: usize,
+}
+
 /// What the run cost, into its summary, and the page that tells it all, into its directory. A run that is done does not fail
 /// because it cannot be accounted for: the summary says what is wrong then.
-fn account(run: &RunDir, job: &Job, receipts: &Receipts, guards: &Guards, summary: &mut Summary) {
+fn account(run: &RunDir, job: &Job, done: &Finished, guards: &Guards, summary: &mut Summary) {
     let prices = crate::plan::prices(guards.prices.as_deref());
     let accounted = prices.and_then(|prices| {
+        let Some(receipts) = &done.receipts else {
+            summary.cost = report::bill_of(run, job, &done.tally.spent, &prices)?;
+            // It shows every call, and so takes memory by the batch, which this run has not.
+            return Ok(None);
+        };
         let events = run.events_beside(receipts)?;
         let bill = report::bill(run, job, receipts, &events, &prices)?;
         summary.cost = bill.clone();
         let page = report::of(run, job, receipts, &events, bill)?;
-        report::keep(run, &page)
+        report::keep(run, &page).map(Some)
     });
     match accounted {
-        Ok(place) => summary.report = Some(place),
+        Ok(place) => summary.report = place,
         Err(error) => summary.not_accounted = Some(error.to_string()),
     }
 }
@@ -217,17 +284,25 @@ pub(super) fn collect_only(
     started: Instant,
     tell: &mut Teller<'_>,
 ) -> Result<Summary> {
-    let batches = run.batches(job)?;
-    let mut receipts = run.receipts()?;
-    receipts.retain_pieces_of(&batches);
-    tell.tell(Event::Verifying {
-        parts: receipts.values().count() as u64,
-    });
-    for piece in damaged(run, job, &receipts)? {
-        receipts.remove(piece.batch, piece.offset);
-    }
-    receipts.retain_pieces_of(&batches);
-    let missing = receipts.open(&batches).len() as u64;
+    let (mut tally, mut missing) = (Tally::default(), 0);
+    let is_long = job.batches > BATCHES_AT_ONCE.get() as u64;
+    let mut all = None;
+    tell.tell(Event::Verifying { parts: job.batches });
+    run.each_chapter(job, BATCHES_AT_ONCE, &mut |batches, receipts| {
+        let mut whole = receipts.clone();
+        for piece in damaged(run, job, receipts)? {
+            whole.remove(piece.batch, piece.offset);
+        }
+        whole.retain_pieces_of(batches);
+        missing += whole.open(batches).len() as u64;
+        tally.add(&Worked {
+            reused: whole.clone(),
+            receipts: whole.clone(),
+            time: Duration::ZERO,
+        });
+        all = (!is_long).then_some(whole);
+        Ok(())
+    })?;
     if missing > 0 {
         return Err(Error::Unfinished {
             run: run.reference(),
@@ -235,22 +310,22 @@ pub(super) fn collect_only(
             batches: job.batches,
         });
     }
-    deliver(run, job, &receipts, destination, tell)?;
-    let worked = Worked {
-        reused: receipts.clone(),
-        receipts,
-        time: Duration::ZERO,
+    let done = match &all {
+        Some(receipts) => Done::Here(receipts),
+        None => Done::InChapters(BATCHES_AT_ONCE),
     };
-    let clock = Clock {
-        total: started.elapsed(),
-        dispatch: worked.time,
-    };
-    let mut summary = Summary::new(run, job, destination.name(), &worked, 0, clock);
+    deliver(run, job, done, destination, tell)?;
+    let mut summary = Summary::new(run, job, destination.name(), &tally, 0, started.elapsed());
     tell.tell(Event::Completed {
         results: summary.results,
         failed: summary.failed,
     });
-    account(run, job, &worked.receipts, &Guards::default(), &mut summary);
+    let done = Finished {
+        tally,
+        receipts: all,
+        concurrency: 0,
+    };
+    account(run, job, &done, &Guards::default(), &mut summary);
     Ok(summary)
 }
 
@@ -258,13 +333,11 @@ pub(super) fn collect_only(
 fn deliver(
     run: &RunDir,
     job: &Job,
-    receipts: &Receipts,
+    done: Done<'_>,
     destination: &Destination,
     tell: &mut Teller<'_>,
 ) -> Result<()> {
-    collect(run, job, receipts, destination, &mut |event| {
-        tell.tell(event)
-    })?;
-    collect_dead_letters(run, receipts)?;
+    collect(run, job, done, destination, &mut |event| tell.tell(event))?;
+    collect_dead_letters(run, job, done)?;
     Ok(())
 }

@@ -79,11 +79,10 @@ pub(super) mod tests {
             records: 1,
             ..Batch::default()
         };
-        run.save_plan(
-            &serde_json::from_value(job).unwrap(),
-            std::slice::from_ref(&batch),
-        )
-        .unwrap();
+        let mut table = run.table_writer();
+        table.push(&batch).unwrap();
+        let job = serde_json::from_value(job).unwrap();
+        run.save_plan(&job, table).unwrap();
         let invocation = Invocation::first(run.uri().into(), batch);
         let open = |_: &_| panic!("no such model");
         let host = Host::new("test", Duration::ZERO, Box::new(open));

@@ -159,6 +159,7 @@ pub fn work(
         run,
         job: &job,
         batches: &batches,
+        listed: None,
         timeout: None,
         retry: RetryPolicy::default(),
         stop_on_bad_record: false,

@@ -5,6 +5,7 @@ mod support;
 
 mod bench;
 #[cfg(feature = "aws")]
+mod chapters;
 mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;

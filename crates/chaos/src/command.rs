@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shoal_dispatch::{DispatchError, Plan, work_off};
+use shoal_dispatch::{DispatchError, Plan, Worked, work_off, work_off_in_chapters};
 use shoal_encoder::Model;
 use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, check_same, plan};
 use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::wire::Receipt;
-use shoal_job::{Cancel, Event, Job, RunDir};
+use shoal_job::{Cancel, Done, Event, Job, RunDir};
 
 use crate::cloud::Cloud;
 use crate::platform::{Platform, run_dir};
@@ -67,11 +67,10 @@ pub(crate) fn command(
     if order.is_fresh {
         run.clear()?;
     }
-    let (job, batches) = match run.job()? {
+    let job = match run.job()? {
         Some(job) => {
             check_same(&job, &request, &run)?;
-            let batches = run.batches(&job)?;
-            (job, batches)
+            job
         }
         None => {
             run.clear_leftovers()?;
@@ -97,28 +96,66 @@ pub(crate) fn command(
     let plan = Plan {
         run: &run,
         job: &job,
-        batches: &batches,
+        batches: &[],
+        listed: None,
         timeout: cloud.scenario.timeout,
         retry: cloud.scenario.retry,
         stop_on_bad_record: order.stop_on_bad_record,
         speculation: cloud.scenario.speculation,
         budget: None,
     };
-    let worked = work_off(&plan, &platform, cancel, &mut tell)?;
+    let mut tally = Tally::default();
+    let worked;
+    let done = match order.batches_at_once {
+        Some(size) if (size.get() as u64) < job.batches => {
+            let see = &mut |worked: &_| tally.add(worked);
+            work_off_in_chapters(&plan, size, &platform, cancel, &mut tell, see)?;
+            Done::InChapters(size)
+        }
+        _ => {
+            let batches = &run.batches(&job)?;
+            worked = work_off(&Plan { batches, ..plan }, &platform, cancel, &mut tell)?;
+            tally.add(&worked);
+            Done::Here(&worked.receipts)
+        }
+    };
     let destination = Destination::File(line.output.clone());
-    collect(&run, &job, &worked.receipts, &destination, &mut tell)?;
-    collect_dead_letters(&run, &worked.receipts)?;
-    let sum = |count: fn(&Receipt) -> u64| worked.receipts.values().map(count).sum::<u64>();
-    let (failed, buried) = (sum(|receipt| receipt.failed), sum(|receipt| receipt.buried));
-    let results = worked.receipts.records() - failed;
+    collect(&run, &job, done, &destination, &mut tell)?;
+    collect_dead_letters(&run, &job, done)?;
+    let Tally {
+        records,
+        failed,
+        buried,
+        reused,
+    } = tally;
+    let results = records - failed;
     tell(Event::Completed { results, failed });
     Ok(Delivered {
         output: read(&line.output),
         results,
         failed,
         buried,
-        reused: worked.reused.finished_batches(),
+        reused,
     })
+}
+
+/// What was done, added up.
+#[derive(Default)]
+struct Tally {
+    records: u64,
+    failed: u64,
+    buried: u64,
+    reused: u64,
+}
+
+impl Tally {
+    fn add(&mut self, worked: &Worked) {
+        let sum = |count: fn(&Receipt) -> u64| worked.receipts.values().map(count).sum::<u64>();
+        self.records += worked.receipts.records();
+        self.failed += sum(|receipt| receipt.failed);
+        self.buried += sum(|receipt| receipt.buried);
+        self.reused += worked.reused.finished_batches();
+    }
 }
 
 /// What `shoal retry` does first: forgets the dead letters of records that killed their function.

@@ -1,6 +1,7 @@
 //! What one run of the campaign is: everything that chance decides before it begins.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -66,6 +67,8 @@ pub(crate) struct Order {
     pub(crate) is_fresh: bool,
     /// Whether records that killed their function are tried again.
     pub(crate) exhumes: bool,
+    /// Batches that it has in memory at a time; all of them, if `None`.
+    pub(crate) batches_at_once: Option<NonZeroUsize>,
 }
 
 /// When something befalls a command.
@@ -235,6 +238,7 @@ impl Start {
                 stop_on_bad_record: rng.u8(..12) == 0,
                 is_fresh,
                 exhumes,
+                batches_at_once: NonZeroUsize::new(rng.usize(..6)),
             })
             .collect();
         let outage = match rng.u8(..12) {

@@ -30,7 +30,7 @@ pub use pace::Ramp;
 pub use process::Process;
 pub use retry::RetryPolicy;
 pub use watch::{Watch, sleep, tell_new};
-pub use work_off::{Plan, Worked, work_off};
+pub use work_off::{Plan, Worked, work_off, work_off_in_chapters};
 
 /// What a backend is to do.
 #[derive(Debug, Clone)]

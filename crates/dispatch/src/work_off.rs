@@ -1,22 +1,26 @@
 //! Working off a plan: dispatching what is left, until every part is there and whole.
 
+use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
 use shoal_job::collect::damaged;
+use shoal_job::run_dir::Listed;
 use shoal_job::wire::Receipt;
 use shoal_job::{Batch, Cancel, Error, Event, Job, Receipts, RunDir};
 
 use crate::{Backend, Budget, DispatchError, RetryPolicy, Speculation, Work};
 
 /// A plan to be worked off.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     /// Where it lies.
     pub run: &'a RunDir,
     /// What is to be done.
     pub job: &'a Job,
-    /// All batches of it, or a share of them.
+    /// All batches of it, or a share of them, in order.
     pub batches: &'a [Batch],
+    /// The receipts that were there when somebody looked last; looked for now, if `None`.
+    pub listed: Option<&'a Listed>,
     /// How long one call may take; for ever where `None`.
     pub timeout: Option<Duration>,
     /// When a batch is tried again.
@@ -40,6 +44,59 @@ pub struct Worked {
     pub time: Duration,
 }
 
+/// Works off the whole job of `plan`, `size` batches after the other, so that memory does not grow with their number; `see` is
+/// given what was done of each chapter. The batches of the plan itself do not count.
+///
+/// # Errors
+/// As [`work_off`].
+pub fn work_off_in_chapters(
+    plan: &Plan<'_>,
+    size: NonZeroUsize,
+    backend: &dyn Backend,
+    cancel: &Cancel,
+    tell: &mut dyn FnMut(Event),
+    see: &mut dyn FnMut(&Worked),
+) -> Result<(), DispatchError> {
+    let Plan { run, job, .. } = *plan;
+    let listed = run.list_receipts()?;
+    let (mut reused_batches, mut reused_records) = (0, 0);
+    if !listed.is_empty() {
+        run.each_chapter(job, size, &mut |_, receipts| {
+            reused_batches += receipts.finished_batches();
+            reused_records += receipts.records();
+            Ok(())
+        })?;
+    }
+    // It is one start, however many chapters it has.
+    let mut is_told = false;
+    for batches in run.chapters(job, size)? {
+        let chapter = Plan {
+            batches: &batches?,
+            listed: Some(&listed),
+            ..*plan
+        };
+        let worked = work_off(&chapter, backend, cancel, &mut |event| match event {
+            Event::Started {
+                backend,
+                concurrency,
+                ..
+            } => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tell(Event::Started {
+                        backend,
+                        concurrency,
+                        reused_batches,
+                        reused_records,
+                    });
+                }
+            }
+            event => tell(event),
+        })?;
+        see(&worked);
+    }
+    Ok(())
+}
+
 /// Has `backend` work off what is left of `plan`, and verifies that every part is what its receipt says. What is not is
 /// done again.
 ///
@@ -52,7 +109,10 @@ pub fn work_off(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Worked, DispatchError> {
     let Plan { run, job, .. } = plan;
-    let there = run.receipts()?;
+    let there = match plan.listed {
+        Some(listed) => run.receipts_of(plan.batches, listed)?,
+        None => run.receipts_of(plan.batches, &run.list_receipts()?)?,
+    };
     let mut receipts = there.clone();
     receipts.retain_pieces_of(plan.batches);
     for batch in receipts.open(plan.batches) {

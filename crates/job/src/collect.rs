@@ -15,7 +15,7 @@ use crate::part::{csv_header, parquet_properties, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
 use crate::wire::{Piece, Receipt, Stored};
-use crate::{Error, Event, Receipts, Result, RunDir};
+use crate::{Done, Error, Event, Receipts, Result, RunDir};
 
 /// Where the output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,14 +226,14 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Piece
 pub fn collect(
     run: &RunDir,
     job: &Job,
-    receipts: &Receipts,
+    done: Done<'_>,
     destination: &Destination,
     progress: &mut dyn FnMut(Event),
 ) -> Result<()> {
     let parts = Parts {
         run,
         job,
-        receipts,
+        done,
         progress,
     };
     (parts.progress)(Event::Collecting {
@@ -278,26 +278,29 @@ pub fn collect(
 ///
 /// # Errors
 /// The run directory cannot be read or written.
-pub fn collect_dead_letters(run: &RunDir, receipts: &Receipts) -> Result<()> {
+pub fn collect_dead_letters(run: &RunDir, job: &Job, done: Done<'_>) -> Result<()> {
     let failed = |e| Error::storage("write", run.object_uri(FAILED), e);
-    let with_letters = receipts
-        .values()
-        .filter(|receipt| receipt.dead_letters.is_some());
-    let mut pieces = with_letters.map(Receipt::piece).peekable();
-    if pieces.peek().is_none() {
-        return run.delete(FAILED);
+    let mut out = None;
+    done.each(run, job, &mut |receipts| {
+        let with_letters = receipts
+            .values()
+            .filter(|receipt| receipt.dead_letters.is_some());
+        run.get_each(
+            with_letters.map(Receipt::piece),
+            |piece| RunDir::dead_letters_name(*piece),
+            |piece, letters| {
+                let letters =
+                    letters.ok_or_else(|| missing(run, &RunDir::dead_letters_name(piece)))?;
+                out.get_or_insert_with(|| run.writer(FAILED))
+                    .write_all(&letters)
+                    .map_err(failed)
+            },
+        )
+    })?;
+    match out {
+        Some(out) => out.finish().map_err(failed),
+        None => run.delete(FAILED),
     }
-    let mut out = run.writer(FAILED);
-    run.get_each(
-        pieces,
-        |piece| RunDir::dead_letters_name(*piece),
-        |piece, letters| {
-            let name = RunDir::dead_letters_name(piece);
-            out.write_all(&letters.ok_or_else(|| missing(run, &name))?)
-                .map_err(failed)
-        },
-    )?;
-    out.finish().map_err(failed)
 }
 
 fn missing(run: &RunDir, name: &str) -> Error {
@@ -310,7 +313,7 @@ fn missing(run: &RunDir, name: &str) -> Error {
 struct Parts<'a> {
     run: &'a RunDir,
     job: &'a Job,
-    receipts: &'a Receipts,
+    done: Done<'a>,
     progress: &'a mut dyn FnMut(Event),
 }
 
@@ -320,26 +323,28 @@ impl Parts<'_> {
         let Self {
             run,
             job,
-            receipts,
+            done,
             progress,
         } = self;
         let format = job.parameters.output_format;
-        let pieces = receipts.values().map(|receipt| receipt.piece());
-        run.get_each(
-            pieces,
-            |piece| RunDir::part_name(*piece, format),
-            |piece, part| {
-                take(
-                    piece,
-                    part.ok_or_else(|| missing(run, &RunDir::part_name(piece, format)))?,
-                )?;
-                progress(Event::Collecting {
-                    parts: piece.batch + 1,
-                    of: job.batches,
-                });
-                Ok(())
-            },
-        )
+        done.each(run, job, &mut |receipts| {
+            let pieces = receipts.values().map(Receipt::piece);
+            run.get_each(
+                pieces,
+                |piece| RunDir::part_name(*piece, format),
+                |piece, part| {
+                    take(
+                        piece,
+                        part.ok_or_else(|| missing(run, &RunDir::part_name(piece, format)))?,
+                    )?;
+                    progress(Event::Collecting {
+                        parts: piece.batch + 1,
+                        of: job.batches,
+                    });
+                    Ok(())
+                },
+            )
+        })
     }
 
     /// Writes all parts as one file, and gives the writer back.

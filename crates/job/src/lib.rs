@@ -6,6 +6,7 @@
 //! The [`wire`] types are the only contract between whoever dispatches and whoever works.
 
 pub mod cancel;
+pub mod chapters;
 pub mod collect;
 pub mod column;
 pub mod error;
@@ -22,6 +23,7 @@ pub mod store;
 pub mod wire;
 
 pub use cancel::Cancel;
+pub use chapters::Done;
 pub use error::{Error, Result};
 pub use event::Event;
 pub use receipts::Receipts;

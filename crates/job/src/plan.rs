@@ -8,6 +8,7 @@ use crate::input::schema::Schema;
 use crate::input::span::Span;
 use crate::input::{Compression, Found, Spool, Stream, locate};
 use crate::input::{delimited, jsonl, parquet, text_folder};
+use crate::run_dir::TableWriter;
 use crate::spec::{
     Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, ModelSpec, Parameters, Slice,
     Source,
@@ -39,8 +40,8 @@ pub struct Request<'a> {
 ///
 /// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet of object
 /// stores) are staged on the way, and so is every local input of a run directory in a store, whose functions run
-/// elsewhere. Memory does not grow with the input, but for the batch table:
-/// some hundred bytes a batch. `progress` is told the number of records now and then.
+/// elsewhere. Memory does not grow with the input: batches are written as they are cut, and [read back](RunDir::table) as they
+/// are needed. `progress` is told the number of records now and then.
 ///
 /// # Errors
 /// The input cannot be read or lacks a column, or the run directory cannot be written.
@@ -49,7 +50,7 @@ pub fn plan(
     run: &RunDir,
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64),
-) -> Result<(Job, Vec<Batch>)> {
+) -> Result<Job> {
     let parameters = &request.parameters;
     if parameters.batch_size == 0 {
         return Err(Error::Parameter("--batch-size must be at least 1".into()));
@@ -62,7 +63,8 @@ pub fn plan(
         columns: None,
         cutter: Cutter {
             size: parameters.batch_size,
-            batches: Vec::new(),
+            table: run.table_writer(),
+            batch: Batch::default(),
             rows: 0,
             cancel,
             progress,
@@ -82,7 +84,8 @@ pub fn plan(
             "there are no records in it",
         ));
     };
-    let Cutter { batches, rows, .. } = cutter;
+    let rows = cutter.rows;
+    let (table, batches) = cutter.finish()?;
     let job = Job {
         layout: LAYOUT_VERSION,
         shoal: request.version.to_owned(),
@@ -93,10 +96,10 @@ pub fn plan(
         output: request.output.to_owned(),
         columns,
         records: rows,
-        batches: batches.len() as u64,
+        batches,
     };
-    run.save_plan(&job, &batches)?;
-    Ok((job, batches))
+    run.save_plan(&job, table)?;
+    Ok(job)
 }
 
 /// Whether a planned job is what `request` asks for and its sources are unchanged.
@@ -422,7 +425,9 @@ fn take_types(schema: &Schema, columns: &mut Columns) {
 /// Cuts records into batches of `size`.
 struct Cutter<'a> {
     size: u64,
-    batches: Vec<Batch>,
+    table: TableWriter,
+    /// The one that takes the next record, if it has a place for it.
+    batch: Batch,
     rows: u64,
     cancel: &'a Cancel,
     progress: &'a mut dyn FnMut(u64),
@@ -432,26 +437,32 @@ impl Cutter<'_> {
     /// The batch that takes the next record.
     ///
     /// # Errors
-    /// There would be more than [`MAX_BATCHES`].
+    /// There would be more than [`MAX_BATCHES`], or the one before it cannot be written.
     fn batch(&mut self) -> Result<&mut Batch> {
-        if self
-            .batches
-            .last()
-            .is_none_or(|batch| batch.records == self.size)
-        {
-            let index = self.batches.len() as u64;
+        if self.batch.records == self.size {
+            let index = self.batch.index + 1;
             if index == MAX_BATCHES {
                 return Err(Error::Parameter(format!(
                     "failed to cut the input: --batch-size {} makes more than {MAX_BATCHES} batches; use larger ones",
                     self.size
                 )));
             }
-            self.batches.push(Batch {
+            self.table.push(&self.batch)?;
+            self.batch = Batch {
                 index,
                 ..Batch::default()
-            });
+            };
         }
-        Ok(self.batches.last_mut().expect("just pushed"))
+        Ok(&mut self.batch)
+    }
+
+    /// The table, and the number of batches.
+    fn finish(mut self) -> Result<(TableWriter, u64)> {
+        if self.batch.records == 0 {
+            return Ok((self.table, self.batch.index));
+        }
+        self.table.push(&self.batch)?;
+        Ok((self.table, self.batch.index + 1))
     }
 
     fn push(&mut self, source: u32, span: Span) -> Result<()> {

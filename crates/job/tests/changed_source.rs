@@ -46,7 +46,8 @@ fn of_the_same_length_too() {
         version: "test",
         inputs_at: None,
     };
-    let (job, batches) = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
+    let job = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
+    let batches = run.batches(&job).unwrap();
     let sources = Sources::default();
     let read = |batch: usize| {
         sources

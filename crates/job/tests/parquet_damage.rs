@@ -80,7 +80,8 @@ fn read(content: &[u8], kept: &str) -> Result<u64> {
         version: "test",
         inputs_at: None,
     };
-    let (job, batches) = plan(&request, &run, &Cancel::new(), &mut |_| {})?;
+    let job = plan(&request, &run, &Cancel::new(), &mut |_| {})?;
+    let batches = run.batches(&job)?;
     assert_eq!(run.job()?.as_ref(), Some(&job));
     let sources = Sources::default();
     let mut rows = 0;

@@ -8,7 +8,7 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, plan};
 use shoal_job::run_dir::FAILED;
 use shoal_job::spec::{ModelSpec, Parameters};
-use shoal_job::{Batch, Cancel, Event, Job, Receipts, RunDir};
+use shoal_job::{Batch, Cancel, Done, Event, Job, Receipts, RunDir};
 use tempfile::TempDir;
 
 use super::function::{CALLS, Function, parse_call};
@@ -212,8 +212,9 @@ impl Scene {
             version: env!("CARGO_PKG_VERSION"),
             inputs_at: None,
         };
-        let (job, batches) =
+        let job =
             plan(&request, &run, &Cancel::new(), &mut |_| {}).expect("the input can be planned");
+        let batches = run.batches(&job).expect("it was just planned");
         Self {
             folder,
             run,
@@ -253,6 +254,7 @@ impl Scene {
         Plan {
             run: &self.run,
             job: &self.job,
+            listed: None,
             batches,
             timeout: None,
             retry: RETRY,
@@ -299,9 +301,16 @@ impl Scene {
     pub(super) fn output(&self, receipts: &Receipts) -> Output {
         let file = self.folder().join("out.csv");
         let destination = Destination::File(file.clone());
-        collect(&self.run, &self.job, receipts, &destination, &mut |_| {})
-            .expect("the parts can be joined");
-        collect_dead_letters(&self.run, receipts).expect("the dead letters can be joined");
+        collect(
+            &self.run,
+            &self.job,
+            Done::Here(receipts),
+            &destination,
+            &mut |_| {},
+        )
+        .expect("the parts can be joined");
+        collect_dead_letters(&self.run, &self.job, Done::Here(receipts))
+            .expect("the dead letters can be joined");
         let dead_letters = self.run.get(FAILED).expect("the run can be read");
         Output {
             results: std::fs::read(file).expect("the output is there"),

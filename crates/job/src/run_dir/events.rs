@@ -82,13 +82,28 @@ impl RunDir {
     /// # Errors
     /// They are there but cannot be read.
     pub fn events_beside(&self, receipts: &Receipts) -> Result<Vec<(u64, Event)>> {
+        let mut events = Vec::new();
+        self.each_event(&mut |at, mut event| {
+            if let Event::Finished { receipt, .. } = &mut event {
+                share(receipt, receipts);
+            }
+            events.push((at, event));
+        })?;
+        Ok(events)
+    }
+
+    /// Hands each event with its time in milliseconds since 1970 to `see`, in the order in which they were recorded.
+    ///
+    /// # Errors
+    /// They are there but cannot be read.
+    pub fn each_event(&self, see: &mut dyn FnMut(u64, Event)) -> Result<()> {
         match &self.place {
             Place::Folder(root) => {
                 let path = root.join(EVENTS);
                 match File::open(&path) {
-                    Ok(file) => Ok(parse(BufReader::new(file), receipts)),
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-                    Err(e) => Err(Error::storage("read", path.display().to_string(), e)),
+                    Ok(file) => parse(BufReader::new(file), see),
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(Error::storage("read", path.display().to_string(), e)),
                 }
             }
             Place::Url(_) => {
@@ -102,19 +117,17 @@ impl RunDir {
                     )
                     .map_err(|e| self.error("list", "events", e))?;
                 paths.sort();
-                let mut events = Vec::new();
                 for path in paths {
                     let segment = self.get(path.as_ref())?.unwrap_or_default();
-                    events.extend(parse(segment.as_ref(), receipts));
+                    parse(segment.as_ref(), see);
                 }
-                Ok(events)
             }
         }
+        Ok(())
     }
 }
 
-fn parse(mut lines: impl BufRead, receipts: &Receipts) -> Vec<(u64, Event)> {
-    let mut events = Vec::new();
+fn parse(mut lines: impl BufRead, see: &mut dyn FnMut(u64, Event)) {
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -123,20 +136,17 @@ fn parse(mut lines: impl BufRead, receipts: &Receipts) -> Vec<(u64, Event)> {
             .take(MOST_RECEIPT_BYTES)
             .read_until(b'\n', &mut line);
         if read.map_or(true, |read| read == 0) {
-            return events;
+            return;
         }
-        let Ok(Timed { unix_ms, mut event }) = serde_json::from_slice(&line) else {
+        let Ok(Timed { unix_ms, event }) = serde_json::from_slice::<Timed<Event>>(&line) else {
             continue;
         };
-        let is_plausible = match &mut event {
-            Event::Finished { receipt, .. } => {
-                share(receipt, receipts);
-                is_plausible(receipt)
-            }
+        let is_plausible = match &event {
+            Event::Finished { receipt, .. } => is_plausible(receipt),
             _ => true,
         };
         if is_plausible && unix_ms < MOST_UNIX_MS {
-            events.push((unix_ms, event));
+            see(unix_ms, event);
         }
     }
 }

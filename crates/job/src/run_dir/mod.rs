@@ -16,9 +16,10 @@
 
 mod events;
 mod probe;
+mod receipts;
+mod table;
 
 use std::fs::{File, TryLockError};
-use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,13 +31,14 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use crate::format::OutputFormat;
-use crate::receipts::{Receipts, is_plausible};
-use crate::spec::{Batch, Job, LAYOUT_VERSION};
+use crate::spec::{Job, LAYOUT_VERSION};
 use crate::store::{Location, ObjectWriter, is_url, runtime};
-use crate::wire::{Piece, Receipt};
+use crate::wire::Piece;
 use crate::{Error, Result};
 pub use events::EventLog;
 pub use probe::{Need, Probe};
+pub use receipts::Listed;
+pub use table::{Table, TableWriter};
 
 /// The plan.
 pub const JOB: &str = "job.json";
@@ -543,139 +545,6 @@ impl RunDir {
         is_shared && is_plain(name)
     }
 
-    /// The batch table.
-    ///
-    /// # Errors
-    /// It cannot be read, or does not agree with the job.
-    pub fn batches(&self, job: &Job) -> Result<Vec<Batch>> {
-        let content = self
-            .get(BATCHES)?
-            .ok_or_else(|| self.corrupt(format!("{BATCHES} is missing")))?;
-        let mut batches = Vec::with_capacity(job.batches.min(1 << 16) as usize);
-        let mut records = Some(0u64);
-        for (line, text) in content.lines().enumerate() {
-            let damaged =
-                |reason: String| self.corrupt(format!("{BATCHES} line {}: {reason}", line + 1));
-            let text = text.map_err(|e| damaged(e.to_string()))?;
-            let batch: Batch = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
-            if batch.index != line as u64 {
-                return Err(damaged(format!("holds batch {}", batch.index)));
-            }
-            if batch.offset != 0 || batch.until.is_some() {
-                return Err(damaged("holds a part of a batch".into()));
-            }
-            batch
-                .check(job)
-                .map_err(|reason| damaged(format!("holds a batch that {reason}")))?;
-            records = records.and_then(|sum| sum.checked_add(batch.records));
-            batches.push(batch);
-        }
-        if batches.len() as u64 != job.batches || records != Some(job.records) {
-            return Err(self.corrupt(format!(
-                "{BATCHES} has {} batches of {} records, {JOB} says {} of {}",
-                batches.len(),
-                records.map_or("too many".into(), |records| records.to_string()),
-                job.batches,
-                job.records
-            )));
-        }
-        Ok(batches)
-    }
-
-    /// Writes the plan: the batch table first, `job.json` last, so that a plan is whole or absent. Two commands that plan the
-    /// same in a store at once write the same.
-    ///
-    /// # Errors
-    /// The store refuses it, or another command has planned something else here meanwhile.
-    pub fn save_plan(&self, job: &Job, batches: &[Batch]) -> Result<()> {
-        let place = || self.object_uri(BATCHES);
-        let mut writer = std::io::BufWriter::new(self.writer(BATCHES));
-        for batch in batches {
-            serde_json::to_writer(&mut writer, batch)
-                .map_err(|e| Error::storage("write", place(), e))?;
-            writer
-                .write_all(b"\n")
-                .map_err(|e| Error::storage("write", place(), e))?;
-        }
-        let writer = writer
-            .into_inner()
-            .map_err(|e| Error::storage("write", place(), e.into_error()))?;
-        writer
-            .finish()
-            .map_err(|e| Error::storage("write", place(), e))?;
-        let mut content = serde_json::to_vec_pretty(job).expect("a job is always JSON");
-        content.push(b'\n');
-        if self.put_new(JOB, content)? == Put::Existed && self.job()?.as_ref() != Some(job) {
-            return Err(Error::Conflict {
-                run: self.name(),
-                reason: "another command planned another job here at the same time; name another --run-dir for one of them"
-                    .into(),
-            });
-        }
-        Ok(())
-    }
-
-    /// The receipt of the piece of a batch that starts after `offset` records, `None` where there is none.
-    ///
-    /// # Errors
-    /// The store refuses it. A receipt that is no receipt, whatever else it is, counts as none: its batch is done again.
-    pub fn receipt(&self, batch: u64, offset: u64) -> Result<Option<Receipt>> {
-        let content = match self.get(&Self::receipt_name(batch, offset)) {
-            Err(Error::Corrupt { .. } | Error::Conflict { .. }) => None,
-            content => content?,
-        };
-        Ok(content.and_then(|content| parse_receipt(&content, (batch, offset))))
-    }
-
-    /// All receipts.
-    ///
-    /// # Errors
-    /// The store refuses it.
-    pub fn receipts(&self) -> Result<Receipts> {
-        self.receipts_beyond(&Receipts::default())
-    }
-
-    /// The receipts that are not among `known` yet.
-    ///
-    /// # Errors
-    /// The store refuses it.
-    pub fn receipts_beyond(&self, known: &Receipts) -> Result<Receipts> {
-        if let Place::Folder(root) = &self.place {
-            let folder = root.join("receipts");
-            return receipts_in(&folder, known)
-                .map_err(|e| Error::storage("read", folder.display().to_string(), e));
-        }
-        let folder = object_store::path::Path::from("receipts");
-        let store = &self.store;
-        let fetch = async {
-            let found = store.list(Some(&folder));
-            let new = found.try_filter_map(|meta| async move {
-                let piece = meta.location.filename().and_then(parse_receipt_name);
-                let is_receipt = meta.size <= MOST_RECEIPT_BYTES
-                    && self.refuse_link(meta.location.as_ref()).is_ok();
-                Ok(piece
-                    .filter(|(batch, offset)| is_receipt && known.get(*batch, *offset).is_none())
-                    .map(|piece| (piece, meta.location)))
-            });
-            let read = |(piece, path)| async move {
-                match store.get(&path).await {
-                    Ok(found) => Ok(parse_receipt(&found.bytes().await?, piece)),
-                    // It was forgotten between the two requests.
-                    Err(object_store::Error::NotFound { .. }) => Ok(None),
-                    Err(e) => Err(e),
-                }
-            };
-            new.map_ok(read)
-                .try_buffer_unordered(READS_AT_ONCE)
-                .try_filter_map(|receipt| async move { Ok(receipt) })
-                .try_collect::<Receipts>()
-                .await
-        };
-        runtime()
-            .block_on(fetch)
-            .map_err(|e| self.error("read", "receipts", e))
-    }
-
     /// Forgets that a piece was ever done.
     ///
     /// # Errors
@@ -702,7 +571,27 @@ impl RunDir {
         }
         self.delete(JOB)?;
         self.delete(BATCHES)?;
+        self.clear_half_written(BATCHES)?;
         self.clear_folder(INPUT)
+    }
+
+    /// Removes what a process that was killed had written of an object: to a folder it is written under the object's name with
+    /// a number behind it, and nobody sees it there.
+    fn clear_half_written(&self, name: &str) -> Result<()> {
+        let Place::Folder(root) = &self.place else {
+            return Ok(());
+        };
+        let failed = |e| Error::storage("clear", root.display().to_string(), e);
+        for entry in std::fs::read_dir(root).map_err(failed)? {
+            let entry = entry.map_err(failed)?.file_name();
+            let number = entry
+                .to_str()
+                .and_then(|entry| entry.strip_prefix(name)?.strip_prefix('#'));
+            if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+                std::fs::remove_file(root.join(&entry)).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes what a planning that was cut short has left. In a store nothing is removed, since somebody else may be planning
@@ -765,34 +654,6 @@ fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The receipts in a folder that are not among `known` yet. Files that are too large, links, pipes and devices are no
-/// receipts.
-fn receipts_in(folder: &Path, known: &Receipts) -> std::io::Result<Receipts> {
-    let mut receipts = Receipts::default();
-    let entries = match std::fs::read_dir(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(receipts),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let piece = name.to_str().and_then(parse_receipt_name);
-        let Some(piece) = piece.filter(|(batch, offset)| known.get(*batch, *offset).is_none())
-        else {
-            continue;
-        };
-        let path = entry.path();
-        let content = match path.symlink_metadata() {
-            Ok(there) if !there.is_file() || there.len() > MOST_RECEIPT_BYTES => None,
-            // It may have been forgotten since.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            there => there.and_then(|_| read_file(&path))?,
-        };
-        receipts.extend(content.and_then(|content| parse_receipt(&content, piece)));
-    }
-    Ok(receipts)
-}
-
 /// How large the object of a name can be. Parts and dead letters are as large as their batches are; receipts tell how
 /// large.
 fn most_bytes(name: &str) -> u64 {
@@ -803,22 +664,6 @@ fn most_bytes(name: &str) -> u64 {
         name if name.starts_with("receipts/") => MOST_RECEIPT_BYTES,
         _ => u64::MAX,
     }
-}
-
-/// The batch and the offset in the name of a receipt.
-fn parse_receipt_name(name: &str) -> Option<(u64, u64)> {
-    let stem = name.strip_suffix(".json")?;
-    match stem.split_once('.') {
-        None => Some((stem.parse().ok()?, 0)),
-        Some((batch, offset)) => Some((batch.parse().ok()?, offset.parse().ok()?)),
-    }
-}
-
-fn parse_receipt(content: &[u8], (batch, offset): (u64, u64)) -> Option<Receipt> {
-    serde_json::from_slice::<Receipt>(content)
-        .ok()
-        .filter(|receipt| (receipt.batch, receipt.offset) == (batch, offset))
-        .filter(is_plausible)
 }
 
 #[cfg(test)]
@@ -845,6 +690,8 @@ mod tests {
         for name in [JOB, BATCHES, "input/0000.jsonl", "receipts/00000000.json"] {
             run.replace(name, "{}").unwrap();
         }
+        let half_written = dir.path().join("batches.jsonl#1");
+        std::fs::write(&half_written, "{").unwrap();
         // A file where a folder belongs cannot be removed as one. Receipts go before what they vouch for.
         run.replace("parts", "").unwrap();
         assert!(run.clear().is_err());
@@ -854,6 +701,7 @@ mod tests {
         run.delete("parts").unwrap();
         run.clear().unwrap();
         assert!(!is_there(JOB) && !is_there("input/0000.jsonl"));
+        assert!(!half_written.exists());
     }
 
     #[test]

@@ -1,0 +1,98 @@
+//! A run in chapters: some of its batches at a time, so that memory does not grow with their number.
+
+use std::num::NonZeroUsize;
+
+use crate::run_dir::Table;
+use crate::{Batch, Error, Job, Receipts, Result, RunDir};
+
+/// The batches of a run that are in memory at a time, with their receipts, where they need not all be: about ten megabytes.
+pub const BATCHES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(1 << 14).unwrap();
+
+/// A batch table, so many batches at a time.
+pub struct Chapters<'a> {
+    table: Table<'a>,
+    size: NonZeroUsize,
+}
+
+impl Iterator for Chapters<'_> {
+    type Item = Result<Vec<Batch>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let chapter: Result<Vec<Batch>> = self.table.by_ref().take(self.size.get()).collect();
+        match chapter {
+            Ok(batches) if batches.is_empty() => None,
+            chapter => Some(chapter),
+        }
+    }
+}
+
+impl RunDir {
+    /// The batches of `job`, `size` at a time.
+    ///
+    /// # Errors
+    /// The batch table cannot be read.
+    pub fn chapters<'a>(&'a self, job: &'a Job, size: NonZeroUsize) -> Result<Chapters<'a>> {
+        Ok(Chapters {
+            table: self.table(job)?,
+            size,
+        })
+    }
+
+    /// Hands the batches of `job`, `size` at a time, with the receipts of what is done of them to `see`.
+    ///
+    /// # Errors
+    /// Batch table or receipts cannot be read, or `see` fails.
+    pub fn each_chapter(
+        &self,
+        job: &Job,
+        size: NonZeroUsize,
+        see: &mut dyn FnMut(&[Batch], &Receipts) -> Result<()>,
+    ) -> Result<()> {
+        let listed = self.list_receipts()?;
+        for batches in self.chapters(job, size)? {
+            let batches = batches?;
+            let mut receipts = self.receipts_of(&batches, &listed)?;
+            receipts.retain_pieces_of(&batches);
+            see(&batches, &receipts)?;
+        }
+        Ok(())
+    }
+}
+
+/// The receipts of a run of which everything is done.
+#[derive(Debug, Clone, Copy)]
+pub enum Done<'a> {
+    /// All of them.
+    Here(&'a Receipts),
+    /// They lie in the run directory, and are read from there for so many batches at a time.
+    InChapters(NonZeroUsize),
+}
+
+impl Done<'_> {
+    /// Hands them to `see` in the order of the input, all or some at a time.
+    ///
+    /// # Errors
+    /// They cannot be read, some are missing, or `see` fails.
+    pub fn each(
+        &self,
+        run: &RunDir,
+        job: &Job,
+        see: &mut dyn FnMut(&Receipts) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Self::Here(receipts) => see(receipts),
+            Self::InChapters(size) => {
+                run.each_chapter(job, *size, &mut |batches, receipts| match receipts
+                    .open(batches)
+                    .first()
+                {
+                    Some(batch) => Err(Error::Corrupt {
+                        run: run.name(),
+                        reason: format!("the receipt of batch {} is missing", batch.index),
+                    }),
+                    None => see(receipts),
+                })
+            }
+        }
+    }
+}

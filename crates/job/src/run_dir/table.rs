@@ -1,0 +1,175 @@
+//! The batch table: one line a batch, written while the input is read, and read some batches at a time.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, BufWriter, Cursor, Write};
+
+use super::{BATCHES, JOB, MOST_TABLE_BYTES, Place, Put, RunDir};
+use crate::spec::{Batch, Job};
+use crate::store::ObjectWriter;
+use crate::{Error, Result};
+
+/// Writes the batch table. It appears with the plan, or not at all.
+pub struct TableWriter {
+    out: BufWriter<ObjectWriter>,
+    place: String,
+}
+
+impl TableWriter {
+    /// Appends a batch.
+    ///
+    /// # Errors
+    /// The store refuses it.
+    pub fn push(&mut self, batch: &Batch) -> Result<()> {
+        serde_json::to_writer(&mut self.out, batch)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.out.write_all(b"\n"))
+            .map_err(|e| Error::storage("write", &self.place, e))
+    }
+
+    fn finish(self) -> Result<()> {
+        let Self { out, place } = self;
+        out.into_inner()
+            .map_err(|e| e.into_error())
+            .and_then(ObjectWriter::finish)
+            .map_err(|e| Error::storage("write", place, e))
+    }
+}
+
+/// The batches of a plan in their order, each of them checked when it is read; at the end, whether they are all that the job
+/// says. After an error there is nothing more.
+pub struct Table<'a> {
+    run: &'a RunDir,
+    job: &'a Job,
+    lines: Box<dyn BufRead + 'a>,
+    line: String,
+    read: u64,
+    /// `None` where they are too many to be counted.
+    records: Option<u64>,
+    is_over: bool,
+}
+
+impl Table<'_> {
+    fn batch(&mut self) -> Result<Option<Batch>> {
+        let number = self.read + 1;
+        let damaged = |reason: String| {
+            self.run
+                .corrupt(format!("{BATCHES} line {number}: {reason}"))
+        };
+        self.line.clear();
+        let length = self.lines.read_line(&mut self.line);
+        if length.map_err(|e| damaged(e.to_string()))? == 0 {
+            return self.check_sums().map(|()| None);
+        }
+        let batch: Batch = serde_json::from_str(&self.line).map_err(|e| damaged(e.to_string()))?;
+        if batch.index != self.read {
+            return Err(damaged(format!("holds batch {}", batch.index)));
+        }
+        if batch.offset != 0 || batch.until.is_some() {
+            return Err(damaged("holds a part of a batch".into()));
+        }
+        batch
+            .check(self.job)
+            .map_err(|reason| damaged(format!("holds a batch that {reason}")))?;
+        self.records = self.records.and_then(|sum| sum.checked_add(batch.records));
+        self.read += 1;
+        Ok(Some(batch))
+    }
+
+    fn check_sums(&self) -> Result<()> {
+        let Self {
+            job, read, records, ..
+        } = self;
+        if *read == job.batches && *records == Some(job.records) {
+            return Ok(());
+        }
+        Err(self.run.corrupt(format!(
+            "{BATCHES} has {read} batches of {} records, {JOB} says {} of {}",
+            records.map_or("too many".into(), |records| records.to_string()),
+            job.batches,
+            job.records
+        )))
+    }
+}
+
+impl Iterator for Table<'_> {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let next = self.batch().transpose();
+        self.is_over = !matches!(next, Some(Ok(_)));
+        next
+    }
+}
+
+impl RunDir {
+    /// A writer of the batch table, whose end is [`save_plan`](Self::save_plan).
+    pub fn table_writer(&self) -> TableWriter {
+        TableWriter {
+            out: BufWriter::new(self.writer(BATCHES)),
+            place: self.object_uri(BATCHES),
+        }
+    }
+
+    /// The batch table, read as it is asked for: from a folder line by line, from a store in one piece of some hundred bytes a
+    /// batch.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn table<'a>(&'a self, job: &'a Job) -> Result<Table<'a>> {
+        let missing = || self.corrupt(format!("{BATCHES} is missing"));
+        let lines: Box<dyn BufRead> = match &self.place {
+            Place::Folder(root) => {
+                self.refuse_link(BATCHES)?;
+                let path = root.join(BATCHES);
+                let file = match File::open(&path) {
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
+                    file => {
+                        file.map_err(|e| Error::storage("read", path.display().to_string(), e))?
+                    }
+                };
+                // One that grows meanwhile ends there.
+                Box::new(BufReader::new(std::io::Read::take(file, MOST_TABLE_BYTES)))
+            }
+            Place::Url(_) => Box::new(Cursor::new(self.get(BATCHES)?.ok_or_else(missing)?)),
+        };
+        Ok(Table {
+            run: self,
+            job,
+            lines,
+            line: String::new(),
+            read: 0,
+            records: Some(0),
+            is_over: false,
+        })
+    }
+
+    /// The whole batch table, which takes some hundred bytes of memory a batch.
+    ///
+    /// # Errors
+    /// It cannot be read, or does not agree with the job.
+    pub fn batches(&self, job: &Job) -> Result<Vec<Batch>> {
+        self.table(job)?.collect()
+    }
+
+    /// Writes the plan: the batch table first, `job.json` last, so that a plan is whole or absent. Two commands that plan the
+    /// same in a store at once write the same.
+    ///
+    /// # Errors
+    /// The store refuses it, or another command has planned something else here meanwhile.
+    pub fn save_plan(&self, job: &Job, table: TableWriter) -> Result<()> {
+        table.finish()?;
+        let mut content = serde_json::to_vec_pretty(job).expect("a job is always JSON");
+        content.push(b'\n');
+        if self.put_new(JOB, content)? == Put::Existed && self.job()?.as_ref() != Some(job) {
+            return Err(Error::Conflict {
+                run: self.name(),
+                reason: "another command planned another job here at the same time; name another --run-dir for one of them"
+                    .into(),
+            });
+        }
+        Ok(())
+    }
+}
