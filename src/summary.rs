@@ -9,7 +9,7 @@ use serde::Serialize;
 use shoal_dispatch::Worked;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Receipt, Timings};
-use shoal_job::{Job, RunDir};
+use shoal_job::{Job, Pieces, RunDir};
 use shoal_plan::Bill;
 
 use crate::cost::Spent;
@@ -96,6 +96,7 @@ pub(crate) struct Tally {
     /// Gold label → label → records.
     confusion: BTreeMap<String, BTreeMap<String, u64>>,
     pub(crate) spent: Spent,
+    pub(crate) pieces: Pieces,
     reused_batches: u64,
     reused_records: u64,
     /// From the dispatch of batches to their last receipts.
@@ -106,6 +107,7 @@ impl Tally {
     /// Adds what `worked` says, of other batches than before.
     pub(crate) fn add(&mut self, worked: &Worked) {
         worked.receipts.values().for_each(|r| self.receipt(r));
+        self.pieces.add(&worked.receipts);
         self.reused_batches += worked.reused.finished_batches();
         self.reused_records += worked.reused.records();
         self.dispatch += worked.time;

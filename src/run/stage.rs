@@ -9,7 +9,7 @@ use shoal_encoder::Model;
 use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{EventLog, RunLock};
-use shoal_job::{Batch, Cancel, Done, Event, Job, Receipts, RunDir};
+use shoal_job::{Batch, Cancel, Event, Job, Pieces, Receipts, RunDir};
 
 use crate::cost::History;
 use crate::guards::within;
@@ -129,11 +129,7 @@ impl Stage {
             }
             error => error,
         })?;
-        let done = match &worked.receipts {
-            Some(receipts) => Done::Here(receipts),
-            None => Done::InChapters(self.batches_at_once()),
-        };
-        deliver(run, job, done, &self.destination, tell)?;
+        deliver(run, job, &worked.tally.pieces, &self.destination, tell)?;
         let mut summary = Summary::new(
             run,
             job,
@@ -310,11 +306,7 @@ pub(super) fn collect_only(
             batches: job.batches,
         });
     }
-    let done = match &all {
-        Some(receipts) => Done::Here(receipts),
-        None => Done::InChapters(BATCHES_AT_ONCE),
-    };
-    deliver(run, job, done, destination, tell)?;
+    deliver(run, job, &tally.pieces, destination, tell)?;
     let mut summary = Summary::new(run, job, destination.name(), &tally, 0, started.elapsed());
     tell.tell(Event::Completed {
         results: summary.results,
@@ -333,11 +325,11 @@ pub(super) fn collect_only(
 fn deliver(
     run: &RunDir,
     job: &Job,
-    done: Done<'_>,
+    pieces: &Pieces,
     destination: &Destination,
     tell: &mut Teller<'_>,
 ) -> Result<()> {
-    collect(run, job, done, destination, &mut |event| tell.tell(event))?;
-    collect_dead_letters(run, job, done)?;
+    collect(run, job, pieces, destination, &mut |event| tell.tell(event))?;
+    collect_dead_letters(run, pieces)?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, check_same, plan};
 use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::wire::Receipt;
-use shoal_job::{Cancel, Done, Event, Job, RunDir};
+use shoal_job::{Cancel, Event, Job, Pieces, RunDir};
 
 use crate::cloud::Cloud;
 use crate::platform::{Platform, run_dir};
@@ -105,29 +105,27 @@ pub(crate) fn command(
         budget: None,
     };
     let mut tally = Tally::default();
-    let worked;
-    let done = match order.batches_at_once {
+    match order.batches_at_once {
         Some(size) if (size.get() as u64) < job.batches => {
             let see = &mut |worked: &_| tally.add(worked);
             work_off_in_chapters(&plan, size, &platform, cancel, &mut tell, see)?;
-            Done::InChapters(size)
         }
         _ => {
             let batches = &run.batches(&job)?;
-            worked = work_off(&Plan { batches, ..plan }, &platform, cancel, &mut tell)?;
-            tally.add(&worked);
-            Done::Here(&worked.receipts)
+            let plan = Plan { batches, ..plan };
+            tally.add(&work_off(&plan, &platform, cancel, &mut tell)?);
         }
-    };
-    let destination = Destination::File(line.output.clone());
-    collect(&run, &job, done, &destination, &mut tell)?;
-    collect_dead_letters(&run, &job, done)?;
+    }
     let Tally {
+        pieces,
         records,
         failed,
         buried,
         reused,
     } = tally;
+    let destination = Destination::File(line.output.clone());
+    collect(&run, &job, &pieces, &destination, &mut tell)?;
+    collect_dead_letters(&run, &pieces)?;
     let results = records - failed;
     tell(Event::Completed { results, failed });
     Ok(Delivered {
@@ -142,6 +140,7 @@ pub(crate) fn command(
 /// What was done, added up.
 #[derive(Default)]
 struct Tally {
+    pieces: Pieces,
     records: u64,
     failed: u64,
     buried: u64,
@@ -150,6 +149,7 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, worked: &Worked) {
+        self.pieces.add(&worked.receipts);
         let sum = |count: fn(&Receipt) -> u64| worked.receipts.values().map(count).sum::<u64>();
         self.records += worked.receipts.records();
         self.failed += sum(|receipt| receipt.failed);

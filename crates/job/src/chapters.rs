@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::run_dir::Table;
-use crate::{Batch, Error, Job, Receipts, Result, RunDir};
+use crate::{Batch, Job, Receipts, Result, RunDir};
 
 /// The batches of a run that are in memory at a time, with their receipts, where they need not all be: about ten megabytes.
 pub const BATCHES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(1 << 14).unwrap();
@@ -56,43 +56,5 @@ impl RunDir {
             see(&batches, &receipts)?;
         }
         Ok(())
-    }
-}
-
-/// The receipts of a run of which everything is done.
-#[derive(Debug, Clone, Copy)]
-pub enum Done<'a> {
-    /// All of them.
-    Here(&'a Receipts),
-    /// They lie in the run directory, and are read from there for so many batches at a time.
-    InChapters(NonZeroUsize),
-}
-
-impl Done<'_> {
-    /// Hands them to `see` in the order of the input, all or some at a time.
-    ///
-    /// # Errors
-    /// They cannot be read, some are missing, or `see` fails.
-    pub fn each(
-        &self,
-        run: &RunDir,
-        job: &Job,
-        see: &mut dyn FnMut(&Receipts) -> Result<()>,
-    ) -> Result<()> {
-        match self {
-            Self::Here(receipts) => see(receipts),
-            Self::InChapters(size) => {
-                run.each_chapter(job, *size, &mut |batches, receipts| match receipts
-                    .open(batches)
-                    .first()
-                {
-                    Some(batch) => Err(Error::Corrupt {
-                        run: run.name(),
-                        reason: format!("the receipt of batch {} is missing", batch.index),
-                    }),
-                    None => see(receipts),
-                })
-            }
-        }
     }
 }

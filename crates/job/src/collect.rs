@@ -14,8 +14,8 @@ use crate::input::footer::is_harmless;
 use crate::part::{csv_header, parquet_properties, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
-use crate::wire::{Piece, Receipt, Stored};
-use crate::{Done, Error, Event, Receipts, Result, RunDir};
+use crate::wire::{Piece, Stored};
+use crate::{Error, Event, Pieces, Receipts, Result, RunDir};
 
 /// Where the output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,14 +226,14 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Piece
 pub fn collect(
     run: &RunDir,
     job: &Job,
-    done: Done<'_>,
+    pieces: &Pieces,
     destination: &Destination,
     progress: &mut dyn FnMut(Event),
 ) -> Result<()> {
     let parts = Parts {
         run,
         job,
-        done,
+        pieces,
         progress,
     };
     (parts.progress)(Event::Collecting {
@@ -278,29 +278,24 @@ pub fn collect(
 ///
 /// # Errors
 /// The run directory cannot be read or written.
-pub fn collect_dead_letters(run: &RunDir, job: &Job, done: Done<'_>) -> Result<()> {
+pub fn collect_dead_letters(run: &RunDir, pieces: &Pieces) -> Result<()> {
     let failed = |e| Error::storage("write", run.object_uri(FAILED), e);
-    let mut out = None;
-    done.each(run, job, &mut |receipts| {
-        let with_letters = receipts
-            .values()
-            .filter(|receipt| receipt.dead_letters.is_some());
-        run.get_each(
-            with_letters.map(Receipt::piece),
-            |piece| RunDir::dead_letters_name(*piece),
-            |piece, letters| {
-                let letters =
-                    letters.ok_or_else(|| missing(run, &RunDir::dead_letters_name(piece)))?;
-                out.get_or_insert_with(|| run.writer(FAILED))
-                    .write_all(&letters)
-                    .map_err(failed)
-            },
-        )
-    })?;
-    match out {
-        Some(out) => out.finish().map_err(failed),
-        None => run.delete(FAILED),
+    let with_letters = pieces.iter().filter(|(_, has_letters)| *has_letters);
+    let mut with_letters = with_letters.map(|(piece, _)| piece).peekable();
+    if with_letters.peek().is_none() {
+        return run.delete(FAILED);
     }
+    let mut out = run.writer(FAILED);
+    run.get_each(
+        with_letters,
+        |piece| RunDir::dead_letters_name(*piece),
+        |piece, letters| {
+            let name = RunDir::dead_letters_name(piece);
+            out.write_all(&letters.ok_or_else(|| missing(run, &name))?)
+                .map_err(failed)
+        },
+    )?;
+    out.finish().map_err(failed)
 }
 
 fn missing(run: &RunDir, name: &str) -> Error {
@@ -313,7 +308,7 @@ fn missing(run: &RunDir, name: &str) -> Error {
 struct Parts<'a> {
     run: &'a RunDir,
     job: &'a Job,
-    done: Done<'a>,
+    pieces: &'a Pieces,
     progress: &'a mut dyn FnMut(Event),
 }
 
@@ -323,28 +318,25 @@ impl Parts<'_> {
         let Self {
             run,
             job,
-            done,
+            pieces,
             progress,
         } = self;
         let format = job.parameters.output_format;
-        done.each(run, job, &mut |receipts| {
-            let pieces = receipts.values().map(Receipt::piece);
-            run.get_each(
-                pieces,
-                |piece| RunDir::part_name(*piece, format),
-                |piece, part| {
-                    take(
-                        piece,
-                        part.ok_or_else(|| missing(run, &RunDir::part_name(piece, format)))?,
-                    )?;
-                    progress(Event::Collecting {
-                        parts: piece.batch + 1,
-                        of: job.batches,
-                    });
-                    Ok(())
-                },
-            )
-        })
+        run.get_each(
+            pieces.iter().map(|(piece, _)| piece),
+            |piece| RunDir::part_name(*piece, format),
+            |piece, part| {
+                take(
+                    piece,
+                    part.ok_or_else(|| missing(run, &RunDir::part_name(piece, format)))?,
+                )?;
+                progress(Event::Collecting {
+                    parts: piece.batch + 1,
+                    of: job.batches,
+                });
+                Ok(())
+            },
+        )
     }
 
     /// Writes all parts as one file, and gives the writer back.

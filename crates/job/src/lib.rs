@@ -14,6 +14,7 @@ pub mod event;
 pub mod format;
 pub mod input;
 pub mod part;
+pub mod pieces;
 pub mod plan;
 pub mod receipts;
 pub mod record;
@@ -23,9 +24,9 @@ pub mod store;
 pub mod wire;
 
 pub use cancel::Cancel;
-pub use chapters::Done;
 pub use error::{Error, Result};
 pub use event::Event;
+pub use pieces::Pieces;
 pub use receipts::Receipts;
 pub use record::{BadRecord, Cell, Record, Row};
 pub use run_dir::RunDir;

@@ -242,11 +242,11 @@ fn end_in(batch: &Batch, receipt: &Receipt) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::wire::Stored;
 
-    fn receipt(batch: u64, offset: u64, records: u64, remaining: u64) -> Receipt {
+    pub(crate) fn receipt(batch: u64, offset: u64, records: u64, remaining: u64) -> Receipt {
         Receipt {
             batch,
             offset,

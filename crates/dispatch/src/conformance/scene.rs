@@ -8,7 +8,7 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, plan};
 use shoal_job::run_dir::FAILED;
 use shoal_job::spec::{ModelSpec, Parameters};
-use shoal_job::{Batch, Cancel, Done, Event, Job, Receipts, RunDir};
+use shoal_job::{Batch, Cancel, Event, Job, Pieces, Receipts, RunDir};
 use tempfile::TempDir;
 
 use super::function::{CALLS, Function, parse_call};
@@ -301,16 +301,10 @@ impl Scene {
     pub(super) fn output(&self, receipts: &Receipts) -> Output {
         let file = self.folder().join("out.csv");
         let destination = Destination::File(file.clone());
-        collect(
-            &self.run,
-            &self.job,
-            Done::Here(receipts),
-            &destination,
-            &mut |_| {},
-        )
-        .expect("the parts can be joined");
-        collect_dead_letters(&self.run, &self.job, Done::Here(receipts))
-            .expect("the dead letters can be joined");
+        let pieces = Pieces::of(receipts);
+        collect(&self.run, &self.job, &pieces, &destination, &mut |_| {})
+            .expect("the parts can be joined");
+        collect_dead_letters(&self.run, &pieces).expect("the dead letters can be joined");
         let dead_letters = self.run.get(FAILED).expect("the run can be read");
         Output {
             results: std::fs::read(file).expect("the output is there"),

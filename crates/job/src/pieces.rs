@@ -1,0 +1,115 @@
+//! What a run's output is joined of, in some bytes a batch.
+
+use crate::Receipts;
+use crate::wire::{Piece, Receipt};
+
+/// The pieces of a run that are done, in the order of the input. Hardly any batch has more than one, and for those that have
+/// one, four bytes are kept.
+#[derive(Debug, Clone, Default)]
+pub struct Pieces {
+    /// By batch, the records of those that are one piece; 0 for the others.
+    whole: Vec<u32>,
+    /// By batch, a bit for each of them with dead letters.
+    with_letters: Vec<u64>,
+    /// All other pieces in order, and whether they have dead letters.
+    others: Vec<(Piece, bool)>,
+}
+
+impl Pieces {
+    /// Those that `receipts` vouch for.
+    pub fn of(receipts: &Receipts) -> Self {
+        let mut pieces = Self::default();
+        pieces.add(receipts);
+        pieces
+    }
+
+    /// Adds those that `receipts` vouch for, which are of batches behind all that were added before.
+    pub fn add(&mut self, receipts: &Receipts) {
+        receipts.values().for_each(|receipt| self.push(receipt));
+    }
+
+    fn push(&mut self, receipt: &Receipt) {
+        let piece = receipt.piece();
+        let has_letters = receipt.dead_letters.is_some();
+        let is_whole = piece.offset == 0 && piece.is_last && !piece.is_buried;
+        let (Some(records), Ok(batch)) = (
+            u32::try_from(piece.records).ok().filter(|_| is_whole),
+            usize::try_from(piece.batch),
+        ) else {
+            self.others.push((piece, has_letters));
+            return;
+        };
+        if batch >= self.whole.len() {
+            self.whole.resize(batch + 1, 0);
+            self.with_letters.resize(batch / 64 + 1, 0);
+        }
+        self.whole[batch] = records;
+        self.with_letters[batch / 64] |= u64::from(has_letters) << (batch % 64);
+    }
+
+    /// The pieces in order, and whether they have dead letters.
+    pub fn iter(&self) -> impl Iterator<Item = (Piece, bool)> {
+        let mut others = self.others.iter().copied().peekable();
+        let mut whole = (0u64..)
+            .zip(&self.whole)
+            .filter(|(_, records)| **records > 0)
+            .map(|(batch, records)| {
+                let piece = Piece {
+                    batch,
+                    offset: 0,
+                    records: u64::from(*records),
+                    is_last: true,
+                    is_buried: false,
+                };
+                let word = self.with_letters[(batch / 64) as usize];
+                (piece, word & (1 << (batch % 64)) != 0)
+            })
+            .peekable();
+        std::iter::from_fn(move || match (others.peek(), whole.peek()) {
+            (Some((other, _)), Some((piece, _))) if other.batch < piece.batch => others.next(),
+            (_, Some(_)) => whole.next(),
+            (_, None) => others.next(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receipts::tests::receipt;
+    use crate::wire::Stored;
+
+    #[test]
+    fn pieces_come_in_the_order_of_the_input() {
+        let letters = |receipt: Receipt| Receipt {
+            dead_letters: Some(Stored::of(b"")),
+            ..receipt
+        };
+        let buried = Receipt {
+            failed: 1,
+            buried: 1,
+            ..letters(receipt(3, 4, 1, 5))
+        };
+        let all = [
+            receipt(0, 0, 10, 0),
+            letters(receipt(1, 0, 4, 6)),
+            receipt(1, 4, 6, 0),
+            letters(receipt(2, 0, 10, 0)),
+            receipt(3, 0, 4, 6),
+            buried,
+            receipt(3, 5, 5, 0),
+            receipt(70, 0, 7, 0),
+            // More than is kept of a whole one.
+            receipt(71, 0, 1 << 33, 0),
+        ];
+        let mut pieces = Pieces::default();
+        for chapter in [&all[..3], &all[3..5], &all[5..]] {
+            let mut receipts = Receipts::default();
+            receipts.extend(chapter.iter().cloned());
+            pieces.add(&receipts);
+        }
+        let expected = all.iter().map(|r| (r.piece(), r.dead_letters.is_some()));
+        assert!(pieces.iter().eq(expected));
+        assert_eq!(Pieces::default().iter().count(), 0);
+    }
+}
