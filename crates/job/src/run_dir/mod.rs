@@ -378,16 +378,21 @@ impl RunDir {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(e) => return Err(self.error("read", name, e)),
         };
-        let (bytes, most) = (found.meta.size, most_bytes(name));
-        if bytes > most {
-            return Err(self.corrupt(format!(
-                "{name} has {bytes} bytes, and {most} are the most that it can have"
-            )));
-        }
+        self.check_size(name, found.meta.size)?;
         runtime()
             .block_on(found.bytes())
             .map(Some)
             .map_err(|e| self.error("read", name, e))
+    }
+
+    fn check_size(&self, name: &str, bytes: u64) -> Result<()> {
+        let most = most_bytes(name);
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(self.corrupt(format!(
+            "{name} has {bytes} bytes, and {most} are the most that it can have"
+        )))
     }
 
     /// The first lines of an object, none where there is no such object: at most `most`, and no more than a few MiB.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Cursor, Write};
 
-use super::{BATCHES, JOB, MOST_TABLE_BYTES, Place, Put, RunDir};
+use super::{BATCHES, JOB, Place, Put, RunDir};
 use crate::spec::{Batch, Job};
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
@@ -124,14 +124,13 @@ impl RunDir {
             Place::Folder(root) => {
                 self.refuse_link(BATCHES)?;
                 let path = root.join(BATCHES);
+                let failed = |e| Error::storage("read", path.display().to_string(), e);
                 let file = match File::open(&path) {
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
-                    file => {
-                        file.map_err(|e| Error::storage("read", path.display().to_string(), e))?
-                    }
+                    file => file.map_err(failed)?,
                 };
-                // One that grows meanwhile ends there.
-                Box::new(BufReader::new(std::io::Read::take(file, MOST_TABLE_BYTES)))
+                self.check_size(BATCHES, file.metadata().map_err(failed)?.len())?;
+                Box::new(BufReader::new(file))
             }
             Place::Url(_) => Box::new(Cursor::new(self.get(BATCHES)?.ok_or_else(missing)?)),
         };
