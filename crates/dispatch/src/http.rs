@@ -195,10 +195,6 @@ fn place(url: &Url) -> String {
 
 /// How many calls the worker at `url` takes.
 async fn ask(client: &Client, url: &Url) -> Result<usize, String> {
-    #[derive(serde::Deserialize)]
-    struct Ready {
-        concurrency: usize,
-    }
     let Ok(ready) = url.join("/ready") else {
         return Ok(UNKNOWN_CONCURRENCY);
     };
@@ -207,7 +203,20 @@ async fn ask(client: &Client, url: &Url) -> Result<usize, String> {
     let Ok(body) = read(answer).await else {
         return Ok(UNKNOWN_CONCURRENCY);
     };
-    Ok(serde_json::from_slice(&body).map_or(UNKNOWN_CONCURRENCY, |ready: Ready| ready.concurrency))
+    Ok(calls_of(&body))
+}
+
+/// The calls that a worker takes at a time, by its answer. More than that is not believed of one URL: whoever wants it says
+/// `--concurrency`.
+fn calls_of(ready: &[u8]) -> usize {
+    const MOST: usize = 1024;
+    #[derive(serde::Deserialize)]
+    struct Ready {
+        concurrency: usize,
+    }
+    serde_json::from_slice(ready).map_or(UNKNOWN_CONCURRENCY, |ready: Ready| {
+        ready.concurrency.min(MOST)
+    })
 }
 
 /// The whole of an answer, which must not be large.
@@ -359,6 +368,24 @@ impl Backend for Http {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_worker_says_of_itself_is_believed_within_limits() {
+        assert_eq!(calls_of(br#"{"ready":true,"concurrency":7}"#), 7);
+        assert_eq!(calls_of(br#"{"concurrency":18446744073709551615}"#), 1024);
+        assert_eq!(calls_of(b"alive"), UNKNOWN_CONCURRENCY);
+        assert_eq!(calls_of(br#"{"concurrency":-1}"#), UNKNOWN_CONCURRENCY);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_url_holds_no_key() {
+        assert_eq!(shown_url("https://host/a?code=k#x"), "https://host/a?…");
+        assert_eq!(shown_url("https://host/a#k"), "https://host/a?…");
+        assert_eq!(shown_url("https://host/a"), "https://host/a");
+        let kept = shown_url("https://host/a?code=k");
+        let error = check_url(&kept, false).unwrap_err().to_string();
+        assert!(error.contains("give the whole URL again"), "{error}");
+    }
 
     #[test]
     fn tokens_do_not_leave_this_machine_in_the_open() {
