@@ -149,6 +149,11 @@ impl Place {
     /// Keeps it for [`last`](Self::last). No secret is in it: tokens come from the environment alone, and of URLs the part
     /// that may be a key is left out.
     pub(crate) fn remember(&self, run: &RunDir) -> Result<()> {
+        Ok(run.replace(BACKEND, self.file())?)
+    }
+
+    /// What the file holds by which it is kept.
+    pub(crate) fn file(&self) -> Vec<u8> {
         let urls = self.urls.iter().map(|url| shoal_dispatch::shown_url(url));
         let kept = Self {
             urls: urls.collect(),
@@ -156,7 +161,7 @@ impl Place {
         };
         let mut content = serde_json::to_vec_pretty(&kept).expect("settings are always JSON");
         content.push(b'\n');
-        Ok(run.replace(BACKEND, content)?)
+        content
     }
 
     /// Whether functions see nothing but a store.

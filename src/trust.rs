@@ -4,6 +4,7 @@
 //! Runs in this user's data folder are their own. Of others, the data folder keeps a note: what their plan and place were
 //! when they were last started from here.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use shoal_job::run_dir::{BACKEND, EXECUTION, JOB};
@@ -24,17 +25,37 @@ pub(crate) fn is_own(run: &RunDir) -> Result<bool> {
         return Ok(false);
     };
     match std::fs::read_to_string(note) {
-        Ok(noted) => Ok(noted.trim() == digest(run)?),
+        Ok(noted) => {
+            let digest = digest(run, None)?;
+            Ok(noted.lines().any(|line| line == digest))
+        }
         Err(_) => Ok(false),
     }
 }
 
+/// Notes that this user is about to write `content` under `name` into the run, which is theirs: whoever is killed on the way from
+/// the file to its note finds the run to be theirs by either. Best effort, as [`remember`].
+pub(crate) fn announce(run: &RunDir, name: &str, content: &[u8]) {
+    let digests = [digest(run, None), digest(run, Some((name, content)))];
+    write_note(run, digests.into_iter().flatten());
+}
+
 /// Notes that this user made the run. Best effort: without the note the run is taken for that of somebody else.
 pub(crate) fn remember(run: &RunDir) {
+    write_note(run, digest(run, None).into_iter());
+}
+
+fn write_note(run: &RunDir, digests: impl Iterator<Item = String>) {
     let write = || -> Option<()> {
         let note = note(run)?;
-        std::fs::create_dir_all(note.parent()?).ok()?;
-        std::fs::write(note, digest(run).ok()? + "\n").ok()
+        let folder = note.parent()?;
+        std::fs::create_dir_all(folder).ok()?;
+        // Whole or not at all: half a note would be that of no run.
+        let mut file = tempfile::NamedTempFile::new_in(folder).ok()?;
+        for digest in digests {
+            writeln!(file, "{digest}").ok()?;
+        }
+        file.persist(note).ok().map(drop)
     };
     if !is_at_home(run) {
         let _ = write();
@@ -132,11 +153,14 @@ fn note(run: &RunDir) -> Option<PathBuf> {
     Some(runs::data_dir().ok()?.join("known").join(name))
 }
 
-/// What tells whether plan and place are still those of the note.
-fn digest(run: &RunDir) -> Result<String> {
+/// What tells whether plan and place are still those of the note, with `instead` in the place of one of the two.
+fn digest(run: &RunDir, instead: Option<(&str, &[u8])>) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     for name in [JOB, BACKEND] {
-        let content = run.get(name)?.unwrap_or_default();
+        let content = match instead.filter(|(other, _)| *other == name) {
+            Some((_, content)) => content.to_vec().into(),
+            None => run.get(name)?.unwrap_or_default(),
+        };
         hasher
             .update(&(content.len() as u64).to_le_bytes())
             .update(&content);

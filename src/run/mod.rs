@@ -11,8 +11,8 @@ use shoal_encoder::{Model, Objective, Precision};
 use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
-use shoal_job::plan::{Request, check_same, plan};
-use shoal_job::run_dir::FAILED;
+use shoal_job::plan::{Request, check_same, cut};
+use shoal_job::run_dir::{FAILED, JOB};
 use shoal_job::store::{Location, is_url};
 use shoal_job::{Cancel, Event, Job, RunDir};
 
@@ -83,8 +83,12 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         Some(job) => Ok(job),
         None => {
             tell.tell(Event::Planning { records: 0 });
-            plan(&request, &run, cancel, &mut |records| {
+            let cut = cut(&request, &run, cancel, &mut |records| {
                 tell.tell(Event::Planning { records })
+            });
+            cut.and_then(|cut| {
+                trust::announce(&run, JOB, &cut.job().file());
+                cut.save(&run)
             })
         }
     });

@@ -8,7 +8,7 @@ use shoal_dispatch::{Backend, Plan, RetryPolicy, Worked, work_off, work_off_in_c
 use shoal_encoder::Model;
 use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
-use shoal_job::run_dir::{EventLog, RunLock};
+use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
 use shoal_job::{Batch, Cancel, Event, Job, Pieces, Receipts, RunDir};
 
 use crate::cost::History;
@@ -100,6 +100,9 @@ impl Stage {
         });
         let seconds = self.seconds()?;
         let spending = self.spending()?;
+        if self.is_own {
+            trust::announce(run, BACKEND, &self.place.file());
+        }
         self.place.remember(run)?;
         if self.is_own {
             trust::remember(run);

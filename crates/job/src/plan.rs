@@ -51,6 +51,41 @@ pub fn plan(
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Job> {
+    cut(request, run, cancel, progress)?.save(run)
+}
+
+/// A plan of which nothing but staged inputs is in the run directory.
+pub struct Cut {
+    job: Job,
+    table: TableWriter,
+}
+
+impl Cut {
+    /// What was planned.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// Writes it into the run directory.
+    ///
+    /// # Errors
+    /// The run directory cannot be written, or another command has planned something else in it meanwhile.
+    pub fn save(self, run: &RunDir) -> Result<Job> {
+        run.save_plan(&self.job, self.table)?;
+        Ok(self.job)
+    }
+}
+
+/// The first half of [`plan`].
+///
+/// # Errors
+/// As [`plan`].
+pub fn cut(
+    request: &Request<'_>,
+    run: &RunDir,
+    cancel: &Cancel,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Cut> {
     let parameters = &request.parameters;
     if parameters.batch_size == 0 {
         return Err(Error::Parameter("--batch-size must be at least 1".into()));
@@ -98,8 +133,7 @@ pub fn plan(
         records: rows,
         batches,
     };
-    run.save_plan(&job, table)?;
-    Ok(job)
+    Ok(Cut { job, table })
 }
 
 /// Whether a planned job is what `request` asks for and its sources are unchanged.

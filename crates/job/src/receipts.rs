@@ -373,6 +373,16 @@ pub(crate) mod tests {
         }
     }
 
+    /// Else an answer and its receipt would not be the same one.
+    #[test]
+    fn numbers_come_back_from_a_file_as_they_were() {
+        let mut receipt = receipt(0, 0, 10, 0);
+        receipt.timings.total = 1.674_407_370_737_099_8;
+        receipt.billed_ms = Some(0.1 + 0.2);
+        let file = serde_json::to_vec(&receipt).unwrap();
+        assert_eq!(serde_json::from_slice::<Receipt>(&file).unwrap(), receipt);
+    }
+
     #[test]
     fn names_and_copies_are_shared() {
         let mut receipts = Receipts::default();

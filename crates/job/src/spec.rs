@@ -109,6 +109,15 @@ pub struct Parameters {
     pub output_format: OutputFormat,
 }
 
+impl Job {
+    /// What `job.json` holds.
+    pub fn file(&self) -> Vec<u8> {
+        let mut content = serde_json::to_vec_pretty(self).expect("a job is always JSON");
+        content.push(b'\n');
+        content
+    }
+}
+
 impl Default for Parameters {
     fn default() -> Self {
         Self {

@@ -315,6 +315,9 @@ pub(crate) mod tests {
     fn files_come_back_and_broken_ones_are_refused() {
         let whole = calibration();
         assert_eq!(Calibration::parse(&whole.json()), Ok(whole.clone()));
+        let mut long = whole.clone();
+        long.side_by_side[1].slowdown = 1.674_407_370_737_099_8;
+        assert_eq!(Calibration::parse(&long.json()), Ok(long));
         let broken = |change: &dyn Fn(&mut Calibration)| {
             let mut calibration = whole.clone();
             change(&mut calibration);

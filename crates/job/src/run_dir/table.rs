@@ -160,9 +160,7 @@ impl RunDir {
     /// The store refuses it, or another command has planned something else here meanwhile.
     pub fn save_plan(&self, job: &Job, table: TableWriter) -> Result<()> {
         table.finish()?;
-        let mut content = serde_json::to_vec_pretty(job).expect("a job is always JSON");
-        content.push(b'\n');
-        if self.put_new(JOB, content)? == Put::Existed && self.job()?.as_ref() != Some(job) {
+        if self.put_new(JOB, job.file())? == Put::Existed && self.job()?.as_ref() != Some(job) {
             return Err(Error::Conflict {
                 run: self.name(),
                 reason: "another command planned another job here at the same time; name another --run-dir for one of them"
