@@ -196,7 +196,7 @@ impl Stage {
 
     /// Many enough that the pause at the end of a chapter, in which ever fewer calls are under way, is none.
     fn batches_at_once(&self) -> NonZeroUsize {
-        let calls = NonZeroUsize::new(self.place.concurrency() * 64);
+        let calls = NonZeroUsize::new(self.place.concurrency().saturating_mul(64));
         self.batches_at_once.max(calls.unwrap_or(NonZeroUsize::MIN))
     }
 
@@ -286,8 +286,10 @@ pub(super) fn collect_only(
     let (mut tally, mut missing) = (Tally::default(), 0);
     let is_long = job.batches > BATCHES_AT_ONCE.get() as u64;
     let mut all = None;
-    tell.tell(Event::Verifying { parts: job.batches });
     run.each_chapter(job, BATCHES_AT_ONCE, &mut |batches, receipts| {
+        tell.tell(Event::Verifying {
+            parts: receipts.len() as u64,
+        });
         let mut whole = receipts.clone();
         for piece in damaged(run, job, receipts)? {
             whole.remove(piece.batch, piece.offset);
