@@ -26,41 +26,24 @@ pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
     let mut receipts = run.receipts()?;
     receipts.retain_pieces_of(&run.batches(&job)?);
     let events = run.events_beside(&receipts)?;
-    let bill = bill(run, &job, &receipts, &events, prices)?;
+    let (spent, history) = (Spent::of(&receipts), History::of(&events));
+    let bill = bill(run, &job, &spent, &history, prices)?;
     of(run, &job, &receipts, &events, bill)
 }
 
-/// What `run` has cost so far; `None` where nothing that it used has a price.
+/// What `run` has cost so far, by what its receipts and events say; `None` where nothing that it used has a price.
 pub(crate) fn bill(
     run: &RunDir,
     job: &Job,
-    receipts: &Receipts,
-    events: &[(u64, Event)],
-    prices: &Prices,
-) -> Result<Option<Bill>> {
-    let place = Place::last(run)?;
-    let recorded = cost::Recorded {
-        job,
-        spent: &Spent::of(receipts),
-        history: &History::of(events),
-        machine: place.machine.as_ref(),
-        children: children(run)?,
-    };
-    recorded.bill(prices)
-}
-
-/// The same of receipts that were added up, as they need not be in memory at once.
-pub(crate) fn bill_of(
-    run: &RunDir,
-    job: &Job,
     spent: &Spent,
+    history: &History,
     prices: &Prices,
 ) -> Result<Option<Bill>> {
     let place = Place::last(run)?;
     let recorded = cost::Recorded {
         job,
         spent,
-        history: &History::read(run)?,
+        history,
         machine: place.machine.as_ref(),
         children: children(run)?,
     };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 
 use super::args::watch::WatchArgs;
+use crate::cost::{History, Spent};
 use crate::job::{Receipts, RunDir};
 use crate::planning::Prices;
 use crate::reports::RunReport;
@@ -104,7 +105,8 @@ impl Watched {
         let new = self.run.receipts_beyond(&self.receipts)?;
         self.receipts.merge(new);
         let events = self.run.events()?;
-        let bill = report::bill(&self.run, &job, &self.receipts, &events, &self.prices)?;
+        let (spent, history) = (Spent::of(&self.receipts), History::of(&events));
+        let bill = report::bill(&self.run, &job, &spent, &history, &self.prices)?;
         let report = report::of(&self.run, &job, &self.receipts, &events, bill)?;
         let done = self.receipts.records();
         let state = match events.last() {

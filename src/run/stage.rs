@@ -258,13 +258,14 @@ struct Finished {
 fn account(run: &RunDir, job: &Job, done: &Finished, guards: &Guards, summary: &mut Summary) {
     let prices = crate::plan::prices(guards.prices.as_deref());
     let accounted = prices.and_then(|prices| {
+        let bill = |history: &History| report::bill(run, job, &done.tally.spent, history, &prices);
         let Some(receipts) = &done.receipts else {
-            summary.cost = report::bill_of(run, job, &done.tally.spent, &prices)?;
+            summary.cost = bill(&History::read(run)?)?;
             // It shows every call, and so takes memory by the batch, which this run has not.
             return Ok(None);
         };
         let events = run.events_beside(receipts)?;
-        let bill = report::bill(run, job, receipts, &events, &prices)?;
+        let bill = bill(&History::of(&events))?;
         summary.cost = bill.clone();
         let page = report::of(run, job, receipts, &events, bill)?;
         report::keep(run, &page).map(Some)
