@@ -5,7 +5,7 @@ use shoal::{Cancel, Event, Settings};
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let output = folder.path().join("labels.csv");
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/aclImdb");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/aclImdb");
 
     let mut settings = Settings::new([sample], output.to_string_lossy());
     settings.parameters.batch_size = 5;

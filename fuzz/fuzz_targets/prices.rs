@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use shoal_fuzz::folder;
-use shoal_plan::{Architecture, Calibration, Prices, prices::Item};
+use shoal_estimate::{Architecture, Calibration, Prices, prices::Item};
 
 const ITEMS: [Item; 8] = [
     Item::LambdaCompute,

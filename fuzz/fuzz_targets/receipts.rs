@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use shoal_fuzz::{BETWEEN, folder};
 use shoal_job::RunDir;
-use shoal_plan::Prices;
+use shoal_estimate::Prices;
 
 const FILES: [&str; 7] = [
     "receipts/00000000.json",

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 // Those that bound a plan as well.
-pub use shoal_plan::limits::{
+pub use shoal_estimate::limits::{
     CONCURRENCY, EXPRESS_SECONDS, EXPRESS_STARTS, MEMORY, ONE_VCPU, PACKAGE_BYTES, PAYLOAD_BYTES,
     STANDARD_STARTS, STATE_BYTES, TIMEOUT,
 };

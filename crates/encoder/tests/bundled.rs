@@ -27,7 +27,7 @@ struct Review {
 #[test]
 fn logits_of_the_sample_are_those_of_transformers() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let expected = fs::read(root.join("tests/fixtures/bundled_logits.json")).unwrap();
+    let expected = fs::read(root.join("crates/cli/tests/fixtures/bundled_logits.json")).unwrap();
     let expected: Vec<Expected> = serde_json::from_slice(&expected).unwrap();
     let reviews = fs::read_to_string(root.join("examples/reviews.jsonl")).unwrap();
     let texts: HashMap<String, String> = reviews

@@ -9,9 +9,11 @@ use std::path::Path;
 
 use fixture::{Scene, cold, receipt};
 use serde_json::json;
+use shoal_estimate::{
+    Architecture, Basis, BatchSize, Bill, Comparison, PaperWay, Prices, Usage, Way,
+};
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
-use shoal_plan::{Architecture, Basis, BatchSize, Bill, Comparison, PaperWay, Prices, Usage, Way};
 use shoal_report::{ComparisonReport, Recorded, RunReport};
 
 fn main() -> std::io::Result<()> {

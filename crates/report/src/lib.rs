@@ -4,7 +4,7 @@
 //! the paper's experiment, monolithic against parallel. Either is plain data, which is its JSON form, and can be had as
 //! one self-contained HTML page, as CSV and as Markdown.
 //!
-//! Every number was measured or counted, or is marked as predicted or assumed ([`shoal_plan::Basis`]). Percentiles are
+//! Every number was measured or counted, or is marked as predicted or assumed ([`shoal_estimate::Basis`]). Percentiles are
 //! those of Hyndman and Fan's type 7 ([`Distribution`]).
 
 mod comparison;

@@ -1,6 +1,6 @@
 //! What a report shows, before it becomes HTML or Markdown.
 
-use shoal_plan::Basis;
+use shoal_estimate::Basis;
 
 use crate::plot::Plot;
 

@@ -1,8 +1,8 @@
 //! What a report is made of.
 
 use serde_json::Value;
+use shoal_estimate::Bill;
 use shoal_job::{Event, Job, Receipts};
-use shoal_plan::Bill;
 
 /// All that a run recorded, as its run directory has it.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ mod page;
 mod tests;
 
 use serde::Serialize;
-use shoal_plan::{BatchSize, Comparison};
+use shoal_estimate::{BatchSize, Comparison};
 
 /// The least share of time that a parallel run is to save, where the platform gives the functions.
 const LEAST_REDUCTION: f64 = 0.95;

@@ -1,6 +1,6 @@
 //! What the report of a comparison shows.
 
-use shoal_plan::{Basis, PaperWay};
+use shoal_estimate::{Basis, PaperWay};
 
 use crate::comparison::{ComparisonReport, ComparisonRow};
 use crate::page::{Block, Figure, Page, Section, Table, Tile};

@@ -1,4 +1,4 @@
-use shoal_plan::{Basis, Bill, BillItem, PaperWay, Sure, Way};
+use shoal_estimate::{Basis, Bill, BillItem, PaperWay, Sure, Way};
 
 use super::*;
 

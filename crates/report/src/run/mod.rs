@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use shoal_estimate::{Basis, Bill};
 use shoal_job::Job;
 use shoal_job::wire::FailureKind;
-use shoal_plan::{Basis, Bill};
 
 use crate::statistics::{Distribution, Histogram};
 use crate::{Recorded, words};

@@ -1,7 +1,7 @@
 //! What the report of a run shows.
 
+use shoal_estimate::{Basis, Bill};
 use shoal_job::wire::FailureKind;
-use shoal_plan::{Basis, Bill};
 
 use crate::page::{Block, Figure, Page, Section, Table, Tile};
 use crate::plot::{Plot, TimeAxis};

@@ -1,6 +1,6 @@
+use shoal_estimate::{Architecture, Basis, Bill, Prices, Usage};
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
-use shoal_plan::{Architecture, Basis, Bill, Prices, Usage};
 
 use super::*;
 use crate::fixture::{NOON, Scene, cold, receipt};

@@ -1,0 +1,75 @@
+//! `shoal compare`: the paper's experiment.
+
+use super::args::compare::CompareArgs;
+use super::args::report::ReportFormat;
+use super::commands::cancel_on_signal;
+use super::print;
+use super::progress::Progress;
+use shoal::reports::ComparisonReport;
+use shoal::{BackendKind, CompareSettings, EngineSettings, Guards, Place, Result, Settings};
+
+pub(super) fn compare(args: CompareArgs) -> Result<()> {
+    let mut run = Settings::new(args.inputs, "");
+    run.model = args.model;
+    run.engine = EngineSettings {
+        precision: args.precision.map(Into::into),
+        isa: args.isa,
+        cache_dir: args.cache_dir,
+    };
+    run.parameters.input_format = args.input_format.map(Into::into);
+    run.parameters.text_column = args.text_column;
+    run.parameters.max_tokens = args.max_tokens;
+    run.place = Place {
+        backend: args.backend.map_or(BackendKind::Local, Into::into),
+        concurrency: args.concurrency,
+        function: args.function,
+        urls: args.url,
+        machine: args.machine,
+        ..Place::default()
+    };
+    run.store = args.store;
+    run.guards = Guards {
+        yes: args.yes,
+        prices: args.prices,
+        ..Guards::default()
+    };
+    let settings = CompareSettings {
+        run,
+        batch_sizes: args.batch_sizes,
+        simulate: args.simulate,
+        memory_mb: args.memory,
+        region: args.region,
+        calibrations: args.calibration,
+        architecture: args.architecture,
+        paper_way: args.paper_way,
+        command: command(),
+    };
+    let mut progress = Progress::new(args.quiet);
+    let cancel = cancel_on_signal();
+    let comparison = shoal::compare(&settings, &cancel, &mut |event| progress.see(event));
+    progress.clear();
+    let report = ComparisonReport::of(&comparison?);
+    let content = match args.format {
+        ReportFormat::Html => report.html(),
+        ReportFormat::Json => report.json(),
+        ReportFormat::Csv => report.csv(),
+        ReportFormat::Markdown => report.markdown(),
+    };
+    if args.output.as_os_str() == "-" {
+        return print(content.as_bytes());
+    }
+    std::fs::write(&args.output, content).map_err(|e| {
+        shoal::job::Error::storage("write", args.output.display().to_string(), e).into()
+    })
+}
+
+/// The command as it was typed.
+fn command() -> String {
+    let words = std::env::args()
+        .skip(1)
+        .map(|word| shoal::report::quoted(&word));
+    std::iter::once("shoal".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

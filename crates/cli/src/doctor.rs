@@ -1,0 +1,56 @@
+//! `shoal doctor`: what a run will need, looked at before it.
+
+use std::fmt::Write;
+
+use super::args::doctor::DoctorArgs;
+use super::commands::print_json;
+use super::table::printable;
+use super::{config, print};
+use shoal::{Check, Diagnosis, Finding, Result};
+
+pub(super) fn doctor(args: DoctorArgs) -> Result<()> {
+    let plan = config::doctor(args)?;
+    let diagnosis = shoal::doctor(&plan.settings);
+    if plan.json {
+        print_json(&diagnosis)?;
+    } else {
+        print(text(&diagnosis, plan.quiet).as_bytes())?;
+    }
+    diagnosis.verdict()
+}
+
+/// The checks for people, a line each, and a second one where there is something to do.
+fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
+    let shown = |check: &&Check| !quiet || check.finding == Finding::Failed;
+    let name = |check: &Check| match check.about {
+        about if check.name.starts_with(about) => check.name.clone(),
+        about => format!("{about}: {}", check.name),
+    };
+    let mut text = String::new();
+    for check in diagnosis.checks.iter().filter(shown) {
+        let finding = match check.finding {
+            Finding::Ok => "ok",
+            Finding::Warning => "warning",
+            Finding::Failed => "FAILED",
+        };
+        let _ = writeln!(
+            text,
+            "{finding:<8} {}: {}",
+            printable(&name(check)),
+            printable(&check.found)
+        );
+        if let Some(mend) = &check.mend {
+            let _ = writeln!(text, "         → {}", printable(mend));
+        }
+    }
+    if !quiet {
+        let _ = writeln!(
+            text,
+            "{} ok, {} warnings, {} failed",
+            diagnosis.count(Finding::Ok),
+            diagnosis.count(Finding::Warning),
+            diagnosis.count(Finding::Failed)
+        );
+    }
+    text
+}

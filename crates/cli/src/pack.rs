@@ -1,0 +1,81 @@
+//! `shoal pack`
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::args::PackArgs;
+use super::commands::{cancel_on_signal, print_json};
+use super::progress::say;
+use shoal::job::spec::Parameters;
+use shoal::summary::grouped;
+use shoal::{Comparison, PackSettings, PackSummary, Result};
+
+pub(super) fn pack(args: PackArgs) -> Result<()> {
+    let json = args.json;
+    let settings = PackSettings {
+        model: Some(args.model),
+        output: args.output,
+        precision: args.precision.into(),
+        isas: args.isa,
+        check: args.check,
+        parameters: Parameters {
+            input_format: args.input_format.map(Into::into),
+            text_column: args.text_column,
+            label_column: args.label_column,
+            ..Parameters::default()
+        },
+    };
+    // Shown on a terminal alone.
+    let bar = ProgressBar::new_spinner().with_style(
+        ProgressStyle::with_template("{spinner} {human_pos} records compared, {elapsed}")
+            .expect("the template is sound"),
+    );
+    let cancel = cancel_on_signal();
+    let end = shoal::pack(&settings, &cancel, &|records| bar.set_position(records));
+    bar.finish_and_clear();
+    let summary = end?;
+    if json {
+        return print_json(&summary);
+    }
+    say(&describe(&summary));
+    Ok(())
+}
+
+fn describe(summary: &PackSummary) -> String {
+    let mut text = format!(
+        "packed     {} ({:.1} MB)\nengine     {} on {}",
+        summary.output,
+        summary.bytes as f64 / 1e6,
+        summary.precision,
+        summary.isas.join(", "),
+    );
+    if let Some(check) = &summary.check {
+        text += "\n";
+        text += &describe_check(check, &summary.precision);
+    }
+    text
+}
+
+fn describe_check(check: &Comparison, precision: &str) -> String {
+    let percent = |part: u64, of: u64| 100.0 * part as f64 / of as f64;
+    let mut text = format!(
+        "agreement  {:.2} % ({} of {} records labelled as in f32)",
+        percent(check.agreeing, check.records),
+        grouped(check.agreeing),
+        grouped(check.records),
+    );
+    if check.gold > 0 {
+        text += &format!(
+            "\naccuracy   {precision} {:.2} % ({} of {}), f32 {:.2} % ({})",
+            percent(check.right_packed, check.gold),
+            grouped(check.right_packed),
+            grouped(check.gold),
+            percent(check.right_f32, check.gold),
+            grouped(check.right_f32),
+        );
+    }
+    text += &format!(
+        "\nlogits     differ by {:.4} at most",
+        check.largest_logit_difference
+    );
+    text
+}

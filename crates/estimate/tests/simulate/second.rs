@@ -1,0 +1,342 @@
+//! Second attempts at batches that take too long.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use shoal_estimate::simulate::{
+    ColdStart, End, Failures, Outcome, Scenario, Span, Speculation, Stragglers,
+};
+
+use crate::bounds::scenarios;
+use crate::play;
+
+/// A rule by which all is foreseeable: at twice the predicted time, and no budget to speak of.
+const EAGER: Speculation = Speculation {
+    factor: 2.0,
+    least_seconds: 0.0,
+    least_answers: 1,
+    budget: 1e9,
+};
+
+fn with(speculation: Speculation, scenario: Scenario) -> Scenario {
+    Scenario {
+        speculation: Some(speculation),
+        ..scenario
+    }
+}
+
+fn seconds_of(spans: &[Span]) -> Vec<&Span> {
+    spans.iter().filter(|span| span.second).collect()
+}
+
+/// With the first seed that makes a straggler of the last of four batches alone, and of its second attempt as is told.
+fn last_is_slow(scenario: Scenario, is_second_slow: bool) -> Scenario {
+    let is_slow = |span: &&Span| span.work_seconds > 1.0;
+    (0..10_000)
+        .map(|seed| Scenario { seed, ..scenario })
+        .find(|scenario| {
+            let (_, spans) = play(with(EAGER, *scenario), &[1.0; 4]);
+            let slow: Vec<_> = spans
+                .iter()
+                .filter(is_slow)
+                .map(|span| (span.batch, span.second))
+                .collect();
+            slow[..] == [(3, false), (3, true)][..1 + usize::from(is_second_slow)]
+        })
+        .expect("a seed does")
+}
+
+fn slow_by(factor: f64) -> Scenario {
+    Scenario {
+        environments: 4,
+        stragglers: Stragglers { share: 0.1, factor },
+        ..Scenario::default()
+    }
+}
+
+/// Four batches of a second at once, the last one slow: at two seconds, within the 1 % of the median, it is called again in the
+/// lowest environment, and is done at three; the first call is billed to its end.
+#[test]
+fn the_second_attempt_wins() {
+    let scenario = last_is_slow(slow_by(10.0), false);
+    assert_eq!(play(scenario, &[1.0; 4]).0.seconds, 10.0);
+    let (outcome, spans) = play(with(EAGER, scenario), &[1.0; 4]);
+    let seconds = seconds_of(&spans);
+    let [second] = seconds[..] else {
+        panic!("{seconds:?}");
+    };
+    assert_eq!(
+        (second.batch, second.environment, second.end_kind),
+        (3, 0, End::Done)
+    );
+    assert!((second.start / 2.0 - 1.0).abs() < 0.01, "{second:?}");
+    assert_eq!(outcome.seconds, second.end);
+    assert_eq!(outcome.function_seconds, 3.0 + 10.0 + 1.0);
+    assert_eq!((outcome.second_attempts, outcome.second_won), (1, 1));
+    assert_eq!((outcome.second_billed_ms, outcome.billed_ms), (1e3, 14e3));
+    assert_eq!(outcome.batch_seconds, 3.0 + second.end);
+}
+
+/// It takes three seconds, and is called again at two: the first call is the first to answer.
+#[test]
+fn the_first_attempt_may_win_nevertheless() {
+    let scenario = last_is_slow(slow_by(2.5), false);
+    let (outcome, spans) = play(with(EAGER, scenario), &[1.0; 4]);
+    assert_eq!(seconds_of(&spans).len(), 1);
+    assert_eq!((outcome.second_attempts, outcome.second_won), (1, 0));
+    assert_eq!((outcome.seconds, outcome.lost), (2.5, 0));
+}
+
+/// It is slow as well, so that its time is up before it is done: it counts for nothing but its bill.
+#[test]
+fn a_second_attempt_ends_at_its_limit() {
+    let scenario = last_is_slow(slow_by(10.0), true);
+    let (outcome, spans) = play(with(EAGER, scenario), &[1.0; 4]);
+    let second = seconds_of(&spans)[0];
+    assert_eq!(second.end_kind, End::Rest);
+    assert!((second.work_seconds / 2.0 - 1.0).abs() < 0.01, "{second:?}");
+    assert_eq!((outcome.second_attempts, outcome.second_won), (1, 0));
+    assert_eq!(outcome.seconds, 10.0);
+}
+
+/// What waits goes first, and calls that are not overdue have no second one.
+#[test]
+fn second_attempts_wait_until_nothing_else_may_begin() {
+    let scenario = Scenario {
+        environments: 2,
+        ..slow_by(50.0)
+    };
+    for seed in 0..50 {
+        let scenario = Scenario { seed, ..scenario };
+        let (_, spans) = play(with(EAGER, scenario), &[1.0; 30]);
+        let last_fresh = spans
+            .iter()
+            .rposition(|span| !span.second)
+            .expect("there are some");
+        assert!(spans[..last_fresh].iter().all(|span| !span.second));
+        for second in seconds_of(&spans) {
+            let first = spans
+                .iter()
+                .find(|span| span.batch == second.batch)
+                .expect("it is first");
+            assert!(second.start >= first.start + 2.0 * 0.99);
+            assert!(second.start < first.end);
+        }
+    }
+}
+
+#[test]
+fn without_enough_answers_nothing_is_known() {
+    let scenario = last_is_slow(slow_by(10.0), false);
+    let after = |least_answers| Speculation {
+        least_answers,
+        ..EAGER
+    };
+    assert_eq!(
+        play(with(after(3), scenario), &[1.0; 4]).0.second_attempts,
+        1
+    );
+    assert_eq!(
+        play(with(after(4), scenario), &[1.0; 4]).0.second_attempts,
+        0
+    );
+}
+
+/// Three answered calls of a second pay for a second attempt of two, at two thirds and no less.
+#[test]
+fn the_budget_is_that_of_the_most_that_a_second_attempt_can_take() {
+    let scenario = last_is_slow(slow_by(10.0), false);
+    let of = |budget| {
+        let eager = Speculation { budget, ..EAGER };
+        play(with(eager, scenario), &[1.0; 4]).0.second_attempts
+    };
+    assert_eq!((of(0.68), of(0.65), of(0.0)), (1, 0, 0));
+}
+
+/// The first attempt fails after the second one began, which stands for the next one then.
+#[test]
+fn a_second_attempt_takes_the_place_of_the_one_after_a_failure() {
+    let scenario = Scenario {
+        environments: 8,
+        failures: Failures {
+            share: 0.3,
+            attempts: 1,
+            ..Failures::default()
+        },
+        stragglers: Stragglers {
+            share: 0.3,
+            factor: 8.0,
+        },
+        ..Scenario::default()
+    };
+    let mut saved = 0;
+    for seed in 0..1_000 {
+        let scenario = Scenario { seed, ..scenario };
+        let (without, _) = play(scenario, &[1.0; 8]);
+        let (with, spans) = play(with(EAGER, scenario), &[1.0; 8]);
+        let fails = |second: &&Span| {
+            let first = spans.iter().find(|span| span.batch == second.batch);
+            first.is_some_and(|first| first.end_kind == End::Lost && first.end < second.end)
+        };
+        let after_failures = spans
+            .iter()
+            .filter(|span| span.second && span.end_kind == End::Done)
+            .filter(fails)
+            .count() as u64;
+        assert!(with.lost + after_failures <= without.lost);
+        saved += after_failures;
+    }
+    assert!(saved > 10, "{saved}");
+}
+
+/// One batch in a hundred takes twenty times as long. The slowest hundredth of batches is done in less than half the time, for a
+/// twentieth more at most, though a second attempt may meet the same fate.
+#[test]
+fn the_slowest_hundredth_is_cut() {
+    let scenario = Scenario {
+        environments: 2_000,
+        stragglers: Stragglers {
+            share: 0.01,
+            factor: 20.0,
+        },
+        seed: 9,
+        ..Scenario::default()
+    };
+    let slowest = |scenario| {
+        let (outcome, spans) = play(scenario, &[2.0; 2_000]);
+        let mut ends = vec![f64::INFINITY; 2_000];
+        for span in spans.iter().filter(|span| span.end_kind == End::Done) {
+            let end = &mut ends[span.batch as usize];
+            *end = end.min(span.end);
+        }
+        ends.sort_by(f64::total_cmp);
+        (outcome, ends[1_990])
+    };
+    let (without, slow) = slowest(scenario);
+    let (with, quick) = slowest(with(Speculation::default(), scenario));
+    assert_eq!(slow, 40.0);
+    assert!(quick < 10.0, "{quick}");
+    assert!(with.billed_ms <= 1.05 * without.billed_ms);
+}
+
+/// What second attempts were billed, and those under way at the most that they may be, at the moment of each call, beside
+/// what answered calls were.
+fn assert_within(
+    speculation: &Speculation,
+    outcome: &Outcome,
+    spans: &[Span],
+) -> Result<(), TestCaseError> {
+    let mut seconds = 0.0;
+    for span in spans {
+        if !span.second {
+            continue;
+        }
+        seconds += span.billed_ms;
+        let answered: f64 = spans
+            .iter()
+            .filter(|first| !first.second && first.end <= span.start)
+            .map(|first| first.billed_ms)
+            .sum();
+        prop_assert!(
+            seconds <= speculation.budget * answered * (1.0 + 1e-9) + 1e-6,
+            "{seconds} ms by {span:?}, with {answered} ms answered"
+        );
+    }
+    prop_assert!(outcome.second_billed_ms <= speculation.budget * outcome.billed_ms + 1e-6);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever happens: never more than the budget, one second attempt a batch at most, every batch ends once, no
+    /// environment does two things at a time, and the same seed is the same run.
+    #[test]
+    fn second_attempts_are_orderly(
+        scenario in scenarios(),
+        work in vec(0.0..5.0_f64, 0..100),
+        factor in 1.0..4.0_f64,
+        least_seconds in 0.0..2.0_f64,
+        least_answers in 0_u64..15,
+        budget in prop_oneof![0.0..0.2_f64, 0.0..10.0_f64],
+    ) {
+        let speculation = Speculation { factor, least_seconds, least_answers, budget };
+        let scenario = with(speculation, scenario);
+        let (outcome, spans) = play(scenario, &work);
+        assert_within(&speculation, &outcome, &spans)?;
+        let mut free = vec![0.0_f64; scenario.environments as usize];
+        let mut had_second = vec![false; work.len()];
+        for span in &spans {
+            let free = &mut free[span.environment as usize];
+            prop_assert!(span.start >= *free);
+            *free = span.end;
+            if span.second {
+                prop_assert!(!had_second[span.batch as usize]);
+                had_second[span.batch as usize] = true;
+            }
+        }
+        // The first attempt may leave a rest and the second do all of it later: who answers first wins, and the rest goes on.
+        if scenario.timeout_seconds.is_none() {
+            let ends: Vec<(bool, f64)> = (0..work.len() as u64)
+                .map(|batch| {
+                    let of_batch = || spans.iter().filter(|span| span.batch == batch);
+                    let done = of_batch().filter(|span| span.end_kind == End::Done).map(|span| span.end);
+                    let last = of_batch().map(|span| span.end).fold(0.0, f64::max);
+                    done.reduce(f64::min).map_or((true, last), |end| (false, end))
+                })
+                .collect();
+            prop_assert_eq!(outcome.lost, ends.iter().filter(|(is_lost, _)| *is_lost).count() as u64);
+            prop_assert_eq!(outcome.seconds, ends.iter().map(|(_, end)| *end).fold(0.5, f64::max));
+        }
+        let sum = |of: fn(&Span) -> f64| spans.iter().map(of).sum::<f64>();
+        let of_seconds = |span: &Span| if span.second { span.billed_ms } else { 0.0 };
+        prop_assert_eq!(outcome.billed_ms, sum(|span| span.billed_ms) + 0.0);
+        prop_assert!((outcome.second_billed_ms - sum(of_seconds)).abs() < 1e-6);
+        prop_assert_eq!(outcome.invocations, spans.len() as u64);
+        prop_assert_eq!(outcome.second_attempts, seconds_of(&spans).len() as u64);
+        prop_assert!(outcome.second_won <= outcome.second_attempts);
+        prop_assert_eq!(play(scenario, &work), (outcome, spans));
+    }
+
+    /// Without failures and time limits a second attempt takes nobody's place: no batch ends later than without, and first
+    /// calls are the same ones.
+    #[test]
+    fn nothing_ends_later_for_it(
+        work in vec(0.01..5.0_f64, 1..200),
+        environments in 1_u64..30,
+        share in 0.0..0.3_f64,
+        factor in 1.0..20.0_f64,
+        init in 0.0..1.0_f64,
+        seed in any::<u64>(),
+    ) {
+        let scenario = Scenario {
+            environments,
+            cold: ColdStart { place_seconds: 0.1, init_seconds: init },
+            stragglers: Stragglers { share, factor },
+            billing_step_ms: 1.0,
+            seed,
+            ..Scenario::default()
+        };
+        let (without, spans) = play(scenario, &work);
+        for speculation in [Speculation::default(), EAGER] {
+            let (with, with_spans) = play(with(speculation, scenario), &work);
+            prop_assert!(with.seconds <= without.seconds);
+            prop_assert!(with.batch_seconds <= without.batch_seconds * (1.0 + 1e-12));
+            let firsts: Vec<Span> = with_spans.iter().copied().filter(|span| !span.second).collect();
+            prop_assert_eq!(&firsts, &spans);
+            let more = with.second_billed_ms;
+            prop_assert!((with.billed_ms - without.billed_ms - more).abs() < 1e-6 * with.billed_ms);
+        }
+    }
+
+    /// With a rule that no call breaks, a run is the run without one.
+    #[test]
+    fn a_rule_that_is_not_broken_changes_nothing(scenario in scenarios(), work in vec(0.0..5.0_f64, 0..60)) {
+        let patient = Speculation { least_seconds: 1e12, ..EAGER };
+        let ((by_rule, spans), (without, spans_without)) = (play(with(patient, scenario), &work), play(scenario, &work));
+        prop_assert_eq!(spans, spans_without);
+        // It is summed in the order in which batches end, and not in that of calls.
+        prop_assert!((by_rule.batch_seconds - without.batch_seconds).abs() < 1e-9 * without.batch_seconds.max(1.0));
+        let batch_seconds = without.batch_seconds;
+        prop_assert_eq!(Outcome { batch_seconds, ..by_rule }, without);
+    }
+}

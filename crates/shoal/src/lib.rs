@@ -1,0 +1,71 @@
+//! shoal takes a batch-inference job that would run as one long process, splits it into batches, and has many small
+//! functions work them off in parallel.
+//!
+//! ```no_run
+//! use shoal::{Cancel, Settings};
+//!
+//! let settings = Settings::new(["reviews.csv"], "labels.csv");
+//! let summary = shoal::run(&settings, &Cancel::new(), &mut |_event| {})?;
+//! println!("{} labels", summary.results);
+//! # Ok::<(), shoal::Error>(())
+//! ```
+//!
+//! [`run`] is the whole of it: it plans (or finds the plan of an earlier start), dispatches the batches that have no
+//! receipt yet, and collects the parts. Everything it keeps lies in a run directory, from which a second call goes on.
+//! For single texts, without batches and files, use a [`Classifier`].
+//!
+//! The floors below are crates of their own: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
+//! [`function`] (the step from batch to part), [`encoder`] (models and the engine) and [`planning`] (time and cost).
+//! [`plan()`] tells what a job will take and cost before it starts.
+
+pub mod bench;
+mod bundled;
+mod classifier;
+mod compare;
+pub mod cost;
+mod doctor;
+pub mod error;
+pub mod export;
+mod guards;
+pub mod log;
+mod model;
+pub mod place;
+pub mod plan;
+pub mod report;
+mod run;
+mod runs;
+pub mod settings;
+mod spool;
+pub mod summary;
+#[cfg(feature = "otel")]
+pub mod traces;
+mod trust;
+
+#[cfg(feature = "worker")]
+pub mod worker;
+
+pub use shoal_dispatch as dispatch;
+pub use shoal_encoder as encoder;
+pub use shoal_estimate as planning;
+pub use shoal_function as function;
+pub use shoal_job as job;
+pub use shoal_report as reports;
+
+pub use classifier::{Classifier, Prediction};
+pub use compare::{CompareSettings, PAPER_BATCH_SIZES, compare};
+pub use doctor::{Check, Diagnosis, Finding, doctor};
+pub use error::{Error, ExitCode, Result};
+pub use guards::{ASK_ABOVE_USD, Guards};
+pub use job::{Cancel, Event};
+pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
+pub use place::{BackendKind, Children, Place};
+pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
+pub use report::report;
+pub use run::{ResumeOptions, collect, resume, run};
+pub use runs::{RunStatus, find_run, remove_run, runs, status};
+pub use settings::{OnError, Settings};
+pub use shoal_encoder::Precision;
+pub use summary::{Accuracy, Summary};
+
+/// This version of shoal. Results are bit-identical within one version and instruction set.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

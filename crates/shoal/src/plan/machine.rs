@@ -1,0 +1,118 @@
+//! Machines at a price: ways of the user's own to run functions.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use shoal_estimate::{Basis, Bill, BillItem, Sure};
+
+/// Seconds that a rented machine is paid for before it works.
+pub(crate) const BOOT_SECONDS: f64 = 60.0;
+
+/// A machine at a price: `name=usd_per_hour:vcpus`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Machine {
+    /// What the user calls it.
+    pub name: String,
+    /// What an hour of it costs.
+    pub usd_per_hour: f64,
+    /// Functions that it runs at a time.
+    pub vcpus: u64,
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}:{}", self.name, self.usd_per_hour, self.vcpus)
+    }
+}
+
+impl From<Machine> for String {
+    fn from(machine: Machine) -> Self {
+        machine.to_string()
+    }
+}
+
+impl TryFrom<String> for Machine {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for Machine {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no machine at a price, such as spot=0.085:4: a name, USD an hour, vCPUs"
+            )
+        };
+        let (name, price) = text.split_once('=').ok_or_else(wrong)?;
+        let (usd, vcpus) = price.split_once(':').ok_or_else(wrong)?;
+        let usd_per_hour: f64 = usd.parse().map_err(|_| wrong())?;
+        let vcpus: u64 = vcpus.parse().map_err(|_| wrong())?;
+        let is_price = usd_per_hour.is_finite() && usd_per_hour >= 0.0;
+        if name.is_empty() || !is_price || !(1..=100_000).contains(&vcpus) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            name: name.into(),
+            usd_per_hour,
+            vcpus,
+        })
+    }
+}
+
+impl Machine {
+    /// What it costs for so many seconds. `date` is the day for which the price is taken to hold.
+    pub fn bill(&self, seconds: f64, basis: Basis) -> Bill {
+        let hours = seconds / 3600.0;
+        Bill {
+            provider: self.name.clone(),
+            date: "as given".into(),
+            region: None,
+            items: vec![BillItem {
+                name: "machine time".into(),
+                quantity: hours,
+                unit: "hour".into(),
+                usd: hours * self.usd_per_hour,
+                basis,
+                usd_per_unit: self.usd_per_hour,
+                sure: Sure::Unverified,
+                source: "--machine".into(),
+            }],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_read_and_billed() {
+        let machine: Machine = "spot=0.36:8".parse().unwrap();
+        assert_eq!(machine.to_string(), "spot=0.36:8");
+        assert_eq!(
+            (machine.name.as_str(), machine.usd_per_hour, machine.vcpus),
+            ("spot", 0.36, 8)
+        );
+        assert!((machine.bill(100.0, Basis::Measured).usd() - 0.01).abs() < 1e-12);
+        for wrong in [
+            "",
+            "spot",
+            "spot=1",
+            "spot=x:1",
+            "spot=1:0",
+            "spot=-1:2",
+            "=1:2",
+            "spot=nan:2",
+            "spot=1:1.5",
+        ] {
+            let error = wrong.parse::<Machine>().unwrap_err();
+            assert!(error.contains("spot=0.085:4"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What a run took and cost, read back from what it recorded.
+
+use shoal_estimate::{Bill, Prices};
+use shoal_job::run_dir::{FAILED, REPORT};
+use shoal_job::{Event, Job, Receipts, RunDir};
+use shoal_report::{Recorded, RunReport};
+
+use crate::cost::{self, History, Spent};
+use crate::place::Place;
+use crate::{Children, Error, Result};
+
+/// Dead letters that a page shows.
+const LETTERS: usize = 100;
+
+/// The report of `run`, finished or not, priced by `prices`.
+///
+/// # Errors
+/// The run directory cannot be read, holds no plan, or used something that has no price.
+pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
+    let Some(job) = run.job()? else {
+        return Err(Error::NoSuchRun {
+            name: run.reference(),
+            reason: "its planning was cut short; run the command that started it again".into(),
+        });
+    };
+    let mut receipts = run.receipts()?;
+    receipts.retain_pieces_of(&run.batches(&job)?);
+    let events = run.events_beside(&receipts)?;
+    let (spent, history) = (Spent::of(&receipts), History::of(&events));
+    let bill = bill(run, &job, &spent, &history, prices)?;
+    of(run, &job, &receipts, &events, bill)
+}
+
+/// What `run` has cost so far, by what its receipts and events say; `None` where nothing that it used has a price.
+pub fn bill(
+    run: &RunDir,
+    job: &Job,
+    spent: &Spent,
+    history: &History,
+    prices: &Prices,
+) -> Result<Option<Bill>> {
+    let place = Place::last(run)?;
+    let recorded = cost::Recorded {
+        job,
+        spent,
+        history,
+        machine: place.machine.as_ref(),
+        children: children(run)?,
+    };
+    recorded.bill(prices)
+}
+
+/// The report of a run of which all this is known.
+pub fn of(
+    run: &RunDir,
+    job: &Job,
+    receipts: &Receipts,
+    events: &[(u64, Event)],
+    bill: Option<Bill>,
+) -> Result<RunReport> {
+    let letters: Vec<_> = run
+        .first_lines(FAILED, LETTERS)?
+        .iter()
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    // Before the run is collected its dead letters lie batch by batch; the receipts count them all.
+    let total = receipts.values().map(|receipt| receipt.failed).sum();
+    Ok(RunReport::of(&Recorded {
+        job,
+        run: &run.reference(),
+        receipts,
+        events,
+        dead_letters: &letters,
+        dead_letters_total: total,
+        bill,
+        command: command(job, &Place::last(run)?),
+    }))
+}
+
+/// Writes the page into the run directory, and tells where it is.
+pub(crate) fn keep(run: &RunDir, report: &RunReport) -> Result<String> {
+    run.replace(REPORT, report.html())?;
+    Ok(run.object_uri(REPORT))
+}
+
+/// How a Distributed Map ran its children, where one did.
+#[cfg(feature = "aws")]
+fn children(run: &RunDir) -> Result<Option<Children>> {
+    let kind = shoal_aws::children(run)
+        .map_err(|e| Error::from_dispatch(e, run.reference(), |_| String::new()))?;
+    Ok(kind.map(|kind| match kind {
+        shoal_aws::state_machine::Children::Standard => Children::Standard,
+        shoal_aws::state_machine::Children::Express => Children::Express,
+    }))
+}
+
+#[cfg(not(feature = "aws"))]
+fn children(_: &RunDir) -> Result<Option<Children>> {
+    Ok(None)
+}
+
+/// The command that repeats a job: what is the default is left out.
+fn command(job: &Job, place: &Place) -> String {
+    let parameters = &job.parameters;
+    let mut words = vec!["shoal".to_owned(), "run".to_owned()];
+    words.extend(job.inputs.iter().cloned());
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.push(name.to_owned());
+            words.push(value);
+        }
+    };
+    option("-o", Some(job.output.clone()));
+    option(
+        "--model",
+        Some(job.model.reference.clone()).filter(|name| name != "bundled"),
+    );
+    option("--precision", Some(job.model.precision.clone()));
+    option("--batch-size", Some(parameters.batch_size.to_string()));
+    option("--text-column", parameters.text_column.clone());
+    option("--id-column", parameters.id_column.clone());
+    option("--label-column", parameters.label_column.clone());
+    let kept = &parameters.keep_columns;
+    option("--keep-columns", (!kept.is_empty()).then(|| kept.join(",")));
+    option(
+        "--threshold",
+        parameters.threshold.map(|threshold| threshold.to_string()),
+    );
+    option(
+        "--max-tokens",
+        parameters.max_tokens.map(|tokens| tokens.to_string()),
+    );
+    option(
+        "--backend",
+        Some(place.backend.name().to_owned()).filter(|name| name != "local"),
+    );
+    option(
+        "--concurrency",
+        place.concurrency.map(|concurrency| concurrency.to_string()),
+    );
+    option("--function", place.function.clone());
+    option(
+        "--url",
+        (!place.urls.is_empty()).then(|| place.urls.join(",")),
+    );
+    if parameters.scores {
+        words.push("--scores".into());
+    }
+    words.push("--fresh".into());
+    words
+        .iter()
+        .map(|word| quoted(word))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A word as a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("a/b-c.csv"), "a/b-c.csv");
+        assert_eq!(quoted("it's a $file"), r"'it'\''s a $file'");
+        assert_eq!(quoted(""), "''");
+    }
+}

@@ -1,0 +1,115 @@
+//! What a run may spend: asked for, predicted, and set aside.
+
+use std::time::Duration;
+
+use shoal_dispatch::Budget;
+use shoal_job::wire::Sizing;
+
+use super::stage::Stage;
+use crate::cost::{History, billed_ms};
+use crate::guards::Pricing;
+use crate::{ASK_ABOVE_USD, Error, Result};
+
+/// The money that a start may spend, and the time that its calls may take for it.
+pub(super) struct Spending {
+    pub(super) budget: Option<Budget>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl Stage {
+    /// What this start may spend. Nothing is predicted or set aside where nothing is billed by the call.
+    pub(super) fn spending(&self) -> Result<Spending> {
+        let mut spending = Spending {
+            budget: None,
+            timeout: self.place.timeout(),
+        };
+        if !self.place.needs_store() || (self.guards.yes && self.guards.max_usd.is_none()) {
+            return Ok(spending);
+        }
+        let prices = crate::plan::prices(self.guards.prices.as_deref())?;
+        let receipts = self.run.receipts()?;
+        let open: Vec<_> = receipts
+            .open(&self.run.batches(&self.job)?)
+            .into_iter()
+            .map(|b| b.into_owned())
+            .collect();
+        if open.is_empty() {
+            return Ok(spending);
+        }
+        let expected = crate::place::expected(&self.job, &open, &self.model);
+        let (pricing, most) = match self.pricing(prices.clone()) {
+            // Whoever may not look at the function may still call it: the question is about what is usual then.
+            Err(Error::Platform { .. }) if self.guards.max_usd.is_none() => self.usual(prices),
+            pricing => pricing?,
+        };
+        if !self.guards.yes {
+            let share = shoal_estimate::limits::vcpu_share(pricing.sizing.memory_mb);
+            let calls = open.len() as f64;
+            let usd = pricing.usd(calls, expected.all / share)?;
+            // A cap is an answer to the question, if it lies below it.
+            let asked = usd.min(self.guards.max_usd.unwrap_or(f64::INFINITY));
+            if asked > ASK_ABOVE_USD {
+                return Err(Error::NeedsYes {
+                    usd,
+                    batches: open.len() as u64,
+                });
+            }
+        }
+        if let Some(max_usd) = self.guards.max_usd {
+            let timeout = match self.place.timeout_seconds {
+                Some(seconds) => Duration::from_secs(seconds).min(most),
+                None => {
+                    let share = shoal_estimate::limits::vcpu_share(pricing.sizing.memory_mb);
+                    Pricing::timeout(expected.longest_batch / share, most)
+                }
+            };
+            spending.timeout = Some(timeout);
+            let answered = receipts
+                .values()
+                .map(|receipt| billed_ms(receipt) / 1e3)
+                .sum();
+            let answered = pricing.usd(receipts.len() as f64, answered)?;
+            let unknown = History::read(&self.run)?.calls_of_unknown_cost();
+            spending.budget = Some(pricing.budget(max_usd, answered, unknown, timeout)?);
+        }
+        Ok(spending)
+    }
+
+    /// A function as `shoal deploy aws` makes it, where nobody says otherwise.
+    fn usual(&self, prices: shoal_estimate::Prices) -> (Pricing, Duration) {
+        let sizing = Sizing {
+            memory_mb: shoal_estimate::limits::ONE_VCPU,
+            architecture: "x86_64".into(),
+            region: "us-east-1".into(),
+        };
+        let pricing = Pricing {
+            sizing,
+            prices,
+            backend: self.place.backend,
+        };
+        (pricing, Duration::from_secs(900))
+    }
+
+    /// The deployed function's prices, and how long it may run at most.
+    #[cfg(feature = "aws")]
+    fn pricing(&self, prices: shoal_estimate::Prices) -> Result<(Pricing, Duration)> {
+        let config = crate::place::aws_config()?;
+        let function = self.place.function();
+        let deployed = shoal_aws::deployed(&config, function)
+            .map_err(|e| Error::from_dispatch(e, self.run.reference(), |_| String::new()))?;
+        let pricing = Pricing {
+            sizing: deployed.sizing,
+            prices,
+            backend: self.place.backend,
+        };
+        Ok((pricing, Duration::from_secs(deployed.timeout_seconds)))
+    }
+
+    #[cfg(not(feature = "aws"))]
+    fn pricing(&self, _: shoal_estimate::Prices) -> Result<(Pricing, Duration)> {
+        Err(Error::Platform {
+            backend: self.place.backend.name(),
+            reason: "this shoal was built without it".into(),
+        })
+    }
+}

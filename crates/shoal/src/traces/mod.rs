@@ -1,0 +1,138 @@
+//! Traces of runs for OpenTelemetry: a span for each start of a run, for its stages and for each attempt at a batch, sent by
+//! OTLP over HTTP, as JSON.
+//!
+//! What is traced is what the events of the run tell. A collector that cannot be reached costs a warning, and nothing else.
+
+mod client;
+mod spans;
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use opentelemetry::KeyValue;
+use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use shoal_job::Event;
+
+use crate::{Error, Result};
+use client::Client;
+use spans::Spans;
+
+/// The variable by which OpenTelemetry's own tools are told where to send to.
+const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// Where a collector listens if nobody says otherwise.
+const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
+/// What stands for that variable.
+const FROM_ENVIRONMENT: &str = "env";
+/// Spans that are sent together, at most …
+const MOST_SPANS: usize = 512;
+/// … and how long the first of them waits for the others.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A trace that is being told.
+pub struct Traces {
+    spans: Spans,
+    send: Sender<SpanData>,
+    sender: JoinHandle<std::result::Result<(), String>>,
+}
+
+impl Traces {
+    /// Traces to the collector at `url`: its base, as in `OTEL_EXPORTER_OTLP_ENDPOINT`, or `env` for what that variable says.
+    ///
+    /// # Errors
+    /// It is no URL of HTTP.
+    pub fn start(url: &str) -> Result<Self> {
+        let base = match url {
+            FROM_ENVIRONMENT => {
+                std::env::var(ENDPOINT).unwrap_or_else(|_| DEFAULT_ENDPOINT.to_owned())
+            }
+            url => url.to_owned(),
+        };
+        if !(base.starts_with("http://") || base.starts_with("https://")) {
+            return Err(Error::Settings(
+                "failed to use --otlp: name the URL of a collector that takes OTLP over HTTP, such as http://localhost:4318, \
+                 or env for what OTEL_EXPORTER_OTLP_ENDPOINT says"
+                    .into(),
+            ));
+        }
+        let endpoint = format!("{}/v1/traces", base.trim_end_matches('/'));
+        let exporter = SpanExporter::builder()
+            .with_http()
+            .with_http_client(Client::new())
+            // Nobody waits twice for a collector that is not there.
+            .with_retry_policy(RetryPolicy::disabled())
+            .with_protocol(Protocol::HttpJson)
+            .with_endpoint(endpoint)
+            .build();
+        let mut exporter =
+            exporter.map_err(|e| Error::Settings(format!("failed to use --otlp: {e}")))?;
+        exporter.set_resource(
+            &Resource::builder_empty()
+                .with_service_name("shoal")
+                .with_attribute(KeyValue::new("service.version", crate::VERSION))
+                .build(),
+        );
+        let (send, waiting) = channel();
+        let sender = std::thread::Builder::new()
+            .name("shoal-traces".into())
+            .spawn(move || deliver(&exporter, &waiting))
+            .map_err(|e| Error::Settings(format!("failed to start a thread: {e}")))?;
+        Ok(Self {
+            spans: Spans::begin(SystemTime::now()),
+            send,
+            sender,
+        })
+    }
+
+    /// Takes in a step of the run.
+    pub fn see(&mut self, event: &Event) {
+        let Self { spans, send, .. } = self;
+        // Who sends has given up: it is told at the end.
+        spans.see(SystemTime::now(), event, &mut |span| drop(send.send(span)));
+    }
+
+    /// Ends the trace, with the error of the run if it has one, and waits until it is sent.
+    ///
+    /// # Errors
+    /// Why not all of it is.
+    pub fn end(self, error: Option<&Error>) -> std::result::Result<(), String> {
+        let Self {
+            spans,
+            send,
+            sender,
+        } = self;
+        let error = error.map(ToString::to_string);
+        spans.end(SystemTime::now(), error, &mut |span| drop(send.send(span)));
+        drop(send);
+        sender
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Sends spans as they come, until the first time that it fails.
+fn deliver(
+    exporter: &SpanExporter,
+    waiting: &Receiver<SpanData>,
+) -> std::result::Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("failed to start a runtime: {e}"))?;
+    while let Ok(first) = waiting.recv() {
+        let mut spans = vec![first];
+        let until = Instant::now() + PATIENCE;
+        while spans.len() < MOST_SPANS {
+            match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(span) => spans.push(span),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        runtime
+            .block_on(exporter.export(spans))
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
