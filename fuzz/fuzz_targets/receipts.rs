@@ -99,7 +99,7 @@ fuzz_target!(|input: &[u8]| {
     let mut receipts = run.receipts().unwrap();
     let open = receipts.open(&batches);
     assert!(open.iter().all(|batch| batch.offset < batch.records));
-    receipts.retain_pieces_of(&batches);
+    receipts.retain_ranges_of(&batches);
     assert!(receipts.records() <= job.records);
     if let Ok(report) = shoal::report(&run, &PRICES) {
         let html = report.html();

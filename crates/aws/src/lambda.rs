@@ -152,7 +152,7 @@ impl Backend for Lambda {
         self.concurrency
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         // Each call in flight is a connection. Where the system allows no more, calls fail with that reason.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let calls = Calls {
@@ -164,7 +164,7 @@ impl Backend for Lambda {
             ramp: Some(RAMP),
             second_attempts: true,
         };
-        fan_out(&calls, settings, work, tell)
+        fan_out(&calls, settings, work, emit)
     }
 }
 

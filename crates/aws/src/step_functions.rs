@@ -20,7 +20,7 @@ use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde::{Deserialize, Serialize};
-use shoal_dispatch::{Backend, DispatchError, Work, sleep, tell_new};
+use shoal_dispatch::{Backend, DispatchError, Work, emit_new, sleep};
 use shoal_job::run_dir::EXECUTION;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Remedy};
 use shoal_job::{Event, Receipts, RunDir};
@@ -138,21 +138,21 @@ impl Backend for StepFunctions {
         self.concurrency
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let session = Session::new(&self.config)?;
         let arn = match session.running(work.run)? {
             Some(arn) => arn,
             None => self.start(&session, work)?,
         };
         if self.detach {
-            tell(Event::Detached {
+            emit(Event::Detached {
                 execution: Some(arn),
             });
             return Err(DispatchError::Detached);
         }
-        let ended = session.wait(&arn, work, tell)?;
+        let ended = session.wait(&arn, work, emit)?;
         let mut known = Receipts::default();
-        tell_new(work, &mut known, tell)?;
+        emit_new(work, &mut known, emit)?;
         let left = work
             .batches
             .iter()
@@ -181,7 +181,7 @@ impl Backend for StepFunctions {
                 is_suspect: true,
                 ..*work
             };
-            return direct.run(&left, tell);
+            return direct.run(&left, emit);
         }
         if let Some(error) = failure {
             return Err(error);
@@ -428,7 +428,7 @@ impl Session {
         &self,
         arn: &str,
         work: &Work<'_>,
-        tell: &mut dyn FnMut(Event),
+        emit: &mut dyn FnMut(Event),
     ) -> Result<DescribeExecutionOutput, DispatchError> {
         let mut map_run = None;
         let mut pause = FIRST_LOOK;
@@ -438,7 +438,7 @@ impl Session {
                 return Ok(described);
             }
             if let Some(counts) = self.counts(arn, &mut map_run)? {
-                tell(Event::Progressed {
+                emit(Event::Progressed {
                     finished: counts.succeeded,
                     failed: counts.failed,
                     running: counts.running,

@@ -110,7 +110,7 @@ impl Cloud {
                 weather.outage = Some(fault);
                 weather.faults.count(fault);
                 drop(weather);
-                self.world.tell(format_args!("outage: {fault}"));
+                self.world.emit(format_args!("outage: {fault}"));
                 return Some(fault);
             }
         }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use shoal_dispatch::{DispatchError, Plan, Worked, work_off, work_off_in_chapters};
+use shoal_dispatch::{DispatchError, Plan, Processed, process_batches, process_in_windows};
 use shoal_encoder::Model;
 use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, check_same, plan};
 use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::wire::Receipt;
-use shoal_job::{Cancel, Event, Job, Pieces, RunDir};
+use shoal_job::{Cancel, CompletedRanges, Event, Job, RunDir};
 
 use crate::cloud::Cloud;
 use crate::platform::{Platform, run_dir};
@@ -31,7 +31,7 @@ pub(crate) struct Delivered {
     pub(crate) results: u64,
     pub(crate) failed: u64,
     /// Those of the failed that killed their function.
-    pub(crate) buried: u64,
+    pub(crate) quarantined: u64,
     /// Batches that were not done anew.
     pub(crate) reused: u64,
 }
@@ -77,11 +77,11 @@ pub(crate) fn command(
             plan(&request, &run, cancel, &mut |_| {})?
         }
     };
-    if order.exhumes {
-        exhume(&run, &job)?;
+    if order.retries_quarantined {
+        retry_quarantined(&run, &job)?;
     }
     let mut log = run.event_log()?;
-    let mut tell = |event: Event| {
+    let mut emit = |event: Event| {
         if event.is_recorded() {
             // The log explains a run; a run must not fail because its log does.
             let _ = log.append(&event);
@@ -107,32 +107,32 @@ pub(crate) fn command(
     let mut tally = Tally::default();
     match order.batches_at_once {
         Some(size) if (size.get() as u64) < job.batches => {
-            let see = &mut |worked: &_| tally.add(worked);
-            work_off_in_chapters(&plan, size, &platform, cancel, &mut tell, see)?;
+            let see = &mut |processed: &_| tally.add(processed);
+            process_in_windows(&plan, size, &platform, cancel, &mut emit, see)?;
         }
         _ => {
             let batches = &run.batches(&job)?;
             let plan = Plan { batches, ..plan };
-            tally.add(&work_off(&plan, &platform, cancel, &mut tell)?);
+            tally.add(&process_batches(&plan, &platform, cancel, &mut emit)?);
         }
     }
     let Tally {
-        pieces,
+        ranges,
         records,
         failed,
-        buried,
+        quarantined,
         reused,
     } = tally;
     let destination = Destination::File(line.output.clone());
-    collect(&run, &job, &pieces, &destination, &mut tell)?;
-    collect_dead_letters(&run, &pieces)?;
+    collect(&run, &job, &ranges, &destination, &mut emit)?;
+    collect_dead_letters(&run, &ranges)?;
     let results = records - failed;
-    tell(Event::Completed { results, failed });
+    emit(Event::Completed { results, failed });
     Ok(Delivered {
         output: read(&line.output),
         results,
         failed,
-        buried,
+        quarantined,
         reused,
     })
 }
@@ -140,29 +140,29 @@ pub(crate) fn command(
 /// What was done, added up.
 #[derive(Default)]
 struct Tally {
-    pieces: Pieces,
+    ranges: CompletedRanges,
     records: u64,
     failed: u64,
-    buried: u64,
+    quarantined: u64,
     reused: u64,
 }
 
 impl Tally {
-    fn add(&mut self, worked: &Worked) {
-        self.pieces.add(&worked.receipts);
-        let sum = |count: fn(&Receipt) -> u64| worked.receipts.values().map(count).sum::<u64>();
-        self.records += worked.receipts.records();
+    fn add(&mut self, processed: &Processed) {
+        self.ranges.add(&processed.receipts);
+        let sum = |count: fn(&Receipt) -> u64| processed.receipts.values().map(count).sum::<u64>();
+        self.records += processed.receipts.records();
         self.failed += sum(|receipt| receipt.failed);
-        self.buried += sum(|receipt| receipt.buried);
-        self.reused += worked.reused.finished_batches();
+        self.quarantined += sum(|receipt| receipt.quarantined);
+        self.reused += processed.reused.finished_batches();
     }
 }
 
 /// What `shoal retry` does first: forgets the dead letters of records that killed their function.
-fn exhume(run: &RunDir, job: &Job) -> shoal_job::Result<()> {
+fn retry_quarantined(run: &RunDir, job: &Job) -> shoal_job::Result<()> {
     let receipts = run.receipts()?;
-    for receipt in receipts.values().filter(|receipt| receipt.buried > 0) {
-        run.forget(receipt.piece(), job.parameters.output_format)?;
+    for receipt in receipts.values().filter(|receipt| receipt.quarantined > 0) {
+        run.forget(receipt.range(), job.parameters.output_format)?;
     }
     Ok(())
 }

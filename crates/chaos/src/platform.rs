@@ -13,7 +13,7 @@ use object_store::ObjectStore;
 use shoal_dispatch::conformance::drive;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work};
 use shoal_encoder::Model;
-use shoal_function::{Clock, Function, Host, Limits};
+use shoal_function::{CallLimits, Clock, Function, Host};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Cancel, Event, Job, RunDir};
 use tokio::runtime::{Builder, Runtime};
@@ -57,7 +57,7 @@ impl Backend for Platform {
         self.cloud.scenario.concurrency
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -73,7 +73,7 @@ impl Backend for Platform {
             begun: self.cloud.world.now(),
             has_called: AtomicBool::new(false),
         };
-        calls.drive(&runtime, work, tell)
+        calls.drive(&runtime, work, emit)
     }
 }
 
@@ -105,7 +105,7 @@ impl Calls<'_> {
         &self,
         runtime: &Runtime,
         work: &Work<'_>,
-        tell: &mut dyn FnMut(Event),
+        emit: &mut dyn FnMut(Event),
     ) -> Result<(), DispatchError> {
         let Platform { cloud, handle, .. } = self.platform;
         let world = &cloud.world;
@@ -138,7 +138,7 @@ impl Calls<'_> {
             });
             for event in happened {
                 show(cloud, &event);
-                tell(event);
+                emit(event);
             }
             if handle.is_dead() || world.is_endless() {
                 return Err(DispatchError::Cancelled);
@@ -150,7 +150,7 @@ impl Calls<'_> {
                 Pause::Turn => {
                     world.yield_with_timers();
                     if chance.f64() < cloud.rate(Fault::ClientSleeps) * 0.01 {
-                        world.tell("its machine sleeps for an hour");
+                        world.emit("its machine sleeps for an hour");
                         cloud.inject(Fault::ClientSleeps);
                         world.wait_until(now + SLEEP);
                     }
@@ -284,11 +284,11 @@ impl Call {
             self.work(&handle)
         };
         match &result {
-            Ok(receipt) => world.tell(format_args!(
+            Ok(receipt) => world.emit(format_args!(
                 "done: {}+{} of batch {batch}, {} more",
                 receipt.offset, receipt.records, receipt.remaining
             )),
-            Err(failure) => world.tell(format_args!("fails ({:?})", failure.kind)),
+            Err(failure) => world.emit(format_args!("fails ({:?})", failure.kind)),
         }
         let chance = &mut rng(self.cloud.scenario.seed, "answer", self.number);
         let Some(answer) = self.answer.take() else {
@@ -320,7 +320,7 @@ impl Call {
             }
             self.cloud.inject(fate);
             self.cloud.hurt(batch, self.number);
-            world.tell(fate);
+            world.emit(fate);
         }
         world.wait_until(world.now() + takes);
         if !is_lost {
@@ -336,7 +336,7 @@ impl Call {
         let rows = first + batch.offset..first + batch.end();
         let mut poison = self.cloud.scenario.poison.iter();
         let is_there = poison.any(|row| rows.contains(row));
-        is_there && self.invocation.bury.is_none() && !self.cloud.is_calm()
+        is_there && self.invocation.quarantine.is_none() && !self.cloud.is_calm()
     }
 
     fn work(&self, handle: &Handle) -> Result<Receipt, Failure> {
@@ -348,7 +348,7 @@ impl Call {
         }
         let function = Function::new(run, (*self.job).clone(), self.model.clone())?;
         let environment = Arc::new(Host::of(function)).environment();
-        let limits = Limits {
+        let limits = CallLimits {
             cancel: self.cancel.clone(),
             deadline: None,
         };
@@ -377,7 +377,7 @@ impl Call {
             if sleeps_at == Some(look) {
                 cloud.inject(Fault::FunctionSleeps);
                 cloud.hurt(batch, number);
-                world.tell("is frozen");
+                world.emit("is frozen");
                 world.wait_until(world.now() + time_asleep);
             }
             base + world.now().saturating_sub(start)
@@ -408,15 +408,15 @@ fn show(cloud: &Cloud, event: &Event) {
     let world = &cloud.world;
     match event {
         Event::Dispatched { batch, attempt, .. } => {
-            world.tell(format_args!("calls for batch {batch}, attempt {attempt}"));
+            world.emit(format_args!("calls for batch {batch}, attempt {attempt}"));
         }
-        Event::Finished { receipt, .. } => world.tell(format_args!(
+        Event::Finished { receipt, .. } => world.emit(format_args!(
             "has the receipt of {}+{} of batch {}",
             receipt.offset, receipt.records, receipt.batch
         )),
         Event::Failed {
             batch, kind, retry, ..
-        } => world.tell(format_args!(
+        } => world.emit(format_args!(
             "batch {batch} failed ({kind:?}), {}",
             if *retry { "goes on" } else { "for good" }
         )),

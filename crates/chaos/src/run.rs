@@ -267,7 +267,7 @@ impl User<'_> {
                 world.outlive_all();
             }
         }
-        world.tell("all is well from now on");
+        world.emit("all is well from now on");
         self.cloud.calm_down();
         world.outlive_all();
         for _ in 0..2 {
@@ -307,7 +307,7 @@ impl User<'_> {
                 // The dispatcher's own chances are of this thread.
                 fastrand::seed(rng(cloud.scenario.seed, "jitter", number).u64(..));
                 let result = command(&cloud, &handle, &model, &line, &cancel, &order);
-                cloud.world.tell(match &result {
+                cloud.world.emit(match &result {
                     _ if handle.is_dead() => "is gone".to_owned(),
                     Ok(_) => "has delivered".to_owned(),
                     Err(error) => format!("ends: {}", stable(&error.to_string())),
@@ -385,7 +385,9 @@ impl User<'_> {
                 }
                 _ => false,
             },
-            DispatchError::Hopeless { batches, .. } => self.cloud.all_hurts() >= *batches || outage,
+            DispatchError::CircuitOpen { batches, .. } => {
+                self.cloud.all_hurts() >= *batches || outage
+            }
             _ => false,
         };
         if is_explained {
@@ -403,7 +405,7 @@ impl User<'_> {
             failed,
             ..
         } = self.expected;
-        if delivered.buried > 0 {
+        if delivered.quarantined > 0 {
             return self.compare_some(delivered);
         }
         if (delivered.results, delivered.failed) != (*results, *failed) {
@@ -428,16 +430,16 @@ impl User<'_> {
             output,
             results,
             failed,
-            buried,
+            quarantined,
             ..
         } = delivered;
         // A record is buried after it has ended so twice at least.
-        if 2 * buried > self.cloud.all_hurts() as u64 {
-            return Err(format!("{buried} records are buried, and did nothing"));
+        if 2 * quarantined > self.cloud.all_hurts() as u64 {
+            return Err(format!("{quarantined} records are buried, and did nothing"));
         }
-        if results + failed != self.report.records || failed - buried != self.expected.failed {
+        if results + failed != self.report.records || failed - quarantined != self.expected.failed {
             return Err(format!(
-                "{results} results and {failed} dead letters, {buried} of them buried"
+                "{results} results and {failed} dead letters, {quarantined} of them buried"
             ));
         }
         let format = self.cloud.scenario.output;
@@ -481,7 +483,7 @@ impl User<'_> {
             }
         }
         let leftovers = now(self.cloud.objects.list(None).count());
-        self.cloud.world.tell(format_args!("{leftovers} objects"));
+        self.cloud.world.emit(format_args!("{leftovers} objects"));
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ pub(crate) struct Order {
     /// Whether all that was done is discarded first.
     pub(crate) is_fresh: bool,
     /// Whether records that killed their function are tried again.
-    pub(crate) exhumes: bool,
+    pub(crate) retries_quarantined: bool,
     /// Batches that it has in memory at a time; all of them, if `None`.
     pub(crate) batches_at_once: Option<NonZeroUsize>,
 }
@@ -219,7 +219,7 @@ impl Start {
         let commands = if rng.u8(..5) == 0 { 2 } else { 1 };
         // Nobody discards what another command works on.
         let is_fresh = commands == 1 && rng.u8(..8) == 0;
-        let exhumes = commands == 1 && rng.u8(..5) == 0;
+        let retries_quarantined = commands == 1 && rng.u8(..5) == 0;
         // Of one command, and of a whole run, about so many.
         let (own, all) = (40 + 3 * batches, 40 + 9 * batches);
         let doom = |rng: &mut Rng| {
@@ -237,7 +237,7 @@ impl Start {
                 cancel: (rng.u8(..5) == 0).then(|| doom(rng)),
                 stop_on_bad_record: rng.u8(..12) == 0,
                 is_fresh,
-                exhumes,
+                retries_quarantined,
                 batches_at_once: NonZeroUsize::new(rng.usize(..6)),
             })
             .collect();
@@ -257,7 +257,7 @@ impl Start {
     pub(crate) fn calm() -> Self {
         Self {
             commands: vec![Order {
-                exhumes: true,
+                retries_quarantined: true,
                 ..Order::default()
             }],
             outage: None,

@@ -225,7 +225,7 @@ impl Handle {
             && is_time(doom)
             && !cancel.is_cancelled()
         {
-            world.tell("is asked to stop");
+            world.emit("is asked to stop");
             self.inject(Fault::Cancel);
             cancel.cancel();
         }
@@ -235,7 +235,7 @@ impl Handle {
                 true => Fault::FunctionCrash,
                 false => Fault::ClientCrash,
             });
-            world.tell(format_args!(
+            world.emit(format_args!(
                 "dies at {request:?} {}, {:?}",
                 shown(path),
                 doom.moment
@@ -292,7 +292,7 @@ impl Handle {
                 _ => continue,
             };
             self.inject(fault);
-            world.tell(format_args!("{request:?} {}: {fault}", shown(path)));
+            world.emit(format_args!("{request:?} {}: {fault}", shown(path)));
             return fate;
         }
         Fate::Done
@@ -308,16 +308,16 @@ impl Handle {
         let result = match self.fate(request, path) {
             Fate::Refused(error) => Err(error),
             Fate::DoneYet(error) => {
-                self.tell(request, path, &act.await);
+                self.emit(request, path, &act.await);
                 Err(error)
             }
             _ => act.await,
         };
-        self.tell(request, path, &result);
+        self.emit(request, path, &result);
         result
     }
 
-    fn tell<T>(&self, request: Request, path: &Path, result: &Result<T>) {
+    fn emit<T>(&self, request: Request, path: &Path, result: &Result<T>) {
         let cloud = &self.0.cloud;
         if result.is_ok() {
             match request {
@@ -335,7 +335,7 @@ impl Handle {
         };
         cloud
             .world
-            .tell(format_args!("{request:?} {}: {end}", shown(path)));
+            .emit(format_args!("{request:?} {}: {end}", shown(path)));
     }
 }
 
@@ -384,7 +384,7 @@ impl ObjectStore for Handle {
             Fate::Refused(error) => Err(error),
             Fate::DoneYet(error) => {
                 let done = objects.put_opts(path, payload, options).await;
-                self.tell(Request::Put, path, &done);
+                self.emit(Request::Put, path, &done);
                 Err(error)
             }
             Fate::TornObject(tear) => {
@@ -400,7 +400,7 @@ impl ObjectStore for Handle {
             }
             _ => objects.put_opts(path, payload, options).await,
         };
-        self.tell(Request::Put, path, &result);
+        self.emit(Request::Put, path, &result);
         result
     }
 
@@ -425,7 +425,7 @@ impl ObjectStore for Handle {
             },
             _ => act.await,
         };
-        self.tell(Request::Get, path, &result);
+        self.emit(Request::Get, path, &result);
         result
     }
 
@@ -474,7 +474,7 @@ impl ObjectStore for Handle {
             }
             // A folder of the disk lists in any order.
             found.sort_by(|one, other| one.location.cmp(&other.location));
-            handle.tell(Request::List, &prefix, &Ok(()));
+            handle.emit(Request::List, &prefix, &Ok(()));
             Ok(stream::iter(found.into_iter().map(Ok)))
         };
         stream::once(found).try_flatten().boxed()

@@ -196,7 +196,7 @@ impl World {
     }
 
     /// A step of the one who acts: it goes into the digest of the run, and is printed where somebody reads along.
-    pub(crate) fn tell(&self, step: impl Display) {
+    pub(crate) fn emit(&self, step: impl Display) {
         let mut state = self.state();
         let name = &state.actors[ACTOR.get().unwrap_or(state.turn)].name;
         let line = format!("{:>12.3} s  {name:<14} {step}", state.now.as_secs_f64());

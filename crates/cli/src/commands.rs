@@ -12,7 +12,7 @@ use super::{config, print};
 use shoal::error::ExitCode;
 use shoal::summary::{duration, grouped, money};
 use shoal::{
-    Auto, Cancel, EngineSettings, Error, Event, Guards, OnError, Result, ResumeOptions, RunStatus,
+    Auto, Cancel, EngineSettings, Error, Event, Limits, OnError, Result, ResumeOptions, RunStatus,
     Summary, find_run, remove_run,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     let end = match end {
         // What was planned is there already; the same call goes on from it.
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
-            plan.settings.guards.yes = true;
+            plan.settings.limits.yes = true;
             plan.settings.fresh = false;
             shoal::run(&plan.settings, &cancel, &mut |event| {
                 progress.see(event);
@@ -75,7 +75,7 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
         detach: args.detach,
         trust: args.trust,
         machine: args.machine,
-        guards: Guards {
+        limits: Limits {
             max_usd: args.max_cost,
             max_seconds: args.max_time.map(|time| time.0),
             yes: args.yes,
@@ -96,7 +96,7 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
     });
     let end = match end {
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
-            options.guards.yes = true;
+            options.limits.yes = true;
             // What was to be tried again waits already.
             options.retry = false;
             shoal::resume(run, &options, &cancel, &mut |event| {
@@ -287,7 +287,7 @@ pub(super) fn status(args: StatusArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     let status = shoal::status(&run)?;
     #[cfg(feature = "aws")]
-    let platform = shoal::place::platform_progress(&run)?;
+    let platform = shoal::backend::platform_progress(&run)?;
     #[cfg(not(feature = "aws"))]
     let platform: Option<()> = None;
     if args.json {

@@ -6,7 +6,9 @@ use super::commands::cancel_on_signal;
 use super::print;
 use super::progress::Progress;
 use shoal::reports::ComparisonReport;
-use shoal::{BackendKind, CompareSettings, EngineSettings, Guards, Place, Result, Settings};
+use shoal::{
+    BackendConfig, BackendKind, CompareSettings, EngineSettings, Limits, Result, Settings,
+};
 
 pub(super) fn compare(args: CompareArgs) -> Result<()> {
     let mut run = Settings::new(args.inputs, "");
@@ -19,19 +21,19 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
     run.parameters.input_format = args.input_format.map(Into::into);
     run.parameters.text_column = args.text_column;
     run.parameters.max_tokens = args.max_tokens;
-    run.place = Place {
+    run.place = BackendConfig {
         backend: args.backend.map_or(BackendKind::Local, Into::into),
         concurrency: args.concurrency,
         function: args.function,
         urls: args.url,
         machine: args.machine,
-        ..Place::default()
+        ..BackendConfig::default()
     };
     run.store = args.store;
-    run.guards = Guards {
+    run.limits = Limits {
         yes: args.yes,
         prices: args.prices,
-        ..Guards::default()
+        ..Limits::default()
     };
     let settings = CompareSettings {
         run,
@@ -41,7 +43,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
         region: args.region,
         calibrations: args.calibration,
         architecture: args.architecture,
-        paper_way: args.paper_way,
+        paper_baseline: args.paper_baseline,
         command: command(),
     };
     let mut progress = Progress::new(args.quiet);

@@ -5,9 +5,9 @@ use std::path::Path;
 use super::args::doctor::DoctorArgs;
 use super::args::{RunArgs, RunOptions};
 use shoal::dispatch::Speculation;
-use shoal::job::chapters::BATCHES_AT_ONCE;
 use shoal::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
-use shoal::{BackendKind, EngineSettings, Error, Guards, OnError, Place, Result, Settings};
+use shoal::job::windows::BATCHES_AT_ONCE;
+use shoal::{BackendConfig, BackendKind, EngineSettings, Error, Limits, OnError, Result, Settings};
 
 const FILE: &str = "shoal.toml";
 
@@ -70,7 +70,7 @@ fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
             max_tokens: options.max_tokens,
             ..Parameters::default()
         },
-        place: Place {
+        place: BackendConfig {
             backend: options.backend.map_or(BackendKind::Local, Into::into),
             concurrency: options.concurrency,
             timeout_seconds: options.timeout,
@@ -87,7 +87,7 @@ fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
         on_error: options.on_error.map_or(OnError::Skip, Into::into),
         fresh: options.fresh.unwrap_or(false),
         batches_at_once: options.batches_at_once.unwrap_or(BATCHES_AT_ONCE),
-        guards: Guards {
+        limits: Limits {
             max_usd: options.max_cost,
             max_seconds: options.max_time.map(|time| time.0),
             yes: options.yes.unwrap_or(false),

@@ -39,8 +39,8 @@ fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
             printable(&name(check)),
             printable(&check.found)
         );
-        if let Some(mend) = &check.mend {
-            let _ = writeln!(text, "         → {}", printable(mend));
+        if let Some(fix) = &check.fix {
+            let _ = writeln!(text, "         → {}", printable(fix));
         }
     }
     if !quiet {

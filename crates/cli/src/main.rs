@@ -41,7 +41,7 @@ fn main() -> process::ExitCode {
     #[cfg(feature = "aws")]
     shoal::job::store::use_aws_login(shoal_aws::login);
     cli.log.start(&cli.command);
-    shoal::place::this_is_the_command();
+    shoal::backend::this_is_the_command();
     end(run(cli, started))
 }
 

@@ -8,7 +8,7 @@ use super::print;
 use super::progress::{Progress, say};
 use super::table::table;
 use shoal::job::spec::Parameters;
-use shoal::planning::{Basis, Estimate, Wish};
+use shoal::planning::{Basis, Constraints, Estimate};
 use shoal::summary::{duration, grouped, money};
 use shoal::{EngineSettings, PlanReport, PlanSettings, Result};
 
@@ -35,7 +35,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
         architectures: args.architecture,
         quota: args.quota,
         region: args.region,
-        wish: Wish {
+        wish: Constraints {
             deadline_seconds: args.deadline,
             max_usd: args.max_cost,
         },

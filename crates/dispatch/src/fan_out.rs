@@ -60,7 +60,7 @@ pub fn fan_out<C: Caller>(
     caller: &C,
     settings: FanOut,
     work: &Work<'_>,
-    tell: &mut dyn FnMut(Event),
+    emit: &mut dyn FnMut(Event),
 ) -> Result<(), DispatchError> {
     // Who is told may write to a store, which must not be waited for within a task.
     let (events, told) = channel();
@@ -75,7 +75,7 @@ pub fn fan_out<C: Caller>(
                     .block_on(drive(caller, settings, work, events))
             })
             .expect("the system can start a thread");
-        told.iter().for_each(&mut *tell);
+        told.iter().for_each(&mut *emit);
         driver
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

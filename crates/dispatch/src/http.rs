@@ -351,7 +351,7 @@ impl Backend for Http {
         self.concurrency
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let calls = Calls {
             client: self.client()?,
             workers: &Workers::new(self.urls.clone()),
@@ -361,7 +361,7 @@ impl Backend for Http {
             ramp: None,
             second_attempts: true,
         };
-        fan_out(&calls, settings, work, tell)
+        fan_out(&calls, settings, work, emit)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Dispatch never sees a record or a tensor: the [`wire`](shoal_job::wire) types are its only contract with the
 //! function. A [`Backend`] takes all batches that have no receipt yet, rather than one at a time, so that a platform
 //! that fans out by itself can be one. Where we fan out ourselves, a backend is a [`Caller`], which makes one call, and
-//! [`fan_out`] does the rest. [`work_off`] has a backend work until every part is there and whole.
+//! [`fan_out`] does the rest. [`process_batches`] has a backend work until every part is there and whole.
 
 mod budget;
 #[cfg(feature = "conformance")]
@@ -13,9 +13,9 @@ mod http;
 mod local;
 mod pace;
 mod process;
+mod processing;
 mod retry;
 mod watch;
-mod work_off;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,9 +28,9 @@ pub use http::{Http, Looked, check_url, look, shown_url};
 pub use local::Local;
 pub use pace::Ramp;
 pub use process::Process;
+pub use processing::{Plan, Processed, process_batches, process_in_windows};
 pub use retry::RetryPolicy;
-pub use watch::{Watch, sleep, tell_new};
-pub use work_off::{Plan, Worked, work_off, work_off_in_chapters};
+pub use watch::{Watch, emit_new, sleep};
 
 /// What a backend is to do.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ pub trait Backend {
     /// # Errors
     /// Why not all of them have one. Invocations that run elsewhere may go on; their receipts are found in the run
     /// directory by whoever goes on with the run.
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError>;
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError>;
 }
 
 /// Why a backend stopped before all batches had a receipt.
@@ -89,7 +89,7 @@ pub enum DispatchError {
         "stopped, since nothing succeeds any more: {batches} {} failed in a row, the last one with: {failure}",
         if *batches == 1 { "batch" } else { "batches" }
     )]
-    Hopeless {
+    CircuitOpen {
         /// Batches that failed.
         batches: usize,
         /// Why the last of them did.

@@ -100,7 +100,7 @@ where
         self.concurrency
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let stop = work.cancel.child();
         thread::scope(|scope| {
             let workers = self.concurrency.min(work.batches.len()).max(1);
@@ -124,7 +124,7 @@ where
                 ramp: None,
                 second_attempts: false,
             };
-            fan_out(&threads, settings, work, tell)
+            fan_out(&threads, settings, work, emit)
         })
     }
 }

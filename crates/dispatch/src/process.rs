@@ -132,7 +132,7 @@ impl<F: Fn() -> std::process::Command + Sync> Backend for Process<F> {
         self.concurrency
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let concurrency = self.concurrency.min(work.batches.len()).max(1);
         let workers = Workers {
             command: &self.command,
@@ -143,6 +143,6 @@ impl<F: Fn() -> std::process::Command + Sync> Backend for Process<F> {
             ramp: None,
             second_attempts: true,
         };
-        fan_out(&workers, settings, work, tell)
+        fan_out(&workers, settings, work, emit)
     }
 }

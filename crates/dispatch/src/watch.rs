@@ -30,7 +30,7 @@ impl Backend for Watch {
         self.workers
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         if work.budget.is_some() {
             return Err(DispatchError::Platform {
                 backend: self.name(),
@@ -41,13 +41,13 @@ impl Backend for Watch {
         let mut known = Receipts::default();
         loop {
             let looked = Instant::now();
-            tell_new(work, &mut known, tell)?;
+            emit_new(work, &mut known, emit)?;
             let left = work.batches.iter().filter(|batch| !known.covers(batch));
             if left.count() == 0 {
                 return Ok(());
             }
             if self.detach {
-                tell(Event::Detached { execution: None });
+                emit(Event::Detached { execution: None });
                 return Err(DispatchError::Detached);
             }
             // A store with very many receipts is not looked at all the time.
@@ -61,10 +61,10 @@ impl Backend for Watch {
 ///
 /// # Errors
 /// The run directory cannot be read, or the first dead letter is to end the run and there is one.
-pub fn tell_new(
+pub fn emit_new(
     work: &Work<'_>,
     known: &mut Receipts,
-    tell: &mut dyn FnMut(Event),
+    emit: &mut dyn FnMut(Event),
 ) -> Result<(), DispatchError> {
     let new = work.run.receipts_beyond(known)?;
     let mut touched: Vec<_> = new.values().map(|receipt| receipt.batch).collect();
@@ -76,14 +76,14 @@ pub fn tell_new(
         let of_it = work.batches[first..]
             .iter()
             .take_while(|batch| batch.index == index);
-        for receipt in of_it.flat_map(|batch| known.pieces_of(batch)) {
+        for receipt in of_it.flat_map(|batch| known.ranges_of(batch)) {
             if new.get(index, receipt.offset).is_none() {
                 continue;
             }
             if receipt.failed > 0 {
                 bad = bad.or(Some(receipt.batch));
             }
-            tell(Event::Finished {
+            emit(Event::Finished {
                 worker: 0,
                 receipt: receipt.clone().into(),
             });

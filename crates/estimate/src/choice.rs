@@ -49,7 +49,7 @@ impl Estimate {
 
 /// What is asked of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Wish {
+pub struct Constraints {
     /// The most seconds.
     pub deadline_seconds: Option<f64>,
     /// The most USD.
@@ -89,7 +89,7 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
 /// The estimate that does best what `wish` asks: the cheapest within a deadline, the fastest within a budget, the cheapest
 /// within both; and where nothing is asked, the fastest of those that cost at most a tenth more than the cheapest. What has
 /// no price is chosen where nothing has one, by its time.
-pub fn choose(estimates: &[Estimate], wish: Wish) -> Choice {
+pub fn choose(estimates: &[Estimate], wish: Constraints) -> Choice {
     let possible: Vec<(usize, &Estimate)> = estimates
         .iter()
         .enumerate()
@@ -244,7 +244,7 @@ mod tests {
         }
     }
 
-    fn ways() -> Vec<Estimate> {
+    fn candidates() -> Vec<Estimate> {
         let broken = Estimate {
             broken: vec!["too much".into()],
             ..estimate(0.1, Some(0.1))
@@ -259,8 +259,8 @@ mod tests {
         ]
     }
 
-    fn wish(deadline_seconds: Option<f64>, max_usd: Option<f64>) -> Wish {
-        Wish {
+    fn wish(deadline_seconds: Option<f64>, max_usd: Option<f64>) -> Constraints {
+        Constraints {
             deadline_seconds,
             max_usd,
         }
@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn the_front_has_what_nothing_beats() {
-        assert_eq!(pareto(&ways()), [2, 1, 0]);
+        assert_eq!(pareto(&candidates()), [2, 1, 0]);
         assert!(pareto(&[estimate(1.0, None)]).is_empty());
         // Of two alike one stands.
         assert_eq!(
@@ -279,8 +279,8 @@ mod tests {
 
     #[test]
     fn each_wish_has_its_choice() {
-        let ways = ways();
-        let chosen = |deadline, usd| choose(&ways, wish(deadline, usd)).index;
+        let candidates = candidates();
+        let chosen = |deadline, usd| choose(&candidates, wish(deadline, usd)).index;
         assert_eq!(chosen(None, None), Some(1));
         assert_eq!(chosen(Some(50.0), None), Some(1));
         assert_eq!(chosen(Some(200.0), None), Some(0));
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(chosen(None, Some(10.0)), Some(2));
         assert_eq!(chosen(Some(20.0), Some(1.5)), Some(1));
         assert_eq!(chosen(Some(6.0), Some(1.5)), None);
-        let why = choose(&ways, wish(Some(1.0), Some(0.5))).why;
+        let why = choose(&candidates, wish(Some(1.0), Some(0.5))).why;
         assert!(
             why.contains("5.0 s for $2.0000") && why.contains("100.0 s for $1.0000"),
             "{why}"
@@ -298,10 +298,10 @@ mod tests {
 
     #[test]
     fn what_has_no_price_is_chosen_by_time() {
-        let ways = [estimate(3.0, None), estimate(2.0, None)];
-        assert_eq!(choose(&ways, Wish::default()).index, Some(1));
-        assert_eq!(choose(&ways, wish(Some(1.0), None)).index, None);
-        assert_eq!(choose(&ways, wish(None, Some(1.0))).index, None);
-        assert_eq!(choose(&[], Wish::default()).index, None);
+        let candidates = [estimate(3.0, None), estimate(2.0, None)];
+        assert_eq!(choose(&candidates, Constraints::default()).index, Some(1));
+        assert_eq!(choose(&candidates, wish(Some(1.0), None)).index, None);
+        assert_eq!(choose(&candidates, wish(None, Some(1.0))).index, None);
+        assert_eq!(choose(&[], Constraints::default()).index, None);
     }
 }

@@ -30,7 +30,7 @@ pub struct Comparison {
     /// One a batch size, ascending.
     pub rows: Vec<BatchSize>,
     /// The paper's own way on the same records, where it was measured.
-    pub paper_way: Option<PaperWay>,
+    pub paper_baseline: Option<PaperBaseline>,
     /// The command that repeats it.
     pub command: String,
 }
@@ -43,9 +43,9 @@ pub struct BatchSize {
     /// Batches.
     pub batches: u64,
     /// One function for all batches in turn.
-    pub monolithic: Way,
+    pub monolithic: Approach,
     /// A function a batch.
-    pub parallel: Way,
+    pub parallel: Approach,
 }
 
 impl BatchSize {
@@ -69,7 +69,7 @@ impl BatchSize {
 
 /// One of the paper's two ways.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Way {
+pub struct Approach {
     /// From the start to the last receipt.
     pub seconds: f64,
     /// The time of functions, summed, in seconds; as billed where a platform bills.
@@ -84,7 +84,7 @@ pub struct Way {
     pub bill: Option<Bill>,
 }
 
-impl Way {
+impl Approach {
     /// What it costs in USD.
     pub fn usd(&self) -> Option<f64> {
         self.bill.as_ref().map(Bill::usd)
@@ -93,7 +93,7 @@ impl Way {
 
 /// The paper's own way, measured here: padded batches through PyTorch in Python, priced as the functions are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PaperWay {
+pub struct PaperBaseline {
     /// What ran, with versions.
     pub runtime: String,
     /// Records that were timed.

@@ -17,8 +17,8 @@ pub mod simulate;
 mod workload;
 
 pub use calibration::{Calibration, CalibrationError, PlatformTimes, Point, SideBySide};
-pub use choice::{Choice, Estimate, Wish, choose, pareto};
-pub use comparison::{BatchSize, Comparison, PaperWay, Way};
+pub use choice::{Choice, Constraints, Estimate, choose, pareto};
+pub use comparison::{Approach, BatchSize, Comparison, PaperBaseline};
 pub use cost::{Bill, BillItem, Usage};
 pub use figure::{Basis, Sure};
 pub use prices::{Architecture, Prices};

@@ -11,7 +11,7 @@ use crate::{Clock, Host, store, work};
 
 /// Where an invocation has to end.
 #[derive(Debug, Clone, Default)]
-pub struct Limits {
+pub struct CallLimits {
     /// Looked at between micro-batches; a batch that is left leaves nothing behind.
     pub cancel: Cancel,
     /// When the answer must be there. What is done by then is written, and the receipt says how much is left.
@@ -57,12 +57,16 @@ impl Environment {
     ///
     /// # Errors
     /// A [`Failure`], whose kind tells whether another attempt may help.
-    pub fn handle(&mut self, invocation: &Invocation, limits: &Limits) -> Result<Receipt, Failure> {
+    pub fn handle(
+        &mut self,
+        invocation: &Invocation,
+        limits: &CallLimits,
+    ) -> Result<Receipt, Failure> {
         let at = self.clock.now();
         let deadline = invocation
             .timeout_ms
             .and_then(|ms| at.checked_add(Duration::from_millis(ms)));
-        let limits = Limits {
+        let limits = CallLimits {
             cancel: limits.cancel.clone(),
             deadline: match (deadline, limits.deadline) {
                 (Some(one), Some(other)) => Some(one.min(other)),

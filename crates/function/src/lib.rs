@@ -24,7 +24,7 @@ use shoal_job::{Job, RunDir};
 
 pub use clock::Clock;
 pub use decision::Decision;
-pub use environment::{Environment, Limits};
+pub use environment::{CallLimits, Environment};
 pub use host::{Host, OpenModel};
 
 /// A job's function, ready to be called.

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shoal_job::part::{count_lines, count_rows};
 use shoal_job::run_dir::Put;
-use shoal_job::wire::{Failure, Invocation, Piece, Receipt, Sizing, Stored};
+use shoal_job::wire::{BatchRange, Failure, Invocation, Receipt, Sizing, Stored};
 use shoal_job::{Result, RunDir};
 
 use crate::environment::Start;
@@ -27,22 +27,22 @@ pub(crate) fn store(
     } = done;
     let records = results + failed;
     let remaining = batch.records - batch.offset - records;
-    let piece = Piece {
+    let range = BatchRange {
         batch: batch.index,
         offset: batch.offset,
         records,
         is_last: remaining == 0,
-        is_buried: done.buried > 0,
+        is_quarantined: done.quarantined > 0,
     };
     let dead_letters = (failed > 0)
         .then(|| {
-            let name = RunDir::dead_letters_name(piece);
+            let name = RunDir::dead_letters_name(range);
             put_once(run, &name, done.dead_letters, |there| {
                 count_lines(there) == Some(failed)
             })
         })
         .transpose()?;
-    let part = put_once(run, &RunDir::part_name(piece, format), done.part, |there| {
+    let part = put_once(run, &RunDir::part_name(range, format), done.part, |there| {
         count_rows(format, there) == Some(results)
     })?;
     let mut timings = done.timings;
@@ -57,7 +57,7 @@ pub(crate) fn store(
         attempt: invocation.attempt,
         records,
         failed,
-        buried: done.buried,
+        quarantined: done.quarantined,
         truncated: done.truncated,
         tokens: done.tokens,
         part,

@@ -10,7 +10,7 @@ use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
 use shoal_job::{BadRecord, Record, Row};
 
-use crate::{Clock, Function, Limits, milliseconds};
+use crate::{CallLimits, Clock, Function, milliseconds};
 
 /// A batch's output before it is stored.
 pub(crate) struct Done {
@@ -18,7 +18,7 @@ pub(crate) struct Done {
     pub(crate) results: u64,
     pub(crate) dead_letters: Vec<u8>,
     pub(crate) failed: u64,
-    pub(crate) buried: u64,
+    pub(crate) quarantined: u64,
     pub(crate) truncated: u64,
     pub(crate) tokens: u64,
     pub(crate) timings: Timings,
@@ -34,11 +34,13 @@ pub(crate) fn work(
     function: &Function,
     session: &mut Session,
     invocation: &Invocation,
-    limits: &Limits,
+    limits: &CallLimits,
     clock: &Clock,
 ) -> Result<Done, Failure> {
-    let Invocation { batch, bury, .. } = invocation;
-    let end = match bury {
+    let Invocation {
+        batch, quarantine, ..
+    } = invocation;
+    let end = match quarantine {
         Some(_) => batch.end().min(batch.offset.saturating_add(1)),
         None => batch.end(),
     };
@@ -63,7 +65,7 @@ pub(crate) fn work(
             results: 0,
             dead_letters: Vec::new(),
             failed: 0,
-            buried: 0,
+            quarantined: 0,
             truncated: 0,
             tokens: 0,
             timings: Timings::default(),
@@ -105,14 +107,14 @@ pub(crate) fn work(
             break;
         };
         left -= 1;
-        match (content, bury) {
+        match (content, quarantine) {
             (Ok(record), None) => state.take(record)?,
             (Ok(Record { id, .. }), Some(reason)) => {
                 let reason = reason.clone();
-                state.bury(row, source, place, &BadRecord { id, reason });
-                state.done.buried += 1;
+                state.quarantine(row, source, place, &BadRecord { id, reason });
+                state.done.quarantined += 1;
             }
-            (Err(bad), _) => state.bury(row, source, place, &bad),
+            (Err(bad), _) => state.quarantine(row, source, place, &bad),
         }
     }
     state.flush();
@@ -210,7 +212,7 @@ impl State<'_> {
         self.model += took;
     }
 
-    fn bury(&mut self, row: u64, source: u32, place: u64, bad: &BadRecord) {
+    fn quarantine(&mut self, row: u64, source: u32, place: u64, bad: &BadRecord) {
         let source = &self.function.job.sources[source as usize];
         let (line, file_row) = match source.format {
             Format::Parquet => (None, Some(place)),

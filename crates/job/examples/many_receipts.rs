@@ -12,7 +12,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde_json::json;
-use shoal_job::chapters::BATCHES_AT_ONCE;
+use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Batch, RunDir};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

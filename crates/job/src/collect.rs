@@ -14,8 +14,8 @@ use crate::input::footer::is_harmless;
 use crate::part::{csv_header, parquet_properties, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
-use crate::wire::{Piece, Stored};
-use crate::{Error, Event, Pieces, Receipts, Result, RunDir};
+use crate::wire::{BatchRange, Stored};
+use crate::{CompletedRanges, Error, Event, Receipts, Result, RunDir};
 
 /// Where the output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,27 +191,27 @@ fn check_replaceable(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// The run directory cannot be read.
-pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Piece>> {
+pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<BatchRange>> {
     let format = job.parameters.output_format;
     let stored = receipts.values().flat_map(|receipt| {
-        let piece = receipt.piece();
-        let part = (RunDir::part_name(piece, format), &receipt.part);
+        let range = receipt.range();
+        let part = (RunDir::part_name(range, format), &receipt.part);
         let letters = receipt
             .dead_letters
             .as_ref()
-            .map(|letters| (RunDir::dead_letters_name(piece), letters));
+            .map(|letters| (RunDir::dead_letters_name(range), letters));
         std::iter::once(part)
             .chain(letters)
-            .map(move |(name, stored)| (piece, name, stored))
+            .map(move |(name, stored)| (range, name, stored))
     });
-    let mut damaged: Vec<Piece> = Vec::new();
+    let mut damaged: Vec<BatchRange> = Vec::new();
     run.get_each(
         stored,
         |(_, name, _)| name.clone(),
-        |(piece, _, stored), content| {
+        |(range, _, stored), content| {
             let is_whole = content.is_some_and(|content| Stored::of(&content) == *stored);
-            if !is_whole && damaged.last() != Some(&piece) {
-                damaged.push(piece);
+            if !is_whole && damaged.last() != Some(&range) {
+                damaged.push(range);
             }
             Ok(())
         },
@@ -226,14 +226,14 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Piece
 pub fn collect(
     run: &RunDir,
     job: &Job,
-    pieces: &Pieces,
+    ranges: &CompletedRanges,
     destination: &Destination,
     progress: &mut dyn FnMut(Event),
 ) -> Result<()> {
     let parts = Parts {
         run,
         job,
-        pieces,
+        ranges,
         progress,
     };
     (parts.progress)(Event::Collecting {
@@ -278,19 +278,19 @@ pub fn collect(
 ///
 /// # Errors
 /// The run directory cannot be read or written.
-pub fn collect_dead_letters(run: &RunDir, pieces: &Pieces) -> Result<()> {
+pub fn collect_dead_letters(run: &RunDir, ranges: &CompletedRanges) -> Result<()> {
     let failed = |e| Error::storage("write", run.object_uri(FAILED), e);
-    let with_letters = pieces.iter().filter(|(_, has_letters)| *has_letters);
-    let mut with_letters = with_letters.map(|(piece, _)| piece).peekable();
+    let with_letters = ranges.iter().filter(|(_, has_letters)| *has_letters);
+    let mut with_letters = with_letters.map(|(range, _)| range).peekable();
     if with_letters.peek().is_none() {
         return run.delete(FAILED);
     }
     let mut out = run.writer(FAILED);
     run.get_each(
         with_letters,
-        |piece| RunDir::dead_letters_name(*piece),
-        |piece, letters| {
-            let name = RunDir::dead_letters_name(piece);
+        |range| RunDir::dead_letters_name(*range),
+        |range, letters| {
+            let name = RunDir::dead_letters_name(range);
             out.write_all(&letters.ok_or_else(|| missing(run, &name))?)
                 .map_err(failed)
         },
@@ -308,30 +308,30 @@ fn missing(run: &RunDir, name: &str) -> Error {
 struct Parts<'a> {
     run: &'a RunDir,
     job: &'a Job,
-    pieces: &'a Pieces,
+    ranges: &'a CompletedRanges,
     progress: &'a mut dyn FnMut(Event),
 }
 
 impl Parts<'_> {
     /// Hands each part on, in order.
-    fn each(&mut self, mut take: impl FnMut(Piece, Bytes) -> Result<()>) -> Result<()> {
+    fn each(&mut self, mut take: impl FnMut(BatchRange, Bytes) -> Result<()>) -> Result<()> {
         let Self {
             run,
             job,
-            pieces,
+            ranges,
             progress,
         } = self;
         let format = job.parameters.output_format;
         run.get_each(
-            pieces.iter().map(|(piece, _)| piece),
-            |piece| RunDir::part_name(*piece, format),
-            |piece, part| {
+            ranges.iter().map(|(range, _)| range),
+            |range| RunDir::part_name(*range, format),
+            |range, part| {
                 take(
-                    piece,
-                    part.ok_or_else(|| missing(run, &RunDir::part_name(piece, format)))?,
+                    range,
+                    part.ok_or_else(|| missing(run, &RunDir::part_name(range, format)))?,
                 )?;
                 progress(Event::Collecting {
-                    parts: piece.batch + 1,
+                    parts: range.batch + 1,
                     of: job.batches,
                 });
                 Ok(())
@@ -350,12 +350,12 @@ impl Parts<'_> {
                 let header = csv_header(self.job);
                 out.write_all(&header).map_err(failed)?;
                 let run = self.run.name();
-                self.each(|piece, part| {
+                self.each(|range, part| {
                     let rows =
                         part.strip_prefix(header.as_slice())
                             .ok_or_else(|| Error::Corrupt {
                                 run: run.clone(),
-                                reason: format!("part {} has another header", piece.batch),
+                                reason: format!("part {} has another header", range.batch),
                             })?;
                     out.write_all(rows).map_err(failed)
                 })?;
@@ -392,7 +392,7 @@ impl Parts<'_> {
             }
             Ok(())
         };
-        self.each(|Piece { batch, .. }, part| {
+        self.each(|BatchRange { batch, .. }, part| {
             if !is_harmless(&part).map_err(|e| corrupt(batch, &e))? {
                 return Err(corrupt(batch, &"its footer is no shoal's"));
             }

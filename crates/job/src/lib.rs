@@ -6,27 +6,27 @@
 //! The [`wire`] types are the only contract between whoever dispatches and whoever works.
 
 pub mod cancel;
-pub mod chapters;
 pub mod collect;
 pub mod column;
+pub mod completed;
 pub mod error;
 pub mod event;
 pub mod format;
 pub mod input;
 pub mod part;
-pub mod pieces;
 pub mod plan;
 pub mod receipts;
 pub mod record;
 pub mod run_dir;
 pub mod spec;
 pub mod store;
+pub mod windows;
 pub mod wire;
 
 pub use cancel::Cancel;
+pub use completed::CompletedRanges;
 pub use error::{Error, Result};
 pub use event::Event;
-pub use pieces::Pieces;
 pub use receipts::Receipts;
 pub use record::{BadRecord, Cell, Record, Row};
 pub use run_dir::RunDir;

@@ -15,7 +15,7 @@ use crate::wire::{Receipt, Sizing, Timings};
 #[derive(Debug, Clone, Default)]
 pub struct Receipts {
     /// By batch and offset.
-    pieces: BTreeMap<(u64, u64), Arc<Receipt>>,
+    ranges: BTreeMap<(u64, u64), Arc<Receipt>>,
     /// Names of environments and instruction sets, and sizings, which many receipts have in common.
     names: HashSet<Arc<str>>,
     sizings: Vec<Arc<Sizing>>,
@@ -23,7 +23,7 @@ pub struct Receipts {
 
 impl PartialEq for Receipts {
     fn eq(&self, other: &Self) -> bool {
-        self.pieces == other.pieces
+        self.ranges == other.ranges
     }
 }
 
@@ -43,7 +43,7 @@ impl Receipts {
                 None => self.sizings.push(sizing.clone()),
             }
         }
-        self.pieces
+        self.ranges
             .entry(place)
             .or_insert_with(|| Arc::new(receipt));
     }
@@ -55,32 +55,32 @@ impl Receipts {
 
     /// The same, to be kept.
     pub fn shared(&self, batch: u64, offset: u64) -> Option<&Arc<Receipt>> {
-        self.pieces.get(&(batch, offset))
+        self.ranges.get(&(batch, offset))
     }
 
     /// Forgets a receipt.
     pub fn remove(&mut self, batch: u64, offset: u64) {
-        self.pieces.remove(&(batch, offset));
+        self.ranges.remove(&(batch, offset));
     }
 
     /// Takes those of another run's reading.
     pub fn merge(&mut self, others: Self) {
-        self.extend(others.pieces.into_values().map(Arc::unwrap_or_clone));
+        self.extend(others.ranges.into_values().map(Arc::unwrap_or_clone));
     }
 
     /// The receipts, in the order of the input.
     pub fn values(&self) -> impl Iterator<Item = &Receipt> {
-        self.pieces.values().map(|receipt| &**receipt)
+        self.ranges.values().map(|receipt| &**receipt)
     }
 
     /// Number of receipts.
     pub fn len(&self) -> usize {
-        self.pieces.len()
+        self.ranges.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
+        self.ranges.is_empty()
     }
 
     /// Number of batches that are done from their first record to their last.
@@ -106,9 +106,9 @@ impl Receipts {
 
     /// Keeps one cut of each of `batches`, which are sorted: drops what does not belong to them, and what overlaps with the
     /// piece before it. What lies behind a gap stays; it is what it says, however the batch was cut when it was made.
-    pub fn retain_pieces_of(&mut self, batches: &[Batch]) {
+    pub fn retain_ranges_of(&mut self, batches: &[Batch]) {
         let mut next = (0, 0);
-        self.pieces.retain(|(batch, offset), receipt| {
+        self.ranges.retain(|(batch, offset), receipt| {
             if *batch != next.0 {
                 next = (*batch, 0);
             }
@@ -127,7 +127,7 @@ impl Receipts {
     }
 
     /// The receipts of what is to be done of `batch`, in order: one cut of it, maybe with gaps.
-    pub fn pieces_of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a Receipt> {
+    pub fn ranges_of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a Receipt> {
         let mut next = batch.offset;
         self.between(batch).filter(move |receipt| {
             let end = end_in(batch, receipt).filter(|_| receipt.offset >= next);
@@ -140,7 +140,7 @@ impl Receipts {
     pub fn between(&self, batch: &Batch) -> impl Iterator<Item = &Receipt> {
         let (index, start) = (batch.index, batch.offset);
         let end = batch.end().max(start);
-        let there = self.pieces.range((index, start)..(index, end));
+        let there = self.ranges.range((index, start)..(index, end));
         there.map(|(_, receipt)| &**receipt)
     }
 
@@ -148,7 +148,7 @@ impl Receipts {
     fn gaps(&self, batch: &Batch) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
         let mut next = batch.offset;
-        for receipt in self.pieces_of(batch) {
+        for receipt in self.ranges_of(batch) {
             if receipt.offset > next {
                 gaps.push((next, receipt.offset));
             }
@@ -195,7 +195,7 @@ pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
         remaining,
         records,
         failed,
-        buried,
+        quarantined,
         truncated,
         tokens,
         part,
@@ -224,7 +224,7 @@ pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
     counts.into_iter().all(|count| *count <= MOST)
         // 35,000 years
         && *started_unix_ms < 1 << 50
-        && buried <= failed
+        && quarantined <= failed
         && failed <= records
         && truncated <= records
         && compared.is_some_and(|compared| compared <= *records)
@@ -254,7 +254,7 @@ pub(crate) mod tests {
             attempt: 1,
             records,
             failed: 0,
-            buried: 0,
+            quarantined: 0,
             truncated: 0,
             tokens: 0,
             part: Stored::of(b""),
@@ -300,7 +300,7 @@ pub(crate) mod tests {
         ]);
         let batches = batches();
         let all = receipts.clone();
-        receipts.retain_pieces_of(&batches);
+        receipts.retain_ranges_of(&batches);
         assert_eq!(receipts, all);
         assert_eq!(
             open(&receipts, &batches),
@@ -324,7 +324,7 @@ pub(crate) mod tests {
         let batches = batches();
         let left = [(0, 7, 8), (1, 0, 10), (2, 0, 10), (3, 0, 10)];
         assert_eq!(open(&receipts, &batches), left);
-        receipts.retain_pieces_of(&batches);
+        receipts.retain_ranges_of(&batches);
         assert_eq!(open(&receipts, &batches), left);
         let kept: Vec<_> = receipts.values().map(|r| (r.batch, r.offset)).collect();
         assert_eq!(kept, [(0, 0), (0, 8)]);
@@ -354,7 +354,7 @@ pub(crate) mod tests {
         assert!(is_plausible(&receipt(0, 0, 10, 0)));
         let wrong: [fn(&mut Receipt); 9] = [
             |r| r.failed = 11,
-            |r| r.buried = 1,
+            |r| r.quarantined = 1,
             |r| r.truncated = 11,
             |r| r.tokens = u64::MAX,
             |r| r.part.bytes = u64::MAX,

@@ -23,7 +23,7 @@ pub struct Invocation {
     /// Why the first record is not to be worked on, where it killed its function even when it was alone: it goes to the
     /// dead letters, and nothing else is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bury: Option<String>,
+    pub quarantine: Option<String>,
 }
 
 impl Invocation {
@@ -34,7 +34,7 @@ impl Invocation {
             batch,
             attempt: 1,
             timeout_ms: None,
-            bury: None,
+            quarantine: None,
         }
     }
 }
@@ -56,7 +56,7 @@ impl Reply {
         let again = (done < end).then(|| Invocation {
             batch: invocation.batch.range(done, end),
             attempt: 1,
-            bury: None,
+            quarantine: None,
             ..invocation.clone()
         });
         Self { receipt, again }
@@ -83,7 +83,7 @@ pub struct Receipt {
     pub failed: u64,
     /// Those of them that could be read, and killed their function: another attempt may help, where it is at another place.
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub buried: u64,
+    pub quarantined: u64,
     /// Records whose text was cut at the token limit.
     pub truncated: u64,
     /// Tokens that went through the model, special tokens included.
@@ -121,20 +121,20 @@ pub struct Receipt {
 
 impl Receipt {
     /// The part's place among its batch's records.
-    pub fn piece(&self) -> Piece {
-        Piece {
+    pub fn range(&self) -> BatchRange {
+        BatchRange {
             batch: self.batch,
             offset: self.offset,
             records: self.records,
             is_last: self.remaining == 0,
-            is_buried: self.buried > 0,
+            is_quarantined: self.quarantined > 0,
         }
     }
 }
 
 /// The records of a batch that one part holds: all of them, but where a function ran out of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub struct BatchRange {
     /// The batch.
     pub batch: u64,
     /// Records of the batch before the first.
@@ -144,7 +144,7 @@ pub struct Piece {
     /// Whether there are none behind.
     pub is_last: bool,
     /// Whether it is a record that was not worked on, as it kills its function.
-    pub is_buried: bool,
+    pub is_quarantined: bool,
 }
 
 fn no_name() -> Arc<str> {

@@ -217,7 +217,7 @@ fn receipt() -> Vec<u8> {
         attempt: 1,
         records: 2,
         failed: 0,
-        buried: 0,
+        quarantined: 0,
         truncated: 0,
         tokens: 0,
         part: Stored::of(b""),

@@ -15,8 +15,8 @@ const MARK: &str = "\u{feff}";
 type Expected = (u64, Option<(Option<String>, String)>);
 
 /// Content with the pieces that make parsers stumble, well-formed or not.
-fn pieces(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
-    prop::collection::vec(select(pieces), 0..60).prop_map(|pieces| pieces.concat())
+fn ranges(ranges: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::collection::vec(select(ranges), 0..60).prop_map(|ranges| ranges.concat())
 }
 
 fn write(bench: &Bench, name: &str, content: &[u8]) -> PathBuf {
@@ -125,7 +125,7 @@ proptest! {
     fn csv(
         start in select(&["", MARK, "\n\r\n", "\u{feff}\r\n\n"][..]),
         line_break in select(&["\n", "\r\n"][..]),
-        body in pieces(&[
+        body in ranges(&[
             "a", "b", "ü", "😀", MARK, " ", ",", ",", ",", "\"", "\"\"", "\"x\"", "\n", "\r\n", "\r\n", "\n",
             "\"two\nlines\"", "\"two\r\nlines\"", "\"a,b\"", "id,\"text\"\r\n", "1,one\n",
         ]),
@@ -163,7 +163,7 @@ proptest! {
     fn jsonl(
         start in select(&["", MARK][..]),
         line_break in select(&["\n", "\r\n"][..]),
-        body in pieces(&[
+        body in ranges(&[
             "{\"id\":1,\"text\":\"one\"}", "{\"text\":\"t\\nwo\",\"id\":\"b\"}", "{\"text\":\"ü😀\\u00fc\\ud83d\\ude00\"}",
             "{\"id\":null,\"text\":\"\"}", "{\"id\":[1],\"text\":\"x\"}", "{\"text\":null}", "{\"text\":7}", "{}",
             "{\"text\":\"first\",\"text\":\"last\"}", "[1]", "words", "{\"text\":\"open", "\"", MARK, "   ", "\t",

@@ -10,7 +10,7 @@ use std::path::Path;
 use fixture::{Scene, cold, receipt};
 use serde_json::json;
 use shoal_estimate::{
-    Architecture, Basis, BatchSize, Bill, Comparison, PaperWay, Prices, Usage, Way,
+    Approach, Architecture, Basis, BatchSize, Bill, Comparison, PaperBaseline, Prices, Usage,
 };
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
@@ -120,7 +120,7 @@ fn small(noise: &mut Noise) -> Scene {
         scene.finished(began + total as u64 + 1, worker, done);
     }
     scene.events.sort_by_key(|(at, _)| *at);
-    scene.tell(
+    scene.emit(
         300,
         Event::Completed {
             results: 200,
@@ -199,7 +199,7 @@ fn cloud(noise: &mut Noise, batches: u64, functions: usize) -> Scene {
     }
     scene.events.sort_by_key(|(at, _)| *at);
     let last = scene.events.last().map_or(0, |(at, _)| *at - fixture::NOON);
-    scene.tell(
+    scene.emit(
         last + 2_000,
         Event::Completed {
             results: batches * 50,
@@ -219,7 +219,7 @@ fn resumed(noise: &mut Noise) -> Scene {
         if batch == 34 {
             let (last, paused) = (began.into_iter().min().unwrap_or(0), 9_000_000);
             scene.called(last, 77, 1, 0);
-            scene.tell(last + 1_500, Event::Cancelled);
+            scene.emit(last + 1_500, Event::Cancelled);
             scene.started(last + paused, "http", 4);
             began = [last + paused + 10; 4];
         }
@@ -258,7 +258,7 @@ fn resumed(noise: &mut Noise) -> Scene {
     }
     scene.events.sort_by_key(|(at, _)| *at);
     let last = scene.events.last().map_or(0, |(at, _)| *at - fixture::NOON);
-    scene.tell(
+    scene.emit(
         last + 100,
         Event::Completed {
             results: 3_996,
@@ -294,7 +294,7 @@ fn predicted(mut bill: Bill) -> Bill {
 fn compared(on_lambda: bool) -> Comparison {
     let records = 100_000;
     let functions = if on_lambda { 1_000 } else { 2 };
-    let way = |seconds: f64, at_a_time: u64, batches: u64| Way {
+    let candidate = |seconds: f64, at_a_time: u64, batches: u64| Approach {
         seconds,
         function_seconds: 20_500.0,
         peak_concurrency: at_a_time,
@@ -310,8 +310,8 @@ fn compared(on_lambda: bool) -> Comparison {
         BatchSize {
             batch_size,
             batches,
-            monolithic: way(20_500.0 + batches as f64 * 0.05, 1, batches),
-            parallel: way(rounds * (each + 0.05) + 0.6, at_a_time, batches),
+            monolithic: candidate(20_500.0 + batches as f64 * 0.05, 1, batches),
+            parallel: candidate(rounds * (each + 0.05) + 0.6, at_a_time, batches),
         }
     };
     Comparison {
@@ -342,7 +342,7 @@ fn compared(on_lambda: bool) -> Comparison {
             Vec::new()
         },
         rows: [50, 100, 200, 250, 500, 1_000].map(row).into(),
-        paper_way: Some(PaperWay {
+        paper_baseline: Some(PaperBaseline {
             runtime: "PyTorch 2.9.1, transformers 4.57.3".into(),
             records: 512,
             batch_size: 50,

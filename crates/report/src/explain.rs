@@ -87,13 +87,13 @@ impl Story {
             let ends = self.waiting_until.iter().chain([&self.held_until]);
             let next = ends.copied().filter(|end| *end > now).min();
             let until = next.unwrap_or(to).min(to);
-            self.tell(now, until);
+            self.emit(now, until);
             self.now = Some(until);
         }
         self.now = Some(to);
     }
 
-    fn tell(&mut self, from: u64, to: u64) {
+    fn emit(&mut self, from: u64, to: u64) {
         let doing = self.doing(from);
         match self.intervals.last_mut() {
             Some(last) if last.doing == doing => last.to_unix_ms = to,
@@ -186,8 +186,8 @@ mod tests {
     fn every_moment_of_a_run_with_faults_is_explained() {
         let mut scene = Scene::new(3, 10);
         scene
-            .tell(0, Event::Planning { records: 0 })
-            .tell(
+            .emit(0, Event::Planning { records: 0 })
+            .emit(
                 500,
                 Event::Planned {
                     records: 30,
@@ -199,11 +199,11 @@ mod tests {
             .called(720, 1, 1, 1)
             // Throttled while the other one works on, and then alone.
             .failed(900, 1, 1, FailureKind::Throttled, "429")
-            .tell(900, Event::Held { ms: 400 })
+            .emit(900, Event::Held { ms: 400 })
             .finished(1_000, 0, receipt(0, "a", 710, 290.0))
             .called(1_350, 1, 1, 0)
             .failed(1_400, 1, 1, FailureKind::Retryable, "500")
-            .tell(
+            .emit(
                 1_400,
                 Event::Waiting {
                     batch: 1,
@@ -213,14 +213,14 @@ mod tests {
             )
             .called(2_050, 1, 2, 0)
             .finished(2_500, 0, receipt(1, "a", 2_050, 450.0))
-            .tell(
+            .emit(
                 2_600,
                 Event::Stopped {
                     reason: "disk full".into(),
                 },
             )
             // Gone on with after a minute.
-            .tell(
+            .emit(
                 62_600,
                 Event::Planned {
                     records: 30,
@@ -230,9 +230,9 @@ mod tests {
             .started(62_700, "lambda", 2)
             .called(62_710, 2, 1, 0)
             .finished(62_900, 0, receipt(2, "b", 62_710, 190.0))
-            .tell(62_910, Event::Verifying { parts: 3 })
-            .tell(62_950, Event::Collecting { parts: 0, of: 3 })
-            .tell(
+            .emit(62_910, Event::Verifying { parts: 3 })
+            .emit(62_950, Event::Collecting { parts: 0, of: 3 })
+            .emit(
                 63_000,
                 Event::Completed {
                     results: 30,

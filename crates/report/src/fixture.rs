@@ -38,7 +38,7 @@ impl Scene {
         }
     }
 
-    pub(crate) fn tell(&mut self, at: u64, event: Event) -> &mut Self {
+    pub(crate) fn emit(&mut self, at: u64, event: Event) -> &mut Self {
         self.events.push((NOON + at, event));
         self
     }
@@ -50,11 +50,11 @@ impl Scene {
             reused_batches: self.receipts.finished_batches(),
             reused_records: self.receipts.records(),
         };
-        self.tell(at, event)
+        self.emit(at, event)
     }
 
     pub(crate) fn called(&mut self, at: u64, batch: u64, attempt: u32, worker: usize) -> &mut Self {
-        self.tell(at, dispatched(batch, 0, attempt, worker))
+        self.emit(at, dispatched(batch, 0, attempt, worker))
     }
 
     /// The call for what is left of a batch behind its first `offset` records.
@@ -66,13 +66,13 @@ impl Scene {
         offset: u64,
         worker: usize,
     ) -> &mut Self {
-        self.tell(at, dispatched(batch, offset, 1, worker))
+        self.emit(at, dispatched(batch, offset, 1, worker))
     }
 
     pub(crate) fn finished(&mut self, at: u64, worker: usize, receipt: Receipt) -> &mut Self {
         self.receipts.insert(receipt.clone());
         let receipt = receipt.into();
-        self.tell(at, Event::Finished { worker, receipt })
+        self.emit(at, Event::Finished { worker, receipt })
     }
 
     pub(crate) fn failed(
@@ -101,7 +101,7 @@ impl Scene {
             reason: reason.into(),
             retry: true,
         };
-        self.tell(at, event)
+        self.emit(at, event)
     }
 }
 
@@ -114,7 +114,7 @@ pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> 
         attempt: 1,
         records: 10,
         failed: 0,
-        buried: 0,
+        quarantined: 0,
         truncated: 0,
         tokens: 1_000,
         part: Stored::of(b"part"),

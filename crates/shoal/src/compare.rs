@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use shoal_estimate::{
-    Architecture, Basis, BatchSize, Bill, Comparison, PaperWay, Prices, Usage, Way as Side,
+    Approach, Architecture, Basis, BatchSize, Bill, Comparison, PaperBaseline, Prices, Usage,
 };
 use shoal_job::{Cancel, Event, Receipts, RunDir};
 
 use crate::cost::billed_ms;
-use crate::plan::ways::{DEFAULT_MEMORY, DEFAULT_QUOTA, Played};
-use crate::plan::{self, Ground, Platform, Study, Way};
+use crate::plan::candidates::{DEFAULT_MEMORY, DEFAULT_QUOTA, Played};
+use crate::plan::{self, Candidate, PlanContext, Platform, Study};
 use crate::{BackendKind, Error, PlanSettings, Result, Settings};
 
 /// The batch sizes of the paper (arXiv 2502.12017).
@@ -35,8 +35,8 @@ pub struct CompareSettings {
     pub calibrations: Vec<PathBuf>,
     /// The architecture of the functions that are played.
     pub architecture: Option<Architecture>,
-    /// What `tools/paper_way.py` measured.
-    pub paper_way: Option<PathBuf>,
+    /// What `tools/paper_baseline.py` measured.
+    pub paper_baseline: Option<PathBuf>,
     /// The command that repeats it.
     pub command: String,
 }
@@ -48,7 +48,7 @@ pub struct CompareSettings {
 pub fn compare(
     settings: &CompareSettings,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
     check(settings)?;
     let mut sizes = settings.batch_sizes.clone();
@@ -60,16 +60,16 @@ pub fn compare(
     }
     sizes.sort_unstable();
     sizes.dedup();
-    let prices = plan::prices(settings.run.guards.prices.as_deref())?;
+    let prices = plan::prices(settings.run.limits.prices.as_deref())?;
     let mut comparison = if settings.simulate {
-        played(settings, &sizes, &prices, cancel, tell)?
+        played(settings, &sizes, &prices, cancel, emit)?
     } else {
-        measured(settings, &sizes, &prices, cancel, tell)?
+        measured(settings, &sizes, &prices, cancel, emit)?
     };
-    comparison.paper_way = settings
-        .paper_way
+    comparison.paper_baseline = settings
+        .paper_baseline
         .as_ref()
-        .map(|file| paper_way(file, settings, &prices))
+        .map(|file| paper_baseline(file, settings, &prices))
         .transpose()?;
     Ok(comparison)
 }
@@ -80,7 +80,7 @@ fn played(
     sizes: &[u64],
     prices: &Prices,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
     let architecture = settings.architecture.unwrap_or(Architecture::X86);
     let run = &settings.run;
@@ -93,7 +93,7 @@ fn played(
         ..PlanSettings::default()
     };
     let given = plan::read_calibrations(&settings.calibrations)?;
-    let study = Study::read(&plan_settings, cancel, tell)?;
+    let study = Study::read(&plan_settings, cancel, emit)?;
     let mut assumptions = Vec::new();
     let calibrations = study.calibrations(
         &plan_settings,
@@ -107,7 +107,7 @@ fn played(
         .find(|known| known.architecture == architecture);
     let calibration = wanted.expect("the architecture that was asked for is calibrated");
     let region = settings.region.clone().unwrap_or_else(|| REGION.into());
-    let ground = Ground {
+    let ground = PlanContext {
         workload: &study.workload,
         group: study.group,
         calibration,
@@ -122,8 +122,8 @@ fn played(
     let memory_mb = settings.memory_mb.unwrap_or(DEFAULT_MEMORY);
     let mut rows = Vec::new();
     for &batch_size in sizes {
-        let side = |concurrency| -> Result<(Side, u64)> {
-            let way = Way {
+        let side = |concurrency| -> Result<(Approach, u64)> {
+            let candidate = Candidate {
                 platform: Platform::Lambda,
                 batch_size,
                 concurrency,
@@ -134,8 +134,8 @@ fn played(
                 bill,
                 batches,
                 ..
-            } = ground.play(&way)?;
-            let side = Side {
+            } = ground.play(&candidate)?;
+            let side = Approach {
                 seconds: outcome.seconds,
                 function_seconds: outcome.billed_ms / 1e3,
                 peak_concurrency: outcome.peak_concurrency,
@@ -167,7 +167,7 @@ fn played(
         concurrency,
         assumptions,
         rows,
-        paper_way: None,
+        paper_baseline: None,
         command: settings.command.clone(),
     })
 }
@@ -178,7 +178,7 @@ fn measured(
     sizes: &[u64],
     prices: &Prices,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
     let place = &settings.run.place;
     if place.detach {
@@ -189,13 +189,13 @@ fn measured(
     let mut rows = Vec::new();
     let mut facts = None;
     for &batch_size in sizes {
-        let mut side = |concurrency: Option<usize>| -> Result<(Side, u64)> {
-            let ran = Ran::make(settings, batch_size, concurrency, cancel, tell)?;
+        let mut side = |concurrency: Option<usize>| -> Result<(Approach, u64)> {
+            let ran = Ran::make(settings, batch_size, concurrency, cancel, emit)?;
             let bill = match ran.bill.clone() {
                 Some(bill) => bill,
                 None => as_lambda_bills(&ran.receipts, memory_mb, &region, prices)?,
             };
-            let side = Side {
+            let side = Approach {
                 seconds: ran.seconds,
                 function_seconds: ran.receipts.values().map(billed_ms).sum::<f64>() / 1e3,
                 peak_concurrency: ran.concurrency,
@@ -236,7 +236,7 @@ fn measured(
         concurrency: facts.concurrency,
         assumptions,
         rows,
-        paper_way: None,
+        paper_baseline: None,
         command: settings.command.clone(),
     })
 }
@@ -262,7 +262,7 @@ impl Ran {
         batch_size: u64,
         concurrency: Option<usize>,
         cancel: &Cancel,
-        tell: &mut dyn FnMut(&Event),
+        emit: &mut dyn FnMut(&Event),
     ) -> Result<Self> {
         let folder = tempfile::tempdir()
             .map_err(|e| shoal_job::Error::storage("compare in", "a temporary folder", e))?;
@@ -276,7 +276,7 @@ impl Ran {
         if run.store.is_none() {
             run.run_dir = Some(folder.path().join("run"));
         }
-        let summary = crate::run(&run, cancel, tell)?;
+        let summary = crate::run(&run, cancel, emit)?;
         let dir = RunDir::open(std::path::Path::new(&summary.run_dir))?;
         let receipts = dir.receipts()?;
         if run.store.is_some() {
@@ -317,8 +317,12 @@ fn as_lambda_bills(
 }
 
 /// Reads what was measured of the paper's own way, and prices it.
-fn paper_way(file: &PathBuf, settings: &CompareSettings, prices: &Prices) -> Result<PaperWay> {
-    /// As `tools/paper_way.py` writes it.
+fn paper_baseline(
+    file: &PathBuf,
+    settings: &CompareSettings,
+    prices: &Prices,
+) -> Result<PaperBaseline> {
+    /// As `tools/paper_baseline.py` writes it.
     #[derive(Deserialize)]
     struct Measured {
         runtime: String,
@@ -353,7 +357,7 @@ fn paper_way(file: &PathBuf, settings: &CompareSettings, prices: &Prices) -> Res
             .map_err(|e| Error::Settings(e.to_string()))?;
         Ok(bill.usd())
     };
-    Ok(PaperWay {
+    Ok(PaperBaseline {
         usd_per_million: usd_per_million(measured.seconds_per_record)?,
         shoal_usd_per_million: usd_per_million(measured.shoal_seconds_per_record)?,
         runtime: measured.runtime,

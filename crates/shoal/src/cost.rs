@@ -6,7 +6,9 @@ use shoal_estimate::{Architecture, Basis, Bill, Prices, Usage};
 use shoal_job::wire::{FailureKind, Receipt, Sizing};
 use shoal_job::{Event, Job, Receipts, RunDir};
 
-use crate::plan::ways::{CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS};
+use crate::plan::candidates::{
+    CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS,
+};
 use crate::{Children, Error, Machine, Result};
 
 /// What a run recorded of itself.
@@ -218,7 +220,7 @@ pub struct History {
     under_way: u64,
     unknown: u64,
     /// Milliseconds at work in the starts before.
-    worked_ms: u64,
+    busy_ms: u64,
     /// The beginning of this start, and the last thing that happened in it.
     current: Option<(u64, u64)>,
 }
@@ -287,7 +289,7 @@ impl History {
 
     fn end_of_start(&mut self) {
         if let Some((start, last)) = self.current.take() {
-            self.worked_ms += last.saturating_sub(start);
+            self.busy_ms += last.saturating_sub(start);
         }
     }
 
@@ -302,7 +304,7 @@ impl History {
         let current = self
             .current
             .map_or(0, |(start, last)| last.saturating_sub(start));
-        (self.worked_ms + current) as f64 / 1e3
+        (self.busy_ms + current) as f64 / 1e3
     }
 }
 

@@ -45,7 +45,7 @@ pub enum Error {
              `shoal resume {run}` goes on from here",
         if *batches == 1 { "batch" } else { "batches" }
     )]
-    Hopeless {
+    CircuitOpen {
         /// The run's name.
         run: String,
         /// Batches that failed.
@@ -142,7 +142,7 @@ pub enum Error {
     },
     /// Something that a run needs is not as it must be.
     #[error("{failed} of {of} checks failed; what to do stands beside each")]
-    Unwell {
+    ChecksFailed {
         /// Checks that failed.
         failed: usize,
         /// All checks.
@@ -203,7 +203,7 @@ impl Error {
             },
             Self::Model(ModelError::Write { .. }) => ExitCode::Storage,
             Self::Model(_) | Self::Hub { .. } => ExitCode::Model,
-            Self::Batch { failure, .. } | Self::Hopeless { failure, .. } => match failure.kind {
+            Self::Batch { failure, .. } | Self::CircuitOpen { failure, .. } => match failure.kind {
                 FailureKind::Input => ExitCode::Input,
                 FailureKind::Storage | FailureKind::Retryable => ExitCode::Storage,
                 FailureKind::Model => ExitCode::Model,
@@ -219,7 +219,7 @@ impl Error {
             Self::Unfinished { .. } => ExitCode::Run,
             Self::Budget { .. } | Self::OutOfTime { .. } => ExitCode::Budget,
             Self::Detached { .. } => ExitCode::Success,
-            Self::Unwell { exit_code, .. } => *exit_code,
+            Self::ChecksFailed { exit_code, .. } => *exit_code,
             Self::Cancelled { .. } => ExitCode::Interrupted,
         }
     }
@@ -237,7 +237,7 @@ impl Error {
     ) -> Self {
         match error {
             DispatchError::Batch { batch, failure, .. } => Self::Batch { batch, failure },
-            DispatchError::Hopeless { batches, failure } => Self::Hopeless {
+            DispatchError::CircuitOpen { batches, failure } => Self::CircuitOpen {
                 run,
                 batches,
                 failure,

@@ -18,6 +18,7 @@
 //! [`function`] (the step from batch to part), [`encoder`] (models and the engine) and [`planning`] (time and cost).
 //! [`plan()`] tells what a job will take and cost before it starts.
 
+pub mod backend;
 pub mod bench;
 mod bundled;
 mod classifier;
@@ -26,10 +27,9 @@ pub mod cost;
 mod doctor;
 pub mod error;
 pub mod export;
-mod guards;
+mod limits;
 pub mod log;
 mod model;
-pub mod place;
 pub mod plan;
 pub mod report;
 mod run;
@@ -51,14 +51,14 @@ pub use shoal_function as function;
 pub use shoal_job as job;
 pub use shoal_report as reports;
 
+pub use backend::{BackendConfig, BackendKind, Children};
 pub use classifier::{Classifier, Prediction};
 pub use compare::{CompareSettings, PAPER_BATCH_SIZES, compare};
 pub use doctor::{Check, Diagnosis, Finding, doctor};
 pub use error::{Error, ExitCode, Result};
-pub use guards::{ASK_ABOVE_USD, Guards};
 pub use job::{Cancel, Event};
+pub use limits::{ASK_ABOVE_USD, Limits};
 pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
-pub use place::{BackendKind, Children, Place};
 pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
 pub use report::report;
 pub use run::{ResumeOptions, collect, resume, run};

@@ -5,8 +5,8 @@ use shoal_job::run_dir::{FAILED, REPORT};
 use shoal_job::{Event, Job, Receipts, RunDir};
 use shoal_report::{Recorded, RunReport};
 
+use crate::backend::BackendConfig;
 use crate::cost::{self, History, Spent};
-use crate::place::Place;
 use crate::{Children, Error, Result};
 
 /// Dead letters that a page shows.
@@ -24,7 +24,7 @@ pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
         });
     };
     let mut receipts = run.receipts()?;
-    receipts.retain_pieces_of(&run.batches(&job)?);
+    receipts.retain_ranges_of(&run.batches(&job)?);
     let events = run.events_beside(&receipts)?;
     let (spent, history) = (Spent::of(&receipts), History::of(&events));
     let bill = bill(run, &job, &spent, &history, prices)?;
@@ -39,7 +39,7 @@ pub fn bill(
     history: &History,
     prices: &Prices,
 ) -> Result<Option<Bill>> {
-    let place = Place::last(run)?;
+    let place = BackendConfig::last(run)?;
     let recorded = cost::Recorded {
         job,
         spent,
@@ -73,7 +73,7 @@ pub fn of(
         dead_letters: &letters,
         dead_letters_total: total,
         bill,
-        command: command(job, &Place::last(run)?),
+        command: command(job, &BackendConfig::last(run)?),
     }))
 }
 
@@ -100,7 +100,7 @@ fn children(_: &RunDir) -> Result<Option<Children>> {
 }
 
 /// The command that repeats a job: what is the default is left out.
-fn command(job: &Job, place: &Place) -> String {
+fn command(job: &Job, place: &BackendConfig) -> String {
     let parameters = &job.parameters;
     let mut words = vec!["shoal".to_owned(), "run".to_owned()];
     words.extend(job.inputs.iter().cloned());

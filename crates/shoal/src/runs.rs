@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
-use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::store::is_url;
+use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Event, Job, RunDir};
 
 use crate::{Error, Result};
@@ -123,7 +123,7 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         });
     };
     let (mut finished, mut records_done, mut failed) = (0, 0, 0);
-    run.each_chapter(&job, BATCHES_AT_ONCE, &mut |_, receipts| {
+    run.each_window(&job, BATCHES_AT_ONCE, &mut |_, receipts| {
         finished += receipts.finished_batches();
         records_done += receipts.records();
         failed += receipts.values().map(|receipt| receipt.failed).sum::<u64>();

@@ -4,11 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
+use shoal_job::windows::BATCHES_AT_ONCE;
 
-use crate::{EngineSettings, Guards, Place};
+use crate::{BackendConfig, EngineSettings, Limits};
 
 /// What happens to a run when a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Settings {
     /// Everything else that the results depend on. `output_format` is overwritten.
     pub parameters: Parameters,
     /// Where the functions run.
-    pub place: Place,
+    pub place: BackendConfig,
     /// The run directory, a folder or the URL of a prefix; one under `store`, or below the platform's data folder, where
     /// `None`.
     pub run_dir: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub struct Settings {
     /// Whether to start over where there is a run already.
     pub fresh: bool,
     /// What it may cost and take.
-    pub guards: Guards,
+    pub limits: Limits,
     /// Batches that are in memory at a time with their receipts, at least; of platforms that are told of all of them at once,
     /// it is all.
     pub batches_at_once: NonZeroUsize,
@@ -67,12 +67,12 @@ impl Settings {
             model: None,
             engine: EngineSettings::default(),
             parameters: Parameters::default(),
-            place: Place::default(),
+            place: BackendConfig::default(),
             run_dir: None,
             store: None,
             on_error: OnError::Skip,
             fresh: false,
-            guards: Guards::default(),
+            limits: Limits::default(),
             batches_at_once: BATCHES_AT_ONCE,
         }
     }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use shoal_dispatch::Worked;
+use shoal_dispatch::Processed;
 use shoal_estimate::Bill;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Receipt, Timings};
-use shoal_job::{Job, Pieces, RunDir};
+use shoal_job::{CompletedRanges, Job, RunDir};
 
 use crate::cost::Spent;
 
@@ -32,7 +32,7 @@ pub struct Summary {
     /// Records in the dead letters.
     pub failed: u64,
     /// Those of them that killed their function: `shoal retry` tries them again.
-    pub buried: u64,
+    pub quarantined: u64,
     /// The dead letters, where there are any.
     pub failed_file: Option<String>,
     /// Records whose text was cut at the token limit.
@@ -88,7 +88,7 @@ pub struct Accuracy {
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     failed: u64,
-    buried: u64,
+    quarantined: u64,
     truncated: u64,
     tokens: u64,
     function_ms: Timings,
@@ -96,7 +96,7 @@ pub(crate) struct Tally {
     /// Gold label → label → records.
     confusion: BTreeMap<String, BTreeMap<String, u64>>,
     pub(crate) spent: Spent,
-    pub(crate) pieces: Pieces,
+    pub(crate) ranges: CompletedRanges,
     reused_batches: u64,
     reused_records: u64,
     /// From the dispatch of batches to their last receipts.
@@ -105,17 +105,17 @@ pub(crate) struct Tally {
 
 impl Tally {
     /// Adds what `worked` says, of other batches than before.
-    pub(crate) fn add(&mut self, worked: &Worked) {
-        worked.receipts.values().for_each(|r| self.receipt(r));
-        self.pieces.add(&worked.receipts);
-        self.reused_batches += worked.reused.finished_batches();
-        self.reused_records += worked.reused.records();
-        self.dispatch += worked.time;
+    pub(crate) fn add(&mut self, processed: &Processed) {
+        processed.receipts.values().for_each(|r| self.receipt(r));
+        self.ranges.add(&processed.receipts);
+        self.reused_batches += processed.reused.finished_batches();
+        self.reused_records += processed.reused.records();
+        self.dispatch += processed.time;
     }
 
     fn receipt(&mut self, receipt: &Receipt) {
         self.failed += receipt.failed;
-        self.buried += receipt.buried;
+        self.quarantined += receipt.quarantined;
         self.truncated += receipt.truncated;
         self.tokens += receipt.tokens;
         self.function_ms += receipt.timings;
@@ -154,7 +154,7 @@ impl Summary {
             records: job.records,
             results: job.records - failed,
             failed,
-            buried: tally.buried,
+            quarantined: tally.quarantined,
             failed_file: (failed > 0).then(|| run.object_uri(FAILED)),
             truncated: tally.truncated,
             max_tokens: job.model.max_tokens,
@@ -211,8 +211,8 @@ impl fmt::Display for Summary {
             }
             text
         })?;
-        if self.buried > 0 {
-            let killed = match self.buried {
+        if self.quarantined > 0 {
+            let killed = match self.quarantined {
                 1 => "1 record killed its function".to_owned(),
                 n => format!("{} records killed their function", grouped(n)),
             };

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use shoal_job::run_dir::{BACKEND, EXECUTION, JOB};
 use shoal_job::{Job, RunDir};
 
-use crate::place::Place;
+use crate::backend::BackendConfig;
 use crate::{BackendKind, Error, Result, ResumeOptions, runs};
 
 /// Whether this user made the run.
@@ -76,7 +76,7 @@ pub(crate) fn forget(run: &RunDir) {
 /// [`Error::Foreign`], with all that it would have shoal do.
 pub(crate) fn check(run: &RunDir, job: &Job, options: &ResumeOptions) -> Result<()> {
     let mut wants = collecting(job, options.output.as_deref());
-    let last = Place::last(run)?;
+    let last = BackendConfig::last(run)?;
     if options.backend.is_none() && last.backend != BackendKind::Local {
         let at = match last.urls.as_slice() {
             [] => String::new(),

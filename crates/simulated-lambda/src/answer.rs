@@ -59,7 +59,7 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         attempt: invocation.attempt,
         records,
         failed: 0,
-        buried: 0,
+        quarantined: 0,
         truncated: 0,
         tokens: records,
         part: Stored::of(b""),

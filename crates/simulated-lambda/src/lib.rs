@@ -2,7 +2,7 @@
 //! there may be and how fast they come, and a function that does nothing.
 //!
 //! It answers [`Reply`](shoal_job::wire::Reply)s without writing a part, so that what is measured is the client. Drive it
-//! by [`Backend::run`] or [`fan_out`], which look at receipts alone, not by `work_off`, which looks for the parts too.
+//! by [`Backend::run`] or [`fan_out`], which look at receipts alone, not by `process_batches`, which looks for the parts too.
 //!
 //! The simulator is a process of its own, so that the client's CPU time and memory are its own. A program that wants one
 //! may be one itself:

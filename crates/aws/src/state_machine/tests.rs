@@ -66,8 +66,8 @@ fn validate(machine: &Value) -> Result<usize, String> {
                 return fail(&format!("{kind} has no field {field}"));
             }
         }
-        let ways = usize::from(state["Next"].is_string()) + usize::from(state["End"] == true);
-        if matches!(kind, "Task" | "Pass" | "Map") && ways != 1 {
+        let candidates = usize::from(state["Next"].is_string()) + usize::from(state["End"] == true);
+        if matches!(kind, "Task" | "Pass" | "Map") && candidates != 1 {
             return fail("it needs either Next or End");
         }
         if let Some(missing) = targets(state).iter().find(|t| !states.contains_key(**t)) {

@@ -124,7 +124,7 @@ impl Backend for Client {
         self.client.concurrency()
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
-        self.client.run(work, tell)
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+        self.client.run(work, emit)
     }
 }

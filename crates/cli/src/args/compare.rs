@@ -107,9 +107,9 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "FILE", requires = "simulate")]
     pub(crate) calibration: Vec<PathBuf>,
 
-    /// What tools/paper_way.py measured of the paper's own way: padded batches through PyTorch
+    /// What tools/paper_baseline.py measured of the paper's own way: padded batches through PyTorch
     #[arg(long, value_name = "FILE")]
-    pub(crate) paper_way: Option<PathBuf>,
+    pub(crate) paper_baseline: Option<PathBuf>,
 
     /// What to write
     #[arg(long, value_name = "FORMAT", default_value = "markdown")]

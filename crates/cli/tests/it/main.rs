@@ -4,8 +4,6 @@ mod server;
 mod support;
 
 mod bench;
-#[cfg(feature = "aws")]
-mod chapters;
 mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;
@@ -27,6 +25,8 @@ mod resume;
 mod secrets;
 #[cfg(feature = "otel")]
 mod traces;
+#[cfg(feature = "aws")]
+mod windows;
 mod worker_http;
 mod worker_lambda;
 mod worker_process;

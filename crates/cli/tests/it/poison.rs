@@ -59,7 +59,7 @@ fn is_killed(content: &[u8]) -> bool {
     let from = batch["offset"].as_u64().unwrap_or(0);
     let until = batch["until"].as_u64().or(batch["records"].as_u64());
     let is_asked_for = (from..until.unwrap()).contains(&PLACE);
-    batch["index"] == BATCH && is_asked_for && invocation["bury"].is_null()
+    batch["index"] == BATCH && is_asked_for && invocation["quarantine"].is_null()
 }
 
 #[test]
@@ -75,7 +75,10 @@ fn a_record_that_kills_its_worker_is_buried_alone_and_tried_again_by_wish() {
     let gateway_url = gateway.url();
     let options = ["--backend", "http", "--url", gateway_url.as_str()];
     let done = summary(job.run("run", &options));
-    assert_eq!((&done["buried"], &done["failed"]), (&1.into(), &3.into()));
+    assert_eq!(
+        (&done["quarantined"], &done["failed"]),
+        (&1.into(), &3.into())
+    );
     let batches = done["batches"].as_u64().unwrap() as usize;
     let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
     assert!((calls() - batches) as f64 <= bound, "{} calls", calls());
@@ -105,7 +108,10 @@ fn a_record_that_kills_its_worker_is_buried_alone_and_tried_again_by_wish() {
         .bench
         .shoal(["retry", "run", "--url", &worker.url, "--json", "--quiet"]);
     let done = summary(retry);
-    assert_eq!((&done["buried"], &done["failed"]), (&0.into(), &2.into()));
+    assert_eq!(
+        (&done["quarantined"], &done["failed"]),
+        (&0.into(), &2.into())
+    );
     assert_eq!(
         done["records"].as_u64().unwrap() - done["reused_records"].as_u64().unwrap(),
         1

@@ -79,7 +79,7 @@ fn success(setting: &Setting<'_>, batch_size: u64) {
     let batches = RECORDS.div_ceil(batch_size);
     assert_eq!(done.told.finished(), all(batches));
     assert_eq!(done.told.reused(), 0);
-    assert!(done.worked.reused.is_empty());
+    assert!(done.processed.reused.is_empty());
     done.told.assert_failures(&[]);
     assert!(scene.calls().values().all(|calls| *calls == 1));
     // There is nothing left to do.
@@ -95,7 +95,11 @@ fn dead_letter(setting: &Setting<'_>) {
         ..usual(&[])
     };
     let done = setting.finish(&setting.scene(settings));
-    let failed = done.worked.receipts.values().map(|receipt| receipt.failed);
+    let failed = done
+        .processed
+        .receipts
+        .values()
+        .map(|receipt| receipt.failed);
     assert_eq!(failed.sum::<u64>(), 1);
 }
 
@@ -149,8 +153,8 @@ fn fails_for_good(setting: &Setting<'_>, kind: FailureKind, last: u32) {
     let done = setting.finish(&scene);
     assert!(done.told.reused() >= finished.len() as u64);
     let calls = scene.calls();
-    for piece in finished {
-        assert_eq!(calls[&piece], before[&piece], "{piece:?} is worked on once");
+    for range in finished {
+        assert_eq!(calls[&range], before[&range], "{range:?} is worked on once");
     }
 }
 
@@ -212,7 +216,7 @@ fn throttling(setting: &Setting<'_>) {
         (0, 1, FailureKind::Throttled, true),
         (BATCHES - 1, 1, FailureKind::Throttled, true),
     ]);
-    assert!(done.worked.receipts.values().all(|r| r.attempt == 1));
+    assert!(done.processed.receipts.values().all(|r| r.attempt == 1));
 }
 
 fn twice(setting: &Setting<'_>) {
@@ -226,7 +230,7 @@ fn twice(setting: &Setting<'_>) {
 fn wrong_checksum(setting: &Setting<'_>) {
     let scene = setting.scene(usual(&[Rule::once(1, Fault::WrongChecksum)]));
     let done = setting.finish(&scene);
-    let mut finished = done.told.finished_pieces();
+    let mut finished = done.told.finished_ranges();
     finished.sort_unstable();
     let again = std::iter::once((1, 0));
     let mut expected: Vec<_> = all(BATCHES).into_iter().chain(again).collect();
@@ -244,7 +248,7 @@ fn straggler(setting: &Setting<'_>) {
 }
 
 /// The pieces of a batch that is cut every 3 records.
-fn pieces(batch: u64) -> impl Iterator<Item = (u64, u64)> {
+fn ranges(batch: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..BATCH_SIZE).step_by(3).map(move |start| (batch, start))
 }
 
@@ -256,10 +260,14 @@ fn cut(setting: &Setting<'_>) {
     let scene = setting.scene(usual(&rules));
     let done = setting.finish(&scene);
     let mut expected = all(BATCHES);
-    expected.extend(pieces(1));
+    expected.extend(ranges(1));
     expected.insert((BATCHES - 1, 9));
     assert_eq!(done.told.finished(), expected);
-    let attempts = done.worked.receipts.values().map(|receipt| receipt.attempt);
+    let attempts = done
+        .processed
+        .receipts
+        .values()
+        .map(|receipt| receipt.attempt);
     assert_eq!(attempts.max(), Some(1), "the rest is a call of its own");
 }
 
@@ -274,8 +282,8 @@ fn hole(setting: &Setting<'_>) {
             .expect("the run can be changed");
         let done = setting.finish(&scene);
         assert_eq!(done.told.reused(), BATCHES - 1);
-        let kept = done.worked.reused.values().filter(|r| r.batch == 1);
-        assert_eq!(kept.count(), pieces(1).count() - 1);
+        let kept = done.processed.reused.values().filter(|r| r.batch == 1);
+        assert_eq!(kept.count(), ranges(1).count() - 1);
         assert_eq!(done.told.finished(), [(1, offset)].into());
     }
     // Now all that there is to do in one piece.
@@ -294,19 +302,23 @@ fn poison(setting: &Setting<'_>) {
     let (batch, record) = (3, 7);
     let scene = setting.scene(usual(&[Rule::always(batch, Fault::Poison(record))]));
     let Start { end, told } = setting.start(&scene, Options::default());
-    let worked = end.expect("the run comes to its end");
-    assert_eq!(worked.receipts.records(), RECORDS);
-    let failed: Vec<_> = worked.receipts.values().filter(|r| r.failed > 0).collect();
-    let &[buried] = &failed[..] else {
+    let processed = end.expect("the run comes to its end");
+    assert_eq!(processed.receipts.records(), RECORDS);
+    let failed: Vec<_> = processed
+        .receipts
+        .values()
+        .filter(|r| r.failed > 0)
+        .collect();
+    let &[quarantined] = &failed[..] else {
         panic!("one record fails: {failed:?}");
     };
-    let piece = buried.piece();
+    let range = quarantined.range();
     assert_eq!(
-        (piece.batch, piece.offset, piece.records),
+        (range.batch, range.offset, range.records),
         (batch, record, 1)
     );
-    assert_eq!((buried.failed, buried.buried), (1, 1));
-    let letters = scene.run().get(&RunDir::dead_letters_name(piece));
+    assert_eq!((quarantined.failed, quarantined.quarantined), (1, 1));
+    let letters = scene.run().get(&RunDir::dead_letters_name(range));
     let letters = letters.expect("the run can be read").expect("it is there");
     let letters = String::from_utf8_lossy(&letters);
     assert!(letters.contains("it kills its function"), "{letters}");
@@ -321,7 +333,7 @@ fn poison(setting: &Setting<'_>) {
     );
     scene.rewrite(&[]);
     let format = scene.job().parameters.output_format;
-    let forgotten = scene.run().forget(piece, format);
+    let forgotten = scene.run().forget(range, format);
     forgotten.expect("the run can be changed");
     let done = setting.finish(&scene);
     assert_eq!(done.told.finished(), [(batch, record)].into());
@@ -335,7 +347,7 @@ fn hopeless(setting: &Setting<'_>) {
     let scene = setting.scene(usual(&rules));
     let Start { end, told } = setting.start(&scene, Options::default());
     let failure = match end {
-        Err(DispatchError::Hopeless { failure, .. } | DispatchError::Batch { failure, .. }) => {
+        Err(DispatchError::CircuitOpen { failure, .. } | DispatchError::Batch { failure, .. }) => {
             failure
         }
         end => panic!("{end:?}"),
@@ -350,7 +362,12 @@ fn hopeless(setting: &Setting<'_>) {
 fn foreign_receipt(setting: &Setting<'_>) {
     let scene = setting.scene(usual(&[]));
     let done = setting.finish(&scene);
-    let mut receipt = done.worked.receipts.get(2, 0).expect("it is done").clone();
+    let mut receipt = done
+        .processed
+        .receipts
+        .get(2, 0)
+        .expect("it is done")
+        .clone();
     receipt.records += 1;
     let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
     let name = RunDir::receipt_name(2, 0);
@@ -366,15 +383,15 @@ fn foreign_receipt(setting: &Setting<'_>) {
 fn damaged_part(setting: &Setting<'_>) {
     let scene = setting.scene(usual(&[]));
     let done = setting.finish(&scene);
-    let receipt = done.worked.receipts.get(2, 0).expect("it is done");
-    let name = RunDir::part_name(receipt.piece(), scene.job().parameters.output_format);
+    let receipt = done.processed.receipts.get(2, 0).expect("it is done");
+    let name = RunDir::part_name(receipt.range(), scene.job().parameters.output_format);
     scene
         .run()
         .replace(&name, "id,label")
         .expect("the run can be changed");
     let done = setting.finish(&scene);
     assert_eq!(done.told.finished(), [(2, 0)].into());
-    assert_eq!(done.worked.reused.finished_batches(), BATCHES - 1);
+    assert_eq!(done.processed.reused.finished_batches(), BATCHES - 1);
 }
 
 fn cancelled(setting: &Setting<'_>) {
@@ -393,8 +410,8 @@ fn cancelled(setting: &Setting<'_>) {
     scene.rewrite(&[]);
     let done = setting.finish(&scene);
     assert!(done.told.reused() >= finished.len() as u64);
-    for piece in finished {
-        assert_eq!(scene.calls()[&piece], before[&piece], "{piece:?}");
+    for range in finished {
+        assert_eq!(scene.calls()[&range], before[&range], "{range:?}");
     }
 }
 
@@ -408,7 +425,7 @@ fn one_missing(setting: &Setting<'_>) {
     let done = setting.finish(&scene);
     assert_eq!(done.told.reused(), BATCHES - 1);
     assert_eq!(done.told.finished(), [(2, 0)].into());
-    let others = scene.calls().into_iter().filter(|(piece, _)| piece.0 != 2);
+    let others = scene.calls().into_iter().filter(|(range, _)| range.0 != 2);
     assert!(others.into_iter().all(|(_, calls)| calls == 1));
 }
 

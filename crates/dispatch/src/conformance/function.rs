@@ -145,12 +145,12 @@ impl Function {
         };
         let (mut receipt, part, dead_letters) = self.make(invocation, most)?;
         let job = self.run.job()?.expect("there is a job");
-        let piece = receipt.piece();
+        let range = receipt.range();
         if !dead_letters.is_empty() {
             self.run
-                .put_new(&RunDir::dead_letters_name(piece), dead_letters)?;
+                .put_new(&RunDir::dead_letters_name(range), dead_letters)?;
         }
-        let name = RunDir::part_name(piece, job.parameters.output_format);
+        let name = RunDir::part_name(range, job.parameters.output_format);
         self.run.put_new(&name, part)?;
         match fault {
             Some(Fault::Crash(Moment::BeforeReceipt)) => return Ok(receipt),
@@ -173,7 +173,7 @@ impl Function {
         let batch = &invocation.batch;
         let sources = Sources::default();
         let rows = sources.rows(&job, &self.run, batch);
-        let asked = match invocation.bury {
+        let asked = match invocation.quarantine {
             Some(_) => 1,
             None => batch.end() - batch.offset,
         };
@@ -182,7 +182,7 @@ impl Function {
             .take(most.min(asked) as usize);
         let mut part = PartWriter::new(&job);
         let mut dead_letters = Vec::new();
-        let (mut records, mut failed, mut buried) = (0, 0, 0);
+        let (mut records, mut failed, mut quarantined) = (0, 0, 0);
         for row in rows {
             let Row {
                 row,
@@ -191,9 +191,9 @@ impl Function {
                 content,
             } = row?;
             records += 1;
-            let content = match (content, &invocation.bury) {
+            let content = match (content, &invocation.quarantine) {
                 (Ok(record), Some(reason)) => {
-                    buried += 1;
+                    quarantined += 1;
                     Err(BadRecord {
                         id: record.id,
                         reason: reason.clone(),
@@ -236,7 +236,7 @@ impl Function {
             attempt: invocation.attempt,
             records,
             failed,
-            buried,
+            quarantined,
             truncated: 0,
             tokens: records,
             part: Stored::of(&part),
@@ -268,7 +268,7 @@ impl Function {
 /// Whether a record of the batch is to be worked on.
 fn is_hit(invocation: &Invocation, record: u64) -> bool {
     let batch = &invocation.batch;
-    invocation.bury.is_none() && (batch.offset..batch.end()).contains(&record)
+    invocation.quarantine.is_none() && (batch.offset..batch.end()).contains(&record)
 }
 
 /// A label that depends on the text alone.

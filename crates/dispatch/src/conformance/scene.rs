@@ -8,13 +8,15 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, plan};
 use shoal_job::run_dir::FAILED;
 use shoal_job::spec::{ModelSpec, Parameters};
-use shoal_job::{Batch, Cancel, Event, Job, Pieces, Receipts, RunDir};
+use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 use tempfile::TempDir;
 
 use super::function::{CALLS, Function, parse_call};
 use super::told::Told;
 use super::{InMemory, Rule, Stand, script};
-use crate::{Backend, Budget, DispatchError, Ledger, Plan, RetryPolicy, Worked, work_off};
+use crate::{
+    Backend, Budget, DispatchError, Ledger, Plan, Processed, RetryPolicy, process_batches,
+};
 
 /// Records of the input.
 pub(super) const RECORDS: u64 = 60;
@@ -129,17 +131,17 @@ impl Setting<'_> {
     /// The same with other options than usual.
     pub(super) fn finish_with(&self, scene: &Scene, options: Options) -> Finished {
         let Start { end, told } = self.start(scene, options);
-        let worked = end.expect("the run comes to its end");
+        let processed = end.expect("the run comes to its end");
         let expected = if scene.is_bad {
             &self.input.bad
         } else {
             &self.input.good
         };
-        scene.output(&worked.receipts).assert_is(expected);
-        let finished = worked.receipts.finished_batches();
+        scene.output(&processed.receipts).assert_is(expected);
+        let finished = processed.receipts.finished_batches();
         assert_eq!(finished, scene.batches.len() as u64);
-        assert_eq!(worked.receipts.records(), RECORDS);
-        Finished { worked, told }
+        assert_eq!(processed.receipts.records(), RECORDS);
+        Finished { processed, told }
     }
 }
 
@@ -165,13 +167,13 @@ pub(super) struct Options {
 
 /// What a start came to.
 pub(super) struct Start {
-    pub(super) end: Result<Worked, DispatchError>,
+    pub(super) end: Result<Processed, DispatchError>,
     pub(super) told: Told,
 }
 
 /// A start that came to its end.
 pub(super) struct Finished {
-    pub(super) worked: Worked,
+    pub(super) processed: Processed,
     pub(super) told: Told,
 }
 
@@ -286,7 +288,7 @@ impl Scene {
         };
         let mut events = Vec::new();
         let mut answers = 0;
-        let end = work_off(&plan, &*backend, &cancel, &mut |event| {
+        let end = process_batches(&plan, &*backend, &cancel, &mut |event| {
             answers += usize::from(matches!(event, Event::Finished { .. }));
             if options.cancel_after == Some(answers) {
                 cancel.cancel();
@@ -301,10 +303,10 @@ impl Scene {
     pub(super) fn output(&self, receipts: &Receipts) -> Output {
         let file = self.folder().join("out.csv");
         let destination = Destination::File(file.clone());
-        let pieces = Pieces::of(receipts);
-        collect(&self.run, &self.job, &pieces, &destination, &mut |_| {})
+        let ranges = CompletedRanges::of(receipts);
+        collect(&self.run, &self.job, &ranges, &destination, &mut |_| {})
             .expect("the parts can be joined");
-        collect_dead_letters(&self.run, &pieces).expect("the dead letters can be joined");
+        collect_dead_letters(&self.run, &ranges).expect("the dead letters can be joined");
         let dead_letters = self.run.get(FAILED).expect("the run can be read");
         Output {
             results: std::fs::read(file).expect("the output is there"),
@@ -318,8 +320,8 @@ impl Scene {
         let folder = self.folder().join(CALLS);
         for entry in std::fs::read_dir(folder).expect("the folder can be read") {
             let name = entry.expect("the folder can be read").file_name();
-            let piece = name.to_str().and_then(parse_call);
-            *calls.entry(piece.expect("a call's file")).or_default() += 1;
+            let range = name.to_str().and_then(parse_call);
+            *calls.entry(range.expect("a call's file")).or_default() += 1;
         }
         calls
     }

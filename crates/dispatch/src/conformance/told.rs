@@ -54,20 +54,20 @@ impl Told {
                     worker,
                     ..
                 } => {
-                    let piece = (*batch, *offset);
-                    let expected = *next.entry(piece).or_insert(1);
-                    assert_eq!(*attempt, expected, "attempt at {piece:?}");
-                    let is_under_way = running.values().any(|(b, o, _)| (*b, *o) == piece);
-                    assert!(!is_under_way, "{piece:?} is under way already");
+                    let range = (*batch, *offset);
+                    let expected = *next.entry(range).or_insert(1);
+                    assert_eq!(*attempt, expected, "attempt at {range:?}");
+                    let is_under_way = running.values().any(|(b, o, _)| (*b, *o) == range);
+                    assert!(!is_under_way, "{range:?} is under way already");
                     let before = running.insert(*worker, (*batch, *offset, *attempt));
                     assert_eq!(before, None, "worker {worker} has a batch already");
                     assert!(running.len() <= concurrency, "more calls than were allowed");
                 }
                 Event::Finished { worker, receipt } => {
                     let call = running.remove(worker);
-                    let piece = (receipt.batch, receipt.offset);
+                    let range = (receipt.batch, receipt.offset);
                     let asked = call.map(|(batch, offset, _)| (batch, offset));
-                    assert_eq!(asked, Some(piece), "it was called for");
+                    assert_eq!(asked, Some(range), "it was called for");
                 }
                 Event::Failed {
                     batch,
@@ -92,19 +92,19 @@ impl Told {
     /// # Panics
     /// One was finished twice.
     pub(super) fn finished(&self) -> BTreeSet<(u64, u64)> {
-        let pieces = self.finished_pieces();
-        let distinct: BTreeSet<_> = pieces.iter().copied().collect();
-        assert_eq!(distinct.len(), pieces.len(), "a piece is finished once");
+        let ranges = self.finished_ranges();
+        let distinct: BTreeSet<_> = ranges.iter().copied().collect();
+        assert_eq!(distinct.len(), ranges.len(), "a piece is finished once");
         distinct
     }
 
     /// The same, in the order in which they were told.
-    pub(super) fn finished_pieces(&self) -> Vec<(u64, u64)> {
-        let pieces = self.events.iter().filter_map(|event| match event {
+    pub(super) fn finished_ranges(&self) -> Vec<(u64, u64)> {
+        let ranges = self.events.iter().filter_map(|event| match event {
             Event::Finished { receipt, .. } => Some((receipt.batch, receipt.offset)),
             _ => None,
         });
-        pieces.collect()
+        ranges.collect()
     }
 
     /// The batches that earlier starts had finished.

@@ -12,18 +12,18 @@ use shoal_job::wire::{Failure, Receipt};
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     batches: usize,
-    buried: u32,
+    quarantined: u32,
 }
 
 /// As long as nothing has succeeded at all.
 const AT_FIRST: Limits = Limits {
     batches: 5,
-    buried: 3,
+    quarantined: 3,
 };
 /// Once something has: a file may well have its bad records together.
 const LATER: Limits = Limits {
     batches: 20,
-    buried: 10,
+    quarantined: 10,
 };
 
 /// Counts what fails in a row.
@@ -35,14 +35,14 @@ pub(super) struct Breaker {
     /// Batches that failed more than once since the last success.
     batches: BTreeSet<u64>,
     /// Records that were found to kill their function since then.
-    buried: u32,
+    quarantined: u32,
     last: Option<Failure>,
 }
 
 impl Breaker {
     /// A call was answered by a receipt.
     pub(super) fn succeeded(&mut self, receipt: &Receipt) {
-        if receipt.records > receipt.buried {
+        if receipt.records > receipt.quarantined {
             *self = Self {
                 has_succeeded: true,
                 ..Self::default()
@@ -70,13 +70,13 @@ impl Breaker {
 
     /// A record is going to be buried.
     pub(super) fn buries(&mut self) {
-        self.buried += 1;
+        self.quarantined += 1;
     }
 
     /// Whether nothing new may be called until it is known whether anything succeeds.
     pub(super) fn is_open(&self) -> bool {
         let limits = if self.has_succeeded { LATER } else { AT_FIRST };
-        self.batches.len() >= limits.batches || self.buried >= limits.buried
+        self.batches.len() >= limits.batches || self.quarantined >= limits.quarantined
     }
 
     /// Batches that failed in a row, and why the last of them did.

@@ -65,7 +65,7 @@ impl Call {
             invocation: Invocation {
                 batch: self.invocation.batch.range(offset, until),
                 attempt: 1,
-                bury: None,
+                quarantine: None,
                 ..self.invocation.clone()
             },
             attempts: 1,
@@ -89,7 +89,7 @@ impl Call {
         next.attempts = self.attempts;
         next.count();
         if suspects == Suspects::First {
-            next.invocation.bury = Some(format!("it kills its function: {failure}"));
+            next.invocation.quarantine = Some(format!("it kills its function: {failure}"));
         }
         next
     }
@@ -184,7 +184,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn emit(&self, event: Event) {
         // The listener lives as long as the sender.
         let _ = self.events.send(event);
     }
@@ -198,7 +198,7 @@ impl<'a> Queue<'a> {
         if self.breaker.is_open()
             && let Some((batches, failure)) = self.breaker.verdict()
         {
-            return Some(DispatchError::Hopeless { batches, failure });
+            return Some(DispatchError::CircuitOpen { batches, failure });
         }
         let budget = self.work.budget.filter(|budget| !budget.affords(1))?;
         let left = self.work.batches.len() - self.finished;
@@ -267,7 +267,7 @@ impl<'a> Queue<'a> {
                 is_superseded: false,
             },
         );
-        self.tell(Event::Dispatched {
+        self.emit(Event::Dispatched {
             batch: invocation.batch.index,
             offset: invocation.batch.offset,
             until: invocation.batch.until,
@@ -350,7 +350,7 @@ impl<'a> Queue<'a> {
         match result {
             _ if ended.is_superseded => {
                 let Invocation { batch, attempt, .. } = &ended.call.invocation;
-                self.tell(Event::Superseded {
+                self.emit(Event::Superseded {
                     batch: batch.index,
                     offset: batch.offset,
                     attempt: *attempt,
@@ -369,7 +369,7 @@ impl<'a> Queue<'a> {
                 if let Some(twin) = twin {
                     twin.twin = None;
                 }
-                self.tell_failure(&ended, &failure, true);
+                self.emit_failure(&ended, &failure, true);
                 Ok(())
             }
             Err(failure) => match failure.kind {
@@ -408,7 +408,7 @@ impl<'a> Queue<'a> {
             let suspects = call.suspects.after_success(done);
             self.first.push_back(call.from(done, suspects));
         }
-        self.tell(Event::Finished {
+        self.emit(Event::Finished {
             worker: lane,
             receipt: receipt.into(),
         });
@@ -418,9 +418,9 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    fn tell_failure(&self, ended: &Running, failure: &Failure, retry: bool) {
+    fn emit_failure(&self, ended: &Running, failure: &Failure, retry: bool) {
         let Invocation { batch, attempt, .. } = &ended.call.invocation;
-        self.tell(Event::Failed {
+        self.emit(Event::Failed {
             batch: batch.index,
             offset: batch.offset,
             attempt: *attempt,
@@ -437,7 +437,7 @@ impl<'a> Queue<'a> {
         self.pace.throttled(self.running.len(), now);
         let held = self.pace.held_until();
         let is_hopeless = now - self.last_answer > LONGEST_THROTTLE && self.running.is_empty();
-        self.tell_failure(&ended, &failure, !is_hopeless);
+        self.emit_failure(&ended, &failure, !is_hopeless);
         if is_hopeless {
             let reason = format!(
                 "the platform took no call for {} minutes: {}",
@@ -448,7 +448,7 @@ impl<'a> Queue<'a> {
             return Err(given_up(&ended.call, failure));
         }
         if held > held_before {
-            self.tell(Event::Held {
+            self.emit(Event::Held {
                 ms: (held - now).as_millis() as u64,
             });
         }
@@ -467,7 +467,7 @@ impl<'a> Queue<'a> {
         let again = match failure.kind.remedy() {
             Remedy::Again => policy.tries_again(call.failures, now - since),
             // It is the last that can be done for a record, and next to no work.
-            Remedy::Split if call.invocation.bury.is_some() => {
+            Remedy::Split if call.invocation.quarantine.is_some() => {
                 policy.tries_again(call.failures, now - since)
             }
             Remedy::Split => {
@@ -478,11 +478,11 @@ impl<'a> Queue<'a> {
             Remedy::Later | Remedy::Stop => false,
         };
         if again {
-            self.tell_failure(&ended, &failure, true);
+            self.emit_failure(&ended, &failure, true);
             self.breaker.stumbled(call.invocation.batch.index);
             call.count();
             let wait = policy.wait(call.failures);
-            self.tell(Event::Waiting {
+            self.emit(Event::Waiting {
                 batch: call.invocation.batch.index,
                 attempt: call.invocation.attempt,
                 ms: wait.as_millis() as u64,
@@ -491,13 +491,17 @@ impl<'a> Queue<'a> {
             self.later.push(Reverse(Waiting { at, call }));
             return Ok(());
         }
-        let splits = failure.kind.remedy() == Remedy::Split && call.invocation.bury.is_none();
-        self.tell_failure(&ended, &failure, splits);
+        let splits = failure.kind.remedy() == Remedy::Split && call.invocation.quarantine.is_none();
+        self.emit_failure(&ended, &failure, splits);
         if !splits {
             // A function that cannot even bury a record is not killed by records.
-            let verdict = call.invocation.bury.as_ref().and(self.breaker.verdict());
+            let verdict = call
+                .invocation
+                .quarantine
+                .as_ref()
+                .and(self.breaker.verdict());
             return Err(match verdict {
-                Some((batches, failure)) => DispatchError::Hopeless { batches, failure },
+                Some((batches, failure)) => DispatchError::CircuitOpen { batches, failure },
                 None => given_up(&call, failure),
             });
         }

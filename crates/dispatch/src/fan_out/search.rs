@@ -61,11 +61,11 @@ mod tests {
             ..Batch::default()
         };
         let (mut offset, mut suspects, mut tries, mut calls) = (0, Suspects::None, 0, 0);
-        let mut buried = Vec::new();
+        let mut quarantined = Vec::new();
         while offset < records {
             calls += 1;
             if suspects == Suspects::First {
-                buried.push(offset);
+                quarantined.push(offset);
                 offset += 1;
                 (suspects, tries) = (Suspects::None, 0);
                 continue;
@@ -82,7 +82,7 @@ mod tests {
                 (offset, tries) = (until, 0);
             }
         }
-        assert_eq!(buried, bad, "of {records}");
+        assert_eq!(quarantined, bad, "of {records}");
         calls
     }
 

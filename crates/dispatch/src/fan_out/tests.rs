@@ -67,12 +67,12 @@ impl Setup {
 
 /// The end of a run, and the time until then.
 async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>, Duration) {
-    let (end, time, _) = run_and_tell(caller, setup).await;
+    let (end, time, _) = run_and_emit(caller, setup).await;
     (end, time)
 }
 
 /// The same, and what was told.
-async fn run_and_tell(
+async fn run_and_emit(
     caller: &impl Caller,
     setup: &Setup,
 ) -> (Result<(), DispatchError>, Duration, Vec<Event>) {
@@ -130,8 +130,8 @@ fn records_finished(told: &[Event]) -> u64 {
 /// The answer to a call for which there was time.
 fn receipt(invocation: &Invocation) -> Receipt {
     let batch = &invocation.batch;
-    let buried = u64::from(invocation.bury.is_some());
-    let end = match buried {
+    let quarantined = u64::from(invocation.quarantine.is_some());
+    let end = match quarantined {
         0 => batch.end(),
         _ => batch.offset + 1,
     };
@@ -141,8 +141,8 @@ fn receipt(invocation: &Invocation) -> Receipt {
         remaining: batch.records - end,
         attempt: invocation.attempt,
         records: end - batch.offset,
-        failed: buried,
-        buried,
+        failed: quarantined,
+        quarantined,
         truncated: 0,
         tokens: 1,
         part: Stored::of(b""),

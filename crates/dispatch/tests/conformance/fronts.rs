@@ -51,13 +51,13 @@ impl Backend for Client<'_> {
         CONCURRENCY
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let settings = FanOut {
             concurrency: CONCURRENCY,
             ramp: None,
             second_attempts: true,
         };
-        fan_out(self, settings, work, tell)
+        fan_out(self, settings, work, emit)
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use shoal_dispatch::conformance::{
     Front, InMemory, Protocol, Scene, Stand, conformance, scripted, work_lines,
 };
-use shoal_dispatch::{Backend, DispatchError, Http, Local, Process, Watch, Work, work_off};
+use shoal_dispatch::{Backend, DispatchError, Http, Local, Process, Watch, Work, process_batches};
 use shoal_job::{Batch, Event};
 
 use fronts::Fronts;
@@ -133,7 +133,7 @@ impl Shares<'_> {
         let share = self.0.batches().iter().skip(number).step_by(SHARES);
         let share: Vec<Batch> = share.cloned().collect();
         let plan = self.0.plan(&share);
-        let end = work_off(&plan, &Local::new(2, || scripted), work.cancel, &mut |_| {});
+        let end = process_batches(&plan, &Local::new(2, || scripted), work.cancel, &mut |_| {});
         assert!(
             matches!(end, Ok(_) | Err(DispatchError::Cancelled)),
             "{end:?}"
@@ -150,7 +150,7 @@ impl Backend for Shares<'_> {
         SHARES
     }
 
-    fn run(&self, work: &Work<'_>, tell: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let watch = Watch {
             workers: SHARES,
             every: Duration::from_millis(1),
@@ -160,7 +160,7 @@ impl Backend for Shares<'_> {
             for number in 0..SHARES {
                 scope.spawn(move || self.share(number, work));
             }
-            watch.run(work, tell)
+            watch.run(work, emit)
         })
     }
 }

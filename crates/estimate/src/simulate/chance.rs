@@ -12,7 +12,7 @@ pub(super) struct Chance(Rng);
 impl Chance {
     pub(super) fn new(scenario: &Scenario, task: &Task) -> Self {
         let second = u64::from(task.second.is_some()) << 63;
-        let invocation = second | u64::from(task.piece) << 32 | u64::from(task.attempt);
+        let invocation = second | u64::from(task.range) << 32 | u64::from(task.attempt);
         let seed = mix(mix(scenario.seed, task.batch), invocation);
         Self(Rng::with_seed(seed))
     }

@@ -77,7 +77,7 @@ pub(super) fn invoke(
         End::Rest => Some(Task {
             due: end,
             attempt: 1,
-            piece: task.piece + 1,
+            range: task.range + 1,
             seconds: task.seconds - work_seconds / factor,
             ..*task
         }),

@@ -37,7 +37,7 @@ pub(super) struct Task {
     /// From 1, anew for each piece.
     pub(super) attempt: u32,
     /// How many invocations did a part of the batch before.
-    pub(super) piece: u32,
+    pub(super) range: u32,
     /// What is left of the batch, in seconds on a warm environment.
     pub(super) seconds: f64,
     /// When it may begin.
@@ -120,7 +120,7 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
         Ok(Some(Task {
             batch,
             attempt: 1,
-            piece: 0,
+            range: 0,
             seconds,
             due: now,
             first_start: now,

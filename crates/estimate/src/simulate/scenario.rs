@@ -197,7 +197,7 @@ pub enum ScenarioError {
         "batch {batch} takes {seconds} s, which a limit of {timeout_seconds} s divides into more than \
          {MOST_PIECES} invocations"
     )]
-    Pieces {
+    CompletedRanges {
         /// The batch.
         batch: u64,
         /// Its time, as a straggler's.
@@ -275,7 +275,7 @@ impl Scenario {
         };
         let seconds = seconds * self.stragglers.factor;
         if seconds / timeout_seconds > MOST_PIECES {
-            return Err(ScenarioError::Pieces {
+            return Err(ScenarioError::CompletedRanges {
                 batch,
                 seconds,
                 timeout_seconds,

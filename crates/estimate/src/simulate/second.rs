@@ -28,14 +28,14 @@ pub(super) struct SecondAttempts {
     /// The most that those under way can be billed.
     reserved_ms: f64,
     /// When calls that have no second attempt become overdue, by the median that was last looked at.
-    watched: BinaryHeap<Reverse<(Moment, Place)>>,
+    watched: BinaryHeap<Reverse<(Moment, BackendConfig)>>,
     watched_rate: Option<f64>,
     /// Those that are, the longest overdue first.
-    overdue: Vec<Place>,
+    overdue: Vec<BackendConfig>,
 }
 
 /// A call by its environment, and by its number, since an environment has many in turn.
-type Place = (u64, u64);
+type BackendConfig = (u64, u64);
 
 struct Call {
     number: u64,
@@ -258,7 +258,7 @@ impl SecondAttempts {
     }
 }
 
-fn call_at(calls: &[Option<Call>], (environment, number): Place) -> Option<&Call> {
+fn call_at(calls: &[Option<Call>], (environment, number): BackendConfig) -> Option<&Call> {
     let call = calls[environment as usize].as_ref()?;
     (call.number == number).then_some(call)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
 
-use super::{EVENTS, MOST_RECEIPT_BYTES, Place, RunDir};
+use super::{EVENTS, MOST_RECEIPT_BYTES, Root, RunDir};
 use crate::receipts::is_plausible;
 use crate::store::runtime;
 use crate::wire::Receipt;
@@ -51,7 +51,7 @@ impl RunDir {
     /// # Errors
     /// The file cannot be opened.
     pub fn event_log(&self) -> Result<EventLog> {
-        let Place::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.place else {
             return Ok(EventLog(Log::Segments {
                 run: self.clone(),
                 started: unix_ms(),
@@ -98,7 +98,7 @@ impl RunDir {
     /// They are there but cannot be read.
     pub fn each_event(&self, see: &mut dyn FnMut(u64, Event)) -> Result<()> {
         match &self.place {
-            Place::Folder(root) => {
+            Root::Folder(root) => {
                 let path = root.join(EVENTS);
                 match File::open(&path) {
                     Ok(file) => parse(BufReader::new(file), see),
@@ -106,7 +106,7 @@ impl RunDir {
                     Err(e) => return Err(Error::storage("read", path.display().to_string(), e)),
                 }
             }
-            Place::Url(_) => {
+            Root::Url(_) => {
                 let folder = object_store::path::Path::from("events");
                 let mut paths = runtime()
                     .block_on(

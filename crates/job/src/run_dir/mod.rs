@@ -33,7 +33,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload}
 use crate::format::OutputFormat;
 use crate::spec::{Job, LAYOUT_VERSION};
 use crate::store::{Location, ObjectWriter, is_url, runtime};
-use crate::wire::Piece;
+use crate::wire::BatchRange;
 use crate::{Error, Result};
 pub use events::EventLog;
 pub use probe::{Need, Probe};
@@ -80,12 +80,12 @@ const READS_AT_ONCE: usize = 64;
 /// A folder, or prefix of an object store, that holds all of one run.
 #[derive(Debug, Clone)]
 pub struct RunDir {
-    place: Place,
+    place: Root,
     store: Arc<dyn ObjectStore>,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum Root {
     Folder(PathBuf),
     /// Without a slash at its end.
     Url(String),
@@ -137,7 +137,7 @@ impl RunDir {
             .canonicalize()
             .map_err(|e| Error::storage("open the run directory", root.display().to_string(), e))?;
         let run = Self {
-            place: Place::Folder(root),
+            place: Root::Folder(root),
             store: Arc::new(store),
         };
         // Through a link of whoever made the folder, what is written to it would end elsewhere.
@@ -169,7 +169,7 @@ impl RunDir {
     /// The run directory under `prefix` of `store`, which functions know as `url`.
     pub fn on(store: Arc<dyn ObjectStore>, prefix: object_store::path::Path, url: &str) -> Self {
         Self {
-            place: Place::Url(url.to_owned()),
+            place: Root::Url(url.to_owned()),
             store: Arc::new(PrefixStore::new(store, prefix)),
         }
     }
@@ -177,35 +177,35 @@ impl RunDir {
     /// The folder, where it is one.
     pub fn folder(&self) -> Option<&Path> {
         match &self.place {
-            Place::Folder(path) => Some(path),
-            Place::Url(_) => None,
+            Root::Folder(path) => Some(path),
+            Root::Url(_) => None,
         }
     }
 
     /// The absolute path or the URL, by which [`open`](Self::open) finds it again.
     pub fn uri(&self) -> String {
         match &self.place {
-            Place::Folder(path) => path.display().to_string(),
-            Place::Url(url) => url.clone(),
+            Root::Folder(path) => path.display().to_string(),
+            Root::Url(url) => url.clone(),
         }
     }
 
     /// The run's name: the last piece of its path.
     pub fn name(&self) -> String {
         match &self.place {
-            Place::Folder(path) => path.file_name().map_or_else(
+            Root::Folder(path) => path.file_name().map_or_else(
                 || path.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
             ),
-            Place::Url(url) => url.rsplit('/').next().unwrap_or(url).to_owned(),
+            Root::Url(url) => url.rsplit('/').next().unwrap_or(url).to_owned(),
         }
     }
 
     /// How a user names the run so that it is found: its name where it lies in a folder, the URL where in a store.
     pub fn reference(&self) -> String {
         match &self.place {
-            Place::Folder(_) => self.name(),
-            Place::Url(url) => url.clone(),
+            Root::Folder(_) => self.name(),
+            Root::Url(url) => url.clone(),
         }
     }
 
@@ -219,7 +219,7 @@ impl RunDir {
     }
 
     fn lock_within(&self, mut pauses: u32, mut pause: impl FnMut()) -> Result<RunLock> {
-        let Place::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.place else {
             return Ok(RunLock { _file: None });
         };
         let path = root.join(LOCK);
@@ -247,29 +247,29 @@ impl RunDir {
     }
 
     /// The part of a piece.
-    pub fn part_name(piece: Piece, format: OutputFormat) -> String {
-        format!("parts/{}.{}", Self::stem(piece), format.extension())
+    pub fn part_name(range: BatchRange, format: OutputFormat) -> String {
+        format!("parts/{}.{}", Self::stem(range), format.extension())
     }
 
     /// The dead letters of a piece.
-    pub fn dead_letters_name(piece: Piece) -> String {
-        format!("failed/{}.jsonl", Self::stem(piece))
+    pub fn dead_letters_name(range: BatchRange) -> String {
+        format!("failed/{}.jsonl", Self::stem(range))
     }
 
     /// What a piece's objects are called: by what they hold, so that a name always stands for the same content.
-    fn stem(piece: Piece) -> String {
-        let Piece {
+    fn stem(range: BatchRange) -> String {
+        let BatchRange {
             batch,
             offset,
             records,
             is_last,
-            is_buried,
-        } = piece;
+            is_quarantined,
+        } = range;
         let end = offset + records;
-        match (offset == 0 && is_last, is_buried) {
+        match (offset == 0 && is_last, is_quarantined) {
             (true, false) => format!("{batch:08}"),
             (false, false) => format!("{batch:08}.{offset:08}-{end:08}"),
-            (_, true) => format!("{batch:08}.{offset:08}-{end:08}.buried"),
+            (_, true) => format!("{batch:08}.{offset:08}-{end:08}.quarantined"),
         }
     }
 
@@ -285,8 +285,8 @@ impl RunDir {
     /// Where an object lies.
     pub fn location(&self, name: &str) -> Location {
         match &self.place {
-            Place::Folder(root) => Location::Local(root.join(name)),
-            Place::Url(url) => {
+            Root::Folder(root) => Location::Local(root.join(name)),
+            Root::Url(url) => {
                 Location::remote(format!("{url}/{name}"), self.store.clone(), name.into())
             }
         }
@@ -304,8 +304,8 @@ impl RunDir {
     /// The path or URL of an object.
     pub fn object_uri(&self, name: &str) -> String {
         match &self.place {
-            Place::Folder(root) => root.join(name).display().to_string(),
-            Place::Url(url) => format!("{url}/{name}"),
+            Root::Folder(root) => root.join(name).display().to_string(),
+            Root::Url(url) => format!("{url}/{name}"),
         }
     }
 
@@ -322,7 +322,7 @@ impl RunDir {
 
     /// Refuses what lies elsewhere, or is a pipe or device: a run has files and folders of its own.
     fn refuse_link(&self, name: &str) -> Result<()> {
-        let Place::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.place else {
             return Ok(());
         };
         match root.join(name).symlink_metadata() {
@@ -435,7 +435,7 @@ impl RunDir {
         name: impl Fn(&T) -> String,
         mut take: impl FnMut(T, Option<Bytes>) -> Result<()>,
     ) -> Result<()> {
-        if let Place::Folder(root) = &self.place {
+        if let Root::Folder(root) = &self.place {
             // A read ahead would only cost memory, and a detour by the runtime more than the read.
             for item in items {
                 let name = name(&item);
@@ -535,10 +535,10 @@ impl RunDir {
             return false;
         };
         let is_shared = match &self.place {
-            Place::Url(url) => url
+            Root::Url(url) => url
                 .rsplit_once("/runs/")
                 .is_some_and(|(store, _)| folder.strip_suffix("/inputs") == Some(store)),
-            Place::Folder(root) => {
+            Root::Folder(root) => {
                 let shared = root.ancestors().nth(2).map(|store| store.join("inputs"));
                 let folder = match Location::parse(folder) {
                     Ok(Location::Local(folder)) => folder.canonicalize().ok(),
@@ -554,11 +554,11 @@ impl RunDir {
     ///
     /// # Errors
     /// The store refuses it.
-    pub fn forget(&self, piece: Piece, format: OutputFormat) -> Result<()> {
+    pub fn forget(&self, range: BatchRange, format: OutputFormat) -> Result<()> {
         // The receipt goes first: what has none is always done again.
-        self.delete(&Self::receipt_name(piece.batch, piece.offset))?;
-        self.delete(&Self::dead_letters_name(piece))?;
-        self.delete(&Self::part_name(piece, format))
+        self.delete(&Self::receipt_name(range.batch, range.offset))?;
+        self.delete(&Self::dead_letters_name(range))?;
+        self.delete(&Self::part_name(range, format))
     }
 
     /// Removes everything that a run puts into its directory, and nothing else. What is done goes first, then the plan, so
@@ -583,7 +583,7 @@ impl RunDir {
     /// Removes what a process that was killed had written of an object: to a folder it is written under the object's name with
     /// a number behind it, and nobody sees it there.
     fn clear_half_written(&self, name: &str) -> Result<()> {
-        let Place::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.place else {
             return Ok(());
         };
         let failed = |e| Error::storage("clear", root.display().to_string(), e);
@@ -606,14 +606,14 @@ impl RunDir {
     /// Something cannot be removed.
     pub fn clear_leftovers(&self) -> Result<()> {
         match &self.place {
-            Place::Folder(_) => self.clear(),
-            Place::Url(_) => Ok(()),
+            Root::Folder(_) => self.clear(),
+            Root::Url(_) => Ok(()),
         }
     }
 
     fn clear_folder(&self, name: &str) -> Result<()> {
         match &self.place {
-            Place::Folder(root) => {
+            Root::Folder(root) => {
                 let path = root.join(name);
                 match std::fs::remove_dir_all(&path) {
                     Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
@@ -622,7 +622,7 @@ impl RunDir {
                     _ => Ok(()),
                 }
             }
-            Place::Url(_) => {
+            Root::Url(_) => {
                 let folder = object_store::path::Path::from(name);
                 let found = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
                 let deleted = self.store.delete_stream(found.boxed());

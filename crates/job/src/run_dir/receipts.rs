@@ -5,7 +5,7 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::{MOST_RECEIPT_BYTES, Place, READS_AT_ONCE, RunDir, read_file};
+use super::{MOST_RECEIPT_BYTES, READS_AT_ONCE, Root, RunDir, read_file};
 use crate::receipts::{Receipts, is_plausible};
 use crate::spec::{Batch, MAX_BATCHES};
 use crate::store::runtime;
@@ -107,7 +107,7 @@ impl RunDir {
         const FOLDER: &str = "receipts";
         let mut listed = Listed::default();
         match &self.place {
-            Place::Folder(root) => {
+            Root::Folder(root) => {
                 let folder = root.join(FOLDER);
                 let failed = |e| Error::storage("read", folder.display().to_string(), e);
                 let entries = match std::fs::read_dir(&folder) {
@@ -122,7 +122,7 @@ impl RunDir {
                         .for_each(|place| listed.insert(place));
                 }
             }
-            Place::Url(_) => {
+            Root::Url(_) => {
                 let folder = object_store::path::Path::from(FOLDER);
                 let mut found = self.store.list(Some(&folder));
                 let list = async {
@@ -147,7 +147,7 @@ impl RunDir {
     /// The receipts at these places. What is too large, a link, a pipe or a device is no receipt, and one that has been
     /// forgotten since it was listed is none either.
     fn read_receipts(&self, places: impl Iterator<Item = (u64, u64)>) -> Result<Receipts> {
-        if let Place::Folder(root) = &self.place {
+        if let Root::Folder(root) = &self.place {
             let mut receipts = Receipts::default();
             for place in places {
                 let path = root.join(Self::receipt_name(place.0, place.1));

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Cursor, Write};
 
-use super::{BATCHES, JOB, Place, Put, RunDir};
+use super::{BATCHES, JOB, Put, Root, RunDir};
 use crate::spec::{Batch, Job};
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
@@ -121,7 +121,7 @@ impl RunDir {
     pub fn table<'a>(&'a self, job: &'a Job) -> Result<Table<'a>> {
         let missing = || self.corrupt(format!("{BATCHES} is missing"));
         let lines: Box<dyn BufRead> = match &self.place {
-            Place::Folder(root) => {
+            Root::Folder(root) => {
                 self.refuse_link(BATCHES)?;
                 let path = root.join(BATCHES);
                 let failed = |e| Error::storage("read", path.display().to_string(), e);
@@ -132,7 +132,7 @@ impl RunDir {
                 self.check_size(BATCHES, file.metadata().map_err(failed)?.len())?;
                 Box::new(BufReader::new(file))
             }
-            Place::Url(_) => Box::new(Cursor::new(self.get(BATCHES)?.ok_or_else(missing)?)),
+            Root::Url(_) => Box::new(Cursor::new(self.get(BATCHES)?.ok_or_else(missing)?)),
         };
         Ok(Table {
             run: self,

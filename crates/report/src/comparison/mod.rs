@@ -122,7 +122,7 @@ impl ComparisonReport {
         ];
         writer.write_record(columns).expect("memory takes it");
         for size in &self.comparison.rows {
-            for (name, way) in [
+            for (name, candidate) in [
                 ("monolithic", &size.monolithic),
                 ("parallel", &size.parallel),
             ] {
@@ -130,13 +130,17 @@ impl ComparisonReport {
                     size.batch_size.to_string(),
                     size.batches.to_string(),
                     name.into(),
-                    way.seconds.to_string(),
-                    way.function_seconds.to_string(),
-                    way.peak_concurrency.to_string(),
-                    way.cold_starts.to_string(),
-                    way.invocations.to_string(),
-                    way.usd().map(|usd| usd.to_string()).unwrap_or_default(),
-                    way.bill
+                    candidate.seconds.to_string(),
+                    candidate.function_seconds.to_string(),
+                    candidate.peak_concurrency.to_string(),
+                    candidate.cold_starts.to_string(),
+                    candidate.invocations.to_string(),
+                    candidate
+                        .usd()
+                        .map(|usd| usd.to_string())
+                        .unwrap_or_default(),
+                    candidate
+                        .bill
                         .as_ref()
                         .map(|bill| bill.date.clone())
                         .unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! What the report of a comparison shows.
 
-use shoal_estimate::{Basis, PaperWay};
+use shoal_estimate::{Basis, PaperBaseline};
 
 use crate::comparison::{ComparisonReport, ComparisonRow};
 use crate::page::{Block, Figure, Page, Section, Table, Tile};
@@ -14,7 +14,7 @@ impl ComparisonReport {
         sections.extend(
             [
                 self.costs(),
-                self.comparison.paper_way.as_ref().map(paper_way),
+                self.comparison.paper_baseline.as_ref().map(paper_baseline),
             ]
             .into_iter()
             .flatten(),
@@ -113,7 +113,7 @@ impl ComparisonReport {
                 )
             }),
             caption: "From the start to the last receipt.".into(),
-            legend: ways(),
+            legend: candidates(),
             plot: Plot::OverBatchSize(Lines {
                 title: "time (logarithmic scale)",
                 batch_sizes: sizes.clone(),
@@ -142,7 +142,7 @@ impl ComparisonReport {
                     )
                 }),
                 caption: "In US dollars, without free tiers, taxes and discounts.".into(),
-                legend: ways(),
+                legend: candidates(),
                 plot: Plot::OverBatchSize(Lines {
                     title: "USD",
                     batch_sizes: sizes,
@@ -357,8 +357,8 @@ impl ComparisonReport {
             ("Monolithic", &size.monolithic),
             ("Parallel", &size.parallel),
         ]
-        .map(|(name, way)| {
-            let mut table = bill_table(way.bill.as_ref()?);
+        .map(|(name, candidate)| {
+            let mut table = bill_table(candidate.bill.as_ref()?);
             table.caption = format!(
                 "{name} at batch size {}: {}",
                 words::count(size.batch_size),
@@ -421,9 +421,9 @@ impl ComparisonReport {
 }
 
 /// The colours of both ways.
-fn ways() -> Vec<(&'static str, String)> {
+fn candidates() -> Vec<(&'static str, String)> {
     ["monolithic", "parallel"]
-        .map(|way| (way, way.to_owned()))
+        .map(|candidate| (candidate, candidate.to_owned()))
         .into()
 }
 
@@ -434,7 +434,7 @@ fn lower(text: &str) -> String {
 }
 
 /// The paper's own way beside shoal's.
-fn paper_way(paper: &PaperWay) -> Section<'static> {
+fn paper_baseline(paper: &PaperBaseline) -> Section<'static> {
     let mut table = Table::new(
         format!(
             "One thread on {}, in padded batches of {}",

@@ -1,9 +1,9 @@
-use shoal_estimate::{Basis, Bill, BillItem, PaperWay, Sure, Way};
+use shoal_estimate::{Approach, Basis, Bill, BillItem, PaperBaseline, Sure};
 
 use super::*;
 
-fn way(seconds: f64, peak_concurrency: u64, usd: Option<f64>) -> Way {
-    Way {
+fn candidate(seconds: f64, peak_concurrency: u64, usd: Option<f64>) -> Approach {
+    Approach {
         seconds,
         function_seconds: 1_000.0,
         peak_concurrency,
@@ -43,17 +43,17 @@ fn comparison(usd: [Option<f64>; 2]) -> Comparison {
             BatchSize {
                 batch_size: 50,
                 batches: 100,
-                monolithic: way(1_000.0, 1, usd[0]),
-                parallel: way(12.5, 100, usd[1]),
+                monolithic: candidate(1_000.0, 1, usd[0]),
+                parallel: candidate(12.5, 100, usd[1]),
             },
             BatchSize {
                 batch_size: 500,
                 batches: 10,
-                monolithic: way(1_000.0, 1, usd[0]),
-                parallel: way(110.0, 10, usd[1]),
+                monolithic: candidate(1_000.0, 1, usd[0]),
+                parallel: candidate(110.0, 10, usd[1]),
             },
         ],
-        paper_way: Some(PaperWay {
+        paper_baseline: Some(PaperBaseline {
             runtime: "PyTorch 2.9".into(),
             records: 512,
             batch_size: 50,

@@ -176,7 +176,7 @@ struct Reader<'a> {
     /// By worker: it takes one call at a time.
     under_way: HashMap<usize, Call>,
     /// Where the invocations of a piece are in `history`, the one of its standing receipt first.
-    of_piece: HashMap<(u64, u64), OfPiece>,
+    of_range: HashMap<(u64, u64), OfPiece>,
     /// Where the invocations without a receipt are that may turn out to have one: the failed ones of this start, by batch
     /// and attempt …
     failed: HashMap<(u64, u32), usize>,
@@ -202,7 +202,7 @@ impl History {
             history: Self::default(),
             standing: recorded.receipts,
             under_way: HashMap::new(),
-            of_piece: HashMap::new(),
+            of_range: HashMap::new(),
             failed: HashMap::new(),
             unanswered: HashMap::new(),
             taken_back: HashSet::new(),
@@ -317,12 +317,12 @@ impl Reader<'_> {
     }
 
     fn answered(&mut self, at: f64, worker: usize, receipt: &Receipt) {
-        let piece = (receipt.batch, receipt.offset);
+        let range = (receipt.batch, receipt.offset);
         let call = match self.under_way.get(&worker) {
-            Some(call) if (call.batch, call.offset) == piece => self.under_way.remove(&worker),
+            Some(call) if (call.batch, call.offset) == range => self.under_way.remove(&worker),
             _ => None,
         };
-        let is_known = self.of_piece.get(&piece).is_some_and(|known| {
+        let is_known = self.of_range.get(&range).is_some_and(|known| {
             let mut all = std::iter::once(&known.first).chain(&known.others);
             all.any(|&index| is_same(&self.history.invocations[index], receipt))
         });
@@ -359,7 +359,7 @@ impl Reader<'_> {
         }
         let index = self.history.invocations.len();
         self.history.invocations.push(done);
-        let of_piece = match self.of_piece.entry(piece) {
+        let of_range = match self.of_range.entry(range) {
             Entry::Vacant(vacant) => {
                 vacant.insert(OfPiece {
                     first: index,
@@ -371,14 +371,14 @@ impl Reader<'_> {
         };
         let stands = self
             .standing
-            .get(piece.0, piece.1)
+            .get(range.0, range.1)
             .is_some_and(|standing| is_same(&self.history.invocations[index], standing));
         let duplicate = if stands {
-            std::mem::replace(&mut of_piece.first, index)
+            std::mem::replace(&mut of_range.first, index)
         } else {
             index
         };
-        of_piece.others.push(duplicate);
+        of_range.others.push(duplicate);
         let duplicate = &mut self.history.invocations[duplicate];
         duplicate.outcome = Outcome::Duplicate;
         duplicate.reason = Some("another invocation's part of these records stands".into());
@@ -466,7 +466,7 @@ impl Reader<'_> {
             .values()
             .map(|receipt| ((receipt.batch, receipt.offset), receipt))
             .collect();
-        untold.retain(|piece, _| !self.of_piece.contains_key(piece));
+        untold.retain(|range, _| !self.of_range.contains_key(range));
         for receipt in untold.into_values() {
             // Its function may have gone on when whoever called had stopped waiting.
             let call = self.unanswered.remove(&(receipt.batch, receipt.attempt));

@@ -46,7 +46,7 @@ fn eventful() -> Scene {
         .called(1_700, 1, 2, 1)
         .finished(2_200, 0, with_bad_record(receipt(2, "a", 1_150, 1_000.0)))
         .called(2_250, 3, 1, 0)
-        .tell(2_500, Event::Cancelled);
+        .emit(2_500, Event::Cancelled);
     let hour = 3_600_000;
     scene
         .started(hour + 2_500, "lambda", 2)
@@ -55,7 +55,7 @@ fn eventful() -> Scene {
         .finished(
             hour + 3_600,
             1,
-            piece(receipt(3, "b", hour + 2_550, 1_000.0), 0, 6, 4),
+            range(receipt(3, "b", hour + 2_550, 1_000.0), 0, 6, 4),
         )
         .called_for_rest(hour + 3_600, 3, 6, 1)
         .finished(hour + 4_000, 0, receipt(1, "a", hour + 2_600, 1_300.0))
@@ -63,14 +63,14 @@ fn eventful() -> Scene {
         .finished(
             hour + 4_200,
             1,
-            piece(receipt(3, "b", hour + 3_650, 500.0), 6, 4, 0),
+            range(receipt(3, "b", hour + 3_650, 500.0), 6, 4, 0),
         )
         .finished(hour + 4_900, 0, receipt(0, "a", hour + 4_050, 800.0));
     let end = Event::Completed {
         results: 39,
         failed: 1,
     };
-    scene.tell(hour + 5_000, end);
+    scene.emit(hour + 5_000, end);
     scene
 }
 
@@ -79,7 +79,7 @@ fn with_bad_record(mut receipt: shoal_job::wire::Receipt) -> shoal_job::wire::Re
     receipt
 }
 
-fn piece(
+fn range(
     mut receipt: shoal_job::wire::Receipt,
     offset: u64,
     records: u64,
@@ -179,12 +179,12 @@ fn a_start_that_fails_is_told_and_one_that_came_to_no_work_is_none() {
     };
     let mut scene = Scene::new(1, 10);
     scene
-        .tell(0, planned())
+        .emit(0, planned())
         .started(10, "local", 1)
         .called(20, 0, 1, 0)
-        .tell(500, stopped())
-        .tell(1_000, planned())
-        .tell(1_100, stopped());
+        .emit(500, stopped())
+        .emit(1_000, planned())
+        .emit(1_100, stopped());
     let report = report(&scene);
     let ends: Vec<_> = report.starts.iter().map(|start| start.end).collect();
     assert_eq!(ends, [End::Stopped]);
@@ -378,7 +378,7 @@ fn work_that_nobody_called_for_is_counted_once() {
     let mut scene = Scene::new(2, 10);
     scene
         .started(0, "array", 2)
-        .tell(5, Event::Detached { execution: None });
+        .emit(5, Event::Detached { execution: None });
     scene.started(9_000, "array", 2);
     for at in [9_100, 9_200] {
         scene.finished(at, 0, receipt(0, "a", 2_000, 1_000.0));
@@ -398,7 +398,7 @@ fn a_function_that_went_on_alone_answers_its_call() {
     scene
         .started(0, "lambda", 1)
         .called(0, 0, 1, 0)
-        .tell(500, Event::Cancelled);
+        .emit(500, Event::Cancelled);
     scene.receipts.insert(receipt(0, "a", 100, 2_000.0));
     let s = report(&scene).summary;
     assert_eq!((s.invocations, s.done, s.unanswered), (1, 1, 0));

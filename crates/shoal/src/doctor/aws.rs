@@ -4,17 +4,17 @@ use shoal_aws::{Account, DeployedFunction};
 
 use super::Check;
 use crate::error::ExitCode;
-use crate::{BackendKind, Settings, place};
+use crate::{BackendKind, Settings, backend};
 
 const ABOUT: &str = "aws";
 const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login` renews it), and AWS_REGION; \
                            an error that names the signature's time means this machine's clock";
 
 pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
-    let failed = |name: &str, error: &dyn std::fmt::Display, mend: &str| {
-        Check::ok(ABOUT, name, error.to_string()).failed(ExitCode::Platform, mend)
+    let failed = |name: &str, error: &dyn std::fmt::Display, fix: &str| {
+        Check::ok(ABOUT, name, error.to_string()).failed(ExitCode::Platform, fix)
     };
-    let account = place::aws_config()
+    let account = backend::aws_config()
         .map_err(|e| e.to_string())
         .and_then(|config| Account::new(config).map_err(|e| e.to_string()));
     let account = match account {

@@ -48,7 +48,7 @@ pub struct Check {
     pub found: String,
     /// What to do, unless all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub fix: Option<String>,
     /// The exit code with which a run would end for it, where it failed.
     #[serde(skip)]
     pub exit_code: ExitCode,
@@ -61,31 +61,31 @@ impl Check {
             name: name.into(),
             finding: Finding::Ok,
             found: found.into(),
-            mend: None,
+            fix: None,
             exit_code: ExitCode::Success,
         }
     }
 
-    fn warning(self, mend: impl Into<String>) -> Self {
+    fn warning(self, fix: impl Into<String>) -> Self {
         Self {
             finding: Finding::Warning,
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
             ..self
         }
     }
 
-    fn failed(self, exit_code: ExitCode, mend: impl Into<String>) -> Self {
+    fn failed(self, exit_code: ExitCode, fix: impl Into<String>) -> Self {
         Self {
             finding: Finding::Failed,
-            mend: Some(mend.into()),
+            fix: Some(fix.into()),
             exit_code,
             ..self
         }
     }
 
     /// An error of the run's own, which says what to do.
-    fn error(about: &'static str, name: impl Into<String>, error: &Error, mend: &str) -> Self {
-        Self::ok(about, name, error.to_string()).failed(error.exit_code(), mend)
+    fn error(about: &'static str, name: impl Into<String>, error: &Error, fix: &str) -> Self {
+        Self::ok(about, name, error.to_string()).failed(error.exit_code(), fix)
     }
 }
 
@@ -108,12 +108,12 @@ impl Diagnosis {
     /// Whether a run would go through, as far as can be told before it.
     ///
     /// # Errors
-    /// [`Error::Unwell`], with the exit code of the first check that failed: what follows it may have failed for it.
+    /// [`Error::ChecksFailed`], with the exit code of the first check that failed: what follows it may have failed for it.
     pub fn verdict(&self) -> Result<()> {
         let mut checks = self.checks.iter();
         match checks.find(|check| check.finding == Finding::Failed) {
             None => Ok(()),
-            Some(first) => Err(Error::Unwell {
+            Some(first) => Err(Error::ChecksFailed {
                 failed: self.count(Finding::Failed),
                 of: self.checks.len(),
                 exit_code: first.exit_code,
@@ -153,7 +153,7 @@ fn about_settings(settings: &Settings) -> Check {
     let checked = settings
         .place
         .check()
-        .and_then(|()| settings.guards.check(&settings.place))
+        .and_then(|()| settings.limits.check(&settings.place))
         .and_then(|()| check_reach(settings));
     let backend = settings.place.backend.name();
     match checked {
@@ -276,11 +276,11 @@ fn clock(about: &'static str, name: &str, ahead: f64, refuses: bool) -> Check {
         ahead => format!("{:.0} s behind this machine's", -ahead),
     };
     let check = Check::ok(about, name, found);
-    let mend = "set this machine's clock, for example by turning on NTP (timedatectl set-ntp true)";
+    let fix = "set this machine's clock, for example by turning on NTP (timedatectl set-ntp true)";
     if refuses && ahead.abs() > CLOCK_LIMIT_SECONDS {
-        check.failed(ExitCode::Storage, mend)
+        check.failed(ExitCode::Storage, fix)
     } else if ahead.abs() > CLOCK_WARNING_SECONDS {
-        check.warning(mend)
+        check.warning(fix)
     } else {
         check
     }
@@ -303,7 +303,7 @@ mod tests {
         ] {
             let check = clock("store", "clock", ahead, refuses);
             assert_eq!(check.finding, expected, "{ahead}");
-            assert_eq!(check.mend.is_some(), expected != Ok, "{ahead}");
+            assert_eq!(check.fix.is_some(), expected != Ok, "{ahead}");
         }
     }
 

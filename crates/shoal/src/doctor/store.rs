@@ -16,8 +16,8 @@ pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
     let run = match RunDir::create(Path::new(&place)) {
         Ok(run) => run,
         Err(error) => {
-            let mend = "name a prefix of a store, such as --store s3://bucket/shoal";
-            checks.push(Check::error(ABOUT, url, &error.into(), mend));
+            let fix = "name a prefix of a store, such as --store s3://bucket/shoal";
+            checks.push(Check::error(ABOUT, url, &error.into(), fix));
             return;
         }
     };
@@ -27,11 +27,10 @@ pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
             Ok(()) => Check::ok(ABOUT, need.name(), format!("below {url}")),
             Err(error) => {
                 let text = error.to_string();
-                let check =
-                    Check::error(ABOUT, need.name(), &Error::Job(error), &mend(need, &text));
+                let check = Check::error(ABOUT, need.name(), &Error::Job(error), &fix(need, &text));
                 match need {
                     // A run goes through without it.
-                    Need::Delete => check.warning(mend(need, &text)),
+                    Need::Delete => check.warning(fix(need, &text)),
                     _ => check,
                 }
             }
@@ -49,7 +48,7 @@ fn unique() -> u128 {
         .map_or(0, |since| since.as_nanos())
 }
 
-fn mend(need: Need, error: &str) -> String {
+fn fix(need: Need, error: &str) -> String {
     let has = |text: &str| error.contains(text);
     if has("RequestTimeTooSkewed") || has("RequestExpired") {
         return "set this machine's clock, for example by turning on NTP (timedatectl set-ntp true)"

@@ -9,7 +9,7 @@ use crate::error::ExitCode;
 const ABOUT: &str = "workers";
 
 pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
-    match shoal_dispatch::look(&settings.place.urls, crate::place::token().as_deref()) {
+    match shoal_dispatch::look(&settings.place.urls, crate::backend::token().as_deref()) {
         Ok(looked) => looked
             .iter()
             .for_each(|looked| of_worker(looked, settings, checks)),
@@ -41,7 +41,7 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
     if !is_there {
         return;
     }
-    let with = match crate::place::token() {
+    let with = match crate::backend::token() {
         Some(_) => "with the token of SHOAL_TOKEN",
         None => "without a token",
     };

@@ -1,6 +1,6 @@
 //! Taking a plan's choice for a run.
 
-use shoal_estimate::{Estimate, Wish};
+use shoal_estimate::{Constraints, Estimate};
 use shoal_job::{Cancel, Event, RunDir};
 
 use super::{PlanSettings, plan};
@@ -33,7 +33,7 @@ pub fn auto(
     settings: &mut Settings,
     batch_size: Option<u64>,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Auto> {
     if settings.inputs.iter().any(|input| input == "-") {
         return Err(Error::Settings(
@@ -61,15 +61,15 @@ pub fn auto(
                 .collect(),
             memory: deployed_memory(settings)?.into_iter().collect(),
             architectures: vec![super::calibrate::architecture()],
-            wish: Wish {
-                deadline_seconds: settings.guards.max_seconds,
-                max_usd: settings.guards.max_usd,
+            wish: Constraints {
+                deadline_seconds: settings.limits.max_seconds,
+                max_usd: settings.limits.max_usd,
             },
-            prices: settings.guards.prices.clone(),
+            prices: settings.limits.prices.clone(),
             ..PlanSettings::default()
         },
         cancel,
-        tell,
+        emit,
     )?;
     let Some(chosen) = report.chosen() else {
         return Err(Error::Settings(format!(
@@ -118,7 +118,7 @@ fn deployed_memory(settings: &Settings) -> Result<Option<u32>> {
     if !settings.place.needs_store() {
         return Ok(None);
     }
-    let deployed = shoal_aws::deployed(&crate::place::aws_config()?, settings.place.function());
+    let deployed = shoal_aws::deployed(&crate::backend::aws_config()?, settings.place.function());
     let deployed =
         deployed.map_err(|e| Error::from_dispatch(e, String::new(), |_| String::new()))?;
     Ok(Some(deployed.sizing.memory_mb))

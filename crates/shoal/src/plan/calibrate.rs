@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use shoal_dispatch::{Plan, RetryPolicy, work_off};
+use shoal_dispatch::{Plan, RetryPolicy, process_batches};
 use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
 use shoal_estimate::{Architecture, Calibration, Point, SideBySide};
 use shoal_job::plan::{Request, plan};
@@ -15,7 +15,7 @@ use shoal_job::{Cancel, Receipts, RunDir};
 
 use crate::bench::made_up_records;
 use crate::model::Source;
-use crate::{BackendKind, EngineSettings, Error, Place, Result, VERSION};
+use crate::{BackendConfig, BackendKind, EngineSettings, Error, Result, VERSION};
 
 /// Lengths that are timed, as far as the model reads them.
 const LENGTHS: [usize; 7] = [8, 16, 32, 64, 128, 256, 512];
@@ -243,10 +243,10 @@ impl Real<'_> {
         };
         let job = plan(&request, &run, self.cancel, &mut |_| {})?;
         let batches = run.batches(&job)?;
-        let place = Place {
+        let place = BackendConfig {
             backend,
             concurrency: Some(concurrency),
-            ..Place::default()
+            ..BackendConfig::default()
         };
         let backend = place.backend(&run, &job, &batches, self.model, self.engine)?;
         let work = Plan {
@@ -260,12 +260,12 @@ impl Real<'_> {
             speculation: None,
             budget: None,
         };
-        let worked = work_off(&work, backend.as_ref(), self.cancel, &mut |_| {});
-        let worked = worked.map_err(|error| {
+        let processed = process_batches(&work, backend.as_ref(), self.cancel, &mut |_| {});
+        let processed = processed.map_err(|error| {
             Error::from_dispatch(error, "the calibration".into(), |_| String::new())
         })?;
         Ok(Sample {
-            receipts: in_order(&worked.receipts),
+            receipts: in_order(&processed.receipts),
             predicted_seconds: sum,
         })
     }

@@ -99,13 +99,13 @@ fn times(calls: &[Call], seconds_per_token: f64) -> PlatformTimes {
         let timings = &call.receipt.timings;
         (timings.read + timings.tokenize + timings.model) / 1e3 * share(call)
     };
-    let worked: f64 = calls.iter().map(work).sum();
+    let processed: f64 = calls.iter().map(work).sum();
     let tokens: f64 = calls.iter().map(|call| call.receipt.tokens as f64).sum();
     PlatformTimes {
         calls: calls.len() as u64,
         call_seconds,
         place_seconds: (cold.unwrap_or(call_seconds) - call_seconds).max(0.0),
-        slowdown: worked / (tokens * seconds_per_token).max(f64::MIN_POSITIVE),
+        slowdown: processed / (tokens * seconds_per_token).max(f64::MIN_POSITIVE),
     }
 }
 

@@ -3,10 +3,10 @@
 mod auto;
 mod break_even;
 mod calibrate;
+pub(crate) mod candidates;
 mod learn;
 mod lengths;
 mod machine;
-pub(crate) mod ways;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use serde::Serialize;
 use shoal_encoder::Model;
 use shoal_estimate::limits::PACKAGE_BYTES;
 use shoal_estimate::{
-    Architecture, Calibration, Choice, Estimate, PlatformTimes, Prices, Wish, Work, Workload,
-    choose, pareto,
+    Architecture, Calibration, Choice, Constraints, Estimate, PlatformTimes, Prices, Work,
+    Workload, choose, pareto,
 };
 use shoal_job::input::locate;
 use shoal_job::plan::{Request, plan as plan_job};
@@ -28,12 +28,12 @@ use crate::spool::spool;
 use crate::{BackendKind, Children, EngineSettings, Error, Result, VERSION};
 pub use auto::{Auto, auto};
 pub use break_even::BreakEven;
-pub use machine::Machine;
-use ways::{
+use candidates::{
     CALL_SECONDS, CHILD_SECONDS, CLIENT_SECONDS, DEFAULT_MEMORY, DEFAULT_QUOTA, PLACE_SECONDS,
     TRANSITIONS,
 };
-pub(crate) use ways::{Ground, Platform, Way};
+pub(crate) use candidates::{Candidate, PlanContext, Platform};
+pub use machine::Machine;
 
 /// Batch sizes that are tried where none are given.
 const BATCH_SIZES: [u64; 9] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
@@ -70,7 +70,7 @@ pub struct PlanSettings {
     /// The region whose prices count.
     pub region: Option<String>,
     /// What is asked of the run.
-    pub wish: Wish,
+    pub wish: Constraints,
     /// Calibrations that were made before, one an architecture; this machine is calibrated for what is missing.
     pub calibrations: Vec<PathBuf>,
     /// A run on Lambda from which to learn what the platform takes, instead of assuming it.
@@ -105,7 +105,7 @@ pub struct PlanReport {
     /// Indices of those that no other one beats.
     pub pareto: Vec<usize>,
     /// What was asked.
-    pub wish: Wish,
+    pub wish: Constraints,
     /// What to do.
     pub choice: Choice,
     /// From where on a machine at a price is cheaper than functions, and until where it is not.
@@ -128,12 +128,12 @@ impl PlanReport {
 pub fn plan(
     settings: &PlanSettings,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<PlanReport> {
     check(settings)?;
     let prices = prices(settings.prices.as_deref())?;
     let given = read_calibrations(&settings.calibrations)?;
-    let study = Study::read(settings, cancel, tell)?;
+    let study = Study::read(settings, cancel, emit)?;
     let platforms = platforms(settings);
     let region = settings.region.clone().unwrap_or_else(|| REGION.into());
     let mut assumptions = Vec::new();
@@ -147,7 +147,7 @@ pub fn plan(
     let quota = settings.quota.unwrap_or(DEFAULT_QUOTA);
     let mut estimates = Vec::new();
     for calibration in &calibrations {
-        let ground = Ground {
+        let ground = PlanContext {
             workload: &study.workload,
             group: study.group,
             calibration,
@@ -161,11 +161,11 @@ pub fn plan(
             if !platform.is_lambda() && !here {
                 continue;
             }
-            for way in ways_of(settings, platform, &study.workload, quota) {
+            for candidate in candidates_of(settings, platform, &study.workload, quota) {
                 if cancel.is_cancelled() {
                     return Err(shoal_job::Error::Cancelled.into());
                 }
-                let mut estimate = ground.estimate(&way)?;
+                let mut estimate = ground.estimate(&candidate)?;
                 if platform.is_lambda() && study.package_bytes > PACKAGE_BYTES {
                     estimate.broken.push(format!(
                         "program and model have {} MB, a function takes {} MB",
@@ -224,7 +224,7 @@ impl Study {
     pub(crate) fn read(
         settings: &PlanSettings,
         cancel: &Cancel,
-        tell: &mut dyn FnMut(&Event),
+        emit: &mut dyn FnMut(&Event),
     ) -> Result<Self> {
         /// From this size on, batches are cut larger: their table would outgrow the memory.
         const LARGE_BYTES: u64 = 1 << 30;
@@ -258,10 +258,10 @@ impl Study {
             inputs_at: None,
         };
         let job = plan_job(&request, &run, cancel, &mut |records| {
-            tell(&Event::Planning { records });
+            emit(&Event::Planning { records });
         })?;
         let batches = run.batches(&job)?;
-        tell(&Event::Planned {
+        emit(&Event::Planned {
             records: job.records,
             batches: job.batches,
         });
@@ -469,12 +469,12 @@ fn platforms(settings: &PlanSettings) -> Vec<Platform> {
 }
 
 /// The ways of a platform that are worth a look.
-fn ways_of(
+fn candidates_of(
     settings: &PlanSettings,
     platform: &Platform,
     workload: &Workload,
     quota: u64,
-) -> Vec<Way> {
+) -> Vec<Candidate> {
     let records = workload.records.max(1);
     let asked = |numbers: &[u64], defaults: Vec<u64>| {
         if numbers.is_empty() {
@@ -501,7 +501,7 @@ fn ways_of(
         _ if settings.memory.is_empty() => vec![512, 1_024, DEFAULT_MEMORY],
         _ => settings.memory.clone(),
     };
-    let mut ways = Vec::new();
+    let mut candidates = Vec::new();
     for &batch_size in &batch_sizes {
         for &memory_mb in &memory {
             let batches = records.div_ceil(batch_size);
@@ -513,7 +513,7 @@ fn ways_of(
                     continue;
                 }
                 tried.push(useful);
-                ways.push(Way {
+                candidates.push(Candidate {
                     platform: platform.clone(),
                     batch_size,
                     concurrency: if settings.concurrency.is_empty() {
@@ -526,7 +526,7 @@ fn ways_of(
             }
         }
     }
-    ways
+    candidates
 }
 
 /// 1, 2, 4, … and `most`.

@@ -8,22 +8,22 @@ use std::path::Path;
 use std::time::Instant;
 
 use shoal_encoder::{Model, Objective, Precision};
-use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, cut};
 use shoal_job::run_dir::{FAILED, JOB};
 use shoal_job::store::{Location, is_url};
+use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Cancel, Event, Job, RunDir};
 
 use crate::model::Source;
 use crate::spool::spool;
 use crate::{
-    BackendKind, EngineSettings, Error, Guards, Machine, OnError, Place, Result, Settings, Summary,
-    VERSION, trust,
+    BackendConfig, BackendKind, EngineSettings, Error, Limits, Machine, OnError, Result, Settings,
+    Summary, VERSION, trust,
 };
 use open::open_run;
-use stage::{Stage, Teller};
+use stage::{EventSink, Stage};
 
 /// Standard input, among inputs.
 const STDIN: &str = "-";
@@ -35,7 +35,7 @@ const STDIN: &str = "-";
 /// # Errors
 /// An [`Error`], whose message says what to do. What was finished stays in the run directory, and nothing stands under
 /// the output's name that was not there before.
-pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -> Result<Summary> {
+pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -> Result<Summary> {
     let started = Instant::now();
     if settings.inputs.is_empty() {
         return Err(Error::Settings(
@@ -46,7 +46,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let mut parameters = settings.parameters.clone();
     parameters.output_format = format;
     settings.place.check()?;
-    settings.guards.check(&settings.place)?;
+    settings.limits.check(&settings.place)?;
     check_reach(settings)?;
     let inputs = absolute(&settings.inputs)?;
     let spool = inputs
@@ -78,13 +78,13 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
     let is_new = job.is_none();
     // One that is there already may say of itself what it likes, though its job is the same.
     let is_own = is_new || trust::is_own(&run)?;
-    let mut tell = Teller::new(&run, tell)?;
+    let mut emit = EventSink::new(&run, emit)?;
     let planned = destination.check(&run.name()).and_then(|()| match job {
         Some(job) => Ok(job),
         None => {
-            tell.tell(Event::Planning { records: 0 });
+            emit.emit(Event::Planning { records: 0 });
             let cut = cut(&request, &run, cancel, &mut |records| {
-                tell.tell(Event::Planning { records })
+                emit.emit(Event::Planning { records })
             });
             cut.and_then(|cut| {
                 trust::announce(&run, JOB, &cut.job().file());
@@ -93,7 +93,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         }
     });
     let job = planned.inspect_err(|error| {
-        tell.tell(match error {
+        emit.emit(match error {
             shoal_job::Error::Cancelled => Event::Cancelled,
             error => Event::Stopped {
                 reason: error.to_string(),
@@ -121,11 +121,11 @@ pub fn run(settings: &Settings, cancel: &Cancel, tell: &mut dyn FnMut(&Event)) -
         place: settings.place.clone(),
         engine: settings.engine.clone(),
         on_error: settings.on_error,
-        guards: settings.guards.clone(),
+        limits: settings.limits.clone(),
         is_own,
         _lock: lock,
     }
-    .finish(started, cancel, &mut tell)
+    .finish(started, cancel, &mut emit)
 }
 
 /// What may differ from a run's first start when it is gone on with.
@@ -146,7 +146,7 @@ pub struct ResumeOptions {
     /// What this machine costs; as at first where `None`.
     pub machine: Option<Machine>,
     /// What it may cost and take.
-    pub guards: Guards,
+    pub limits: Limits,
     /// What a bad record does.
     pub on_error: OnError,
     /// Whether records are tried again that killed their function.
@@ -163,7 +163,7 @@ pub fn resume(
     run: RunDir,
     options: &ResumeOptions,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Summary> {
     let started = Instant::now();
     let lock = run.lock()?;
@@ -175,14 +175,14 @@ pub fn resume(
     };
     let is_own = options.trust || trust::is_own(&run)?;
     let last = if is_own {
-        Place::last(&run)?
+        BackendConfig::last(&run)?
     } else {
         trust::check(&run, &job, options)?;
-        Place::default()
+        BackendConfig::default()
     };
     let place = last.changed(options);
     place.check()?;
-    options.guards.check(&place)?;
+    options.limits.check(&place)?;
     let output = options.output.as_deref().unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     let mut parameters = job.parameters.clone();
@@ -210,9 +210,9 @@ pub fn resume(
     check_same(&as_planned, &request, &run)?;
     destination.check(&run.name())?;
     if options.retry {
-        exhume(&run, &job)?;
+        retry_quarantined(&run, &job)?;
     }
-    let mut tell = Teller::new(&run, tell)?;
+    let mut emit = EventSink::new(&run, emit)?;
     Stage {
         run,
         job,
@@ -222,33 +222,33 @@ pub fn resume(
         place,
         engine,
         on_error: options.on_error,
-        guards: options.guards.clone(),
+        limits: options.limits.clone(),
         is_own,
         _lock: lock,
     }
-    .finish(started, cancel, &mut tell)
+    .finish(started, cancel, &mut emit)
 }
 
 /// Forgets the dead letters of records that killed their function, and nothing else: another attempt may end otherwise, with
 /// more memory or time, say. Rows that cannot be read stay what they are.
-fn exhume(run: &RunDir, job: &Job) -> Result<()> {
-    let (mut buried, mut failed) = (Vec::new(), 0);
-    run.each_chapter(job, BATCHES_AT_ONCE, &mut |_, receipts| {
+fn retry_quarantined(run: &RunDir, job: &Job) -> Result<()> {
+    let (mut quarantined, mut failed) = (Vec::new(), 0);
+    run.each_window(job, BATCHES_AT_ONCE, &mut |_, receipts| {
         for receipt in receipts.values() {
             failed += receipt.failed;
-            buried.extend((receipt.buried > 0).then(|| receipt.piece()));
+            quarantined.extend((receipt.quarantined > 0).then(|| receipt.range()));
         }
         Ok(())
     })?;
-    if buried.is_empty() {
+    if quarantined.is_empty() {
         return Err(Error::Settings(format!(
             "failed to retry run {}: no record of it killed its function; its {failed} dead letters are rows that cannot be \
              read, which {FAILED} of the run tells how to mend",
             run.reference()
         )));
     }
-    for piece in buried {
-        run.forget(piece, job.parameters.output_format)?;
+    for range in quarantined {
+        run.forget(range, job.parameters.output_format)?;
     }
     Ok(())
 }
@@ -262,7 +262,7 @@ pub fn collect(
     run: RunDir,
     output: Option<&str>,
     trust: bool,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Summary> {
     let started = Instant::now();
     let _lock = run.lock()?;
@@ -285,8 +285,8 @@ pub fn collect(
         )));
     }
     destination.check(&run.name())?;
-    let mut tell = Teller::new(&run, tell)?;
-    stage::collect_only(&run, &job, &destination, started, &mut tell)
+    let mut emit = EventSink::new(&run, emit)?;
+    stage::collect_only(&run, &job, &destination, started, &mut emit)
 }
 
 /// Functions of a platform see no files of this machine.

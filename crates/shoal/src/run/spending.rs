@@ -7,7 +7,7 @@ use shoal_job::wire::Sizing;
 
 use super::stage::Stage;
 use crate::cost::{History, billed_ms};
-use crate::guards::Pricing;
+use crate::limits::Pricing;
 use crate::{ASK_ABOVE_USD, Error, Result};
 
 /// The money that a start may spend, and the time that its calls may take for it.
@@ -23,10 +23,10 @@ impl Stage {
             budget: None,
             timeout: self.place.timeout(),
         };
-        if !self.place.needs_store() || (self.guards.yes && self.guards.max_usd.is_none()) {
+        if !self.place.needs_store() || (self.limits.yes && self.limits.max_usd.is_none()) {
             return Ok(spending);
         }
-        let prices = crate::plan::prices(self.guards.prices.as_deref())?;
+        let prices = crate::plan::prices(self.limits.prices.as_deref())?;
         let receipts = self.run.receipts()?;
         let open: Vec<_> = receipts
             .open(&self.run.batches(&self.job)?)
@@ -36,18 +36,18 @@ impl Stage {
         if open.is_empty() {
             return Ok(spending);
         }
-        let expected = crate::place::expected(&self.job, &open, &self.model);
+        let expected = crate::backend::expected(&self.job, &open, &self.model);
         let (pricing, most) = match self.pricing(prices.clone()) {
             // Whoever may not look at the function may still call it: the question is about what is usual then.
-            Err(Error::Platform { .. }) if self.guards.max_usd.is_none() => self.usual(prices),
+            Err(Error::Platform { .. }) if self.limits.max_usd.is_none() => self.usual(prices),
             pricing => pricing?,
         };
-        if !self.guards.yes {
+        if !self.limits.yes {
             let share = shoal_estimate::limits::vcpu_share(pricing.sizing.memory_mb);
             let calls = open.len() as f64;
             let usd = pricing.usd(calls, expected.all / share)?;
             // A cap is an answer to the question, if it lies below it.
-            let asked = usd.min(self.guards.max_usd.unwrap_or(f64::INFINITY));
+            let asked = usd.min(self.limits.max_usd.unwrap_or(f64::INFINITY));
             if asked > ASK_ABOVE_USD {
                 return Err(Error::NeedsYes {
                     usd,
@@ -55,7 +55,7 @@ impl Stage {
                 });
             }
         }
-        if let Some(max_usd) = self.guards.max_usd {
+        if let Some(max_usd) = self.limits.max_usd {
             let timeout = match self.place.timeout_seconds {
                 Some(seconds) => Duration::from_secs(seconds).min(most),
                 None => {
@@ -93,7 +93,7 @@ impl Stage {
     /// The deployed function's prices, and how long it may run at most.
     #[cfg(feature = "aws")]
     fn pricing(&self, prices: shoal_estimate::Prices) -> Result<(Pricing, Duration)> {
-        let config = crate::place::aws_config()?;
+        let config = crate::backend::aws_config()?;
         let function = self.place.function();
         let deployed = shoal_aws::deployed(&config, function)
             .map_err(|e| Error::from_dispatch(e, self.run.reference(), |_| String::new()))?;

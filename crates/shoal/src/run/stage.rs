@@ -4,43 +4,43 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_dispatch::{Backend, Plan, RetryPolicy, Worked, work_off, work_off_in_chapters};
+use shoal_dispatch::{Backend, Plan, Processed, RetryPolicy, process_batches, process_in_windows};
 use shoal_encoder::Model;
-use shoal_job::chapters::BATCHES_AT_ONCE;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
-use shoal_job::{Batch, Cancel, Event, Job, Pieces, Receipts, RunDir};
+use shoal_job::windows::BATCHES_AT_ONCE;
+use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 
+use crate::backend::BackendConfig;
 use crate::cost::History;
-use crate::guards::within;
-use crate::place::Place;
+use crate::limits::within;
 use crate::summary::Tally;
-use crate::{EngineSettings, Error, Guards, OnError, Result, Summary, log, report, trust};
+use crate::{EngineSettings, Error, Limits, OnError, Result, Summary, log, report, trust};
 
 /// Writes events to the run's log and hands them on.
-pub(super) struct Teller<'a> {
+pub(super) struct EventSink<'a> {
     run: String,
     log: EventLog,
-    tell: &'a mut dyn FnMut(&Event),
+    emit: &'a mut dyn FnMut(&Event),
 }
 
-impl<'a> Teller<'a> {
-    pub(super) fn new(run: &RunDir, tell: &'a mut dyn FnMut(&Event)) -> Result<Self> {
+impl<'a> EventSink<'a> {
+    pub(super) fn new(run: &RunDir, emit: &'a mut dyn FnMut(&Event)) -> Result<Self> {
         Ok(Self {
             run: run.reference(),
             log: run.event_log()?,
-            tell,
+            emit,
         })
     }
 
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         if event.is_recorded() {
             // The log explains a run; a run must not fail because its log does. A disk that is full ends it soon
             // enough, with a better message.
             let _ = self.log.append(&event);
         }
         log::event(&self.run, &event);
-        (self.tell)(&event);
+        (self.emit)(&event);
     }
 
     /// The end of a start of the run that did not come to its own.
@@ -48,7 +48,7 @@ impl<'a> Teller<'a> {
         match error {
             // Told already, with the time at which it was so.
             Error::Cancelled { .. } | Error::OutOfTime { .. } | Error::Detached { .. } => {}
-            error => self.tell(Event::Stopped {
+            error => self.emit(Event::Stopped {
                 reason: error.to_string(),
             }),
         }
@@ -62,10 +62,10 @@ pub(super) struct Stage {
     pub(super) batches_at_once: NonZeroUsize,
     pub(super) model: Arc<Model>,
     pub(super) destination: Destination,
-    pub(super) place: Place,
+    pub(super) place: BackendConfig,
     pub(super) engine: EngineSettings,
     pub(super) on_error: OnError,
-    pub(super) guards: Guards,
+    pub(super) limits: Limits,
     /// This user made the run.
     pub(super) is_own: bool,
     /// Held to the end.
@@ -78,11 +78,11 @@ impl Stage {
         self,
         started: Instant,
         cancel: &Cancel,
-        tell: &mut Teller<'_>,
+        emit: &mut EventSink<'_>,
     ) -> Result<Summary> {
-        let end = self.work_and_collect(started, cancel, tell);
+        let end = self.work_and_collect(started, cancel, emit);
         if let Err(error) = &end {
-            tell.end(error);
+            emit.end(error);
         }
         end
     }
@@ -91,10 +91,10 @@ impl Stage {
         self,
         started: Instant,
         cancel: &Cancel,
-        tell: &mut Teller<'_>,
+        emit: &mut EventSink<'_>,
     ) -> Result<Summary> {
         let (run, job) = (&self.run, &self.job);
-        tell.tell(Event::Planned {
+        emit.emit(Event::Planned {
             records: job.records,
             batches: job.batches,
         });
@@ -115,13 +115,13 @@ impl Stage {
             timeout: spending.timeout,
             retry: RetryPolicy::default(),
             stop_on_bad_record: self.on_error == OnError::Fail,
-            speculation: Some(self.guards.speculation),
+            speculation: Some(self.limits.speculation),
             budget: spending.budget.as_ref(),
         };
-        let (worked, is_late) = within(seconds, cancel, |stop| self.work(&plan, stop, tell));
-        let worked = worked.map_err(|error| match error {
+        let (processed, is_late) = within(seconds, cancel, |stop| self.work(&plan, stop, emit));
+        let processed = processed.map_err(|error| match error {
             Error::Cancelled { .. } => {
-                tell.tell(Event::Cancelled);
+                emit.emit(Event::Cancelled);
                 match seconds.filter(|_| is_late && !cancel.is_cancelled()) {
                     Some(seconds) => Error::OutOfTime {
                         run: run.reference(),
@@ -132,25 +132,25 @@ impl Stage {
             }
             error => error,
         })?;
-        deliver(run, job, &worked.tally.pieces, &self.destination, tell)?;
+        deliver(run, job, &processed.tally.ranges, &self.destination, emit)?;
         let mut summary = Summary::new(
             run,
             job,
             self.destination.name(),
-            &worked.tally,
-            worked.concurrency,
+            &processed.tally,
+            processed.concurrency,
             started.elapsed(),
         );
-        tell.tell(Event::Completed {
+        emit.emit(Event::Completed {
             results: summary.results,
             failed: summary.failed,
         });
-        account(run, job, &worked, &self.guards, &mut summary);
+        account(run, job, &processed, &self.limits, &mut summary);
         Ok(summary)
     }
 
     /// Works off what is left of the job.
-    fn work(&self, plan: &Plan<'_>, stop: &Cancel, tell: &mut Teller<'_>) -> Result<Finished> {
+    fn work(&self, plan: &Plan<'_>, stop: &Cancel, emit: &mut EventSink<'_>) -> Result<Finished> {
         let failed = |error| {
             Error::from_dispatch(error, self.run.reference(), |batch| {
                 self.first_dead_letter(batch)
@@ -161,23 +161,23 @@ impl Stage {
             let batches = &self.run.batches(&self.job)?;
             let backend = self.backend(batches)?;
             let plan = Plan { batches, ..*plan };
-            let tell = &mut |event| tell.tell(event);
-            let worked = work_off(&plan, backend.as_ref(), stop, tell).map_err(failed)?;
-            tally.add(&worked);
+            let emit = &mut |event| emit.emit(event);
+            let processed = process_batches(&plan, backend.as_ref(), stop, emit).map_err(failed)?;
+            tally.add(&processed);
             return Ok(Finished {
                 tally,
-                receipts: Some(worked.receipts),
+                receipts: Some(processed.receipts),
                 concurrency: backend.concurrency(),
             });
         }
         let backend = self.backend(&[])?;
-        work_off_in_chapters(
+        process_in_windows(
             plan,
             self.batches_at_once(),
             backend.as_ref(),
             stop,
-            &mut |event| tell.tell(event),
-            &mut |worked| tally.add(worked),
+            &mut |event| emit.emit(event),
+            &mut |processed| tally.add(processed),
         )
         .map_err(failed)?;
         Ok(Finished {
@@ -208,13 +208,13 @@ impl Stage {
 
     /// Seconds that this start may work, where there is a limit.
     fn seconds(&self) -> Result<Option<f64>> {
-        let is_by_the_hour = self.guards.max_usd.is_some() && self.place.machine.is_some();
+        let is_by_the_hour = self.limits.max_usd.is_some() && self.place.machine.is_some();
         let before = if is_by_the_hour {
             History::read(&self.run)?.seconds_at_work()
         } else {
             0.0
         };
-        let seconds = self.guards.seconds(&self.place, before);
+        let seconds = self.limits.seconds(&self.place, before);
         match seconds {
             Some(seconds) if seconds <= 0.0 => Err(Error::OutOfTime {
                 run: self.run.reference(),
@@ -233,7 +233,7 @@ impl Stage {
         let receipts = self.run.receipts_of(&of_it, &listed).unwrap_or_default();
         let bad = receipts.values().find(|receipt| receipt.failed > 0);
         let letters = bad.and_then(|receipt| {
-            let name = RunDir::dead_letters_name(receipt.piece());
+            let name = RunDir::dead_letters_name(receipt.range());
             self.run.get(&name).ok().flatten()
         });
         let letters = letters.unwrap_or_default();
@@ -255,8 +255,8 @@ struct Finished {
 
 /// What the run cost, into its summary, and the page that tells it all, into its directory. A run that is done does not fail
 /// because it cannot be accounted for: the summary says what is wrong then.
-fn account(run: &RunDir, job: &Job, done: &Finished, guards: &Guards, summary: &mut Summary) {
-    let prices = crate::plan::prices(guards.prices.as_deref());
+fn account(run: &RunDir, job: &Job, done: &Finished, limits: &Limits, summary: &mut Summary) {
+    let prices = crate::plan::prices(limits.prices.as_deref());
     let accounted = prices.and_then(|prices| {
         let bill = |history: &History| report::bill(run, job, &done.tally.spent, history, &prices);
         let Some(receipts) = &done.receipts else {
@@ -282,22 +282,22 @@ pub(super) fn collect_only(
     job: &Job,
     destination: &Destination,
     started: Instant,
-    tell: &mut Teller<'_>,
+    emit: &mut EventSink<'_>,
 ) -> Result<Summary> {
     let (mut tally, mut missing) = (Tally::default(), 0);
     let is_long = job.batches > BATCHES_AT_ONCE.get() as u64;
     let mut all = None;
-    run.each_chapter(job, BATCHES_AT_ONCE, &mut |batches, receipts| {
-        tell.tell(Event::Verifying {
+    run.each_window(job, BATCHES_AT_ONCE, &mut |batches, receipts| {
+        emit.emit(Event::Verifying {
             parts: receipts.len() as u64,
         });
         let mut whole = receipts.clone();
-        for piece in damaged(run, job, receipts)? {
-            whole.remove(piece.batch, piece.offset);
+        for range in damaged(run, job, receipts)? {
+            whole.remove(range.batch, range.offset);
         }
-        whole.retain_pieces_of(batches);
+        whole.retain_ranges_of(batches);
         missing += whole.open(batches).len() as u64;
-        tally.add(&Worked {
+        tally.add(&Processed {
             reused: whole.clone(),
             receipts: whole.clone(),
             time: Duration::ZERO,
@@ -312,9 +312,9 @@ pub(super) fn collect_only(
             batches: job.batches,
         });
     }
-    deliver(run, job, &tally.pieces, destination, tell)?;
+    deliver(run, job, &tally.ranges, destination, emit)?;
     let mut summary = Summary::new(run, job, destination.name(), &tally, 0, started.elapsed());
-    tell.tell(Event::Completed {
+    emit.emit(Event::Completed {
         results: summary.results,
         failed: summary.failed,
     });
@@ -323,7 +323,7 @@ pub(super) fn collect_only(
         receipts: all,
         concurrency: 0,
     };
-    account(run, job, &done, &Guards::default(), &mut summary);
+    account(run, job, &done, &Limits::default(), &mut summary);
     Ok(summary)
 }
 
@@ -331,11 +331,11 @@ pub(super) fn collect_only(
 fn deliver(
     run: &RunDir,
     job: &Job,
-    pieces: &Pieces,
+    ranges: &CompletedRanges,
     destination: &Destination,
-    tell: &mut Teller<'_>,
+    emit: &mut EventSink<'_>,
 ) -> Result<()> {
-    collect(run, job, pieces, destination, &mut |event| tell.tell(event))?;
-    collect_dead_letters(run, pieces)?;
+    collect(run, job, ranges, destination, &mut |event| emit.emit(event))?;
+    collect_dead_letters(run, ranges)?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use shoal_function::{Environment, Host, Limits};
+use shoal_function::{CallLimits, Environment, Host};
 use shoal_job::wire::{Failure, Invocation, Receipt};
 
 use crate::log;
@@ -28,7 +28,7 @@ impl Environments {
     pub(super) fn handle(
         &self,
         invocation: &Invocation,
-        limits: &Limits,
+        limits: &CallLimits,
     ) -> Result<Receipt, Failure> {
         let called = Instant::now();
         let result = self.work(invocation, limits);
@@ -36,7 +36,7 @@ impl Environments {
         result
     }
 
-    fn work(&self, invocation: &Invocation, limits: &Limits) -> Result<Receipt, Failure> {
+    fn work(&self, invocation: &Invocation, limits: &CallLimits) -> Result<Receipt, Failure> {
         // Those that were used last are the warmest.
         let warm = self.idle().pop();
         let mut environment = warm.unwrap_or_else(|| self.host.environment());
@@ -95,7 +95,7 @@ pub(super) mod tests {
         let environments = Environments::new(host);
         for _ in 0..2 {
             let failure = environments
-                .handle(&invocation, &Limits::default())
+                .handle(&invocation, &CallLimits::default())
                 .unwrap_err();
             assert_eq!(failure.kind, FailureKind::Crashed);
             assert!(failure.reason.contains("no such model"), "{failure}");

@@ -16,13 +16,13 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use shoal_function::{Host, Limits};
+use shoal_function::{CallLimits, Host};
 use shoal_job::Cancel;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::door::{self, Answer, Door};
 use super::environments::Environments;
+use super::request_guard::{self, Answer, RequestGuard};
 use super::{Allow, Token};
 use crate::{Error, Result};
 
@@ -53,7 +53,7 @@ pub struct HttpSettings {
 
 /// What requests share.
 struct Worker {
-    door: Door,
+    request_guard: RequestGuard,
     /// There once the model is open.
     environments: OnceLock<Environments>,
     free: Arc<Semaphore>,
@@ -131,7 +131,7 @@ async fn listen(
     listener.set_nonblocking(true).map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     let worker = Arc::new(Worker {
-        door: Door { token, allow },
+        request_guard: RequestGuard { token, allow },
         environments: OnceLock::new(),
         free: Arc::new(Semaphore::new(concurrency)),
         concurrency,
@@ -194,7 +194,7 @@ fn routes(worker: Arc<Worker>) -> Router {
         .route("/invoke", post(invoke))
         .route("/health", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
-        .layer(DefaultBodyLimit::max(door::LARGEST_REQUEST))
+        .layer(DefaultBodyLimit::max(request_guard::LARGEST_REQUEST))
         .with_state(worker)
 }
 
@@ -232,7 +232,7 @@ async fn admit(
     // Nothing is read for strangers.
     let authorization = request.headers().get(header::AUTHORIZATION);
     worker
-        .door
+        .request_guard
         .opens(authorization.and_then(|value| value.to_str().ok()))?;
     if worker.stopping.load(Ordering::SeqCst) {
         return Err(turn_away(503, "the worker is stopping"));
@@ -242,13 +242,13 @@ async fn admit(
     }
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > door::LARGEST_REQUEST) {
+    if length.is_some_and(|length| length > request_guard::LARGEST_REQUEST) {
         // Said before it is sent, where the caller announces it.
         let reason = format!(
             "failed to read the request: it has more than {} bytes",
-            door::LARGEST_REQUEST
+            request_guard::LARGEST_REQUEST
         );
-        return Err(door::refuse(413, &reason));
+        return Err(request_guard::refuse(413, &reason));
     }
     let read = tokio::time::timeout(worker.read_timeout, Bytes::from_request(request, &()));
     let body = read.await.map_err(|_| {
@@ -256,13 +256,13 @@ async fn admit(
             "failed to read the request: its body was not there within {} s",
             worker.read_timeout.as_secs_f64()
         );
-        door::refuse(408, &reason)
+        request_guard::refuse(408, &reason)
     })?;
     let body = body.map_err(|e| {
         let reason = format!("failed to read the request: {}", e.body_text());
-        door::refuse(e.status().as_u16(), &reason)
+        request_guard::refuse(e.status().as_u16(), &reason)
     })?;
-    let invocation = worker.door.read(&body)?;
+    let invocation = worker.request_guard.read(&body)?;
     match worker.free.clone().try_acquire_owned() {
         Ok(permit) => Ok((invocation, permit)),
         Err(_) => Err(turn_away(429, "the worker is busy with other batches")),
@@ -279,7 +279,7 @@ async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphor
     let result = tokio::task::spawn_blocking(move || {
         // Given back when the work is done, also where nobody waits for it any more.
         let _permit = permit;
-        let limits = Limits {
+        let limits = CallLimits {
             cancel: worker.cancel.clone(),
             deadline: Instant::now().checked_add(worker.call_timeout),
         };
@@ -293,7 +293,7 @@ async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphor
         let reason = format!("failed to come to an end: {end}");
         Err(Failure::new(FailureKind::Retryable, reason))
     });
-    door::answer(result)
+    request_guard::answer(result)
 }
 
 fn json(status: StatusCode, body: String) -> Response {

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json};
-use shoal_function::Limits;
+use shoal_function::CallLimits;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
 
-use super::door::{self, Answer, Door};
 use super::emf::Metrics;
 use super::environments::Environments;
+use super::request_guard::{self, Answer, RequestGuard};
 use super::{Allow, Token, WorkerSettings};
 use crate::log::{self, Format, Level};
 use crate::{EngineSettings, Error, Precision, Result};
@@ -75,14 +75,14 @@ pub fn run(started: Instant) -> Result<()> {
             cache_dir: Some(variable("SHOAL_CACHE_DIR").map_or(CACHE.into(), Into::into)),
         },
     };
-    let door = Door {
+    let request_guard = RequestGuard {
         token: Token::find(None)?,
         // Which stores it sees is up to the function's role.
         allow: Allow::all(),
     };
     let function = Arc::new(Function {
         environments: Environments::new(super::host(&settings, started)?),
-        door,
+        request_guard,
         metrics: Metrics {
             function: variable(FUNCTION).unwrap_or_default(),
             version: variable(VERSION).unwrap_or_default(),
@@ -115,7 +115,7 @@ fn packed_beside() -> Option<String> {
 
 struct Function {
     environments: Environments,
-    door: Door,
+    request_guard: RequestGuard,
     metrics: Metrics,
 }
 
@@ -124,7 +124,7 @@ impl Function {
     fn work(
         &self,
         invocation: &Invocation,
-        limits: &Limits,
+        limits: &CallLimits,
     ) -> std::result::Result<Receipt, Failure> {
         let called = Instant::now();
         let result = self.environments.handle(invocation, limits);
@@ -139,9 +139,9 @@ impl Function {
         event: Value,
         deadline: Option<Instant>,
     ) -> std::result::Result<Value, Failure> {
-        let limits = Limits {
+        let limits = CallLimits {
             deadline,
-            ..Limits::default()
+            ..CallLimits::default()
         };
         if let Some(request) = UrlRequest::of(&event) {
             let (status, outcome) = self.answer(&request, &limits);
@@ -162,13 +162,13 @@ impl Function {
         Ok(serde_json::to_value(reply).expect("a reply is always JSON"))
     }
 
-    fn answer(&self, request: &UrlRequest<'_>, limits: &Limits) -> Answer {
+    fn answer(&self, request: &UrlRequest<'_>, limits: &CallLimits) -> Answer {
         let invocation = self
-            .door
+            .request_guard
             .opens(request.authorization)
-            .and_then(|()| self.door.read(&request.body));
+            .and_then(|()| self.request_guard.read(&request.body));
         match invocation {
-            Ok(invocation) => door::answer(self.work(&invocation, limits)),
+            Ok(invocation) => request_guard::answer(self.work(&invocation, limits)),
             Err(answer) => answer,
         }
     }
@@ -253,7 +253,7 @@ mod tests {
         let (host, folder, invocation) = crashing();
         let function = Function {
             environments: Environments::new(host),
-            door: Door {
+            request_guard: RequestGuard {
                 token: token.map(|token| Token::new(token).unwrap()),
                 allow: Allow::all(),
             },

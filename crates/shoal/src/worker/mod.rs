@@ -2,13 +2,13 @@
 //! ([`stdio`]), requests ([`http`]) or the events of AWS Lambda, or finds its own share of a run ([`share`]).
 
 mod allow;
-mod door;
 #[cfg(feature = "lambda")]
 mod emf;
 mod environments;
 pub mod http;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+mod request_guard;
 pub mod share;
 pub mod stdio;
 mod token;

@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use shoal_dispatch::{Plan, RetryPolicy, work_off};
+use shoal_dispatch::{Plan, RetryPolicy, process_batches};
 use shoal_function::Host;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
-use crate::{Error, Result, place};
+use crate::{Error, Result, backend};
 
 /// The variable that tells how many workers there are, where the platform does not.
 pub const WORKERS: &str = "SHOAL_WORKERS";
@@ -147,7 +147,7 @@ pub fn work(
     host: Arc<Host>,
     concurrency: usize,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(&Event),
+    emit: &mut dyn FnMut(&Event),
 ) -> Result<Done> {
     let job = run.job()?.ok_or_else(|| Error::NoSuchRun {
         name: run.reference(),
@@ -172,17 +172,17 @@ pub fn work(
         records: 0,
         failed: 0,
     };
-    let backend = place::local(concurrency, host);
-    let worked = work_off(&plan, &backend, cancel, &mut |event| {
+    let backend = backend::local(concurrency, host);
+    let processed = process_batches(&plan, &backend, cancel, &mut |event| {
         if let Event::Finished { receipt, .. } = &event {
             done.records += receipt.records;
             done.failed += receipt.failed;
         }
-        tell(&event);
+        emit(&event);
     });
-    let worked =
-        worked.map_err(|error| Error::from_dispatch(error, run.reference(), |_| String::new()))?;
-    done.reused = worked.reused.finished_batches();
+    let processed = processed
+        .map_err(|error| Error::from_dispatch(error, run.reference(), |_| String::new()))?;
+    done.reused = processed.reused.finished_batches();
     Ok(done)
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
-use shoal_function::{Host, Limits};
+use shoal_function::{CallLimits, Host};
 use shoal_job::wire::{Failure, FailureKind, Outcome};
 
 use super::environments::Environments;
@@ -16,7 +16,7 @@ pub fn serve(host: &Arc<Host>, input: impl BufRead, mut output: impl Write) -> i
     let environments = Environments::new(host.clone());
     for line in input.split(b'\n') {
         let result = match serde_json::from_slice(&line?) {
-            Ok(invocation) => environments.handle(&invocation, &Limits::default()),
+            Ok(invocation) => environments.handle(&invocation, &CallLimits::default()),
             Err(e) => Err(Failure::new(
                 FailureKind::Refused,
                 format!("failed to read an invocation: {e}"),

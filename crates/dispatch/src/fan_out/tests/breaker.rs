@@ -4,7 +4,7 @@ use super::*;
 
 fn hopeless(end: Result<(), DispatchError>) -> (usize, Failure) {
     match end {
-        Err(DispatchError::Hopeless { batches, failure }) => (batches, failure),
+        Err(DispatchError::CircuitOpen { batches, failure }) => (batches, failure),
         end => panic!("{end:?}"),
     }
 }
@@ -44,7 +44,7 @@ async fn a_single_batch_of_nothing_but_bad_records_is_not_buried_whole() {
     let calls = AtomicUsize::new(0);
     let platform = Calls(async |invocation: &Invocation| {
         calls.fetch_add(1, Relaxed);
-        match invocation.bury {
+        match invocation.quarantine {
             Some(_) => Ok(receipt(invocation)),
             None => Err(failure(FailureKind::Crashed)),
         }
@@ -53,7 +53,7 @@ async fn a_single_batch_of_nothing_but_bad_records_is_not_buried_whole() {
         records: 1000,
         ..Setup::default()
     };
-    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (end, _, told) = run_and_emit(&platform, &setup).await;
     hopeless(end);
     assert_eq!(records_finished(&told), 2);
     assert!(calls.into_inner() < 60);
@@ -65,7 +65,7 @@ async fn quick_failures_wait_for_slow_successes() {
     let platform = Calls(async |invocation: &Invocation| {
         let batch = &invocation.batch;
         let is_bad = batch.index.is_multiple_of(10) && (batch.offset..batch.end()).contains(&0);
-        if is_bad && invocation.bury.is_none() {
+        if is_bad && invocation.quarantine.is_none() {
             return Err(failure(FailureKind::Crashed));
         }
         sleep(60 * SECOND).await;
@@ -95,7 +95,7 @@ async fn what_breaks_in_the_middle_stops_the_run_too() {
         concurrency: 100,
         ..Setup::default()
     };
-    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (end, _, told) = run_and_emit(&platform, &setup).await;
     let (batches, _) = hopeless(end);
     assert_eq!(records_finished(&told), 200 * 20);
     assert!((20..=200).contains(&batches), "{batches}");

@@ -13,23 +13,23 @@ fn killed(bad: &[(u64, u64)], calls: &AtomicUsize, invocation: &Invocation) -> O
     let is_hit = |(b, record): &&(u64, u64)| {
         *b == batch.index && (batch.offset..batch.end()).contains(record)
     };
-    let is_killed = invocation.bury.is_none() && bad.iter().any(|bad| is_hit(&bad));
+    let is_killed = invocation.quarantine.is_none() && bad.iter().any(|bad| is_hit(&bad));
     is_killed.then(|| failure(FailureKind::Crashed))
 }
 
 /// The buried records, by batch and place.
-fn buried(told: &[Event]) -> Vec<(u64, u64)> {
-    let mut buried: Vec<_> = told
+fn quarantined(told: &[Event]) -> Vec<(u64, u64)> {
+    let mut quarantined: Vec<_> = told
         .iter()
         .filter_map(|event| match event {
-            Event::Finished { receipt, .. } if receipt.buried > 0 => {
+            Event::Finished { receipt, .. } if receipt.quarantined > 0 => {
                 Some((receipt.batch, receipt.offset))
             }
             _ => None,
         })
         .collect();
-    buried.sort_unstable();
-    buried
+    quarantined.sort_unstable();
+    quarantined
 }
 
 fn on_a_clock<T>(test: impl Future<Output = T>) -> T {
@@ -46,8 +46,8 @@ async fn a_record_that_kills_its_function_is_buried_and_the_others_are_done() {
     let bad = [(3, 17)];
     let calls = AtomicUsize::new(0);
     let platform = Calls(async |invocation: &Invocation| {
-        if let Some(bury) = &invocation.bury {
-            assert!(bury.contains("made to fail"), "{bury}");
+        if let Some(quarantine) = &invocation.quarantine {
+            assert!(quarantine.contains("made to fail"), "{quarantine}");
         }
         sleep(SECOND).await;
         match killed(&bad, &calls, invocation) {
@@ -60,9 +60,9 @@ async fn a_record_that_kills_its_function_is_buried_and_the_others_are_done() {
         records: 50,
         ..Setup::default()
     };
-    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (end, _, told) = run_and_emit(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
-    assert_eq!(buried(&told), bad);
+    assert_eq!(quarantined(&told), bad);
     let extra = calls.into_inner() as f64 - 20.0;
     assert!(extra <= 2.0 * 50_f64.log2() + 2.0, "{extra}");
 }
@@ -71,7 +71,7 @@ async fn a_record_that_kills_its_function_is_buried_and_the_others_are_done() {
 async fn endless_work_is_found_as_a_crash_is() {
     let platform = Calls(async |invocation: &Invocation| {
         let batch = &invocation.batch;
-        if invocation.bury.is_none() && (batch.offset..batch.end()).contains(&7) {
+        if invocation.quarantine.is_none() && (batch.offset..batch.end()).contains(&7) {
             std::future::pending::<()>().await;
         }
         Ok(receipt(invocation))
@@ -81,9 +81,9 @@ async fn endless_work_is_found_as_a_crash_is() {
         timeout: Some(10 * SECOND),
         ..Setup::default()
     };
-    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (end, _, told) = run_and_emit(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
-    assert_eq!(buried(&told), [(0, 7)]);
+    assert_eq!(quarantined(&told), [(0, 7)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,9 +103,9 @@ async fn what_fails_by_chance_is_not_buried() {
         records: 64,
         ..Setup::default()
     };
-    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (end, _, told) = run_and_emit(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
-    assert_eq!(buried(&told), []);
+    assert_eq!(quarantined(&told), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn a_record_that_cannot_even_be_buried_ends_the_run() {
     let platform = Calls(async |_: &Invocation| Err::<Receipt, _>(failure(FailureKind::Crashed)));
     let (end, _) = run(&platform, &Setup::default()).await;
     assert!(
-        matches!(end, Err(DispatchError::Hopeless { batches: 1, .. })),
+        matches!(end, Err(DispatchError::CircuitOpen { batches: 1, .. })),
         "{end:?}"
     );
 }
@@ -129,7 +129,7 @@ async fn only_what_is_open_of_a_batch_is_searched() {
     let platform = Calls(async |invocation: &Invocation| {
         let batch = &invocation.batch;
         assert!(batch.offset >= 40 && batch.end() <= 60, "{batch:?}");
-        if invocation.bury.is_none() && (batch.offset..batch.end()).contains(&59) {
+        if invocation.quarantine.is_none() && (batch.offset..batch.end()).contains(&59) {
             return Err(failure(FailureKind::Crashed));
         }
         Ok(receipt(invocation))
@@ -154,7 +154,7 @@ async fn only_what_is_open_of_a_batch_is_searched() {
     drive(&platform, settings, &work, events).await.unwrap();
     let told: Vec<_> = told.iter().collect();
     assert_eq!(
-        (records_finished(&told), buried(&told)),
+        (records_finished(&told), quarantined(&told)),
         (20, vec![(0, 59)])
     );
 }
@@ -186,14 +186,14 @@ proptest! {
             Ok(receipt)
         });
         let setup = Setup { batches: 6, records, concurrency, ..Setup::default() };
-        let (end, _, told) = on_a_clock(run_and_tell(&platform, &setup));
+        let (end, _, told) = on_a_clock(run_and_emit(&platform, &setup));
         let mut by_batch: BTreeMap<u64, u64> = BTreeMap::new();
         for (batch, _) in &bad {
             *by_batch.entry(*batch).or_default() += 1;
         }
         match end {
             Ok(()) => {
-                prop_assert_eq!(buried(&told), bad.clone());
+                prop_assert_eq!(quarantined(&told), bad.clone());
                 if most.is_none() {
                     let bound = (2.0 * (records as f64).log2() + 2.0) * bad.len() as f64;
                     let extra = calls.into_inner() as f64 - 6.0;
@@ -201,7 +201,7 @@ proptest! {
                 }
             }
             // Where hardly anything succeeds, the run may be stopped.
-            Err(DispatchError::Hopeless { .. }) => {
+            Err(DispatchError::CircuitOpen { .. }) => {
                 let in_a_row = by_batch.len() >= 5 || bad.len() >= 3;
                 prop_assert!(in_a_row, "{:?}", bad);
             }

@@ -50,7 +50,7 @@ async fn a_straggler_is_called_a_second_time_and_the_first_answer_counts() {
             speculation,
             ..Setup::default()
         };
-        let (end, time, told) = run_and_tell(&platform, &setup).await;
+        let (end, time, told) = run_and_emit(&platform, &setup).await;
         assert!(end.is_ok(), "{end:?}");
         assert!(time < most * SECOND, "{time:?}");
         let expected: &[u64] = if speculation.is_some() { &[40] } else { &[] };
@@ -128,7 +128,7 @@ async fn a_failed_attempt_leaves_it_to_the_other_one() {
             speculation: Some(Speculation { budget: 0.5 }),
             ..Setup::default()
         };
-        let (end, time, told) = run_and_tell(&platform, &setup).await;
+        let (end, time, told) = run_and_emit(&platform, &setup).await;
         assert!(end.is_ok(), "{end:?}");
         assert_eq!(seconds(&told), [30]);
         let failures = told.iter().filter(|e| matches!(e, Event::Failed { .. }));
@@ -181,7 +181,7 @@ proptest! {
             .start_paused(true)
             .build()
             .unwrap();
-        let (end, _, _) = runtime.block_on(run_and_tell(&platform, &setup));
+        let (end, _, _) = runtime.block_on(run_and_emit(&platform, &setup));
         prop_assert!(end.is_ok(), "{:?}", end);
     }
 }
@@ -207,7 +207,7 @@ async fn every_attempt_has_a_number_of_its_own() {
         speculation: Some(Speculation { budget: 0.5 }),
         ..Setup::default()
     };
-    let (end, _, told) = run_and_tell(&platform, &setup).await;
+    let (end, _, told) = run_and_emit(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
     let attempts = told.iter().filter_map(|event| match event {
         Event::Dispatched {

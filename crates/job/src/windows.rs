@@ -18,10 +18,10 @@ impl Iterator for Chapters<'_> {
     type Item = Result<Vec<Batch>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let chapter: Result<Vec<Batch>> = self.table.by_ref().take(self.size.get()).collect();
-        match chapter {
+        let window: Result<Vec<Batch>> = self.table.by_ref().take(self.size.get()).collect();
+        match window {
             Ok(batches) if batches.is_empty() => None,
-            chapter => Some(chapter),
+            window => Some(window),
         }
     }
 }
@@ -31,7 +31,7 @@ impl RunDir {
     ///
     /// # Errors
     /// The batch table cannot be read.
-    pub fn chapters<'a>(&'a self, job: &'a Job, size: NonZeroUsize) -> Result<Chapters<'a>> {
+    pub fn windows<'a>(&'a self, job: &'a Job, size: NonZeroUsize) -> Result<Chapters<'a>> {
         Ok(Chapters {
             table: self.table(job)?,
             size,
@@ -42,17 +42,17 @@ impl RunDir {
     ///
     /// # Errors
     /// Batch table or receipts cannot be read, or `see` fails.
-    pub fn each_chapter(
+    pub fn each_window(
         &self,
         job: &Job,
         size: NonZeroUsize,
         see: &mut dyn FnMut(&[Batch], &Receipts) -> Result<()>,
     ) -> Result<()> {
         let listed = self.list_receipts()?;
-        for batches in self.chapters(job, size)? {
+        for batches in self.windows(job, size)? {
             let batches = batches?;
             let mut receipts = self.receipts_of(&batches, &listed)?;
-            receipts.retain_pieces_of(&batches);
+            receipts.retain_ranges_of(&batches);
             see(&batches, &receipts)?;
         }
         Ok(())

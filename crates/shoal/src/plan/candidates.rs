@@ -50,7 +50,7 @@ pub(crate) enum Platform {
 
 /// One way to run a job.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Way {
+pub(crate) struct Candidate {
     pub(crate) platform: Platform,
     pub(crate) batch_size: u64,
     pub(crate) concurrency: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Way {
 }
 
 /// What a plan rests on.
-pub(crate) struct Ground<'a> {
+pub(crate) struct PlanContext<'a> {
     pub(crate) workload: &'a Workload,
     /// Records that were read side by side.
     pub(crate) group: usize,
@@ -94,9 +94,9 @@ impl Platform {
     }
 }
 
-impl Ground<'_> {
+impl PlanContext<'_> {
     /// Plays `way`.
-    pub(crate) fn play(&self, way: &Way) -> Result<Played> {
+    pub(crate) fn play(&self, candidate: &Candidate) -> Result<Played> {
         let calibration = self.calibration;
         let records = self.workload.records;
         let seconds = self.workload.record_seconds(calibration);
@@ -106,11 +106,11 @@ impl Ground<'_> {
             records,
             seed: 0,
         };
-        let pool = BatchPool::sampled(&sample, way.batch_size);
+        let pool = BatchPool::sampled(&sample, candidate.batch_size);
         let batches = pool.batches();
-        let share = vcpu_share(way.memory_mb);
+        let share = vcpu_share(candidate.memory_mb);
         // What a function is slower than on a core that it has for itself.
-        let slowdown = match &way.platform {
+        let slowdown = match &candidate.platform {
             Platform::Lambda | Platform::StepFunctions(_) => {
                 calibration
                     .platform
@@ -118,7 +118,7 @@ impl Ground<'_> {
                     / share
             }
             Platform::Local | Platform::Process => {
-                calibration.slowdown(way.concurrency.min(batches).max(1) as u32)
+                calibration.slowdown(candidate.concurrency.min(batches).max(1) as u32)
             }
             // It is taken to bear as many functions as it has vCPUs, as this machine bears them.
             Platform::Machine(_) => calibration
@@ -129,10 +129,10 @@ impl Ground<'_> {
         let work = |batch| pool.seconds(batch) * slowdown + calibration.invocation_seconds;
         let mut scenario = Scenario {
             batches,
-            environments: way.concurrency,
+            environments: candidate.concurrency,
             ..Scenario::default()
         };
-        match &way.platform {
+        match &candidate.platform {
             Platform::Local => {}
             Platform::Process => scenario.cold.place_seconds = calibration.init_seconds,
             Platform::Machine(_) => scenario.setup_seconds = BOOT_SECONDS,
@@ -150,7 +150,7 @@ impl Ground<'_> {
                 };
                 scenario.billing_step_ms = 1.0;
                 scenario.timeout_seconds = Some(f64::from(*TIMEOUT.end()));
-                match &way.platform {
+                match &candidate.platform {
                     Platform::StepFunctions(children) => {
                         scenario.call_seconds = CHILD_SECONDS;
                         scenario.starts_per_second = Some(match children {
@@ -175,7 +175,7 @@ impl Ground<'_> {
         };
         let outcome = simulate(&scenario, work, |_| {})
             .map_err(|e| Error::Settings(format!("failed to simulate: {e}")))?;
-        let bill = self.bill(way, batches, &outcome)?;
+        let bill = self.bill(candidate, batches, &outcome)?;
         Ok(Played {
             outcome,
             bill,
@@ -184,12 +184,12 @@ impl Ground<'_> {
         })
     }
 
-    fn bill(&self, way: &Way, batches: u64, outcome: &Outcome) -> Result<Option<Bill>> {
-        match &way.platform {
+    fn bill(&self, candidate: &Candidate, batches: u64, outcome: &Outcome) -> Result<Option<Bill>> {
+        match &candidate.platform {
             Platform::Local | Platform::Process => Ok(None),
             Platform::Machine(machine) => Ok(Some(machine.bill(outcome.seconds, Basis::Predicted))),
             Platform::Lambda | Platform::StepFunctions(_) => {
-                let gb = f64::from(way.memory_mb) / 1024.0;
+                let gb = f64::from(candidate.memory_mb) / 1024.0;
                 let calls = outcome.invocations as f64;
                 let read = self.workload.read.max(1) as f64;
                 let bytes = self.workload.bytes as f64 / read * self.workload.records as f64;
@@ -203,7 +203,7 @@ impl Ground<'_> {
                     stored_gb_months: (bytes + output) / 1e9,
                     ..Usage::none(self.region, self.calibration.architecture, Basis::Predicted)
                 };
-                match way.platform {
+                match candidate.platform {
                     Platform::StepFunctions(Children::Standard) => {
                         usage.transitions = calls * TRANSITIONS;
                     }
@@ -223,20 +223,20 @@ impl Ground<'_> {
     }
 
     /// Plays `way`, and says which limits of its platform it breaks.
-    pub(crate) fn estimate(&self, way: &Way) -> Result<Estimate> {
+    pub(crate) fn estimate(&self, candidate: &Candidate) -> Result<Estimate> {
         let Played {
             outcome,
             bill,
             longest_batch_seconds,
             batches,
-        } = self.play(way)?;
-        let is_lambda = way.platform.is_lambda();
+        } = self.play(candidate)?;
+        let is_lambda = candidate.platform.is_lambda();
         Ok(Estimate {
-            place: way.platform.name(),
-            batch_size: way.batch_size,
+            place: candidate.platform.name(),
+            batch_size: candidate.batch_size,
             batches,
-            concurrency: way.concurrency,
-            memory_mb: is_lambda.then_some(way.memory_mb),
+            concurrency: candidate.concurrency,
+            memory_mb: is_lambda.then_some(candidate.memory_mb),
             architecture: self.calibration.architecture,
             seconds: outcome.seconds,
             function_seconds: if is_lambda {
@@ -250,14 +250,14 @@ impl Ground<'_> {
             bill,
             basis: Basis::Predicted,
             broken: if is_lambda {
-                self.broken(way, longest_batch_seconds)
+                self.broken(candidate, longest_batch_seconds)
             } else {
                 Vec::new()
             },
         })
     }
 
-    fn broken(&self, way: &Way, longest_batch_seconds: f64) -> Vec<String> {
+    fn broken(&self, candidate: &Candidate, longest_batch_seconds: f64) -> Vec<String> {
         let mut broken = Vec::new();
         let timeout = f64::from(*TIMEOUT.end());
         if longest_batch_seconds > timeout {
@@ -265,34 +265,34 @@ impl Ground<'_> {
                 "a batch takes {longest_batch_seconds:.0} s, Lambda gives {timeout} s"
             ));
         }
-        if way.platform == Platform::StepFunctions(Children::Express)
+        if candidate.platform == Platform::StepFunctions(Children::Express)
             && longest_batch_seconds > EXPRESS_SECONDS
         {
             broken.push(format!(
                 "a batch takes {longest_batch_seconds:.0} s, an Express child has {EXPRESS_SECONDS} s"
             ));
         }
-        if way.concurrency > self.quota {
+        if candidate.concurrency > self.quota {
             broken.push(format!(
                 "{} environments at a time, the account's quota is {} (--quota)",
-                way.concurrency, self.quota
+                candidate.concurrency, self.quota
             ));
         }
-        if matches!(way.platform, Platform::StepFunctions(_))
-            && way.concurrency > u64::from(CONCURRENCY)
+        if matches!(candidate.platform, Platform::StepFunctions(_))
+            && candidate.concurrency > u64::from(CONCURRENCY)
         {
             broken.push(format!(
                 "{} children at a time, a Distributed Map takes {CONCURRENCY}",
-                way.concurrency
+                candidate.concurrency
             ));
         }
-        let has = f64::from(way.memory_mb) * 1024.0 * 1024.0 * MEMORY_TO_FILL;
+        let has = f64::from(candidate.memory_mb) * 1024.0 * 1024.0 * MEMORY_TO_FILL;
         let needs = self.calibration.memory_bytes as f64;
         if needs > has {
             broken.push(format!(
                 "the function held {:.0} MB, and {} MB are given",
                 needs / 1024.0 / 1024.0,
-                way.memory_mb
+                candidate.memory_mb
             ));
         }
         broken

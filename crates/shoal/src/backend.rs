@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shoal_aws::{Lambda, StepFunctions};
 use shoal_dispatch::{Backend, Http, Local, Process, Watch};
 use shoal_encoder::Model;
-use shoal_function::{Function, Host, Limits};
+use shoal_function::{CallLimits, Function, Host};
 use shoal_job::run_dir::BACKEND;
 use shoal_job::wire::Invocation;
 use shoal_job::{Batch, Cancel, Job, RunDir};
@@ -78,7 +78,7 @@ pub enum Children {
 /// Where functions run, and how they are called.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Place {
+pub struct BackendConfig {
     /// The kind of place.
     pub backend: BackendKind,
     /// Batches in flight; where `None`, the number of cores, or 1000 where a platform has environments of its own.
@@ -102,7 +102,7 @@ pub struct Place {
     pub machine: Option<Machine>,
 }
 
-impl Place {
+impl BackendConfig {
     /// Where the run was dispatched last: this machine, if it never was.
     pub(crate) fn last(run: &RunDir) -> Result<Self> {
         let Some(content) = run.get(BACKEND)? else {
@@ -450,7 +450,7 @@ pub(crate) fn local(concurrency: usize, host: Arc<Host>) -> impl Backend {
     Local::new(concurrency, move || {
         let mut environment = host.environment();
         move |invocation: &Invocation, cancel: &Cancel| {
-            let limits = Limits {
+            let limits = CallLimits {
                 cancel: cancel.clone(),
                 deadline: None,
             };

@@ -15,7 +15,7 @@ fn events(job: &ManyBatches, run: &str) -> Vec<Value> {
     log.lines().map(parse).collect()
 }
 
-fn in_chapters(job: &ManyBatches, name: &str, options: &[&str]) -> Command {
+fn in_windows(job: &ManyBatches, name: &str, options: &[&str]) -> Command {
     let small = ["--concurrency", "1", "--batches-at-once", "1"];
     job.run(name, &[small.as_slice(), options].concat())
 }
@@ -47,7 +47,7 @@ fn chapters_change_nothing_but_memory() {
     assert!(whole["report"].is_string());
     for backend in ["local", "process"] {
         let name = &format!("by-{backend}");
-        let done = summary(in_chapters(&job, name, &["--backend", backend]));
+        let done = summary(in_windows(&job, name, &["--backend", backend]));
         job.check(name);
         assert!(done["report"].is_null() && done["not_accounted"].is_null());
         assert_eq!(without_times(done), without_times(whole.clone()));
@@ -78,14 +78,14 @@ fn chapters_change_nothing_but_memory() {
 #[test]
 fn what_is_left_is_found_in_every_chapter() {
     let job = ManyBatches::new(1000, 5);
-    summary(in_chapters(&job, "run", &[]));
+    summary(in_windows(&job, "run", &[]));
     let run = job.bench.path("run");
     std::fs::remove_file(run.join("parts/00000070.csv")).unwrap();
     for batch in 128..192 {
         std::fs::remove_file(run.join(format!("receipts/{batch:08}.json"))).unwrap();
     }
     std::fs::remove_file(job.bench.path("run.csv")).unwrap();
-    let done = summary(in_chapters(&job, "run", &[]));
+    let done = summary(in_windows(&job, "run", &[]));
     job.check("run");
     assert_eq!(done["reused_batches"], 201 - 64 - 1);
     assert_eq!(done["records"], 1002);
@@ -102,7 +102,7 @@ fn what_is_left_is_found_in_every_chapter() {
 #[test]
 fn a_table_that_is_damaged_far_behind_is_noticed() {
     let job = ManyBatches::new(1000, 5);
-    summary(in_chapters(&job, "run", &[]));
+    summary(in_windows(&job, "run", &[]));
     let table = job.bench.text("run/batches.jsonl");
     let cut: String = table
         .lines()
@@ -111,7 +111,7 @@ fn a_table_that_is_damaged_far_behind_is_noticed() {
         .collect();
     job.bench.write("run/batches.jsonl", cut);
     let before = job.bench.read("run.csv");
-    let output = in_chapters(&job, "run", &[]).output().unwrap();
+    let output = in_windows(&job, "run", &[]).output().unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", describe(&output));
     assert!(
         describe(&output).contains("150 batches of 750 records"),

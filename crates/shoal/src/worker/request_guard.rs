@@ -8,7 +8,7 @@ use super::{Allow, Token};
 pub(super) const LARGEST_REQUEST: usize = 6 << 20;
 
 /// What stands before the function.
-pub(super) struct Door {
+pub(super) struct RequestGuard {
     pub(super) token: Option<Token>,
     pub(super) allow: Allow,
 }
@@ -16,7 +16,7 @@ pub(super) struct Door {
 /// A status code of HTTP, and what goes with it.
 pub(super) type Answer = (u16, Outcome);
 
-impl Door {
+impl RequestGuard {
     /// Whether whoever sends this `Authorization` header may come in.
     pub(super) fn opens(&self, authorization: Option<&str>) -> Result<(), Answer> {
         match &self.token {

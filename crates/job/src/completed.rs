@@ -1,26 +1,26 @@
 //! What a run's output is joined of, in some bytes a batch.
 
 use crate::Receipts;
-use crate::wire::{Piece, Receipt};
+use crate::wire::{BatchRange, Receipt};
 
 /// The pieces of a run that are done, in the order of the input. Hardly any batch has more than one, and for those that have
 /// one, four bytes are kept.
 #[derive(Debug, Clone, Default)]
-pub struct Pieces {
+pub struct CompletedRanges {
     /// By batch, the records of those that are one piece; 0 for the others.
     whole: Vec<u32>,
     /// By batch, a bit for each of them with dead letters.
     with_letters: Vec<u64>,
     /// All other pieces in order, and whether they have dead letters.
-    others: Vec<(Piece, bool)>,
+    others: Vec<(BatchRange, bool)>,
 }
 
-impl Pieces {
+impl CompletedRanges {
     /// Those that `receipts` vouch for.
     pub fn of(receipts: &Receipts) -> Self {
-        let mut pieces = Self::default();
-        pieces.add(receipts);
-        pieces
+        let mut ranges = Self::default();
+        ranges.add(receipts);
+        ranges
     }
 
     /// Adds those that `receipts` vouch for, which are of batches behind all that were added before.
@@ -29,14 +29,14 @@ impl Pieces {
     }
 
     fn push(&mut self, receipt: &Receipt) {
-        let piece = receipt.piece();
+        let range = receipt.range();
         let has_letters = receipt.dead_letters.is_some();
-        let is_whole = piece.offset == 0 && piece.is_last && !piece.is_buried;
+        let is_whole = range.offset == 0 && range.is_last && !range.is_quarantined;
         let (Some(records), Ok(batch)) = (
-            u32::try_from(piece.records).ok().filter(|_| is_whole),
-            usize::try_from(piece.batch),
+            u32::try_from(range.records).ok().filter(|_| is_whole),
+            usize::try_from(range.batch),
         ) else {
-            self.others.push((piece, has_letters));
+            self.others.push((range, has_letters));
             return;
         };
         if batch >= self.whole.len() {
@@ -48,25 +48,25 @@ impl Pieces {
     }
 
     /// The pieces in order, and whether they have dead letters.
-    pub fn iter(&self) -> impl Iterator<Item = (Piece, bool)> {
+    pub fn iter(&self) -> impl Iterator<Item = (BatchRange, bool)> {
         let mut others = self.others.iter().copied().peekable();
         let mut whole = (0u64..)
             .zip(&self.whole)
             .filter(|(_, records)| **records > 0)
             .map(|(batch, records)| {
-                let piece = Piece {
+                let range = BatchRange {
                     batch,
                     offset: 0,
                     records: u64::from(*records),
                     is_last: true,
-                    is_buried: false,
+                    is_quarantined: false,
                 };
                 let word = self.with_letters[(batch / 64) as usize];
-                (piece, word & (1 << (batch % 64)) != 0)
+                (range, word & (1 << (batch % 64)) != 0)
             })
             .peekable();
         std::iter::from_fn(move || match (others.peek(), whole.peek()) {
-            (Some((other, _)), Some((piece, _))) if other.batch < piece.batch => others.next(),
+            (Some((other, _)), Some((range, _))) if other.batch < range.batch => others.next(),
             (_, Some(_)) => whole.next(),
             (_, None) => others.next(),
         })
@@ -85,9 +85,9 @@ mod tests {
             dead_letters: Some(Stored::of(b"")),
             ..receipt
         };
-        let buried = Receipt {
+        let quarantined = Receipt {
             failed: 1,
-            buried: 1,
+            quarantined: 1,
             ..letters(receipt(3, 4, 1, 5))
         };
         let all = [
@@ -96,20 +96,20 @@ mod tests {
             receipt(1, 4, 6, 0),
             letters(receipt(2, 0, 10, 0)),
             receipt(3, 0, 4, 6),
-            buried,
+            quarantined,
             receipt(3, 5, 5, 0),
             receipt(70, 0, 7, 0),
             // More than is kept of a whole one.
             receipt(71, 0, 1 << 33, 0),
         ];
-        let mut pieces = Pieces::default();
-        for chapter in [&all[..3], &all[3..5], &all[5..]] {
+        let mut ranges = CompletedRanges::default();
+        for window in [&all[..3], &all[3..5], &all[5..]] {
             let mut receipts = Receipts::default();
-            receipts.extend(chapter.iter().cloned());
-            pieces.add(&receipts);
+            receipts.extend(window.iter().cloned());
+            ranges.add(&receipts);
         }
-        let expected = all.iter().map(|r| (r.piece(), r.dead_letters.is_some()));
-        assert!(pieces.iter().eq(expected));
-        assert_eq!(Pieces::default().iter().count(), 0);
+        let expected = all.iter().map(|r| (r.range(), r.dead_letters.is_some()));
+        assert!(ranges.iter().eq(expected));
+        assert_eq!(CompletedRanges::default().iter().count(), 0);
     }
 }

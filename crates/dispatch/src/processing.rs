@@ -35,7 +35,7 @@ pub struct Plan<'a> {
 
 /// What was done.
 #[derive(Debug)]
-pub struct Worked {
+pub struct Processed {
     /// The receipts of all batches, whose parts are whole.
     pub receipts: Receipts,
     /// Those of them that earlier starts had written.
@@ -48,20 +48,20 @@ pub struct Worked {
 /// given what was done of each chapter. The batches of the plan itself do not count.
 ///
 /// # Errors
-/// As [`work_off`].
-pub fn work_off_in_chapters(
+/// As [`process_batches`].
+pub fn process_in_windows(
     plan: &Plan<'_>,
     size: NonZeroUsize,
     backend: &dyn Backend,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(Event),
-    see: &mut dyn FnMut(&Worked),
+    emit: &mut dyn FnMut(Event),
+    see: &mut dyn FnMut(&Processed),
 ) -> Result<(), DispatchError> {
     let Plan { run, job, .. } = *plan;
     let listed = run.list_receipts()?;
     let (mut reused_batches, mut reused_records) = (0, 0);
     if !listed.is_empty() {
-        run.each_chapter(job, size, &mut |_, receipts| {
+        run.each_window(job, size, &mut |_, receipts| {
             reused_batches += receipts.finished_batches();
             reused_records += receipts.records();
             Ok(())
@@ -69,20 +69,20 @@ pub fn work_off_in_chapters(
     }
     // It is one start, however many chapters it has.
     let mut is_told = false;
-    for batches in run.chapters(job, size)? {
-        let chapter = Plan {
+    for batches in run.windows(job, size)? {
+        let window = Plan {
             batches: &batches?,
             listed: Some(&listed),
             ..*plan
         };
-        let worked = work_off(&chapter, backend, cancel, &mut |event| match event {
+        let processed = process_batches(&window, backend, cancel, &mut |event| match event {
             Event::Started {
                 backend,
                 concurrency,
                 ..
             } => {
                 if !std::mem::replace(&mut is_told, true) {
-                    tell(Event::Started {
+                    emit(Event::Started {
                         backend,
                         concurrency,
                         reused_batches,
@@ -90,9 +90,9 @@ pub fn work_off_in_chapters(
                     });
                 }
             }
-            event => tell(event),
+            event => emit(event),
         })?;
-        see(&worked);
+        see(&processed);
     }
     Ok(())
 }
@@ -102,19 +102,19 @@ pub fn work_off_in_chapters(
 ///
 /// # Errors
 /// Why not all of it is done. What is done stays.
-pub fn work_off(
+pub fn process_batches(
     plan: &Plan<'_>,
     backend: &dyn Backend,
     cancel: &Cancel,
-    tell: &mut dyn FnMut(Event),
-) -> Result<Worked, DispatchError> {
+    emit: &mut dyn FnMut(Event),
+) -> Result<Processed, DispatchError> {
     let Plan { run, job, .. } = plan;
     let there = match plan.listed {
         Some(listed) => run.receipts_of(plan.batches, listed)?,
         None => run.receipts_of(plan.batches, &run.list_receipts()?)?,
     };
     let mut receipts = there.clone();
-    receipts.retain_pieces_of(plan.batches);
+    receipts.retain_ranges_of(plan.batches);
     for batch in receipts.open(plan.batches) {
         for foreign in there.between(&batch) {
             // It is of no cut of this batch, and would stand before the one that is.
@@ -122,7 +122,7 @@ pub fn work_off(
         }
     }
     let mut reused = receipts.clone();
-    tell(Event::Started {
+    emit(Event::Started {
         backend: backend.name().to_owned(),
         concurrency: backend.concurrency(),
         reused_batches: reused.finished_batches(),
@@ -154,21 +154,21 @@ pub fn work_off(
                 if let Event::Finished { receipt, .. } = &event {
                     receipts.insert((**receipt).clone());
                 }
-                tell(event);
+                emit(event);
             })?;
         }
         time += started.elapsed();
-        receipts.retain_pieces_of(plan.batches);
-        tell(Event::Verifying {
+        receipts.retain_ranges_of(plan.batches);
+        emit(Event::Verifying {
             parts: receipts.values().count() as u64,
         });
         let damaged = damaged(run, job, &receipts)?;
         let open = receipts.open(plan.batches);
         let reason = match (damaged.first(), open.first()) {
             (None, None) => break,
-            (Some(piece), _) => format!(
+            (Some(range), _) => format!(
                 "part {} reads back otherwise than it was written, again and again",
-                piece.batch
+                range.batch
             ),
             (None, Some(batch)) => format!(
                 "batch {} has no receipt for all of its records, though it was worked on again and again",
@@ -183,24 +183,24 @@ pub fn work_off(
             }));
         }
         // The store lost what it had taken, or a receipt vouches for something else; the piece is done again.
-        for piece in damaged {
-            let now = run.receipt(piece.batch, piece.offset)?;
-            let seen = receipts.get(piece.batch, piece.offset);
+        for range in damaged {
+            let now = run.receipt(range.batch, range.offset)?;
+            let seen = receipts.get(range.batch, range.offset);
             // Unless another worker, who saw it too, is about it. What is compared is what was stored: a platform adds to
             // the answer what it bills.
             let vouches = |receipt: &Receipt| (receipt.part.clone(), receipt.dead_letters.clone());
             if now.as_ref().map(vouches) == seen.map(vouches) {
-                run.forget(piece, job.parameters.output_format)?;
+                run.forget(range, job.parameters.output_format)?;
             }
             for kept in [&mut receipts, &mut reused] {
-                kept.remove(piece.batch, piece.offset);
+                kept.remove(range.batch, range.offset);
             }
         }
         for kept in [&mut receipts, &mut reused] {
-            kept.retain_pieces_of(plan.batches);
+            kept.retain_ranges_of(plan.batches);
         }
     }
-    Ok(Worked {
+    Ok(Processed {
         receipts,
         reused,
         time,

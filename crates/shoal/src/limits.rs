@@ -11,8 +11,10 @@ use shoal_job::Cancel;
 use shoal_job::wire::{Receipt, Sizing};
 
 use crate::cost::billed_ms;
-use crate::plan::ways::{CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS};
-use crate::{BackendKind, Error, Place, Result};
+use crate::plan::candidates::{
+    CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS,
+};
+use crate::{BackendConfig, BackendKind, Error, Result};
 
 /// USD that a run may cost before somebody is asked.
 pub const ASK_ABOVE_USD: f64 = 1.0;
@@ -27,7 +29,7 @@ const BEYOND_EXPECTED: f64 = 10.0;
 
 /// What a run may cost and take.
 #[derive(Debug, Clone, Default)]
-pub struct Guards {
+pub struct Limits {
     /// USD that all starts of the run together may cost.
     pub max_usd: Option<f64>,
     /// Seconds that this start may work.
@@ -40,9 +42,9 @@ pub struct Guards {
     pub speculation: Speculation,
 }
 
-impl Guards {
+impl Limits {
     /// Options that contradict each other or have no effect are errors.
-    pub(crate) fn check(&self, place: &Place) -> Result<()> {
+    pub(crate) fn check(&self, place: &BackendConfig) -> Result<()> {
         for (flag, number) in [
             ("--max-cost", self.max_usd),
             ("--max-time", self.max_seconds),
@@ -69,7 +71,7 @@ impl Guards {
     }
 
     /// Seconds that this start may work, where there is a limit: its own, or what is left of the money by the hour.
-    pub(crate) fn seconds(&self, place: &Place, seconds_before: f64) -> Option<f64> {
+    pub(crate) fn seconds(&self, place: &BackendConfig, seconds_before: f64) -> Option<f64> {
         let by_money = self
             .max_usd
             .zip(place.machine.as_ref())
@@ -233,28 +235,31 @@ mod tests {
 
     #[test]
     fn money_by_the_hour_is_time() {
-        let place = Place {
+        let place = BackendConfig {
             machine: Some(Machine {
                 name: "m".into(),
                 usd_per_hour: 0.36,
                 vcpus: 2,
             }),
-            ..Place::default()
+            ..BackendConfig::default()
         };
-        let guards = Guards {
+        let limits = Limits {
             max_usd: Some(0.01),
-            ..Guards::default()
+            ..Limits::default()
         };
-        assert_eq!(guards.seconds(&place, 40.0), Some(60.0));
-        guards.check(&place).unwrap();
-        let error = guards.check(&Place::default()).unwrap_err().to_string();
+        assert_eq!(limits.seconds(&place, 40.0), Some(60.0));
+        limits.check(&place).unwrap();
+        let error = limits
+            .check(&BackendConfig::default())
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("--machine"), "{error}");
-        let both = Guards {
+        let both = Limits {
             max_seconds: Some(5.0),
-            ..guards
+            ..limits
         };
         assert_eq!(both.seconds(&place, 0.0), Some(5.0));
-        assert_eq!(Guards::default().seconds(&place, 0.0), None);
+        assert_eq!(Limits::default().seconds(&place, 0.0), None);
     }
 
     #[test]
