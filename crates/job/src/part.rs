@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
 use arrow_cast::CastOptions;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
@@ -12,53 +14,29 @@ use parquet::file::properties::WriterProperties;
 
 use crate::format::OutputFormat;
 use crate::input::footer::is_harmless;
-use crate::record::{Cell, write_json_string};
+use crate::record::{Cell, Record, write_json_string};
 use crate::spec::Job;
 use crate::{Error, Result};
 
-/// What the function found for a record.
-#[derive(Debug, Clone, Copy)]
-pub struct Labelled<'a> {
-    /// The record's id.
-    pub id: &'a Cell,
-    /// The label, or several with `;` between them for a multi-label model.
-    pub label: &'a str,
-    /// The probability of the (most probable) label.
-    pub score: f32,
-    /// Each label's probability, in the model's order.
-    pub scores: &'a [f32],
-    /// The kept columns' values.
-    pub kept: &'a [Cell],
-}
-
-/// The output's columns: `id`, `label`, `score`, each label's `score_LABEL` where asked for, and the kept ones.
+/// The output's columns: `id`, those of the function, and the kept ones.
 pub fn schema(job: &Job) -> SchemaRef {
-    let mut fields = vec![
-        Field::new(
-            "id",
-            job.columns
-                .id
-                .as_ref()
-                .map_or(DataType::Int64, |id| id.data_type.clone()),
-            true,
-        ),
-        Field::new("label", DataType::Utf8, false),
-        Field::new("score", DataType::Float32, false),
-    ];
-    if job.parameters.scores {
-        let scores = job.model.labels.iter();
-        fields.extend(
-            scores.map(|label| Field::new(format!("score_{label}"), DataType::Float32, false)),
-        );
-    }
+    let id = job.columns.id.as_ref();
+    let id_type = id.map_or(DataType::Int64, |id| id.data_type.clone());
+    let id = Arc::new(Field::new("id", id_type, true));
     let kept = job.columns.kept.iter();
-    fields.extend(kept.map(|column| Field::new(&column.name, column.data_type.clone(), true)));
-    Arc::new(Schema::new(fields))
+    let kept = kept.map(|column| Field::new(&column.name, column.data_type.clone(), true).into());
+    let fields = std::iter::once(id)
+        .chain(job.function.output.fields().iter().cloned())
+        .chain(kept);
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The header that every CSV part starts with.
 pub(crate) fn csv_header(job: &Job) -> Vec<u8> {
-    let schema = schema(job);
+    csv_head(&schema(job))
+}
+
+fn csv_head(schema: &Schema) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer
         .write_record(schema.fields().iter().map(|field| field.name()))
@@ -77,112 +55,43 @@ pub(crate) fn parquet_properties() -> WriterProperties {
 /// Writes one part in memory.
 pub struct PartWriter {
     schema: SchemaRef,
-    scores: bool,
-    inner: Inner,
-}
-
-enum Inner {
-    Csv(Box<csv::Writer<Vec<u8>>>),
-    Jsonl(Vec<u8>),
-    Parquet(Columns),
-}
-
-/// A part's values by column until it is whole.
-#[derive(Default)]
-struct Columns {
-    ids: Vec<Option<String>>,
-    labels: Vec<String>,
-    scores: Vec<Vec<f32>>,
-    kept: Vec<Vec<Option<String>>>,
+    format: OutputFormat,
+    ids: Vec<Cell>,
+    rows: Vec<RecordBatch>,
+    kept: Vec<Vec<Cell>>,
 }
 
 impl PartWriter {
     /// A writer of a part of `job`.
     pub fn new(job: &Job) -> Self {
-        let inner = match job.parameters.output_format {
-            OutputFormat::Csv => {
-                let mut start = csv_header(job);
-                start.reserve(job.parameters.batch_size.min(4096) as usize * 32);
-                Inner::Csv(Box::new(
-                    csv::WriterBuilder::new().flexible(true).from_writer(start),
-                ))
-            }
-            OutputFormat::Jsonl => Inner::Jsonl(Vec::new()),
-            OutputFormat::Parquet => Inner::Parquet(Columns {
-                scores: vec![
-                    Vec::new();
-                    1 + if job.parameters.scores {
-                        job.model.labels.len()
-                    } else {
-                        0
-                    }
-                ],
-                kept: vec![Vec::new(); job.columns.kept.len()],
-                ..Columns::default()
-            }),
-        };
         Self {
             schema: schema(job),
-            scores: job.parameters.scores,
-            inner,
+            format: job.parameters.output_format,
+            ids: Vec::new(),
+            rows: Vec::new(),
+            kept: vec![Vec::new(); job.columns.kept.len()],
         }
     }
 
-    /// Adds the result of a record.
-    pub fn push(&mut self, row: Labelled<'_>) {
-        let scores = if self.scores { row.scores } else { &[] };
-        match &mut self.inner {
-            Inner::Csv(writer) => {
-                let mut field =
-                    |text: &str| writer.write_field(text).expect("memory takes every row");
-                field(row.id.as_text().unwrap_or_default());
-                field(row.label);
-                field(&number(row.score));
-                scores.iter().for_each(|score| field(&number(*score)));
-                row.kept
-                    .iter()
-                    .for_each(|cell| field(cell.as_text().unwrap_or_default()));
-                writer
-                    .write_record(None::<&[u8]>)
-                    .expect("memory takes every row");
-            }
-            Inner::Jsonl(out) => {
-                let mut names = self.schema.fields().iter().map(|field| field.name());
-                let mut key = |out: &mut Vec<u8>, first: bool| {
-                    out.push(if first { b'{' } else { b',' });
-                    write_json_string(names.next().expect("a name for every value"), out);
-                    out.push(b':');
-                };
-                key(out, true);
-                row.id.write_json(out);
-                key(out, false);
-                write_json_string(row.label, out);
-                for score in std::iter::once(&row.score).chain(scores) {
-                    key(out, false);
-                    serde_json::to_writer(&mut *out, score).expect("memory takes every row");
-                }
-                for cell in row.kept {
-                    key(out, false);
-                    cell.write_json(out);
-                }
-                out.extend_from_slice(b"}\n");
-            }
-            Inner::Parquet(columns) => {
-                let text = |cell: &Cell| cell.as_text().map(str::to_owned);
-                columns.ids.push(text(row.id));
-                columns.labels.push(row.label.to_owned());
-                for (column, score) in columns
-                    .scores
-                    .iter_mut()
-                    .zip(std::iter::once(&row.score).chain(scores))
-                {
-                    column.push(*score);
-                }
-                for (column, cell) in columns.kept.iter_mut().zip(row.kept) {
-                    column.push(text(cell));
-                }
+    /// Adds the function's `rows` for `records`, a row for each, in order.
+    ///
+    /// # Errors
+    /// `rows` are not as many, or have other columns than the job says.
+    pub fn push(&mut self, records: Vec<Record>, rows: RecordBatch) -> Result<()> {
+        if rows.num_rows() != records.len() {
+            return Err(Error::input(
+                "the function",
+                format!("it gave {} rows for {} records", rows.num_rows(), records.len()),
+            ));
+        }
+        for record in records {
+            self.ids.push(record.id);
+            for (column, cell) in self.kept.iter_mut().zip(record.kept) {
+                column.push(cell);
             }
         }
+        self.rows.push(rows);
+        Ok(())
     }
 
     /// The whole part.
@@ -190,37 +99,77 @@ impl PartWriter {
     /// # Errors
     /// A value does not fit its column's type (Parquet): the source is not what the plan saw.
     pub fn finish(self) -> Result<Vec<u8>> {
-        match self.inner {
-            Inner::Csv(writer) => Ok(writer.into_inner().expect("memory takes every row")),
-            Inner::Jsonl(out) => Ok(out),
-            Inner::Parquet(columns) => columns
-                .finish(&self.schema)
-                .map_err(|e| Error::input("a kept column", e.to_string())),
+        let failed = |e: parquet::errors::ParquetError| Error::input("a kept column", e.to_string());
+        match self.format {
+            OutputFormat::Csv => {
+                let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(csv_head(&self.schema));
+                self.each(|row| {
+                    for (_, value) in row {
+                        let text = match value {
+                            Value::Cell(cell) => cell.as_text().unwrap_or_default().to_owned(),
+                            Value::Task(array, at) => text_of(array, *at).unwrap_or_default(),
+                        };
+                        writer.write_field(text).expect("memory takes every row");
+                    }
+                    writer.write_record(None::<&[u8]>).expect("memory takes every row");
+                });
+                Ok(writer.into_inner().expect("memory takes every row"))
+            }
+            OutputFormat::Jsonl => {
+                let mut out = Vec::new();
+                self.each(|row| {
+                    for (index, (name, value)) in row.iter().enumerate() {
+                        out.push(if index == 0 { b'{' } else { b',' });
+                        write_json_string(name, &mut out);
+                        out.push(b':');
+                        match value {
+                            Value::Cell(cell) => cell.write_json(&mut out),
+                            Value::Task(array, at) => match (array.data_type(), text_of(array, *at)) {
+                                (_, None) => out.extend(b"null"),
+                                (DataType::Utf8, Some(text)) => write_json_string(&text, &mut out),
+                                (_, Some(text)) => out.extend(text.into_bytes()),
+                            },
+                        }
+                    }
+                    out.extend_from_slice(b"}\n");
+                });
+                Ok(out)
+            }
+            OutputFormat::Parquet => self.parquet().map_err(failed),
         }
     }
-}
 
-impl Columns {
-    fn finish(self, schema: &SchemaRef) -> parquet::errors::Result<Vec<u8>> {
-        let Self {
-            ids,
-            labels,
-            scores,
-            kept,
-        } = self;
-        let strings = |values: Vec<Option<String>>| -> ArrayRef {
-            Arc::new(values.into_iter().collect::<StringArray>())
+    fn each(&self, mut write: impl FnMut(&[(&str, Value<'_>)])) {
+        let mut number = 0;
+        for rows in &self.rows {
+            for at in 0..rows.num_rows() {
+                let id = Value::Cell(&self.ids[number]);
+                let task = rows.columns().iter().map(|array| Value::Task(array, at));
+                let kept = self.kept.iter().map(|column| Value::Cell(&column[number]));
+                let values = std::iter::once(id).chain(task).chain(kept);
+                let names = self.schema.fields().iter().map(|field| field.name().as_str());
+                write(&names.zip(values).collect::<Vec<_>>());
+                number += 1;
+            }
+        }
+    }
+
+    fn parquet(self) -> parquet::errors::Result<Vec<u8>> {
+        let strings = |values: Vec<Cell>| -> ArrayRef {
+            let values = values.iter().map(Cell::as_text);
+            Arc::new(values.collect::<StringArray>())
         };
-        let mut arrays = vec![
-            strings(ids),
-            Arc::new(StringArray::from(labels)) as ArrayRef,
-        ];
-        arrays.extend(
-            scores
-                .into_iter()
-                .map(|scores| Arc::new(Float32Array::from(scores)) as ArrayRef),
-        );
-        arrays.extend(kept.into_iter().map(strings));
+        let mut arrays = vec![strings(self.ids)];
+        let tasks = self.schema.fields().len() - 1 - self.kept.len();
+        for index in 0..tasks {
+            let parts: Vec<_> = self.rows.iter().map(|rows| &**rows.column(index)).collect();
+            arrays.push(if parts.is_empty() {
+                arrow_array::new_empty_array(self.schema.field(1 + index).data_type())
+            } else {
+                arrow_select::concat::concat(&parts)?
+            });
+        }
+        arrays.extend(self.kept.into_iter().map(strings));
         // Not `safe`: a value that does not fit must not silently become null.
         let options = CastOptions {
             safe: false,
@@ -228,15 +177,38 @@ impl Columns {
         };
         let arrays = arrays
             .iter()
-            .zip(schema.fields())
+            .zip(self.schema.fields())
             .map(|(array, field)| arrow_cast::cast_with_options(array, field.data_type(), &options))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        let batch = RecordBatch::try_new(schema.clone(), arrays)?;
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays)?;
         let mut writer =
-            ArrowWriter::try_new(Vec::new(), schema.clone(), Some(parquet_properties()))?;
+            ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(parquet_properties()))?;
         writer.write(&batch)?;
         writer.into_inner()
     }
+}
+
+/// A value of a row of the output.
+enum Value<'a> {
+    Cell(&'a Cell),
+    Task(&'a ArrayRef, usize),
+}
+
+/// A value of a task's column as text, `None` for null; lists are JSON.
+fn text_of(array: &ArrayRef, at: usize) -> Option<String> {
+    if array.is_null(at) {
+        return None;
+    }
+    Some(match array.data_type() {
+        DataType::Utf8 => array.as_string::<i32>().value(at).to_owned(),
+        DataType::Float32 => number(array.as_primitive::<Float32Type>().value(at)),
+        DataType::FixedSizeList(..) => {
+            let list = array.as_fixed_size_list().value(at);
+            let values = list.as_primitive::<Float32Type>().values().iter();
+            format!("[{}]", values.map(|value| number(*value)).collect::<Vec<_>>().join(","))
+        }
+        other => unreachable!("no task has a column of type {other}"),
+    })
 }
 
 /// The shortest text that reads back as the same number.

@@ -10,11 +10,11 @@ use crate::input::{Compression, Found, Spool, Stream, locate};
 use crate::input::{delimited, jsonl, parquet, text_folder};
 use crate::run_dir::TableWriter;
 use crate::spec::{
-    Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, ModelSpec, Parameters, Slice,
+    Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice,
     Source,
 };
 use crate::store::{Location, ObjectWriter};
-use crate::{Cancel, Error, Result, RunDir};
+use crate::{Cancel, Error, FunctionSpec, Result, RunDir};
 
 /// What is to be planned.
 #[derive(Debug, Clone)]
@@ -23,8 +23,8 @@ pub struct Request<'a> {
     pub inputs: &'a [String],
     /// Standard input, where it is among them.
     pub spool: Option<&'a Spool>,
-    /// The model.
-    pub model: ModelSpec,
+    /// What is to process the records.
+    pub function: FunctionSpec,
     /// The parameters.
     pub parameters: Parameters,
     /// Where the output is to go; resuming by the run's name goes there again.
@@ -88,11 +88,12 @@ pub fn cut(
 ) -> Result<Cut> {
     let parameters = &request.parameters;
     if parameters.batch_size == 0 {
-        return Err(Error::Parameter("--batch-size must be at least 1".into()));
+        return Err(Error::Parameter("the batch size must be at least 1".into()));
     }
     let found = locate(request.inputs, parameters.input_format, request.spool)?;
     let mut planner = Planner {
         run,
+        function: &request.function,
         parameters,
         inputs_at: request.inputs_at,
         columns: None,
@@ -126,7 +127,7 @@ pub fn cut(
         shoal: request.version.to_owned(),
         inputs: request.inputs.to_vec(),
         sources,
-        model: request.model.clone(),
+        function: request.function.clone(),
         parameters: parameters.clone(),
         output: request.output.to_owned(),
         columns,
@@ -148,19 +149,7 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
             job.shoal, request.version
         ));
     }
-    if job.model.fingerprint != request.model.fingerprint {
-        reasons.push(format!(
-            "the model changed (was {}, is {})",
-            describe_model(&job.model),
-            describe_model(&request.model)
-        ));
-    }
-    if job.model.precision != request.model.precision {
-        reasons.push(format!(
-            "--precision was {}, is {}",
-            job.model.precision, request.model.precision
-        ));
-    }
+    reasons.extend(request.function.differences(&job.function));
     reasons.extend(request.parameters.differences(&job.parameters));
     let found = locate(
         request.inputs,
@@ -188,17 +177,11 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
     Err(Error::Conflict {
         run: run.name(),
         reason: format!(
-            "{}; undo the change to go on, or start over with `shoal run … --fresh`, which discards its {} finished batches",
+            "{}; undo the change to resume it, or start over, which discards its {} finished batches",
             reasons.join("; "),
             run.receipts()?.finished_batches()
         ),
     })
-}
-
-fn describe_model(model: &ModelSpec) -> String {
-    // A packed model may say anything of itself.
-    let start: String = model.fingerprint.chars().take(12).collect();
-    format!("{} {start}", model.reference)
 }
 
 fn list(uris: &[&str]) -> String {
@@ -219,6 +202,7 @@ fn source_change(source: &Source, found: &Found, spool: Option<&Spool>) -> Resul
 
 struct Planner<'a> {
     run: &'a RunDir,
+    function: &'a FunctionSpec,
     parameters: &'a Parameters,
     inputs_at: Option<&'a str>,
     columns: Option<Columns>,
@@ -267,7 +251,7 @@ impl Planner<'_> {
                 }
                 let (schema, rows) = parquet::head(&here)?;
                 self.adopt(&schema, place)?;
-                self.check_text_type(&schema, place)?;
+                self.check_text_types(&schema, place)?;
                 self.cutter.push_rows(index, rows)?;
                 source.identity.digest = match (&here, spool) {
                     (_, Some(spool)) if found.spooled => Some(spool.digest.clone()),
@@ -347,27 +331,27 @@ impl Planner<'_> {
                 schema.check(columns, place)?;
                 schema.widen(columns);
             }
-            None => self.columns = Some(schema.resolve(self.parameters, place)?),
+            None => self.columns = Some(schema.resolve(self.function, self.parameters, place)?),
         }
         Ok(())
     }
 
-    fn check_text_type(&self, schema: &Schema, place: &str) -> Result<()> {
-        let text = self.columns.as_ref().map(|columns| columns.text.as_str());
-        match schema
-            .columns
-            .iter()
-            .find(|column| Some(column.name.as_str()) == text)
-        {
-            Some(column) if !column.is_text => Err(Error::input(
-                place,
-                format!(
-                    "column {:?} holds {}, not strings (--text-column)",
-                    column.name, column.data_type
-                ),
-            )),
-            _ => Ok(()),
+    /// Roles that take strings must not be bound to typed columns of another type.
+    fn check_text_types(&self, schema: &Schema, place: &str) -> Result<()> {
+        let inputs = self.columns.iter().flat_map(|columns| &columns.inputs);
+        for input in inputs.filter(|input| input.role.is_text) {
+            let found = schema.columns.iter().find(|c| Some(&c.name) == input.source.as_ref());
+            if let Some(column) = found.filter(|column| !column.is_text) {
+                return Err(Error::input(
+                    place,
+                    format!(
+                        "column {:?} holds {}, not strings; name another column for the {}",
+                        column.name, column.data_type, input.role.name
+                    ),
+                ));
+            }
         }
+        Ok(())
     }
 
     /// The plain copy that functions will read, if they cannot read the source itself.
@@ -477,7 +461,7 @@ impl Cutter<'_> {
             let index = self.batch.index + 1;
             if index == MAX_BATCHES {
                 return Err(Error::Parameter(format!(
-                    "failed to cut the input: --batch-size {} makes more than {MAX_BATCHES} batches; use larger ones",
+                    "failed to cut the input: batches of {} make more than {MAX_BATCHES} batches; use larger ones",
                     self.size
                 )));
             }

@@ -16,7 +16,7 @@ use crate::wire::{Receipt, Sizing, Timings};
 pub struct Receipts {
     /// By batch and offset.
     ranges: BTreeMap<(u64, u64), Arc<Receipt>>,
-    /// Names of environments and instruction sets, and sizings, which many receipts have in common.
+    /// Names of environments, engines and stages, and sizings, which many receipts have in common.
     names: HashSet<Arc<str>>,
     sizings: Vec<Arc<Sizing>>,
 }
@@ -31,7 +31,8 @@ impl Receipts {
     /// Takes a receipt. The first one of a piece stands, as its part does.
     pub fn insert(&mut self, mut receipt: Receipt) {
         let place = (receipt.batch, receipt.offset);
-        for name in [&mut receipt.environment, &mut receipt.isa] {
+        let names = [&mut receipt.environment, &mut receipt.engine];
+        for name in names.into_iter().chain(receipt.timings.stages.names_mut()) {
             match self.names.get(name) {
                 Some(known) => *name = known.clone(),
                 None => drop(self.names.insert(name.clone())),
@@ -196,42 +197,35 @@ pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
         records,
         failed,
         quarantined,
-        truncated,
-        tokens,
+        units,
         part,
         dead_letters,
         started_unix_ms,
         timings,
         billed_ms,
-        confusion,
+        metrics,
         ..
     } = receipt;
     let letters = dead_letters.as_ref().map_or(0, |letters| letters.bytes);
-    let counts = [offset, remaining, records, tokens, &part.bytes, &letters];
+    let counts = [offset, remaining, records, units, &part.bytes, &letters];
     let Timings {
         init,
         read,
-        tokenize,
-        model,
+        stages,
         write,
         total,
     } = timings;
-    let times = [init, read, tokenize, model, write, total];
-    let compared = confusion
-        .values()
-        .flat_map(BTreeMap::values)
-        .try_fold(0u64, |sum, count| sum.checked_add(*count));
+    let times = [*init, *read, *write, *total].into_iter();
+    let times = times.chain(stages.iter().map(|(_, ms)| ms)).chain(*billed_ms);
     counts.into_iter().all(|count| *count <= MOST)
         // 35,000 years
         && *started_unix_ms < 1 << 50
         && quarantined <= failed
         && failed <= records
-        && truncated <= records
-        && compared.is_some_and(|compared| compared <= *records)
+        && metrics.are_at_most(MOST)
         && times
             .into_iter()
-            .chain(billed_ms)
-            .all(|ms| (0.0..=MOST as f64).contains(ms))
+            .all(|ms| (0.0..=MOST as f64).contains(&ms))
 }
 
 /// Where a piece ends in `batch`, if it is one of it.
@@ -255,8 +249,7 @@ pub(crate) mod tests {
             records,
             failed: 0,
             quarantined: 0,
-            truncated: 0,
-            tokens: 0,
+            units: 0,
             part: Stored::of(b""),
             dead_letters: None,
             started_unix_ms: 0,
@@ -266,8 +259,8 @@ pub(crate) mod tests {
             peak_memory_bytes: None,
             billed_ms: None,
             sizing: None,
-            isa: "".into(),
-            confusion: BTreeMap::new(),
+            engine: "".into(),
+            metrics: Default::default(),
         }
     }
 
@@ -352,18 +345,17 @@ pub(crate) mod tests {
     #[test]
     fn numbers_that_cannot_be_true_are_noticed() {
         assert!(is_plausible(&receipt(0, 0, 10, 0)));
-        let wrong: [fn(&mut Receipt); 9] = [
+        let wrong: [fn(&mut Receipt); 8] = [
             |r| r.failed = 11,
             |r| r.quarantined = 1,
-            |r| r.truncated = 11,
-            |r| r.tokens = u64::MAX,
+            |r| r.units = u64::MAX,
             |r| r.part.bytes = u64::MAX,
             |r| r.started_unix_ms = u64::MAX,
-            |r| r.timings.model = -1.0,
+            |r| r.timings.stages.add("model", -1.0),
             |r| r.billed_ms = Some(1e300),
             |r| {
-                let counts = [("a".into(), u64::MAX), ("b".into(), 2)];
-                r.confusion.insert("a".into(), counts.into());
+                r.metrics.add(&["a", "b"], u64::MAX);
+                r.metrics.add(&["a", "c"], 2);
             },
         ];
         for change in wrong {
@@ -389,14 +381,14 @@ pub(crate) mod tests {
         for batch in 0..3 {
             receipts.insert(Receipt {
                 environment: "one".into(),
-                isa: "one".into(),
+                engine: "one".into(),
                 ..receipt(batch, 0, 10, 0)
             });
         }
         let first = receipts.get(0, 0).unwrap();
         for other in receipts.values() {
             assert!(Arc::ptr_eq(&first.environment, &other.environment));
-            assert!(Arc::ptr_eq(&first.environment, &other.isa));
+            assert!(Arc::ptr_eq(&first.environment, &other.engine));
         }
         let copy = receipts.clone();
         assert_eq!(copy, receipts);

@@ -44,10 +44,8 @@ pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
 pub struct Record {
     /// The id column's value, or the row number.
     pub id: Cell,
-    /// The text to label.
-    pub text: String,
-    /// The gold label's column, where one was asked for.
-    pub gold: Cell,
+    /// The values that the function reads, in the order of [`Columns::inputs`](crate::spec::Columns::inputs).
+    pub inputs: Vec<Cell>,
     /// The kept columns' values, in the job's order.
     pub kept: Vec<Cell>,
 }

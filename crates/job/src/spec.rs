@@ -1,12 +1,15 @@
 //! `job.json` and `batches.jsonl`: what is to be done, immutable once planned.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::column::Column;
 use crate::format::{Format, OutputFormat};
+use crate::function_spec::{FunctionSpec, Role};
 
 /// Version of the run directory's layout. A run of another version is refused.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Batches of a job, at most: it bounds what the batch table takes in memory, whatever number of rows a file says it has.
 pub const MAX_BATCHES: u64 = 1 << 22;
@@ -22,8 +25,8 @@ pub struct Job {
     pub inputs: Vec<String>,
     /// The files and streams behind them, in order.
     pub sources: Vec<Source>,
-    /// The model.
-    pub model: ModelSpec,
+    /// What processes the records.
+    pub function: FunctionSpec,
     /// The parameters as the user gave them.
     pub parameters: Parameters,
     /// Where the first start of the run was to write its output: an absolute path, or `-`.
@@ -69,21 +72,6 @@ pub struct Identity {
     pub digest: Option<String>,
 }
 
-/// The model and what a reader of the output needs to know of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelSpec {
-    /// `bundled`, an absolute path, or a hub name.
-    pub reference: String,
-    /// BLAKE3 over config, tokenizer and weights, in hexadecimal.
-    pub fingerprint: String,
-    /// How its products are computed: `f32` or `int8`.
-    pub precision: String,
-    /// The labels in the order of the logits.
-    pub labels: Vec<String>,
-    /// The longest sequence in tokens, special tokens included, that a text is cut to.
-    pub max_tokens: usize,
-}
-
 /// What the user asked for. A run goes on only with the same parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
@@ -91,20 +79,12 @@ pub struct Parameters {
     pub batch_size: u64,
     /// The input's format where the name does not tell it.
     pub input_format: Option<Format>,
-    /// Column with the text.
-    pub text_column: Option<String>,
+    /// The input column of each role that the user named, such as `text`.
+    pub columns: BTreeMap<String, String>,
     /// Column with the id.
     pub id_column: Option<String>,
-    /// Column with the gold label.
-    pub label_column: Option<String>,
     /// Columns to carry along.
     pub keep_columns: Vec<String>,
-    /// Whether each label's probability is written.
-    pub scores: bool,
-    /// Least probability of a label of a multi-label model.
-    pub threshold: Option<f32>,
-    /// Limit in tokens below the model's own.
-    pub max_tokens: Option<usize>,
     /// Format of the parts and the output.
     pub output_format: OutputFormat,
 }
@@ -123,13 +103,9 @@ impl Default for Parameters {
         Self {
             batch_size: DEFAULT_BATCH_SIZE,
             input_format: None,
-            text_column: None,
+            columns: BTreeMap::new(),
             id_column: None,
-            label_column: None,
             keep_columns: Vec::new(),
-            scores: false,
-            threshold: None,
-            max_tokens: None,
             output_format: OutputFormat::Csv,
         }
     }
@@ -139,19 +115,19 @@ impl Default for Parameters {
 pub const DEFAULT_BATCH_SIZE: u64 = 50;
 
 impl Parameters {
-    /// What differs from `before`, one sentence a parameter.
-    pub fn differences(&self, before: &Self) -> Vec<String> {
+    /// What differs from `planned`, one sentence for each parameter.
+    pub fn differences(&self, planned: &Self) -> Vec<String> {
         let map = |parameters: &Self| {
             serde_json::to_value(parameters).expect("parameters are always JSON")
         };
-        let (now, then) = (map(self), map(before));
+        let (now, then) = (map(self), map(planned));
         now.as_object()
             .expect("a struct")
             .iter()
             .filter(|(name, value)| then[name.as_str()] != **value)
             .map(|(name, value)| {
-                let name_in_words = name.replace('_', "-");
-                format!("--{name_in_words} was {}, is {value}", then[name.as_str()])
+                let name = name.replace('_', " ");
+                format!("the {name} was {}, is {value}", then[name.replace(' ', "_").as_str()])
             })
             .collect()
     }
@@ -160,14 +136,29 @@ impl Parameters {
 /// The columns that the plan found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Columns {
-    /// Column with the text.
-    pub text: String,
+    /// The columns that the function reads, in the order of [`FunctionSpec::inputs`].
+    pub inputs: Vec<InputColumn>,
     /// Column with the id; `None` stands for the row number.
     pub id: Option<Column>,
-    /// Column with the gold label.
-    pub gold: Option<String>,
     /// Columns carried along.
     pub kept: Vec<Column>,
+}
+
+/// A column that the function reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputColumn {
+    /// What it is for.
+    pub role: Role,
+    /// Its name in the input; `None` where the role is optional and not used.
+    pub source: Option<String>,
+}
+
+impl Columns {
+    /// The name of the input column with the role `role`.
+    pub fn input(&self, role: &str) -> Option<&str> {
+        let found = self.inputs.iter().find(|input| input.role.name == role);
+        found.and_then(|input| input.source.as_deref())
+    }
 }
 
 /// Consecutive records that one function call processes.
@@ -291,12 +282,13 @@ mod tests {
     /// A job of one source, and a batch of it.
     fn job_and_batch() -> (Job, Batch) {
         let job = serde_json::json!({
-            "layout": LAYOUT_VERSION, "shoal": "0", "inputs": [], "model": {
-                "reference": "none", "fingerprint": "", "precision": "int8", "labels": [], "max_tokens": 8
+            "layout": LAYOUT_VERSION, "shoal": "0", "inputs": [], "function": {
+                "kind": "none", "reference": "none", "fingerprint": "", "inputs": [],
+                "output": { "fields": [], "metadata": {} }, "unit": "rows", "determinism": "exact"
             },
             "sources": [{ "uri": "/in.jsonl", "format": "jsonl", "identity": { "bytes": 90 } }],
             "parameters": Parameters::default(), "output": "-", "records": 5, "batches": 1,
-            "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
+            "columns": { "inputs": [], "id": null, "kept": [] },
         });
         let slice = |row| Slice {
             source: 0,
@@ -345,18 +337,18 @@ mod tests {
     }
 
     #[test]
-    fn differences_name_the_flag_and_both_values() {
+    fn differences_name_the_parameter_and_both_values() {
         let before = Parameters::default();
         let now = Parameters {
             batch_size: 100,
-            max_tokens: Some(64),
+            id_column: Some("key".into()),
             ..before.clone()
         };
         assert_eq!(
             now.differences(&before),
             [
-                "--batch-size was 50, is 100",
-                "--max-tokens was null, is 64"
+                "the batch size was 50, is 100",
+                "the id column was null, is \"key\""
             ]
         );
         assert!(before.differences(&before).is_empty());

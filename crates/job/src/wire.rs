@@ -1,10 +1,10 @@
 //! The messages between whoever dispatches and whoever works: the only contract between the two.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metrics::Metrics;
 use crate::spec::Batch;
 
 /// One call of the function for a batch.
@@ -84,10 +84,9 @@ pub struct Receipt {
     /// Those of them that could be read, and killed their function: another attempt may help, where it is at another place.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quarantined: u64,
-    /// Records whose text was cut at the token limit.
-    pub truncated: u64,
-    /// Tokens that went through the model, special tokens included.
-    pub tokens: u64,
+    /// Amount of work in the function's own [unit](crate::FunctionSpec::unit), such as tokens.
+    #[serde(default)]
+    pub units: u64,
     /// The part.
     pub part: Stored,
     /// The dead letters, where there are any.
@@ -112,11 +111,11 @@ pub struct Receipt {
     /// What the platform bills by, where the function runs on one that bills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizing: Option<Arc<Sizing>>,
-    /// Instruction set that the engine used.
-    pub isa: Arc<str>,
-    /// Gold label → predicted label → records, where the input has gold labels.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
+    /// What computed the results, such as the instruction set of the engine.
+    pub engine: Arc<str>,
+    /// What the task counted, such as a confusion matrix.
+    #[serde(default, skip_serializing_if = "Metrics::is_empty")]
+    pub metrics: Metrics,
 }
 
 impl Receipt {
@@ -186,30 +185,99 @@ impl Stored {
 }
 
 /// Where an invocation's time went, in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// What the environment did before its first batch; 0 when warm. Local workers share a model that is open already.
+    /// Preparing the environment before its first batch; 0 when warm. Local workers share a model that is open already.
     pub init: f64,
     /// Reading and parsing records.
     pub read: f64,
-    /// Turning text into tokens.
-    pub tokenize: f64,
-    /// The model.
-    pub model: f64,
+    /// The function's stages by name, such as `tokenize` and `model`.
+    #[serde(default)]
+    pub stages: Stages,
     /// Writing the part, the dead letters and the receipt.
     pub write: f64,
     /// From the invocation's start to its end.
     pub total: f64,
 }
 
-impl std::ops::AddAssign for Timings {
-    fn add_assign(&mut self, other: Self) {
+impl std::ops::AddAssign<&Self> for Timings {
+    fn add_assign(&mut self, other: &Self) {
         self.init += other.init;
         self.read += other.read;
-        self.tokenize += other.tokenize;
-        self.model += other.model;
+        for (name, ms) in other.stages.iter() {
+            self.stages.add(name, ms);
+        }
         self.write += other.write;
         self.total += other.total;
+    }
+}
+
+/// Milliseconds by stage, in the order in which the function runs the stages.
+///
+/// A list rather than a map: a run keeps a receipt for each of many batches, and there are few stages.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stages(Box<[(Arc<str>, f64)]>);
+
+impl Stages {
+    /// Adds `ms` to the stage `name`, which is appended where it is new.
+    pub fn add(&mut self, name: &str, ms: f64) {
+        match self.0.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, sum)) => *sum += ms,
+            None => {
+                let mut stages = std::mem::take(&mut self.0).into_vec();
+                stages.push((name.into(), ms));
+                self.0 = stages.into();
+            }
+        }
+    }
+
+    /// Milliseconds of the stage `name`; 0 where there is none.
+    pub fn get(&self, name: &str) -> f64 {
+        self.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, ms)| ms)
+    }
+
+    /// Name and milliseconds of each stage.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.0.iter().map(|(name, ms)| (&**name, *ms))
+    }
+
+    /// Milliseconds of all stages.
+    pub fn total(&self) -> f64 {
+        self.iter().map(|(_, ms)| ms).sum()
+    }
+
+    pub(crate) fn names_mut(&mut self) -> impl Iterator<Item = &mut Arc<str>> {
+        self.0.iter_mut().map(|(name, _)| name)
+    }
+}
+
+impl Serialize for Stages {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Stages {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Stages;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("milliseconds by stage")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Stages, A::Error> {
+                let mut stages = Stages::default();
+                while let Some((name, ms)) = map.next_entry::<String, f64>()? {
+                    stages.add(&name, ms);
+                }
+                Ok(stages)
+            }
+        }
+
+        deserializer.deserialize_map(Visitor)
     }
 }
 

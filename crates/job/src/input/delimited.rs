@@ -10,7 +10,7 @@ use super::span::Span;
 use super::{MAX_RECORD_BYTES, Stream, TOO_LONG};
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::{Columns, Fault};
-use crate::{Error, Result};
+use crate::{Error, Result, Role};
 
 /// The header, and what the first rows tell of the columns.
 pub(crate) fn head(stream: &Stream, delimiter: u8, place: &str) -> Result<(Vec<String>, Schema)> {
@@ -156,9 +156,9 @@ pub(crate) struct Records {
     /// Fields of the present record.
     len: usize,
     columns: usize,
-    text: usize,
     id: Option<usize>,
-    gold: Option<usize>,
+    /// Role and place of each input column.
+    inputs: Vec<(Role, Option<usize>)>,
     kept: Vec<usize>,
 }
 
@@ -192,9 +192,15 @@ impl Records {
             ends,
             len: 0,
             columns: header.len(),
-            text: find(&columns.text)?,
             id: columns.id.as_ref().map(|id| find(&id.source)).transpose()?,
-            gold: columns.gold.as_deref().map(find).transpose()?,
+            inputs: columns
+                .inputs
+                .iter()
+                .map(|input| {
+                    let place = input.source.as_deref().map(find).transpose()?;
+                    Ok((input.role.clone(), place))
+                })
+                .collect::<Result<_>>()?,
             kept: columns
                 .kept
                 .iter()
@@ -280,14 +286,15 @@ impl Records {
                 e.valid_up_to()
             ))),
         };
-        let Cell::Text(text) = field(self.text, "the text")? else {
-            return Err(bad("the text is empty".into()));
+        let input = |(role, index): &(Role, Option<usize>)| match *index {
+            None => Ok(Cell::Null),
+            Some(index) => match field(index, &format!("the {}", role.name))? {
+                Cell::Null if role.is_text => Err(bad(format!("the {} is empty", role.name))),
+                cell => Ok(cell),
+            },
         };
         Ok(Record {
-            text,
-            gold: self
-                .gold
-                .map_or(Ok(Cell::Null), |index| field(index, "the label"))?,
+            inputs: self.inputs.iter().map(input).collect::<std::result::Result<_, _>>()?,
             kept: self
                 .kept
                 .iter()

@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use super::schema::{Sample, Schema};
 use super::span::Span;
 use super::{MAX_RECORD_BYTES, Stream, TOO_LONG};
-use crate::Result;
 use crate::column::JsonType;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
+use crate::{Result, Role};
 
 /// What the first lines tell of the columns; `None` where there is no object among them.
 pub(crate) fn head(stream: &Stream) -> Option<Schema> {
@@ -70,7 +70,7 @@ pub(crate) fn scan(
 
 /// Learns the types of columns from every record of a source.
 pub(crate) struct TypeObserver {
-    names: Vec<String>,
+    names: Vec<Option<String>>,
     types: Vec<JsonType>,
 }
 
@@ -80,7 +80,7 @@ impl TypeObserver {
             .id
             .iter()
             .chain(&columns.kept)
-            .map(|column| column.source.clone())
+            .map(|column| Some(column.source.clone()))
             .collect();
         Self {
             types: vec![JsonType::Unknown; names.len()],
@@ -111,7 +111,7 @@ impl TypeObserver {
             // Nulls fit every type: a source that has nothing else changes none.
             .filter(|(_, known)| *known != JsonType::Unknown)
             .map(|(name, known)| Known {
-                name,
+                name: name.unwrap_or_default(),
                 is_text: known == JsonType::Text,
                 data_type: known.data_type(),
             })
@@ -125,27 +125,24 @@ pub(crate) struct Records {
     reader: BufReader<Box<dyn Read + Send>>,
     line: Vec<u8>,
     number: u64,
-    /// text, id, gold, kept…; an empty name is never found.
-    names: Vec<String>,
+    roles: Vec<Role>,
+    /// Of the id, the roles and the kept columns; `None` where there is no such column.
+    names: Vec<Option<String>>,
 }
 
 impl Records {
     /// `line` is the slice's first one; `reader` gives the slice's bytes.
     pub(crate) fn new(reader: Box<dyn Read + Send>, columns: &Columns, line: u64) -> Self {
-        let mut names = vec![
-            columns.text.clone(),
-            columns
-                .id
-                .as_ref()
-                .map(|id| id.source.clone())
-                .unwrap_or_default(),
-            columns.gold.clone().unwrap_or_default(),
-        ];
-        names.extend(columns.kept.iter().map(|kept| kept.source.clone()));
+        let id = columns.id.as_ref().map(|id| id.source.clone());
+        let names = std::iter::once(id)
+            .chain(columns.inputs.iter().map(|input| input.source.clone()))
+            .chain(columns.kept.iter().map(|kept| Some(kept.source.clone())))
+            .collect();
         Self {
             reader: BufReader::with_capacity(64 << 10, reader),
             line: Vec::new(),
             number: line,
+            roles: columns.inputs.iter().map(|input| input.role.clone()).collect(),
             names,
         }
     }
@@ -195,28 +192,21 @@ impl Records {
                 });
             }
         };
-        let id = values[1].map_or(Cell::Null, cell);
-        let text = match values[0] {
-            None => Err("the text is missing".to_owned()),
-            Some(raw) => match cell(raw) {
-                Cell::Text(text) => Ok(text),
-                Cell::Null => Err("the text is null".to_owned()),
-                // What is between quotes and no text is half of a surrogate pair: nothing else gets through `pick`.
-                Cell::Json(json) if json.starts_with('"') => Err(
-                    "the text has half of a character: a \\u escape of a surrogate pair without its other half"
-                        .to_owned(),
-                ),
-                Cell::Json(json) => {
-                    Err(format!("the text is not a string but {}", json_kind(&json)))
-                }
-            },
-        };
-        match text {
-            Ok(text) => Ok(Record {
+        let id = values[0].map_or(Cell::Null, cell);
+        let (inputs, kept) = values[1..].split_at(self.roles.len());
+        let inputs = self.roles.iter().zip(&self.names[1..]).zip(inputs);
+        let inputs = inputs
+            .map(|((role, name), value)| match value {
+                Some(value) if role.is_text => text_cell(value, &role.name),
+                None if role.is_text && name.is_some() => Err(format!("the {} is missing", role.name)),
+                value => Ok(value.map_or(Cell::Null, cell)),
+            })
+            .collect::<std::result::Result<_, _>>();
+        match inputs {
+            Ok(inputs) => Ok(Record {
                 id,
-                text,
-                gold: values[2].map_or(Cell::Null, cell),
-                kept: values[3..]
+                inputs,
+                kept: kept
                     .iter()
                     .map(|value| value.map_or(Cell::Null, cell))
                     .collect(),
@@ -228,8 +218,23 @@ impl Records {
     fn id_of(&self, line: &str) -> Cell {
         pick(line, &self.names)
             .ok()
-            .and_then(|values| values[1])
+            .and_then(|values| values[0])
             .map_or(Cell::Null, cell)
+    }
+}
+
+/// The value of a role that takes strings, or what is wrong with it.
+fn text_cell(value: &RawValue, role: &str) -> std::result::Result<Cell, String> {
+    match cell(value) {
+        text @ Cell::Text(_) => Ok(text),
+        Cell::Null => Err(format!("the {role} is null")),
+        Cell::Json(json) if json.starts_with('"') => Err(format!(
+            "the {role} has half of a character: a \\u escape of a surrogate pair without its other half"
+        )),
+        Cell::Json(json) => Err(format!(
+            "the {role} is not a string but {}",
+            json_kind(&json)
+        )),
     }
 }
 
@@ -255,7 +260,10 @@ fn cell(value: &RawValue) -> Cell {
 }
 
 /// The values of the keys `names` of a JSON object, the last one of each; the others are skipped, not kept.
-fn pick<'de>(line: &'de str, names: &[String]) -> serde_json::Result<Vec<Option<&'de RawValue>>> {
+fn pick<'de>(
+    line: &'de str,
+    names: &[Option<String>],
+) -> serde_json::Result<Vec<Option<&'de RawValue>>> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let picked = Pick { names }.deserialize(&mut deserializer)?;
     deserializer.end()?;
@@ -263,7 +271,7 @@ fn pick<'de>(line: &'de str, names: &[String]) -> serde_json::Result<Vec<Option<
 }
 
 struct Pick<'n> {
-    names: &'n [String],
+    names: &'n [Option<String>],
 }
 
 impl<'de> DeserializeSeed<'de> for Pick<'_> {
@@ -294,7 +302,7 @@ impl<'de> Visitor<'de> for Pick<'_> {
                 .names
                 .iter()
                 .enumerate()
-                .filter(|(_, name)| **name == *key);
+                .filter(|(_, name)| name.as_deref() == Some(&*key));
             match places.next() {
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -318,13 +326,15 @@ mod tests {
 
     fn read(content: &'static [u8]) -> Vec<(u64, std::result::Result<Record, BadRecord>)> {
         let columns = Columns {
-            text: "text".into(),
+            inputs: vec![crate::spec::InputColumn {
+                role: Role::text("text"),
+                source: Some("text".into()),
+            }],
             id: Some(crate::column::Column {
                 source: "id".into(),
                 name: "id".into(),
                 data_type: arrow_schema::DataType::Utf8,
             }),
-            gold: None,
             kept: Vec::new(),
         };
         let mut records = Records::new(Box::new(content), &columns, 1);
@@ -342,7 +352,7 @@ mod tests {
         assert_eq!(rows[0].0, 2);
         assert_eq!(rows[1].0, 4);
         assert_eq!(rows[1].1.as_ref().unwrap().id, Cell::Json("7".into()));
-        assert_eq!(rows[1].1.as_ref().unwrap().text, "");
+        assert_eq!(rows[1].1.as_ref().unwrap().inputs, [Cell::Text("".into())]);
     }
 
     #[test]

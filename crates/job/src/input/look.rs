@@ -3,14 +3,18 @@
 use super::{Found, Stream, delimited, jsonl, parquet, text_folder};
 use crate::format::Format;
 use crate::spec::{Columns, Parameters};
-use crate::{Error, Result};
+use crate::{Error, FunctionSpec, Result};
 
 /// Which columns of `found` are what, as their heads tell: what planning would take them for. No more than the first MiB of
 /// each is read.
 ///
 /// # Errors
 /// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them.
-pub fn look(found: &[Found], parameters: &Parameters) -> Result<Columns> {
+pub fn look(
+    found: &[Found],
+    function: &FunctionSpec,
+    parameters: &Parameters,
+) -> Result<Columns> {
     let mut columns: Option<Columns> = None;
     for found in found {
         let place = found.uri.as_str();
@@ -37,7 +41,7 @@ pub fn look(found: &[Found], parameters: &Parameters) -> Result<Columns> {
         match (schema, &columns) {
             (None, _) => {}
             (Some(schema), Some(columns)) => schema.check(columns, place)?,
-            (Some(schema), None) => columns = Some(schema.resolve(parameters, place)?),
+            (Some(schema), None) => columns = Some(schema.resolve(function, parameters, place)?),
         }
     }
     columns.ok_or_else(|| {

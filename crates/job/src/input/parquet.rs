@@ -24,7 +24,7 @@ use crate::column::has_name;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
 use crate::store::Location;
-use crate::{Error, Result};
+use crate::{Error, Result, Role};
 
 /// Rows that are decoded together: few, since a row may be large.
 const ROWS_AT_ONCE: u64 = 64;
@@ -171,9 +171,10 @@ impl Records {
                 "it has fewer rows than when the run was planned",
             ));
         }
-        let wanted = std::iter::once(columns.text.as_str())
+        let inputs = columns.inputs.iter();
+        let wanted = inputs
+            .filter_map(|input| input.source.as_deref())
             .chain(columns.id.as_ref().map(|id| id.source.as_str()))
-            .chain(columns.gold.as_deref())
             .chain(columns.kept.iter().map(|kept| kept.source.as_str()));
         let fields = metadata.schema().fields();
         let roots = wanted
@@ -256,9 +257,13 @@ impl Records {
 
     fn records(&self, batch: &RecordBatch) -> Vec<std::result::Result<Record, BadRecord>> {
         let column = |name: &str| batch.column_by_name(name).map(cells);
-        let texts = column(&self.columns.text);
         let ids = self.columns.id.as_ref().and_then(|id| column(&id.source));
-        let golds = self.columns.gold.as_deref().and_then(column);
+        let inputs: Vec<_> = self
+            .columns
+            .inputs
+            .iter()
+            .map(|input| (&input.role, input.source.as_deref().and_then(column)))
+            .collect();
         let kept: Vec<_> = self
             .columns
             .kept
@@ -280,14 +285,19 @@ impl Records {
                 let need = |column: &Option<Cells>, what: &str| {
                     value(column, row).map_err(|reason| bad(format!("{what} {reason}")))
                 };
-                let text = match need(&texts, "the text")? {
-                    Cell::Text(text) => text,
-                    Cell::Null => return Err(bad("the text is null".into())),
-                    Cell::Json(_) => return Err(bad("the text is not a string".into())),
+                let input = |(role, column): &(&Role, Option<Cells>)| {
+                    let name = &role.name;
+                    match need(column, &format!("the {name}"))? {
+                        Cell::Null if role.is_text && column.is_some() => Err(bad(format!("the {name} is null"))),
+                        Cell::Json(_) if role.is_text => Err(bad(format!("the {name} is not a string"))),
+                        cell => Ok(cell),
+                    }
                 };
                 Ok(Record {
-                    text,
-                    gold: need(&golds, "the label")?,
+                    inputs: inputs
+                        .iter()
+                        .map(input)
+                        .collect::<std::result::Result<_, _>>()?,
                     kept: kept
                         .iter()
                         .map(|column| need(column, "a kept column"))

@@ -6,8 +6,8 @@ use arrow_schema::DataType;
 
 use crate::column::Column;
 use crate::record::Cell;
-use crate::spec::{Columns, Parameters};
-use crate::{Error, Result};
+use crate::spec::{Columns, InputColumn, Parameters};
+use crate::{Error, FunctionSpec, Result, Role};
 
 /// The columns of a source, as far as its head tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,13 +29,13 @@ impl Schema {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The column `name`, or an error that lists what there is.
-    fn need(&self, name: &str, flag: &str, place: &str) -> Result<&Known> {
+    /// The column `name`, or an error that lists the columns. `purpose` completes "there is no column … for".
+    fn need(&self, name: &str, purpose: &str, place: &str) -> Result<&Known> {
         self.get(name).ok_or_else(|| {
             Error::input(
                 place,
                 format!(
-                    "there is no column {name:?} ({flag}); its columns are {}",
+                    "there is no column {name:?} for {purpose}; its columns are {}",
                     self.names()
                 ),
             )
@@ -56,65 +56,99 @@ impl Schema {
         names.join(", ")
     }
 
-    /// Which column is what, by the parameters and the defaults of `shoal run`.
-    pub(crate) fn resolve(&self, parameters: &Parameters, place: &str) -> Result<Columns> {
+    /// Which column has which role, by the parameters and the defaults of `shoal run`.
+    pub(crate) fn resolve(
+        &self,
+        function: &FunctionSpec,
+        parameters: &Parameters,
+        place: &str,
+    ) -> Result<Columns> {
+        let known_roles: Vec<_> = function.inputs.iter().map(|role| role.name.as_str()).collect();
+        if let Some(role) = parameters.columns.keys().find(|role| !known_roles.contains(&role.as_str())) {
+            return Err(Error::Parameter(format!(
+                "failed to use the {role} column: this function reads {}",
+                known_roles.join(", ")
+            )));
+        }
         let id = match &parameters.id_column {
-            Some(name) => Some(self.need(name, "--id-column", place)?),
+            Some(name) => Some(self.need(name, ID, place)?),
             None => self.get("id"),
-        };
-        let gold = match &parameters.label_column {
-            Some(name) => Some(self.need(name, "--label-column", place)?),
-            None => None,
         };
         let kept = parameters
             .keep_columns
             .iter()
-            .map(|name| self.need(name, "--keep-columns", place))
+            .map(|name| self.need(name, KEPT, place))
             .collect::<Result<Vec<_>>>()?;
-        let text = match &parameters.text_column {
-            Some(name) => self.need(name, "--text-column", place)?,
-            None => {
-                let others = [id, gold];
-                let mut texts = self.columns.iter().filter(|column| {
-                    column.is_text && !others.contains(&Some(column)) && !kept.contains(column)
-                });
-                match (texts.next(), texts.next()) {
-                    (Some(only), None) => only,
-                    _ => self.get("text").ok_or_else(|| {
-                        Error::input(
-                            place,
-                            format!(
-                                "it does not tell which column holds the text; say --text-column, one of {}",
-                                self.names()
-                            ),
-                        )
-                    })?,
-                }
+        let mut inputs = function
+            .inputs
+            .iter()
+            .map(|role| {
+                let name = parameters.columns.get(&role.name);
+                let found = name.map(|name| self.need(name, &purpose(role), place));
+                Ok((role, found.transpose()?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for index in 0..inputs.len() {
+            let (role, None) = inputs[index] else {
+                continue;
+            };
+            if role.is_required {
+                let used = inputs.iter().filter_map(|(_, found)| *found);
+                let used: Vec<_> = used.chain(id).chain(kept.iter().copied()).collect();
+                inputs[index].1 = Some(self.guess(role, &used, place)?);
             }
-        };
+        }
         Ok(Columns {
-            text: text.name.clone(),
+            inputs: inputs
+                .into_iter()
+                .map(|(role, found)| InputColumn {
+                    role: role.clone(),
+                    source: found.map(|known| known.name.clone()),
+                })
+                .collect(),
             id: id.map(|known| Column {
                 source: known.name.clone(),
                 name: "id".into(),
                 data_type: known.data_type.clone(),
             }),
-            gold: gold.map(|known| known.name.clone()),
-            kept: output_names(&kept, parameters)?,
+            kept: output_names(&kept, function)?,
         })
+    }
+
+    /// The column of a required role that the user did not name: the only one of strings that is not `used` otherwise,
+    /// else the one that is called like the role.
+    fn guess(&self, role: &Role, used: &[&Known], place: &str) -> Result<&Known> {
+        let mut candidates = self
+            .columns
+            .iter()
+            .filter(|column| (column.is_text || !role.is_text) && !used.contains(column));
+        match (candidates.next(), candidates.next()) {
+            (Some(only), None) => Ok(only),
+            _ => self.get(&role.name).ok_or_else(|| {
+                Error::input(
+                    place,
+                    format!(
+                        "it does not tell which column holds the {0}; name the {0} column, one of {1}",
+                        role.name,
+                        self.names()
+                    ),
+                )
+            }),
+        }
     }
 
     /// Whether a further source has the columns that the first one gave.
     pub(crate) fn check(&self, columns: &Columns, place: &str) -> Result<()> {
-        self.need(&columns.text, "the text column", place)?;
-        if let Some(id) = &columns.id {
-            self.need(&id.source, "the id column", place)?;
+        for input in &columns.inputs {
+            if let Some(name) = &input.source {
+                self.need(name, &purpose(&input.role), place)?;
+            }
         }
-        if let Some(gold) = &columns.gold {
-            self.need(gold, "--label-column", place)?;
+        if let Some(id) = &columns.id {
+            self.need(&id.source, ID, place)?;
         }
         for kept in &columns.kept {
-            self.need(&kept.source, "--keep-columns", place)?;
+            self.need(&kept.source, KEPT, place)?;
         }
         Ok(())
     }
@@ -132,20 +166,26 @@ impl Schema {
     }
 }
 
-/// Kept columns keep their names, unless the output uses the name itself.
-fn output_names(kept: &[&Known], parameters: &Parameters) -> Result<Vec<Column>> {
+const ID: &str = "the id";
+const KEPT: &str = "the columns to keep";
+
+fn purpose(role: &Role) -> String {
+    format!("the {}", role.name)
+}
+
+/// Kept columns keep their names, unless the output has a column of that name already.
+fn output_names(kept: &[&Known], function: &FunctionSpec) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::with_capacity(kept.len());
     for known in kept {
-        let taken = matches!(known.name.as_str(), "id" | "label" | "score")
-            || (parameters.scores && known.name.starts_with("score_"));
-        let name = if taken {
+        let is_taken = known.name == "id" || function.output.index_of(&known.name).is_ok();
+        let name = if is_taken {
             format!("input_{}", known.name)
         } else {
             known.name.clone()
         };
         if columns.iter().any(|column| column.name == name) {
             return Err(Error::Parameter(format!(
-                "--keep-columns names {name:?} twice; name each column once"
+                "the columns to keep name {name:?} twice; name each column once"
             )));
         }
         columns.push(Column {
@@ -236,29 +276,41 @@ mod tests {
         Schema { columns }
     }
 
+    /// What classification reads and writes.
+    fn function() -> FunctionSpec {
+        crate::function_spec::tests::classification()
+    }
+
+    fn named(role: &str, column: &str) -> Parameters {
+        Parameters {
+            columns: [(role.to_owned(), column.to_owned())].into(),
+            ..Parameters::default()
+        }
+    }
+
     #[test]
     fn the_only_string_column_is_the_text() {
         let found = schema(&[("id", true), ("stars", false), ("review", true)]);
-        let columns = found.resolve(&Parameters::default(), "f").unwrap();
-        assert_eq!(columns.text, "review");
+        let columns = found
+            .resolve(&function(), &Parameters::default(), "f")
+            .unwrap();
+        assert_eq!(columns.input("text"), Some("review"));
+        assert_eq!(columns.input("label"), None);
         assert_eq!(columns.id.unwrap().source, "id");
     }
 
     #[test]
     fn among_several_string_columns_text_wins_or_the_user_must_say() {
-        let found = schema(&[("title", true), ("text", true)]);
-        assert_eq!(
-            found.resolve(&Parameters::default(), "f").unwrap().text,
-            "text"
-        );
-        let found = schema(&[("title", true), ("body", true)]);
-        let error = found.resolve(&Parameters::default(), "f").unwrap_err();
-        assert!(error.to_string().contains("title, body"), "{error}");
-        let gold = Parameters {
-            label_column: Some("title".into()),
-            ..Parameters::default()
+        let resolve = |columns: &[(&str, bool)], parameters: &Parameters| {
+            schema(columns).resolve(&function(), parameters, "f")
         };
-        assert_eq!(found.resolve(&gold, "f").unwrap().text, "body");
+        let found = resolve(&[("title", true), ("text", true)], &Parameters::default()).unwrap();
+        assert_eq!(found.input("text"), Some("text"));
+        let columns = [("title", true), ("body", true)];
+        let error = resolve(&columns, &Parameters::default()).unwrap_err();
+        assert!(error.to_string().contains("title, body"), "{error}");
+        let found = resolve(&columns, &named("label", "title")).unwrap();
+        assert_eq!(found.input("text"), Some("body"));
     }
 
     #[test]
@@ -266,27 +318,28 @@ mod tests {
         let found = schema(&[("text", true), ("label", true)]);
         let parameters = Parameters {
             keep_columns: vec!["label".into()],
-            text_column: Some("text".into()),
-            ..Parameters::default()
+            ..named("text", "text")
         };
-        assert_eq!(
-            found.resolve(&parameters, "f").unwrap().kept[0].name,
-            "input_label"
-        );
+        let columns = found.resolve(&function(), &parameters, "f").unwrap();
+        assert_eq!(columns.kept[0].name, "input_label");
     }
 
     #[test]
     fn a_missing_column_is_named_with_those_there_are() {
-        let parameters = Parameters {
-            text_column: Some("body".into()),
-            ..Parameters::default()
-        };
         let error = schema(&[("a", true)])
-            .resolve(&parameters, "x.csv")
+            .resolve(&function(), &named("text", "body"), "x.csv")
             .unwrap_err();
         assert_eq!(
             error.to_string(),
-            "failed to read input x.csv: there is no column \"body\" (--text-column); its columns are a"
+            "failed to read input x.csv: there is no column \"body\" for the text; its columns are a"
         );
+    }
+
+    #[test]
+    fn a_role_that_the_function_does_not_have_is_refused() {
+        let error = schema(&[("a", true)])
+            .resolve(&function(), &named("query", "a"), "x.csv")
+            .unwrap_err();
+        assert!(error.to_string().contains("text, label"), "{error}");
     }
 }

@@ -1,0 +1,181 @@
+//! What a job records of the function that processes it: identity, settings, input roles and output columns.
+
+use arrow_schema::SchemaRef;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The function of a job. Everything here is compared when a run resumes, except [`reference`](Self::reference).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionSpec {
+    /// The kind of runner, such as `encoder`.
+    pub kind: String,
+    /// How the user named the function: a model folder, `bundled`, a hub name, a command.
+    pub reference: String,
+    /// A hash over everything that the results depend on besides `settings` and `task`.
+    pub fingerprint: String,
+    /// Settings of the runner, such as the precision. Only the runner reads them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub settings: Map<String, Value>,
+    /// The task and its settings. Only the runner and its task read them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub task: Map<String, Value>,
+    /// The input columns that the function reads, by role.
+    pub inputs: Vec<Role>,
+    /// The columns that the function adds to the output.
+    pub output: SchemaRef,
+    /// What [`Receipt::units`](crate::wire::Receipt::units) counts: `tokens`, `rows` or `bytes`.
+    pub unit: String,
+    /// Whether results depend on how records were grouped.
+    pub determinism: Determinism,
+}
+
+/// An input column that a function reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its name, such as `text` or `label`.
+    pub name: String,
+    /// Whether the value must be a string. A record with another value, or with none, is a dead letter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_text: bool,
+    /// Whether the input must have the column. Without a name from the user, the only string column is taken, or the
+    /// one that is called like the role.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_required: bool,
+}
+
+impl Role {
+    /// A required column of strings.
+    pub fn text(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            is_text: true,
+            is_required: true,
+        }
+    }
+
+    /// A column of any type, read only where the user names it.
+    pub fn optional(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            is_text: false,
+            is_required: false,
+        }
+    }
+}
+
+/// Whether results depend on how records were grouped into batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Determinism {
+    /// The same bits however records are batched, on one instruction set.
+    Exact,
+    /// The same batch may give the same result; another grouping may give another.
+    PerBatch,
+}
+
+impl FunctionSpec {
+    /// What differs from `planned`, one sentence for each difference. The reference may differ: the same model may
+    /// lie in another folder.
+    pub fn differences(&self, planned: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut differs = |what: &str, then: String, now: String| {
+            if then != now {
+                found.push(format!("{what} was {then}, is {now}"));
+            }
+        };
+        differs("the kind of function", planned.kind.clone(), self.kind.clone());
+        if planned.fingerprint != self.fingerprint {
+            differs("the model", planned.describe(), self.describe());
+        }
+        for (then, now) in [(&planned.settings, &self.settings), (&planned.task, &self.task)] {
+            let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
+            for name in names {
+                let text = |map: &Map<String, Value>| match map.get(name) {
+                    None => "not set".to_owned(),
+                    Some(Value::String(text)) => text.clone(),
+                    Some(value) => value.to_string(),
+                };
+                differs(&name.replace('_', "-"), text(then), text(now));
+            }
+        }
+        if found.is_empty() && (planned.output != self.output || planned.inputs != self.inputs) {
+            found.push("the input or output columns of the function differ".into());
+        }
+        found
+    }
+
+    fn describe(&self) -> String {
+        // A packed model may hold any text as its fingerprint.
+        let start: String = self.fingerprint.chars().take(12).collect();
+        format!("{} {start}", self.reference)
+    }
+
+    /// A setting of the runner that is a string.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).and_then(Value::as_str)
+    }
+
+    /// The name of the task; empty where the function has none.
+    pub fn task_name(&self) -> &str {
+        self.task.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use arrow_schema::{DataType, Field, Schema};
+
+    use super::*;
+
+    /// What a classifier reads and writes.
+    pub(crate) fn classification() -> FunctionSpec {
+        let fields = vec![
+            Field::new("label", DataType::Utf8, false),
+            Field::new("score", DataType::Float32, false),
+        ];
+        FunctionSpec {
+            kind: "encoder".into(),
+            reference: "none".into(),
+            fingerprint: "none".into(),
+            settings: Map::from_iter([("precision".into(), "f32".into())]),
+            task: Map::from_iter([("name".into(), "classify".into())]),
+            inputs: vec![Role::text("text"), Role::optional("label")],
+            output: Arc::new(Schema::new(fields)),
+            unit: "tokens".into(),
+            determinism: Determinism::Exact,
+        }
+    }
+
+    #[test]
+    fn differences_name_each_setting() {
+        let planned = classification();
+        let mut now = planned.clone();
+        now.reference = "elsewhere".into();
+        assert!(now.differences(&planned).is_empty());
+        now.settings.insert("precision".into(), "int8".into());
+        now.task.insert("threshold".into(), 0.5.into());
+        assert_eq!(
+            now.differences(&planned),
+            ["precision was f32, is int8", "threshold was not set, is 0.5"]
+        );
+    }
+
+    #[test]
+    fn output_columns_of_any_type_come_back_from_a_file() {
+        let item = Field::new("item", DataType::Float32, false);
+        let fields = vec![Field::new(
+            "embedding",
+            DataType::FixedSizeList(Arc::new(item), 384),
+            false,
+        )];
+        let spec = FunctionSpec {
+            output: Arc::new(Schema::new(fields)),
+            ..classification()
+        };
+        let file = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<FunctionSpec>(&file).unwrap(), spec);
+    }
+}
