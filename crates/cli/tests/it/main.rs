@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod foreign;
 mod formats;
+mod golden;
 mod hub;
 mod invariance;
 mod logs;
