@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_encoder::{Model, Session};
 use shoal_job::Cancel;
 use shoal_job::wire::{Failure, Invocation, Receipt};
 
-use crate::{Clock, Host, store, work};
+use crate::{Clock, Host, Runner, Session, store, work};
 
 /// Where an invocation has to end.
 #[derive(Debug, Clone, Default)]
@@ -27,13 +26,14 @@ pub(crate) struct Start {
     pub(crate) clock: Clock,
 }
 
-/// An environment of a [`Host`]. The model's memory is shared, the scratch memory is its own.
+/// An environment of a [`Host`]. The runner is shared, the session is its own.
 pub struct Environment {
     host: Arc<Host>,
     name: String,
     init: Duration,
     clock: Clock,
-    session: Option<(Arc<Model>, Session)>,
+    is_warm: bool,
+    session: Option<(Arc<dyn Runner>, Box<dyn Session>)>,
 }
 
 impl Environment {
@@ -43,6 +43,7 @@ impl Environment {
             name,
             init,
             clock: Clock::default(),
+            is_warm: false,
             session: None,
         }
     }
@@ -74,11 +75,12 @@ impl Environment {
             },
         };
         let function = self.host.function(&invocation.run)?;
-        let cold = self.session.is_none();
-        let is_same = |(model, _): &(Arc<Model>, Session)| Arc::ptr_eq(model, &function.model);
-        let mut session = match self.session.take().filter(is_same) {
+        let cold = !std::mem::replace(&mut self.is_warm, true);
+        let session = self.session.take();
+        let session = session.filter(|(runner, _)| Arc::ptr_eq(runner, &function.runner));
+        let mut session = match session {
             Some((_, session)) => session,
-            None => Session::new(function.model.clone()),
+            None => function.runner.session()?,
         };
         let start = Start {
             at,
@@ -90,9 +92,9 @@ impl Environment {
             cold,
             clock: self.clock.clone(),
         };
-        // A session that a panic leaves in the middle is not put back.
-        let done = work::work(&function, &mut session, invocation, &limits, &self.clock);
-        self.session = Some((function.model.clone(), session));
-        store::store(&function, invocation, done?, &start, &self.name)
+        // A session that a panic or a failure leaves in the middle of a batch is not used again.
+        let done = work::work(&function, &mut *session, invocation, &limits, &self.clock)?;
+        self.session = Some((function.runner.clone(), session));
+        store::store(&function, invocation, done, &start, &self.name)
     }
 }

@@ -5,38 +5,37 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use shoal_encoder::Model;
-use shoal_job::RunDir;
-use shoal_job::spec::ModelSpec;
 use shoal_job::wire::{Failure, FailureKind};
 
-use crate::{Environment, Function};
+use shoal_job::{FunctionSpec, RunDir};
+
+use crate::{Environment, Function, Runner};
 
 /// Jobs that a host remembers: environments of a platform serve one run after the other, seldom some at once.
 const REMEMBERED_JOBS: usize = 4;
 
-/// Finds and opens the model that a job was planned with.
-pub type OpenModel = dyn Fn(&ModelSpec) -> Result<Arc<Model>, Failure> + Send + Sync;
+/// Finds and opens the runner that a job was planned with.
+pub type OpenRunner = dyn Fn(&FunctionSpec) -> Result<Arc<dyn Runner>, Failure> + Send + Sync;
 
-/// A process that runs functions: it knows jobs by their run directories, and keeps the model. Environments share it.
+/// A process that runs functions: it knows jobs by their run directories, and keeps the runner. Environments share it.
 pub struct Host {
     name: String,
     init: Duration,
-    open_model: Box<OpenModel>,
-    model: Mutex<Option<Arc<Model>>>,
+    open_runner: Box<OpenRunner>,
+    runner: Mutex<Option<Arc<dyn Runner>>>,
     functions: Mutex<Vec<(Arc<str>, Arc<Function>)>>,
     environments: AtomicUsize,
 }
 
 impl Host {
-    /// A host that opens models by `open_model`. `name` tells it from others in receipts, and `init` is the time that
+    /// A host that opens runners by `open_runner`. `name` tells it from others in receipts, and `init` is the time that
     /// it took to come so far, which the receipts of first invocations tell.
-    pub fn new(name: impl Into<String>, init: Duration, open_model: Box<OpenModel>) -> Self {
+    pub fn new(name: impl Into<String>, init: Duration, open_runner: Box<OpenRunner>) -> Self {
         Self {
             name: name.into(),
             init,
-            open_model,
-            model: Mutex::default(),
+            open_runner,
+            runner: Mutex::default(),
             functions: Mutex::default(),
             environments: AtomicUsize::new(0),
         }
@@ -44,11 +43,11 @@ impl Host {
 
     /// A host in the process that planned the job: it has the function already.
     pub fn of(function: Function) -> Self {
-        let model = function.model.clone();
+        let runner = function.runner.clone();
         let host = Self::new(
             format!("process-{}", std::process::id()),
             Duration::ZERO,
-            Box::new(move |_| Ok(model.clone())),
+            Box::new(move |_| Ok(runner.clone())),
         );
         host.remember(function.run.uri().into(), Arc::new(function));
         host
@@ -79,7 +78,11 @@ impl Host {
                 ),
             )
         })?;
-        let function = Arc::new(Function::new(dir, job.clone(), self.model(&job.model)?)?);
+        let function = Arc::new(Function::new(
+            dir,
+            job.clone(),
+            self.runner(&job.function)?,
+        )?);
         self.remember(run.clone(), function.clone());
         Ok(function)
     }
@@ -95,17 +98,17 @@ impl Host {
         known.push((run, function));
     }
 
-    /// The model of a job; the one that is open already if it is that.
-    fn model(&self, spec: &ModelSpec) -> Result<Arc<Model>, Failure> {
-        // Held while the model is opened, so that environments do not open it side by side.
-        let mut open = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = open.as_ref()
-            && crate::check(spec, model).is_ok()
+    /// The runner of a job; the one that is open already if it is that.
+    fn runner(&self, spec: &FunctionSpec) -> Result<Arc<dyn Runner>, Failure> {
+        // Held while the runner is opened, so that environments do not open it side by side.
+        let mut open = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runner) = open.as_ref()
+            && crate::check(spec, runner.spec()).is_ok()
         {
-            return Ok(model.clone());
+            return Ok(runner.clone());
         }
-        let model = (self.open_model)(spec)?;
-        *open = Some(model.clone());
-        Ok(model)
+        let runner = (self.open_runner)(spec)?;
+        *open = Some(runner.clone());
+        Ok(runner)
     }
 }

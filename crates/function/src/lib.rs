@@ -3,82 +3,64 @@
 //! It is the same code wherever it runs. A batch's result depends on nothing but the job and the batch, so any attempt
 //! may be repeated or doubled: the part is put by a create-only write, and the first one stands.
 //!
-//! A [`Host`] is a process that runs functions: it finds the job of an invocation in its run directory, and keeps the
-//! model. An [`Environment`] of it takes one invocation at a time.
+//! What computes the results is a [`Runner`]. A [`Host`] is a process that runs functions: it finds the job of an
+//! invocation in its run directory, and keeps the runner. An [`Environment`] of it takes one invocation at a time, and
+//! has a [`Session`] of the runner.
 
 mod clock;
-mod decision;
 mod environment;
 mod host;
 mod memory;
+mod runner;
 mod store;
 mod work;
 
 use std::sync::Arc;
 
-use shoal_encoder::Model;
 use shoal_job::input::Sources;
-use shoal_job::spec::ModelSpec;
 use shoal_job::wire::{Failure, FailureKind};
-use shoal_job::{Job, RunDir};
+use shoal_job::{FunctionSpec, Job, RunDir};
 
 pub use clock::Clock;
-pub use decision::Decision;
 pub use environment::{CallLimits, Environment};
-pub use host::{Host, OpenModel};
+pub use host::{Host, OpenRunner};
+pub use runner::{Answers, RecordRef, Runner, Session, Usage};
 
 /// A job's function, ready to be called.
 pub struct Function {
     run: RunDir,
     job: Job,
     sources: Sources,
-    model: Arc<Model>,
-    decision: Decision,
+    runner: Arc<dyn Runner>,
 }
 
 impl Function {
     /// The function of `job`, whose parts go to `run`.
     ///
     /// # Errors
-    /// The model is not the one that the job was planned with.
-    pub fn new(run: RunDir, job: Job, model: Arc<Model>) -> Result<Self, Failure> {
-        check(&job.model, &model)?;
-        let decision = Decision::new(&model, job.parameters.threshold);
+    /// The runner is not the one that the job was planned with.
+    pub fn new(run: RunDir, job: Job, runner: Arc<dyn Runner>) -> Result<Self, Failure> {
+        check(&job.function, runner.spec())?;
         Ok(Self {
             run,
             job,
             sources: Sources::default(),
-            model,
-            decision,
+            runner,
         })
     }
 }
 
-/// Whether `model` is the one that a job was planned with.
-fn check(planned: &ModelSpec, model: &Model) -> Result<(), Failure> {
-    let differs = |what: &str, then: &str, now: &str| {
-        let reason = format!(
-            "failed to use the model: the job was planned with {what} {then} of {}, this function has {now}; give both the \
-             same model",
-            planned.reference
-        );
-        Err(Failure::new(FailureKind::Model, reason))
-    };
-    let precision = model.precision().to_string();
-    if planned.fingerprint != model.fingerprint() {
-        return differs("fingerprint", &planned.fingerprint, model.fingerprint());
+/// Whether a runner with `spec` may process a job that was planned with `planned`.
+fn check(planned: &FunctionSpec, spec: &FunctionSpec) -> Result<(), Failure> {
+    let differences = spec.differences(planned);
+    if differences.is_empty() {
+        return Ok(());
     }
-    if planned.precision != precision {
-        return differs("precision", &planned.precision, &precision);
-    }
-    if planned.labels != model.labels() {
-        return differs(
-            "labels",
-            &planned.labels.join(", "),
-            &model.labels().join(", "),
-        );
-    }
-    Ok(())
+    let reason = format!(
+        "failed to use the model: the job was planned with another one than this function has: {}; give both the same model",
+        differences.join("; ")
+    );
+    Err(Failure::new(FailureKind::Model, reason))
 }
 
 fn milliseconds(duration: std::time::Duration) -> f64 {

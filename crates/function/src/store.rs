@@ -58,8 +58,7 @@ pub(crate) fn store(
         records,
         failed,
         quarantined: done.quarantined,
-        truncated: done.truncated,
-        tokens: done.tokens,
+        units: done.usage.units,
         part,
         dead_letters,
         started_unix_ms: unix_ms_before(total),
@@ -69,8 +68,8 @@ pub(crate) fn store(
         peak_memory_bytes: memory::peak_bytes(),
         billed_ms: None,
         sizing: sizing().map(Into::into),
-        isa: function.model.isa().name().into(),
-        confusion: done.confusion,
+        engine: done.usage.engine.into(),
+        metrics: done.usage.metrics,
     };
     let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
     content.push(b'\n');

@@ -1,16 +1,15 @@
-//! The work on one batch, in memory: read, tokenize, model, decide.
+//! The work on one batch, in memory: read records, have the session answer them, write rows and dead letters.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use shoal_encoder::{MICRO_BATCH_TOKENS, Session, Tokens};
 use shoal_job::format::Format;
-use shoal_job::part::{Labelled, PartWriter};
+use shoal_job::part::PartWriter;
 use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
 use shoal_job::{BadRecord, Record, Row};
 
-use crate::{CallLimits, Clock, Function, milliseconds};
+use crate::{Answers, CallLimits, Clock, Function, RecordRef, Session, Usage, milliseconds};
 
 /// A batch's output before it is stored.
 pub(crate) struct Done {
@@ -19,20 +18,18 @@ pub(crate) struct Done {
     pub(crate) dead_letters: Vec<u8>,
     pub(crate) failed: u64,
     pub(crate) quarantined: u64,
-    pub(crate) truncated: u64,
-    pub(crate) tokens: u64,
+    pub(crate) usage: Usage,
     pub(crate) timings: Timings,
-    pub(crate) confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
-/// Time that writing and answering may take, on top of that of the micro-batch under way.
+/// Time that writing and answering may take, on top of that of the records under way.
 const TIME_TO_WRITE: Duration = Duration::from_millis(1500);
 
-/// Works off what `invocation` asks for, or as much of it as there is time for. Memory holds one micro-batch of texts and
-/// the batch's results.
+/// Processes what `invocation` asks for, or as much of it as there is time for. Memory holds the records that the
+/// session has not answered yet, and the batch's results.
 pub(crate) fn work(
     function: &Function,
-    session: &mut Session,
+    session: &mut dyn Session,
     invocation: &Invocation,
     limits: &CallLimits,
     clock: &Clock,
@@ -51,33 +48,28 @@ pub(crate) fn work(
         );
         return Err(Failure::new(FailureKind::Input, reason));
     }
+    // What an attempt that failed before has left.
+    session.take_usage();
     let mut state = State {
         function,
         session,
         clock,
         part: PartWriter::new(&function.job),
-        records: Vec::new(),
-        tokens: Vec::new(),
-        waiting_tokens: 0,
-        scores: Vec::new(),
+        waiting: VecDeque::new(),
         done: Done {
             part: Vec::new(),
             results: 0,
             dead_letters: Vec::new(),
             failed: 0,
             quarantined: 0,
-            truncated: 0,
-            tokens: 0,
+            usage: Usage::default(),
             timings: Timings::default(),
-            confusion: BTreeMap::new(),
         },
         read: Duration::ZERO,
-        tokenize: Duration::ZERO,
-        model: Duration::ZERO,
-        longest_flush: Duration::ZERO,
+        longest_step: Duration::ZERO,
     };
     let mut rows = function.sources.rows(&function.job, &function.run, batch);
-    let mut done_before = batch.offset;
+    let mut skipped = batch.offset;
     let mut left = end - batch.offset;
     while left > 0 {
         if limits.cancel.is_cancelled() {
@@ -92,32 +84,37 @@ pub(crate) fn work(
         }
         let row = rows.next().transpose()?;
         state.read += clock.now() - started;
-        if done_before > 0 && row.is_some() {
+        let Some(row) = row else {
+            break;
+        };
+        if skipped > 0 {
             // Reading is so quick that a place within a batch is found by reading up to it.
-            done_before -= 1;
+            skipped -= 1;
             continue;
         }
-        let Some(Row {
+        left -= 1;
+        let Row {
             row,
             source,
             place,
             content,
-        }) = row
-        else {
-            break;
-        };
-        left -= 1;
+        } = row;
+        let place = Place { row, source, place };
         match (content, quarantine) {
-            (Ok(record), None) => state.take(record)?,
+            (Ok(record), None) => state.take(record, place)?,
             (Ok(Record { id, .. }), Some(reason)) => {
                 let reason = reason.clone();
-                state.quarantine(row, source, place, &BadRecord { id, reason });
+                state.reject(place, BadRecord { id, reason });
                 state.done.quarantined += 1;
             }
-            (Err(bad), _) => state.quarantine(row, source, place, &bad),
+            (Err(bad), _) => state.reject(place, bad),
         }
     }
-    state.flush();
+    let answers = state.step(|session| session.flush())?;
+    state.answered(answers)?;
+    if !state.waiting.is_empty() {
+        return Err(state.unanswered());
+    }
     if state.done.results + state.done.failed == 0 {
         let reason = "failed to finish a single record before the deadline; allow more time, or use smaller batches";
         return Err(Failure::new(FailureKind::TimedOut, reason));
@@ -125,104 +122,128 @@ pub(crate) fn work(
     state.finish()
 }
 
+/// Where a row of the input is; see [`Row`].
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    row: u64,
+    source: u32,
+    place: u64,
+}
+
+/// A row that is not in the output yet.
+enum Waiting {
+    /// The session has it.
+    Record(Record, Place),
+    /// It is a dead letter; records before it, which may become dead letters too, are not answered yet.
+    Bad(BadRecord, Place),
+}
+
 struct State<'a> {
     function: &'a Function,
-    session: &'a mut Session,
+    session: &'a mut dyn Session,
     clock: &'a Clock,
     part: PartWriter,
-    /// The micro-batch that is being gathered: records and their tokens.
-    records: Vec<Record>,
-    tokens: Vec<Tokens>,
-    waiting_tokens: usize,
-    scores: Vec<f32>,
+    waiting: VecDeque<Waiting>,
     done: Done,
     read: Duration,
-    tokenize: Duration,
-    model: Duration,
-    longest_flush: Duration,
+    /// The longest call of the session.
+    longest_step: Duration,
 }
 
 impl State<'_> {
     /// Whether the time until `end` is needed to finish what is begun.
     fn is_late(&self, now: Instant, end: Instant) -> bool {
-        // A micro-batch may be slower than all before it, on a machine that others use too.
-        let needed = 2 * self.longest_flush + TIME_TO_WRITE;
+        // A step may be slower than all before it, on a machine that others use too.
+        let needed = 2 * self.longest_step + TIME_TO_WRITE;
         end.saturating_duration_since(now) < needed
     }
 
-    fn take(&mut self, mut record: Record) -> Result<(), Failure> {
+    /// Has the session do something, and notes how long it takes.
+    fn step(
+        &mut self,
+        call: impl FnOnce(&mut dyn Session) -> Result<Option<Answers>, Failure>,
+    ) -> Result<Option<Answers>, Failure> {
         let started = self.clock.now();
-        let max_tokens = self.function.job.model.max_tokens;
-        let tokens = self
-            .function
-            .model
-            .encode(&record.text, max_tokens)
-            .map_err(|e| Failure {
-                kind: FailureKind::Model,
-                reason: e.to_string(),
-            })?;
-        // The text has done its duty; what waits for the model are tokens.
-        record.text = String::new();
-        self.tokenize += self.clock.now() - started;
-        self.done.truncated += u64::from(tokens.truncated);
-        self.done.tokens += tokens.ids.len() as u64;
-        if self.waiting_tokens + tokens.ids.len() > MICRO_BATCH_TOKENS {
-            self.flush();
+        let answers = call(self.session)?;
+        self.longest_step = self.longest_step.max(self.clock.now() - started);
+        Ok(answers)
+    }
+
+    fn take(&mut self, mut record: Record, place: Place) -> Result<(), Failure> {
+        let answers = self.step(|session| {
+            session.push(RecordRef {
+                id: &record.id,
+                inputs: &record.inputs,
+            })
+        })?;
+        // The session keeps what it needs: texts may be large.
+        record.inputs = Vec::new();
+        self.waiting.push_back(Waiting::Record(record, place));
+        self.answered(answers)
+    }
+
+    /// A row that becomes a dead letter once all rows before it are done.
+    fn reject(&mut self, place: Place, bad: BadRecord) {
+        if self.waiting.is_empty() {
+            self.dead_letter(place, &bad);
+        } else {
+            self.waiting.push_back(Waiting::Bad(bad, place));
         }
-        self.waiting_tokens += tokens.ids.len();
-        self.records.push(record);
-        self.tokens.push(tokens);
+    }
+
+    /// Adds answers to the oldest records that wait for them.
+    fn answered(&mut self, answers: Option<Answers>) -> Result<(), Failure> {
+        let Some(answers) = answers else {
+            return Ok(());
+        };
+        let mut records = Vec::with_capacity(answers.rows.num_rows());
+        let mut rejected = answers.rejected.into_iter().peekable();
+        for number in 0..answers.records {
+            let (record, place) = loop {
+                match self.waiting.pop_front() {
+                    Some(Waiting::Record(record, place)) => break (record, place),
+                    Some(Waiting::Bad(bad, place)) => self.dead_letter(place, &bad),
+                    None => return Err(self.unanswered()),
+                }
+            };
+            match rejected.next_if(|(index, _)| *index == number) {
+                Some((_, reason)) => {
+                    let id = record.id;
+                    self.dead_letter(place, &BadRecord { id, reason });
+                }
+                None => records.push(record),
+            }
+        }
+        self.done.results += records.len() as u64;
+        self.part.push(records, answers.rows)?;
+        while let Some(Waiting::Bad(..)) = self.waiting.front() {
+            let Some(Waiting::Bad(bad, place)) = self.waiting.pop_front() else {
+                unreachable!("it was there");
+            };
+            self.dead_letter(place, &bad);
+        }
         Ok(())
     }
 
-    /// Runs the gathered micro-batch through the model.
-    fn flush(&mut self) {
-        if self.records.is_empty() {
-            return;
-        }
-        let started = self.clock.now();
-        let decision = &self.function.decision;
-        let logits = self.session.logits(&self.tokens);
-        let labels = logits.len() / self.records.len();
-        for (record, logits) in self.records.iter().zip(logits.chunks_exact(labels)) {
-            let (label, score) = decision.decide(logits, &mut self.scores);
-            self.part.push(Labelled {
-                id: &record.id,
-                label: &label,
-                score,
-                scores: &self.scores,
-                kept: &record.kept,
-            });
-            if let Some(gold) = decision.gold(&record.gold) {
-                *self
-                    .done
-                    .confusion
-                    .entry(gold)
-                    .or_default()
-                    .entry(label)
-                    .or_default() += 1;
-            }
-        }
-        self.done.results += self.records.len() as u64;
-        self.records.clear();
-        self.tokens.clear();
-        self.waiting_tokens = 0;
-        let took = self.clock.now() - started;
-        self.longest_flush = self.longest_flush.max(took);
-        self.model += took;
+    /// The failure of a session that answers more or fewer records than it took.
+    fn unanswered(&self) -> Failure {
+        Failure::new(
+            FailureKind::Crashed,
+            "the function did not answer every record exactly once",
+        )
     }
 
-    fn quarantine(&mut self, row: u64, source: u32, place: u64, bad: &BadRecord) {
-        let source = &self.function.job.sources[source as usize];
+    fn dead_letter(&mut self, place: Place, bad: &BadRecord) {
+        let source = &self.function.job.sources[place.source as usize];
         let (line, file_row) = match source.format {
-            Format::Parquet => (None, Some(place)),
+            Format::Parquet => (None, Some(place.place)),
             // Each file is a record, and the id names it.
             Format::TextFolder => (None, None),
-            Format::Csv | Format::Tsv | Format::Jsonl => (Some(place), None),
+            Format::Csv | Format::Tsv | Format::Jsonl => (Some(place.place), None),
         };
         let letter = DeadLetter {
             id: &bad.id,
-            row,
+            row: place.row,
             file: &source.uri,
             line,
             file_row,
@@ -236,17 +257,18 @@ impl State<'_> {
 
     fn finish(self) -> Result<Done, Failure> {
         let Self {
+            session,
             part,
             mut done,
             read,
-            tokenize,
-            model,
             ..
         } = self;
         done.part = part.finish()?;
+        done.usage = session.take_usage();
         done.timings.read = milliseconds(read);
-        done.timings.tokenize = milliseconds(tokenize);
-        done.timings.model = milliseconds(model);
+        for (name, took) in &done.usage.stages {
+            done.timings.stages.add(name, milliseconds(*took));
+        }
         Ok(done)
     }
 }

@@ -84,12 +84,21 @@ impl FunctionSpec {
                 found.push(format!("{what} was {then}, is {now}"));
             }
         };
-        differs("the kind of function", planned.kind.clone(), self.kind.clone());
+        differs(
+            "the kind of function",
+            planned.kind.clone(),
+            self.kind.clone(),
+        );
         if planned.fingerprint != self.fingerprint {
             differs("the model", planned.describe(), self.describe());
         }
-        for (then, now) in [(&planned.settings, &self.settings), (&planned.task, &self.task)] {
-            let names = then.keys().chain(now.keys().filter(|name| !then.contains_key(*name)));
+        for (then, now) in [
+            (&planned.settings, &self.settings),
+            (&planned.task, &self.task),
+        ] {
+            let names = then
+                .keys()
+                .chain(now.keys().filter(|name| !then.contains_key(*name)));
             for name in names {
                 let text = |map: &Map<String, Value>| match map.get(name) {
                     None => "not set".to_owned(),
@@ -118,7 +127,10 @@ impl FunctionSpec {
 
     /// The name of the task; empty where the function has none.
     pub fn task_name(&self) -> &str {
-        self.task.get("name").and_then(Value::as_str).unwrap_or_default()
+        self.task
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 }
 
@@ -159,7 +171,10 @@ pub(crate) mod tests {
         now.task.insert("threshold".into(), 0.5.into());
         assert_eq!(
             now.differences(&planned),
-            ["precision was f32, is int8", "threshold was not set, is 0.5"]
+            [
+                "precision was f32, is int8",
+                "threshold was not set, is 0.5"
+            ]
         );
     }
 

@@ -49,7 +49,9 @@ impl Metrics {
         for (name, metric) in &other.0 {
             match (self.0.get_mut(name), metric) {
                 (None, metric) => drop(self.0.insert(name.clone(), metric.clone())),
-                (Some(Metric::Count(sum)), Metric::Count(count)) => *sum = sum.saturating_add(*count),
+                (Some(Metric::Count(sum)), Metric::Count(count)) => {
+                    *sum = sum.saturating_add(*count)
+                }
                 (Some(Metric::Group(group)), Metric::Group(more)) => group.merge(more),
                 _ => {}
             }
@@ -90,7 +92,9 @@ impl Metrics {
 
     /// The sum of each metric, or the counts within it, is at most `most`.
     pub(crate) fn are_at_most(&self, most: u64) -> bool {
-        self.0.values().all(|metric| metric.sum().is_some_and(|sum| sum <= most))
+        self.0
+            .values()
+            .all(|metric| metric.sum().is_some_and(|sum| sum <= most))
     }
 }
 

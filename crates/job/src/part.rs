@@ -81,7 +81,11 @@ impl PartWriter {
         if rows.num_rows() != records.len() {
             return Err(Error::input(
                 "the function",
-                format!("it gave {} rows for {} records", rows.num_rows(), records.len()),
+                format!(
+                    "it gave {} rows for {} records",
+                    rows.num_rows(),
+                    records.len()
+                ),
             ));
         }
         for record in records {
@@ -99,10 +103,13 @@ impl PartWriter {
     /// # Errors
     /// A value does not fit its column's type (Parquet): the source is not what the plan saw.
     pub fn finish(self) -> Result<Vec<u8>> {
-        let failed = |e: parquet::errors::ParquetError| Error::input("a kept column", e.to_string());
+        let failed =
+            |e: parquet::errors::ParquetError| Error::input("a kept column", e.to_string());
         match self.format {
             OutputFormat::Csv => {
-                let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(csv_head(&self.schema));
+                let mut writer = csv::WriterBuilder::new()
+                    .flexible(true)
+                    .from_writer(csv_head(&self.schema));
                 self.each(|row| {
                     for (_, value) in row {
                         let text = match value {
@@ -111,7 +118,9 @@ impl PartWriter {
                         };
                         writer.write_field(text).expect("memory takes every row");
                     }
-                    writer.write_record(None::<&[u8]>).expect("memory takes every row");
+                    writer
+                        .write_record(None::<&[u8]>)
+                        .expect("memory takes every row");
                 });
                 Ok(writer.into_inner().expect("memory takes every row"))
             }
@@ -124,11 +133,15 @@ impl PartWriter {
                         out.push(b':');
                         match value {
                             Value::Cell(cell) => cell.write_json(&mut out),
-                            Value::Task(array, at) => match (array.data_type(), text_of(array, *at)) {
-                                (_, None) => out.extend(b"null"),
-                                (DataType::Utf8, Some(text)) => write_json_string(&text, &mut out),
-                                (_, Some(text)) => out.extend(text.into_bytes()),
-                            },
+                            Value::Task(array, at) => {
+                                match (array.data_type(), text_of(array, *at)) {
+                                    (_, None) => out.extend(b"null"),
+                                    (DataType::Utf8, Some(text)) => {
+                                        write_json_string(&text, &mut out)
+                                    }
+                                    (_, Some(text)) => out.extend(text.into_bytes()),
+                                }
+                            }
                         }
                     }
                     out.extend_from_slice(b"}\n");
@@ -147,7 +160,11 @@ impl PartWriter {
                 let task = rows.columns().iter().map(|array| Value::Task(array, at));
                 let kept = self.kept.iter().map(|column| Value::Cell(&column[number]));
                 let values = std::iter::once(id).chain(task).chain(kept);
-                let names = self.schema.fields().iter().map(|field| field.name().as_str());
+                let names = self
+                    .schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().as_str());
                 write(&names.zip(values).collect::<Vec<_>>());
                 number += 1;
             }
@@ -205,7 +222,13 @@ fn text_of(array: &ArrayRef, at: usize) -> Option<String> {
         DataType::FixedSizeList(..) => {
             let list = array.as_fixed_size_list().value(at);
             let values = list.as_primitive::<Float32Type>().values().iter();
-            format!("[{}]", values.map(|value| number(*value)).collect::<Vec<_>>().join(","))
+            format!(
+                "[{}]",
+                values
+                    .map(|value| number(*value))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            )
         }
         other => unreachable!("no task has a column of type {other}"),
     })

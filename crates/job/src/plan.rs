@@ -10,8 +10,7 @@ use crate::input::{Compression, Found, Spool, Stream, locate};
 use crate::input::{delimited, jsonl, parquet, text_folder};
 use crate::run_dir::TableWriter;
 use crate::spec::{
-    Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice,
-    Source,
+    Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice, Source,
 };
 use crate::store::{Location, ObjectWriter};
 use crate::{Cancel, Error, FunctionSpec, Result, RunDir};
@@ -340,7 +339,10 @@ impl Planner<'_> {
     fn check_text_types(&self, schema: &Schema, place: &str) -> Result<()> {
         let inputs = self.columns.iter().flat_map(|columns| &columns.inputs);
         for input in inputs.filter(|input| input.role.is_text) {
-            let found = schema.columns.iter().find(|c| Some(&c.name) == input.source.as_ref());
+            let found = schema
+                .columns
+                .iter()
+                .find(|c| Some(&c.name) == input.source.as_ref());
             if let Some(column) = found.filter(|column| !column.is_text) {
                 return Err(Error::input(
                     place,

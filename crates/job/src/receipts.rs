@@ -216,7 +216,9 @@ pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
         total,
     } = timings;
     let times = [*init, *read, *write, *total].into_iter();
-    let times = times.chain(stages.iter().map(|(_, ms)| ms)).chain(*billed_ms);
+    let times = times
+        .chain(stages.iter().map(|(_, ms)| ms))
+        .chain(*billed_ms);
     counts.into_iter().all(|count| *count <= MOST)
         // 35,000 years
         && *started_unix_ms < 1 << 50

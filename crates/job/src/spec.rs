@@ -127,7 +127,10 @@ impl Parameters {
             .filter(|(name, value)| then[name.as_str()] != **value)
             .map(|(name, value)| {
                 let name = name.replace('_', " ");
-                format!("the {name} was {}, is {value}", then[name.replace(' ', "_").as_str()])
+                format!(
+                    "the {name} was {}, is {value}",
+                    then[name.replace(' ', "_").as_str()]
+                )
             })
             .collect()
     }

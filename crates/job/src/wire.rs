@@ -233,7 +233,9 @@ impl Stages {
 
     /// Milliseconds of the stage `name`; 0 where there is none.
     pub fn get(&self, name: &str) -> f64 {
-        self.iter().find(|(known, _)| *known == name).map_or(0.0, |(_, ms)| ms)
+        self.iter()
+            .find(|(known, _)| *known == name)
+            .map_or(0.0, |(_, ms)| ms)
     }
 
     /// Name and milliseconds of each stage.
@@ -268,7 +270,10 @@ impl<'de> Deserialize<'de> for Stages {
                 f.write_str("milliseconds by stage")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Stages, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Stages, A::Error> {
                 let mut stages = Stages::default();
                 while let Some((name, ms)) = map.next_entry::<String, f64>()? {
                     stages.add(&name, ms);

@@ -294,7 +294,11 @@ impl Records {
             },
         };
         Ok(Record {
-            inputs: self.inputs.iter().map(input).collect::<std::result::Result<_, _>>()?,
+            inputs: self
+                .inputs
+                .iter()
+                .map(input)
+                .collect::<std::result::Result<_, _>>()?,
             kept: self
                 .kept
                 .iter()

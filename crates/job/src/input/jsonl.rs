@@ -142,7 +142,11 @@ impl Records {
             reader: BufReader::with_capacity(64 << 10, reader),
             line: Vec::new(),
             number: line,
-            roles: columns.inputs.iter().map(|input| input.role.clone()).collect(),
+            roles: columns
+                .inputs
+                .iter()
+                .map(|input| input.role.clone())
+                .collect(),
             names,
         }
     }
@@ -198,7 +202,9 @@ impl Records {
         let inputs = inputs
             .map(|((role, name), value)| match value {
                 Some(value) if role.is_text => text_cell(value, &role.name),
-                None if role.is_text && name.is_some() => Err(format!("the {} is missing", role.name)),
+                None if role.is_text && name.is_some() => {
+                    Err(format!("the {} is missing", role.name))
+                }
                 value => Ok(value.map_or(Cell::Null, cell)),
             })
             .collect::<std::result::Result<_, _>>();

@@ -10,11 +10,7 @@ use crate::{Error, FunctionSpec, Result};
 ///
 /// # Errors
 /// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them.
-pub fn look(
-    found: &[Found],
-    function: &FunctionSpec,
-    parameters: &Parameters,
-) -> Result<Columns> {
+pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
     let mut columns: Option<Columns> = None;
     for found in found {
         let place = found.uri.as_str();

@@ -288,8 +288,12 @@ impl Records {
                 let input = |(role, column): &(&Role, Option<Cells>)| {
                     let name = &role.name;
                     match need(column, &format!("the {name}"))? {
-                        Cell::Null if role.is_text && column.is_some() => Err(bad(format!("the {name} is null"))),
-                        Cell::Json(_) if role.is_text => Err(bad(format!("the {name} is not a string"))),
+                        Cell::Null if role.is_text && column.is_some() => {
+                            Err(bad(format!("the {name} is null")))
+                        }
+                        Cell::Json(_) if role.is_text => {
+                            Err(bad(format!("the {name} is not a string")))
+                        }
                         cell => Ok(cell),
                     }
                 };

@@ -63,8 +63,16 @@ impl Schema {
         parameters: &Parameters,
         place: &str,
     ) -> Result<Columns> {
-        let known_roles: Vec<_> = function.inputs.iter().map(|role| role.name.as_str()).collect();
-        if let Some(role) = parameters.columns.keys().find(|role| !known_roles.contains(&role.as_str())) {
+        let known_roles: Vec<_> = function
+            .inputs
+            .iter()
+            .map(|role| role.name.as_str())
+            .collect();
+        if let Some(role) = parameters
+            .columns
+            .keys()
+            .find(|role| !known_roles.contains(&role.as_str()))
+        {
             return Err(Error::Parameter(format!(
                 "failed to use the {role} column: this function reads {}",
                 known_roles.join(", ")

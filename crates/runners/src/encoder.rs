@@ -1,0 +1,219 @@
+//! The engine as a runner: text in, a task's columns out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
+use shoal_function::{Answers, RecordRef, Runner, Usage};
+use shoal_job::wire::{Failure, FailureKind};
+use shoal_job::{Cell, Determinism, FunctionSpec, Metrics};
+use shoal_tasks::{Decoder, Task, TaskError, TaskOptions};
+
+/// The metric that counts texts that were cut at the token limit.
+pub const TRUNCATED: &str = "truncated";
+
+/// A model with a task.
+pub struct EncoderRunner {
+    model: Arc<Model>,
+    task: Arc<dyn Task>,
+    max_tokens: usize,
+    spec: FunctionSpec,
+}
+
+/// Why a model and a task do not make a runner.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunnerError {
+    /// The task cannot be done.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// The token limit does not fit the model.
+    #[error(
+        "failed to use a limit of {wanted} tokens: this model takes 2 to {limit} tokens, two of which are special tokens"
+    )]
+    MaxTokens {
+        /// The limit that was asked for.
+        wanted: usize,
+        /// The model's own.
+        limit: usize,
+    },
+}
+
+impl EncoderRunner {
+    /// The kind of this runner in a job.
+    pub const KIND: &str = "encoder";
+
+    /// `model`, which the user calls `reference`, with the task that `options` ask for. `max_tokens` lowers the model's
+    /// own limit.
+    ///
+    /// # Errors
+    /// The model cannot do the task, an option has no effect, or the limit is out of range.
+    pub fn new(
+        reference: &str,
+        model: Arc<Model>,
+        options: &TaskOptions,
+        max_tokens: Option<usize>,
+    ) -> Result<Self, RunnerError> {
+        let limit = model.max_tokens();
+        if let Some(wanted) = max_tokens
+            && !(2..=limit).contains(&wanted)
+        {
+            return Err(RunnerError::MaxTokens { wanted, limit });
+        }
+        let task: Arc<dyn Task> = shoal_tasks::open(&model, options)?.into();
+        let max_tokens = max_tokens.unwrap_or(limit);
+        let settings = [
+            ("precision", model.precision().to_string().into()),
+            ("max_tokens", max_tokens.into()),
+        ];
+        let spec = FunctionSpec {
+            kind: Self::KIND.to_owned(),
+            reference: reference.to_owned(),
+            fingerprint: model.fingerprint().to_owned(),
+            settings: settings
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            task: task.settings(),
+            inputs: task.inputs(),
+            output: task.output(),
+            unit: "tokens".to_owned(),
+            determinism: Determinism::Exact,
+        };
+        Ok(Self {
+            model,
+            task,
+            max_tokens,
+            spec,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// The task.
+    pub fn task(&self) -> &Arc<dyn Task> {
+        &self.task
+    }
+
+    /// Texts are cut at this many tokens.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// A session that gives rows of this task, for use without jobs and batches.
+    pub fn encoder_session(&self) -> EncoderSession {
+        EncoderSession {
+            session: Session::new(self.model.clone()),
+            task: self.task.clone(),
+            decoder: self.task.decoder(),
+            max_tokens: self.max_tokens,
+            tokens: Vec::new(),
+            inputs: Vec::new(),
+            waiting: 0,
+            units: 0,
+            tokenize: Duration::ZERO,
+            run: Duration::ZERO,
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+impl Runner for EncoderRunner {
+    fn spec(&self) -> &FunctionSpec {
+        &self.spec
+    }
+
+    fn session(&self) -> Result<Box<dyn shoal_function::Session>, Failure> {
+        Ok(Box::new(self.encoder_session()))
+    }
+}
+
+/// Gathers records into micro-batches and runs them.
+pub struct EncoderSession {
+    session: Session,
+    task: Arc<dyn Task>,
+    decoder: Box<dyn Decoder>,
+    max_tokens: usize,
+    /// The micro-batch that is being gathered: tokens, and the inputs besides the text.
+    tokens: Vec<Tokens>,
+    inputs: Vec<Vec<Cell>>,
+    /// Number of tokens in it.
+    waiting: usize,
+    units: u64,
+    tokenize: Duration,
+    run: Duration,
+    metrics: Metrics,
+}
+
+impl EncoderSession {
+    fn run(&mut self) -> Option<Answers> {
+        if self.tokens.is_empty() {
+            return None;
+        }
+        let started = Instant::now();
+        let outputs = self.session.logits(&self.tokens);
+        let width = outputs.len() / self.tokens.len();
+        for (output, inputs) in outputs.chunks_exact(width).zip(&self.inputs) {
+            self.decoder.push(output, inputs, &mut self.metrics);
+        }
+        self.tokens.clear();
+        self.inputs.clear();
+        self.waiting = 0;
+        let rows = self.decoder.finish();
+        self.run += started.elapsed();
+        Some(Answers::all(rows))
+    }
+}
+
+impl shoal_function::Session for EncoderSession {
+    fn push(&mut self, record: RecordRef<'_>) -> Result<Option<Answers>, Failure> {
+        let started = Instant::now();
+        let (text, others) = match record.inputs {
+            [Cell::Text(text), others @ ..] => (text, others),
+            _ => {
+                let reason = "failed to read a record: its first input is not a text";
+                return Err(Failure::new(FailureKind::Input, reason));
+            }
+        };
+        let model = self.session.model();
+        let tokens = model
+            .encode(text, self.max_tokens)
+            .map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
+        self.tokenize += started.elapsed();
+        if tokens.truncated {
+            self.metrics.add(&[TRUNCATED], 1);
+        }
+        let length = tokens.ids.len();
+        self.units += length as u64;
+        let answers = if self.waiting + length > MICRO_BATCH_TOKENS {
+            self.run()
+        } else {
+            None
+        };
+        self.waiting += length;
+        self.tokens.push(tokens);
+        // The text has been read; what else the task needs is kept in the place of the role.
+        let kept = std::iter::once(Cell::Null).chain(others.iter().cloned());
+        self.inputs.push(kept.collect());
+        Ok(answers)
+    }
+
+    fn flush(&mut self) -> Result<Option<Answers>, Failure> {
+        Ok(self.run())
+    }
+
+    fn take_usage(&mut self) -> Usage {
+        Usage {
+            units: std::mem::take(&mut self.units),
+            stages: vec![
+                ("tokenize", std::mem::take(&mut self.tokenize)),
+                ("model", std::mem::take(&mut self.run)),
+            ],
+            metrics: std::mem::take(&mut self.metrics),
+            engine: self.session.model().isa().name().to_owned(),
+        }
+    }
+}

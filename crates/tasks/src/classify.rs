@@ -1,0 +1,298 @@
+//! `classify`: a label and its score for each text.
+//!
+//! | column | type | |
+//! |---|---|---|
+//! | `label` | string | the most probable label; for multi-label models all that reach the threshold, with `;` between them; for regression the first label |
+//! | `score` | float | the highest probability; for regression the value itself |
+//! | `score_LABEL` | float | each label's probability, where asked for |
+
+use std::sync::Arc;
+
+use arrow_array::builder::{Float32Builder, StringBuilder};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde_json::{Map, Value};
+use shoal_encoder::{Model, Objective};
+use shoal_job::{Cell, Metrics, Role};
+
+use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
+
+/// The metric that counts records by gold label and predicted label.
+pub const CONFUSION: &str = "confusion";
+
+/// Least probability of a label of a multi-label model, by default.
+const DEFAULT_THRESHOLD: f32 = 0.5;
+
+/// Stands between several labels.
+const SEPARATOR: &str = ";";
+
+/// How far a number may differ, as a share of it or of 1, to count as the same.
+const SAME_NUMBER: f32 = 0.05;
+
+/// Classification by one model.
+#[derive(Debug, Clone)]
+pub struct Classify {
+    decision: Decision,
+    options: TaskOptions,
+    output: SchemaRef,
+}
+
+impl Classify {
+    /// Classification by `model`.
+    ///
+    /// # Errors
+    /// The model has no classifier, or the threshold has no effect on it.
+    pub fn new(model: &Model, options: &TaskOptions) -> Result<Self, TaskError> {
+        let decision = Decision::new(model, options.threshold)?;
+        if let Some(threshold) = options.threshold {
+            let refused = |reason: &str| TaskError::Value {
+                option: "threshold",
+                reason: reason.to_owned(),
+            };
+            if decision.objective != Objective::MultiLabel {
+                return Err(refused("it has an effect on multi-label models only"));
+            }
+            if !(0.0..=1.0).contains(&threshold) {
+                return Err(refused("it is a probability, from 0 to 1"));
+            }
+        }
+        let mut fields = vec![
+            Field::new("label", DataType::Utf8, false),
+            Field::new("score", DataType::Float32, false),
+        ];
+        if options.scores {
+            let names = decision.labels.iter().map(|label| format!("score_{label}"));
+            fields.extend(names.map(|name| Field::new(name, DataType::Float32, false)));
+        }
+        Ok(Self {
+            decision,
+            options: TaskOptions {
+                kind: Some(TaskKind::Classify),
+                ..options.clone()
+            },
+            output: Arc::new(Schema::new(fields)),
+        })
+    }
+}
+
+impl Task for Classify {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Classify
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        let labels = Value::from(self.decision.labels.to_vec());
+        self.options.settings([("labels", labels)])
+    }
+
+    fn inputs(&self) -> Vec<Role> {
+        vec![Role::text("text"), Role::optional("label")]
+    }
+
+    fn output(&self) -> SchemaRef {
+        self.output.clone()
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        let scores = if self.options.scores {
+            self.decision.labels.len()
+        } else {
+            0
+        };
+        Box::new(Rows {
+            decision: self.decision.clone(),
+            schema: self.output.clone(),
+            labels: StringBuilder::new(),
+            score: Float32Builder::new(),
+            scores: (0..scores).map(|_| Float32Builder::new()).collect(),
+            probabilities: Vec::new(),
+        })
+    }
+
+    /// The same label or labels; for regression, a value within 5 %.
+    fn agreement(&self, reference: &RecordBatch, other: &RecordBatch) -> f64 {
+        let is_same = |row: usize| match self.decision.objective {
+            Objective::Regression => {
+                let of =
+                    |rows: &RecordBatch| rows.column(1).as_primitive::<Float32Type>().value(row);
+                let (a, b) = (of(reference), of(other));
+                (a - b).abs() <= SAME_NUMBER * a.abs().max(1.0)
+            }
+            _ => {
+                let a = reference.column(0).as_string::<i32>().value(row);
+                a == other.column(0).as_string::<i32>().value(row)
+            }
+        };
+        (0..reference.num_rows())
+            .filter(|row| is_same(*row))
+            .count() as f64
+    }
+
+    fn sufficient_agreement(&self) -> f64 {
+        0.99
+    }
+
+    fn agreement_measure(&self) -> &'static str {
+        match self.decision.objective {
+            Objective::Regression => "same value within 5 %",
+            _ => "same label",
+        }
+    }
+}
+
+struct Rows {
+    decision: Decision,
+    schema: SchemaRef,
+    labels: StringBuilder,
+    score: Float32Builder,
+    scores: Vec<Float32Builder>,
+    probabilities: Vec<f32>,
+}
+
+impl Decoder for Rows {
+    fn push(&mut self, output: &[f32], inputs: &[Cell], metrics: &mut Metrics) {
+        let (label, score) = self.decision.decide(output, &mut self.probabilities);
+        if let Some(gold) = inputs.get(1).and_then(|cell| self.decision.gold(cell)) {
+            metrics.add(&[CONFUSION, &gold, &label], 1);
+        }
+        self.labels.append_value(label);
+        self.score.append_value(score);
+        for (column, score) in self.scores.iter_mut().zip(&self.probabilities) {
+            column.append_value(*score);
+        }
+    }
+
+    fn finish(&mut self) -> RecordBatch {
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(self.labels.finish()),
+            Arc::new(self.score.finish()),
+        ];
+        columns.extend(
+            self.scores
+                .iter_mut()
+                .map(|column| Arc::new(column.finish()) as ArrayRef),
+        );
+        RecordBatch::try_new(self.schema.clone(), columns)
+            .expect("columns of one length, as declared")
+    }
+}
+
+/// How a model's logits become a label and a score.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    objective: Objective,
+    labels: Arc<[String]>,
+    threshold: f32,
+}
+
+impl Decision {
+    /// The decision that belongs to `model`.
+    ///
+    /// # Errors
+    /// The model has no classifier.
+    pub fn new(model: &Model, threshold: Option<f32>) -> Result<Self, TaskError> {
+        Ok(Self {
+            objective: model.objective(),
+            labels: model.labels().into(),
+            threshold: threshold.unwrap_or(DEFAULT_THRESHOLD),
+        })
+    }
+
+    /// Writes each label's probability to `scores`, and gives the label and its score.
+    ///
+    /// One label: the most probable, the first of equals. Multi-label: all that reach the threshold, and the highest
+    /// probability. Regression: the first label, and the value itself.
+    pub fn decide(&self, logits: &[f32], scores: &mut Vec<f32>) -> (String, f32) {
+        self.objective.probabilities(logits, scores);
+        let best = argmax(scores);
+        let label = match self.objective {
+            Objective::SingleLabel => self.labels[best].clone(),
+            Objective::MultiLabel => {
+                let chosen = self.labels.iter().zip(&*scores);
+                let chosen = chosen.filter(|(_, score)| **score >= self.threshold);
+                chosen
+                    .map(|(label, _)| label.as_str())
+                    .collect::<Vec<_>>()
+                    .join(SEPARATOR)
+            }
+            Objective::Regression => return (self.labels[0].clone(), scores[0]),
+        };
+        (label, scores[best])
+    }
+
+    /// The model's name for a gold label: names are compared without regard to case, and an integer counts labels from
+    /// 0 where none is called so. `None` for null.
+    pub fn gold(&self, gold: &Cell) -> Option<String> {
+        let text = gold.as_text()?;
+        let by_name = self
+            .labels
+            .iter()
+            .find(|label| label.eq_ignore_ascii_case(text));
+        let by_index = || self.labels.get(text.parse::<usize>().ok()?);
+        Some(
+            by_name
+                .or_else(by_index)
+                .map_or_else(|| text.to_owned(), Clone::clone),
+        )
+    }
+}
+
+fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(objective: Objective) -> Decision {
+        let labels = ["NEGATIVE", "NEUTRAL", "POSITIVE"].map(String::from).into();
+        Decision {
+            objective,
+            labels,
+            threshold: 0.5,
+        }
+    }
+
+    #[test]
+    fn one_label_is_the_most_probable() {
+        let mut scores = Vec::new();
+        let (label, score) = decision(Objective::SingleLabel).decide(&[0.0, 0.0, 2.0], &mut scores);
+        assert_eq!(label, "POSITIVE");
+        // e² / (e² + 2)
+        assert!((score - 0.786_986).abs() < 1e-5, "{score}");
+        assert!((scores.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn several_labels_reach_the_threshold_or_none() {
+        let decision = decision(Objective::MultiLabel);
+        let mut scores = Vec::new();
+        let (label, score) = decision.decide(&[1.0, -1.0, 0.0], &mut scores);
+        assert_eq!(label, "NEGATIVE;POSITIVE");
+        assert!((score - 0.731_058_6).abs() < 1e-6);
+        assert_eq!(decision.decide(&[-1.0, -1.0, -2.0], &mut scores).0, "");
+    }
+
+    #[test]
+    fn gold_labels_match_by_name_then_by_number() {
+        let decision = decision(Objective::SingleLabel);
+        let gold = |cell: Cell| decision.gold(&cell);
+        assert_eq!(
+            gold(Cell::Text("positive".into())).as_deref(),
+            Some("POSITIVE")
+        );
+        assert_eq!(gold(Cell::Json("0".into())).as_deref(), Some("NEGATIVE"));
+        assert_eq!(gold(Cell::Text("2".into())).as_deref(), Some("POSITIVE"));
+        assert_eq!(gold(Cell::Text("odd".into())).as_deref(), Some("odd"));
+        assert_eq!(gold(Cell::Null), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! `embed`: a vector for each text, as sentence-transformers' `encode` gives it.
+//!
+//! | column | type | |
+//! |---|---|---|
+//! | `embedding` | list of floats of fixed size | the model's vector, cut and scaled as asked for |
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use arrow_array::{FixedSizeListArray, Float32Array, RecordBatch};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use serde_json::{Map, Value};
+use shoal_encoder::Model;
+use shoal_job::{Cell, Metrics, Role};
+
+use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
+
+/// Vectors of one model.
+#[derive(Debug, Clone)]
+pub struct Embed {
+    options: TaskOptions,
+    prompt: String,
+    dimensions: usize,
+    output: SchemaRef,
+    item: FieldRef,
+}
+
+impl Embed {
+    /// Vectors of `model`.
+    ///
+    /// # Errors
+    /// The model gives no vectors, has no prompt of that name, or fewer dimensions than asked for.
+    pub fn new(_model: &Model, _options: &TaskOptions) -> Result<Self, TaskError> {
+        Err(TaskError::Model {
+            task: TaskKind::Embed,
+            reason: "not yet".into(),
+        })
+    }
+}
+
+impl Task for Embed {
+    fn kind(&self) -> TaskKind {
+        TaskKind::Embed
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        self.options.settings([])
+    }
+
+    fn inputs(&self) -> Vec<Role> {
+        vec![Role::text("text")]
+    }
+
+    fn output(&self) -> SchemaRef {
+        self.output.clone()
+    }
+
+    fn prompt(&self) -> &str {
+        &self.prompt
+    }
+
+    fn decoder(&self) -> Box<dyn Decoder> {
+        Box::new(Vectors {
+            schema: self.output.clone(),
+            item: self.item.clone(),
+            dimensions: self.dimensions,
+            normalize: self.options.normalize,
+            values: Vec::new(),
+        })
+    }
+
+    /// The cosine of both vectors.
+    fn agreement(&self, reference: &RecordBatch, other: &RecordBatch) -> f64 {
+        let values = |rows: &RecordBatch| {
+            let list = rows.column(0).as_fixed_size_list().values().clone();
+            list.as_primitive::<Float32Type>().clone()
+        };
+        let (a, b) = (values(reference), values(other));
+        let a = a.values().chunks_exact(self.dimensions);
+        a.zip(b.values().chunks_exact(self.dimensions))
+            .map(|(a, b)| cosine(a, b))
+            .sum()
+    }
+
+    fn sufficient_agreement(&self) -> f64 {
+        0.995
+    }
+
+    fn agreement_measure(&self) -> &'static str {
+        "cosine"
+    }
+}
+
+/// 1 for two vectors of zeros, which are the same.
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| {
+        let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        products.sum::<f64>()
+    };
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths == 0.0 {
+        return f64::from(u8::from(a == b));
+    }
+    dot(a, b) / lengths
+}
+
+struct Vectors {
+    schema: SchemaRef,
+    item: FieldRef,
+    dimensions: usize,
+    normalize: bool,
+    values: Vec<f32>,
+}
+
+impl Decoder for Vectors {
+    fn push(&mut self, output: &[f32], _inputs: &[Cell], _metrics: &mut Metrics) {
+        let start = self.values.len();
+        self.values.extend_from_slice(&output[..self.dimensions]);
+        if self.normalize {
+            normalize(&mut self.values[start..]);
+        }
+    }
+
+    fn finish(&mut self) -> RecordBatch {
+        let values = Float32Array::from(std::mem::take(&mut self.values));
+        let size =
+            i32::try_from(self.dimensions).expect("models are checked to have fewer dimensions");
+        let list = FixedSizeListArray::new(self.item.clone(), size, Arc::new(values), None);
+        RecordBatch::try_new(self.schema.clone(), vec![Arc::new(list)])
+            .expect("one column, as declared")
+    }
+}
+
+/// Scales `vector` to length 1; zeros stay zeros (`torch.nn.functional.normalize`).
+fn normalize(vector: &mut [f32]) {
+    /// As in torch.
+    const EPSILON: f32 = 1e-12;
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let length = length.max(EPSILON);
+    vector.iter_mut().for_each(|value| *value /= length);
+}
+
+/// The column of vectors with `dimensions` values.
+#[expect(dead_code, reason = "until models give vectors")]
+fn schema(dimensions: i32) -> (SchemaRef, FieldRef) {
+    let item = Arc::new(Field::new("item", DataType::Float32, false));
+    let list = DataType::FixedSizeList(item.clone(), dimensions);
+    let column = Field::new("embedding", list, false);
+    (Arc::new(Schema::new(vec![column])), item)
+}
