@@ -53,10 +53,10 @@ fn of_the_same_length_too() {
             .collect::<Result<Vec<Row>, _>>()
     };
 
-    assert_eq!(read(0).unwrap()[0].content.as_ref().unwrap().text, "good");
+    assert_eq!(read(0).unwrap()[0].content.as_ref().unwrap().text(), "good");
     // Touched, or written again with the same content, it is the same.
     write(BEFORE, 2_000_000);
-    assert_eq!(read(1).unwrap()[0].content.as_ref().unwrap().text, "fine");
+    assert_eq!(read(1).unwrap()[0].content.as_ref().unwrap().text(), "fine");
     write(AFTER, 3_000_000);
     let error = read(0).unwrap_err().to_string();
     assert!(
