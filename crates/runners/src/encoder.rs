@@ -135,8 +135,7 @@ fn encode(
     text: &str,
     max_tokens: usize,
 ) -> Result<Tokens, ModelError> {
-    let _ = task.prompt();
-    model.encode(text, max_tokens)
+    model.encode_with_prompt(task.prompt(), text, max_tokens)
 }
 
 impl Runner for EncoderRunner {
@@ -172,7 +171,7 @@ impl EncoderSession {
             return None;
         }
         let started = Instant::now();
-        let outputs = self.session.logits(&self.tokens);
+        let outputs = self.session.run(&self.tokens);
         let width = outputs.len() / self.tokens.len();
         for (output, inputs) in outputs.chunks_exact(width).zip(&self.inputs) {
             self.decoder.push(output, inputs, &mut self.metrics);

@@ -53,7 +53,7 @@ impl Classifier {
         }
         .open()?;
         Ok(Self {
-            labels: runner.model().labels().to_vec(),
+            labels: runner.model().classifier().map_or_else(Vec::new, |of| of.labels.clone()),
             session: runner.encoder_session(),
         })
     }

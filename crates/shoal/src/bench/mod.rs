@@ -70,7 +70,7 @@ impl Bench {
     /// # Errors
     /// The file cannot be read, holds something else or nothing, or a sequence is not one for this model.
     pub fn read_sequences(&self, path: &Path) -> Result<Vec<Tokens>> {
-        sequences::read(path, self.model.config())
+        sequences::read(path, self.model.plan())
     }
 
     fn precision(&self) -> Precision {

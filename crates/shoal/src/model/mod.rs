@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shoal_encoder::packed::Container;
-use shoal_encoder::{Checkpoint, Isa, Model, Precision, Target};
+use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose, Target};
 use shoal_job::store::{Location, is_url};
 use shoal_runners::EncoderRunner;
 use shoal_tasks::TaskOptions;
@@ -152,13 +152,13 @@ impl Source {
 
     /// Opens it with all settings but the reference.
     pub(crate) fn open(&self, settings: &ModelSettings) -> Result<Arc<EncoderRunner>> {
-        let model = Arc::new(self.open_model(&settings.engine)?);
+        let model = Arc::new(self.open_model(&settings.engine, &settings.task)?);
         let runner =
             EncoderRunner::new(self.reference(), model, &settings.task, settings.max_tokens)?;
         Ok(Arc::new(runner))
     }
 
-    fn open_model(&self, engine: &EngineSettings) -> Result<Model> {
+    fn open_model(&self, engine: &EngineSettings, task: &TaskOptions) -> Result<Model> {
         let isa = engine.isa()?;
         if let Self::Packed {
             reference,
@@ -188,11 +188,23 @@ impl Source {
         let isa = isa.unwrap_or_else(Isa::best);
         let fingerprint = self.fingerprint()?;
         let cache = Cache::new(engine.cache_dir.as_deref());
+        let purpose = match task.kind {
+            Some(kind) => kind.purpose(),
+            None => self.purpose()?,
+        };
         let precision = match engine.precision {
             Some(precision) => precision,
             None => self.choose_precision(&cache, &fingerprint, isa)?,
         };
-        cache.open(&fingerprint, precision, isa, || self.checkpoint())
+        cache.open(&fingerprint, purpose, precision, isa, || self.checkpoint())
+    }
+
+    /// What the model was made for.
+    pub(crate) fn purpose(&self) -> Result<Purpose> {
+        match self {
+            Self::Bundled => Ok(Purpose::Classify),
+            _ => Ok(self.checkpoint()?.default_purpose()),
+        }
     }
 
     /// The files of a model that is not packed.

@@ -77,9 +77,14 @@ pub fn pack(
     }
     let checkpoint = source.checkpoint()?;
     let fingerprint = source.fingerprint()?;
+    let purpose = match settings.model.task.kind {
+        Some(kind) => kind.purpose(),
+        None => checkpoint.default_purpose(),
+    };
     let packed = Packed::new(
         &checkpoint,
         fingerprint.clone(),
+        purpose,
         settings.precision,
         &targets,
     )?;
@@ -90,7 +95,7 @@ pub fn pack(
         None
     } else {
         let model = Model::read(&container, &runnable)?;
-        let f32 = Model::pack(&checkpoint, fingerprint, Precision::F32, Isa::best())?;
+        let f32 = Model::pack(&checkpoint, fingerprint, purpose, Precision::F32, Isa::best())?;
         Some(compare_on(settings, f32, model, cancel, progress)?)
     };
     let output = settings.output.display().to_string();
