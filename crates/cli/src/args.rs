@@ -190,7 +190,12 @@ pub(super) struct RunOptions {
     pub(super) prompt: Option<String>,
 
     /// Put the model's prompt of this name before each text to embed
-    #[arg(long, value_name = "NAME", env = "SHOAL_PROMPT_NAME", conflicts_with = "prompt")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SHOAL_PROMPT_NAME",
+        conflicts_with = "prompt"
+    )]
     pub(super) prompt_name: Option<String>,
 
     /// Cut embeddings after this many dimensions

@@ -8,7 +8,10 @@ use super::args::{RunArgs, RunOptions};
 use shoal::dispatch::Speculation;
 use shoal::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use shoal::job::windows::BATCHES_AT_ONCE;
-use shoal::{BackendConfig, BackendKind, EngineSettings, Error, Limits, ModelSettings, OnError, Result, Settings, TaskOptions};
+use shoal::{
+    BackendConfig, BackendKind, EngineSettings, Error, Limits, ModelSettings, OnError, Result,
+    Settings, TaskOptions,
+};
 
 const FILE: &str = "shoal.toml";
 

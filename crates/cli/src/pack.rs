@@ -4,10 +4,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::PackArgs;
 use super::commands::{cancel_on_signal, print_json};
+use super::config::columns;
 use super::progress::say;
 use shoal::job::spec::Parameters;
 use shoal::summary::grouped;
-use super::config::columns;
 use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Result};
 
 pub(super) fn pack(args: PackArgs) -> Result<()> {

@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use super::args::plan::PlanArgs;
 use super::commands::{cancel_on_signal, print_json};
+use super::config::columns;
 use super::print;
 use super::progress::{Progress, say};
 use super::table::table;
 use shoal::job::spec::Parameters;
 use shoal::planning::{Basis, Constraints, Estimate};
 use shoal::summary::{duration, grouped, money};
-use super::config::columns;
 use shoal::{EngineSettings, ModelSettings, PlanReport, PlanSettings, Result, TaskOptions};
 
 pub(super) fn plan(args: PlanArgs) -> Result<()> {

@@ -195,8 +195,13 @@ impl shoal_function::Session for EncoderSession {
                 return Err(Failure::new(FailureKind::Input, reason));
             }
         };
-        let tokens = encode(self.session.model(), self.task.as_ref(), text, self.max_tokens)
-            .map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
+        let tokens = encode(
+            self.session.model(),
+            self.task.as_ref(),
+            text,
+            self.max_tokens,
+        )
+        .map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
         self.tokenize += started.elapsed();
         if tokens.truncated {
             self.metrics.add(&[TRUNCATED], 1);

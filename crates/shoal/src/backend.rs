@@ -12,7 +12,7 @@ use shoal_dispatch::{Backend, Http, Local, Process, Watch};
 use shoal_function::{CallLimits, Function, Host, RecordRef, Runner};
 use shoal_job::run_dir::BACKEND;
 use shoal_job::wire::Invocation;
-use shoal_job::{Batch, Cancel, Job, RunDir};
+use shoal_job::{Batch, Cancel, Cell, Job, RunDir};
 
 use crate::{EngineSettings, Error, Machine, Result, ResumeOptions};
 

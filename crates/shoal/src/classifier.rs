@@ -53,7 +53,10 @@ impl Classifier {
         }
         .open()?;
         Ok(Self {
-            labels: runner.model().classifier().map_or_else(Vec::new, |of| of.labels.clone()),
+            labels: runner
+                .model()
+                .classifier()
+                .map_or_else(Vec::new, |of| of.labels.clone()),
             session: runner.encoder_session(),
         })
     }
@@ -70,9 +73,8 @@ impl Classifier {
     pub fn classify<S: AsRef<str>>(&mut self, texts: &[S]) -> Result<Vec<Prediction>> {
         let mut predictions = Vec::with_capacity(texts.len());
         each_row(&mut self.session, texts, |rows, row| {
-            let number = |column: usize| {
-                rows.column(column).as_primitive::<Float32Type>().value(row)
-            };
+            let number =
+                |column: usize| rows.column(column).as_primitive::<Float32Type>().value(row);
             predictions.push(Prediction {
                 label: rows.column(0).as_string::<i32>().value(row).to_owned(),
                 score: number(1),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use shoal_estimate::{
     Approach, Architecture, Basis, BatchSize, Bill, Comparison, PaperBaseline, Prices, Usage,
 };
+use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
 
 use crate::cost::billed_ms;

@@ -116,7 +116,10 @@ fn command(job: &Job, place: &BackendConfig) -> String {
         "--model",
         Some(function.reference.clone()).filter(|name| name != "bundled"),
     );
-    option("--precision", function.setting("precision").map(str::to_owned));
+    option(
+        "--precision",
+        function.setting("precision").map(str::to_owned),
+    );
     option("--batch-size", Some(parameters.batch_size.to_string()));
     for (role, column) in &parameters.columns {
         option(&format!("--{role}-column"), Some(column.clone()));

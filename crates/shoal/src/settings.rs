@@ -8,7 +8,7 @@ use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 use shoal_job::windows::BATCHES_AT_ONCE;
 
-use crate::{BackendConfig, ModelSettings, Limits};
+use crate::{BackendConfig, Limits, ModelSettings};
 
 /// What happens to a run when a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -156,7 +156,11 @@ impl Summary {
             reused_batches: tally.reused_batches,
             reused_records: tally.reused_records,
             concurrency,
-            precision: job.function.setting("precision").unwrap_or_default().to_owned(),
+            precision: job
+                .function
+                .setting("precision")
+                .unwrap_or_default()
+                .to_owned(),
             isa: tally.engines.iter().map(|isa| isa.to_string()).collect(),
             seconds: total.as_secs_f64(),
             dispatch_seconds,
@@ -172,10 +176,15 @@ impl Summary {
 
 /// Gold label → label → records.
 fn confusion(metrics: &Metrics) -> BTreeMap<String, BTreeMap<String, u64>> {
-    let golds = metrics.group(CONFUSION).into_iter().flat_map(Metrics::groups);
+    let golds = metrics
+        .group(CONFUSION)
+        .into_iter()
+        .flat_map(Metrics::groups);
     golds
         .map(|(gold, labels)| {
-            let labels = labels.counts().map(|(label, count)| (label.to_owned(), count));
+            let labels = labels
+                .counts()
+                .map(|(label, count)| (label.to_owned(), count));
             (gold.to_owned(), labels.collect())
         })
         .collect()

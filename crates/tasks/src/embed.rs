@@ -79,14 +79,21 @@ fn prompt(spec: &EmbeddingSpec, options: &TaskOptions) -> Result<String, TaskErr
     if let Some(prompt) = &options.prompt {
         return Ok(prompt.clone());
     }
-    let Some(name) = options.prompt_name.as_ref().or(spec.default_prompt.as_ref()) else {
+    let Some(name) = options
+        .prompt_name
+        .as_ref()
+        .or(spec.default_prompt.as_ref())
+    else {
         return Ok(String::new());
     };
     spec.prompts.get(name).cloned().ok_or_else(|| {
         let names: Vec<_> = spec.prompts.keys().map(String::as_str).collect();
         let reason = match names.as_slice() {
             [] => format!("the model has no prompt {name:?}; it has none"),
-            names => format!("the model has no prompt {name:?}; it has {}", names.join(", ")),
+            names => format!(
+                "the model has no prompt {name:?}; it has {}",
+                names.join(", ")
+            ),
         };
         TaskError::Value {
             option: "prompt-name",

@@ -201,10 +201,7 @@ fn made_up(length: usize, frame: &[u32], vocabulary: usize, random: &mut Random)
         ids[0] = *first;
         ids[length - after.len()..].copy_from_slice(after);
     }
-    Tokens {
-        ids,
-        truncated: false,
-    }
+    Tokens::from_ids(ids)
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers in every run.

@@ -105,10 +105,7 @@ mod tests {
     #[test]
     fn micro_batches_keep_to_their_budget() {
         let sequences: Vec<_> = [3, 4, 5, 9, 1, 1]
-            .map(|length| Tokens {
-                ids: vec![0; length],
-                truncated: false,
-            })
+            .map(|length| Tokens::from_ids(vec![0; length]))
             .into();
         let lengths =
             |budget| -> Vec<usize> { cut(&sequences, budget).iter().map(|m| m.len()).collect() };

@@ -69,9 +69,9 @@ impl Bench {
         micro_batch_tokens: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> SequencesReport {
-        let config = self.model.plan();
+        let plan = self.model.plan();
         let mean = |sequences: &[Tokens]| {
-            let of = |s: &Tokens| operations::in_full(config, s.ids.len()) as f64;
+            let of = |s: &Tokens| operations::in_full(plan, s.ids.len()) as f64;
             sequences.iter().map(of).sum::<f64>() / sequences.len() as f64
         };
         let chosen = limit.filter(|&limit| limit < sequences.len());
@@ -94,7 +94,7 @@ impl Bench {
         let tokens: usize = timed.iter().map(|s| s.ids.len()).sum();
         let computed = timed
             .iter()
-            .map(|s| operations::products(config, s.ids.len()));
+            .map(|s| operations::products(plan, s.ids.len()));
         let records = timed.len() as f64;
         SequencesReport {
             setup: self.setup.clone(),
@@ -182,7 +182,7 @@ pub(super) fn read(path: &Path, plan: &ModelPlan) -> Result<Vec<Tokens>> {
         .iter()
         .enumerate()
         .map(|(index, raw)| {
-            sequence(raw.get(), config)
+            sequence(raw.get(), plan)
                 .map_err(|reason| wrong(format!("sequence {index}, from 0, {reason}")).into())
         })
         .collect()
@@ -219,10 +219,7 @@ fn sequence(json: &str, plan: &ModelPlan) -> std::result::Result<Tokens, String>
         .into_iter()
         .map(id)
         .collect::<std::result::Result<_, _>>()?;
-    Ok(Tokens {
-        ids,
-        truncated: false,
-    })
+    Ok(Tokens::from_ids(ids))
 }
 
 #[cfg(test)]
@@ -231,12 +228,7 @@ mod tests {
 
     #[test]
     fn a_selection_is_spread_evenly() {
-        let sequences: Vec<_> = (0..10)
-            .map(|id| Tokens {
-                ids: vec![id],
-                truncated: false,
-            })
-            .collect();
+        let sequences: Vec<_> = (0..10).map(|id| Tokens::from_ids(vec![id])).collect();
         let chosen =
             |count| -> Vec<u32> { spread(&sequences, count).iter().map(|s| s.ids[0]).collect() };
         assert_eq!(chosen(1), [5]);

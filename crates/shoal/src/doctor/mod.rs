@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
-use shoal_job::collect::Destination;
 use shoal_function::Runner;
 use shoal_job::FunctionSpec;
+use shoal_job::collect::Destination;
 use shoal_job::input::{locate, look};
 use shoal_runners::EncoderRunner;
 
@@ -174,7 +174,11 @@ fn about_settings(settings: &Settings) -> Check {
 }
 
 fn model(settings: &Settings, runner: Result<Arc<EncoderRunner>>) -> Check {
-    let name = settings.model.reference.as_deref().unwrap_or(crate::bundled::NAME);
+    let name = settings
+        .model
+        .reference
+        .as_deref()
+        .unwrap_or(crate::bundled::NAME);
     match runner {
         Ok(runner) => Check::ok(
             "model",

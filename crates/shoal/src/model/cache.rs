@@ -61,7 +61,10 @@ impl Cache {
         {
             return Ok(model);
         }
-        Ok(Model::read(&packed.into_container("the packed model")?, &[isa])?)
+        Ok(Model::read(
+            &packed.into_container("the packed model")?,
+            &[isa],
+        )?)
     }
 
     /// The share of the bundled sample that `int8` labels as `f32` does, if it was ever determined.

@@ -1,7 +1,7 @@
 //! Comparing a model in `int8` with the same one in `f32`, by what they say of records.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
@@ -122,7 +122,10 @@ fn rows(
 
 /// Records with a gold label, and those of them that are labelled so.
 fn right(metrics: &Metrics) -> (u64, u64) {
-    let golds = metrics.group(CONFUSION).into_iter().flat_map(Metrics::groups);
+    let golds = metrics
+        .group(CONFUSION)
+        .into_iter()
+        .flat_map(Metrics::groups);
     golds.fold((0, 0), |(gold, right), (name, labels)| {
         let all: u64 = labels.counts().map(|(_, count)| count).sum();
         (gold + all, right + labels.count(name))

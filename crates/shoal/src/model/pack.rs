@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use shoal_encoder::packed::Container;
 use shoal_encoder::{Isa, Model, Packed, Precision, Target};
+use shoal_function::Runner;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
-use shoal_function::Runner;
 use shoal_job::spec::Parameters;
 use shoal_job::{BadRecord, Cancel, Record, Row, RunDir};
 use shoal_runners::EncoderRunner;
@@ -95,7 +95,13 @@ pub fn pack(
         None
     } else {
         let model = Model::read(&container, &runnable)?;
-        let f32 = Model::pack(&checkpoint, fingerprint, purpose, Precision::F32, Isa::best())?;
+        let f32 = Model::pack(
+            &checkpoint,
+            fingerprint,
+            purpose,
+            Precision::F32,
+            Isa::best(),
+        )?;
         Some(compare_on(settings, f32, model, cancel, progress)?)
     };
     let output = settings.output.display().to_string();
@@ -141,7 +147,9 @@ fn compare_on(
         .map_err(|e| shoal_job::Error::storage("create", "a temporary folder", e))?;
     let run = RunDir::create(folder.path())?;
     let runner = |model| {
-        let ModelSettings { task, max_tokens, .. } = &settings.model;
+        let ModelSettings {
+            task, max_tokens, ..
+        } = &settings.model;
         EncoderRunner::new("", Arc::new(model), task, *max_tokens)
     };
     let (f32, int8) = (runner(f32)?, runner(int8)?);

@@ -373,7 +373,8 @@ impl Study {
     fn check(&self, calibration: &Calibration) -> Result<()> {
         let spec = self.runner.spec();
         let precision = self.runner.model().precision().name();
-        let same = calibration.fingerprint == spec.fingerprint && calibration.precision == precision;
+        let same =
+            calibration.fingerprint == spec.fingerprint && calibration.precision == precision;
         if same {
             return Ok(());
         }

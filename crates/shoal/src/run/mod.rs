@@ -20,8 +20,8 @@ use shoal_tasks::TaskOptions;
 
 use crate::spool::spool;
 use crate::{
-    BackendConfig, BackendKind, EngineSettings, Error, Limits, ModelSettings, Machine, OnError, Result, Settings,
-    Summary, VERSION, trust,
+    BackendConfig, BackendKind, EngineSettings, Error, Limits, Machine, ModelSettings, OnError,
+    Result, Settings, Summary, VERSION, trust,
 };
 use open::open_run;
 use stage::{EventSink, Stage};
