@@ -4,7 +4,7 @@
 mod fixture;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::path::Path;
 
 use fixture::{Scene, cold, receipt};
@@ -98,24 +98,19 @@ fn write(folder: &Path, name: &str, forms: [String; 4]) -> std::io::Result<()> {
 /// Four batches on two workers.
 fn small(noise: &mut Noise) -> Scene {
     let mut scene = Scene::new(4, 50);
-    scene.job.columns.gold = Some("label".into());
     scene.started(0, "local", 2);
     for batch in 0..4 {
         let (worker, began) = ((batch % 2) as usize, 2 + 140 * (batch / 2));
         let total = 120.0 + 15.0 * noise.next();
         let mut done = receipt(batch, &format!("4711-{worker}"), began, total);
-        (done.records, done.tokens) = (50, 1_891);
+        (done.records, done.units) = (50, 1_891);
         done.cold = batch < 2;
-        done.confusion = BTreeMap::from([
-            (
-                "NEGATIVE".into(),
-                BTreeMap::from([("NEGATIVE".into(), 23), ("POSITIVE".into(), 2)]),
-            ),
-            (
-                "POSITIVE".into(),
-                BTreeMap::from([("NEGATIVE".into(), 2), ("POSITIVE".into(), 23)]),
-            ),
-        ]);
+        for (gold, label, records) in [("NEGATIVE", 23, 2), ("POSITIVE", 2, 23)]
+            .into_iter()
+            .flat_map(|(gold, one, other)| [(gold, "NEGATIVE", one), (gold, "POSITIVE", other)])
+        {
+            done.metrics.add(&["confusion", gold, label], records);
+        }
         scene.called(began, batch, 1, worker);
         scene.finished(began + total as u64 + 1, worker, done);
     }
@@ -186,9 +181,10 @@ fn cloud(noise: &mut Noise, batches: u64, functions: usize) -> Scene {
         if is_cold {
             done = cold(done, init);
         }
-        (done.records, done.tokens, done.attempt) = (50, 13_500, attempt);
+        (done.records, done.units, done.attempt) = (50, 13_500, attempt);
         done.failed = u64::from(noise.next() > 0.995);
-        done.truncated = u64::from(noise.next() > 0.5) * 7;
+        done.metrics
+            .add(&["truncated"], u64::from(noise.next() > 0.5) * 7);
         done.billed_ms = Some((total + init).ceil());
         done.sizing = Some(lambda().into());
         done.peak_memory_bytes = Some(182_000_000);
@@ -229,7 +225,7 @@ fn resumed(noise: &mut Noise) -> Scene {
         // The last one is a batch that was done before.
         let index = if batch == 80 { 17 } else { batch };
         let mut done = receipt(index, names[worker], at + 3, total);
-        (done.records, done.tokens) = (50, 13_500);
+        (done.records, done.units) = (50, 13_500);
         if [9, 41, 52].contains(&batch) {
             scene.called(at, index, 1, worker);
             let reason = if batch == 41 {

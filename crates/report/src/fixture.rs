@@ -1,12 +1,13 @@
 //! Runs that never were, told as a dispatcher tells them: for tests and samples.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use shoal_job::Receipts;
+use serde_json::{Map, Value};
 use shoal_job::event::Event;
 use shoal_job::format::OutputFormat;
-use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, ModelSpec, Parameters};
-use shoal_job::wire::{FailureKind, Receipt, Stored, Timings};
+use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, Parameters};
+use shoal_job::wire::{FailureKind, Receipt, Stages, Stored, Timings};
+use shoal_job::{Determinism, FunctionSpec, Metrics, Receipts, Role};
 
 /// 2026-11-24 12:00:00 UTC.
 pub(crate) const NOON: u64 = 1_795_521_600_000;
@@ -107,6 +108,9 @@ impl Scene {
 
 /// A receipt of 10 records and 1,000 tokens: of its time 2 % read, 3 % tokenized, 90 % the model, 4 % wrote.
 pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> Receipt {
+    let mut stages = Stages::default();
+    stages.add("tokenize", total * 0.03);
+    stages.add("model", total * 0.90);
     Receipt {
         batch,
         offset: 0,
@@ -115,16 +119,14 @@ pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> 
         records: 10,
         failed: 0,
         quarantined: 0,
-        truncated: 0,
-        tokens: 1_000,
+        units: 1_000,
         part: Stored::of(b"part"),
         dead_letters: None,
         started_unix_ms: NOON + began,
         timings: Timings {
             init: 0.0,
             read: total * 0.02,
-            tokenize: total * 0.03,
-            model: total * 0.90,
+            stages,
             write: total * 0.04,
             total,
         },
@@ -133,8 +135,8 @@ pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> 
         peak_memory_bytes: Some(60_000_000),
         billed_ms: None,
         sizing: None,
-        isa: "avx2".into(),
-        confusion: BTreeMap::new(),
+        engine: "avx2".into(),
+        metrics: Metrics::default(),
     }
 }
 
@@ -151,12 +153,19 @@ fn job(batches: u64, batch_size: u64) -> Job {
         shoal: "0.1.0".into(),
         inputs: vec!["/data/reviews.csv".into()],
         sources: Vec::new(),
-        model: ModelSpec {
+        function: FunctionSpec {
+            kind: "encoder".into(),
             reference: "bundled".into(),
             fingerprint: "d1f5e3".into(),
-            precision: "int8".into(),
-            labels: vec!["NEGATIVE".into(), "POSITIVE".into()],
-            max_tokens: 512,
+            settings: Map::from_iter([
+                ("precision".to_owned(), Value::from("int8")),
+                ("max_tokens".to_owned(), Value::from(512)),
+            ]),
+            task: Map::from_iter([("name".to_owned(), Value::from("classify"))]),
+            inputs: vec![Role::text("text"), Role::optional("label")],
+            output: Arc::new(arrow_schema::Schema::empty()),
+            unit: "tokens".into(),
+            determinism: Determinism::Exact,
         },
         parameters: Parameters {
             batch_size,
@@ -165,9 +174,8 @@ fn job(batches: u64, batch_size: u64) -> Job {
         },
         output: "/data/labels.csv".into(),
         columns: Columns {
-            text: "text".into(),
+            inputs: Vec::new(),
             id: None,
-            gold: None,
             kept: Vec::new(),
         },
         records: batches * batch_size,

@@ -25,6 +25,7 @@ pub use explain::{Doing, Interval, explain};
 pub use recorded::Recorded;
 pub use run::{
     Accuracy, Cost, DeadLetters, End, FailureGroup, Invocation, JobFacts, Lane, Letter, Mark,
-    MarkKind, Outcome, Pause, RunReport, Series, SeriesPoint, Stages, Start, Summary, Timeline,
+    MarkKind, Outcome, Pause, RunReport, Series, SeriesPoint, StageTime, Stages, Start, Summary,
+    Timeline,
 };
 pub use statistics::{Bin, Distribution, Histogram};

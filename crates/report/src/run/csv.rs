@@ -1,89 +1,112 @@
 //! Invocations as CSV.
 
-use shoal_job::wire::Sizing;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use shoal_job::wire::Receipt;
 
 use crate::run::history::Invocation;
 
-const COLUMNS: [&str; 28] = [
-    "start",
-    "outcome",
-    "batch",
-    "offset",
-    "attempt",
-    "environment",
-    "cold",
-    "began_unix_ms",
-    "moved_ms",
-    "seconds",
-    "records",
-    "failed",
-    "truncated",
-    "tokens",
-    "init_ms",
-    "read_ms",
-    "tokenize_ms",
-    "model_ms",
-    "write_ms",
-    "total_ms",
-    "billed_ms",
-    "memory_mb",
-    "architecture",
-    "region",
-    "peak_memory_bytes",
-    "isa",
-    "failure",
-    "reason",
-];
+/// The names that a function gives to what it counts.
+struct Names<'a> {
+    unit: &'a str,
+    metrics: BTreeSet<&'a str>,
+    stages: Vec<&'a str>,
+}
 
-/// One row an invocation.
-pub(crate) fn write(invocations: &[Invocation]) -> String {
+/// One row for each invocation. What its answer says is empty where there was none.
+pub(crate) fn write(invocations: &[Invocation], unit: &str) -> String {
+    let receipts = || invocations.iter().filter_map(|i| i.receipt.as_deref());
+    let mut names = Names {
+        unit,
+        metrics: BTreeSet::new(),
+        stages: Vec::new(),
+    };
+    for receipt in receipts() {
+        let metrics = receipt.metrics.counts();
+        names.metrics.extend(metrics.map(|(name, _)| name));
+        for (name, _) in receipt.timings.stages.iter() {
+            if !names.stages.contains(&name) {
+                names.stages.push(name);
+            }
+        }
+    }
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS).expect("memory takes it");
+    let header = cells(None, &names)
+        .into_iter()
+        .map(|(name, _)| plain(&name));
+    writer.write_record(header).expect("memory takes it");
     for invocation in invocations {
+        let row = cells(Some(invocation), &names);
         writer
-            .write_record(row(invocation))
+            .write_record(row.into_iter().map(|(_, value)| value))
             .expect("memory takes it");
     }
     let bytes = writer.into_inner().expect("memory takes it");
     String::from_utf8(bytes).expect("all fields are text")
 }
 
-fn row(invocation: &Invocation) -> [String; 28] {
-    let i = invocation;
-    let timing = |of: fn(&shoal_job::wire::Timings) -> f64| maybe(i.timings.as_ref().map(of));
-    let sizing = |of: fn(&Sizing) -> String| i.sizing.as_deref().map(of).unwrap_or_default();
-    [
-        i.start.to_string(),
-        i.outcome.name().into(),
-        i.batch.to_string(),
-        i.offset.to_string(),
-        i.attempt.to_string(),
-        plain(&i.environment),
-        i.is_cold.to_string(),
-        maybe(i.began_unix_ms),
-        i.moved_ms.to_string(),
-        i.seconds.to_string(),
-        i.records.to_string(),
-        i.failed.to_string(),
-        i.truncated.to_string(),
-        i.tokens.to_string(),
-        timing(|t| t.init),
-        timing(|t| t.read),
-        timing(|t| t.tokenize),
-        timing(|t| t.model),
-        timing(|t| t.write),
-        timing(|t| t.total),
-        maybe(i.billed_ms),
-        sizing(|s| s.memory_mb.to_string()),
-        plain(&sizing(|s| s.architecture.clone())),
-        plain(&sizing(|s| s.region.clone())),
-        maybe(i.peak_memory_bytes),
-        plain(&i.isa),
-        i.failure
-            .map(|kind| kind.error_type().trim_start_matches("Shoal.").into())
-            .unwrap_or_default(),
-        plain(i.reason.as_deref().unwrap_or_default()),
-    ]
+/// Name and value of each column; without an invocation the values are empty.
+fn cells<'a>(invocation: Option<&Invocation>, names: &Names<'a>) -> Vec<(Cow<'a, str>, String)> {
+    let receipt = invocation.and_then(|i| i.receipt.as_deref());
+    let call = |of: fn(&Invocation) -> String| invocation.map(of).unwrap_or_default();
+    let answer = |of: fn(&Receipt) -> String| receipt.map(of).unwrap_or_default();
+    let mut cells = vec![
+        ("start".into(), call(|i| i.start.to_string())),
+        ("outcome".into(), call(|i| i.outcome.name().into())),
+        ("batch".into(), call(|i| i.batch.to_string())),
+        ("offset".into(), call(|i| i.offset.to_string())),
+        ("attempt".into(), call(|i| i.attempt.to_string())),
+        ("environment".into(), call(|i| plain(&i.environment))),
+        ("cold".into(), call(|i| i.is_cold().to_string())),
+        ("began_unix_ms".into(), call(|i| maybe(i.began_unix_ms))),
+        ("moved_ms".into(), call(|i| i.moved_ms.to_string())),
+        ("seconds".into(), call(|i| i.seconds.to_string())),
+        ("records".into(), answer(|r| r.records.to_string())),
+        ("failed".into(), answer(|r| r.failed.to_string())),
+        (names.unit.into(), answer(|r| r.units.to_string())),
+    ];
+    for &name in &names.metrics {
+        let count = receipt.map(|receipt| receipt.metrics.count(name));
+        cells.push((name.into(), maybe(count)));
+    }
+    cells.push(("init_ms".into(), answer(|r| r.timings.init.to_string())));
+    cells.push(("read_ms".into(), answer(|r| r.timings.read.to_string())));
+    for &name in &names.stages {
+        let ms = receipt.map(|receipt| receipt.timings.stages.get(name));
+        cells.push((format!("{name}_ms").into(), maybe(ms)));
+    }
+    cells.extend([
+        ("write_ms".into(), answer(|r| r.timings.write.to_string())),
+        ("total_ms".into(), answer(|r| r.timings.total.to_string())),
+        ("billed_ms".into(), answer(|r| maybe(r.billed_ms))),
+        (
+            "memory_mb".into(),
+            answer(|r| maybe(r.sizing.as_ref().map(|s| s.memory_mb))),
+        ),
+        (
+            "architecture".into(),
+            answer(|r| maybe(r.sizing.as_ref().map(|s| plain(&s.architecture)))),
+        ),
+        (
+            "region".into(),
+            answer(|r| maybe(r.sizing.as_ref().map(|s| plain(&s.region)))),
+        ),
+        (
+            "peak_memory_bytes".into(),
+            answer(|r| maybe(r.peak_memory_bytes)),
+        ),
+        ("engine".into(), answer(|r| plain(&r.engine))),
+        (
+            "failure".into(),
+            call(|i| i.failure.map_or("", |kind| kind.name()).into()),
+        ),
+        (
+            "reason".into(),
+            call(|i| plain(i.reason.as_deref().unwrap_or_default())),
+        ),
+    ]);
+    cells
 }
 
 fn maybe(value: Option<impl ToString>) -> String {

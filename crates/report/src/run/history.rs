@@ -1,17 +1,17 @@
 //! From events and receipts to invocations with a beginning and an end.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
-use shoal_job::wire::{FailureKind, Receipt, Sizing, Timings};
+use shoal_job::wire::{FailureKind, Receipt};
 use shoal_job::{Event, Receipts};
 
 use crate::Recorded;
 
-/// One call of the function, or one piece of work that a worker did unasked.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// One call of the function, or work that a worker did without a call.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Invocation {
     /// The start of the run that it belongs to, from 1.
     pub start: usize,
@@ -25,32 +25,14 @@ pub struct Invocation {
     pub attempt: u32,
     /// Name of the environment that did the work; empty where nobody recorded it.
     pub environment: Arc<str>,
-    /// Whether it was its environment's first.
-    pub is_cold: bool,
     /// When it began, in milliseconds since 1970, as far as it is known.
     pub began_unix_ms: Option<f64>,
     /// Milliseconds by which that differs from what the host's clock said.
     pub moved_ms: f64,
     /// From its beginning to its end, in seconds; of a failed one, from the call to the answer.
     pub seconds: f64,
-    /// Records worked on.
-    pub records: u64,
-    /// Records of them in the dead letters.
-    pub failed: u64,
-    /// Records of them whose text was cut.
-    pub truncated: u64,
-    /// Tokens that went through the model.
-    pub tokens: u64,
-    /// Where the time went.
-    pub timings: Option<Timings>,
-    /// Milliseconds that the platform bills, where it tells.
-    pub billed_ms: Option<f64>,
-    /// What the platform bills by.
-    pub sizing: Option<Arc<Sizing>>,
-    /// The most memory of the environment's process until then, in bytes.
-    pub peak_memory_bytes: Option<u64>,
-    /// The instruction set.
-    pub isa: Arc<str>,
+    /// Its answer, where there was one.
+    pub receipt: Option<Arc<Receipt>>,
     /// What kind of failure it was.
     pub failure: Option<FailureKind>,
     /// Why it failed, or why it is a duplicate.
@@ -87,6 +69,16 @@ impl Invocation {
     pub(crate) fn span_ms(&self) -> Option<(f64, f64)> {
         let began = self.began_unix_ms?;
         Some((began, began + self.seconds * 1000.0))
+    }
+
+    /// Whether it was the first one of its environment.
+    pub fn is_cold(&self) -> bool {
+        self.receipt.as_ref().is_some_and(|receipt| receipt.cold)
+    }
+
+    /// Records that it processed.
+    pub fn records(&self) -> u64 {
+        self.receipt.as_ref().map_or(0, |receipt| receipt.records)
     }
 }
 
@@ -316,7 +308,7 @@ impl Reader<'_> {
         });
     }
 
-    fn answered(&mut self, at: f64, worker: usize, receipt: &Receipt) {
+    fn answered(&mut self, at: f64, worker: usize, receipt: &Arc<Receipt>) {
         let range = (receipt.batch, receipt.offset);
         let call = match self.under_way.get(&worker) {
             Some(call) if (call.batch, call.offset) == range => self.under_way.remove(&worker),
@@ -461,13 +453,12 @@ impl Reader<'_> {
 
     /// The receipts that no event tells of, and the order.
     fn finish(mut self) -> History {
-        let mut untold: BTreeMap<(u64, u64), &Receipt> = self
-            .standing
-            .values()
-            .map(|receipt| ((receipt.batch, receipt.offset), receipt))
-            .collect();
-        untold.retain(|range, _| !self.of_range.contains_key(range));
-        for receipt in untold.into_values() {
+        for receipt in self.standing.values() {
+            let range = (receipt.batch, receipt.offset);
+            let shared = self.standing.shared(range.0, range.1);
+            let Some(receipt) = shared.filter(|_| !self.of_range.contains_key(&range)) else {
+                continue;
+            };
             // Its function may have gone on when whoever called had stopped waiting.
             let call = self.unanswered.remove(&(receipt.batch, receipt.attempt));
             let mut done = self.of_receipt(receipt, usize::MAX, None, None);
@@ -513,7 +504,7 @@ impl Reader<'_> {
 
     fn of_receipt(
         &self,
-        receipt: &Receipt,
+        receipt: &Arc<Receipt>,
         worker: usize,
         answered: Option<f64>,
         call: Option<&Call>,
@@ -534,19 +525,10 @@ impl Reader<'_> {
         Invocation {
             offset: receipt.offset,
             environment,
-            is_cold: receipt.cold,
             began_unix_ms: began,
             moved_ms: by_host.zip(began).map_or(0.0, |(host, began)| began - host),
             seconds: total / 1000.0,
-            records: receipt.records,
-            failed: receipt.failed,
-            truncated: receipt.truncated,
-            tokens: receipt.tokens,
-            timings: Some(receipt.timings),
-            billed_ms: receipt.billed_ms,
-            sizing: receipt.sizing.clone(),
-            peak_memory_bytes: receipt.peak_memory_bytes,
-            isa: receipt.isa.clone(),
+            receipt: Some(receipt.clone()),
             ..self.blank(receipt.batch, receipt.attempt, Outcome::Done)
         }
     }
@@ -559,19 +541,10 @@ impl Reader<'_> {
             offset: 0,
             attempt,
             environment: "".into(),
-            is_cold: false,
             began_unix_ms: None,
             moved_ms: 0.0,
             seconds: 0.0,
-            records: 0,
-            failed: 0,
-            truncated: 0,
-            tokens: 0,
-            timings: None,
-            billed_ms: None,
-            sizing: None,
-            peak_memory_bytes: None,
-            isa: "".into(),
+            receipt: None,
             failure: None,
             reason: None,
         }
@@ -585,12 +558,11 @@ const OTHER_REASONS: &str = "other reasons";
 
 /// Whether `receipt` is the one that `invocation` was read from: a platform adds only what it bills.
 fn is_same(invocation: &Invocation, receipt: &Receipt) -> bool {
-    invocation.attempt == receipt.attempt
-        && invocation.records == receipt.records
-        && invocation.timings == Some(receipt.timings)
-        && (receipt.environment.is_empty() || invocation.environment == receipt.environment)
-        && (receipt.started_unix_ms == 0
-            || invocation.began_unix_ms.is_some_and(|began| {
-                (began - invocation.moved_ms - receipt.started_unix_ms as f64).abs() < 0.5
-            }))
+    invocation.receipt.as_ref().is_some_and(|known| {
+        known.attempt == receipt.attempt
+            && known.records == receipt.records
+            && known.timings == receipt.timings
+            && (receipt.environment.is_empty() || known.environment == receipt.environment)
+            && (receipt.started_unix_ms == 0 || known.started_unix_ms == receipt.started_unix_ms)
+    })
 }

@@ -13,10 +13,10 @@ mod timeline;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use shoal_estimate::{Basis, Bill};
-use shoal_job::Job;
 use shoal_job::wire::FailureKind;
+use shoal_job::{Determinism, Job, Metrics};
 
 use crate::statistics::{Distribution, Histogram};
 use crate::{Recorded, words};
@@ -29,7 +29,7 @@ pub(crate) use page::bill_table;
 pub use clock::Pause;
 pub use history::{End, Invocation, Outcome, Start};
 pub use series::{Series, SeriesPoint};
-pub use summary::{Stages, Summary};
+pub use summary::{StageTime, Stages, Summary};
 pub use timeline::{Lane, Mark, MarkKind, Timeline};
 
 /// Clocks of hosts that differ by less than this are not worth a note, in milliseconds.
@@ -90,14 +90,18 @@ pub struct JobFacts {
     pub inputs: Vec<String>,
     /// The output that the first start was to write.
     pub output: String,
-    /// The model's reference.
-    pub model: String,
+    /// The kind of function, such as `encoder`.
+    pub kind: String,
+    /// How the user named the function.
+    pub function: String,
     /// Its fingerprint.
     pub fingerprint: String,
-    /// `f32` or `int8`.
-    pub precision: String,
-    /// The token limit.
-    pub max_tokens: usize,
+    /// Its settings, such as the precision.
+    pub settings: Map<String, Value>,
+    /// The task and its settings.
+    pub task: Map<String, Value>,
+    /// Whether results depend on how records were grouped.
+    pub determinism: Determinism,
     /// Records in a batch, at most.
     pub batch_size: u64,
     /// Records in all.
@@ -137,6 +141,8 @@ pub struct Accuracy {
     pub right: u64,
     /// Records that have a gold label.
     pub of: u64,
+    /// `right / of`.
+    pub share: f64,
     /// Gold label → label → records.
     pub confusion: BTreeMap<String, BTreeMap<String, u64>>,
 }
@@ -176,7 +182,7 @@ impl RunReport {
             all.filter(|invocation| invocation.outcome == Outcome::Done)
         };
         let samples: Vec<(f64, bool)> = done()
-            .map(|invocation| (invocation.seconds, invocation.is_cold))
+            .map(|invocation| (invocation.seconds, invocation.is_cold()))
             .collect();
         let spread = |is_wanted: fn(bool) -> bool| {
             let wanted = samples.iter().filter(|sample| is_wanted(sample.1));
@@ -187,7 +193,7 @@ impl RunReport {
         Self {
             run: recorded.run.to_owned(),
             job: JobFacts::of(recorded.job),
-            stages: Stages::of(done()),
+            stages: Stages::of(done().filter_map(|done| done.receipt.as_deref())),
             histogram: batch_seconds.map(|spread| Histogram::of(&samples, &spread)),
             cold_batch_seconds: spread(|is_cold| is_cold),
             warm_batch_seconds: spread(|is_cold| !is_cold),
@@ -199,7 +205,7 @@ impl RunReport {
                 .bill
                 .clone()
                 .map(|bill| Cost::of(bill, summary.records)),
-            accuracy: Accuracy::of(recorded),
+            accuracy: Accuracy::of(&summary.metrics),
             dead_letters: DeadLetters::of(recorded),
             command: recorded.command.clone(),
             notes: notes(&history, &summary),
@@ -222,7 +228,7 @@ impl RunReport {
 
     /// All invocations, one a row.
     pub fn csv(&self) -> String {
-        csv::write(&self.invocations)
+        csv::write(&self.invocations, &self.summary.unit)
     }
 
     /// For people, as Markdown.
@@ -305,10 +311,12 @@ impl JobFacts {
             shoal: job.shoal.clone(),
             inputs: job.inputs.clone(),
             output: job.output.clone(),
-            model: job.model.reference.clone(),
-            fingerprint: job.model.fingerprint.clone(),
-            precision: job.model.precision.clone(),
-            max_tokens: job.model.max_tokens,
+            kind: job.function.kind.clone(),
+            function: job.function.reference.clone(),
+            fingerprint: job.function.fingerprint.clone(),
+            settings: job.function.settings.clone(),
+            task: job.function.task.clone(),
+            determinism: job.function.determinism,
             batch_size: job.parameters.batch_size,
             records: job.records,
             batches: job.batches,
@@ -329,24 +337,23 @@ impl Cost {
 }
 
 impl Accuracy {
-    fn of(recorded: &Recorded<'_>) -> Option<Self> {
-        recorded.job.columns.gold.as_ref()?;
-        let mut confusion = BTreeMap::<String, BTreeMap<String, u64>>::new();
-        let rows = recorded.receipts.values().flat_map(|r| &r.confusion);
-        for (gold, labels) in rows {
-            let row = confusion.entry(gold.clone()).or_default();
-            for (label, records) in labels {
-                *row.entry(label.clone()).or_default() += records;
-            }
-        }
+    /// From the counts of gold label → label → records in the group `confusion`; `None` where no record has a gold label.
+    pub fn of(metrics: &Metrics) -> Option<Self> {
+        let counts = |(label, records): (&str, u64)| (label.to_owned(), records);
+        let confusion: BTreeMap<String, BTreeMap<String, u64>> = metrics
+            .group("confusion")?
+            .groups()
+            .map(|(gold, labels)| (gold.to_owned(), labels.counts().map(counts).collect()))
+            .collect();
         let of = confusion.values().flat_map(BTreeMap::values).sum();
         let right = confusion
             .iter()
             .filter_map(|(gold, labels)| labels.get(gold))
             .sum();
-        (of > 0).then_some(Self {
+        (of > 0).then(|| Self {
             right,
             of,
+            share: right as f64 / of as f64,
             confusion,
         })
     }

@@ -1,11 +1,12 @@
 //! What the report of a run shows.
 
+use serde_json::Value;
 use shoal_estimate::{Basis, Bill};
-use shoal_job::wire::FailureKind;
+use shoal_job::Determinism;
 
 use crate::page::{Block, Figure, Page, Section, Table, Tile};
 use crate::plot::{Plot, TimeAxis};
-use crate::run::{Accuracy, Cost, DeadLetters, Letter, MarkKind, RunReport};
+use crate::run::{Accuracy, Cost, DeadLetters, Letter, MarkKind, RunReport, StageTime};
 use crate::statistics::Distribution;
 use crate::words;
 
@@ -76,11 +77,11 @@ impl RunReport {
             }),
         ];
         if let Some(rate) = s.records_per_second {
-            let tokens = s.tokens_per_second.unwrap_or(0.0);
+            let units = s.units_per_second.unwrap_or(0.0);
             tiles.push(tile(
                 "Records a second",
                 words::number(rate),
-                format!("{} tokens/s", words::number(tokens)),
+                format!("{} {}/s", words::number(units), s.unit),
             ));
         }
         let mean = s.mean_functions.unwrap_or(0.0);
@@ -130,18 +131,19 @@ impl RunReport {
                 words::count(s.failed_records)
             ),
         );
-        fact(
-            "Tokens",
-            words::count(s.tokens),
-            match s.truncated {
-                0 => "special tokens included".into(),
-                cut => format!(
-                    "{} cut at {} tokens",
-                    words::of(cut, "record", "records"),
-                    words::count(job.max_tokens as u64)
-                ),
-            },
-        );
+        if s.unit != "rows" {
+            let truncated = match s.metrics.count("truncated") {
+                0 => String::new(),
+                cut => {
+                    let limit = match job.settings.get("max_tokens").and_then(Value::as_u64) {
+                        Some(limit) => format!("at {} tokens", words::count(limit)),
+                        None => "at the limit".into(),
+                    };
+                    format!("{} cut {limit}", words::of(cut, "record", "records"))
+                }
+            };
+            fact(&capitalized(&s.unit), words::count(s.units), truncated);
+        }
         fact(
             "Batches",
             words::count(s.finished_batches),
@@ -215,18 +217,15 @@ impl RunReport {
             );
         }
         fact("Output", job.output.clone());
-        fact("Model", job.model.clone());
+        if let Some(task) = job.task.get("name").and_then(Value::as_str) {
+            fact("Task", task.to_owned());
+        }
+        fact("Function", format!("{} ({})", job.function, job.kind));
         fact("Fingerprint", job.fingerprint.clone());
-        fact(
-            "Engine",
-            match s.isa.as_slice() {
-                [] => job.precision.clone(),
-                isa => format!("{} on {}", job.precision, isa.join(", ")),
-            },
-        );
+        fact("Engine", self.engine());
         for sizing in &s.sizings {
             fact(
-                "Function",
+                "Platform",
                 format!(
                     "{} MB, {}, {}",
                     words::count(sizing.memory_mb.into()),
@@ -248,6 +247,16 @@ impl RunReport {
             title: "Summary",
             basis: Some(Basis::Measured),
             blocks,
+        }
+    }
+
+    /// The precision, and what computed the results.
+    pub fn engine(&self) -> String {
+        let engines = self.summary.engines.join(", ");
+        match self.job.settings.get("precision").and_then(Value::as_str) {
+            Some(precision) if engines.is_empty() => precision.to_owned(),
+            Some(precision) => format!("{precision} on {engines}"),
+            None => engines,
         }
     }
 
@@ -366,9 +375,8 @@ impl RunReport {
                 &["Kind", "#Attempts", "Reason"],
             );
             for group in &self.failures {
-                let kind = kind_in_words(group.kind);
                 table.push([
-                    kind.into(),
+                    group.kind.name().replace('_', " "),
                     words::count(group.attempts),
                     group.reason.clone(),
                 ]);
@@ -542,8 +550,8 @@ impl RunReport {
                 "–".into()
             }
         };
-        for (name, seconds) in self.stages.named() {
-            stages.push([name.into(), words::time(seconds), share(seconds)]);
+        for StageTime { name, seconds } in &self.stages.stages {
+            stages.push([name.clone(), words::time(*seconds), share(*seconds)]);
         }
         stages.total = Some(vec!["all".into(), words::time(all), share(all)]);
         blocks.push(Block::Table(stages));
@@ -630,25 +638,23 @@ impl RunReport {
             basis: None,
             blocks: vec![
                 Block::Command(self.command.clone()),
-                Block::Text("Within one version of shoal, one precision and one instruction set, the output is the same bytes, however the work is cut.".into()),
+                Block::Text(match self.job.determinism {
+                    Determinism::Exact => {
+                        "Within one version of shoal and on one instruction set, the same settings produce byte-identical output, for every \
+                         batch size, concurrency and backend."
+                    }
+                    _ => "The output may depend on how records were grouped into batches.",
+                }
+                .into()),
             ],
         }
     }
 }
 
-/// What may be done about a failure, in a word or two.
-fn kind_in_words(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Retryable => "retryable",
-        FailureKind::Crashed => "crashed",
-        FailureKind::TimedOut => "timed out",
-        FailureKind::Throttled => "throttled",
-        FailureKind::Input => "input",
-        FailureKind::Storage => "storage",
-        FailureKind::Model => "model",
-        FailureKind::Refused => "refused",
-        FailureKind::Cancelled => "cancelled",
-    }
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 /// Inputs that are named, at most.
@@ -726,11 +732,10 @@ fn label_blocks(accuracy: &Accuracy) -> Vec<Block<'static>> {
             .rows
             .push([gold.clone()].into_iter().chain(counts).collect());
     }
-    let share = accuracy.right as f64 / accuracy.of as f64;
     vec![
         Block::Text(format!(
             "{:.2} % of {} have the gold label ({}).",
-            share * 100.0,
+            accuracy.share * 100.0,
             words::of(accuracy.of, "record", "records"),
             words::count(accuracy.right)
         )),

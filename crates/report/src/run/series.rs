@@ -65,7 +65,7 @@ impl Counted {
             }
             // Records count once, where their part stands.
             let records = match invocation.outcome {
-                Outcome::Done => invocation.records as f64,
+                Outcome::Done => invocation.records() as f64,
                 _ => 0.0,
             };
             changes.extend([(from, 1_i64), (to, -1)]);

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use shoal_job::wire::{Sizing, Timings};
+use shoal_job::Metrics;
+use shoal_job::wire::{Receipt, Sizing, Timings};
 
 use crate::Recorded;
 use crate::run::clock::Clock;
@@ -18,10 +19,12 @@ pub struct Summary {
     pub results: u64,
     /// Records in the dead letters.
     pub failed_records: u64,
-    /// Records whose text was cut at the token limit.
-    pub truncated: u64,
-    /// Tokens that went through the model.
-    pub tokens: u64,
+    /// What `units` counts, such as tokens.
+    pub unit: String,
+    /// The amount of work in that unit.
+    pub units: u64,
+    /// What the function counted.
+    pub metrics: Metrics,
     /// Batches of the job.
     pub batches: u64,
     /// Batches that are done to their end.
@@ -56,16 +59,16 @@ pub struct Summary {
     pub billed_seconds: Option<f64>,
     /// Records by `working_seconds`.
     pub records_per_second: Option<f64>,
-    /// Tokens by `working_seconds`.
-    pub tokens_per_second: Option<f64>,
+    /// `units` by `working_seconds`.
+    pub units_per_second: Option<f64>,
     /// The most functions at work at a time.
     pub peak_functions: u64,
     /// `function_seconds` of those that are drawn by `working_seconds`.
     pub mean_functions: Option<f64>,
     /// The most memory of an environment's process, in bytes.
     pub peak_memory_bytes: Option<u64>,
-    /// Instruction sets that the engine used.
-    pub isa: Vec<String>,
+    /// What computed the results, such as an instruction set.
+    pub engines: Vec<String>,
     /// What the platform bills by.
     pub sizings: Vec<Sizing>,
 }
@@ -79,16 +82,18 @@ impl Summary {
     ) -> Self {
         let all = &history.invocations;
         let of = |outcome: Outcome| all.iter().filter(move |i| i.outcome == outcome);
-        let done = || of(Outcome::Done);
-        let sum = |count: fn(&Invocation) -> u64| done().map(count).sum::<u64>();
-        let (records, failed_records, tokens) =
-            (sum(|i| i.records), sum(|i| i.failed), sum(|i| i.tokens));
+        let done = || of(Outcome::Done).filter_map(|i| i.receipt.as_deref());
+        let sum = |count: fn(&Receipt) -> u64| done().map(count).sum::<u64>();
+        let (records, failed_records) = (sum(|r| r.records), sum(|r| r.failed));
+        let units = sum(|r| r.units);
+        let mut metrics = Metrics::default();
+        done().for_each(|receipt| metrics.merge(&receipt.metrics));
         let working_seconds = clock.seconds();
         let drawn = all.iter().filter_map(Invocation::span_ms);
         let drawn: f64 = drawn.map(|(from, to)| clock.at(to) - clock.at(from)).sum();
         let rate = |amount: f64| (working_seconds > 0.0).then(|| amount / working_seconds);
         let mut environments: Vec<&str> = all.iter().map(|i| &*i.environment).collect();
-        let isa: BTreeSet<&str> = done().map(|i| &*i.isa).collect();
+        let engines: BTreeSet<&str> = done().map(|receipt| &*receipt.engine).collect();
         let mut sizings: Vec<Sizing> = Vec::new();
         for sizing in done().filter_map(|i| i.sizing.as_deref()) {
             if !sizings.contains(sizing) {
@@ -103,8 +108,9 @@ impl Summary {
             records,
             results: records - failed_records.min(records),
             failed_records,
-            truncated: sum(|i| i.truncated),
-            tokens,
+            unit: recorded.job.function.unit.clone(),
+            units,
+            metrics,
             batches: recorded.job.batches,
             finished_batches: recorded.receipts.finished_batches(),
             invocations: all.len() as u64,
@@ -119,18 +125,18 @@ impl Summary {
             failed_attempts: of(Outcome::Failed).count() as u64,
             unanswered: of(Outcome::Unanswered).count() as u64,
             throttled: history.throttled_ms.len() as u64,
-            cold_starts: all.iter().filter(|i| i.is_cold).count() as u64,
+            cold_starts: all.iter().filter(|i| i.is_cold()).count() as u64,
             environments: environments.len() as u64,
             wall_seconds: wall(history, working_seconds),
             working_seconds,
             function_seconds: all.iter().map(|i| i.seconds).sum(),
             billed_seconds: billed.filter(|_| records > 0).map(|ms| ms / 1000.0),
             records_per_second: rate(records as f64),
-            tokens_per_second: rate(tokens as f64),
+            units_per_second: rate(units as f64),
             peak_functions,
             mean_functions: rate(drawn),
-            peak_memory_bytes: all.iter().filter_map(|i| i.peak_memory_bytes).max(),
-            isa: isa.into_iter().map(str::to_owned).collect(),
+            peak_memory_bytes: done().filter_map(|r| r.peak_memory_bytes).max(),
+            engines: engines.into_iter().map(str::to_owned).collect(),
             sizings,
         }
     }
@@ -148,47 +154,43 @@ fn wall(history: &History, working_seconds: f64) -> f64 {
 }
 
 /// Where the functions' time went, summed over the invocations that are done, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Stages {
     /// What environments did before their first batch. It is not in the invocations' time.
     pub init_seconds: f64,
-    /// Reading and parsing records.
-    pub read_seconds: f64,
-    /// Turning text into tokens.
-    pub tokenize_seconds: f64,
-    /// The model.
-    pub model_seconds: f64,
-    /// Writing parts, dead letters and receipts.
-    pub write_seconds: f64,
+    /// The stages in their order, and last what is in none of them.
+    pub stages: Vec<StageTime>,
     /// From the invocations' start to their end.
     pub total_seconds: f64,
 }
 
+/// The time of one stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageTime {
+    /// Its name.
+    pub name: String,
+    /// Its time, in seconds.
+    pub seconds: f64,
+}
+
 impl Stages {
-    pub(crate) fn of<'a>(done: impl Iterator<Item = &'a Invocation>) -> Self {
+    pub(crate) fn of<'a>(done: impl Iterator<Item = &'a Receipt>) -> Self {
         let mut sum = Timings::default();
-        done.filter_map(|invocation| invocation.timings)
-            .for_each(|timings| sum += timings);
+        done.for_each(|receipt| sum += &receipt.timings);
+        let named = sum.read + sum.stages.total() + sum.write;
+        let stages = [("read", sum.read)]
+            .into_iter()
+            .chain(sum.stages.iter())
+            .chain([("write", sum.write), ("rest", (sum.total - named).max(0.0))]);
         Self {
             init_seconds: sum.init / 1000.0,
-            read_seconds: sum.read / 1000.0,
-            tokenize_seconds: sum.tokenize / 1000.0,
-            model_seconds: sum.model / 1000.0,
-            write_seconds: sum.write / 1000.0,
+            stages: stages
+                .map(|(name, ms)| StageTime {
+                    name: name.to_owned(),
+                    seconds: ms / 1000.0,
+                })
+                .collect(),
             total_seconds: sum.total / 1000.0,
         }
-    }
-
-    /// The stages within an invocation by name, the rest last.
-    pub(crate) fn named(&self) -> [(&'static str, f64); 5] {
-        let named =
-            self.read_seconds + self.tokenize_seconds + self.model_seconds + self.write_seconds;
-        [
-            ("read", self.read_seconds),
-            ("tokenize", self.tokenize_seconds),
-            ("model", self.model_seconds),
-            ("write", self.write_seconds),
-            ("rest", (self.total_seconds - named).max(0.0)),
-        ]
     }
 }

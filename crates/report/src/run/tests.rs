@@ -110,7 +110,7 @@ fn everything_is_counted_as_by_hand() {
     let report = report(&eventful());
     let s = &report.summary;
     assert_eq!(
-        (s.records, s.results, s.failed_records, s.tokens),
+        (s.records, s.results, s.failed_records, s.units),
         (40, 39, 1, 5_000)
     );
     assert_eq!((s.batches, s.finished_batches, s.cut_short), (4, 4, 1));
@@ -134,7 +134,7 @@ fn everything_is_counted_as_by_hand() {
     // Done 1 + 1 + 1 + 0.5 + 1.3, duplicate 0.8, failed 1.45, unanswered 0.8 + 0.25.
     close(s.function_seconds, 8.1);
     close(s.records_per_second.unwrap(), 40.0 / 4.9);
-    close(s.tokens_per_second.unwrap(), 5_000.0 / 4.9);
+    close(s.units_per_second.unwrap(), 5_000.0 / 4.9);
     close(s.mean_functions.unwrap(), 8.1 / 4.9);
     assert_eq!((s.peak_functions, s.billed_seconds), (2, None));
     assert_eq!(s.peak_memory_bytes, Some(60_000_000));
@@ -203,7 +203,20 @@ fn batch_times_by_hand() {
     close(spread.p99, 1.288);
     assert_eq!(report.cold_batch_seconds.unwrap().count, 1);
     assert_eq!(report.warm_batch_seconds.unwrap().count, 4);
-    close(report.stages.model_seconds, 4.8 * 0.9);
+    let stages = report.stages.stages.iter();
+    let stages: Vec<_> = stages
+        .map(|stage| (stage.name.as_str(), (stage.seconds * 1e6).round()))
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            ("read", 96_000.0),
+            ("tokenize", 144_000.0),
+            ("model", 4_320_000.0),
+            ("write", 192_000.0),
+            ("rest", 48_000.0)
+        ]
+    );
     close(report.stages.init_seconds, 0.08);
 }
 
@@ -475,13 +488,10 @@ fn reports_of_very_large_runs_are_small() {
 #[test]
 fn accuracy_counts_the_diagonal() {
     let mut scene = Scene::new(1, 10);
-    scene.job.columns.gold = Some("label".into());
     let mut done = receipt(0, "a", 0, 1_000.0);
-    let row = |right: &str, count: u64| (right.to_owned(), count);
-    done.confusion = BTreeMap::from([
-        ("A".into(), BTreeMap::from([row("A", 4), row("B", 1)])),
-        ("B".into(), BTreeMap::from([row("A", 2), row("B", 3)])),
-    ]);
+    for (gold, label, records) in [("A", "A", 4), ("A", "B", 1), ("B", "A", 2), ("B", "B", 3)] {
+        done.metrics.add(&["confusion", gold, label], records);
+    }
     scene
         .started(0, "local", 1)
         .called(0, 0, 1, 0)
@@ -519,11 +529,12 @@ fn hostile_text_stays_text() {
     let mut scene = Scene::new(2, 10);
     scene.job.inputs = vec![hostile.into()];
     scene.job.output = hostile.into();
-    scene.job.model.reference = hostile.into();
-    scene.job.columns.gold = Some(hostile.into());
+    scene.job.function.reference = hostile.into();
     let mut done = receipt(0, hostile, 100, 800.0);
-    done.isa = hostile.into();
-    done.confusion = BTreeMap::from([(hostile.into(), BTreeMap::from([(hostile.into(), 10)]))]);
+    done.engine = hostile.into();
+    done.metrics.add(&["confusion", hostile, hostile], 10);
+    done.metrics.add(&[hostile], 10);
+    done.timings.stages.add(hostile, 1.0);
     scene
         .started(0, hostile, 2)
         .called(0, 0, 1, 0)

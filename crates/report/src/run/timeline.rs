@@ -201,9 +201,9 @@ fn lane(group: &[Vec<Placed<'_>>], is_merged: bool, clock: &Clock) -> Lane {
         name,
         environments: group.len() as u64,
         invocations: all().count() as u64,
-        cold_starts: count(|invocation| invocation.is_cold),
+        cold_starts: count(Invocation::is_cold),
         retries: count(|invocation| invocation.attempt > 1),
-        records: all().map(|placed| placed.invocation.records).sum(),
+        records: all().map(|placed| placed.invocation.records()).sum(),
         busy_seconds: all().map(|placed| placed.to - placed.from).sum(),
         from: first.map_or(0.0, |placed| placed.from),
         marks: if is_merged {
@@ -226,8 +226,8 @@ fn single(placed: &Placed<'_>) -> Vec<Mark> {
         other => other,
     };
     let mut marks = vec![Mark { from, to, kind }];
-    if invocation.is_cold {
-        let init = invocation.timings.map_or(0.0, |timings| timings.init) / 1000.0;
+    if let Some(receipt) = invocation.receipt.as_ref().filter(|receipt| receipt.cold) {
+        let init = receipt.timings.init / 1000.0;
         marks.push(Mark {
             from: (from - init).max(0.0),
             to: from,
@@ -243,7 +243,7 @@ fn kind(invocation: &Invocation) -> MarkKind {
         Outcome::Unanswered => MarkKind::Unanswered,
         Outcome::Duplicate => MarkKind::Duplicate,
         Outcome::Done if invocation.attempt > 1 => MarkKind::Retry,
-        Outcome::Done if invocation.is_cold => MarkKind::Cold,
+        Outcome::Done if invocation.is_cold() => MarkKind::Cold,
         Outcome::Done => MarkKind::Work(4),
     }
 }
