@@ -13,10 +13,12 @@ pub(crate) enum Stage {
     Attention,
     Norms,
     Activation,
+    Pooling,
 }
 
 /// Time of each stage of a worker's passes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct StageTimes {
     /// Looking up and adding embeddings.
     pub embedding: Duration,
@@ -28,8 +30,10 @@ pub struct StageTimes {
     pub norms: Duration,
     /// The activation between the two layers of the feed-forward part.
     pub activation: Duration,
-    /// Turning the inputs of linear layers into bytes.
+    /// Quantizing the inputs of linear layers.
     pub quantizing: Duration,
+    /// Pooling and normalizing embeddings.
+    pub pooling: Duration,
 }
 
 impl StageTimes {
@@ -40,6 +44,7 @@ impl StageTimes {
             Stage::Attention => &mut self.attention,
             Stage::Norms => &mut self.norms,
             Stage::Activation => &mut self.activation,
+            Stage::Pooling => &mut self.pooling,
         }
     }
 
@@ -51,6 +56,7 @@ impl StageTimes {
             + self.norms
             + self.activation
             + self.quantizing
+            + self.pooling
     }
 }
 
@@ -62,6 +68,7 @@ impl std::ops::AddAssign for StageTimes {
         self.norms += other.norms;
         self.activation += other.activation;
         self.quantizing += other.quantizing;
+        self.pooling += other.pooling;
     }
 }
 

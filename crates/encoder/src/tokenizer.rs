@@ -22,11 +22,25 @@ use crate::error::ModelError;
 
 /// The token ids of one record, with the special tokens of its model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tokens {
     /// Token ids, `[CLS]` first; at most as many as were allowed.
     pub ids: Vec<u32>,
-    /// Whether the text had more tokens than were allowed, and its end was cut off.
+    /// Whether the text had more tokens than were allowed, so that its end was cut off.
     pub truncated: bool,
+    /// Number of leading tokens that pooling leaves out: those of an excluded prompt. It may exceed
+    /// the number of ids.
+    pub prompt: usize,
+}
+
+impl Tokens {
+    /// Ids that were not truncated and have no excluded prompt.
+    pub fn from_ids(ids: Vec<u32>) -> Tokens {
+        Tokens {
+            ids,
+            ..Tokens::default()
+        }
+    }
 }
 
 /// A tokenizer without the truncation and padding that its file may carry.
@@ -63,8 +77,15 @@ pub(crate) enum Packed<'a> {
 impl TextEncoder {
     /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
     /// limit that `tokenizer_config.json` states, if any.
-    pub(crate) fn open(folder: &Path) -> Result<(TextEncoder, Option<usize>), ModelError> {
-        let (library, frame, limit) = library::open(folder)?;
+    /// If `lowercase`, texts are turned into lower case before anything else.
+    pub(crate) fn open(
+        folder: &Path,
+        lowercase: bool,
+    ) -> Result<(TextEncoder, Option<usize>), ModelError> {
+        let (mut library, frame, limit) = library::open(folder)?;
+        if lowercase {
+            library.lowercase();
+        }
         Ok((TextEncoder::new(library, frame)?, limit))
     }
 
@@ -115,6 +136,11 @@ impl TextEncoder {
     /// Number of special tokens around every text.
     pub(crate) fn frame(&self) -> usize {
         self.frame.size()
+    }
+
+    /// Whether a special token follows every text.
+    pub(crate) fn ends_with_special_token(&self) -> bool {
+        !self.frame.suffix.is_empty()
     }
 
     /// The ids of `text` with its special tokens, cut on the right to `max_tokens` in all, as

@@ -50,6 +50,16 @@ pub struct Record {
     pub kept: Vec<Cell>,
 }
 
+impl Record {
+    /// The first input value as text, empty for null: what a function of one text reads.
+    pub fn text(&self) -> &str {
+        self.inputs
+            .first()
+            .and_then(Cell::as_text)
+            .unwrap_or_default()
+    }
+}
+
 /// One row of the input that cannot be worked on: it goes to the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {

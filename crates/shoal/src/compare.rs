@@ -87,7 +87,6 @@ fn played(
     let plan_settings = PlanSettings {
         inputs: run.inputs.clone(),
         model: run.model.clone(),
-        engine: run.engine.clone(),
         parameters: run.parameters.clone(),
         architectures: vec![architecture],
         ..PlanSettings::default()
@@ -157,8 +156,8 @@ fn played(
     plan::assume_lambda(calibration.platform.is_some(), &mut assumptions);
     Ok(Comparison {
         inputs: run.inputs.clone(),
-        model: study.spec.reference.clone(),
-        precision: study.spec.precision.clone(),
+        model: study.runner.spec().reference.clone(),
+        precision: study.runner.model().precision().to_string(),
         isa: calibration.isa.clone(),
         records: study.workload.records,
         tokens: study.workload.tokens() as u64,

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
@@ -17,7 +17,7 @@ use tokenizers::{
 use super::word_piece::{self, Rules};
 use super::{Frame, Tokens};
 use crate::error::ModelError;
-use crate::weights::read;
+use crate::files::read;
 
 pub(crate) const JSON: &str = "tokenizer.json";
 pub(crate) const VOCABULARY: &str = "vocab.txt";
@@ -288,6 +288,24 @@ impl Library {
         Ok((library, Frame { prefix, suffix }))
     }
 
+    /// Turns texts into lower case first, as `do_lower_case` in `sentence_bert_config.json` asks
+    /// (`base/modules/transformer.py` of sentence-transformers).
+    pub(super) fn lowercase(&mut self) {
+        let normalizer: NormalizerWrapper = match self.inner.get_normalizer().cloned() {
+            None => Lowercase.into(),
+            Some(already @ NormalizerWrapper::Lowercase(_)) => already,
+            // Its own lower case, which comes last, gives the same text.
+            Some(NormalizerWrapper::BertNormalizer(mut bert)) => {
+                bert.strip_accents = Some(bert.strip_accents.unwrap_or(bert.lowercase));
+                bert.lowercase = true;
+                bert.into()
+            }
+            Some(other) => Sequence::new(vec![Lowercase.into(), other]).into(),
+        };
+        self.inner.with_normalizer(Some(normalizer));
+        self.cuts = Cuts::of(&self.inner);
+    }
+
     /// The tokenizer in the form of [`word_piece`], if it has that form.
     pub(super) fn pack(&self, frame: &Frame) -> Option<Vec<u8>> {
         let ModelWrapper::WordPiece(model) = self.inner.get_model() else {
@@ -362,6 +380,7 @@ impl Library {
         Ok(Tokens {
             ids,
             truncated: words.len() > room,
+            prompt: 0,
         })
     }
 

@@ -62,6 +62,7 @@ impl Both {
                 ]
                 .concat(),
                 truncated: whole.len() > room,
+                prompt: 0,
             };
             let limit = room + self.frame.size();
             let packed = self.packed.encode(text, limit).unwrap();

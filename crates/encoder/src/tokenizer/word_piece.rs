@@ -240,7 +240,11 @@ impl WordPieceEncoder {
         let truncated = ids.len() > limit;
         ids.truncate(limit);
         ids.extend_from_slice(&frame.suffix);
-        Tokens { ids, truncated }
+        Tokens {
+            ids,
+            truncated,
+            prompt: 0,
+        }
     }
 
     /// Hands the words of `text` to `words` until there are enough.

@@ -52,6 +52,7 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function_spec::tests::classification;
     use crate::input::locate;
 
     #[test]
@@ -67,18 +68,25 @@ mod tests {
                 })
                 .collect();
             let parameters = Parameters {
-                text_column: text_column.map(str::to_owned),
+                columns: text_column
+                    .map(|name| ("text".to_owned(), name.to_owned()))
+                    .into_iter()
+                    .collect(),
                 ..Parameters::default()
             };
-            look(&locate(&inputs, None, None)?, &parameters)
+            look(
+                &locate(&inputs, None, None)?,
+                &classification(),
+                &parameters,
+            )
         };
         let csv = ("a.csv", "id,body\n1,good\n");
-        assert_eq!(look_at(&[csv], None).unwrap().text, "body");
+        assert_eq!(look_at(&[csv], None).unwrap().input("text"), Some("body"));
         let jsonl = ("b.jsonl", "{\"body\":\"good\"}\n");
         assert_eq!(look_at(&[csv, jsonl], None).unwrap_err().to_string(), {
             let place = folder.path().join("b.jsonl");
             format!(
-                "failed to read input {}: there is no column \"id\" (the id column); its columns are body",
+                "failed to read input {}: there is no column \"id\" for the id; its columns are body",
                 place.display()
             )
         });
@@ -96,7 +104,8 @@ mod tests {
             .to_str()
             .unwrap()
             .to_owned()];
-        let found = locate(&missing, None, None).and_then(|f| look(&f, &Parameters::default()));
+        let found = locate(&missing, None, None)
+            .and_then(|f| look(&f, &classification(), &Parameters::default()));
         assert!(found.unwrap_err().to_string().contains("no such file"));
     }
 }

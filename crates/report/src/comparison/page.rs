@@ -463,7 +463,7 @@ fn paper_baseline(paper: &PaperBaseline) -> Section<'static> {
         String::new(),
     ]);
     Section {
-        id: "paper-way",
+        id: "paper-baseline",
         title: "The paper's own way",
         basis: None,
         blocks: vec![

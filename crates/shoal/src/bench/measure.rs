@@ -126,7 +126,7 @@ pub(super) fn pass<T: Send>(
     let (warm, start) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     let worker = || {
         let mut session = Session::new(model.clone());
-        session.logits(warm_up);
+        session.run(warm_up);
         session.take_times();
         warm.wait();
         start.wait();

@@ -1,7 +1,7 @@
 """Measures the paper's own way beside shoal: padded batches through PyTorch in Python, on the same records, with the same
-model, on one thread, in turn. Writes what `shoal compare --paper-way` reads.
+model, on one thread, in turn. Writes what `shoal compare --paper-baseline` reads.
 
-    python tools/paper_way.py reviews.jsonl MODEL_FOLDER paper_way.json --shoal target/release/shoal --records 200
+    python tools/paper_baseline.py reviews.jsonl MODEL_FOLDER paper_baseline.json --shoal target/release/shoal --records 200
 
 Needs torch and transformers. The records are the first ones with a `text`; MODEL_FOLDER is a checkpoint as published.
 """
