@@ -1,16 +1,18 @@
 //! A first look at inputs: whether they can be read and have the columns that are asked for, before all of them is read.
 
-use super::{Found, Stream, delimited, jsonl, parquet, text_folder};
+use super::{Found, Stream, arrow, delimited, jsonl, parquet, text_folder};
 use crate::format::Format;
 use crate::spec::{Columns, Parameters};
-use crate::{Error, FunctionSpec, Result};
+use crate::{Error, FunctionSpec, Result, writers};
 
 /// Which columns of `found` are what, as their heads tell: what planning would take them for. No more than the first MiB of
 /// each is read.
 ///
 /// # Errors
-/// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them.
+/// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them; or
+/// the output's format cannot hold the function's columns.
 pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
+    writers::check(parameters.output_format, &function.output)?;
     let mut columns: Option<Columns> = None;
     for found in found {
         let place = found.uri.as_str();
@@ -32,6 +34,7 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
                 schema
             }
             Format::Parquet => Some(parquet::head(&found.location)?.0),
+            Format::Arrow => Some(arrow::head(&found.location)?.0),
             Format::TextFolder => Some(text_folder::schema()),
         };
         match (schema, &columns) {
