@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use shoal_kernels::{
-    Activation, AttentionInput, AttentionScratch, Buffer, Heads, Isa, Linear, LinearScratch,
-    Precision, Rows, RowsMut, activate, attention, layer_norm,
+    AttentionInput, AttentionScratch, Buffer, Heads, Isa, Linear, LinearScratch, Precision, Rows,
+    RowsMut, activate, attention, layer_norm,
 };
 
-use crate::embedding::Pooling;
 use crate::model::Model;
 use crate::network::{Attention, Head, PostAttention, Step};
 use crate::pooling::{self, first_token};
@@ -39,7 +38,7 @@ pub struct Session {
     context: Buffer<f32>,
     /// The matrices of the head, `[records, …]`.
     output: Buffer<f32>,
-    hidden: Buffer<f32>,
+    next_output: Buffer<f32>,
     scratch: Scratch,
     clock: Clock,
 }
@@ -71,7 +70,7 @@ impl Session {
             projected: Buffer::default(),
             context: Buffer::default(),
             output: Buffer::default(),
-            hidden: Buffer::default(),
+            next_output: Buffer::default(),
             scratch: Scratch::default(),
             clock: Clock::default(),
         }
@@ -114,17 +113,8 @@ impl Session {
                 } => self.attend_one(&model, (query, keys, values), &layer.post_attention),
             }
         }
-        match &model.network.head {
-            Head::Classifier {
-                dense,
-                activation,
-                output,
-            } => self.classify(&model, dense, *activation, output),
-            Head::Embedding { pooling, steps } => {
-                self.pool(&model, pooling);
-                self.finish_embeddings(&model, pooling.len() * model.plan.hidden(), steps);
-            }
-        }
+        self.pool(&model);
+        self.finish(&model);
         self.output.get(micro_batch.len() * model.output_width())
     }
 
@@ -284,27 +274,12 @@ impl Session {
         post_attention(model.isa, after, states, context, scratch, clock);
     }
 
-    /// The logits, from states with one row per record.
-    fn classify(&mut self, model: &Model, dense: &Linear, act: Activation, output: &Linear) {
-        let records = self.records.len();
+    /// One vector per record, from the states.
+    fn pool(&mut self, model: &Model) {
         let hidden = model.plan.hidden();
-        let linear = &mut self.scratch.linear;
-        let pooled = self.context.grow(records * hidden);
-        let states = Rows::new(self.states.get(records * hidden), hidden);
-        dense.forward(records, states, RowsMut::new(pooled, hidden), linear);
-        activate(model.isa, act, pooled);
-        let labels = output.outputs();
-        let to = RowsMut::new(self.output.grow(records * labels), labels);
-        output.forward(records, Rows::new(pooled, hidden), to, linear);
-        self.clock.lap(Stage::Products);
-    }
-
-    /// The pooled vectors of all records.
-    fn pool(&mut self, model: &Model, modes: &[Pooling]) {
-        let hidden = model.plan.hidden();
-        let records = self.records.len();
-        let width = modes.len() * hidden;
-        let tokens = self.tokens();
+        let pooling = &model.network.head.pooling;
+        let width = pooling.len() * hidden;
+        let (records, tokens) = (self.records.len(), self.tokens());
         let pooled = self.output.grow(records * width);
         if model.plan.encoder.computes_one_token() {
             pooled.copy_from_slice(self.states.get(records * hidden));
@@ -312,29 +287,31 @@ impl Session {
             let mut states = self.states.get(tokens * hidden);
             for (record, pooled) in self.records.iter().zip(pooled.chunks_exact_mut(width)) {
                 let (own, rest) = states.split_at(record.tokens * hidden);
-                pooling::pool(modes, own, hidden, record.skipped, pooled);
+                pooling::pool(pooling, own, hidden, record.skipped, pooled);
                 states = rest;
             }
         }
         self.clock.lap(Stage::Pooling);
     }
 
-    /// The modules after pooling, on vectors that are `width` wide.
-    fn finish_embeddings(&mut self, model: &Model, mut width: usize, steps: &[Step]) {
+    /// The steps after pooling.
+    fn finish(&mut self, model: &Model) {
+        let Head { pooling, steps } = &model.network.head;
+        let mut width = pooling.len() * model.plan.hidden();
         let records = self.records.len();
         for step in steps {
             match step {
-                Step::Dense(dense, act) => {
-                    let outputs = dense.outputs();
-                    let hidden = self.hidden.grow(records * outputs);
-                    dense.forward(
+                Step::Dense(linear, activation) => {
+                    let outputs = linear.outputs();
+                    let next = self.next_output.grow(records * outputs);
+                    linear.forward(
                         records,
                         Rows::new(self.output.get(records * width), width),
-                        RowsMut::new(hidden, outputs),
+                        RowsMut::new(next, outputs),
                         &mut self.scratch.linear,
                     );
-                    activate(model.isa, *act, hidden);
-                    std::mem::swap(&mut self.output, &mut self.hidden);
+                    activate(model.isa, *activation, next);
+                    std::mem::swap(&mut self.output, &mut self.next_output);
                     width = outputs;
                     self.clock.lap(Stage::Products);
                 }

@@ -138,6 +138,22 @@ struct Settings {
     mask_token: Option<Value>,
 }
 
+/// A normalizer that turns texts into lower case and then does the same as `normalizer`, as
+/// `do_lower_case` asks for (`base/modules/transformer.py` of sentence-transformers).
+pub(super) fn lowercase_first(normalizer: Option<NormalizerWrapper>) -> NormalizerWrapper {
+    match normalizer {
+        None => Lowercase.into(),
+        Some(already @ NormalizerWrapper::Lowercase(_)) => already,
+        // BERT's own lower case comes last, which gives the same text, and can be packed.
+        Some(NormalizerWrapper::BertNormalizer(mut bert)) => {
+            bert.strip_accents = Some(bert.strip_accents.unwrap_or(bert.lowercase));
+            bert.lowercase = true;
+            bert.into()
+        }
+        Some(other) => Sequence::new(vec![Lowercase.into(), other]).into(),
+    }
+}
+
 /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
 /// limit that `tokenizer_config.json` states, if any.
 pub(super) fn open(folder: &Path) -> Result<(Library, Frame, Option<usize>), ModelError> {
@@ -288,20 +304,9 @@ impl Library {
         Ok((library, Frame { prefix, suffix }))
     }
 
-    /// Turns texts into lower case first, as `do_lower_case` in `sentence_bert_config.json` asks
-    /// (`base/modules/transformer.py` of sentence-transformers).
+    /// Turns texts into lower case before anything else.
     pub(super) fn lowercase(&mut self) {
-        let normalizer: NormalizerWrapper = match self.inner.get_normalizer().cloned() {
-            None => Lowercase.into(),
-            Some(already @ NormalizerWrapper::Lowercase(_)) => already,
-            // Its own lower case, which comes last, gives the same text.
-            Some(NormalizerWrapper::BertNormalizer(mut bert)) => {
-                bert.strip_accents = Some(bert.strip_accents.unwrap_or(bert.lowercase));
-                bert.lowercase = true;
-                bert.into()
-            }
-            Some(other) => Sequence::new(vec![Lowercase.into(), other]).into(),
-        };
+        let normalizer = lowercase_first(self.inner.get_normalizer().cloned());
         self.inner.with_normalizer(Some(normalizer));
         self.cuts = Cuts::of(&self.inner);
     }
