@@ -1,4 +1,4 @@
-//! A worker's pass through the model, on scratch memory that it keeps.
+//! Runs micro-batches through a model, on scratch memory that is kept between them.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use crate::pooling::{self, first_token};
 use crate::stages::{Clock, Stage, StageTimes};
 use crate::tokenizer::Tokens;
 
-/// Tokens in a micro-batch at which the engine is fastest: enough that reading the weights is
-/// paid for by many rows, few enough that the activations stay near the core.
+/// Tokens in a micro-batch at which the engine is fastest: enough rows to amortize reading the weights,
+/// few enough that the activations stay in the second-level cache.
 ///
 /// Measured on a Zen 4 core with 1 MB of second-level cache, in both precisions, for 6 layers of
 /// 384 and of 768: from 256 to 1,024 tokens differ by less than the noise for texts of 64 to 512
 /// tokens, and texts of 16 tokens one at a time lose two fifths.
 pub const MICRO_BATCH_TOKENS: usize = 512;
 
-/// Rows that go through the linear layers together: enough that a layer's weights, which do not fit
-/// a core's own caches, serve many rows each time they are read; few enough that the wide
-/// activations of the feed-forward part stay near. See `docs/KERNELS.md`.
+/// Rows that go through the linear layers together: enough to amortize reading a layer's weights, which
+/// do not fit into a core's own caches; few enough that the wide activations of the feed-forward part
+/// do. See `docs/KERNELS.md`.
 const ROW_BLOCK: usize = 256;
 
 /// Runs a [`Model`] for one worker thread. The scratch memory grows to the largest micro-batch
