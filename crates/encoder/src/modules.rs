@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
 use crate::error::ModelError;
@@ -86,14 +87,21 @@ struct PoolingConfig {
     #[serde(alias = "word_embedding_dimension")]
     embedding_dimension: Option<usize>,
     pooling_mode: Option<Modes>,
-    pooling_mode_cls_token: Option<bool>,
-    pooling_mode_max_tokens: Option<bool>,
-    pooling_mode_mean_tokens: Option<bool>,
-    pooling_mode_mean_sqrt_len_tokens: Option<bool>,
-    pooling_mode_weightedmean_tokens: Option<bool>,
-    pooling_mode_lasttoken: Option<bool>,
     include_prompt: Option<bool>,
+    /// Older folders have a boolean for each mode.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
+
+/// The booleans, in the order of [`Pooling::ALL`].
+const FLAGS: [&str; 6] = [
+    "pooling_mode_cls_token",
+    "pooling_mode_max_tokens",
+    "pooling_mode_mean_tokens",
+    "pooling_mode_mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens",
+    "pooling_mode_lasttoken",
+];
 
 #[derive(Default, Deserialize)]
 struct DenseConfig {
@@ -235,7 +243,7 @@ fn entries(folder: &Path) -> Result<Vec<Entry>, ModelError> {
     Ok(entries)
 }
 
-/// The class of each module. Versions of sentence-transformers differ in what stands before it.
+/// The class of each module. Its package differs between versions of sentence-transformers.
 fn kinds(entries: &[Entry]) -> Result<Vec<&str>, ModelError> {
     entries
         .iter()
@@ -283,10 +291,21 @@ fn pooling(
         let reason = format!("embedding_dimension is {width}, but the encoder's is {hidden}");
         return Err(ModelError::corrupt(&name, reason));
     }
-    let modes = match &config.pooling_mode {
-        Some(Modes::One(mode)) => std::slice::from_ref(mode),
+    let modes = match config.pooling_mode {
+        Some(Modes::One(mode)) => vec![mode],
         Some(Modes::Several(modes)) => modes,
-        None => &[],
+        None => {
+            let flag = |name: &str| config.others.get(name) == Some(&Value::Bool(true));
+            let set = Pooling::ALL
+                .iter()
+                .zip(FLAGS)
+                .filter(|(_, name)| flag(name));
+            let mut modes: Vec<_> = set.map(|(mode, _)| mode.name().to_owned()).collect();
+            if modes.is_empty() {
+                modes.push(Pooling::Mean.name().to_owned());
+            }
+            modes
+        }
     };
     spec.pooling = modes
         .iter()
@@ -299,23 +318,6 @@ fn pooling(
             })
         })
         .collect::<Result<_, _>>()?;
-    if config.pooling_mode.is_none() {
-        let flags = [
-            config.pooling_mode_cls_token,
-            config.pooling_mode_max_tokens,
-            config.pooling_mode_mean_tokens,
-            config.pooling_mode_mean_sqrt_len_tokens,
-            config.pooling_mode_weightedmean_tokens,
-            config.pooling_mode_lasttoken,
-        ];
-        let modes = Pooling::ALL.into_iter().zip(flags);
-        spec.pooling = modes
-            .filter_map(|(mode, flag)| (flag == Some(true)).then_some(mode))
-            .collect();
-        if spec.pooling.is_empty() {
-            spec.pooling.push(Pooling::Mean);
-        }
-    }
     spec.include_prompt = config.include_prompt.unwrap_or(true);
     Ok(())
 }

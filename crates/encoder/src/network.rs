@@ -58,20 +58,14 @@ pub(crate) struct PostAttention {
     pub(crate) output_norm: LayerNorm,
 }
 
-/// What follows the layers.
-pub(crate) enum Head {
-    Classifier {
-        dense: Linear,
-        activation: Activation,
-        output: Linear,
-    },
-    Embedding {
-        pooling: Vec<Pooling>,
-        steps: Vec<Step>,
-    },
+/// What follows the layers: pooling, then steps on one vector per record. A classifier is the pooling of
+/// the first token and two linear layers.
+pub(crate) struct Head {
+    pub(crate) pooling: Vec<Pooling>,
+    pub(crate) steps: Vec<Step>,
 }
 
-/// A module after pooling.
+/// A step after pooling.
 pub(crate) enum Step {
     Dense(Linear, Activation),
     Normalize,
@@ -234,31 +228,49 @@ impl Reader<'_> {
     }
 
     fn head(&self, plan: &HeadPlan) -> Result<Head, ModelError> {
-        let linear =
-            |name: &str, outputs, inputs| self.weights(name, Precision::F32, outputs, inputs);
+        let dense = |name: &str, outputs, inputs, activation| {
+            let linear = self.weights(name, Precision::F32, outputs, inputs)?;
+            Ok(Step::Dense(linear, activation))
+        };
         match plan {
             HeadPlan::Classifier { layers, .. } => {
-                let (dense, output) = (&layers.dense, &layers.output);
-                Ok(Head::Classifier {
-                    dense: linear(section::DENSE, dense.outputs, dense.inputs)?,
-                    activation: layers.activation,
-                    output: linear(section::CLASSIFIER, output.outputs, output.inputs)?,
+                let (first, last) = (&layers.dense, &layers.output);
+                Ok(Head {
+                    pooling: vec![Pooling::Cls],
+                    steps: vec![
+                        dense(
+                            section::DENSE,
+                            first.outputs,
+                            first.inputs,
+                            layers.activation,
+                        )?,
+                        dense(
+                            section::CLASSIFIER,
+                            last.outputs,
+                            last.inputs,
+                            Activation::Identity,
+                        )?,
+                    ],
                 })
             }
             HeadPlan::Embedding(spec) => {
-                let mut dense_index = 0;
+                let mut dense_modules = 0;
                 let steps = spec.modules.iter().map(|module| match module {
-                    Module::Dense(dense) => {
-                        let name = section::dense(dense_index);
-                        dense_index += 1;
-                        let linear = linear(&name, dense.outputs, dense.inputs)?;
-                        Ok(Step::Dense(linear, dense.activation.kernel()))
+                    Module::Dense(layer) => {
+                        let name = section::dense(dense_modules);
+                        dense_modules += 1;
+                        dense(
+                            &name,
+                            layer.outputs,
+                            layer.inputs,
+                            layer.activation.kernel(),
+                        )
                     }
                     Module::Normalize => Ok(Step::Normalize),
                 });
-                Ok(Head::Embedding {
-                    pooling: spec.pooling.clone(),
+                Ok(Head {
                     steps: steps.collect::<Result<_, _>>()?,
+                    pooling: spec.pooling.clone(),
                 })
             }
         }

@@ -1,30 +1,29 @@
-//! A worker's pass through the model, on scratch memory that it keeps.
+//! Runs micro-batches through a model, on scratch memory that is kept between them.
 
 use std::sync::Arc;
 
 use shoal_kernels::{
-    Activation, AttentionInput, AttentionScratch, Buffer, Heads, Isa, Linear, LinearScratch,
-    Precision, Rows, RowsMut, activate, attention, layer_norm,
+    AttentionInput, AttentionScratch, Buffer, Heads, Isa, Linear, LinearScratch, Precision, Rows,
+    RowsMut, activate, attention, layer_norm,
 };
 
-use crate::embedding::Pooling;
 use crate::model::Model;
 use crate::network::{Attention, Head, PostAttention, Step};
 use crate::pooling::{self, first_token};
 use crate::stages::{Clock, Stage, StageTimes};
 use crate::tokenizer::Tokens;
 
-/// Tokens in a micro-batch at which the engine is fastest: enough that reading the weights is
-/// paid for by many rows, few enough that the activations stay near the core.
+/// Tokens in a micro-batch at which the engine is fastest: enough rows to amortize reading the weights,
+/// few enough that the activations stay in the second-level cache.
 ///
 /// Measured on a Zen 4 core with 1 MB of second-level cache, in both precisions, for 6 layers of
 /// 384 and of 768: from 256 to 1,024 tokens differ by less than the noise for texts of 64 to 512
 /// tokens, and texts of 16 tokens one at a time lose two fifths.
 pub const MICRO_BATCH_TOKENS: usize = 512;
 
-/// Rows that go through the linear layers together: enough that a layer's weights, which do not fit
-/// a core's own caches, serve many rows each time they are read; few enough that the wide
-/// activations of the feed-forward part stay near. See `docs/KERNELS.md`.
+/// Rows that go through the linear layers together: enough to amortize reading a layer's weights, which
+/// do not fit into a core's own caches; few enough that the wide activations of the feed-forward part
+/// do. See `docs/KERNELS.md`.
 const ROW_BLOCK: usize = 256;
 
 /// Runs a [`Model`] for one worker thread. The scratch memory grows to the largest micro-batch
@@ -39,7 +38,7 @@ pub struct Session {
     context: Buffer<f32>,
     /// The matrices of the head, `[records, …]`.
     output: Buffer<f32>,
-    hidden: Buffer<f32>,
+    next_output: Buffer<f32>,
     scratch: Scratch,
     clock: Clock,
 }
@@ -71,7 +70,7 @@ impl Session {
             projected: Buffer::default(),
             context: Buffer::default(),
             output: Buffer::default(),
-            hidden: Buffer::default(),
+            next_output: Buffer::default(),
             scratch: Scratch::default(),
             clock: Clock::default(),
         }
@@ -114,17 +113,8 @@ impl Session {
                 } => self.attend_one(&model, (query, keys, values), &layer.post_attention),
             }
         }
-        match &model.network.head {
-            Head::Classifier {
-                dense,
-                activation,
-                output,
-            } => self.classify(&model, dense, *activation, output),
-            Head::Embedding { pooling, steps } => {
-                self.pool(&model, pooling);
-                self.finish_embeddings(&model, pooling.len() * model.plan.hidden(), steps);
-            }
-        }
+        self.pool(&model);
+        self.finish(&model);
         self.output.get(micro_batch.len() * model.output_width())
     }
 
@@ -284,27 +274,12 @@ impl Session {
         post_attention(model.isa, after, states, context, scratch, clock);
     }
 
-    /// The logits, from states with one row per record.
-    fn classify(&mut self, model: &Model, dense: &Linear, act: Activation, output: &Linear) {
-        let records = self.records.len();
+    /// One vector per record, from the states.
+    fn pool(&mut self, model: &Model) {
         let hidden = model.plan.hidden();
-        let linear = &mut self.scratch.linear;
-        let pooled = self.context.grow(records * hidden);
-        let states = Rows::new(self.states.get(records * hidden), hidden);
-        dense.forward(records, states, RowsMut::new(pooled, hidden), linear);
-        activate(model.isa, act, pooled);
-        let labels = output.outputs();
-        let to = RowsMut::new(self.output.grow(records * labels), labels);
-        output.forward(records, Rows::new(pooled, hidden), to, linear);
-        self.clock.lap(Stage::Products);
-    }
-
-    /// The pooled vectors of all records.
-    fn pool(&mut self, model: &Model, modes: &[Pooling]) {
-        let hidden = model.plan.hidden();
-        let records = self.records.len();
-        let width = modes.len() * hidden;
-        let tokens = self.tokens();
+        let pooling = &model.network.head.pooling;
+        let width = pooling.len() * hidden;
+        let (records, tokens) = (self.records.len(), self.tokens());
         let pooled = self.output.grow(records * width);
         if model.plan.encoder.computes_one_token() {
             pooled.copy_from_slice(self.states.get(records * hidden));
@@ -312,29 +287,31 @@ impl Session {
             let mut states = self.states.get(tokens * hidden);
             for (record, pooled) in self.records.iter().zip(pooled.chunks_exact_mut(width)) {
                 let (own, rest) = states.split_at(record.tokens * hidden);
-                pooling::pool(modes, own, hidden, record.skipped, pooled);
+                pooling::pool(pooling, own, hidden, record.skipped, pooled);
                 states = rest;
             }
         }
         self.clock.lap(Stage::Pooling);
     }
 
-    /// The modules after pooling, on vectors that are `width` wide.
-    fn finish_embeddings(&mut self, model: &Model, mut width: usize, steps: &[Step]) {
+    /// The steps after pooling.
+    fn finish(&mut self, model: &Model) {
+        let Head { pooling, steps } = &model.network.head;
+        let mut width = pooling.len() * model.plan.hidden();
         let records = self.records.len();
         for step in steps {
             match step {
-                Step::Dense(dense, act) => {
-                    let outputs = dense.outputs();
-                    let hidden = self.hidden.grow(records * outputs);
-                    dense.forward(
+                Step::Dense(linear, activation) => {
+                    let outputs = linear.outputs();
+                    let next = self.next_output.grow(records * outputs);
+                    linear.forward(
                         records,
                         Rows::new(self.output.get(records * width), width),
-                        RowsMut::new(hidden, outputs),
+                        RowsMut::new(next, outputs),
                         &mut self.scratch.linear,
                     );
-                    activate(model.isa, *act, hidden);
-                    std::mem::swap(&mut self.output, &mut self.hidden);
+                    activate(model.isa, *activation, next);
+                    std::mem::swap(&mut self.output, &mut self.next_output);
                     width = outputs;
                     self.clock.lap(Stage::Products);
                 }

@@ -16,7 +16,7 @@ pub(crate) enum Stage {
     Pooling,
 }
 
-/// Time of each stage of a worker's passes.
+/// Time that a session spent in each stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StageTimes {
@@ -48,7 +48,7 @@ impl StageTimes {
         }
     }
 
-    /// All stages together.
+    /// The sum of all stages.
     pub fn total(&self) -> Duration {
         self.embedding
             + self.products
@@ -72,8 +72,8 @@ impl std::ops::AddAssign for StageTimes {
     }
 }
 
-/// Counts the time since the last lap to a stage: a few dozen readings a block of rows, which cost
-/// less than a thousandth of it.
+/// Adds the time since the last lap to a stage. A few dozen readings per block of rows cost less than a
+/// thousandth of its time.
 pub(crate) struct Clock {
     times: StageTimes,
     last: Instant,
@@ -99,7 +99,7 @@ impl Clock {
         self.last = now;
     }
 
-    /// As [`Clock::lap`], for linear layers, which have quantized their inputs themselves.
+    /// As [`Clock::lap`], for linear layers, whose time includes quantizing their inputs.
     pub(crate) fn lap_product(&mut self, linear: &mut LinearScratch) {
         self.lap(Stage::Products);
         let quantizing = linear.take_quantizing();

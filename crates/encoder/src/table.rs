@@ -1,22 +1,22 @@
-//! Rows of an embedding table, in the form that the packed model has them.
+//! Embedding tables in the element types of packed models.
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 use shoal_kernels::View;
 
-/// How an embedding table is kept.
+/// The element type of an embedding table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Elements {
     F32,
     F16,
     Bf16,
-    /// Bytes and, for each row, what one unit is worth.
+    /// Bytes, and one scale per row.
     Int8,
 }
 
-/// `[rows, width]`, left in its file: a text touches few of its rows.
+/// `[rows, width]`, read from the mapped file: a text needs only a few of its rows.
 pub(crate) enum Table {
     F32(View<f32>),
     F16(View<u16>),
@@ -25,7 +25,7 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    /// One row, into `out`, which has its width.
+    /// Copies one row into `out`, whose length is the width.
     pub(crate) fn row(&self, index: usize, out: &mut [f32]) {
         let range = index * out.len()..(index + 1) * out.len();
         match self {

@@ -1,8 +1,8 @@
 //! From text to token ids.
 //!
-//! Hugging Face's `tokenizers` reads every tokenizer. One of BERT's form, which is nearly all
-//! that this crate meets, then goes over into a form of our own ([`word_piece`]) that gives the
-//! same ids, several times faster, and whose bytes can be stored and used where they lie.
+//! Hugging Face's `tokenizers` reads every tokenizer. Those of BERT's form, nearly all that this crate
+//! is used with, are converted to another form ([`word_piece`]). It gives the same ids several times
+//! faster, and its bytes can be stored and used without parsing.
 
 mod characters;
 mod library;
@@ -43,7 +43,7 @@ impl Tokens {
     }
 }
 
-/// A tokenizer without the truncation and padding that its file may carry.
+/// A tokenizer without the truncation and padding of its file.
 pub(crate) struct TextEncoder {
     form: Form,
     frame: Frame,
@@ -66,7 +66,7 @@ impl Frame {
     }
 }
 
-/// A tokenizer in bytes.
+/// A tokenizer as bytes.
 pub(crate) enum Packed<'a> {
     /// For [`TextEncoder::from_packed`].
     WordPiece(&'a [u8]),
@@ -76,8 +76,8 @@ pub(crate) enum Packed<'a> {
 
 impl TextEncoder {
     /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
-    /// limit that `tokenizer_config.json` states, if any.
-    /// If `lowercase`, texts are turned into lower case before anything else.
+    /// limit that `tokenizer_config.json` states, if any. If `lowercase`, texts are first turned into
+    /// lower case.
     pub(crate) fn open(
         folder: &Path,
         lowercase: bool,
@@ -105,7 +105,7 @@ impl TextEncoder {
         }
     }
 
-    /// The tokenizer as bytes to be stored. The same tokenizer always gives the same bytes.
+    /// The tokenizer as bytes for storage. The same tokenizer always gives the same bytes.
     ///
     /// # Errors
     /// [`ModelError::Corrupt`] if the library cannot write its own form.
@@ -116,13 +116,12 @@ impl TextEncoder {
         }
     }
 
-    /// The tokenizer in the bytes of [`Packed::WordPiece`], at any alignment. They are checked
-    /// in one pass, and stay where they are: a vocabulary of 30,000 words takes less than a
-    /// millisecond.
+    /// The tokenizer in the bytes of [`Packed::WordPiece`], at any alignment. They are checked in one pass
+    /// and not copied: a vocabulary of 30,000 words takes less than a millisecond.
     ///
     /// # Errors
-    /// [`ModelError::Corrupt`] for other bytes. Damaged ones may also give an encoder with other
-    /// ids, so keep a checksum where that matters.
+    /// [`ModelError::Corrupt`] for other bytes. Some damage goes unnoticed and changes ids, so verify a
+    /// checksum first.
     pub(crate) fn from_packed(
         bytes: impl Deref<Target = [u8]> + Send + Sync + 'static,
     ) -> Result<TextEncoder, ModelError> {

@@ -1,4 +1,4 @@
-//! Tensors of safetensors files, one or sharded, read where they lie.
+//! Tensors of safetensors files, single or sharded, read from the mapped files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) struct Weights {
     tensors: HashMap<String, Tensor>,
 }
 
-/// A tensor in the form and at the place that the file has it, at any alignment.
+/// A tensor as it is in its file, at any alignment.
 #[derive(Clone)]
 pub(crate) struct Tensor {
     file: String,
@@ -140,12 +140,12 @@ impl Tensor {
         &self.name
     }
 
-    /// The elements as they lie in the file.
+    /// The elements as they are in the file.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// How the elements are kept in the file.
+    /// The element type in the file.
     pub(crate) fn elements(&self) -> Elements {
         match self.dtype {
             Dtype::F16 => Elements::F16,
@@ -161,7 +161,7 @@ impl Tensor {
         values
     }
 
-    /// One row of a matrix as `f32`, into `out`, which has the length of a row.
+    /// Copies one row of a matrix as `f32` into `out`, whose length is the width.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let width = out.len() * size_of_element(self.dtype);
         convert(self.dtype, &self.bytes[row * width..][..width], out);
