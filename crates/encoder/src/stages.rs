@@ -102,7 +102,7 @@ impl Clock {
     /// As [`Clock::lap`], for linear layers, whose time includes quantizing their inputs.
     pub(crate) fn lap_product(&mut self, linear: &mut LinearScratch) {
         self.lap(Stage::Products);
-        let quantizing = linear.take_quantizing();
+        let quantizing = linear.take_quantization_time();
         self.times.quantizing += quantizing;
         self.times.products = self.times.products.saturating_sub(quantizing);
     }

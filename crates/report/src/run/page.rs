@@ -700,7 +700,7 @@ pub(crate) fn bill_table(bill: &Bill) -> Table {
             words::usd(item.usd_per_unit),
             words::usd(item.usd),
             item.basis.to_string(),
-            item.sure.to_string(),
+            item.confidence.to_string(),
             item.source.trim_start_matches("https://").to_owned(),
         ]);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use shoal_dispatch::{Plan, RetryPolicy, process_batches};
 use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
-use shoal_estimate::{Architecture, Calibration, Point, SideBySide};
+use shoal_estimate::{Architecture, Calibration, Contention, Point};
 use shoal_function::Runner;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::Parameters;
@@ -98,7 +98,7 @@ pub(crate) fn calibrate(
         })
         .collect();
     calibration.invocation_seconds = median(beside);
-    calibration.side_by_side.push(SideBySide {
+    calibration.side_by_side.push(Contention {
         functions: 1,
         slowdown: 1.0,
     });
@@ -106,7 +106,7 @@ pub(crate) fn calibrate(
         let together = real.work(&calibration, BackendKind::Local, cores, REAL_SECONDS)?;
         // What was predicted is by now what one function alone takes.
         let slowdown = working(&together.receipts) / together.predicted_seconds;
-        calibration.side_by_side.push(SideBySide {
+        calibration.side_by_side.push(Contention {
             functions: cores as u32,
             slowdown: slowdown.max(1.0),
         });

@@ -1,4 +1,4 @@
-//! What cannot be played is refused, with its name.
+//! Invalid scenarios are refused with the name of the invalid setting.
 
 use shoal_estimate::simulate::{
     Failures, Ramp, Scenario, ScenarioError, Speculation, Stragglers, simulate,
@@ -12,12 +12,12 @@ fn base() -> Scenario {
 }
 
 fn error(scenario: Scenario) -> String {
-    let played = simulate(&scenario, |_| 1.0, |_| {});
-    played.expect_err("it makes no sense").to_string()
+    let result = simulate(&scenario, |_| 1.0, |_| {});
+    result.expect_err("the scenario is invalid").to_string()
 }
 
 #[test]
-fn settings_out_of_their_range_are_named() {
+fn settings_out_of_range_are_named() {
     let stragglers = |share, factor| Scenario {
         stragglers: Stragglers { share, factor },
         ..base()
@@ -117,7 +117,7 @@ fn settings_out_of_their_range_are_named() {
 }
 
 #[test]
-fn batches_need_a_time() {
+fn invalid_batch_times_are_refused() {
     for seconds in [f64::NAN, f64::INFINITY, -1.0] {
         let error = simulate(&base(), |_| seconds, |_| {}).unwrap_err();
         assert!(
@@ -127,9 +127,9 @@ fn batches_need_a_time() {
     }
 }
 
-/// It would be played for ever.
+/// The simulation would never end.
 #[test]
-fn a_batch_of_endless_pieces_is_refused() {
+fn a_batch_split_into_too_many_invocations_is_refused() {
     let scenario = Scenario {
         timeout_seconds: Some(1e-3),
         ..base()
@@ -138,9 +138,9 @@ fn a_batch_of_endless_pieces_is_refused() {
     assert!(error.to_string().contains("more than 1000000"), "{error}");
 }
 
-/// Times whose sum is beyond floating point end the run at infinity, and do end it.
+/// Times that overflow end the run at infinity, but it ends.
 #[test]
-fn endless_times_end() {
+fn infinite_times_end_the_run() {
     let scenario = Scenario {
         batches: 3,
         ramp: Some(Ramp {
