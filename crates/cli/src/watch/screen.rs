@@ -44,7 +44,7 @@ fn title(seen: &Seen) -> Line<'_> {
         ),
         Span::raw(format!(
             "  {}  {} in {}",
-            seen.state, job.model, job.precision
+            seen.state, job.function, job.kind
         )),
     ])
 }
