@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::BenchArgs;
+use super::args::bench::BenchArgs;
 use super::commands::print_json;
 use super::print;
 use super::table::table;
@@ -12,11 +12,11 @@ use shoal::{EngineSettings, Result};
 
 pub(super) fn bench(args: BenchArgs) -> Result<()> {
     let engine = EngineSettings {
-        precision: args.precision.map(Into::into),
-        isa: args.isa,
-        cache_dir: args.cache_dir,
+        precision: args.model.precision,
+        ..args.engine.settings()
     };
-    let bench = Bench::open(args.model.as_deref(), &engine, args.threads as usize)?;
+    let model = args.model.model.as_deref();
+    let bench = Bench::open(model, &engine, args.threads as usize)?;
     let Some(path) = args.sequences else {
         let grid = Grid {
             lengths: args.lengths,
@@ -60,7 +60,7 @@ pub(super) fn bench(args: BenchArgs) -> Result<()> {
     }
 }
 
-/// Shown on a terminal alone.
+/// It is shown only on a terminal.
 fn bar(what: &str) -> ProgressBar {
     let template = format!("{{bar:16}} {{human_pos}} of {{human_len}} {what}, {{elapsed}}");
     ProgressBar::new(0).with_style(

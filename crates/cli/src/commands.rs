@@ -3,45 +3,60 @@
 use std::io::{IsTerminal, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::args::{CollectArgs, ResumeArgs, RunArgs, RunsArgs, StatusArgs};
-use super::config::speculation;
+use super::args::resume::{CollectArgs, ResumeArgs, RunsArgs, StatusArgs};
+use super::args::run::RunArgs;
+use super::hint::message;
+use super::options::{arguments, merge};
+use super::print;
 use super::progress::{Progress, say};
 use super::table::{ago, table};
 use super::traced::Traced;
-use super::{config, print};
 use shoal::error::ExitCode;
+use shoal::job::RunDir;
 use shoal::summary::{duration, grouped, money};
 use shoal::{
-    Auto, Cancel, EngineSettings, Error, Event, Limits, OnError, Result, ResumeOptions, RunStatus,
-    Summary, find_run, remove_run,
+    Auto, BackendConfig, BackendKind, Cancel, Error, Event, Result, ResumeOptions, RunStatus,
+    Summary, find_run, is_own, remove_run,
 };
 
 pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
-    let mut plan = config::settings(*args)?;
-    let mut traced = Traced::start(plan.otlp.as_deref())?;
-    let mut progress = Progress::new(plan.quiet);
+    let mut options = merge(&args.options, args.config.as_deref())?;
+    let Some(output) = &options.output.output else {
+        return Err(Error::Settings(
+            "failed to start: name the output, for example -o labels.csv, or -o - for standard output".into(),
+        ));
+    };
+    check_json(options.logging.json(), Some(output))?;
+    let mut settings = options.settings(args.inputs)?;
+    let (quiet, json) = (options.logging.quiet(), options.logging.json());
+    let mut traced = Traced::start(options.logging.otlp.as_deref())?;
+    let mut progress = Progress::new(quiet);
     let cancel = cancel_on_signal();
-    if let Some(batch_size) = plan.auto {
-        let chosen = shoal::auto(&mut plan.settings, batch_size, &cancel, &mut |event| {
+    if options.batches.auto == Some(true) {
+        let batch_size = options.batches.batch_size;
+        let chosen = shoal::auto(&mut settings, batch_size, &cancel, &mut |event| {
             progress.see(event);
         })?;
-        if !plan.quiet {
+        options.batches.batch_size = Some(settings.parameters.batch_size);
+        options.backend.concurrency = settings.backend.concurrency();
+        if !quiet {
             progress.clear();
             say(&describe(&chosen));
             progress = Progress::new(false);
         }
     }
+    settings.command = arguments(&settings.inputs, &options);
     let mut see = |event: &Event| {
         progress.see(event);
         traced.see(event);
     };
-    let end = shoal::run(&plan.settings, &cancel, &mut see);
+    let end = shoal::run(&settings, &cancel, &mut see);
     let end = match end {
-        // What was planned is there already; the same call goes on from it.
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
-            plan.settings.limits.yes = true;
-            plan.settings.fresh = false;
-            shoal::run(&plan.settings, &cancel, &mut |event| {
+            settings.limits.yes = true;
+            // The first call planned the run; this one resumes it.
+            settings.fresh = false;
+            shoal::run(&settings, &cancel, &mut |event| {
                 progress.see(event);
                 traced.see(event);
             })
@@ -50,45 +65,31 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     };
     progress.clear();
     traced.end(&end);
-    finish(end, &progress, plan.json)
+    finish(end, &progress, json)
 }
 
-pub(super) fn resume(args: ResumeArgs) -> Result<()> {
-    go_on(args, false)
+pub(super) fn resume(args: &ResumeArgs) -> Result<()> {
+    resume_run(args, false)
 }
 
-pub(super) fn retry(args: ResumeArgs) -> Result<()> {
-    go_on(args, true)
+pub(super) fn retry(args: &ResumeArgs) -> Result<()> {
+    resume_run(args, true)
 }
 
-fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
+fn resume_run(args: &ResumeArgs, retry: bool) -> Result<()> {
     let run = find_run(&args.run)?;
-    check_json(args.json, args.output.as_deref())?;
-    let mut traced = Traced::start(args.otlp.as_deref())?;
-    let mut progress = Progress::new(args.quiet);
+    check_json(args.logging.json(), args.output.as_deref())?;
+    let mut traced = Traced::start(args.logging.otlp.as_deref())?;
+    let mut progress = Progress::new(args.logging.quiet());
     let cancel = cancel_on_signal();
     let mut options = ResumeOptions {
-        output: args.output,
-        backend: args.backend.map(Into::into),
-        concurrency: args.concurrency,
-        urls: args.url,
-        detach: args.detach,
+        output: args.output.clone(),
+        backend: backend(args, &run)?,
         trust: args.trust,
-        machine: args.machine,
-        limits: Limits {
-            max_usd: args.max_cost,
-            max_seconds: args.max_time.map(|time| time.0),
-            yes: args.yes,
-            prices: args.prices,
-            speculation: speculation(args.speculation_budget),
-        },
-        on_error: args.on_error.map_or(OnError::Skip, Into::into),
+        limits: args.limits.limits(),
+        on_error: args.limits.on_error.unwrap_or_default(),
         retry,
-        engine: EngineSettings {
-            precision: None,
-            isa: args.isa,
-            cache_dir: args.cache_dir,
-        },
+        engine: args.engine.settings(),
     };
     let end = shoal::resume(run.clone(), &options, &cancel, &mut |event| {
         progress.see(event);
@@ -97,7 +98,7 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
     let end = match end {
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
             options.limits.yes = true;
-            // What was to be tried again waits already.
+            // The records to retry are open already.
             options.retry = false;
             shoal::resume(run, &options, &cancel, &mut |event| {
                 progress.see(event);
@@ -108,10 +109,24 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
     };
     progress.clear();
     traced.end(&end);
-    finish(end, &progress, args.json)
+    finish(end, &progress, args.logging.json())
 }
 
-pub(super) fn collect(args: CollectArgs) -> Result<()> {
+/// The backend that a run resumes on. Settings in the run directory of another user count only with `--trust`; `None`
+/// leaves it to the library to refuse them.
+fn backend(args: &ResumeArgs, run: &RunDir) -> Result<Option<BackendConfig>> {
+    let last = BackendConfig::last(run)?;
+    let options = &args.backend;
+    if args.trust || is_own(run)? {
+        return options.config(last).map(Some);
+    }
+    if options.backend.is_none() && last.kind() != BackendKind::Local {
+        return Ok(None);
+    }
+    options.config(BackendConfig::default()).map(Some)
+}
+
+pub(super) fn collect(args: &CollectArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
@@ -121,14 +136,11 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
     finish(end, &progress, args.json)
 }
 
-/// What was chosen for a run.
+/// The choice of a plan.
 fn describe(auto: &Auto) -> String {
     match auto {
         Auto::AsBefore { batch_size } => {
-            format!(
-                "going on in batches of {}, as the run was planned",
-                grouped(*batch_size)
-            )
+            format!("resuming in batches of {}", grouped(*batch_size))
         }
         Auto::Chosen { estimate, why } => {
             let cost = estimate
@@ -144,7 +156,7 @@ fn describe(auto: &Auto) -> String {
     }
 }
 
-/// Whether whoever sits at the terminal agrees to spend so much; nobody does where there is no terminal.
+/// Whether the user at the terminal accepts the cost; without a terminal, no.
 fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
     let (mut answers, mut screen) = (std::io::stdin(), std::io::stderr());
     if !answers.is_terminal() || !screen.is_terminal() {
@@ -152,22 +164,21 @@ fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
     }
     progress.clear();
     let question = format!(
-        "The {} batches that are left are expected to cost {}. Go on? [y/N] ",
+        "The remaining {} batches are expected to cost {}. Continue? [y/N] ",
         grouped(batches),
         money(usd)
     );
     let asked = write!(screen, "{question}").and_then(|()| screen.flush());
-    // Byte by byte would be read by nobody else; a line is all that is asked for.
     let mut answer = [0; 64];
     let read = asked.and_then(|()| answers.read(&mut answer)).unwrap_or(0);
     matches!(answer[..read].trim_ascii(), b"y" | b"Y" | b"yes")
 }
 
-/// The summary and the labels cannot both be on standard output.
+/// The summary and the results cannot both go to standard output.
 fn check_json(json: bool, output: Option<&str>) -> Result<()> {
     if json && output == Some("-") {
         return Err(Error::Settings(
-            "--json prints the summary on standard output, where -o - puts the labels; choose one"
+            "--json prints the summary on standard output, where -o - writes the results; choose one"
                 .into(),
         ));
     }
@@ -177,9 +188,9 @@ fn check_json(json: bool, output: Option<&str>) -> Result<()> {
 fn finish(end: Result<Summary>, progress: &Progress, json: bool) -> Result<()> {
     progress.clear();
     let summary = match end {
-        // That is what was asked for.
+        // The user asked for it.
         Err(error @ Error::Detached { .. }) => {
-            say(&error.to_string());
+            say(&message(&error));
             return Ok(());
         }
         end => end?,
@@ -194,12 +205,12 @@ fn finish(end: Result<Summary>, progress: &Progress, json: bool) -> Result<()> {
 }
 
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec(value).expect("what we print is always JSON");
+    let mut text = serde_json::to_vec(value).expect("what is printed is always JSON");
     text.push(b'\n');
     print(&text)
 }
 
-/// A wish to stop that the first Ctrl-C, or request to terminate, makes; the second one does not wait.
+/// Is cancelled by the first Ctrl-C or request to terminate; the second one exits at once.
 pub(super) fn cancel_on_signal() -> Cancel {
     let cancel = Cancel::new();
     let seen = cancel.clone();
@@ -207,7 +218,7 @@ pub(super) fn cancel_on_signal() -> Cancel {
     cancel
 }
 
-/// Calls `ask` at the first Ctrl-C, or request to terminate; the second one does not wait.
+/// Calls `ask` at the first Ctrl-C or request to terminate; the second one exits at once.
 pub(super) fn on_signal(ask: impl Fn() + Send + 'static) {
     static ASKED: AtomicBool = AtomicBool::new(false);
     let installed = ctrlc::set_handler(move || {
@@ -217,7 +228,7 @@ pub(super) fn on_signal(ask: impl Fn() + Send + 'static) {
         ask();
     });
     if let Err(e) = installed {
-        say(&format!("warning: Ctrl-C will not stop this gently: {e}"));
+        say(&format!("warning: Ctrl-C will stop this at once: {e}"));
     }
 }
 
@@ -332,13 +343,13 @@ pub(super) fn status(args: StatusArgs) -> Result<()> {
     }) = platform
     {
         let counts = format!(
-            "{status}: {succeeded} batches done, {failed} failed, {running} at work, {pending} waiting"
+            "{status}: {succeeded} batches done, {failed} failed, {running} running, {pending} waiting"
         );
         rows.push(row("platform", counts));
         rows.push(row("execution", execution));
     }
     if status.state == "unfinished" {
-        rows.push(row("go on", format!("shoal resume {}", status.name)));
+        rows.push(row("resume", format!("shoal resume {}", status.name)));
     }
     print(table(&rows).as_bytes())
 }

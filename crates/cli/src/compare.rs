@@ -3,39 +3,39 @@
 use super::args::compare::CompareArgs;
 use super::args::report::ReportFormat;
 use super::commands::cancel_on_signal;
-use super::config::columns;
+use super::options::{BackendOptions, LimitOptions, model_settings, refuse};
 use super::print;
 use super::progress::Progress;
 use shoal::reports::ComparisonReport;
-use shoal::{
-    BackendConfig, BackendKind, CompareSettings, EngineSettings, Limits, Result, Settings,
-};
+use shoal::{BackendConfig, CompareSettings, Result, Settings};
 
 pub(super) fn compare(args: CompareArgs) -> Result<()> {
+    if args.simulate {
+        let why = "with --simulate";
+        refuse(
+            &BackendOptions {
+                backend: None,
+                concurrency: None,
+                ..args.backend.clone()
+            },
+            why,
+        )?;
+        refuse(&args.store, why)?;
+        refuse(
+            &LimitOptions {
+                prices: None,
+                ..args.limits.clone()
+            },
+            why,
+        )?;
+    }
     let mut run = Settings::new(args.inputs, "");
-    run.model.reference = args.model;
-    run.model.max_tokens = args.max_tokens;
-    run.model.engine = EngineSettings {
-        precision: args.precision.map(Into::into),
-        isa: args.isa,
-        cache_dir: args.cache_dir,
-    };
-    run.parameters.input_format = args.input_format.map(Into::into);
-    run.parameters.columns = columns(args.text_column, None);
-    run.place = BackendConfig {
-        backend: args.backend.map_or(BackendKind::Local, Into::into),
-        concurrency: args.concurrency,
-        function: args.function,
-        urls: args.url,
-        machine: args.machine,
-        ..BackendConfig::default()
-    };
-    run.store = args.store;
-    run.limits = Limits {
-        yes: args.yes,
-        prices: args.prices,
-        ..Limits::default()
-    };
+    run.model = model_settings(&args.model, &args.engine, &args.task);
+    run.parameters = args.input.parameters();
+    run.backend = args.backend.config(BackendConfig::default())?;
+    run.store = args.store.store;
+    run.limits = args.limits.limits();
+    run.on_error = args.limits.on_error.unwrap_or_default();
     let settings = CompareSettings {
         run,
         batch_sizes: args.batch_sizes,
@@ -68,11 +68,6 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
 
 /// The command as it was typed.
 fn command() -> String {
-    let words = std::env::args()
-        .skip(1)
-        .map(|word| shoal::report::quoted(&word));
-    std::iter::once("shoal".to_owned())
-        .chain(words)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    shoal::report::shell(&arguments)
 }

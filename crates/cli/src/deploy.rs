@@ -9,9 +9,10 @@ use shoal_aws::{
     Arch, Change, Cloud, Deployment, ModelPlace, Package, S3Folder, Stack, bootstrap, packages,
 };
 
+use super::args::deploy::{
+    DeployArgs, DeployAwsArgs, DeployPlace, DestroyArgs, DestroyAwsArgs, DestroyPlace,
+};
 use super::commands::print_json;
-use super::deploy_args::{DeployArgs, DeployAwsArgs, DeployPlace};
-use super::deploy_args::{DestroyArgs, DestroyAwsArgs, DestroyPlace};
 use super::print;
 use super::progress::say;
 use super::table::table;
@@ -139,7 +140,7 @@ fn model_file(
             ..Default::default()
         },
         output: output.clone(),
-        precision: args.precision.map_or(Precision::Int8, Into::into),
+        precision: args.precision.unwrap_or(Precision::Int8),
         isas,
         check: Vec::new(),
         parameters: shoal::job::spec::Parameters::default(),

@@ -1,25 +1,27 @@
-//! `shoal doctor`: what a run will need, looked at before it.
+//! `shoal doctor`: checks what a run will need.
 
 use std::fmt::Write;
 
 use super::args::doctor::DoctorArgs;
 use super::commands::print_json;
+use super::hint::flag;
 use super::table::printable;
-use super::{config, print};
+use super::options::merge;
+use super::print;
 use shoal::{Check, Diagnosis, Finding, Result};
 
 pub(super) fn doctor(args: DoctorArgs) -> Result<()> {
-    let plan = config::doctor(args)?;
-    let diagnosis = shoal::doctor(&plan.settings);
-    if plan.json {
+    let options = merge(&args.options, args.config.as_deref())?;
+    let diagnosis = shoal::doctor(&options.settings(args.inputs)?);
+    if options.logging.json() {
         print_json(&diagnosis)?;
     } else {
-        print(text(&diagnosis, plan.quiet).as_bytes())?;
+        print(text(&diagnosis, options.logging.quiet()).as_bytes())?;
     }
     diagnosis.verdict()
 }
 
-/// The checks for people, a line each, and a second one where there is something to do.
+/// The checks as text: a line each, and a second one where there is something to do.
 fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
     let shown = |check: &&Check| !quiet || check.finding == Finding::Failed;
     let name = |check: &Check| match check.about {
@@ -40,7 +42,9 @@ fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
             printable(&check.found)
         );
         if let Some(fix) = &check.fix {
-            let _ = writeln!(text, "         → {}", printable(fix));
+            let flag = check.setting.map(|setting| format!(" ({})", flag(setting)));
+            let fix = printable(fix);
+            let _ = writeln!(text, "         → {fix}{}", flag.unwrap_or_default());
         }
     }
     if !quiet {

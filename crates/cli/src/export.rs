@@ -15,7 +15,7 @@ pub(super) fn export(args: ExportArgs) -> Result<()> {
         identity: args.identity,
         queue: args.queue,
     };
-    let text = job_file(&find_run(&args.run)?, args.platform.into(), &settings)?;
+    let text = job_file(&find_run(&args.run)?, args.platform, &settings)?;
     match args.output {
         None => print(text.as_bytes()),
         Some(path) => std::fs::write(&path, text)

@@ -4,13 +4,12 @@ mod args;
 mod bench;
 mod commands;
 mod compare;
-mod config;
 #[cfg(feature = "aws")]
 mod deploy;
-#[cfg(feature = "aws")]
-mod deploy_args;
 mod doctor;
 mod export;
+mod hint;
+mod options;
 mod pack;
 mod plan;
 mod progress;
@@ -24,8 +23,6 @@ use std::io::{self, Write};
 use std::process;
 use std::time::Instant;
 
-use clap::{CommandFactory, Parser};
-
 use args::{Cli, Command};
 use shoal::error::ExitCode;
 use shoal::log;
@@ -36,29 +33,27 @@ fn main() -> process::ExitCode {
     if shoal::worker::lambda::is_called() {
         return end(shoal::worker::lambda::run(started));
     }
-    // clap answers `--help` and wrong flags itself, with exit codes 0 and 2.
-    let cli = Cli::parse();
+    let cli = Cli::from_process();
     #[cfg(feature = "aws")]
     shoal::job::store::use_aws_login(shoal_aws::login);
     cli.log.start(&cli.command);
-    shoal::backend::this_is_the_command();
     end(run(cli, started))
 }
 
-/// Tells how it ended.
+/// Reports the result.
 fn end(result: shoal::Result<()>) -> process::ExitCode {
     let code = match result {
         Ok(()) => ExitCode::Success,
-        // Who reads our output has had enough of it.
+        // The reader of our output closed it.
         Err(error) if error.is_broken_pipe() => ExitCode::Success,
         Err(error) => {
             let code = error.exit_code();
-            let message = error.to_string();
+            let message = hint::message(&error);
             let message = table::printable(&message);
             if log::is_json() {
                 tracing::error!(target: "shoal", exit_code = code as u8, "{message}");
             } else {
-                // Nothing is left to tell it to where this fails.
+                // Standard error is the last place to report to.
                 let _ = writeln!(io::stderr(), "error: {message}");
             }
             code
@@ -77,12 +72,12 @@ fn run(cli: Cli, started: Instant) -> shoal::Result<()> {
         Command::Report(args) => report::report(args),
         Command::Status(args) => commands::status(args),
         Command::Watch(args) => watch::watch(args),
-        Command::Resume(args) => commands::resume(args),
-        Command::Retry(args) => commands::retry(args),
-        Command::Collect(args) => commands::collect(args),
+        Command::Resume(args) => commands::resume(&args),
+        Command::Retry(args) => commands::retry(&args),
+        Command::Collect(args) => commands::collect(&args),
         Command::Worker(args) => worker::worker(*args, started),
         Command::Export(args) => export::export(args),
-        Command::Pack(args) => pack::pack(args),
+        Command::Pack(args) => pack::pack(*args),
         #[cfg(feature = "aws")]
         Command::Deploy(args) => deploy::deploy(args),
         #[cfg(feature = "aws")]
@@ -90,17 +85,17 @@ fn run(cli: Cli, started: Instant) -> shoal::Result<()> {
         Command::Bench(args) => bench::bench(args),
         Command::Completions(args) => {
             let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut Cli::command(), "shoal", &mut script);
+            clap_complete::generate(args.shell, &mut args::command(), "shoal", &mut script);
             print(&script)
         }
         Command::Man(args) => match args.folder {
-            Some(folder) => clap_mangen::generate_to(Cli::command(), &folder).map_err(|e| {
+            Some(folder) => clap_mangen::generate_to(args::command(), &folder).map_err(|e| {
                 shoal::job::Error::storage("write man pages to", folder.display().to_string(), e)
                     .into()
             }),
             None => {
                 let mut page = Vec::new();
-                clap_mangen::Man::new(Cli::command())
+                clap_mangen::Man::new(args::command())
                     .render(&mut page)
                     .map_err(|e| shoal::job::Error::storage("write", "the man page", e))?;
                 print(&page)

@@ -2,32 +2,40 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::PackArgs;
+use super::args::pack::PackArgs;
 use super::commands::{cancel_on_signal, print_json};
-use super::config::columns;
+use super::options::{TaskOptions, refuse};
 use super::progress::say;
-use shoal::job::spec::Parameters;
 use shoal::summary::grouped;
 use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Result};
 
 pub(super) fn pack(args: PackArgs) -> Result<()> {
     let json = args.json;
+    if args.check.is_empty() {
+        let why = "without --check";
+        refuse(&args.input, why)?;
+        refuse(
+            &TaskOptions {
+                task: None,
+                ..args.task.clone()
+            },
+            why,
+        )?;
+    }
     let settings = PackSettings {
         model: ModelSettings {
             reference: Some(args.model),
+            task: args.task.task(),
+            max_tokens: args.task.max_tokens,
             ..ModelSettings::default()
         },
         output: args.output,
-        precision: args.precision.into(),
+        precision: args.precision,
         isas: args.isa,
         check: args.check,
-        parameters: Parameters {
-            input_format: args.input_format.map(Into::into),
-            columns: columns(args.text_column, args.label_column),
-            ..Parameters::default()
-        },
+        parameters: args.input.parameters(),
     };
-    // Shown on a terminal alone.
+    // It is shown only on a terminal.
     let bar = ProgressBar::new_spinner().with_style(
         ProgressStyle::with_template("{spinner} {human_pos} records compared, {elapsed}")
             .expect("the template is sound"),

@@ -1,51 +1,38 @@
-//! `shoal plan`: what a job will take and cost.
+//! `shoal plan`: predicts the time and cost of a job.
 
 use std::fmt::Write;
 
 use super::args::plan::PlanArgs;
 use super::commands::{cancel_on_signal, print_json};
-use super::config::columns;
+use super::options::model_settings;
 use super::print;
 use super::progress::{Progress, say};
 use super::table::table;
-use shoal::job::spec::Parameters;
 use shoal::planning::{Basis, Constraints, Estimate};
 use shoal::summary::{duration, grouped, money};
-use shoal::{EngineSettings, ModelSettings, PlanReport, PlanSettings, Result, TaskOptions};
+use shoal::{PlanReport, PlanSettings, Result};
 
 pub(super) fn plan(args: PlanArgs) -> Result<()> {
+    let candidates = args.candidates;
     let settings = PlanSettings {
         inputs: args.inputs,
-        model: ModelSettings {
-            reference: args.model,
-            task: TaskOptions::default(),
-            max_tokens: args.max_tokens,
-            engine: EngineSettings {
-                precision: args.precision.map(Into::into),
-                isa: args.isa,
-                cache_dir: args.cache_dir,
-            },
-        },
-        parameters: Parameters {
-            input_format: args.input_format.map(Into::into),
-            columns: columns(args.text_column, None),
-            ..Parameters::default()
-        },
-        backend: args.backend.map(Into::into),
-        machines: args.machine,
-        batch_sizes: args.batch_sizes,
-        concurrency: args.concurrency,
-        memory: args.memory,
-        architectures: args.architecture,
-        quota: args.quota,
-        region: args.region,
+        model: model_settings(&args.model, &args.engine, &args.task),
+        parameters: args.input.parameters(),
+        backend: candidates.backend,
+        machines: candidates.machine,
+        batch_sizes: candidates.batch_sizes,
+        concurrency: candidates.concurrency,
+        memory: candidates.memory,
+        architectures: candidates.architecture,
+        quota: candidates.quota,
+        region: candidates.region,
         wish: Constraints {
-            deadline_seconds: args.deadline,
-            max_usd: args.max_cost,
+            deadline_seconds: candidates.deadline,
+            max_usd: candidates.max_cost,
         },
-        calibrations: args.calibration,
-        from_run: args.from_run,
-        prices: args.prices,
+        calibrations: candidates.calibration,
+        from_run: candidates.from_run,
+        prices: candidates.prices,
     };
     let mut progress = Progress::new(args.json);
     let cancel = cancel_on_signal();
@@ -64,7 +51,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
     print(text(&report, args.all).as_bytes())
 }
 
-/// The plan for people.
+/// The plan as text.
 fn text(report: &PlanReport, all: bool) -> String {
     let mut text = head(report);
     let mut shown: Vec<usize> = if all {
@@ -101,7 +88,7 @@ fn text(report: &PlanReport, all: bool) -> String {
     shown.dedup();
     text.push('\n');
     text += &table(&rows(report, &shown));
-    text += "  * nothing is both faster and cheaper; > the choice; times and costs are predicted\n";
+    text += "  * no other one is both faster and cheaper; > the choice; times and costs are predicted\n";
     if let Some(chosen) = report.chosen() {
         let _ = write!(
             text,
@@ -134,7 +121,7 @@ fn text(report: &PlanReport, all: bool) -> String {
         let first = report.estimates.iter().find_map(|e| e.broken.first());
         let _ = writeln!(
             text,
-            "left out   {broken} ways that break a limit, such as: {} (--all shows them)",
+            "left out   {broken} candidates that exceed a limit, such as: {} (--all shows them)",
             first.map(String::as_str).unwrap_or_default()
         );
     }
@@ -166,15 +153,15 @@ fn head(report: &PlanReport) -> String {
     row(
         "engine",
         format!(
-            "{} in {} on {}, {} records tried",
+            "{} in {} on {}, timed on {} records",
             report.model, report.precision, calibration.isa, calibration.records
         ),
         Basis::Measured,
     );
     let mut work = format!("{} of one core", duration(report.work.seconds));
-    // Not `hypot`, which is of a later glibc than Lambda's.
+    // Lambda's glibc is too old for `hypot`.
     let error = (report.work.sampling_error.powi(2) + calibration.spread.powi(2)).sqrt();
-    let _ = write!(work, ", give or take {:.1} %", 100.0 * error.max(0.001));
+    let _ = write!(work, ", ± {:.1} %", 100.0 * error.max(0.001));
     row("work", work, Basis::Predicted);
     row(
         "start",
@@ -254,11 +241,11 @@ fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
         money(even.functions_usd)
     );
     match even.cheaper_from_records {
-        None => text += "; functions are never the dearer way",
+        None => text += "; functions are never more expensive",
         Some(records) => {
             let _ = write!(
                 text,
-                "; cheaper than functions from {} such records on, if there are {} for it",
+                "; cheaper than functions from {} such records on, if the run may take {}",
                 grouped(records.ceil() as u64),
                 duration(
                     even.machine_seconds

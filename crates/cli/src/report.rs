@@ -1,4 +1,4 @@
-//! `shoal report`: what a run took and cost.
+//! `shoal report`: reports the time and cost of a run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use shoal::{Error, Result, find_run};
 pub(super) fn report(args: ReportArgs) -> Result<()> {
     if args.open && args.format != ReportFormat::Html {
         return Err(Error::Settings(
-            "--open shows the page; it goes with --format html alone".into(),
+            "--open shows the page, and works only with --format html".into(),
         ));
     }
     let run = find_run(&args.run)?;
@@ -42,14 +42,14 @@ pub(super) fn report(args: ReportArgs) -> Result<()> {
     match written {
         Some(path) if args.open => open(&path),
         _ if args.open => Err(Error::Settings(
-            "--open shows a page of this machine; write it to a file here (-o report.html)".into(),
+            "--open shows a file of this machine; write the page to one (-o report.html)".into(),
         )),
         None if args.output.is_some() || !is_page => print(content.as_bytes()),
         _ => Ok(()),
     }
 }
 
-/// Has the desktop show a page.
+/// Opens a page on the desktop.
 pub(super) fn open(page: &Path) -> Result<()> {
     let program = match std::env::consts::OS {
         "macos" => "open",

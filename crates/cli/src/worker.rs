@@ -15,14 +15,13 @@ use shoal::worker::share::Share;
 use shoal::worker::{Allow, Token, WorkerSettings, host, http, share, stdio};
 use shoal::{EngineSettings, Error, Event, Result, find_run};
 
-/// Works as a worker; the process was started at `started`.
+/// Runs a worker; the process was started at `started`.
 pub(super) fn worker(args: WorkerArgs, started: Instant) -> Result<()> {
     let settings = WorkerSettings {
-        model: args.model.clone(),
+        model: args.model.model.clone(),
         engine: EngineSettings {
-            precision: args.precision.map(Into::into),
-            isa: args.isa.clone(),
-            cache_dir: args.cache_dir.clone(),
+            precision: args.model.precision,
+            ..args.engine.settings()
         },
     };
     let concurrency = args.concurrency.map_or_else(
@@ -37,7 +36,7 @@ pub(super) fn worker(args: WorkerArgs, started: Instant) -> Result<()> {
         let (stop, stopped) = oneshot::channel();
         let stop = Mutex::new(Some(stop));
         on_signal(move || {
-            // Sent by being dropped.
+            // Dropping the sender signals the receiver.
             stop.lock().map(|mut stop| stop.take()).ok();
         });
         let open = move || host(&settings, started);
@@ -51,18 +50,17 @@ pub(super) fn worker(args: WorkerArgs, started: Instant) -> Result<()> {
 }
 
 fn http_settings(args: WorkerArgs, concurrency: usize) -> Result<HttpSettings> {
-    let address = args.http.expect("it was asked for");
+    let address = args.http.expect("there is an address");
     let token = Token::find(args.token_file.as_deref())?;
     let is_local = address.ip().is_loopback();
     if !is_local && token.is_none() && !args.insecure {
         return Err(Error::Settings(format!(
-            "failed to listen on {address}: others than this machine could call; set SHOAL_TOKEN or --token-file, or say \
-             --insecure"
+            "failed to listen on {address}: other machines could call; set SHOAL_TOKEN or --token-file, or use --insecure"
         )));
     }
     if !is_local && args.allow.is_empty() {
         return Err(Error::Settings(format!(
-            "failed to listen on {address}: others than this machine could call; say where runs may lie, such as --allow \
+            "failed to listen on {address}: other machines could call; limit the run directories, such as by --allow \
              s3://bucket/shoal"
         )));
     }

@@ -21,6 +21,15 @@ pub enum Format {
 }
 
 impl Format {
+    /// The formats of files. A folder of text files is recognised, and needs no name.
+    pub const FILES: [Self; 5] = [
+        Self::Csv,
+        Self::Tsv,
+        Self::Jsonl,
+        Self::Parquet,
+        Self::Arrow,
+    ];
+
     /// The name that users give it.
     pub fn name(self) -> &'static str {
         match self {
@@ -71,6 +80,14 @@ pub enum OutputFormat {
 }
 
 impl OutputFormat {
+    /// All formats.
+    pub const ALL: [Self; 4] = [Self::Csv, Self::Jsonl, Self::Parquet, Self::Arrow];
+
+    /// The name that users give it.
+    pub fn name(self) -> &'static str {
+        self.extension()
+    }
+
     /// The extension of its files.
     pub fn extension(self) -> &'static str {
         match self {

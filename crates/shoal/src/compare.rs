@@ -12,7 +12,7 @@ use shoal_job::{Cancel, Event, Receipts, RunDir};
 use crate::cost::billed_ms;
 use crate::plan::candidates::{DEFAULT_MEMORY, DEFAULT_QUOTA, Played};
 use crate::plan::{self, Candidate, PlanContext, Platform, Study};
-use crate::{BackendKind, Error, PlanSettings, Result, Settings};
+use crate::{BackendKind, Error, PlanSettings, Result, Setting, Settings};
 
 /// The batch sizes of the paper (arXiv 2502.12017).
 pub const PAPER_BATCH_SIZES: [u64; 9] = [50, 100, 125, 200, 250, 333, 500, 625, 1000];
@@ -57,7 +57,10 @@ pub fn compare(
         sizes.extend(PAPER_BATCH_SIZES);
     }
     if sizes.contains(&0) {
-        return Err(Error::Settings("--batch-sizes are at least 1".into()));
+        return Err(Error::setting(
+            Setting::BatchSizes,
+            "each must be at least 1",
+        ));
     }
     sizes.sort_unstable();
     sizes.dedup();
@@ -116,8 +119,8 @@ fn played(
         quota: DEFAULT_QUOTA,
     };
     let concurrency = run
-        .place
-        .concurrency
+        .backend
+        .concurrency()
         .map_or(DEFAULT_QUOTA, |functions| functions as u64);
     let memory_mb = settings.memory_mb.unwrap_or(DEFAULT_MEMORY);
     let mut rows = Vec::new();
@@ -180,9 +183,10 @@ fn measured(
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
-    let place = &settings.run.place;
-    if place.detach {
-        return Err(Error::Settings("--detach leaves nothing to compare".into()));
+    let backend = &settings.run.backend;
+    if backend.detaches() {
+        let reason = "a comparison waits for its runs";
+        return Err(Error::setting(Setting::Detach, reason));
     }
     let region = settings.region.clone().unwrap_or_else(|| REGION.into());
     let memory_mb = settings.memory_mb.unwrap_or(DEFAULT_MEMORY);
@@ -208,7 +212,7 @@ fn measured(
             Ok((side, batches))
         };
         let (monolithic, batches) = side(Some(1))?;
-        let (parallel, _) = side(place.concurrency)?;
+        let (parallel, _) = side(backend.concurrency())?;
         rows.push(BatchSize {
             batch_size,
             batches,
@@ -216,12 +220,12 @@ fn measured(
             parallel,
         });
     }
-    let facts = facts.ok_or_else(|| Error::Settings("--batch-sizes names none".into()))?;
+    let facts = facts.expect("there is a batch size");
     let mut assumptions = Vec::new();
     if facts.bill.is_none() {
         assumptions.push(format!(
-            "the times are billed as Lambda would bill the functions, at {memory_mb} MB in {region}; this machine has no price of its own \
-             (--machine)"
+            "the times are billed as Lambda would bill the functions, at {memory_mb} MB in {region}; no price of this \
+             machine is given"
         ));
     }
     Ok(Comparison {
@@ -231,7 +235,7 @@ fn measured(
         isa: facts.isa.clone(),
         records: facts.records,
         tokens: facts.tokens,
-        place: place.backend.name().to_owned(),
+        place: backend.name().to_owned(),
         basis: Basis::Measured,
         concurrency: facts.concurrency,
         assumptions,
@@ -270,7 +274,7 @@ impl Ran {
         run.output = folder.path().join("labels.csv").display().to_string();
         run.format = None;
         run.parameters.batch_size = batch_size;
-        run.place.concurrency = concurrency;
+        run.backend.set_concurrency(concurrency);
         run.fresh = true;
         // In a store the output's name, which is new, makes a run of its own.
         if run.store.is_none() {
@@ -371,19 +375,18 @@ fn paper_baseline(
 
 /// Which backends a comparison can be measured on: those that have a monolithic way, one function at a time.
 fn check(settings: &CompareSettings) -> Result<()> {
-    let backend = settings.run.place.backend;
+    let backend = settings.run.backend.kind();
     if settings.simulate && backend != BackendKind::Local && backend != BackendKind::Lambda {
-        return Err(Error::Settings(format!(
-            "failed to compare: --simulate plays Lambda, not --backend {}",
-            backend.name()
-        )));
+        let reason = format!("runs are simulated on Lambda, not on the backend {backend}");
+        return Err(Error::setting(Setting::Simulate, reason));
     }
     if settings.simulate {
         return Ok(());
     }
     match backend {
-        BackendKind::Array => Err(Error::Settings(
-            "failed to compare: workers of --backend array are started by others; compare on another backend".into(),
+        BackendKind::Array => Err(Error::setting(
+            Setting::Backend,
+            "a comparison cannot start the workers of an array job; choose another backend",
         )),
         _ => Ok(()),
     }

@@ -1,29 +1,100 @@
-//! Every way in which a run can end badly.
+//! Errors, and the exit codes that the command gives them.
 
+use std::fmt;
+
+use serde::Serialize;
 use shoal_dispatch::{DispatchError, Shortage};
 use shoal_encoder::ModelError;
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_runners::RunnerError;
 
-/// The result of a call into shoal.
+/// The result of the library's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a run did not come to its end. Messages say what failed, where, and what to do.
+macro_rules! settings {
+    ($($variant:ident: $words:literal,)*) => {
+        /// A setting that an [`Error`] is about. A front end knows what its users call it, such as a flag.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Setting {
+            $(#[doc = concat!("This is ", $words, ".")] $variant,)*
+        }
+
+        impl Setting {
+            /// All settings.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+        }
+
+        impl fmt::Display for Setting {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant => $words,)*
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    Allow: "the list of allowed run directories",
+    Backend: "the backend",
+    BatchSizes: "the batch sizes",
+    CacheDir: "the cache folder",
+    Check: "the data to compare on",
+    Concurrency: "the concurrency",
+    Deadline: "the deadline",
+    Detach: "detaching",
+    Function: "the function",
+    Identity: "the identity of the workers",
+    Image: "the container image",
+    Isa: "the instruction set",
+    Lengths: "the lengths",
+    Machine: "the machine's price",
+    MaxCost: "the cost limit",
+    MaxTime: "the time limit",
+    Memory: "the memory size",
+    Model: "the model",
+    Output: "the output",
+    Precision: "the precision",
+    Queue: "the queue",
+    RunDir: "the run directory",
+    Simulate: "the simulation",
+    SpeculationBudget: "the speculation budget",
+    StateMachine: "the state machine",
+    Store: "the object store for runs",
+    Threads: "the number of threads",
+    Timeout: "the time limit of a call",
+    Token: "the token",
+    ToleratedFailures: "the tolerated failures",
+    Url: "the worker URLs",
+    WorkerCount: "the number of workers",
+    WorkerIndex: "the worker's index",
+}
+
+/// Why a run failed. Messages name no flag of the command: [`Setting`] says what they are about.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Settings that contradict each other or cannot be read.
     #[error("{0}")]
     Settings(String),
+    /// A setting that is missing, out of range or without effect.
+    #[error("failed to use {setting}: {reason}")]
+    Setting {
+        /// The setting.
+        setting: Setting,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The input, the run directory or the output.
     #[error(transparent)]
     Job(#[from] shoal_job::Error),
     /// The model cannot be used.
     #[error("failed to {0}")]
     Model(#[from] ModelError),
-    /// The model cannot do what is asked for.
+    /// The model does not support the request.
     #[error(transparent)]
     Runner(#[from] RunnerError),
-    /// The model cannot be had from the hub.
+    /// The hub did not provide the model.
     #[error("failed to get model {name} from the Hugging Face hub: {reason}")]
     Hub {
         /// The model's name.
@@ -31,7 +102,7 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
-    /// The cloud does not look as it was asked to.
+    /// A deployment failed.
     #[cfg(feature = "aws")]
     #[error(transparent)]
     Deploy(#[from] shoal_aws::Error),
@@ -43,10 +114,9 @@ pub enum Error {
         /// Why.
         failure: Failure,
     },
-    /// Batch after batch failed, and nothing succeeded between.
+    /// Batch after batch failed, and none succeeded in between.
     #[error(
-        "stopped, since nothing succeeds any more: {batches} {} failed in a row, the last one with: {failure}; mend that, then \
-             `shoal resume {run}` goes on from here",
+        "stopped after {batches} failed {} in a row, the last one with: {failure}",
         if *batches == 1 { "batch" } else { "batches" }
     )]
     CircuitOpen {
@@ -58,7 +128,7 @@ pub enum Error {
         failure: Failure,
     },
     /// A record is bad, and the run was to stop at the first one.
-    #[error("stopped at a bad record (--on-error fail): {dead_letter}")]
+    #[error("stopped at a bad record: {dead_letter}")]
     BadRecord {
         /// The dead letter, as JSON.
         dead_letter: String,
@@ -66,23 +136,20 @@ pub enum Error {
     /// No run has that name.
     #[error("failed to find run {name}: {reason}")]
     NoSuchRun {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
         /// What to do.
         reason: String,
     },
-    /// The run directory is not one that this user made.
-    #[error(
-        "failed to go on with {run}: this user did not begin it here, and it would have shoal {wants}; give output and \
-             place yourself (-o, --backend, --url), or say --trust if you know who made it"
-    )]
+    /// This user did not create the run directory.
+    #[error("failed to resume {run}: another user created it, and it would make shoal {wants}")]
     Foreign {
         /// The run's name.
         run: String,
         /// What the directory asks for.
         wants: String,
     },
-    /// The place where functions run cannot be used.
+    /// The backend cannot be used.
     #[error("failed to use {backend}: {reason}")]
     Platform {
         /// The backend's name.
@@ -90,11 +157,8 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// Batches are missing, and nobody was asked to work on them.
-    #[error(
-        "failed to collect run {run}: {missing} of {batches} batches are not done yet; `shoal resume {run}` does them, \
-             `shoal status {run}` tells how far it is"
-    )]
+    /// The run cannot be collected before all its batches are done.
+    #[error("failed to collect run {run}: {missing} of {batches} batches are not done yet")]
     Unfinished {
         /// The run's name.
         run: String,
@@ -103,72 +167,67 @@ pub enum Error {
         /// All batches.
         batches: u64,
     },
-    /// What is left of the money does not pay for the calls that are left.
-    #[error(
-        "stopped before --max-cost was passed: {shortage}; what is done is kept, and `shoal resume {run}` with a higher \
-             --max-cost goes on from here"
-    )]
+    /// The remaining budget does not cover the remaining calls.
+    #[error("stopped before the cost limit was exceeded: {shortage}; finished batches are kept")]
     Budget {
         /// The run's name.
         run: String,
         /// What is missing.
         shortage: Shortage,
     },
-    /// It would cost more than is spent without a question.
-    #[error(
-        "failed to start: the {batches} batches that are left are expected to cost ${usd:.2}; say --yes to spend it, or \
-             --max-cost to bound it"
-    )]
+    /// The expected cost needs consent.
+    #[error("failed to start: the remaining {batches} batches are expected to cost ${usd:.2}")]
     NeedsYes {
-        /// What it is expected to cost.
+        /// The expected cost.
         usd: f64,
         /// Batches that are left.
         batches: u64,
     },
-    /// The time that was allowed is over.
-    #[error(
-        "stopped after {seconds:.0} s (--max-time, or --max-cost of a machine by the hour); what is done is kept, and \
-             `shoal resume {run}` goes on from here"
-    )]
+    /// A cost limit needs prices.
+    #[error("failed to start: the backend {backend} has no price, so the cost limit cannot be kept")]
+    Unpriced {
+        /// The backend's name.
+        backend: &'static str,
+    },
+    /// The time limit was reached.
+    #[error("stopped after {seconds:.0} s, the time limit; finished batches are kept")]
     OutOfTime {
         /// The run's name.
         run: String,
-        /// What was allowed.
+        /// The limit.
         seconds: f64,
     },
-    /// Functions work on elsewhere; nobody waits for them here.
-    #[error(
-        "left {run} to the platform; `shoal status {run}` tells how far it is, `shoal resume {run}` waits and collects"
-    )]
+    /// A platform continues the run; this process does not wait for it.
+    #[error("left {run} to the platform")]
     Detached {
         /// The run's name.
         run: String,
     },
-    /// Something that a run needs is not as it must be.
-    #[error("{failed} of {of} checks failed; what to do stands beside each")]
+    /// Checks before a run failed.
+    #[error("{failed} of {of} checks failed; each says what to do")]
     ChecksFailed {
         /// Checks that failed.
         failed: usize,
         /// All checks.
         of: usize,
-        /// That of the first one.
+        /// The exit code of the first one.
         exit_code: ExitCode,
     },
-    /// The user asked for the end; the run directory holds what was done.
-    #[error("stopped; the same command, or `shoal resume {run}`, goes on from here")]
+    /// The user cancelled the run; the run directory holds the finished batches.
+    #[error("stopped; finished batches are kept")]
     Cancelled {
         /// The run's name.
         run: String,
     },
 }
 
-/// Exit codes of the command, a published interface.
+/// Exit codes of the command: a published interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// All went well; records may have gone to the dead letters.
+    /// Success; there may be dead letters.
     Success = 0,
-    /// A fault of shoal itself.
+    /// A bug in shoal.
     Internal = 1,
     /// Wrong flags, settings or combinations of them.
     Usage = 2,
@@ -178,13 +237,13 @@ pub enum ExitCode {
     Model = 4,
     /// The system refused to read or write: disk full, permission denied, no network.
     Storage = 5,
-    /// The run directory holds another job, is in use, damaged, not there, or somebody else's.
+    /// The run directory holds another job, is in use, damaged or missing, or belongs to another user.
     Run = 6,
-    /// A bad record, and `--on-error fail`.
+    /// A bad record, and the run was to stop at the first one.
     BadRecord = 7,
-    /// The platform that is to run functions is missing, not set up, refuses, or throttles without end.
+    /// The platform is missing, not set up, refuses calls, or keeps throttling them.
     Platform = 8,
-    /// The money or the time that was allowed is used up; what is done is kept.
+    /// The cost or time limit was reached; finished batches are kept.
     Budget = 9,
     /// Stopped by Ctrl-C or a signal.
     Interrupted = 130,
@@ -194,7 +253,11 @@ impl Error {
     /// The command's exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_) | Self::NeedsYes { .. } | Self::Runner(_) => ExitCode::Usage,
+            Self::Settings(_)
+            | Self::Setting { .. }
+            | Self::NeedsYes { .. }
+            | Self::Unpriced { .. }
+            | Self::Runner(_) => ExitCode::Usage,
             Self::Job(error) => of_job(error),
             #[cfg(feature = "aws")]
             Self::Deploy(error) => match error {
@@ -228,12 +291,17 @@ impl Error {
         }
     }
 
-    /// Whether the reader of standard output has gone, which is its right.
+    /// Whether the reader of standard output closed it, which is no error of the command.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Job(error) if error.is_broken_pipe())
     }
 
-    /// From what a backend says of `run`. `dead_letter` finds the first dead letter of a batch.
+    pub(crate) fn setting(setting: Setting, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self::Setting { setting, reason }
+    }
+
+    /// From an error of a backend in `run`. `dead_letter` finds the first dead letter of a batch.
     pub(crate) fn from_dispatch(
         error: DispatchError,
         run: String,

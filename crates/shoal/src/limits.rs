@@ -1,4 +1,4 @@
-//! What a run may cost and take.
+//! Limits of the cost and the time of a run.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,69 +14,66 @@ use crate::cost::billed_ms;
 use crate::plan::candidates::{
     CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS,
 };
-use crate::{BackendConfig, BackendKind, Error, Result};
+use crate::{BackendConfig, BackendKind, Error, Result, Setting};
 
-/// USD that a run may cost before somebody is asked.
+/// A run that is expected to cost more USD needs consent.
 pub const ASK_ABOVE_USD: f64 = 1.0;
-/// What starting an environment is billed at most: Lambda gives an init 10 s.
+/// The longest start of an environment that is billed: Lambda's limit of the init phase.
 const MOST_INIT_SECONDS: f64 = 10.0;
-/// A function that is not done by its deadline is ended after this.
+/// Time after its deadline at which a function is ended.
 const GRACE_SECONDS: f64 = 3.0;
-/// Where nobody says how long a call may take, a multiple of what the longest batch is expected to …
+/// The default time limit of a call is this multiple of the expected time of the longest batch …
 const TIMES_EXPECTED: f64 = 3.0;
-/// … and so many seconds.
+/// … and this many seconds.
 const BEYOND_EXPECTED: f64 = 10.0;
 
-/// What a run may cost and take.
+/// Limits of the cost and the time of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Limits {
-    /// USD that all starts of the run together may cost.
+    /// USD that all starts of the run may cost together.
     pub max_usd: Option<f64>,
-    /// Seconds that this start may work.
+    /// Seconds that this start may take.
     pub max_seconds: Option<f64>,
-    /// Whether it may cost more than [`ASK_ABOVE_USD`] without a question.
+    /// Consent to a cost above [`ASK_ABOVE_USD`].
     pub yes: bool,
-    /// A price file instead of the prices of shoal.
+    /// A price file instead of the built-in prices.
     pub prices: Option<PathBuf>,
-    /// How far calls that take far too long may be made a second time.
+    /// How much time second attempts at slow calls may take.
     pub speculation: Speculation,
 }
 
 impl Limits {
-    /// Options that contradict each other or have no effect are errors.
-    pub(crate) fn check(&self, place: &BackendConfig) -> Result<()> {
-        for (flag, number) in [
-            ("--max-cost", self.max_usd),
-            ("--max-time", self.max_seconds),
+    /// Fails on a limit that is out of range, or that the backend cannot keep.
+    pub(crate) fn check(&self, backend: &BackendConfig) -> Result<()> {
+        for (setting, number) in [
+            (Setting::MaxCost, self.max_usd),
+            (Setting::MaxTime, self.max_seconds),
         ] {
             if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
-                return Err(Error::Settings(format!("{flag} must be more than 0")));
+                return Err(Error::setting(setting, "it must be more than 0"));
             }
         }
         let share = self.speculation.budget;
         if !(share.is_finite() && share >= 0.0) {
-            return Err(Error::Settings(
-                "--speculation-budget is a share in percent, and 0 or more".into(),
-            ));
+            let reason = "it must be a percentage of 0 or more";
+            return Err(Error::setting(Setting::SpeculationBudget, reason));
         }
-        let is_priced = place.needs_store() || place.machine.is_some();
+        let is_priced = backend.needs_store() || backend.machine().is_some();
         if self.max_usd.is_some() && !is_priced {
-            return Err(Error::Settings(format!(
-                "failed to start: nothing of --backend {} has a price, so that --max-cost could not be kept; --machine \
-                 name=usd_per_hour:vcpus gives this machine one, --max-time bounds the time",
-                place.backend.name()
-            )));
+            return Err(Error::Unpriced {
+                backend: backend.name(),
+            });
         }
         Ok(())
     }
 
-    /// Seconds that this start may work, where there is a limit: its own, or what is left of the money by the hour.
-    pub(crate) fn seconds(&self, place: &BackendConfig, seconds_before: f64) -> Option<f64> {
+    /// Seconds that this start may take: the time limit, or the time that the rest of the cost limit pays for.
+    pub(crate) fn seconds(&self, backend: &BackendConfig, seconds_before: f64) -> Option<f64> {
         let by_money = self
             .max_usd
-            .zip(place.machine.as_ref())
+            .zip(backend.machine())
             .map(|(usd, machine)| {
-                // A machine that costs nothing may work for ever.
+                // A machine that costs nothing sets no limit.
                 usd / machine.usd_per_hour.max(f64::MIN_POSITIVE) * 3600.0 - seconds_before
             });
         match (self.max_seconds, by_money) {
@@ -94,7 +91,7 @@ pub(crate) struct Pricing {
 }
 
 impl Pricing {
-    /// What `calls` calls cost that take `seconds` together, in USD.
+    /// The cost in USD of `calls` calls that take `seconds` together.
     pub(crate) fn usd(&self, calls: f64, seconds: f64) -> Result<f64> {
         let wrong = |reason: String| Error::Settings(reason);
         let architecture: Architecture = self.sizing.architecture.parse().map_err(wrong)?;
@@ -106,7 +103,7 @@ impl Pricing {
             ..Usage::none(&self.sizing.region, architecture, Basis::Predicted)
         };
         if self.backend == BackendKind::StepFunctions {
-            // Whichever kind of children is chosen: both are set aside.
+            // The kind of children is not known yet, so both are reserved.
             usage.transitions = calls * TRANSITIONS;
             usage.express_requests = calls;
             usage.express_gb_s = (seconds + calls * CHILD_SECONDS) * EXPRESS_GB;
@@ -117,7 +114,7 @@ impl Pricing {
         Ok(bill.usd())
     }
 
-    /// How long a call may take so that little is set aside for it: some times what its batch is expected to.
+    /// The default time limit of a call. A low one keeps the amount low that is reserved for each call.
     pub(crate) fn timeout(expected_batch_seconds: f64, most: Duration) -> Duration {
         let expected = expected_batch_seconds.max(0.0) * TIMES_EXPECTED + BEYOND_EXPECTED;
         if expected.is_finite() {
@@ -127,8 +124,8 @@ impl Pricing {
         }
     }
 
-    /// A budget for calls that end after `timeout`, of which earlier starts have spent `answered_usd` and the most for each of
-    /// `unknown` calls.
+    /// A budget for calls with a time limit of `timeout`. Earlier starts spent `answered_usd`, and at most the cost of a call
+    /// for each of `unknown` calls.
     pub(crate) fn budget(
         self,
         max_usd: f64,
@@ -144,10 +141,10 @@ impl Pricing {
             cost: Box::new(move |receipt: &Receipt, took: Duration| {
                 let seconds = match receipt.billed_ms {
                     Some(_) => billed_ms(receipt) / 1e3,
-                    // What the caller waited is at least what is billed.
+                    // The caller waited at least for the time that is billed.
                     None => took.as_secs_f64(),
                 };
-                // What has had a price once has one now.
+                // The same call was priced above, so this does not fail.
                 self.usd(1.0, seconds).unwrap_or(most_per_call_usd)
             }),
             ledger: Ledger::after(answered_usd + unknown as f64 * most_per_call_usd),
@@ -155,7 +152,7 @@ impl Pricing {
     }
 }
 
-/// Does `work` with a wish to stop that is there when `cancel` is, or after `seconds`; also tells whether it was the time.
+/// Runs `work` with a cancellation that follows `cancel` and fires after `seconds`. Also returns whether the time was up.
 pub(crate) fn within<T>(
     seconds: Option<f64>,
     cancel: &Cancel,
@@ -202,7 +199,7 @@ mod tests {
 
     /// 1,000 GB-s, 10 requests, 20 writes, 40 reads.
     #[test]
-    fn calls_by_hand() {
+    fn calls_cost_what_was_computed_by_hand() {
         let usd = pricing(BackendKind::Lambda).usd(10.0, 1000.0).unwrap();
         let by_hand = 1000.0 * 1.66667e-5 + 10.0 * 2e-7 + 20.0 * 5e-6 + 40.0 * 4e-7;
         assert!((usd - by_hand).abs() < 1e-12, "{usd}");
@@ -215,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_sets_aside_what_a_call_can_take_and_counts_what_it_took() {
+    fn a_budget_reserves_the_highest_cost_of_a_call() {
         let timeout = Duration::from_secs(47);
         let budget = pricing(BackendKind::Lambda)
             .budget(1.0, 0.0, 0, timeout)
@@ -225,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_end_some_time_after_they_should() {
+    fn the_time_limit_of_a_call_follows_its_expected_time() {
         let most = Duration::from_secs(900);
         assert_eq!(Pricing::timeout(10.0, most), Duration::from_secs(40));
         assert_eq!(Pricing::timeout(1000.0, most), most);
@@ -234,36 +231,33 @@ mod tests {
     }
 
     #[test]
-    fn money_by_the_hour_is_time() {
-        let place = BackendConfig {
+    fn a_cost_limit_limits_the_time_of_a_priced_machine() {
+        let priced = BackendConfig::Local(crate::backend::Local {
             machine: Some(Machine {
                 name: "m".into(),
                 usd_per_hour: 0.36,
                 vcpus: 2,
             }),
-            ..BackendConfig::default()
-        };
+            concurrency: None,
+        });
         let limits = Limits {
             max_usd: Some(0.01),
             ..Limits::default()
         };
-        assert_eq!(limits.seconds(&place, 40.0), Some(60.0));
-        limits.check(&place).unwrap();
-        let error = limits
-            .check(&BackendConfig::default())
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("--machine"), "{error}");
+        assert_eq!(limits.seconds(&priced, 40.0), Some(60.0));
+        limits.check(&priced).unwrap();
+        let unpriced = limits.check(&BackendConfig::default());
+        assert!(matches!(unpriced, Err(Error::Unpriced { .. })));
         let both = Limits {
             max_seconds: Some(5.0),
             ..limits
         };
-        assert_eq!(both.seconds(&place, 0.0), Some(5.0));
-        assert_eq!(Limits::default().seconds(&place, 0.0), None);
+        assert_eq!(both.seconds(&priced, 0.0), Some(5.0));
+        assert_eq!(Limits::default().seconds(&priced, 0.0), None);
     }
 
     #[test]
-    fn time_that_is_up_asks_to_stop() {
+    fn work_is_cancelled_when_its_time_is_up() {
         let cancel = Cancel::new();
         let wait = |stop: &Cancel| {
             while !stop.is_cancelled() {

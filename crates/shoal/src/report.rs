@@ -1,7 +1,7 @@
 //! What a run took and cost, read back from what it recorded.
 
 use shoal_estimate::{Bill, Prices};
-use shoal_job::run_dir::{FAILED, REPORT};
+use shoal_job::run_dir::{COMMAND, FAILED, REPORT};
 use shoal_job::{Event, Job, Receipts, RunDir};
 use shoal_report::{Recorded, RunReport};
 
@@ -39,12 +39,12 @@ pub fn bill(
     history: &History,
     prices: &Prices,
 ) -> Result<Option<Bill>> {
-    let place = BackendConfig::last(run)?;
+    let backend = BackendConfig::last(run)?;
     let recorded = cost::Recorded {
         job,
         spent,
         history,
-        machine: place.machine.as_ref(),
+        machine: backend.machine(),
         children: children(run)?,
     };
     recorded.bill(prices)
@@ -73,7 +73,7 @@ pub fn of(
         dead_letters: &letters,
         dead_letters_total: total,
         bill,
-        command: command(job, &BackendConfig::last(run)?),
+        command: command(run)?,
     }))
 }
 
@@ -99,57 +99,32 @@ fn children(_: &RunDir) -> Result<Option<Children>> {
     Ok(None)
 }
 
-/// The command that repeats a job: what is the default is left out.
-fn command(job: &Job, place: &BackendConfig) -> String {
-    let parameters = &job.parameters;
-    let mut words = vec!["shoal".to_owned(), "run".to_owned()];
-    words.extend(job.inputs.iter().cloned());
-    let mut option = |name: &str, value: Option<String>| {
-        if let Some(value) = value {
-            words.push(name.to_owned());
-            words.push(value);
-        }
-    };
-    option("-o", Some(job.output.clone()));
-    let function = &job.function;
-    option(
-        "--model",
-        Some(function.reference.clone()).filter(|name| name != "bundled"),
-    );
-    option(
-        "--precision",
-        function.setting("precision").map(str::to_owned),
-    );
-    option("--batch-size", Some(parameters.batch_size.to_string()));
-    for (role, column) in &parameters.columns {
-        option(&format!("--{role}-column"), Some(column.clone()));
-    }
-    option("--id-column", parameters.id_column.clone());
-    let kept = &parameters.keep_columns;
-    option("--keep-columns", (!kept.is_empty()).then(|| kept.join(",")));
-    option(
-        "--backend",
-        Some(place.backend.name().to_owned()).filter(|name| name != "local"),
-    );
-    option(
-        "--concurrency",
-        place.concurrency.map(|concurrency| concurrency.to_string()),
-    );
-    option("--function", place.function.clone());
-    option(
-        "--url",
-        (!place.urls.is_empty()).then(|| place.urls.join(",")),
-    );
-    words.push("--fresh".into());
-    words
-        .iter()
-        .map(|word| quoted(word))
-        .collect::<Vec<_>>()
-        .join(" ")
+/// Keeps the arguments of the command that repeats the run.
+pub(crate) fn keep_command(run: &RunDir, arguments: &[String]) -> Result<()> {
+    let content = serde_json::to_vec(arguments).expect("words are always JSON");
+    Ok(run.replace(COMMAND, content)?)
 }
 
-/// A word as a shell takes it.
-pub fn quoted(word: &str) -> String {
+/// The command that repeats the run, quoted for a shell. It is kept as words, so that a run directory of another user can
+/// show nothing but arguments of `shoal`.
+fn command(run: &RunDir) -> Result<String> {
+    let content = run.get(COMMAND)?;
+    let arguments = content.and_then(|content| serde_json::from_slice::<Vec<String>>(&content).ok());
+    Ok(match arguments {
+        Some(arguments) => shell(&arguments),
+        None => "# no command is recorded: the run was started by a program".into(),
+    })
+}
+
+/// `shoal` with `arguments`, quoted for a shell.
+pub fn shell(arguments: &[String]) -> String {
+    let words = arguments.iter().map(|word| quoted(word));
+    let words: Vec<_> = std::iter::once("shoal".to_owned()).chain(words).collect();
+    words.join(" ")
+}
+
+/// A word, quoted for a shell.
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
@@ -166,5 +141,7 @@ mod tests {
         assert_eq!(quoted("a/b-c.csv"), "a/b-c.csv");
         assert_eq!(quoted("it's a $file"), r"'it'\''s a $file'");
         assert_eq!(quoted(""), "''");
+        let arguments = ["run", "a b.csv"].map(String::from);
+        assert_eq!(shell(&arguments), "shoal run 'a b.csv'");
     }
 }

@@ -17,7 +17,7 @@ use crate::{BackendKind, Error, Result, ResumeOptions, runs};
 ///
 /// # Errors
 /// It cannot be read.
-pub(crate) fn is_own(run: &RunDir) -> Result<bool> {
+pub fn is_own(run: &RunDir) -> Result<bool> {
     if is_at_home(run) {
         return Ok(true);
     }
@@ -77,14 +77,15 @@ pub(crate) fn forget(run: &RunDir) {
 pub(crate) fn check(run: &RunDir, job: &Job, options: &ResumeOptions) -> Result<()> {
     let mut wants = collecting(job, options.output.as_deref());
     let last = BackendConfig::last(run)?;
-    if options.backend.is_none() && last.backend != BackendKind::Local {
-        let at = match last.urls.as_slice() {
+    let given = options.backend.as_ref().map(BackendConfig::kind);
+    if given.is_none() && last.kind() != BackendKind::Local {
+        let at = match last.urls() {
             [] => String::new(),
             urls => format!(" at {}", urls.join(", ")),
         };
-        wants.push(format!("call functions by {}{at}", last.backend.name()));
+        wants.push(format!("call functions by {}{at}", last.name()));
     }
-    if options.backend == Some(BackendKind::StepFunctions) && run.get(EXECUTION)?.is_some() {
+    if given == Some(BackendKind::StepFunctions) && run.get(EXECUTION)?.is_some() {
         wants.push(format!("go on with the execution in {EXECUTION}"));
     }
     let inputs = job.inputs.iter().filter(|input| *input != "-");

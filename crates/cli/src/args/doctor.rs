@@ -1,10 +1,10 @@
-//! Arguments of `doctor`: those of `run`, so that a run's own command is looked at as it stands.
+//! Arguments of `doctor`: those of `run`, so that the options of a run can be checked as they are.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::RunOptions;
+use crate::options::{RunOptions, heading};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,14 +13,14 @@ Examples:
   SHOAL_TOKEN=… shoal doctor --backend http --url https://worker-1:8080,https://worker-2:8080
   shoal doctor --json
 
-It takes the options of `run`, also from variables and shoal.toml, and looks at what a run with them would need. Nothing is
-worked on and no function is called; what is written for a trial is taken away again. The exit code is that with which the
-run would end for the first check that failed, and 0 where there are warnings at most.";
+It takes the options of `run`, also from variables and shoal.toml, and checks what a run with them would need. It processes
+nothing and calls no function; what a check writes it removes again. The exit code is that of a run that fails for the first
+check that failed, and 0 if there are only warnings.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {
-    /// Inputs to look at, as for `run` [default: none]
+    /// Inputs to check, as for `run` [default: none]
     #[arg(value_name = "INPUT")]
     pub(crate) inputs: Vec<String>,
 
@@ -28,6 +28,6 @@ pub(crate) struct DoctorArgs {
     pub(crate) options: Box<RunOptions>,
 
     /// Read options from this file instead of ./shoal.toml
-    #[arg(long, value_name = "FILE", env = "SHOAL_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "SHOAL_CONFIG", help_heading = heading::RUN_DIR)]
     pub(crate) config: Option<PathBuf>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use shoal::export::ArrayPlatform;
 
@@ -20,35 +20,35 @@ Then `shoal resume RUN` waits for the workers and collects.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExportArgs {
-    /// Where the workers are to run: k8s, slurm or aws-batch
-    #[arg(value_name = "PLATFORM", hide_possible_values = true)]
-    pub(crate) platform: PlatformArg,
+    /// Where the workers run: k8s, slurm or aws-batch
+    #[arg(value_name = "PLATFORM")]
+    pub(crate) platform: ArrayPlatform,
 
     /// Name of a planned run, or path or URL of its directory
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
 
-    /// How many workers there are to be
+    /// Number of workers
     #[arg(short, long, value_name = "M")]
     pub(crate) workers: usize,
 
-    /// Image of the container, with `shoal` on its PATH
+    /// Container image with `shoal` on its PATH
     #[arg(long, value_name = "IMAGE")]
     pub(crate) image: Option<String>,
 
-    /// CPUs of a worker, each of which works on a batch at a time
+    /// CPUs of a worker; it processes one batch per CPU at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) cpus: u16,
 
-    /// Memory of a worker, in MiB
+    /// Memory of a worker in MiB
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(64..))]
     pub(crate) memory: u64,
 
-    /// The job's model by the name under which workers find it [default: its name in the job]
+    /// Path or URL of the job's model for the workers [default: its name in the job]
     #[arg(short, long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// Who the workers are: a service account of Kubernetes, or the ARN of a role of AWS Batch
+    /// Identity of the workers: a Kubernetes service account, or the ARN of a role for AWS Batch
     #[arg(long, value_name = "NAME")]
     pub(crate) identity: Option<String>,
 
@@ -56,25 +56,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "QUEUE")]
     pub(crate) queue: Option<String>,
 
-    /// Where the file goes [default: standard output]
+    /// Where the file is written [default: standard output]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlatformArg {
-    #[value(alias = "kubernetes")]
-    K8s,
-    Slurm,
-    AwsBatch,
-}
-
-impl From<PlatformArg> for ArrayPlatform {
-    fn from(platform: PlatformArg) -> Self {
-        match platform {
-            PlatformArg::K8s => Self::Kubernetes,
-            PlatformArg::Slurm => Self::Slurm,
-            PlatformArg::AwsBatch => Self::AwsBatch,
-        }
-    }
 }

@@ -5,17 +5,18 @@ use std::io::IsTerminal;
 use clap::Args;
 
 use super::Command;
+use crate::options::heading;
 use shoal::log::{self, Format, Level};
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Logs")]
+#[command(next_help_heading = heading::LOGGING)]
 pub(crate) struct LogArgs {
-    /// How logs are written on standard error; with json, all that is said there is a JSON object a line [default: text]
+    /// Format of the log on standard error; with json, every message there is a line with a JSON object [default: text]
     #[arg(long, global = true, value_name = "text|json", env = log::FORMAT, value_parser = |text: &str| log::named(text, &Format::ALL))]
     log_format: Option<Format>,
 
-    /// How much is logged: error, warn, info, debug or trace [default: nothing of a command, but info with --log-format; of a
-    /// worker, info, and warn on a terminal]
+    /// Lowest level that is logged: error, warn, info, debug or trace [default: none for a command, but info with
+    /// --log-format; for a worker, info, and warn on a terminal]
     #[arg(long, global = true, value_name = "LEVEL", env = log::LEVEL, value_parser = |text: &str| log::named(text, &Level::ALL))]
     log_level: Option<Level>,
 }
@@ -26,7 +27,7 @@ impl LogArgs {
         let is_terminal = std::io::stderr().is_terminal();
         let level = self.log_level.or(match command {
             _ if self.log_format.is_some() => Some(Level::Info),
-            // What is started by a run tells the run, which tells the rest.
+            // The run that started it reports its failures.
             Command::Worker(args) if args.stdio => None,
             Command::Worker(_) if is_terminal => Some(Level::Warn),
             Command::Worker(_) => Some(Level::Info),

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{BackendArg, InputFormatArg, PrecisionArg};
-use shoal::Machine;
+use crate::options::{
+    EngineOptions, InputOptions, ModelOptions, TaskOptions, heading, parser, time,
+};
 use shoal::planning::Architecture;
+use shoal::{BackendKind, Machine};
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal plan reviews.csv                                        # everywhere that can be planned for
+  shoal plan reviews.csv                                        # every backend that can be planned for
   shoal plan reviews.csv --backend lambda --deadline 5m
   shoal plan reviews.csv --max-cost 2.00 --machine spot=0.085:4 --machine desk=0:8
   shoal plan reviews.csv --save-calibration here.json           # and later: --calibration here.json";
@@ -22,59 +24,55 @@ pub(crate) struct PlanArgs {
     #[arg(required = true, value_name = "INPUT")]
     pub(crate) inputs: Vec<String>,
 
-    /// Model folder, packed model or its URL, or name on the Hugging Face hub [default: the bundled film-review model]
-    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
-    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) input: InputOptions,
 
-    /// How the model's products are computed
-    #[arg(long, value_name = "int8|f32", env = "SHOAL_PRECISION")]
-    pub(crate) precision: Option<PrecisionArg>,
+    #[command(flatten)]
+    pub(crate) model: ModelOptions,
 
-    /// Instruction set that the engine uses
-    #[arg(long, value_name = "ISA", env = "SHOAL_ISA")]
-    pub(crate) isa: Option<String>,
+    #[command(flatten)]
+    pub(crate) task: TaskOptions,
 
-    /// Where packed models are kept
-    #[arg(long, value_name = "DIR", env = "SHOAL_CACHE_DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
 
-    /// Format of the inputs, where their names do not tell it
-    #[arg(long, value_name = "FORMAT", env = "SHOAL_INPUT_FORMAT")]
-    pub(crate) input_format: Option<InputFormatArg>,
+    #[command(flatten)]
+    pub(crate) candidates: CandidateArgs,
 
-    /// Column with the text
-    #[arg(long, value_name = "COLUMN", env = "SHOAL_TEXT_COLUMN")]
-    pub(crate) text_column: Option<String>,
+    /// Show all candidates, not only those that no other one beats
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub(crate) all: bool,
 
-    /// Cut texts at this many tokens [default: the model's limit]
-    #[arg(long, value_name = "N", env = "SHOAL_MAX_TOKENS")]
-    pub(crate) max_tokens: Option<usize>,
+    /// Print the plan as JSON
+    #[arg(long, help_heading = heading::OUTPUT)]
+    pub(crate) json: bool,
 
-    /// Where functions may run [default: everywhere that can be planned for: local, lambda, step-functions, machines]
-    #[arg(long, value_name = "BACKEND")]
-    pub(crate) backend: Option<BackendArg>,
+    /// Save this machine's calibration
+    #[arg(long, value_name = "FILE", help_heading = heading::OUTPUT)]
+    pub(crate) save_calibration: Option<PathBuf>,
+}
 
-    /// A machine at a price, worked off by the local or array backend; may be given several times
+/// Which candidates are simulated, and on what assumptions.
+#[derive(Debug, Args)]
+#[command(next_help_heading = heading::BACKEND)]
+pub(crate) struct CandidateArgs {
+    /// Where functions may run [default: every backend that can be planned for]
+    #[arg(long, value_name = "BACKEND", value_parser = parser::<BackendKind>())]
+    pub(crate) backend: Option<BackendKind>,
+
+    /// A machine with a price, used by the local or array backend; may be given several times
     #[arg(long, value_name = "NAME=USD_PER_HOUR:VCPUS")]
     pub(crate) machine: Vec<Machine>,
 
-    /// The time that the run may take, such as 90s, 5m or 2h: the cheapest way within it is chosen
-    #[arg(long, value_name = "TIME", value_parser = super::time::seconds)]
-    pub(crate) deadline: Option<f64>,
-
-    /// What the run may cost: the fastest way within it is chosen
-    #[arg(long, value_name = "USD")]
-    pub(crate) max_cost: Option<f64>,
-
-    /// Batch sizes to try, with commas between them
+    /// Batch sizes to try, separated by commas
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) batch_sizes: Vec<u64>,
 
-    /// Functions at a time to try, with commas between them
+    /// Numbers of concurrent functions to try, separated by commas
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub(crate) concurrency: Vec<u64>,
 
-    /// Memory of functions to try, in MB, with commas between them [default: 512,1024,1769]
+    /// Memory sizes of functions to try in MB, separated by commas [default: 512,1024,1769]
     #[arg(long, value_name = "MB,…", value_delimiter = ',')]
     pub(crate) memory: Vec<u32>,
 
@@ -82,35 +80,31 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "ARCH,…", value_delimiter = ',')]
     pub(crate) architecture: Vec<Architecture>,
 
-    /// Environments that the account has at a time [default: 1000, assumed]
+    /// Concurrent environments of the account [default: 1000, assumed]
     #[arg(long, value_name = "N")]
     pub(crate) quota: Option<u64>,
 
-    /// Region whose prices count [default: us-east-1]
+    /// Region whose prices apply [default: us-east-1]
     #[arg(long, value_name = "REGION")]
     pub(crate) region: Option<String>,
 
-    /// Prices to use instead of those of shoal: a JSON file in the form of crates/estimate/prices
-    #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
+    /// Time limit of the run, such as 90s, 5m or 2h: the cheapest candidate within it is chosen
+    #[arg(long, value_name = "TIME", value_parser = time::seconds, help_heading = heading::LIMITS)]
+    pub(crate) deadline: Option<f64>,
+
+    /// Cost limit of the run: the fastest candidate within it is chosen
+    #[arg(long, value_name = "USD", help_heading = heading::LIMITS)]
+    pub(crate) max_cost: Option<f64>,
+
+    /// JSON file with prices to use instead of the built-in ones, in the form of crates/estimate/prices
+    #[arg(long, value_name = "FILE", env = "SHOAL_PRICES", help_heading = heading::LIMITS)]
     pub(crate) prices: Option<PathBuf>,
 
-    /// A calibration that was saved before, perhaps on another machine; one an architecture
+    /// A saved calibration, possibly of another machine; one per architecture
     #[arg(long, value_name = "FILE")]
     pub(crate) calibration: Vec<PathBuf>,
 
-    /// Learn from a run of --backend lambda what the platform takes, instead of assuming it
+    /// Learn the platform's times from this run of the backend lambda, instead of assuming them
     #[arg(long, value_name = "RUN")]
     pub(crate) from_run: Option<String>,
-
-    /// Save this machine's calibration
-    #[arg(long, value_name = "FILE")]
-    pub(crate) save_calibration: Option<PathBuf>,
-
-    /// Show every way that was looked at, not only those that nothing beats
-    #[arg(long)]
-    pub(crate) all: bool,
-
-    /// Print the plan as JSON
-    #[arg(long)]
-    pub(crate) json: bool,
 }

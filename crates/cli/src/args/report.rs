@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
-  shoal report reviews-ebcf50ee                     # writes report.html into the run directory, and says where
-  shoal report reviews-ebcf50ee --open              # and opens it
-  shoal report reviews-ebcf50ee --format markdown   # also csv (an invocation a row) and json
+  shoal report reviews-ebcf50ee                     # writes report.html into the run directory, and prints where
+  shoal report reviews-ebcf50ee --open              # also opens it
+  shoal report reviews-ebcf50ee --format markdown   # also csv (a row per invocation) and json
   shoal report reviews-ebcf50ee -o report.html";
 
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "FORMAT", default_value = "html")]
     pub(crate) format: ReportFormat,
 
-    /// Where to: a file, or - for standard output [default: html goes into the run directory, all else to standard output]
+    /// Where to write: a file, or - for standard output [default: the run directory for html, else standard output]
     #[arg(short, long, value_name = "OUTPUT")]
     pub(crate) output: Option<PathBuf>,
 
@@ -30,7 +30,7 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) open: bool,
 
-    /// Prices to use instead of those of shoal
+    /// JSON file with prices to use instead of the built-in ones
     #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
     pub(crate) prices: Option<PathBuf>,
 }

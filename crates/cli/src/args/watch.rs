@@ -10,7 +10,7 @@ pub(crate) struct WatchArgs {
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
 
-    /// Prices to use instead of those of shoal
+    /// JSON file with prices to use instead of the built-in ones
     #[arg(long, value_name = "FILE", env = "SHOAL_PRICES")]
     pub(crate) prices: Option<PathBuf>,
 }

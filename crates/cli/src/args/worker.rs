@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 
-use super::PrecisionArg;
+use crate::options::{EngineOptions, ModelOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -13,71 +13,61 @@ Examples:
   SHOAL_TOKEN=… shoal worker --http 0.0.0.0:8080 --allow s3://bucket/shoal --tls-cert cert.pem --tls-key key.pem
   shoal worker --run s3://bucket/shoal/runs/reviews-1a2b3c4d --index 3 --of 20
 
-HTTP: POST / or /invoke takes an invocation and answers a receipt or a failure, GET /health tells that the process
-lives, GET /ready that it takes calls. The token that callers must tell comes from SHOAL_TOKEN or --token-file.
+HTTP: POST / or /invoke takes an invocation and answers with a receipt or a failure, GET /health succeeds while the process
+runs, GET /ready while it accepts calls. Callers must send the token of SHOAL_TOKEN or --token-file.
 
-Whoever can write to a run directory decides which inputs and which model a worker opens for it.";
+A worker opens --model at its start, and the model of a job that needs another one when it is called for it.
 
-// clap does not look at what an option requires where that excludes what is given.
+The contents of a run directory decide which inputs and which model a worker opens.";
+
+// `requires` has no effect in clap where the required option conflicts with one that is given.
 const NOT_HTTP: [&str; 2] = ["stdio", "run"];
 const NOT_RUN: [&str; 2] = ["stdio", "http"];
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[command(group(ArgGroup::new("way").required(true).args(["stdio", "http", "run"])))]
+#[command(group(ArgGroup::new("mode").required(true).args(["stdio", "http", "run"])))]
 pub(crate) struct WorkerArgs {
-    /// Answer lines of standard input on standard output; this is how `--backend process` starts workers
+    /// Answer lines of standard input on standard output, as `--backend process` starts its workers
     #[arg(long)]
     pub(crate) stdio: bool,
 
-    /// Answer requests at this address [default, where none is given: 127.0.0.1:8080]
+    /// Answer requests at this address [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
     pub(crate) http: Option<SocketAddr>,
 
-    /// Do a share of the batches of this planned run, then end
+    /// Process a share of the batches of this planned run, then exit
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,
 
-    /// Which worker this is, from 0 [default: as Kubernetes, AWS Batch, Cloud Run or Slurm tell]
+    /// Index of this worker, from 0 [default: set by Kubernetes, AWS Batch, Cloud Run or Slurm]
     #[arg(long, value_name = "N", conflicts_with_all = NOT_RUN)]
     pub(crate) index: Option<usize>,
 
-    /// How many workers there are [default: SHOAL_WORKERS, else as AWS Batch, Cloud Run or Slurm tell]
+    /// Number of workers [default: SHOAL_WORKERS, else set by AWS Batch, Cloud Run or Slurm]
     #[arg(long, value_name = "M", conflicts_with_all = NOT_RUN)]
     pub(crate) of: Option<usize>,
 
-    /// Model to open at the start: folder, packed model or its URL, or name on the Hugging Face hub [default: that of each
-    /// job, when it is called for]
-    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
-    pub(crate) model: Option<String>,
+    #[command(flatten)]
+    pub(crate) model: ModelOptions,
 
-    /// How the products of the model that is opened at the start are computed; a job whose precision is another one has it
-    /// opened again [default: as `run` chooses]
-    #[arg(long, value_name = "int8|f32", env = "SHOAL_PRECISION")]
-    pub(crate) precision: Option<PrecisionArg>,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
 
-    /// Instruction set that the engine uses [default: the best that this CPU has]
-    #[arg(long, value_name = "ISA", env = "SHOAL_ISA")]
-    pub(crate) isa: Option<String>,
-
-    /// Where packed models are kept [default: a folder in the platform's cache folder]
-    #[arg(long, value_name = "DIR", env = "SHOAL_CACHE_DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
-
-    /// Batches worked on at a time [default: all cores]
+    /// Batches in flight [default: all cores]
     #[arg(short, long, value_name = "N", conflicts_with = "stdio", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) concurrency: Option<u16>,
 
-    /// Work only in run directories at or below this path or URL; may be given again [default: anywhere, if only this
+    /// Accept only run directories at or below this path or URL; may be given several times [default: any, if only this
     /// machine can call]
     #[arg(long, value_name = "PREFIX", conflicts_with_all = NOT_HTTP)]
     pub(crate) allow: Vec<String>,
 
-    /// File with the token that callers must tell [default: SHOAL_TOKEN]
+    /// File with the token that callers must send [default: SHOAL_TOKEN]
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_HTTP)]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// Listen beyond this machine without a token: whoever can connect can have work done
+    /// Accept calls from other machines without a token: anyone who can connect can use the worker
     #[arg(long, conflicts_with_all = NOT_HTTP)]
     pub(crate) insecure: bool,
 
@@ -89,15 +79,15 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "FILE", requires = "tls_cert", conflicts_with_all = NOT_HTTP)]
     pub(crate) tls_key: Option<PathBuf>,
 
-    /// Seconds that a call is worked on, at most; what is not done by then is answered as left over
+    /// Time limit of a call; the records that remain are reported to the caller
     #[arg(long, value_name = "SECONDS", default_value_t = 900, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) call_timeout: u64,
 
-    /// Seconds that a caller may take for the head of a request, and again for its body
+    /// Time limit for reading the head of a request, and again for its body
     #[arg(long, value_name = "SECONDS", default_value_t = 30, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) read_timeout: u64,
 
-    /// Seconds that calls under way are waited for after Ctrl-C or a request to terminate
+    /// Time that calls in progress get after Ctrl-C or a request to terminate
     #[arg(long, value_name = "SECONDS", default_value_t = 25, conflicts_with_all = NOT_HTTP)]
     pub(crate) grace: u64,
 }

@@ -19,9 +19,9 @@ pub(crate) fn look(command: &mut Command) -> (i32, Vec<Value>) {
     );
     let checks = diagnosis["checks"].as_array().unwrap().clone();
     for check in &checks {
-        // Whatever is wrong says how to mend it.
+        // Whatever fails says how to fix it.
         let is_well = check["finding"] == "ok";
-        assert_eq!(check["mend"].is_null(), is_well, "{check}");
+        assert_eq!(check["fix"].is_null(), is_well, "{check}");
     }
     (code, checks)
 }

@@ -50,7 +50,7 @@ fn what_a_foreign_run_would_have_shoal_do_is_told_and_not_done() {
     });
     edit(&bench, "theirs/backend.json", |place| {
         place["backend"] = "http".into();
-        place["urls"] = serde_json::json!([url]);
+        place["url"] = serde_json::json!([url]);
     });
 
     let output = bench

@@ -22,6 +22,7 @@ mod pack;
 mod poison;
 mod remote;
 mod remote_model;
+mod repeat;
 mod resume;
 mod secrets;
 #[cfg(feature = "otel")]

@@ -55,11 +55,15 @@ const FOLDERS: [&str; 7] = [
 pub const FAILED: &str = "failed.jsonl";
 /// Where and how the run was dispatched last.
 pub const BACKEND: &str = "backend.json";
+/// The command that repeats the run.
+pub const COMMAND: &str = "command.json";
 /// The execution of a platform that fans out by itself.
 pub const EXECUTION: &str = "execution.json";
 /// What the run took and cost, as a page.
 pub const REPORT: &str = "report.html";
-const FILES: [&str; 7] = [JOB, BATCHES, EVENTS, FAILED, BACKEND, EXECUTION, REPORT];
+const FILES: [&str; 8] = [
+    JOB, BATCHES, EVENTS, FAILED, BACKEND, COMMAND, EXECUTION, REPORT,
+];
 
 /// No `job.json` is nearly as large, with the names of a hundred thousand inputs.
 const MOST_JOB_BYTES: u64 = 64 << 20;
@@ -665,7 +669,7 @@ fn most_bytes(name: &str) -> u64 {
     match name {
         JOB => MOST_JOB_BYTES,
         BATCHES => MOST_TABLE_BYTES,
-        BACKEND | EXECUTION => MOST_SETTINGS_BYTES,
+        BACKEND | COMMAND | EXECUTION => MOST_SETTINGS_BYTES,
         name if name.starts_with("receipts/") => MOST_RECEIPT_BYTES,
         _ => u64::MAX,
     }

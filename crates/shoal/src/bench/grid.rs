@@ -7,7 +7,7 @@ use shoal_encoder::{Model, Tokens, operations};
 
 use super::measure::{Peak, StageSeconds, pass, peak_rss_mb};
 use super::{Bench, Setup};
-use crate::{Error, Result};
+use crate::{Error, Result, Setting};
 
 /// Lengths in tokens that are timed where none are asked for and the model reads so many.
 pub const DEFAULT_LENGTHS: [usize; 5] = [16, 64, 128, 256, 512];
@@ -134,9 +134,10 @@ impl Bench {
         };
         match lengths.iter().find(|length| !(1..=limit).contains(*length)) {
             None => Ok(lengths.to_vec()),
-            Some(length) => Err(Error::Settings(format!(
-                "--lengths {length} is out of range: this model takes 1 to {limit} tokens"
-            ))),
+            Some(length) => Err(Error::setting(
+                Setting::Lengths,
+                format!("{length} is out of range: this model takes 1 to {limit} tokens"),
+            )),
         }
     }
 

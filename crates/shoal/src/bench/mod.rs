@@ -15,7 +15,7 @@ use shoal_encoder::{Model, Precision, Tokens};
 
 use shoal_function::Runner;
 
-use crate::{EngineSettings, Error, ModelSettings, Result};
+use crate::{EngineSettings, Error, ModelSettings, Result, Setting};
 pub(crate) use grid::made_up_records;
 pub use grid::{Cell, DEFAULT_LENGTHS, Grid, GridReport};
 pub use measure::{Peak, StageSeconds};
@@ -47,7 +47,7 @@ impl Bench {
     /// There are no threads, or the model cannot be found or used.
     pub fn open(model: Option<&str>, engine: &EngineSettings, threads: usize) -> Result<Self> {
         if threads == 0 {
-            return Err(Error::Settings("failed to start: --threads is 0".into()));
+            return Err(Error::setting(Setting::Threads, "it must be at least 1"));
         }
         let runner = ModelSettings {
             reference: model.map(str::to_owned),

@@ -1,20 +1,21 @@
-//! AWS: credentials, the function, what may be done with it and how often, the state machine.
+//! AWS: credentials, the function, its permissions and concurrency, the state machine.
 
 use shoal_aws::{Account, DeployedFunction};
 
 use super::Check;
 use crate::error::ExitCode;
-use crate::{BackendKind, Settings, backend};
+use crate::backend::{BackendConfig, aws_config};
+use crate::Setting;
 
 const ABOUT: &str = "aws";
 const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login` renews it), and AWS_REGION; \
                            an error that names the signature's time means this machine's clock";
 
-pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
+pub(super) fn look(backend: &BackendConfig, checks: &mut Vec<Check>) {
     let failed = |name: &str, error: &dyn std::fmt::Display, fix: &str| {
         Check::ok(ABOUT, name, error.to_string()).failed(ExitCode::Platform, fix)
     };
-    let account = backend::aws_config()
+    let account = aws_config()
         .map_err(|e| e.to_string())
         .and_then(|config| Account::new(config).map_err(|e| e.to_string()));
     let account = match account {
@@ -27,24 +28,22 @@ pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
             "credentials",
             format!("{} in {}", caller.arn, account.region()),
         )),
-        // Nothing else is answered to somebody unknown.
+        // Without credentials, nothing else can be checked.
         Err(error) => return checks.push(failed("credentials", &error, CREDENTIALS)),
     }
-    let name = settings.place.function();
+    let Some(name) = backend.function() else {
+        return;
+    };
     let named = format!("function {name}");
     match account.function(name) {
-        Ok(function) => of_function(&named, &function, settings, checks),
+        Ok(function) => of_function(&named, &function, backend, checks),
         Err(error) => {
-            checks.push(failed(
-                &named,
-                &error,
-                "make it by `shoal deploy aws --store …`, name another by --function, or allow lambda:GetFunctionConfiguration",
-            ));
-            // What is not there cannot be called.
-            return;
+            // A function that is missing cannot be called.
+            let fix = "create it (`shoal deploy aws`), name another one, or allow lambda:GetFunctionConfiguration";
+            return checks.push(failed(&named, &error, fix).by(Setting::Function));
         }
     }
-    if settings.place.backend == BackendKind::Lambda {
+    if let BackendConfig::Lambda(_) = backend {
         checks.push(match account.may_invoke(name) {
             Ok(()) => Check::ok(ABOUT, "permission", "the function may be called (dry run)"),
             Err(error) => failed(
@@ -54,17 +53,18 @@ pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
             ),
         });
     }
-    concurrency(&account, name, settings, checks);
-    if settings.place.backend == BackendKind::StepFunctions {
-        let machine = settings.place.state_machine.as_deref().unwrap_or(name);
+    concurrency(&account, name, backend, checks);
+    if let BackendConfig::StepFunctions(steps) = backend {
+        let machine = steps.state_machine();
         checks.push(match account.state_machine(machine) {
             Ok(arn) => Check::ok(ABOUT, "state machine", arn),
             Err(error) => failed(
                 "state machine",
                 &error,
-                "make it by `shoal deploy aws --state-machine`, name another by --state-machine, or allow \
-                 states:ListStateMachines and states:DescribeStateMachine",
-            ),
+                "create it (`shoal deploy aws`), name another one, or allow states:ListStateMachines and \
+                 states:DescribeStateMachine",
+            )
+            .by(Setting::StateMachine),
         });
     }
 }
@@ -72,7 +72,7 @@ pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
 fn of_function(
     name: &str,
     function: &DeployedFunction,
-    settings: &Settings,
+    backend: &BackendConfig,
     checks: &mut Vec<Check>,
 ) {
     let found = format!(
@@ -92,16 +92,13 @@ fn of_function(
         ),
     });
     checks.push(version(function));
-    if let Some(wanted) = settings.place.timeout_seconds
-        && wanted > function.timeout_seconds
-    {
-        let found = format!(
-            "--timeout {wanted}, and the platform ends calls after {} s",
-            function.timeout_seconds
-        );
-        checks.push(Check::ok(ABOUT, "timeout", found).warning(
-            "lower --timeout, or deploy the function with a longer one (`shoal deploy aws --timeout`)",
-        ));
+    let limit = function.timeout_seconds;
+    let wanted = backend.given_timeout().map(|timeout| timeout.as_secs());
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > limit) {
+        let found = format!("calls may take {wanted} s, but the platform ends them after {limit} s");
+        let check = Check::ok(ABOUT, "timeout", found)
+            .warning("lower the time limit of a call, or deploy the function with a higher one");
+        checks.push(check.by(Setting::Timeout));
     }
 }
 
@@ -114,15 +111,15 @@ fn version(function: &DeployedFunction) -> Check {
             "this is shoal {}: results are bit-identical within one version only; deploy it again (`shoal deploy aws`)",
             crate::VERSION
         )),
-        None => Check::ok(ABOUT, "version", "the function does not tell which shoal it is").warning(
-            "deploy it again (`shoal deploy aws`), so that it is of this version",
+        None => Check::ok(ABOUT, "version", "the function does not report its version of shoal").warning(
+            "deploy it again (`shoal deploy aws`), so that it has this version",
         ),
     }
 }
 
-/// What the platform lets run at a time, as far as it may be asked.
-fn concurrency(account: &Account, name: &str, settings: &Settings, checks: &mut Vec<Check>) {
-    let wanted = settings.place.concurrency();
+/// The platform's limit of concurrent calls, as far as it can be read.
+fn concurrency(account: &Account, name: &str, backend: &BackendConfig, checks: &mut Vec<Check>) {
+    let wanted = backend.calls_in_flight();
     let (limit, found) = match (account.reserved(name), account.quota()) {
         (Ok(Some(reserved)), _) => (
             reserved,
@@ -136,14 +133,14 @@ fn concurrency(account: &Account, name: &str, settings: &Settings, checks: &mut 
             ),
         ),
         (Err(error), _) | (_, Err(error)) => {
-            let check = Check::ok(ABOUT, "concurrency", format!("not told: {error}"));
+            let check = Check::ok(ABOUT, "concurrency", format!("not known: {error}"));
             return checks.push(check);
         }
         (Ok(None), Ok(None)) => {
             let check = Check::ok(
                 ABOUT,
                 "concurrency",
-                "the platform does not tell its limits",
+                "the platform does not report its limits",
             );
             return checks.push(check);
         }
@@ -152,12 +149,15 @@ fn concurrency(account: &Account, name: &str, settings: &Settings, checks: &mut 
     checks.push(if limit == 0 {
         check.failed(
             ExitCode::Platform,
-            "no call is taken: raise the function's reserved concurrency (`shoal deploy aws --reserved-concurrency`)",
+            "the function accepts no call: deploy it with a higher reserved concurrency",
         )
     } else if wanted > limit as usize {
-        check.warning(format!(
-            "{wanted} are asked for, and those beyond are throttled and wait; say --concurrency {limit}, or raise the limit"
-        ))
+        check
+            .warning(format!(
+                "{wanted} calls are wanted, and those beyond the limit are throttled and wait; lower the concurrency to \
+                 {limit}, or raise the limit"
+            ))
+            .by(Setting::Concurrency)
     } else {
         check
     });

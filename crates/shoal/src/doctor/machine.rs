@@ -7,9 +7,9 @@ use shoal_job::store::is_url;
 
 use super::{Check, folder_of};
 use crate::error::ExitCode;
-use crate::{BackendKind, Settings, model};
+use crate::{BackendKind, Setting, Settings, model};
 
-/// Below this many free bytes, nothing worth a run can be written.
+/// With fewer free bytes, a run is expected to fill the disk.
 const LEAST_FREE_BYTES: u64 = 100_000_000;
 
 pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
@@ -37,13 +37,16 @@ fn cores(settings: &Settings) -> Check {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let check = Check::ok("machine", "cores", cores.to_string());
     let is_here = matches!(
-        settings.place.backend,
+        settings.backend.kind(),
         BackendKind::Local | BackendKind::Process
     );
-    match settings.place.concurrency {
-        Some(wanted) if is_here && wanted > cores => check.warning(format!(
-            "--concurrency {wanted} is more than the cores: it takes memory and no less time; leave it out, or say {cores}"
-        )),
+    match settings.backend.concurrency() {
+        Some(wanted) if is_here && wanted > cores => check
+            .warning(format!(
+                "a concurrency of {wanted} exceeds the cores: it takes more memory and saves no time; use {cores} or the \
+                 default"
+            ))
+            .by(Setting::Concurrency),
         _ => check,
     }
 }
@@ -51,9 +54,9 @@ fn cores(settings: &Settings) -> Check {
 fn cache(wanted: Option<&Path>) -> Check {
     let name = "cache";
     let Some(folder) = model::cache_folder(wanted) else {
-        return Check::ok("machine", name, "there is no cache folder for this user").warning(
-            "set HOME, or name a folder by --cache-dir: each start packs its model again",
-        );
+        return Check::ok("machine", name, "there is no cache folder for this user")
+            .warning("set HOME, or name a folder: without one, each start packs its model again")
+            .by(Setting::CacheDir);
     };
     match try_folder(&folder) {
         Ok(()) => Check::ok(
@@ -66,35 +69,29 @@ fn cache(wanted: Option<&Path>) -> Check {
             name,
             format!("failed to write in {}: {e}", folder.display()),
         )
-        .warning(
-            "name another folder by --cache-dir: without one, each start packs its model again",
-        ),
+        .warning("name another folder: without one, each start packs its model again")
+        .by(Setting::CacheDir),
     }
 }
 
-/// Whether the folder in which the run would lie can be written, and has space for it.
+/// Whether the folder of the run can be written to, and has space for it.
 pub(super) fn look_at_run_folder(settings: &Settings, checks: &mut Vec<Check>) {
     let about = "run directory";
     let folder = match folder_of(settings) {
         Ok(folder) => folder,
         Err(error) => {
-            checks.push(Check::error(
-                about,
-                "folder",
-                &error,
-                "set HOME, or name a folder by --run-dir",
-            ));
-            return;
+            let check = Check::error(about, "folder", &error, "set HOME, or name a folder");
+            return checks.push(check.by(Setting::RunDir));
         }
     };
     let name = folder.display().to_string();
     if let Err(e) = try_folder(&folder) {
         let check = Check::ok(about, name, format!("failed to write in it: {e}"));
-        checks.push(check.failed(
+        let check = check.failed(
             ExitCode::Storage,
-            "name another folder by --run-dir, or change its permissions",
-        ));
-        return;
+            "name another folder, or change its permissions",
+        );
+        return checks.push(check.by(Setting::RunDir));
     }
     checks.push(Check::ok(about, name, "can be written"));
     let there = existing(&folder);
@@ -105,14 +102,15 @@ pub(super) fn look_at_run_folder(settings: &Settings, checks: &mut Vec<Check>) {
             Check::ok(
                 about,
                 "disk",
-                format!("the system does not tell the free space: {e}"),
+                format!("the system does not report the free space: {e}"),
             )
-            .warning("see that there is space for the input once more, and for the output"),
+            .warning("make sure that there is space for a copy of the input, and for the output"),
         ),
     }
 }
 
-/// `needed` is the size of the inputs: parts and output hold less, but copies of inputs that must be read twice as much.
+/// `needed` is the size of the inputs: parts and output are smaller, but copies of inputs that must be read twice are as
+/// large.
 fn space(free: u64, needed: u64) -> Check {
     let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
     let check = Check::ok(
@@ -121,17 +119,15 @@ fn space(free: u64, needed: u64) -> Check {
         format!("{} MB free", megabytes(free)),
     );
     if free < LEAST_FREE_BYTES {
-        return check.failed(
-            ExitCode::Storage,
-            "free some space, or name a folder on another disk by --run-dir",
-        );
+        let fix = "free some space, or name a folder on another disk";
+        return check.failed(ExitCode::Storage, fix).by(Setting::RunDir);
     }
     if free < needed.saturating_mul(2) {
-        return check.warning(format!(
-            "the inputs have {} MB, and a run may need up to twice that; free some space, or name a folder on another disk \
-             by --run-dir",
+        let fix = format!(
+            "the inputs have {} MB, and a run may need up to twice that; free some space, or name a folder on another disk",
             megabytes(needed)
-        ));
+        );
+        return check.warning(fix).by(Setting::RunDir);
     }
     check
 }
@@ -144,12 +140,12 @@ fn local_bytes(settings: &Settings) -> u64 {
         .sum()
 }
 
-/// Writes a file in `folder`, or where the folder would be made, and takes it away again.
+/// Writes a file in `folder`, or where the folder would be created, and removes it.
 fn try_folder(folder: &Path) -> std::io::Result<()> {
     tempfile::NamedTempFile::new_in(existing(folder)).map(drop)
 }
 
-/// The folder itself, or the nearest one above it that is there.
+/// The folder itself, or its nearest ancestor that exists.
 fn existing(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let mut all = absolute.ancestors();
@@ -163,7 +159,7 @@ mod tests {
     use crate::doctor::Finding;
 
     #[test]
-    fn a_disk_must_have_room_for_the_inputs() {
+    fn a_disk_needs_space_for_the_inputs() {
         let mb = |megabytes: u64| megabytes * 1_000_000;
         for (free, needed, expected) in [
             (mb(500), mb(100), Finding::Ok),
@@ -176,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_tried_where_it_would_be_made() {
+    fn a_missing_folder_is_tried_where_it_would_be_created() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("a/b/c");
         try_folder(&deep).unwrap();

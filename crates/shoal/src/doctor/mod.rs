@@ -1,4 +1,4 @@
-//! Looking, before a run, at everything that it will need: what was found, and how to mend what is wrong.
+//! Checks, before a run, of everything that it will need, and how to fix what fails.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -19,41 +19,44 @@ use shoal_runners::EncoderRunner;
 use crate::error::ExitCode;
 
 use crate::run::{absolute, check_reach};
-use crate::{BackendKind, Error, Result, Settings, runs};
+use crate::{BackendConfig, Error, Result, Setting, Settings, runs};
 
-/// Clocks that differ by so many seconds are worth a word: times in reports come from several machines.
+/// A larger difference between clocks gets a warning: times in reports come from several machines.
 const CLOCK_WARNING_SECONDS: f64 = 30.0;
-/// S3 takes no request that was signed at another time than this, in seconds. *RequestTimeTooSkewed*
+/// S3 rejects requests that were signed by a clock that is off by more seconds than this: *RequestTimeTooSkewed*
 /// (`AmazonS3/latest/API/ErrorResponses.html`).
 const CLOCK_LIMIT_SECONDS: f64 = 900.0;
 
-/// How it is with one thing.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
-    /// As a run needs it.
+    /// A run will find what it needs.
     Ok,
-    /// A run goes on all the same, but slower, or otherwise than may be thought.
+    /// A run works, but slower or otherwise than expected.
     Warning,
-    /// A run would end badly.
+    /// A run would fail.
     Failed,
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// What it is about: `machine`, `model`, `input`, `output`, `run directory`, `store`, `aws` or `workers`.
+    /// The subject: `settings`, `machine`, `model`, `input`, `output`, `run directory`, `store`, `aws` or `workers`.
     pub about: &'static str,
-    /// The thing.
+    /// What was checked.
     pub name: String,
-    /// How it is.
+    /// The result.
     pub finding: Finding,
     /// What was found.
     pub found: String,
-    /// What to do, unless all is well.
+    /// What to do about a warning or failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-    /// The exit code with which a run would end for it, where it failed.
+    /// The setting that would change it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<Setting>,
+    /// The exit code of a run that fails for it.
     #[serde(skip)]
     pub exit_code: ExitCode,
 }
@@ -66,6 +69,7 @@ impl Check {
             finding: Finding::Ok,
             found: found.into(),
             fix: None,
+            setting: None,
             exit_code: ExitCode::Success,
         }
     }
@@ -87,32 +91,46 @@ impl Check {
         }
     }
 
-    /// An error of the run's own, which says what to do.
+    /// A failure that a run would end with, too.
     fn error(about: &'static str, name: impl Into<String>, error: &Error, fix: &str) -> Self {
-        Self::ok(about, name, error.to_string()).failed(error.exit_code(), fix)
+        Self {
+            setting: match error {
+                Error::Setting { setting, .. } => Some(*setting),
+                _ => None,
+            },
+            ..Self::ok(about, name, error.to_string()).failed(error.exit_code(), fix)
+        }
+    }
+
+    /// Names the setting that would change the finding.
+    fn by(self, setting: Setting) -> Self {
+        Self {
+            setting: Some(setting),
+            ..self
+        }
     }
 }
 
-/// All that was looked at, causes before what they cause.
+/// All checks, causes before their consequences.
 #[derive(Debug, Clone, Serialize)]
 pub struct Diagnosis {
     /// This version of shoal.
     pub version: &'static str,
-    /// One by one.
+    /// The checks.
     pub checks: Vec<Check>,
 }
 
 impl Diagnosis {
-    /// How many came to `finding`.
+    /// How many checks ended with `finding`.
     pub fn count(&self, finding: Finding) -> usize {
         let checks = self.checks.iter();
         checks.filter(|check| check.finding == finding).count()
     }
 
-    /// Whether a run would go through, as far as can be told before it.
+    /// Whether a run is expected to succeed.
     ///
     /// # Errors
-    /// [`Error::ChecksFailed`], with the exit code of the first check that failed: what follows it may have failed for it.
+    /// [`Error::ChecksFailed`], with the exit code of the first check that failed, as it may have caused the others.
     pub fn verdict(&self) -> Result<()> {
         let mut checks = self.checks.iter();
         match checks.find(|check| check.finding == Finding::Failed) {
@@ -126,8 +144,8 @@ impl Diagnosis {
     }
 }
 
-/// Looks at everything that a run with these settings will need, and changes nothing: what is written for a trial is taken
-/// away again. Inputs and output need not be named. No batch is worked on, and no function is called.
+/// Checks everything that a run with these settings will need, and changes nothing: what a check writes it removes again.
+/// Inputs and output may be missing. No batch is processed, and no function is called.
 ///
 /// The call blocks, and must not be made from within an asynchronous task.
 pub fn doctor(settings: &Settings) -> Diagnosis {
@@ -143,10 +161,12 @@ pub fn doctor(settings: &Settings) -> Diagnosis {
         Some(url) => store::look(&url, &mut checks),
         None => machine::look_at_run_folder(settings, &mut checks),
     }
-    match settings.place.backend {
-        BackendKind::Http if is_sound => workers::look(settings, &mut checks),
+    match &settings.backend {
+        BackendConfig::Http(http) if is_sound => workers::look(http, &mut checks),
         #[cfg(feature = "aws")]
-        BackendKind::Lambda | BackendKind::StepFunctions => aws::look(settings, &mut checks),
+        backend @ (BackendConfig::Lambda(_) | BackendConfig::StepFunctions(_)) => {
+            aws::look(backend, &mut checks);
+        }
         _ => {}
     }
     Diagnosis {
@@ -156,19 +176,19 @@ pub fn doctor(settings: &Settings) -> Diagnosis {
 }
 
 fn about_settings(settings: &Settings) -> Check {
-    let checked = settings
-        .place
+    let backend = &settings.backend;
+    let checked = backend
         .check()
-        .and_then(|()| settings.limits.check(&settings.place))
+        .and_then(|()| settings.limits.check(backend))
         .and_then(|()| check_reach(settings));
-    let backend = settings.place.backend.name();
+    let backend = backend.name();
     match checked {
-        Ok(()) => Check::ok("settings", "options", format!("for --backend {backend}")),
+        Ok(()) => Check::ok("settings", "options", format!("fit the backend {backend}")),
         Err(error) => Check::error(
             "settings",
             "options",
             &error,
-            "change the options as it says",
+            "change the options as the message says",
         ),
     }
 }
@@ -195,8 +215,9 @@ fn model(settings: &Settings, runner: Result<Arc<EncoderRunner>>) -> Check {
             "model",
             name,
             &error,
-            "name a model folder, a packed model or its URL, or a model of the Hugging Face hub (--model)",
-        ),
+            "name a model folder, a packed model or its URL, or a model of the Hugging Face hub",
+        )
+        .by(Setting::Model),
     }
 }
 
@@ -208,7 +229,7 @@ fn input(settings: &Settings, function: Option<&FunctionSpec>) -> Option<Check> 
     }
     let name = settings.inputs.join(", ");
     if settings.inputs.iter().any(|input| input == STDIN) {
-        let found = "standard input is not looked at: it can be read only once";
+        let found = "standard input is not checked: it can be read only once";
         return Some(Check::ok("input", name, found));
     }
     let looked = absolute(&settings.inputs).and_then(|inputs| {
@@ -239,7 +260,7 @@ fn input(settings: &Settings, function: Option<&FunctionSpec>) -> Option<Check> 
             "input",
             name,
             &error,
-            "change the input or the options as it says",
+            "change the input or the options as the message says",
         ),
     })
 }
@@ -254,7 +275,7 @@ fn output(settings: &Settings) -> Option<Check> {
     let name = settings.output.as_str();
     Some(match checked {
         Ok(()) => Check::ok("output", name, "can be written"),
-        Err(error) => Check::error("output", name, &error, "name another output (-o)"),
+        Err(error) => Check::error("output", name, &error, "name another output").by(Setting::Output),
     })
 }
 
@@ -276,8 +297,7 @@ fn folder_of(settings: &Settings) -> Result<PathBuf> {
     }
 }
 
-/// What is to be said of a clock that is so many seconds ahead of this machine's. `refuses` tells that requests are refused
-/// beyond a limit.
+/// The check of a clock that is `ahead` seconds ahead of this machine's. `refuses`: requests are rejected beyond a limit.
 fn clock(about: &'static str, name: &str, ahead: f64, refuses: bool) -> Check {
     let found = match ahead {
         0.0 => "agrees with this machine's to the second".to_owned(),
@@ -300,7 +320,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_fail_beyond_what_is_taken_and_are_told_before() {
+    fn a_clock_that_is_off_gets_a_warning_and_then_fails() {
         use Finding::{Failed, Ok, Warning};
         for (ahead, refuses, expected) in [
             (0.0, true, Ok),
@@ -327,8 +347,8 @@ mod tests {
         assert!(well.verdict().is_ok());
         let unwell = diagnosis(vec![
             ok(),
-            ok().failed(ExitCode::Storage, "mend"),
-            ok().failed(ExitCode::Platform, "mend"),
+            ok().failed(ExitCode::Storage, "fix"),
+            ok().failed(ExitCode::Platform, "fix"),
         ]);
         let error = unwell.verdict().unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Storage);

@@ -1,4 +1,4 @@
-//! The store: whether a run can lie there.
+//! The object store: whether a run can be kept there.
 
 use std::path::Path;
 
@@ -6,19 +6,19 @@ use shoal_job::RunDir;
 use shoal_job::run_dir::Need;
 
 use super::{Check, clock};
-use crate::Error;
+use crate::{Error, Setting};
 
 const ABOUT: &str = "store";
 
-/// Tries the store at a prefix of its own below `url`.
+/// Tries the store at a new prefix below `url`.
 pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
     let place = format!("{url}/doctor-{}-{}", std::process::id(), unique());
     let run = match RunDir::create(Path::new(&place)) {
         Ok(run) => run,
         Err(error) => {
-            let fix = "name a prefix of a store, such as --store s3://bucket/shoal";
-            checks.push(Check::error(ABOUT, url, &error.into(), fix));
-            return;
+            let fix = "name a prefix of a store, such as s3://bucket/shoal";
+            let check = Check::error(ABOUT, url, &error.into(), fix);
+            return checks.push(check.by(Setting::Store));
         }
     };
     let probe = run.probe();
@@ -29,7 +29,7 @@ pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
                 let text = error.to_string();
                 let check = Check::error(ABOUT, need.name(), &Error::Job(error), &fix(need, &text));
                 match need {
-                    // A run goes through without it.
+                    // A run works without it.
                     Need::Delete => check.warning(fix(need, &text)),
                     _ => check,
                 }
@@ -41,7 +41,7 @@ pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
     }
 }
 
-/// Tells runs of the doctor apart: two may look at a time.
+/// Distinguishes checks that run at the same time.
 fn unique() -> u128 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -55,24 +55,24 @@ fn fix(need: Need, error: &str) -> String {
             .into();
     }
     if has("NoSuchBucket") {
-        return "make the bucket, or name another one (--store)".into();
+        return "create the bucket, or name another one".into();
     }
     if has("InvalidAccessKeyId") || has("SignatureDoesNotMatch") || has("ExpiredToken") {
         return "set credentials that are valid: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".into();
     }
     match need {
         Need::Write | Need::Read => {
-            "see that the store is there and can be reached (region, endpoint), and that its objects may be written and read: \
+            "make sure that the store exists and can be reached (region, endpoint), and that objects can be written and read: \
              on S3, s3:PutObject and s3:GetObject below the prefix"
         }
         Need::CreateOnly => {
-            "use a store that honours If-None-Match: *, as S3, Google Cloud Storage and Azure do: on this one, two attempts \
+            "use a store that supports If-None-Match: *, such as S3, Google Cloud Storage and Azure: on this one, two attempts \
              at a batch would overwrite each other's part"
         }
         Need::List => "allow listing below the prefix: on S3, s3:ListBucket on the bucket",
         Need::Delete => {
             "allow deleting below the prefix (on S3, s3:DeleteObject), or remove runs by other means; the object `probe` of \
-             this trial is still there"
+             this check is still there"
         }
     }
     .into()

@@ -1,26 +1,28 @@
-//! HTTP workers: whether they are there, take the token, and are of this version.
+//! HTTP workers: whether they respond, accept the token, and have this version.
 
 use shoal_dispatch::Looked;
 
 use super::{Check, clock};
-use crate::Settings;
+use crate::Setting;
+use crate::backend::{Http, token};
 use crate::error::ExitCode;
 
 const ABOUT: &str = "workers";
 
-pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
-    match shoal_dispatch::look(&settings.place.urls, crate::backend::token().as_deref()) {
+pub(super) fn look(http: &Http, checks: &mut Vec<Check>) {
+    match shoal_dispatch::look(&http.urls, token().as_deref()) {
         Ok(looked) => looked
             .iter()
-            .for_each(|looked| of_worker(looked, settings, checks)),
-        Err(reason) => checks.push(
-            Check::ok(ABOUT, "URLs", reason)
-                .failed(ExitCode::Platform, "change --url or SHOAL_TOKEN as it says"),
-        ),
+            .for_each(|looked| of_worker(looked, http, checks)),
+        Err(reason) => {
+            let fix = "change the URLs or SHOAL_TOKEN as the message says";
+            let check = Check::ok(ABOUT, "URLs", reason).failed(ExitCode::Platform, fix);
+            checks.push(check.by(Setting::Url));
+        }
     }
 }
 
-fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
+fn of_worker(looked: &Looked, http: &Http, checks: &mut Vec<Check>) {
     let url = looked.url.as_str();
     let ready = match &looked.ready {
         Ok(()) => {
@@ -33,7 +35,7 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
         }
         Err(reason) => Check::ok(ABOUT, url, reason.as_str()).failed(
             ExitCode::Platform,
-            "start a worker there (`shoal worker --http`), or wait until its model is open; see that nothing is in between",
+            "start a worker there, or wait until its model is open; make sure that no proxy answers in its place",
         ),
     };
     let is_there = looked.ready.is_ok() || looked.let_in.is_ok();
@@ -41,7 +43,7 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
     if !is_there {
         return;
     }
-    let with = match crate::backend::token() {
+    let with = match token() {
         Some(_) => "with the token of SHOAL_TOKEN",
         None => "without a token",
     };
@@ -49,8 +51,9 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
         Ok(()) => Check::ok(ABOUT, "token", format!("calls are let in {with}")),
         Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}")).failed(
             ExitCode::Platform,
-            "set SHOAL_TOKEN to what the worker was given (SHOAL_TOKEN or --token-file there), and --url to the worker itself",
-        ),
+            "set SHOAL_TOKEN to the token of the worker, and name the URL of the worker itself",
+        )
+        .by(Setting::Url),
     });
     if let Some(version) = &looked.version {
         let check = Check::ok(ABOUT, "version", format!("shoal {version}"));
@@ -66,13 +69,18 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
     if let Some(ahead) = looked.clock_ahead {
         checks.push(clock(ABOUT, "clock", ahead, false));
     }
-    let most = settings.place.concurrency.zip(looked.concurrency);
-    if let (Some((wanted, takes)), [_]) = (most, settings.place.urls.as_slice())
+    let most = http.concurrency.zip(looked.concurrency);
+    if let (Some((wanted, takes)), [_]) = (most, http.urls.as_slice())
         && wanted > takes
     {
         checks.push(
-            Check::ok(ABOUT, "concurrency", format!("{wanted} calls for {takes} places"))
-                .warning("start more workers, or lower --concurrency: calls beyond the places are turned away and wait"),
+            Check::ok(
+                ABOUT,
+                "concurrency",
+                format!("{wanted} calls for {takes} places"),
+            )
+            .warning("start more workers, or lower the concurrency: excess calls are rejected and wait")
+            .by(Setting::Concurrency),
         );
     }
 }

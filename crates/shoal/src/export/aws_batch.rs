@@ -1,11 +1,11 @@
-//! The two requests that start an array job of AWS Batch.
+//! The two requests that start an array job on AWS Batch.
 
 use serde_json::json;
 use shoal_job::RunDir;
 
 use super::{ExportSettings, arguments, name, pretty};
 
-/// How often a worker is started, where the machine below it goes away.
+/// Attempts to start a worker whose machine is lost.
 const ATTEMPTS: u32 = 3;
 
 pub(super) fn requests(run: &RunDir, settings: &ExportSettings) -> String {

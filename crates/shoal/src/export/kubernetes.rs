@@ -1,4 +1,4 @@
-//! An Indexed Job of Kubernetes, as JSON, which `kubectl` takes as it takes YAML.
+//! An Indexed Job of Kubernetes, as JSON, which `kubectl` accepts like YAML.
 
 use serde_json::{Value, json};
 use shoal_job::RunDir;
@@ -6,14 +6,14 @@ use shoal_job::RunDir;
 use super::{ExportSettings, arguments, name, pretty};
 use crate::error::ExitCode;
 
-/// A user that is nobody, also where the image does not name one.
+/// An unprivileged user, whatever the image says.
 const USER: u32 = 65_532;
-/// The only folders that a worker can write.
+/// The only folders that a worker can write to.
 const CACHE: &str = "/cache";
 const TEMPORARY: &str = "/tmp";
-/// How often a worker is started again.
+/// Restarts of a worker.
 const RETRIES: u32 = 3;
-/// Seconds that a finished job is kept for its logs: a day.
+/// Seconds that a finished job is kept, for its logs: a day.
 const KEPT_SECONDS: u32 = 86_400;
 
 pub(super) fn job(run: &RunDir, settings: &ExportSettings) -> String {
@@ -67,15 +67,15 @@ pub(super) fn job(run: &RunDir, settings: &ExportSettings) -> String {
             "completions": settings.workers,
             "parallelism": settings.workers,
             "backoffLimitPerIndex": RETRIES,
-            "podFailurePolicy": { "rules": [hopeless(), disrupted()] },
+            "podFailurePolicy": { "rules": [permanent(), disrupted()] },
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": { "metadata": { "labels": labels }, "spec": pod },
         },
     }))
 }
 
-/// What fails every time is not tried again.
-fn hopeless() -> Value {
+/// A worker that fails for a permanent reason is not restarted.
+fn permanent() -> Value {
     let codes = [ExitCode::Usage, ExitCode::Input, ExitCode::Model];
     json!({
         "action": "FailIndex",
@@ -87,7 +87,7 @@ fn hopeless() -> Value {
     })
 }
 
-/// A node that goes away is not the worker's fault.
+/// The loss of a node does not count as a failure of its worker.
 fn disrupted() -> Value {
     json!({
         "action": "Ignore",

@@ -1,15 +1,17 @@
-//! Job files for platforms that start workers by number.
+//! Job files for platforms that start numbered workers.
 
 mod aws_batch;
 mod kubernetes;
 mod slurm;
 
+use std::str::FromStr;
+
 use shoal_job::store::is_url;
 use shoal_job::{Job, RunDir};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Setting};
 
-/// A platform that starts workers by number.
+/// A platform that starts numbered workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArrayPlatform {
     /// An Indexed Job of Kubernetes.
@@ -20,33 +22,57 @@ pub enum ArrayPlatform {
     AwsBatch,
 }
 
-/// What a job file is to say.
+impl ArrayPlatform {
+    /// All platforms.
+    pub const ALL: [Self; 3] = [Self::Kubernetes, Self::Slurm, Self::AwsBatch];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "k8s",
+            Self::Slurm => "slurm",
+            Self::AwsBatch => "aws-batch",
+        }
+    }
+}
+
+impl FromStr for ArrayPlatform {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let name = if text == "kubernetes" { "k8s" } else { text };
+        let found = Self::ALL.into_iter().find(|one| one.name() == name);
+        found.ok_or_else(|| format!("the platforms are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// The settings of a job file.
 #[derive(Debug, Clone)]
 pub struct ExportSettings {
-    /// Workers, each a share of the batches.
+    /// Workers; each processes a share of the batches.
     pub workers: usize,
-    /// The container's image, which has `shoal` on its PATH.
+    /// The container image, with `shoal` on its PATH.
     pub image: Option<String>,
     /// CPUs of a worker.
     pub cpus: usize,
     /// Memory of a worker, in MiB.
     pub memory_mib: u64,
-    /// The model, where workers do not find it under the name that the job has for it.
+    /// The model's path or URL for the workers, where it differs from the job's.
     pub model: Option<String>,
-    /// Who workers are: a service account of Kubernetes, or the ARN of a role of AWS Batch.
+    /// The identity of workers: a Kubernetes service account, or the ARN of a role for AWS Batch.
     pub identity: Option<String>,
     /// The queue of AWS Batch.
     pub queue: Option<String>,
 }
 
-/// The job file that has `run` worked off.
+/// The job file whose workers process `run`.
 ///
 /// # Errors
-/// The run is not planned, workers would not find it or its model, or a setting is missing or has no effect.
+/// The run is not planned, workers cannot read it or its model, or a setting is missing or has no effect.
 pub fn export(run: &RunDir, platform: ArrayPlatform, settings: &ExportSettings) -> Result<String> {
     let job = run.job()?.ok_or_else(|| Error::NoSuchRun {
         name: run.reference(),
-        reason: "it is not planned; `shoal run … --backend array --detach` plans one".into(),
+        reason: "it is not planned; a run of the backend array plans one".into(),
     })?;
     check(run, &job, platform, settings)?;
     Ok(match platform {
@@ -63,7 +89,6 @@ fn check(
     settings: &ExportSettings,
 ) -> Result<()> {
     use ArrayPlatform as P;
-    let wrong = |reason: String| Err(Error::Settings(format!("failed to export: {reason}")));
     let most = job.batches.min(match platform {
         P::Kubernetes => 100_000,
         P::Slurm => u64::MAX,
@@ -71,44 +96,43 @@ fn check(
     });
     let least = if platform == P::AwsBatch { 2 } else { 1 };
     if !(least..=most.max(least)).contains(&(settings.workers as u64)) {
-        return wrong(format!(
-            "--workers {} is out of range: the run has {} batches, and the platform takes {least} to {most} workers for them",
+        let reason = format!(
+            "{} is out of range: the run has {} batches, and {least} to {most} workers are possible for them on the platform",
             settings.workers, job.batches
-        ));
+        );
+        return Err(Error::setting(Setting::WorkerCount, reason));
     }
     let is_container = platform != P::Slurm;
-    for (flag, given, used, needed) in [
+    let is_batch = platform == P::AwsBatch;
+    for (setting, given, is_used, is_needed) in [
         (
-            "--image",
+            Setting::Image,
             settings.image.is_some(),
             is_container,
             is_container,
         ),
         (
-            "--identity",
+            Setting::Identity,
             settings.identity.is_some(),
             is_container,
             false,
         ),
-        (
-            "--queue",
-            settings.queue.is_some(),
-            platform == P::AwsBatch,
-            platform == P::AwsBatch,
-        ),
+        (Setting::Queue, settings.queue.is_some(), is_batch, is_batch),
     ] {
-        if given && !used {
-            return wrong(format!("{flag} has no effect on this platform"));
+        if given && !is_used {
+            let reason = "it has no effect on this platform";
+            return Err(Error::setting(setting, reason));
         }
-        if needed && !given {
-            return wrong(format!("the platform needs {flag}"));
+        if is_needed && !given {
+            return Err(Error::setting(setting, "this platform needs one"));
         }
     }
     if is_container && run.folder().is_some() {
-        return wrong(format!(
-            "containers see no folders of this machine, and the run {} lies in one; plan it in an object store (--store)",
+        let reason = format!(
+            "containers cannot read the folder of run {}; plan the run in an object store",
             run.name()
-        ));
+        );
+        return Err(Error::setting(Setting::Store, reason));
     }
     let model = &job.function.reference;
     if is_container
@@ -116,15 +140,16 @@ fn check(
         && !is_url(model)
         && std::path::Path::new(model).is_absolute()
     {
-        return wrong(format!(
-            "containers do not see the model {model} of this machine; name the same one where they do, in their image or \
-             in a store (--model)"
-        ));
+        let reason = format!(
+            "containers cannot read {model} of this machine; give the path or URL of the same model in their image or in a \
+             store"
+        );
+        return Err(Error::setting(Setting::Model, reason));
     }
     Ok(())
 }
 
-/// The arguments of a worker, but for its number.
+/// The arguments of a worker without its index.
 fn arguments(run: &RunDir, settings: &ExportSettings) -> Vec<String> {
     let mut arguments: Vec<_> = ["worker", "--run", &run.uri()]
         .into_iter()
@@ -143,7 +168,7 @@ fn arguments(run: &RunDir, settings: &ExportSettings) -> Vec<String> {
     arguments
 }
 
-/// A name for the job: small letters, digits and hyphens, as all platforms take it.
+/// A name for the job of lowercase letters, digits and hyphens, which all platforms accept.
 fn name(run: &RunDir) -> String {
     let name: String = run
         .name()
@@ -157,7 +182,7 @@ fn name(run: &RunDir) -> String {
         .to_owned()
 }
 
-/// JSON for people.
+/// Indented JSON.
 fn pretty(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
@@ -258,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_work_is_refused() {
+    fn impossible_settings_are_refused() {
         let plain = ExportSettings {
             image: None,
             identity: None,
@@ -271,14 +296,14 @@ mod tests {
         };
         use ArrayPlatform::{AwsBatch, Kubernetes, Slurm};
         for (platform, model, settings, says) in [
-            (Kubernetes, "bundled", plain.clone(), "needs --image"),
-            (Kubernetes, "/home/me/model", settings(), "--model"),
+            (Kubernetes, "bundled", plain.clone(), "container image: this platform needs one"),
+            (Kubernetes, "/home/me/model", settings(), "use the model"),
             (Kubernetes, "bundled", with(|s| s.workers = 6), "5 batches"),
             (
                 Kubernetes,
                 "bundled",
                 with(|s| s.workers = 0),
-                "--workers 0",
+                "workers: 0",
             ),
             (
                 Kubernetes,
@@ -286,9 +311,9 @@ mod tests {
                 with(|s| s.queue = Some("q".into())),
                 "no effect",
             ),
-            (AwsBatch, "bundled", settings(), "needs --queue"),
-            (AwsBatch, "bundled", with(|s| s.workers = 1), "takes 2 to 5"),
-            (Slurm, "bundled", settings(), "--image has no effect"),
+            (AwsBatch, "bundled", settings(), "queue: this platform needs one"),
+            (AwsBatch, "bundled", with(|s| s.workers = 1), "2 to 5 workers"),
+            (Slurm, "bundled", settings(), "container image: it has no effect"),
         ] {
             let error = export(&run(URL, model), platform, &settings).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

@@ -1,11 +1,12 @@
-//! An array script of Slurm.
+//! The script of a Slurm job array.
 
 use shoal_job::RunDir;
 
 use super::{ExportSettings, arguments, name};
+use crate::report::quoted;
 
 pub(super) fn script(run: &RunDir, settings: &ExportSettings) -> String {
-    let command: Vec<_> = arguments(run, settings).iter().map(|a| quote(a)).collect();
+    let command: Vec<_> = arguments(run, settings).iter().map(|a| quoted(a)).collect();
     format!(
         "#!/bin/sh\n\
          # Submit with sbatch; then `shoal resume` waits for the workers and collects.\n\
@@ -24,13 +25,4 @@ pub(super) fn script(run: &RunDir, settings: &ExportSettings) -> String {
         memory = settings.memory_mib,
         command = command.join(" "),
     )
-}
-
-/// A word of a shell, whatever is in it.
-fn quote(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }

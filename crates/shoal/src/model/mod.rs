@@ -15,7 +15,7 @@ use shoal_job::store::{Location, is_url};
 use shoal_runners::EncoderRunner;
 use shoal_tasks::TaskOptions;
 
-use crate::{Error, Result, bundled};
+use crate::{Error, Result, Setting, bundled};
 use cache::Cache;
 pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
@@ -31,6 +31,8 @@ pub struct EngineSettings {
     pub isa: Option<String>,
     /// Where packed models are kept; a folder in the platform's cache folder where `None`.
     pub cache_dir: Option<PathBuf>,
+    /// The program that worker processes run; `shoal` on the PATH where `None`. The command sets it to itself.
+    pub worker_program: Option<PathBuf>,
 }
 
 impl EngineSettings {
@@ -44,10 +46,8 @@ impl EngineSettings {
             return Ok(Some(isa));
         }
         let has: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
-        Err(Error::Settings(format!(
-            "failed to use --isa {name}: this CPU lacks it; it has {}",
-            has.join(", ")
-        )))
+        let reason = format!("this CPU lacks {name}; it has {}", has.join(", "));
+        Err(Error::setting(Setting::Isa, reason))
     }
 }
 
@@ -77,10 +77,11 @@ impl ModelSettings {
 /// The instruction set of this name, which this CPU need not have.
 fn target(name: &str) -> Result<Target> {
     Target::named(name).ok_or_else(|| {
-        Error::Settings(format!(
-            "failed to use --isa {name}: there is no such instruction set; there are {}",
-            Target::ALL.map(Target::name).join(", ")
-        ))
+        let known = Target::ALL.map(Target::name).join(", ");
+        Error::setting(
+            Setting::Isa,
+            format!("there is no such instruction set: {name:?}; there are {known}"),
+        )
     })
 }
 
@@ -177,11 +178,13 @@ impl Source {
                 Location::Remote(_) => remote::open(location, engine.cache_dir.as_deref(), open)?,
             };
             return match engine.precision {
-                Some(wanted) if wanted != model.precision() => Err(Error::Settings(format!(
-                    "failed to use --precision {wanted}: {reference} is packed in {}; give the model that it was packed from, or \
-                     pack that in {wanted}",
-                    model.precision()
-                ))),
+                Some(wanted) if wanted != model.precision() => Err(Error::setting(
+                    Setting::Precision,
+                    format!(
+                        "{reference} is packed in {}; give the model that it was packed from, or pack that in {wanted}",
+                        model.precision()
+                    ),
+                )),
                 _ => Ok(model),
             };
         }

@@ -16,7 +16,7 @@ use shoal_runners::EncoderRunner;
 
 use super::check::{Comparison, compare};
 use super::{ModelSettings, Source, target};
-use crate::{Error, Result, VERSION};
+use crate::{Error, Result, Setting, VERSION};
 
 /// What is to be packed.
 #[derive(Debug, Clone)]
@@ -69,11 +69,12 @@ pub fn pack(
         .filter_map(|target| Isa::of(*target))
         .collect();
     if runnable.is_empty() && !settings.check.is_empty() {
-        return Err(Error::Settings(format!(
-            "failed to use --check: this CPU cannot run what is packed for {}; add --isa {}, or compare on another machine",
+        let reason = format!(
+            "this CPU cannot run a model that is packed for {}; pack for {} too, or compare on another machine",
             names(&targets).join(", "),
             Isa::best().name()
-        )));
+        );
+        return Err(Error::setting(Setting::Check, reason));
     }
     let checkpoint = source.checkpoint()?;
     let fingerprint = source.fingerprint()?;

@@ -1,4 +1,4 @@
-//! Taking a plan's choice for a run.
+//! Takes the choice of a plan for a run.
 
 use shoal_estimate::{Constraints, Estimate};
 use shoal_job::{Cancel, Event, RunDir};
@@ -9,26 +9,25 @@ use crate::{Error, Result, Settings, runs};
 /// What was chosen for a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Auto {
-    /// What an earlier start of the run chose.
+    /// The choice of an earlier start of the run.
     AsBefore {
         /// Records in a batch.
         batch_size: u64,
     },
-    /// What a plan chose now.
+    /// The choice of a plan made now.
     Chosen {
-        /// The way.
+        /// The chosen candidate.
         estimate: Box<Estimate>,
         /// Why.
         why: String,
     },
 }
 
-/// Sets batch size and functions at a time of `settings` to what a [`plan()`](super::plan()) for its backend chooses within its
-/// guards. A batch size or concurrency that is given as `batch_size` or in the place is kept. A run that was started before
-/// keeps its batch size, since its plan does not change.
+/// Sets batch size and concurrency of `settings` to the choice of a [`plan()`](super::plan()) for its backend and within its
+/// limits. `batch_size`, and a concurrency of the backend, are kept. A run that was started before keeps its batch size.
 ///
 /// # Errors
-/// As [`plan()`](super::plan()), and where no way is within the guards.
+/// As [`plan()`](super::plan()), and where no candidate is within the limits.
 pub fn auto(
     settings: &mut Settings,
     batch_size: Option<u64>,
@@ -37,26 +36,26 @@ pub fn auto(
 ) -> Result<Auto> {
     if settings.inputs.iter().any(|input| input == "-") {
         return Err(Error::Settings(
-            "failed to plan: --auto reads the input twice, which standard input cannot be; give a file".into(),
+            "failed to plan: planning reads the input twice, and standard input can be read only once; give a file".into(),
         ));
     }
     if let Some(batch_size) = started_before(settings)? {
         settings.parameters.batch_size = batch_size;
         return Ok(Auto::AsBefore { batch_size });
     }
-    let place = &settings.place;
+    let backend = &settings.backend;
     let report = plan(
         &PlanSettings {
             inputs: settings.inputs.clone(),
             model: settings.model.clone(),
             parameters: settings.parameters.clone(),
-            backend: Some(place.backend),
-            machines: place.machine.iter().cloned().collect(),
+            backend: Some(backend.kind()),
+            machines: backend.machine().cloned().into_iter().collect(),
             batch_sizes: batch_size.into_iter().collect(),
-            concurrency: place
-                .concurrency
-                .iter()
-                .map(|&functions| functions as u64)
+            concurrency: backend
+                .concurrency()
+                .into_iter()
+                .map(|functions| functions as u64)
                 .collect(),
             memory: deployed_memory(settings)?.into_iter().collect(),
             architectures: vec![super::calibrate::architecture()],
@@ -72,19 +71,20 @@ pub fn auto(
     )?;
     let Some(chosen) = report.chosen() else {
         return Err(Error::Settings(format!(
-            "failed to choose a way to run: {}; allow more, or choose yourself (`shoal plan` shows the ways)",
+            "failed to choose a batch size and concurrency: {}; raise the limits, or choose them yourself",
             report.choice.why
         )));
     };
     settings.parameters.batch_size = chosen.batch_size;
-    settings.place.concurrency = Some(usize::try_from(chosen.concurrency).unwrap_or(usize::MAX));
+    let concurrency = usize::try_from(chosen.concurrency).unwrap_or(usize::MAX);
+    settings.backend.set_concurrency(Some(concurrency));
     Ok(Auto::Chosen {
         estimate: Box::new(chosen.clone()),
         why: report.choice.why.clone(),
     })
 }
 
-/// The batch size of the run that `settings` go on with, if there is one.
+/// The batch size of the run that `settings` would resume, if there is one.
 fn started_before(settings: &Settings) -> Result<Option<u64>> {
     if settings.fresh {
         return Ok(None);
@@ -111,13 +111,13 @@ fn started_before(settings: &Settings) -> Result<Option<u64>> {
     Ok(job.map(|job| job.parameters.batch_size))
 }
 
-/// Memory of the function that is deployed, where one is called.
+/// Memory of the deployed function, where one is called.
 #[cfg(feature = "aws")]
 fn deployed_memory(settings: &Settings) -> Result<Option<u32>> {
-    if !settings.place.needs_store() {
+    let Some(function) = settings.backend.function() else {
         return Ok(None);
-    }
-    let deployed = shoal_aws::deployed(&crate::backend::aws_config()?, settings.place.function());
+    };
+    let deployed = shoal_aws::deployed(&crate::backend::aws_config()?, function);
     let deployed =
         deployed.map_err(|e| Error::from_dispatch(e, String::new(), |_| String::new()))?;
     Ok(Some(deployed.sizing.memory_mb))

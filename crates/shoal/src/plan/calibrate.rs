@@ -16,6 +16,7 @@ use shoal_job::{Cancel, Receipts, RunDir};
 use shoal_runners::EncoderRunner;
 
 use crate::bench::made_up_records;
+use crate::backend::BackendContext;
 use crate::{BackendConfig, BackendKind, EngineSettings, Error, ModelSettings, Result, VERSION};
 
 /// Lengths that are timed, as far as the model reads them.
@@ -242,13 +243,16 @@ impl Real<'_> {
         };
         let job = plan(&request, &run, self.cancel, &mut |_| {})?;
         let batches = run.batches(&job)?;
-        let place = BackendConfig {
-            backend,
-            concurrency: Some(concurrency),
-            ..BackendConfig::default()
-        };
+        let mut backend = BackendConfig::from(backend);
+        backend.set_concurrency(Some(concurrency));
         let runner: Arc<dyn Runner> = self.runner.clone();
-        let backend = place.backend(&run, &job, &batches, &runner, self.engine)?;
+        let backend = backend.build(&BackendContext {
+            run: &run,
+            job: &job,
+            batches: &batches,
+            runner: &runner,
+            engine: self.engine,
+        })?;
         let work = Plan {
             run: &run,
             job: &job,

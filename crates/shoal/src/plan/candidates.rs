@@ -274,7 +274,7 @@ impl PlanContext<'_> {
         }
         if candidate.concurrency > self.quota {
             broken.push(format!(
-                "{} environments at a time, the account's quota is {} (--quota)",
+                "{} environments at a time, the account's quota is {}",
                 candidate.concurrency, self.quota
             ));
         }

@@ -26,7 +26,7 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
     let calls = calls(&dir.events()?);
     if calls.is_empty() {
         return Err(wrong(
-            "it has no direct calls of a platform; learn from a run of --backend lambda",
+            "it has no direct calls of a platform; learn from a run of the backend lambda",
         ));
     }
     let read: f64 = workload

@@ -81,7 +81,7 @@ impl Machine {
                 basis,
                 usd_per_unit: self.usd_per_hour,
                 confidence: Confidence::Unverified,
-                source: "--machine".into(),
+                source: "given by the user".into(),
             }],
         }
     }

@@ -25,7 +25,7 @@ use shoal_job::{Cancel, Event, RunDir};
 use shoal_runners::EncoderRunner;
 
 use crate::spool::spool;
-use crate::{BackendKind, Children, Error, ModelSettings, Result, VERSION};
+use crate::{BackendKind, Children, Error, ModelSettings, Result, Setting, VERSION};
 pub use auto::{Auto, auto};
 pub use break_even::BreakEven;
 use candidates::{
@@ -338,8 +338,7 @@ impl Study {
                         )?;
                     assumptions.push(format!(
                         "{} was not measured: its times are those of the portable kernels on this machine, since the engine has \
-                         none of its own for it; calibrate there (shoal plan --save-calibration) and carry the file over \
-                         (--calibration)",
+                         none of its own for it; a calibration that was saved there is more accurate",
                         architecture.name()
                     ));
                     self.portable(native, architecture)?
@@ -411,24 +410,23 @@ fn check(settings: &PlanSettings) -> Result<()> {
         .iter()
         .find(|memory| !shoal_estimate::limits::MEMORY.contains(memory))
     {
-        return wrong(format!("--memory {memory} is not between 128 and 10240 MB"));
+        let reason = format!("{memory} is not between 128 and 10240 MB");
+        return Err(Error::setting(Setting::Memory, reason));
     }
-    for (flag, number) in [
-        ("--deadline", settings.wish.deadline_seconds),
-        ("--max-cost", settings.wish.max_usd),
+    for (setting, number) in [
+        (Setting::Deadline, settings.wish.deadline_seconds),
+        (Setting::MaxCost, settings.wish.max_usd),
     ] {
         if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
-            return wrong(format!("{flag} must be more than 0"));
+            return Err(Error::setting(setting, "it must be more than 0"));
         }
     }
     match settings.backend {
         Some(backend @ (BackendKind::Http | BackendKind::Array))
             if settings.machines.is_empty() =>
         {
-            wrong(format!(
-                "what stands behind --backend {} is not known; say it by --machine name=usd_per_hour:vcpus",
-                backend.name()
-            ))
+            let reason = format!("the backend {backend} has no price without it");
+            Err(Error::setting(Setting::Machine, reason))
         }
         _ => Ok(()),
     }
@@ -545,7 +543,7 @@ fn assume(
         assume_lambda(learned.is_some(), assumptions);
         if settings.quota.is_none() {
             assumptions.push(format!(
-                "the account has {quota} environments at a time (--quota)"
+                "the account has {quota} environments at a time"
             ));
         }
     }
@@ -571,8 +569,8 @@ pub(crate) fn assume_lambda(is_learned: bool, assumptions: &mut Vec<String>) {
              function has a share of one"
         ));
         assumptions.push(format!(
-            "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function \
-             (--from-run learns them)"
+            "an environment takes {PLACE_SECONDS} s to come before its init, a direct call {CALL_SECONDS} s beyond the function, \
+             unless a run is given to learn them from"
         ));
     }
     assumptions.push(format!(

@@ -20,7 +20,7 @@ use shoal_tasks::TaskOptions;
 
 use crate::spool::spool;
 use crate::{
-    BackendConfig, BackendKind, EngineSettings, Error, Limits, Machine, ModelSettings, OnError,
+    BackendConfig, EngineSettings, Error, Limits, ModelSettings, OnError, Setting,
     Result, Settings, Summary, VERSION, trust,
 };
 use open::open_run;
@@ -46,8 +46,8 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
     let (destination, format) = Destination::parse(&settings.output, settings.format)?;
     let mut parameters = settings.parameters.clone();
     parameters.output_format = format;
-    settings.place.check()?;
-    settings.limits.check(&settings.place)?;
+    settings.backend.check()?;
+    settings.limits.check(&settings.backend)?;
     check_reach(settings)?;
     let inputs = absolute(&settings.inputs)?;
     let spool = inputs
@@ -117,7 +117,8 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
         batches_at_once: settings.batches_at_once,
         runner,
         destination,
-        place: settings.place.clone(),
+        backend: settings.backend.clone(),
+        command: settings.command.clone(),
         engine: settings.model.engine.clone(),
         on_error: settings.on_error,
         limits: settings.limits.clone(),
@@ -132,23 +133,15 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
 pub struct ResumeOptions {
     /// Where the output goes; where it was to go at first, if `None`.
     pub output: Option<String>,
-    /// Where the functions run; where they ran last, if `None`.
-    pub backend: Option<BackendKind>,
-    /// Batches in flight; as many as at first where `None`.
-    pub concurrency: Option<usize>,
-    /// URLs that answer invocations; those of the last start where there are none.
-    pub urls: Vec<String>,
-    /// Not to wait for a platform.
-    pub detach: bool,
-    /// To take output, inputs, model and place from the run directory also where this user did not make it.
+    /// The backend; where `None`, the one of the last start ([`BackendConfig::last`]).
+    pub backend: Option<BackendConfig>,
+    /// Whether to take output, inputs, model and backend from a run directory that another user created.
     pub trust: bool,
-    /// What this machine costs; as at first where `None`.
-    pub machine: Option<Machine>,
-    /// What it may cost and take.
+    /// Limits of cost and time.
     pub limits: Limits,
     /// What a bad record does.
     pub on_error: OnError,
-    /// Whether records are tried again that killed their function.
+    /// Whether to retry the records that crashed their function.
     pub retry: bool,
     /// How the engine runs the model; the precision is the run's own.
     pub engine: EngineSettings,
@@ -173,15 +166,16 @@ pub fn resume(
         });
     };
     let is_own = options.trust || trust::is_own(&run)?;
-    let last = if is_own {
-        BackendConfig::last(&run)?
-    } else {
+    if !is_own {
         trust::check(&run, &job, options)?;
-        BackendConfig::default()
+    }
+    let backend = match &options.backend {
+        Some(backend) => backend.clone(),
+        None if is_own => BackendConfig::last(&run)?,
+        None => BackendConfig::default(),
     };
-    let place = last.changed(options);
-    place.check()?;
-    options.limits.check(&place)?;
+    backend.check()?;
+    options.limits.check(&backend)?;
     let output = options.output.as_deref().unwrap_or(&job.output);
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     let mut parameters = job.parameters.clone();
@@ -215,7 +209,8 @@ pub fn resume(
         batches_at_once: BATCHES_AT_ONCE,
         runner,
         destination,
-        place,
+        backend,
+        command: None,
         engine,
         on_error: options.on_error,
         limits: options.limits.clone(),
@@ -288,26 +283,25 @@ pub fn collect(
 /// Functions of a platform see no files of this machine.
 pub(crate) fn check_reach(settings: &Settings) -> Result<()> {
     if settings.store.is_some() && settings.run_dir.is_some() {
-        return Err(Error::Settings(
-            "failed to start: --store and --run-dir both say where the run is kept; choose one"
-                .into(),
-        ));
+        let reason = "the run directory is given too, and both say where the run is kept";
+        return Err(Error::setting(Setting::Store, reason));
     }
     if let Some(store) = &settings.store
         && !is_url(store)
     {
-        return Err(Error::Settings(format!(
-            "failed to use --store {store}: it is the URL of an object store, such as s3://bucket/shoal; folders are given \
-             as --run-dir"
-        )));
+        let reason = format!(
+            "{store} is not the URL of an object store, such as s3://bucket/shoal; a folder is given as the run directory"
+        );
+        return Err(Error::setting(Setting::Store, reason));
     }
     let run_dir = settings.run_dir.as_ref().and_then(|path| path.to_str());
-    if settings.place.needs_store() && settings.store.is_none() && !run_dir.is_some_and(is_url) {
-        return Err(Error::Settings(format!(
-            "failed to start: functions of --backend {} see no files of this machine; name an object store for the run, \
-             such as --store s3://bucket/shoal",
-            settings.place.backend.name()
-        )));
+    if settings.backend.needs_store() && settings.store.is_none() && !run_dir.is_some_and(is_url) {
+        let reason = format!(
+            "functions of the backend {} cannot read files of this machine; the run needs an object store, such as \
+             s3://bucket/shoal",
+            settings.backend.name()
+        );
+        return Err(Error::setting(Setting::Store, reason));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use shoal_job::plan::{Request, check_same};
 use shoal_job::run_dir::RunLock;
 use shoal_job::{Job, RunDir};
 
-use crate::{Error, Result, Settings, runs};
+use crate::{Error, Result, Setting, Settings, runs};
 
 /// The run directory of `settings`, locked, with the job that it holds if it is the same one.
 pub(super) fn open_run(
@@ -14,10 +14,11 @@ pub(super) fn open_run(
     if let Some(path) = &settings.run_dir {
         let run = RunDir::create(path)?;
         if !run.is_ours()? {
-            return Err(Error::Settings(format!(
-                "failed to use --run-dir {}: the folder holds other files; name an empty or new folder",
+            let reason = format!(
+                "{} holds other files; name an empty or new folder",
                 path.display()
-            )));
+            );
+            return Err(Error::setting(Setting::RunDir, reason));
         }
         let lock = run.lock()?;
         if settings.fresh {

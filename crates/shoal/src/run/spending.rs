@@ -21,9 +21,9 @@ impl Stage {
     pub(super) fn spending(&self) -> Result<Spending> {
         let mut spending = Spending {
             budget: None,
-            timeout: self.place.timeout(),
+            timeout: self.backend.timeout(),
         };
-        if !self.place.needs_store() || (self.limits.yes && self.limits.max_usd.is_none()) {
+        if !self.backend.needs_store() || (self.limits.yes && self.limits.max_usd.is_none()) {
             return Ok(spending);
         }
         let prices = crate::plan::prices(self.limits.prices.as_deref())?;
@@ -56,8 +56,8 @@ impl Stage {
             }
         }
         if let Some(max_usd) = self.limits.max_usd {
-            let timeout = match self.place.timeout_seconds {
-                Some(seconds) => Duration::from_secs(seconds).min(most),
+            let timeout = match self.backend.given_timeout() {
+                Some(given) => given.min(most),
                 None => {
                     let share = shoal_estimate::limits::vcpu_share(pricing.sizing.memory_mb);
                     Pricing::timeout(expected.longest_batch / share, most)
@@ -85,7 +85,7 @@ impl Stage {
         let pricing = Pricing {
             sizing,
             prices,
-            backend: self.place.backend,
+            backend: self.backend.kind(),
         };
         (pricing, Duration::from_secs(900))
     }
@@ -93,14 +93,14 @@ impl Stage {
     /// The deployed function's prices, and how long it may run at most.
     #[cfg(feature = "aws")]
     fn pricing(&self, prices: shoal_estimate::Prices) -> Result<(Pricing, Duration)> {
-        let config = crate::backend::aws_config()?;
-        let function = self.place.function();
-        let deployed = shoal_aws::deployed(&config, function)
+        let function = self.backend.function();
+        let function = function.expect("only functions of Lambda are billed by the call");
+        let deployed = shoal_aws::deployed(&crate::backend::aws_config()?, function)
             .map_err(|e| Error::from_dispatch(e, self.run.reference(), |_| String::new()))?;
         let pricing = Pricing {
             sizing: deployed.sizing,
             prices,
-            backend: self.place.backend,
+            backend: self.backend.kind(),
         };
         Ok((pricing, Duration::from_secs(deployed.timeout_seconds)))
     }
@@ -108,7 +108,7 @@ impl Stage {
     #[cfg(not(feature = "aws"))]
     fn pricing(&self, _: shoal_estimate::Prices) -> Result<(Pricing, Duration)> {
         Err(Error::Platform {
-            backend: self.place.backend.name(),
+            backend: self.backend.name(),
             reason: "this shoal was built without it".into(),
         })
     }

@@ -11,7 +11,7 @@ use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
 use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 
-use crate::backend::BackendConfig;
+use crate::backend::{BackendConfig, BackendContext};
 use crate::cost::History;
 use crate::limits::within;
 use crate::summary::Tally;
@@ -62,7 +62,9 @@ pub(super) struct Stage {
     pub(super) batches_at_once: NonZeroUsize,
     pub(super) runner: Arc<dyn Runner>,
     pub(super) destination: Destination,
-    pub(super) place: BackendConfig,
+    pub(super) backend: BackendConfig,
+    /// The arguments of the command that started the run, where it is started by one.
+    pub(super) command: Option<Vec<String>>,
     pub(super) engine: EngineSettings,
     pub(super) on_error: OnError,
     pub(super) limits: Limits,
@@ -101,9 +103,12 @@ impl Stage {
         let seconds = self.seconds()?;
         let spending = self.spending()?;
         if self.is_own {
-            trust::announce(run, BACKEND, &self.place.file());
+            trust::announce(run, BACKEND, &self.backend.file());
         }
-        self.place.remember(run)?;
+        run.replace(BACKEND, self.backend.file())?;
+        if let Some(command) = &self.command {
+            report::keep_command(run, command)?;
+        }
         if self.is_own {
             trust::remember(run);
         }
@@ -159,7 +164,7 @@ impl Stage {
         let mut tally = Tally::default();
         if !self.is_long() {
             let batches = &self.run.batches(&self.job)?;
-            let backend = self.backend(batches)?;
+            let backend = self.build(batches)?;
             let plan = Plan { batches, ..*plan };
             let emit = &mut |event| emit.emit(event);
             let processed = process_batches(&plan, backend.as_ref(), stop, emit).map_err(failed)?;
@@ -170,7 +175,7 @@ impl Stage {
                 concurrency: backend.concurrency(),
             });
         }
-        let backend = self.backend(&[])?;
+        let backend = self.build(&[])?;
         process_in_windows(
             plan,
             self.batches_at_once(),
@@ -187,34 +192,37 @@ impl Stage {
         })
     }
 
-    fn backend(&self, batches: &[Batch]) -> Result<Box<dyn Backend>> {
-        let Self {
-            run, job, place, ..
-        } = self;
-        place.backend(run, job, batches, &self.runner, &self.engine)
+    fn build(&self, batches: &[Batch]) -> Result<Box<dyn Backend>> {
+        self.backend.build(&BackendContext {
+            run: &self.run,
+            job: &self.job,
+            batches,
+            runner: &self.runner,
+            engine: &self.engine,
+        })
     }
 
     /// Many enough that the pause at the end of a chapter, in which ever fewer calls are under way, is none.
     fn batches_at_once(&self) -> NonZeroUsize {
-        let calls = NonZeroUsize::new(self.place.concurrency().saturating_mul(64));
+        let calls = NonZeroUsize::new(self.backend.calls_in_flight().saturating_mul(64));
         self.batches_at_once.max(calls.unwrap_or(NonZeroUsize::MIN))
     }
 
     /// Whether the run is worked off in chapters, so that memory does not grow with it. Platforms are told of all batches at
     /// once, as their own fan-out, their prices and their limits are for the whole.
     fn is_long(&self) -> bool {
-        !self.place.is_platform() && self.job.batches > self.batches_at_once().get() as u64
+        !self.backend.is_platform() && self.job.batches > self.batches_at_once().get() as u64
     }
 
     /// Seconds that this start may work, where there is a limit.
     fn seconds(&self) -> Result<Option<f64>> {
-        let is_by_the_hour = self.limits.max_usd.is_some() && self.place.machine.is_some();
+        let is_by_the_hour = self.limits.max_usd.is_some() && self.backend.machine().is_some();
         let before = if is_by_the_hour {
             History::read(&self.run)?.seconds_at_work()
         } else {
             0.0
         };
-        let seconds = self.limits.seconds(&self.place, before);
+        let seconds = self.limits.seconds(&self.backend, before);
         match seconds {
             Some(seconds) if seconds <= 0.0 => Err(Error::OutOfTime {
                 run: self.run.reference(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use shoal_job::store::{Location, is_url};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Setting};
 
 /// Folders and prefixes of stores below which runs must lie.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ impl Allow {
         let mut allow = Self::default();
         for prefix in prefixes.iter().map(AsRef::as_ref) {
             let wrong =
-                |reason: &str| Error::Settings(format!("failed to use --allow {prefix}: {reason}"));
+                |reason: &str| Error::setting(Setting::Allow, format!("{prefix}: {reason}"));
             match folder(prefix) {
                 Some(path) => {
                     let path = path.canonicalize().map_err(|e| wrong(&e.to_string()))?;

@@ -73,6 +73,7 @@ pub fn run(started: Instant) -> Result<()> {
             precision,
             isa: variable("SHOAL_ISA"),
             cache_dir: Some(variable("SHOAL_CACHE_DIR").map_or(CACHE.into(), Into::into)),
+            ..EngineSettings::default()
         },
     };
     let request_guard = RequestGuard {

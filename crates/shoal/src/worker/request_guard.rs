@@ -36,7 +36,7 @@ impl RequestGuard {
             return Err(refuse(
                 403,
                 &format!(
-                    "failed to work in {}: this worker is not allowed to (--allow), or the folder is not there",
+                    "failed to work in {}: this worker does not allow that run directory, or it does not exist",
                     invocation.run
                 ),
             ));

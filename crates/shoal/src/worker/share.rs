@@ -7,7 +7,7 @@ use shoal_dispatch::{Plan, RetryPolicy, process_batches};
 use shoal_function::Host;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
-use crate::{Error, Result, backend};
+use crate::{Error, Result, Setting, backend};
 
 /// The variable that tells how many workers there are, where the platform does not.
 pub const WORKERS: &str = "SHOAL_WORKERS";
@@ -84,8 +84,7 @@ impl Share {
         if let (Some(index), Some(of)) = (index, of) {
             return Self::new(index, of);
         }
-        let missing =
-            |what: &str| Error::Settings(format!("failed to find this worker's share: {what}"));
+        let missing = |setting, what: &str| Error::setting(setting, format!("it is missing: {what}"));
         let platforms = [
             ("JOB_COMPLETION_INDEX", WORKERS),
             ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
@@ -98,9 +97,7 @@ impl Share {
                 Some(of) => (there, of),
                 None => {
                     let of = number(count)?.ok_or_else(|| {
-                        missing(&format!(
-                            "{at} is set, {count} is not; say how many workers there are: --of"
-                        ))
+                        missing(Setting::WorkerCount, &format!("{at} is set, but {count} is not"))
                     })?;
                     let there = if at == SLURM_ID {
                         let first = number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0);
@@ -114,10 +111,10 @@ impl Share {
             };
             return Self::new(index.unwrap_or(there), of);
         }
-        Err(missing(match index {
-            Some(_) => "say how many workers there are: --of",
-            None => "say which worker this is, and of how many: --index and --of",
-        }))
+        Err(match index {
+            Some(_) => missing(Setting::WorkerCount, "no platform sets it"),
+            None => missing(Setting::WorkerIndex, "no platform sets it"),
+        })
     }
 
     fn has(self, batch: &Batch) -> bool {
@@ -151,7 +148,7 @@ pub fn work(
 ) -> Result<Done> {
     let job = run.job()?.ok_or_else(|| Error::NoSuchRun {
         name: run.reference(),
-        reason: "it is not planned; `shoal run … --backend array --detach` plans one".into(),
+        reason: "it is not planned; a run of the backend array plans one".into(),
     })?;
     let mut batches = run.batches(&job)?;
     batches.retain(|batch| share.has(batch));
@@ -172,7 +169,7 @@ pub fn work(
         records: 0,
         failed: 0,
     };
-    let backend = backend::local(concurrency, host);
+    let backend = backend::threads(concurrency, host);
     let processed = process_batches(&plan, &backend, cancel, &mut |event| {
         if let Event::Finished { receipt, .. } = &event {
             done.records += receipt.records;
@@ -232,9 +229,9 @@ mod tests {
     fn what_is_missing_is_named() {
         let kubernetes = [("JOB_COMPLETION_INDEX", "4")];
         for (index, of, set, says) in [
-            (None, None, &[][..], "--index and --of"),
-            (Some(1), None, &[], "--of"),
-            (None, Some(1), &[], "--index"),
+            (None, None, &[][..], "the worker's index"),
+            (Some(1), None, &[], "the number of workers"),
+            (None, Some(1), &[], "the worker's index"),
             (None, None, &kubernetes, "SHOAL_WORKERS is not"),
             (None, Some(4), &kubernetes, "from 0 to 3"),
             (Some(0), Some(0), &[], "no worker 0 of 0"),

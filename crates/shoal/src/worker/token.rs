@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Setting};
 
 /// The variable that holds the token, for workers and for whoever calls them.
 pub(crate) const VARIABLE: &str = "SHOAL_TOKEN";
@@ -19,10 +19,8 @@ impl Token {
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(Error::Settings(format!(
-                "failed to use the token ({VARIABLE}, --token-file): it is empty, or has other characters than letters, \
-                 digits and signs"
-            )));
+            let reason = "it is empty, or has characters other than letters, digits and punctuation";
+            return Err(Error::setting(Setting::Token, reason));
         }
         Ok(Self(blake3::hash(text.as_bytes())))
     }

@@ -1,0 +1,128 @@
+//! What the command adds to the library's errors: its own names for settings, and the command that continues.
+
+use shoal::{Error, Setting};
+
+/// The error as the command prints it.
+pub(super) fn message(error: &Error) -> String {
+    match hint(error) {
+        Some(hint) => format!("{error}{hint}"),
+        None => error.to_string(),
+    }
+}
+
+/// What to do about an error, in terms of the command.
+fn hint(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::Setting { setting, .. } => format!(" ({})", flag(*setting)),
+        Error::CircuitOpen { run, .. } => {
+            format!("; fix that, then `shoal resume {run}` continues")
+        }
+        Error::BadRecord { .. } => " (--on-error fail)".into(),
+        Error::Foreign { .. } => {
+            "; give the output and the backend yourself (-o, --backend, --url), or --trust if you know who created it".into()
+        }
+        Error::Unfinished { run, .. } => {
+            format!("; `shoal resume {run}` processes them, `shoal status {run}` shows the progress")
+        }
+        Error::Budget { run, .. } => {
+            format!(", and `shoal resume {run}` with a higher --max-cost continues")
+        }
+        Error::NeedsYes { .. } => "; --yes accepts that, --max-cost limits it".into(),
+        Error::Unpriced { .. } => {
+            "; --machine name=usd_per_hour:vcpus gives this machine a price, --max-time limits the time (--max-cost)".into()
+        }
+        Error::OutOfTime { run, .. } => {
+            format!(" (--max-time, or --max-cost of a machine), and `shoal resume {run}` continues")
+        }
+        Error::Detached { run } => {
+            format!("; `shoal status {run}` shows the progress, `shoal resume {run}` waits and collects")
+        }
+        Error::Cancelled { run } => {
+            format!(", and the same command or `shoal resume {run}` continues")
+        }
+        #[cfg(feature = "aws")]
+        Error::Deploy(_) => return None,
+        Error::Settings(_)
+        | Error::Job(_)
+        | Error::Model(_)
+        | Error::Runner(_)
+        | Error::Hub { .. }
+        | Error::Batch { .. }
+        | Error::NoSuchRun { .. }
+        | Error::Platform { .. }
+        | Error::ChecksFailed { .. } => return None,
+    })
+}
+
+/// The flag of a setting.
+pub(super) fn flag(setting: Setting) -> &'static str {
+    match setting {
+        Setting::Allow => "--allow",
+        Setting::Backend => "--backend",
+        Setting::BatchSizes => "--batch-sizes",
+        Setting::CacheDir => "--cache-dir",
+        Setting::Check => "--check",
+        Setting::Concurrency => "--concurrency",
+        Setting::Deadline => "--deadline",
+        Setting::Detach => "--detach",
+        Setting::Function => "--function",
+        Setting::Identity => "--identity",
+        Setting::Image => "--image",
+        Setting::Isa => "--isa",
+        Setting::Lengths => "--lengths",
+        Setting::Machine => "--machine name=usd_per_hour:vcpus",
+        Setting::MaxCost => "--max-cost",
+        Setting::MaxTime => "--max-time",
+        Setting::Memory => "--memory",
+        Setting::Model => "--model",
+        Setting::Output => "-o",
+        Setting::Precision => "--precision",
+        Setting::Queue => "--queue",
+        Setting::RunDir => "--run-dir",
+        Setting::Simulate => "--simulate",
+        Setting::SpeculationBudget => "--speculation-budget",
+        Setting::StateMachine => "--state-machine",
+        Setting::Store => "--store",
+        Setting::Threads => "--threads",
+        Setting::Timeout => "--timeout",
+        Setting::Token => "SHOAL_TOKEN or --token-file",
+        Setting::ToleratedFailures => "--tolerated-failures",
+        Setting::Url => "--url",
+        Setting::WorkerCount => "--of or --workers",
+        Setting::WorkerIndex => "--index and --of",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flag_exists() {
+        let command = crate::args::command();
+        let all: Vec<_> = command
+            .get_subcommands()
+            .flat_map(|one| one.get_arguments().chain(one.get_subcommands().flat_map(|one| one.get_arguments())))
+            .filter_map(|argument| argument.get_long())
+            .collect();
+        for setting in Setting::ALL {
+            let words = flag(*setting).split([' ', '=']);
+            let flags: Vec<_> = words.filter_map(|word| word.strip_prefix("--")).collect();
+            assert!(flags.iter().all(|flag| all.contains(flag)), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_flag_and_what_continues() {
+        let error = Error::Setting {
+            setting: Setting::Concurrency,
+            reason: "it must be at least 1".into(),
+        };
+        assert_eq!(
+            message(&error),
+            "failed to use the concurrency: it must be at least 1 (--concurrency)"
+        );
+        let error = Error::Cancelled { run: "mine".into() };
+        assert!(message(&error).ends_with("`shoal resume mine` continues"));
+    }
+}

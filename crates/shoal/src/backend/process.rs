@@ -1,0 +1,57 @@
+//! Processes of this machine.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+use shoal_dispatch::Backend;
+use shoal_job::Job;
+
+use super::{BackendContext, BackendSettings, cores};
+use crate::{EngineSettings, Machine, Result};
+
+/// Processes of this machine, each a `shoal worker` ([`EngineSettings::worker_program`]).
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Process {
+    /// Batches in flight, each in a process; the number of cores where `None`.
+    pub concurrency: Option<usize>,
+    /// Seconds that one call may take.
+    pub timeout: Option<u64>,
+    /// What this machine costs.
+    pub machine: Option<Machine>,
+}
+
+impl BackendSettings for Process {
+    fn default_concurrency(&self) -> usize {
+        cores()
+    }
+
+    fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>> {
+        let (job, engine) = (context.job.clone(), context.engine.clone());
+        let concurrency = self.concurrency.unwrap_or_else(cores);
+        let backend = shoal_dispatch::Process::new(concurrency, move || worker(&job, &engine));
+        Ok(Box::new(backend))
+    }
+}
+
+/// The command that starts a worker process for `job`.
+fn worker(job: &Job, engine: &EngineSettings) -> Command {
+    let program = engine.worker_program.as_deref();
+    let mut command = Command::new(program.unwrap_or(Path::new("shoal")));
+    command.args(["worker", "--stdio"]);
+    command.args(["--model", &job.function.reference]);
+    if let Some(precision) = job.function.setting("precision") {
+        command.args(["--precision", precision]);
+    }
+    if let Some(isa) = &engine.isa {
+        command.args(["--isa", isa]);
+    }
+    if let Some(folder) = &engine.cache_dir {
+        command.arg("--cache-dir").arg(folder);
+    }
+    // A terminal sends Ctrl-C to the whole process group; the dispatcher ends its workers itself.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command
+}
