@@ -1,4 +1,4 @@
-//! What every backend must do.
+//! The cases of the suite.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,95 +6,97 @@ use std::time::Duration;
 use shoal_job::RunDir;
 use shoal_job::wire::FailureKind;
 
-use super::scene::{ATTEMPTS, BAD_RECORD, CALL_USD, Options, RECORDS, Setting, Settings, Start};
-use super::{Fault, Moment, Rule};
+use super::test_run::{
+    ATTEMPTS, BAD_RECORD, CALL_USD, RECORDS, RunSettings, Start, StartOptions, TestContext,
+};
+use super::{CrashPoint, Fault, FaultRule};
 use crate::DispatchError;
 
 const BATCH_SIZE: u64 = 10;
 const BATCHES: u64 = RECORDS / BATCH_SIZE;
 
-/// A case.
+/// A test case.
 pub(super) struct Case {
     pub(super) name: &'static str,
-    pub(super) run: fn(&Setting<'_>),
+    pub(super) run: fn(&TestContext<'_>),
 }
 
 macro_rules! cases {
     ($($name:literal => $run:expr,)*) => {
-        /// All of them.
+        /// All cases.
         pub(super) const ALL: &[Case] = &[$(Case { name: $name, run: $run }),*];
     };
 }
 
 cases! {
-    "batches of 1" => |setting| success(setting, 1),
-    "batches of 7" => |setting| success(setting, 7),
-    "one batch" => |setting| success(setting, RECORDS),
-    "a dead letter" => dead_letter,
-    "an error that passes" => passing_error,
-    "an error for good" => lasting_error,
-    "errors until no attempt is left" => exhausted,
+    "batches of 1" => |context| success(context, 1),
+    "batches of 7" => |context| success(context, 7),
+    "one batch" => |context| success(context, RECORDS),
+    "dead letter" => dead_letter,
+    "transient error" => transient_error,
+    "permanent error" => permanent_error,
+    "attempts exhausted" => attempts_exhausted,
     "crash" => crash,
     "crash between part and receipt" => crash_before_receipt,
-    "answer lost" => lost_answer,
+    "lost answer" => lost_answer,
     "timeout" => timeout,
     "throttling" => throttling,
-    "called twice at once" => twice,
+    "concurrent duplicate call" => duplicate_call,
     "wrong checksum" => wrong_checksum,
     "straggler" => straggler,
-    "cut batches" => cut,
-    "a hole in a cut batch" => hole,
-    "a record that kills its function" => poison,
-    "a function that dies of everything" => hopeless,
-    "a foreign receipt" => foreign_receipt,
-    "a damaged part" => damaged_part,
-    "cancelled, then gone on with" => cancelled,
-    "one receipt missing" => one_missing,
+    "partial batches" => partial_batches,
+    "missing range of a partial batch" => missing_range,
+    "a record that crashes its function" => poison,
+    "every call crashes" => every_call_crashes,
+    "mismatched receipt" => mismatched_receipt,
+    "damaged part" => damaged_part,
+    "cancelled, then resumed" => cancelled,
+    "missing receipt" => missing_receipt,
     "stop at a bad record" => stop_on_bad_record,
-    "out of money, then gone on with" => out_of_money,
-    "out of money for a damaged part" => out_of_money_for_a_part,
+    "budget exhausted, then resumed" => budget_exhausted,
+    "budget exhausted by a damaged part" => budget_exhausted_by_a_part,
 }
 
 /// A run of batches of [`BATCH_SIZE`] records.
-fn usual(rules: &[Rule]) -> Settings<'_> {
-    Settings {
+fn usual(rules: &[FaultRule]) -> RunSettings<'_> {
+    RunSettings {
         batch_size: BATCH_SIZE,
-        is_bad: false,
+        has_bad_record: false,
         rules,
     }
 }
 
-/// Every batch whole.
+/// Every batch, unsplit.
 fn all(batches: u64) -> BTreeSet<(u64, u64)> {
     (0..batches).map(|batch| (batch, 0)).collect()
 }
 
-fn success(setting: &Setting<'_>, batch_size: u64) {
-    let settings = Settings {
+fn success(context: &TestContext<'_>, batch_size: u64) {
+    let settings = RunSettings {
         batch_size,
         ..usual(&[])
     };
-    let scene = setting.scene(settings);
-    let done = setting.finish(&scene);
+    let run = context.new_run(settings);
+    let done = context.finish(&run);
     let batches = RECORDS.div_ceil(batch_size);
-    assert_eq!(done.told.finished(), all(batches));
-    assert_eq!(done.told.reused(), 0);
+    assert_eq!(done.events.finished(), all(batches));
+    assert_eq!(done.events.reused(), 0);
     assert!(done.processed.reused.is_empty());
-    done.told.assert_failures(&[]);
-    assert!(scene.calls().values().all(|calls| *calls == 1));
-    // There is nothing left to do.
-    let again = setting.finish(&scene);
-    assert_eq!(again.told.reused(), batches);
-    assert_eq!(again.told.finished(), all(0));
-    assert!(scene.calls().values().all(|calls| *calls == 1));
+    done.events.assert_failures(&[]);
+    assert!(run.calls().values().all(|calls| *calls == 1));
+    // The second start has nothing left to do.
+    let again = context.finish(&run);
+    assert_eq!(again.events.reused(), batches);
+    assert_eq!(again.events.finished(), all(0));
+    assert!(run.calls().values().all(|calls| *calls == 1));
 }
 
-fn dead_letter(setting: &Setting<'_>) {
-    let settings = Settings {
-        is_bad: true,
+fn dead_letter(context: &TestContext<'_>) {
+    let settings = RunSettings {
+        has_bad_record: true,
         ..usual(&[])
     };
-    let done = setting.finish(&setting.scene(settings));
+    let done = context.finish(&context.new_run(settings));
     let failed = done
         .processed
         .receipts
@@ -103,35 +105,35 @@ fn dead_letter(setting: &Setting<'_>) {
     assert_eq!(failed.sum::<u64>(), 1);
 }
 
-fn passing_error(setting: &Setting<'_>) {
+fn transient_error(context: &TestContext<'_>) {
     let rules = [
-        Rule::once(1, Fault::Fail(FailureKind::Retryable)),
-        Rule::times(4, 2, Fault::Fail(FailureKind::Retryable)),
+        FaultRule::once(1, Fault::Fail(FailureKind::Retryable)),
+        FaultRule::times(4, 2, Fault::Fail(FailureKind::Retryable)),
     ];
-    let scene = setting.scene(usual(&rules));
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), all(BATCHES));
-    done.told.assert_failures(&[
+    let run = context.new_run(usual(&rules));
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), all(BATCHES));
+    done.events.assert_failures(&[
         (1, 1, FailureKind::Retryable, true),
         (4, 1, FailureKind::Retryable, true),
         (4, 2, FailureKind::Retryable, true),
     ]);
-    let calls = scene.calls();
+    let calls = run.calls();
     assert_eq!((calls[&(0, 0)], calls[&(1, 0)], calls[&(4, 0)]), (1, 2, 3));
 }
 
-fn lasting_error(setting: &Setting<'_>) {
-    fails_for_good(setting, FailureKind::Input, 1);
+fn permanent_error(context: &TestContext<'_>) {
+    batch_fails(context, FailureKind::Input, 1);
 }
 
-fn exhausted(setting: &Setting<'_>) {
-    fails_for_good(setting, FailureKind::Retryable, ATTEMPTS);
+fn attempts_exhausted(context: &TestContext<'_>) {
+    batch_fails(context, FailureKind::Retryable, ATTEMPTS);
 }
 
-/// A batch fails; what others did stays, and the next start does the rest.
-fn fails_for_good(setting: &Setting<'_>, kind: FailureKind, last: u32) {
-    let scene = setting.scene(usual(&[Rule::always(3, Fault::Fail(kind))]));
-    let Start { end, told } = setting.start(&scene, Options::default());
+/// A batch fails after `last` attempts. The other batches stay finished, and the next start processes the rest.
+fn batch_fails(context: &TestContext<'_>, kind: FailureKind, last: u32) {
+    let run = context.new_run(usual(&[FaultRule::always(3, Fault::Fail(kind))]));
+    let Start { end, events } = context.start(&run, StartOptions::default());
     match end {
         Err(DispatchError::Batch {
             batch: 3,
@@ -139,79 +141,79 @@ fn fails_for_good(setting: &Setting<'_>, kind: FailureKind, last: u32) {
             failure,
         }) => {
             assert_eq!(failure.kind, kind, "{failure}");
-            if setting.stand.tells_attempts() {
+            if context.harness.reports_attempts() {
                 assert_eq!(attempt, last);
             }
         }
-        end => panic!("batch 3 fails, and not: {end:?}"),
+        end => panic!("expected a failure of batch 3: {end:?}"),
     }
-    assert_eq!(scene.calls()[&(3, 0)], last);
-    let finished = told.finished();
+    assert_eq!(run.calls()[&(3, 0)], last);
+    let finished = events.finished();
     assert!(!finished.contains(&(3, 0)));
-    let before = scene.calls();
-    scene.rewrite(&[]);
-    let done = setting.finish(&scene);
-    assert!(done.told.reused() >= finished.len() as u64);
-    let calls = scene.calls();
+    let before = run.calls();
+    run.set_faults(&[]);
+    let done = context.finish(&run);
+    assert!(done.events.reused() >= finished.len() as u64);
+    let calls = run.calls();
     for range in finished {
-        assert_eq!(calls[&range], before[&range], "{range:?} is worked on once");
+        assert_eq!(calls[&range], before[&range], "{range:?} is processed once");
     }
 }
 
-fn crash(setting: &Setting<'_>) {
-    crashes(setting, Moment::Start, 2);
+fn crash(context: &TestContext<'_>) {
+    crashes(context, CrashPoint::Start, 2);
 }
 
-fn crash_before_receipt(setting: &Setting<'_>) {
-    crashes(setting, Moment::BeforeReceipt, 2);
+fn crash_before_receipt(context: &TestContext<'_>) {
+    crashes(context, CrashPoint::BeforeReceipt, 2);
 }
 
-fn lost_answer(setting: &Setting<'_>) {
-    // What it wrote is found, and not worked on again.
-    crashes(setting, Moment::AfterReceipt, 1);
+fn lost_answer(context: &TestContext<'_>) {
+    // The receipt is found, so the batch is not processed again.
+    crashes(context, CrashPoint::AfterReceipt, 1);
 }
 
-fn crashes(setting: &Setting<'_>, moment: Moment, calls: u32) {
-    let scene = setting.scene(usual(&[Rule::once(2, Fault::Crash(moment))]));
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), all(BATCHES));
-    if setting.stand.asks_before_it_calls_again() {
-        assert_eq!(scene.calls()[&(2, 0)], calls);
-        assert!(scene.calls().values().all(|made| *made <= calls));
+fn crashes(context: &TestContext<'_>, moment: CrashPoint, calls: u32) {
+    let run = context.new_run(usual(&[FaultRule::once(2, Fault::Crash(moment))]));
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), all(BATCHES));
+    if context.harness.checks_receipt_before_retry() {
+        assert_eq!(run.calls()[&(2, 0)], calls);
+        assert!(run.calls().values().all(|made| *made <= calls));
     }
 }
 
-fn timeout(setting: &Setting<'_>) {
-    // A single batch, so that no other call can be late on a machine that has no time.
-    let rules = [Rule::once(0, Fault::Hang)];
-    let settings = Settings {
+fn timeout(context: &TestContext<'_>) {
+    // A single batch, so that no other call times out on a busy machine.
+    let rules = [FaultRule::once(0, Fault::Hang)];
+    let settings = RunSettings {
         batch_size: RECORDS,
         ..usual(&rules)
     };
-    let scene = setting.scene(settings);
-    let options = Options {
+    let run = context.new_run(settings);
+    let options = StartOptions {
         timeout: Some(Duration::from_millis(500)),
-        ..Options::default()
+        ..StartOptions::default()
     };
-    let done = setting.finish_with(&scene, options);
-    assert_eq!(done.told.finished(), all(1));
-    if setting.stand.tells_attempts() {
-        let first = done.told.failures().into_iter().next();
+    let done = context.finish_with(&run, options);
+    assert_eq!(done.events.finished(), all(1));
+    if context.harness.reports_attempts() {
+        let first = done.events.failures().into_iter().next();
         assert_eq!(first, Some((0, 1, FailureKind::TimedOut, true)));
     }
-    assert!(scene.calls()[&(0, 0)] >= 2);
+    assert!(run.calls()[&(0, 0)] >= 2);
 }
 
-fn throttling(setting: &Setting<'_>) {
+fn throttling(context: &TestContext<'_>) {
     let rules = [
-        Rule::times(0, 2, Fault::Throttle),
-        Rule::once(BATCHES - 1, Fault::Throttle),
+        FaultRule::times(0, 2, Fault::Throttle),
+        FaultRule::once(BATCHES - 1, Fault::Throttle),
     ];
-    let scene = setting.scene(usual(&rules));
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), all(BATCHES));
-    // It says nothing of the batch, and does not count as an attempt at it.
-    done.told.assert_failures(&[
+    let run = context.new_run(usual(&rules));
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), all(BATCHES));
+    // Throttling says nothing about the batch and does not count as an attempt.
+    done.events.assert_failures(&[
         (0, 1, FailureKind::Throttled, true),
         (0, 1, FailureKind::Throttled, true),
         (BATCHES - 1, 1, FailureKind::Throttled, true),
@@ -219,90 +221,92 @@ fn throttling(setting: &Setting<'_>) {
     assert!(done.processed.receipts.values().all(|r| r.attempt == 1));
 }
 
-fn twice(setting: &Setting<'_>) {
+fn duplicate_call(context: &TestContext<'_>) {
     let rules: Vec<_> = (0..BATCHES)
-        .map(|batch| Rule::once(batch, Fault::Twice))
+        .map(|batch| FaultRule::once(batch, Fault::Twice))
         .collect();
-    let done = setting.finish(&setting.scene(usual(&rules)));
-    assert_eq!(done.told.finished(), all(BATCHES));
+    let done = context.finish(&context.new_run(usual(&rules)));
+    assert_eq!(done.events.finished(), all(BATCHES));
 }
 
-fn wrong_checksum(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[Rule::once(1, Fault::WrongChecksum)]));
-    let done = setting.finish(&scene);
-    let mut finished = done.told.finished_ranges();
+fn wrong_checksum(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[FaultRule::once(1, Fault::WrongChecksum)]));
+    let done = context.finish(&run);
+    let mut finished = done.events.finished_ranges();
     finished.sort_unstable();
     let again = std::iter::once((1, 0));
     let mut expected: Vec<_> = all(BATCHES).into_iter().chain(again).collect();
     expected.sort_unstable();
-    assert_eq!(finished, expected, "it is noticed, and made again");
-    assert_eq!(scene.calls()[&(1, 0)], 2);
+    assert_eq!(finished, expected, "the damaged batch is processed again");
+    assert_eq!(run.calls()[&(1, 0)], 2);
 }
 
-/// The first batch is not done before all others are, and keeps none of them waiting.
-fn straggler(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[Rule::once(0, Fault::Last)]));
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), all(BATCHES));
-    assert!(scene.calls().values().all(|calls| *calls == 1));
+/// The first batch finishes last and delays no other batch.
+fn straggler(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[FaultRule::once(0, Fault::Last)]));
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), all(BATCHES));
+    assert!(run.calls().values().all(|calls| *calls == 1));
 }
 
-/// The pieces of a batch that is cut every 3 records.
+/// The ranges of a batch that stops after every 3 records.
 fn ranges(batch: u64) -> impl Iterator<Item = (u64, u64)> {
     (0..BATCH_SIZE).step_by(3).map(move |start| (batch, start))
 }
 
-fn cut(setting: &Setting<'_>) {
+fn partial_batches(context: &TestContext<'_>) {
     let rules = [
-        Rule::always(1, Fault::Cut(3)),
-        Rule::once(BATCHES - 1, Fault::Cut(9)),
+        FaultRule::always(1, Fault::Cut(3)),
+        FaultRule::once(BATCHES - 1, Fault::Cut(9)),
     ];
-    let scene = setting.scene(usual(&rules));
-    let done = setting.finish(&scene);
+    let run = context.new_run(usual(&rules));
+    let done = context.finish(&run);
     let mut expected = all(BATCHES);
     expected.extend(ranges(1));
     expected.insert((BATCHES - 1, 9));
-    assert_eq!(done.told.finished(), expected);
+    assert_eq!(done.events.finished(), expected);
     let attempts = done
         .processed
         .receipts
         .values()
         .map(|receipt| receipt.attempt);
-    assert_eq!(attempts.max(), Some(1), "the rest is a call of its own");
+    assert_eq!(
+        attempts.max(),
+        Some(1),
+        "the rest is a new call, not a retry"
+    );
 }
 
-/// A receipt of a cut batch is lost; those of the other pieces stay, and what it was for is done again.
-fn hole(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[Rule::always(1, Fault::Cut(3))]));
-    setting.finish(&scene);
+/// A receipt of a partial batch is lost. Only its range is processed again.
+fn missing_range(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[FaultRule::always(1, Fault::Cut(3))]));
+    context.finish(&run);
     for offset in [3, 0] {
-        scene
-            .run()
+        run.run_dir()
             .delete(&RunDir::receipt_name(1, offset))
             .expect("the run can be changed");
-        let done = setting.finish(&scene);
-        assert_eq!(done.told.reused(), BATCHES - 1);
+        let done = context.finish(&run);
+        assert_eq!(done.events.reused(), BATCHES - 1);
         let kept = done.processed.reused.values().filter(|r| r.batch == 1);
         assert_eq!(kept.count(), ranges(1).count() - 1);
-        assert_eq!(done.told.finished(), [(1, offset)].into());
+        assert_eq!(done.events.finished(), [(1, offset)].into());
     }
-    // Now all that there is to do in one piece.
-    scene.rewrite(&[]);
-    scene
-        .run()
+    // Without the fault, the range from 0 to the next receipt is one call.
+    run.set_faults(&[]);
+    run.run_dir()
         .delete(&RunDir::receipt_name(1, 0))
         .expect("the run can be changed");
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), [(1, 0)].into());
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), [(1, 0)].into());
 }
 
-/// A record that kills every function which works on it goes to the dead letters, alone, and when it is tried again by a
-/// function that it does not kill, all is as if nothing had been.
-fn poison(setting: &Setting<'_>) {
+/// A record that crashes every function becomes a dead letter, alone. A retry with a function that does not crash yields
+/// the expected output.
+fn poison(context: &TestContext<'_>) {
     let (batch, record) = (3, 7);
-    let scene = setting.scene(usual(&[Rule::always(batch, Fault::Poison(record))]));
-    let Start { end, told } = setting.start(&scene, Options::default());
-    let processed = end.expect("the run comes to its end");
+    let run = context.new_run(usual(&[FaultRule::always(batch, Fault::Poison(record))]));
+    let Start { end, events } = context.start(&run, StartOptions::default());
+    let processed = end.expect("the run completes");
     assert_eq!(processed.receipts.records(), RECORDS);
     let failed: Vec<_> = processed
         .receipts
@@ -310,7 +314,7 @@ fn poison(setting: &Setting<'_>) {
         .filter(|r| r.failed > 0)
         .collect();
     let &[quarantined] = &failed[..] else {
-        panic!("one record fails: {failed:?}");
+        panic!("expected one failed record: {failed:?}");
     };
     let range = quarantined.range();
     assert_eq!(
@@ -318,34 +322,36 @@ fn poison(setting: &Setting<'_>) {
         (batch, record, 1)
     );
     assert_eq!((quarantined.failed, quarantined.quarantined), (1, 1));
-    let letters = scene.run().get(&RunDir::dead_letters_name(range));
-    let letters = letters.expect("the run can be read").expect("it is there");
+    let letters = run.run_dir().get(&RunDir::dead_letters_name(range));
+    let letters = letters
+        .expect("the run can be read")
+        .expect("there are dead letters");
     let letters = String::from_utf8_lossy(&letters);
-    assert!(letters.contains("it kills its function"), "{letters}");
-    assert!(told.finished().contains(&(batch, record)));
-    let extra = scene.calls().values().sum::<u32>() - BATCHES as u32;
+    assert!(letters.contains("it crashes its function"), "{letters}");
+    assert!(events.finished().contains(&(batch, record)));
+    let extra = run.calls().values().sum::<u32>() - BATCHES as u32;
     let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
     assert!(f64::from(extra) <= bound, "{extra} extra calls");
-    // What was written down for others is not written again.
+    // A second start does not process the record again.
     assert_eq!(
-        setting.start(&scene, Options::default()).told.reused(),
+        context.start(&run, StartOptions::default()).events.reused(),
         BATCHES
     );
-    scene.rewrite(&[]);
-    let format = scene.job().parameters.output_format;
-    let forgotten = scene.run().forget(range, format);
+    run.set_faults(&[]);
+    let format = run.job().parameters.output_format;
+    let forgotten = run.run_dir().forget(range, format);
     forgotten.expect("the run can be changed");
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), [(batch, record)].into());
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), [(batch, record)].into());
 }
 
-/// Where nothing succeeds the run ends, says why, and buries next to nothing.
-fn hopeless(setting: &Setting<'_>) {
+/// If every call crashes, the run ends with the failure and without results.
+fn every_call_crashes(context: &TestContext<'_>) {
     let rules: Vec<_> = (0..BATCHES)
-        .map(|batch| Rule::always(batch, Fault::Crash(Moment::Start)))
+        .map(|batch| FaultRule::always(batch, Fault::Crash(CrashPoint::Start)))
         .collect();
-    let scene = setting.scene(usual(&rules));
-    let Start { end, told } = setting.start(&scene, Options::default());
+    let run = context.new_run(usual(&rules));
+    let Start { end, events } = context.start(&run, StartOptions::default());
     let failure = match end {
         Err(DispatchError::CircuitOpen { failure, .. } | DispatchError::Batch { failure, .. }) => {
             failure
@@ -353,141 +359,143 @@ fn hopeless(setting: &Setting<'_>) {
         end => panic!("{end:?}"),
     };
     assert_eq!(failure.kind, FailureKind::Crashed, "{failure}");
-    assert!(told.finished().is_empty());
-    scene.rewrite(&[]);
-    setting.finish(&scene);
+    assert!(events.finished().is_empty());
+    run.set_faults(&[]);
+    context.finish(&run);
 }
 
-/// A receipt that is of no cut of its batch does not stand in the way.
-fn foreign_receipt(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[]));
-    let done = setting.finish(&scene);
+/// A receipt that fits no split of its batch is replaced.
+fn mismatched_receipt(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[]));
+    let done = context.finish(&run);
     let mut receipt = done
         .processed
         .receipts
         .get(2, 0)
-        .expect("it is done")
+        .expect("batch 2 is finished")
         .clone();
     receipt.records += 1;
     let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
     let name = RunDir::receipt_name(2, 0);
-    scene
-        .run()
+    run.run_dir()
         .replace(&name, content)
         .expect("the run can be changed");
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), [(2, 0)].into());
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), [(2, 0)].into());
 }
 
-/// A part that the store has lost in part is made again, and does not count as done before.
-fn damaged_part(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[]));
-    let done = setting.finish(&scene);
-    let receipt = done.processed.receipts.get(2, 0).expect("it is done");
-    let name = RunDir::part_name(receipt.range(), scene.job().parameters.output_format);
-    scene
-        .run()
+/// A truncated part is written again, and its batch does not count as reused.
+fn damaged_part(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[]));
+    let done = context.finish(&run);
+    let receipt = done
+        .processed
+        .receipts
+        .get(2, 0)
+        .expect("batch 2 is finished");
+    let name = RunDir::part_name(receipt.range(), run.job().parameters.output_format);
+    run.run_dir()
         .replace(&name, "id,label")
         .expect("the run can be changed");
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.finished(), [(2, 0)].into());
+    let done = context.finish(&run);
+    assert_eq!(done.events.finished(), [(2, 0)].into());
     assert_eq!(done.processed.reused.finished_batches(), BATCHES - 1);
 }
 
-fn cancelled(setting: &Setting<'_>) {
-    // One that cannot be finished, so that the wish does not come too late.
-    let scene = setting.scene(usual(&[Rule::once(4, Fault::Hang)]));
-    let options = Options {
+fn cancelled(context: &TestContext<'_>) {
+    // One batch cannot finish, so that the cancellation does not come too late.
+    let run = context.new_run(usual(&[FaultRule::once(4, Fault::Hang)]));
+    let options = StartOptions {
         cancel_after: Some(2),
-        ..Options::default()
+        ..StartOptions::default()
     };
-    let Start { end, told } = setting.start(&scene, options);
+    let Start { end, events } = context.start(&run, options);
     assert!(matches!(end, Err(DispatchError::Cancelled)), "{end:?}");
-    let finished = told.finished();
+    let finished = events.finished();
     assert!(finished.len() >= 2 && !finished.contains(&(4, 0)));
-    let before = scene.calls();
-    // The call that was to hang may have been dropped before it reached the function.
-    scene.rewrite(&[]);
-    let done = setting.finish(&scene);
-    assert!(done.told.reused() >= finished.len() as u64);
+    let before = run.calls();
+    // The hanging call may have been dropped before it reached the function.
+    run.set_faults(&[]);
+    let done = context.finish(&run);
+    assert!(done.events.reused() >= finished.len() as u64);
     for range in finished {
-        assert_eq!(scene.calls()[&range], before[&range], "{range:?}");
+        assert_eq!(run.calls()[&range], before[&range], "{range:?}");
     }
 }
 
-fn one_missing(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[]));
-    setting.finish(&scene);
-    scene
-        .run()
+fn missing_receipt(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[]));
+    context.finish(&run);
+    run.run_dir()
         .delete(&RunDir::receipt_name(2, 0))
         .expect("the run can be changed");
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.reused(), BATCHES - 1);
-    assert_eq!(done.told.finished(), [(2, 0)].into());
-    let others = scene.calls().into_iter().filter(|(range, _)| range.0 != 2);
+    let done = context.finish(&run);
+    assert_eq!(done.events.reused(), BATCHES - 1);
+    assert_eq!(done.events.finished(), [(2, 0)].into());
+    let others = run.calls().into_iter().filter(|(range, _)| range.0 != 2);
     assert!(others.into_iter().all(|(_, calls)| calls == 1));
 }
 
-fn stop_on_bad_record(setting: &Setting<'_>) {
+fn stop_on_bad_record(context: &TestContext<'_>) {
     let bad = BAD_RECORD / BATCH_SIZE;
-    let settings = Settings {
-        is_bad: true,
+    let settings = RunSettings {
+        has_bad_record: true,
         ..usual(&[])
     };
-    let scene = setting.scene(settings);
-    let options = Options {
+    let run = context.new_run(settings);
+    let options = StartOptions {
         stop_on_bad_record: true,
-        ..Options::default()
+        ..StartOptions::default()
     };
-    // The second start finds it among what the first one did.
+    // The second start finds it among the reused receipts.
     for _ in 0..2 {
-        let Start { end, .. } = setting.start(&scene, options);
+        let Start { end, .. } = context.start(&run, options);
         assert!(
             matches!(end, Err(DispatchError::BadRecord { batch }) if batch == bad),
             "{end:?}"
         );
     }
-    assert_eq!(scene.calls()[&(bad, 0)], 1);
-    setting.finish(&scene);
-    assert_eq!(scene.calls()[&(bad, 0)], 1);
+    assert_eq!(run.calls()[&(bad, 0)], 1);
+    context.finish(&run);
+    assert_eq!(run.calls()[&(bad, 0)], 1);
 }
 
-/// A budget pays for some of the calls, one of which fails; what they did stays, and the next start does the rest.
-fn out_of_money(setting: &Setting<'_>) {
-    let most_calls = 4;
-    let rules = [Rule::once(1, Fault::Fail(FailureKind::Retryable))];
-    let scene = setting.scene(usual(&rules));
-    let options = Options {
-        most_calls: Some(most_calls),
-        ..Options::default()
+/// The budget covers some of the calls, one of which fails. Finished batches stay finished, and the next start processes
+/// the rest.
+fn budget_exhausted(context: &TestContext<'_>) {
+    let max_calls = 4;
+    let rules = [FaultRule::once(1, Fault::Fail(FailureKind::Retryable))];
+    let run = context.new_run(usual(&rules));
+    let options = StartOptions {
+        max_calls: Some(max_calls),
+        ..StartOptions::default()
     };
-    let Start { end, told } = setting.start(&scene, options);
+    let Start { end, events } = context.start(&run, options);
     let Err(DispatchError::Budget(shortage)) = end else {
         panic!("{end:?}");
     };
-    let finished = told.finished();
-    assert_eq!(finished.len() as u32, most_calls - 1);
-    assert_eq!(scene.calls().values().sum::<u32>(), most_calls);
+    let finished = events.finished();
+    assert_eq!(finished.len() as u32, max_calls - 1);
+    assert_eq!(run.calls().values().sum::<u32>(), max_calls);
     assert_eq!((shortage.calls, shortage.left), (1, BATCHES - 3));
-    let limit = f64::from(most_calls) * CALL_USD;
+    let limit = f64::from(max_calls) * CALL_USD;
     assert!((shortage.spent_usd - limit).abs() < 1e-9, "{shortage}");
-    let done = setting.finish(&scene);
-    assert_eq!(done.told.reused(), 3);
-    assert!(done.told.finished().is_disjoint(&finished));
+    let done = context.finish(&run);
+    assert_eq!(done.events.reused(), 3);
+    assert!(done.events.finished().is_disjoint(&finished));
 }
 
-/// A part that has to be made again is paid for again.
-fn out_of_money_for_a_part(setting: &Setting<'_>) {
-    let scene = setting.scene(usual(&[Rule::once(1, Fault::WrongChecksum)]));
-    let options = Options {
-        most_calls: Some(BATCHES as u32),
-        ..Options::default()
+/// Repeating the batch of a damaged part costs money again.
+fn budget_exhausted_by_a_part(context: &TestContext<'_>) {
+    let run = context.new_run(usual(&[FaultRule::once(1, Fault::WrongChecksum)]));
+    let options = StartOptions {
+        max_calls: Some(BATCHES as u32),
+        ..StartOptions::default()
     };
-    let Start { end, .. } = setting.start(&scene, options);
+    let Start { end, .. } = context.start(&run, options);
     match end {
         Err(DispatchError::Budget(shortage)) => assert_eq!(shortage.left, 1),
         end => panic!("{end:?}"),
     }
-    assert_eq!(setting.finish(&scene).told.finished(), [(1, 0)].into());
+    assert_eq!(context.finish(&run).events.finished(), [(1, 0)].into());
 }

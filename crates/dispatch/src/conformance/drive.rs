@@ -1,4 +1,4 @@
-//! The loop of `fan_out` without its thread, for tests that bring a runtime with a clock of their own.
+//! The loop of `fan_out` without its thread, for tests with a paused clock.
 
 use std::sync::mpsc::Sender;
 
@@ -6,11 +6,11 @@ use shoal_job::Event;
 
 use crate::{Caller, DispatchError, FanOut, Work};
 
-/// What [`fan_out`](crate::fan_out) drives on a thread of its own, as a future for a runtime of the test's. Each step is
-/// sent to `events` the moment it is taken.
+/// The loop that [`fan_out`](crate::fan_out) runs on a thread of its own, as a future. Every event is sent to `events`
+/// immediately.
 ///
 /// # Errors
-/// Why not all batches have a receipt.
+/// As [`fan_out`](crate::fan_out).
 pub async fn drive<C: Caller>(
     caller: &C,
     settings: FanOut,

@@ -1,24 +1,25 @@
-//! The suite that every backend passes.
+//! The conformance suite that every backend must pass.
 //!
-//! A [`Stand`] puts a backend before a function that obeys a [script](Rule): it fails, crashes, hangs, is throttled, dies
-//! between part and receipt, runs out of time. [`conformance`] runs every case and compares what is collected, byte by
-//! byte, with what the [in-memory backend](InMemory) gives undisturbed, and the events with what was done.
+//! A [`BackendHarness`] creates the backend under test, which calls a scripted function. The script is a list of
+//! [fault rules](FaultRule): calls fail, crash, hang, are throttled, crash between part and receipt, or run out of time.
+//! [`conformance`] runs every case. It compares the collected output, byte by byte, with that of an undisturbed run on the
+//! [in-memory backend](InMemory), and the events with the calls that were made.
 //!
 //! ```no_run
-//! # use shoal_dispatch::{Backend, Local, conformance::{Scene, Stand, conformance, scripted}};
+//! # use shoal_dispatch::{Backend, Local, conformance::{TestRun, BackendHarness, conformance, scripted}};
 //! struct Threads;
 //!
-//! impl Stand for Threads {
+//! impl BackendHarness for Threads {
 //!     fn name(&self) -> &'static str {
 //!         "local"
 //!     }
 //!
-//!     fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
+//!     fn backend<'a>(&'a self, _: &'a TestRun) -> Box<dyn Backend + 'a> {
 //!         Box::new(Local::new(4, || scripted))
 //!     }
 //!
-//!     fn left_out(&self) -> &'static [(&'static str, &'static str)] {
-//!         &[("timeout", "a thread cannot be stopped")]
+//!     fn skipped(&self) -> &'static [(&'static str, &'static str)] {
+//!         &[("timeout", "a thread cannot be killed")]
 //!     }
 //! }
 //!
@@ -27,12 +28,17 @@
 
 mod cases;
 mod drive;
-mod front;
+mod event_log;
+mod faults;
 mod function;
 mod memory;
-mod scene;
-mod script;
-mod told;
+mod server;
+mod test_run;
+
+/// The names under which `function` uses the items of `faults`.
+mod script {
+    pub(super) use super::faults::{CrashPoint as Moment, Fault, fault};
+}
 
 use std::io::Write;
 use std::path::Path;
@@ -43,71 +49,71 @@ use shoal_job::RunDir;
 use crate::Backend;
 
 pub use drive::drive;
-pub use front::{Front, Protocol};
+pub use faults::{CrashPoint, Fault, FaultRule};
 pub use function::{Act, Function, scripted, work_lines};
 pub use memory::InMemory;
-pub use scene::Scene;
-pub use script::{Fault, Moment, Rule};
+pub use server::{Protocol, TestServer};
+pub use test_run::TestRun;
 
-/// Makes the backend under test.
-pub trait Stand {
-    /// Its name in what is printed.
+/// Creates the backend under test.
+pub trait BackendHarness {
+    /// The name in the output of the suite.
     fn name(&self) -> &'static str;
 
-    /// The backend for the run of `scene`. It has at least 3 calls in flight, and calls the scripted function.
-    fn backend<'a>(&'a self, scene: &'a Scene) -> Box<dyn Backend + 'a>;
+    /// The backend for `run`. It has a concurrency of at least 3 and calls the scripted function.
+    fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a>;
 
-    /// The run directory of a scene that has `folder` to itself.
+    /// Creates the run directory in the empty folder `folder`.
     ///
-    /// A [`Function`] that is told nothing but an invocation finds its script beside the run directory: where it is
-    /// another one than this default, functions are made by [`Function::new`].
+    /// [`scripted`] and [`work_lines`] look for the script in the parent of the run directory. A harness that overrides
+    /// this default must use [`TestRun::function`] instead.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// Panics if the run directory cannot be created.
     fn run_dir(&self, folder: &Path) -> RunDir {
         RunDir::create(&folder.join("run")).expect("the folder can be written")
     }
 
-    /// Whether the backend tells every call and every failure, or only what was finished.
-    fn tells_attempts(&self) -> bool {
+    /// Whether the backend emits an event for every call and every failure, or only for finished batches.
+    fn reports_attempts(&self) -> bool {
         true
     }
 
-    /// Whether the run directory is asked for the receipt before a batch is tried again. A platform that tries again by
-    /// itself calls the function, which finds that all is done.
-    fn asks_before_it_calls_again(&self) -> bool {
+    /// Whether the backend looks for a receipt before it retries a batch. A platform with its own retries calls the
+    /// function again, which then finds the receipt.
+    fn checks_receipt_before_retry(&self) -> bool {
         true
     }
 
-    /// The names of cases that this platform cannot show, with the reason.
-    fn left_out(&self) -> &'static [(&'static str, &'static str)] {
+    /// The names of cases that do not apply to this backend, each with the reason.
+    fn skipped(&self) -> &'static [(&'static str, &'static str)] {
         &[]
     }
 }
 
-/// Runs every case, and prints which ones.
+/// Runs every case and prints its name.
 ///
 /// # Panics
-/// The backend does not do what every backend must.
-pub fn conformance(stand: &dyn Stand) {
-    let left_out = stand.left_out();
+/// Panics if a case fails.
+pub fn conformance(harness: &dyn BackendHarness) {
+    let skipped = harness.skipped();
     let is_case = |name: &str| cases::ALL.iter().any(|case| case.name == name);
-    if let Some((name, _)) = left_out.iter().find(|(name, _)| !is_case(name)) {
-        panic!("{}: there is no case {name:?} to leave out", stand.name());
+    if let Some((name, _)) = skipped.iter().find(|(name, _)| !is_case(name)) {
+        panic!("{}: there is no case {name:?} to skip", harness.name());
     }
-    let input = scene::Input::new();
+    let input = test_run::Input::new();
     for case in cases::ALL {
-        let title = format!("{}: {}", stand.name(), case.name);
-        if let Some((_, reason)) = left_out.iter().find(|(name, _)| *name == case.name) {
-            println!("{title} … left out: {reason}");
+        let title = format!("{}: {}", harness.name(), case.name);
+        if let Some((_, reason)) = skipped.iter().find(|(name, _)| *name == case.name) {
+            println!("{title} … skipped: {reason}");
             continue;
         }
         let started = Instant::now();
-        // Written before the case, so that it stands above what a panic in it says.
+        // Printed before the case runs, so that it precedes a panic message.
         print!("{title} … ");
         let _ = std::io::stdout().flush();
-        (case.run)(&scene::Setting {
-            stand,
+        (case.run)(&test_run::TestContext {
+            harness,
             input: &input,
         });
         println!("ok ({} ms)", started.elapsed().as_millis());
