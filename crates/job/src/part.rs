@@ -151,7 +151,7 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
         }
         OutputFormat::Arrow => {
             let file = ipc::File::open(Bytes::copy_from_slice(part)).ok()?;
-            file.index().ok()?.last().copied()
+            Some(file.index().ok()?.last().copied().unwrap_or(0))
         }
     }
 }

@@ -234,3 +234,6 @@ fn has_dictionary(data_type: &DataType) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

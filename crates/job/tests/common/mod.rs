@@ -1,13 +1,15 @@
 //! Planning files and reading all of their batches again.
 
 // Each test uses its own share of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod function;
+mod parts;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use function::function;
+pub(crate) use parts::{FORMATS, job, read_columns, record};
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::{Batch, Job, Parameters};

@@ -1,8 +1,6 @@
 //! An Arrow IPC file that is damaged anywhere is read, or is an error that names it: never a panic, never more memory than
 //! the file is worth.
 
-mod common;
-
 use std::sync::Arc;
 
 use arrow_array::types::{Float32Type, Int8Type};
@@ -12,9 +10,14 @@ use arrow_array::{
 };
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
-use common::Bench;
+use arrow_schema::DataType;
 use proptest::prelude::*;
-use shoal_job::Error;
+
+use super::{Index, Records};
+use crate::column::Column;
+use crate::spec::{Columns, InputColumn};
+use crate::store::Location;
+use crate::{Error, Result, Role};
 
 /// Five rows in two record batches.
 fn file(compression: Option<CompressionType>) -> Vec<u8> {
@@ -63,22 +66,44 @@ fn file(compression: Option<CompressionType>) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-const KEPT: &[&str] = &["words", "view", "list", "vector"];
-
-/// Plans and reads the file, and counts its rows.
-fn read(content: &[u8]) -> shoal_job::Result<u64> {
-    let bench = Bench::new();
-    let path = bench.path("a.arrow");
+/// Reads the file in batches of two rows, and counts its rows.
+fn read(content: &[u8]) -> Result<u64> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.arrow");
     std::fs::write(&path, content).unwrap();
-    bench.count(&path, KEPT)
+    let location = Location::Local(path);
+    let column = |name: &str| Column {
+        source: name.into(),
+        name: name.into(),
+        data_type: DataType::Utf8,
+    };
+    let columns = Columns {
+        inputs: vec![InputColumn {
+            role: Role::text("text"),
+            source: Some("text".into()),
+        }],
+        id: Some(column("id")),
+        kept: ["words", "view", "list", "vector"].map(column).to_vec(),
+    };
+    let index = Arc::new(Index::read(&location)?);
+    // A plan does not take more batches than some millions.
+    let rows = index.rows().min(100);
+    let mut found = 0;
+    for start in (0..rows).step_by(2) {
+        let range = start..rows.min(start + 2);
+        let mut records = Records::new(&location, index.clone(), &columns, range)?;
+        while let Some((row, _)) = records.next()? {
+            assert_eq!(row, found);
+            found += 1;
+        }
+    }
+    assert_eq!(found, rows);
+    Ok(rows)
 }
 
 fn check(content: &[u8], what: &str) {
     if let Err(error) = read(content) {
-        assert!(
-            matches!(error, Error::Input { .. } | Error::Parameter(_)),
-            "{what}: {error}"
-        );
+        assert!(matches!(error, Error::Input { .. }), "{what}: {error}");
     }
 }
 
@@ -99,7 +124,7 @@ fn damage_at_any_byte_is_read_or_refused() {
     std::panic::set_hook(Box::new(|_| {}));
     let whole = file(None);
     for place in 0..whole.len() {
-        for value in [0, 1, 0x7f, 0x80, 0xff] {
+        for value in [0, 0xff] {
             let mut content = whole.clone();
             if content[place] != value {
                 content[place] = value;
