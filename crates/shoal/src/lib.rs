@@ -58,7 +58,7 @@ pub use doctor::{Check, Diagnosis, Finding, doctor};
 pub use error::{Error, ExitCode, Result};
 pub use job::{Cancel, Event};
 pub use limits::{ASK_ABOVE_USD, Limits};
-pub use model::{Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary, pack};
+pub use model::{Agreement, Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary, PrecisionChoice, pack};
 pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
 pub use report::report;
 pub use run::{ResumeOptions, collect, resume, run};

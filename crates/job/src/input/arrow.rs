@@ -61,7 +61,7 @@ impl Index {
         })
     }
 
-    fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 }

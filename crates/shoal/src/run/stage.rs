@@ -15,6 +15,7 @@ use crate::backend::BackendConfig;
 use crate::cost::History;
 use crate::limits::within;
 use crate::summary::Tally;
+use crate::PrecisionChoice;
 use crate::{EngineSettings, Error, Limits, OnError, Result, Summary, log, report, trust};
 
 /// Writes events to the run's log and hands them on.
@@ -61,6 +62,8 @@ pub(super) struct Stage {
     pub(super) job: Job,
     pub(super) batches_at_once: NonZeroUsize,
     pub(super) runner: Arc<dyn Runner>,
+    /// How the precision of the runner was chosen.
+    pub(super) precision: PrecisionChoice,
     pub(super) destination: Destination,
     pub(super) place: BackendConfig,
     pub(super) engine: EngineSettings,
