@@ -4,17 +4,19 @@ use shoal_job::wire::FailureKind;
 
 use super::*;
 use crate::fixture::{NOON, Scene, cold, receipt};
+use crate::fold::{CallHistory, End};
+use crate::time::{Mark, MarkKind};
 
 fn report(scene: &Scene) -> RunReport {
     report_with(scene, None)
 }
 
 fn report_with(scene: &Scene, bill: Option<Bill>) -> RunReport {
-    RunReport::of(&Recorded {
+    RunReport::of(Recorded {
         job: &scene.job,
         run: "reviews-ebcf50ee",
         receipts: &scene.receipts,
-        events: &scene.events,
+        history: CallHistory::of(&scene.events),
         dead_letters: &[serde_json::json!({
             "id": "r7", "row": 6, "file": "/data/reviews.csv", "line": 8, "reason": "the text is empty"
         })],
@@ -214,7 +216,7 @@ fn batch_times_by_hand() {
             ("tokenize", 144_000.0),
             ("model", 4_320_000.0),
             ("write", 192_000.0),
-            ("rest", 48_000.0)
+            ("other", 48_000.0)
         ]
     );
     close(report.stages.init_seconds, 0.08);
@@ -363,7 +365,7 @@ fn a_clock_that_is_wrong_is_set_between_call_and_answer() {
         .collect();
     assert_eq!(began, [100.0, 1_100.0]);
     assert!(
-        report.notes[0].contains("2 invocations were"),
+        report.notes[0].contains("2 invocations began"),
         "{:?}",
         report.notes
     );
@@ -542,11 +544,11 @@ fn hostile_text_stays_text() {
         .called(1_000, 1, 1, 0)
         .failed(1_100, 1, 1, FailureKind::Crashed, hostile);
     let letter = serde_json::json!({"id": hostile, "row": 1, "file": hostile, "reason": hostile});
-    let report = RunReport::of(&Recorded {
+    let report = RunReport::of(Recorded {
         job: &scene.job,
         run: hostile,
         receipts: &scene.receipts,
-        events: &scene.events,
+        history: CallHistory::of(&scene.events),
         dead_letters: &[letter],
         dead_letters_total: 1,
         bill: None,
