@@ -447,10 +447,10 @@ impl RunState {
     fn end(&mut self, at: u64, end: End) -> Vec<Call> {
         self.phase = Phase::Ended(end);
         // A start that failed before its work began is none; `shoal collect` completes a run without one.
-        if self.is_started || end == End::Completed {
-            if let Some(start) = self.starts.last_mut() {
-                start.end = end;
-            }
+        if (self.is_started || end == End::Completed)
+            && let Some(start) = self.starts.last_mut()
+        {
+            start.end = end;
         }
         if end == End::Completed {
             self.last_failure = None;
