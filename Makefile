@@ -1,4 +1,4 @@
-# What .ci/run does: tests, examples, formatting, clippy, dependencies, docs.
+# Runs .ci/run: tests, examples, formatting, clippy, dependencies and docs.
 check:
 	bash .ci/run
 

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Builds `shoal` as the bootstrap of a Lambda function: for Linux with glibc 2.34, the one of provided.al2023, whatever
-# this machine has. Zig is the C compiler and linker, since it brings the stubs of every glibc.
+# Builds `shoal` as the bootstrap of a Lambda function, for Linux with glibc 2.34, the version of
+# provided.al2023, on any machine. Zig is the C compiler and linker because it ships stubs of every
+# glibc version.
 #
 #   bash deploy/build-bootstrap.sh [x86_64|arm64]     (default: x86_64)
 #
-# Needs cargo and Python 3 with venv. The tools go into a venv under the target folder. Prints the path of the result
-# and the highest version of glibc that it asks for. For arm64, the target's standard library must be installed:
-# rustup target add aarch64-unknown-linux-gnu
+# Needs cargo and Python 3 with venv. The tools are installed in a venv in the target folder. Prints
+# the path of the result and the highest glibc version that it requires. For arm64, the standard
+# library of the target must be installed: rustup target add aarch64-unknown-linux-gnu
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,10 +18,10 @@ GLIBC=2.34
 case "${1:-x86_64}" in
   x86_64) target=x86_64-unknown-linux-gnu ;;
   arm64) target=aarch64-unknown-linux-gnu ;;
-  *) echo "error: failed to build for $1: there are x86_64 and arm64" >&2; exit 2 ;;
+  *) echo "error: failed to build for $1: the architecture must be x86_64 or arm64" >&2; exit 2 ;;
 esac
 if [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
-  echo "error: failed to build for $target: its standard library is missing; rustup target add $target installs it" >&2
+  echo "error: failed to build for $target: its standard library is missing; install it with: rustup target add $target" >&2
   exit 1
 fi
 
@@ -32,9 +33,9 @@ if [ ! -e "$tools/complete" ]; then
   touch "$tools/complete"
 fi
 
-# Symbols are of no use there, and half of the file.
+# Symbols are not needed there and are half of the file.
 CARGO_PROFILE_RELEASE_STRIP=symbols PATH="$(cd "$tools/bin" && pwd):$PATH" cargo zigbuild --release --locked --bin shoal --target "$target.$GLIBC"
 
 result="$folder/$target/release/shoal"
 highest="$(grep -aoE 'GLIBC_2\.[0-9]+' "$result" | sort -uV | tail -1)"
-echo "$result ($(stat -c %s "$result") bytes, names ${highest#GLIBC_} as its highest glibc)"
+echo "$result ($(stat -c %s "$result") bytes, requires glibc ${highest#GLIBC_})"

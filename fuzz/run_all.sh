@@ -1,7 +1,7 @@
 #!/bin/sh
-# Fuzzes one target after the other, each for SECONDS: run_all.sh SECONDS [TARGET…]
-# NO_BUILD=1 runs the targets as they were built last. What was run is noted in $FUZZ_LOG (fuzz/log), a line a target:
-# start, seconds, executions, edges, and an exit status other than 0 where something was found.
+# Fuzzes one target after another, each for SECONDS: run_all.sh SECONDS [TARGET…]
+# NO_BUILD=1 reuses the last build. Each run is logged in $FUZZ_LOG (fuzz/log), one line per target:
+# start, seconds, executions, edges, and the exit status, which is not 0 if something was found.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:?usage: run_all.sh SECONDS [TARGET…]}
@@ -11,7 +11,7 @@ shift
 [ -d corpus ] || [ ! -f corpus.tar.xz ] || tar -xJf corpus.tar.xz
 log=${FUZZ_LOG:-log}
 mkdir -p "$log"
-# Targets make many small files.
+# Targets create many small files.
 if [ -z "${TMPDIR:-}" ] && [ -d /dev/shm ]; then
     TMPDIR=$(mktemp -d /dev/shm/fuzz.XXXXXX)
     export TMPDIR
@@ -20,7 +20,7 @@ fi
 [ -n "${NO_BUILD:-}" ] || cargo +nightly fuzz build --fuzz-dir .
 host=$(rustc +nightly -vV | sed -n 's/^host: //p')
 built=${CARGO_TARGET_DIR:-target}/$host/release
-# As cargo-fuzz has it.
+# The same options as cargo-fuzz.
 export ASAN_OPTIONS="detect_odr_violation=0:allocator_may_return_null=1"
 for target; do
     corpus=corpus/$target
@@ -34,7 +34,7 @@ for target; do
     started=$(date +%s)
     output=$log/$target.$started
     status=0
-    # Its own folder for temporary files: what a target that was ended leaves behind goes with it.
+    # A separate temporary folder, so that files of an aborted target are removed.
     mkdir -p "${TMPDIR:-/tmp}/$target"
     TMPDIR=${TMPDIR:-/tmp}/$target nice -n 19 "$built/$target" "$corpus" "seeds/$target" \
         -artifact_prefix="artifacts/$target/" -dict="$dictionary" -max_len=$length -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \

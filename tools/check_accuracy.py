@@ -1,14 +1,14 @@
-"""Accuracy of a model by transformers on the first reviews of a labelled data set.
+"""Measures the accuracy of a model in transformers on the first reviews of a labelled data set.
 
     pip install torch==2.15.0 transformers==5.24.0 zstandard
     python tools/check_accuracy.py imdb-test.jsonl.zst models/sentiment predictions.jsonl
 
 The data set is JSONL, plain or zstd, with the columns `text` and `label`. Each review runs alone,
-unpadded, in f32, cut at 512 tokens, on one thread. Every prediction is written as a line with the
-review's place in the file (from 0), its id if it has one, the label that the data set gives, and the
-predicted label with its score, so that another runtime's predictions can be compared review by
-review. Labels of the data set are matched to the model's by name, whatever the case, by `pos` and
-`neg` for POSITIVE and NEGATIVE, or by number.
+unpadded, in f32, truncated at 512 tokens, on one thread. Every prediction is written as a line with
+the index of the review (from 0), its id if it has one, the label in the data set, and the predicted
+label with its score, so that another runtime's predictions can be compared review by review. Labels
+of the data set match those of the model by name, ignoring case, by `pos` and `neg` for POSITIVE and
+NEGATIVE, or by number.
 """
 
 import argparse

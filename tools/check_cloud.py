@@ -1,14 +1,14 @@
-"""Runs real reviews on AWS's own interfaces, played by ministack on the loopback, and compares bytes.
+"""Runs real reviews on AWS APIs emulated by ministack on the loopback interface, and compares bytes.
 
     pip install ministack==1.5.33 boto3 zstandard
     cargo build --release
     python tools/check_cloud.py imdb-test.jsonl.zst
 
-From an empty account: deploy the function with the bundled model and a state machine, run the first
-2,000 reviews at batch sizes 50, 333 and 1000 on this machine, on Lambda and on Step Functions,
-compare what was collected, destroy, and look that nothing is left. Nothing outside the loopback is
-asked for anything. `--bootstrap` deploys another binary than the one that deploys, such as the one
-that deploy/build-bootstrap.sh makes.
+Starts from an empty account: deploys the function with the bundled model and a state machine, runs
+the first 2,000 reviews at batch sizes 50, 333 and 1000 on this machine, on Lambda and on Step
+Functions, compares the collected outputs, destroys the stack, and checks that nothing is left. There
+is no network access outside the loopback interface. `--bootstrap` deploys another binary than the one
+that deploys, such as the output of deploy/build-bootstrap.sh.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main():
 
 
 class Cloud:
-    """An AWS with an empty account."""
+    """An emulated AWS with an empty account."""
 
     def __init__(self, folder):
         with socket.socket() as free:
@@ -59,11 +59,11 @@ class Cloud:
         self.folder = folder
 
     def __enter__(self):
-        own = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "LAMBDA_EXECUTOR": "local"}
+        settings = {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(self.port), "LAMBDA_EXECUTOR": "local"}
         self.log = open(self.folder / "ministack.log", "wb")
         program = Path(sys.executable).with_name("ministack")
         self.process = subprocess.Popen(
-            [program], cwd=self.folder, env=os.environ | own, stdout=self.log, stderr=self.log
+            [program], cwd=self.folder, env=os.environ | settings, stdout=self.log, stderr=self.log
         )
         while True:
             try:
@@ -100,10 +100,10 @@ def check(options, folder, cloud):
 
     def shoal(*args):
         command = [options.shoal, *map(str, args)]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{command}: {done.returncode}\n{done.stderr}")
-        return done.stdout
+        result = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+        if result.returncode:
+            sys.exit(f"{command}: {result.returncode}\n{result.stderr}")
+        return result.stdout
 
     deploy = ["deploy", "aws", "--store", STORE, "--state-machine", "--isa", options.isa]
     deploy += ["--env", f"AWS_ENDPOINT_URL={cloud.endpoint}", "--env", "AWS_ALLOW_HTTP=true"]
@@ -125,11 +125,11 @@ def check(options, folder, cloud):
             all_equal &= equal
             print(f"batches of {size:4} {backend:14} {summary['batches']:3} batches, {summary['results']} labels, "
                   f"{summary['accuracy']['right']} right, {summary['seconds']:6.1f} s, "
-                  f"{'same bytes' if equal else 'OTHER BYTES'}", flush=True)
+                  f"{'same bytes' if equal else 'DIFFERENT BYTES'}", flush=True)
     print(shoal("destroy", "aws", "--store", STORE, "--yes").strip())
     left = [item["Key"] for item in cloud.s3.list_objects_v2(Bucket="lake").get("Contents", [])]
     left = [key for key in left if not key.startswith(("shoal/inputs/", "shoal/runs/"))]
-    print(f"left in the account beside inputs and runs: {left or 'nothing'}")
+    print(f"left in the account except inputs and runs: {left or 'nothing'}")
     return all_equal and not left
 
 

@@ -1,15 +1,14 @@
-"""Holds shoal against transformers on the real IMDb reviews, which the project cannot ship.
+"""Compares shoal with transformers on the real IMDb reviews, which the project cannot ship.
 
     pip install torch==2.15.0 transformers==5.24.0 zstandard
     cargo build --release --example token_ids -p shoal-encoder && cargo build --release
     python tools/check_imdb.py imdb-test.jsonl.zst
 
-The data set is JSONL, plain or zstd, with the columns `id`, `text` and `label`. Four things are
-checked: the token ids of the first 2,000 reviews are those of the `tokenizers` crate's Python
-package with BERT's special tokens and truncation; `shoal run` gives every review a label, in f32
-and in int8; on the first 1,000 the labels of f32 are those of transformers, review by review; and
-at least 99.3 % of the labels of int8 are those of f32, with an accuracy within 0.2 points (some
-minutes).
+The data set is JSONL, plain or zstd, with the columns `id`, `text` and `label`. There are four
+checks, which take some minutes: the token ids of the first 2,000 reviews equal those of the
+`tokenizers` Python package with BERT's special tokens and truncation; `shoal run` labels every
+review, in f32 and in int8; on the first 1,000 reviews the f32 labels equal those of transformers; and
+at least 99.3 % of the int8 labels equal the f32 labels, with an accuracy within 0.2 points.
 """
 
 import argparse
@@ -28,8 +27,8 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("data")
     arguments.add_argument("--model", default=str(ROOT / "models/sentiment"))
-    arguments.add_argument("--built", default=str(ROOT / "target/release"), help="folder of the built programs")
-    arguments.add_argument("--predictions", help="predictions that tools/check_accuracy.py wrote before")
+    arguments.add_argument("--built", default=str(ROOT / "target/release"), help="folder with the built programs")
+    arguments.add_argument("--predictions", help="output of an earlier tools/check_accuracy.py")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         failures = [check(options, Path(folder)) for check in (check_tokens, check_labels)]

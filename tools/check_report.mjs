@@ -1,6 +1,6 @@
-// Opens pages of `shoal report` in Chromium, in light and dark, at the widths of a phone and of a desk, and as they are
-// printed; see check_report.sh. Fails on anything on the console, on any request, on what axe-core finds, on a page that
-// scrolls sideways, and on text in plots that is small. Screenshots are for eyes.
+// Opens pages of `shoal report` in Chromium, in light and dark themes, at phone and desktop widths,
+// and in print; see check_report.sh. Fails on console messages, requests, axe-core findings,
+// horizontal scrolling, and small text in plots. Screenshots are for visual inspection.
 import { createRequire } from "node:module";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -62,11 +62,11 @@ async function check(file, theme, width, media) {
       })),
   );
   for (const { size, text, left, right } of texts) {
-    if (size < SMALLEST_TEXT) found.push(`"${text}" is drawn at ${size.toFixed(1)} px`);
-    if (Math.max(left, right) > 4) found.push(`"${text}" leaves its drawing by ${Math.max(left, right).toFixed(0)} px`);
+    if (size < SMALLEST_TEXT) found.push(`"${text}" is rendered at ${size.toFixed(1)} px`);
+    if (Math.max(left, right) > 4) found.push(`"${text}" extends beyond its plot by ${Math.max(left, right).toFixed(0)} px`);
   }
   if (media === "screen") {
-    // Figures' numbers are checked as well.
+    // Also check the collapsed tables of the figures.
     await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
     await page.evaluate(axe.source);
     const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document));

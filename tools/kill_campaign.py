@@ -1,10 +1,10 @@
-"""Kills real runs again and again, at seeded moments, goes on each time, and compares what comes out with an undisturbed run.
+"""Kills real runs repeatedly at seeded moments, resumes them, and compares the output with an undisturbed run.
 
     pip install ministack==1.5.33 boto3 zstandard
     cargo build --release
     python tools/kill_campaign.py OUTPUT.jsonl [--kills 200] [--places local,process,s3,http,lambda]
 
-A place is a backend and where the run directory lies:
+A place is a backend and a storage location of the run directory:
 
     local     threads, on this disk
     process   worker processes, on this disk
@@ -12,13 +12,13 @@ A place is a backend and where the run directory lies:
     http      two HTTP workers, on S3
     lambda    a Lambda function, on S3
 
-S3 and Lambda are played by ministack on the loopback. A chain is one run that is killed up to four times (SIGKILL), each time after
-its start at a moment of one of three aims: `any` (anywhere in the time an undisturbed run takes), `plan` (before there is a plan), and
-`collect` (while the output is written). What is killed is the command with all its workers, the command alone, or a worker alone, as
-the place has them; then the same command goes on, or `shoal resume`. At the end of a chain output and dead letters must be the bytes
-of the undisturbed run, with no temporary file left beside them.
+ministack emulates S3 and Lambda on the loopback interface. A chain is one run that is killed up to four times (SIGKILL), each
+time after a delay with one of three aims: `any` (any moment within the duration of an undisturbed run), `plan` (before the plan is
+written), and `collect` (while the output is written). The victim is the command with all its workers, only the command, or one
+worker, depending on the place. Then the same command, or `shoal resume`, resumes the run. At the end of a chain the output and the
+dead letters must be byte-identical to those of the undisturbed run, without leftover temporary files.
 
-A line a chain, with its kills, then a summary line. Exit code 1 where anything differed.
+Writes one line per chain with its kills, then a summary line. The exit code is 1 if anything differed.
 """
 
 import argparse
@@ -42,13 +42,13 @@ from check_cloud import ROOT, STORE, Cloud
 
 MODEL = ROOT / "crates/encoder/tests/fixtures/distilbert-f32"
 BATCH_SIZE = 20
-KILLS_A_CHAIN = 4
-# Every run of a chain ends by then, even on a busy machine.
-PATIENCE = 600
-# The one instruction set that functions are deployed for, so that bytes can be compared.
+KILLS_PER_CHAIN = 4
+# Time limit for every run of a chain, even on a busy machine.
+TIMEOUT = 600
+# The instruction set of all functions and runs, so that bytes can be compared.
 ISA = "portable"
 
-# Who may be killed: the command and all its workers, the command alone, one worker.
+# What may be killed: the command and all its workers, only the command, or one worker.
 VICTIMS = {
     "local": ["all"],
     "process": ["all", "command", "worker"],
@@ -56,14 +56,14 @@ VICTIMS = {
     "http": ["command", "worker"],
     "lambda": ["command", "worker"],
 }
-# Inputs that are read where they lie, and inputs that are copied into the run directory.
+# Inputs that are read in place, and inputs that are staged in the run directory.
 SHAPES = {"jsonl": ("reviews.jsonl", "labels.csv"), "staged": ("reviews.csv.gz", "labels.parquet")}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output")
-    parser.add_argument("--kills", type=int, default=200, help="kills at each place")
+    parser.add_argument("--kills", type=int, default=200, help="number of kills per place")
     parser.add_argument("--places", default=",".join(VICTIMS))
     parser.add_argument("--records", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
@@ -84,11 +84,11 @@ def write(out, line):
 
 
 def campaign(options, place, out):
-    """Kills at one place until there are enough; tells whether all came out as it should."""
+    """Kills runs at one place until there are enough kills; returns whether every result was correct."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        # What is played answers more slowly than what it stands for.
+        # Emulated services respond more slowly than real ones.
         records = options.records // 4 if place in ("http", "lambda") else options.records
         write_inputs(folder, records)
         with Place(options, place, folder) as there:
@@ -96,7 +96,7 @@ def campaign(options, place, out):
             kills, counts, wrong, chains = 0, collections.Counter(), [], 0
             while kills < options.kills:
                 seed = f"{options.seed}/{place}/{chains}"
-                chain = Chain(there, undisturbed, seed, chains).play(options.kills - kills)
+                chain = Chain(there, undisturbed, seed, chains).run(options.kills - kills)
                 chains += 1
                 write(out, {"place": place, "seed": seed} | chain)
                 for kill in chain["kills"]:
@@ -117,7 +117,7 @@ def campaign(options, place, out):
 
 
 def write_inputs(folder, count):
-    """The same records as JSON Lines and as compressed CSV, some of them bad in JSON Lines."""
+    """Writes the same records as JSON Lines, with some invalid lines, and as compressed CSV."""
     words = ["good", "bad", "film", "plot", "the", "a", "not", "ending", "slow", "loved"]
     rng = random.Random(7)
     rows = [(f"r{row}", " ".join(rng.choices(words, k=rng.randint(1, 40))), rng.randrange(10)) for row in range(count)]
@@ -129,17 +129,17 @@ def write_inputs(folder, count):
     with gzip.open(folder / "reviews.csv.gz", "wt", newline="") as packed:
         table = csv.writer(packed)
         table.writerow(["id", "text", "stars"])
-        # An empty field is a null, which gets a dead letter.
+        # An empty field is null and becomes a dead letter.
         table.writerows((name, "" if row % 500 == 250 else text, stars) for row, (name, text, stars) in enumerate(rows))
 
 
 class Place:
-    """A backend with what it needs, and somewhere for run directories."""
+    """A backend with its services, and a location for run directories."""
 
     def __init__(self, options, name, folder):
         self.options, self.name, self.folder = options, name, folder
         self.on_s3 = name in ("s3", "http", "lambda")
-        # By then a start has looked at its output and input.
+        # Time after which a run has checked its input and output.
         self.start_seconds = 0.2 if self.on_s3 else 0.05
         self.cloud, self.workers, self.log = None, [], None
         self.environment = {
@@ -155,10 +155,10 @@ class Place:
         if self.name == "lambda":
             deploy = ["deploy", "aws", "--store", STORE, "--isa", ISA, "--model", MODEL]
             deploy += ["--env", f"AWS_ENDPOINT_URL={self.cloud.endpoint}", "--env", "AWS_ALLOW_HTTP=true"]
-            done = self.start(deploy, self.environment, stderr=subprocess.PIPE)
-            _, said = done.communicate(timeout=PATIENCE)
-            if done.returncode:
-                sys.exit(f"deploy: {said.decode()}")
+            process = self.start(deploy, self.environment, stderr=subprocess.PIPE)
+            _, stderr = process.communicate(timeout=TIMEOUT)
+            if process.returncode:
+                sys.exit(f"deploy: {stderr.decode()}")
         if self.name == "http":
             for _ in range(2):
                 with socket.socket() as free:
@@ -176,14 +176,14 @@ class Place:
         self.log.close()
 
     def start(self, words, environment, **streams):
-        """Starts the command with its own process group."""
+        """Starts shoal in a separate process group."""
         streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | streams
         words = [self.options.shoal, *map(str, words)]
         return subprocess.Popen(words, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL,
                                 start_new_session=True, **streams)
 
     def start_workers(self):
-        """Starts those HTTP workers that do not run, and waits until they listen."""
+        """Starts the HTTP workers that are not running, and waits until they listen."""
         for worker in self.workers:
             if worker[1] and worker[1].poll() is None:
                 continue
@@ -195,7 +195,7 @@ class Place:
                     break
                 except OSError:
                     if worker[1].poll() is not None:
-                        sys.exit("an HTTP worker does not start: " + (self.folder / "workers.log").read_text())
+                        sys.exit("an HTTP worker failed to start: " + (self.folder / "workers.log").read_text())
                     time.sleep(0.01)
 
     def run_dir(self, name):
@@ -212,8 +212,8 @@ class Place:
             words += ["--url", ",".join(f"http://127.0.0.1:{port}" for port, _ in self.workers)]
         return words
 
-    def of_workers(self, command):
-        """The processes that work for the command."""
+    def worker_pids(self, command):
+        """The worker processes of the command."""
         if self.workers:
             return [process.pid for _, process in self.workers]
         if self.name == "lambda":
@@ -221,7 +221,7 @@ class Place:
         return descendants(command.pid)
 
     def files(self, name):
-        """Names in a run directory."""
+        """The names of the files in a run directory."""
         if not self.on_s3:
             top = Path(self.run_dir(name))
             return [str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()]
@@ -243,8 +243,8 @@ class Place:
             return (Path(self.run_dir(name)) / file).read_bytes()
         return self.cloud.s3.get_object(Bucket="lake", Key=self.key(name, file))["Body"].read()
 
-    def forget(self, name):
-        """Makes room."""
+    def remove(self, name):
+        """Deletes the files of a run to free space."""
         subprocess.run(["rm", "-rf", self.folder / name, self.folder / "runs" / name, self.folder / f"cache-{name}"], check=True)
         if self.on_s3:
             for file in self.files(name):
@@ -252,7 +252,7 @@ class Place:
 
 
 class Undisturbed:
-    """A run that nobody kills: what must come out, and how long its phases take."""
+    """A run without kills: the expected output, and the duration of its phases."""
 
     def __init__(self, place, shape):
         name = f"whole-{shape}"
@@ -262,31 +262,31 @@ class Undisturbed:
         while process.poll() is None and not place.has(name, "job.json"):
             time.sleep(0.001)
         self.plan_seconds = time.monotonic() - began
-        said, complained = process.communicate(timeout=PATIENCE)
+        stdout, stderr = process.communicate(timeout=TIMEOUT)
         self.seconds = time.monotonic() - began
         if process.returncode:
-            sys.exit(f"{place.name}: the undisturbed run ended with {process.returncode}: {complained.decode()}")
-        self.summary = json.loads(said)
+            sys.exit(f"{place.name}: the undisturbed run ended with {process.returncode}: {stderr.decode()}")
+        self.summary = json.loads(stdout)
         self.output = (place.folder / name / SHAPES[shape][1]).read_bytes()
         self.letters = place.read(name, "failed.jsonl")
-        assert self.letters, "some records are bad"
+        assert self.letters, "some records are invalid"
 
 
 class Chain:
-    """One run, its kills, and its end."""
+    """One run and its kills."""
 
     def __init__(self, place, undisturbed, seed, number):
         self.place, self.rng, self.name = place, random.Random(seed), f"chain-{number}"
         self.shape = self.rng.choice(list(SHAPES))
         self.whole = undisturbed[self.shape]
         self.outputs = place.folder / self.name
-        # Of its own, so that packing the model is killed too.
+        # A separate cache, so that packing the model can be killed too.
         self.environment = place.environment | {"XDG_CACHE_HOME": str(place.folder / f"cache-{self.name}")}
         self.kills, self.problems, self.exits = [], [], []
 
-    def play(self, most):
+    def run(self, max_kills):
         self.outputs.mkdir()
-        for _ in range(min(most, self.rng.randint(1, KILLS_A_CHAIN))):
+        for _ in range(min(max_kills, self.rng.randint(1, KILLS_PER_CHAIN))):
             if not self.start_and_kill():
                 break
         self.finish()
@@ -294,17 +294,17 @@ class Chain:
         if self.problems:
             print(f"{self.name}: {self.problems}", flush=True)
         else:
-            self.place.forget(self.name)
+            self.place.remove(self.name)
         return result
 
     def words(self):
-        """The same command, or `resume` where there is something to go on with."""
+        """The same command, or `resume` if there is a plan."""
         if self.kills and self.place.has(self.name, "job.json") and self.rng.random() < 0.5:
             return ["resume", self.place.run_dir(self.name), "--isa", ISA, "--json", "--quiet"]
         return self.place.command(self.shape, self.name)
 
     def start_and_kill(self):
-        """Tells whether there is more to kill of this run."""
+        """Returns whether the run can be killed again."""
         victim = self.rng.choice(VICTIMS[self.place.name])
         aim = self.rng.choices(["any", "plan", "collect"], [0.6, 0.15, 0.25])[0]
         spans = {"any": self.whole.seconds, "plan": self.whole.plan_seconds, "collect": 0.02}
@@ -313,7 +313,8 @@ class Chain:
         command = self.place.start(self.words(), self.environment)
         began = time.monotonic()
         until = began + delay if aim != "collect" else None
-        # Whether the output can be written is tried at the start, with a file that is gone at once.
+        # At the start the command checks that the output is writable, with a temporary file that it
+        # deletes at once.
         growing_since = None
         while command.poll() is None:
             now = time.monotonic()
@@ -323,9 +324,9 @@ class Chain:
                     until = now + delay
             elif now >= until:
                 break
-            # Spins, so that the moment is met.
+            # Busy-waits to hit the exact moment.
         seconds = time.monotonic() - began
-        pids = self.place.of_workers(command)
+        pids = self.place.worker_pids(command)
         if victim == "worker" and pids:
             chosen = [self.rng.choice(sorted(pids))]
         else:
@@ -334,11 +335,11 @@ class Chain:
         for pid in chosen:
             kill(pid)
         if victim == "worker":
-            # The command goes on without it.
+            # The command continues without the worker.
             self.place.start_workers()
-        code = command.wait(timeout=PATIENCE)
+        code = command.wait(timeout=TIMEOUT)
         if victim != "worker" and code != -signal.SIGKILL:
-            # It had ended by itself.
+            # It ended before the kill.
             self.check_exit(code, "before it was killed")
             return False
         files = self.place.files(self.name)
@@ -348,7 +349,7 @@ class Chain:
             else "working" if receipts < self.whole.summary["batches"] else "verifying"
         )
         if victim == "worker":
-            phase = "unknown"  # the command went on
+            phase = "unknown"  # the command continued
             self.exits.append(code)
             self.check_exit(code, "after a worker was killed")
         self.kills.append({"victim": victim, "aim": aim, "seconds": round(seconds, 4), "phase": phase, "receipts": receipts})
@@ -364,11 +365,11 @@ class Chain:
     def finish(self):
         self.place.start_workers()
         command = self.place.start(self.words(), self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        said, complained = command.communicate(timeout=PATIENCE)
+        stdout, stderr = command.communicate(timeout=TIMEOUT)
         if command.returncode:
-            self.problems.append(f"exit code {command.returncode}: {complained.decode()}")
+            self.problems.append(f"exit code {command.returncode}: {stderr.decode()}")
             return
-        summary = json.loads(said)
+        summary = json.loads(stdout)
         for counted in ("records", "results", "failed", "batches"):
             if summary[counted] != self.whole.summary[counted]:
                 self.problems.append(f"{counted}: {summary[counted]}, not {self.whole.summary[counted]}")
@@ -379,7 +380,7 @@ class Chain:
             if found != expected:
                 self.problems.append(f"{what}: {hashlib.sha256(found).hexdigest()}, not {hashlib.sha256(expected).hexdigest()}")
         if self.temporaries():
-            self.problems.append(f"left beside the output: {self.temporaries()}")
+            self.problems.append(f"leftover temporary files: {self.temporaries()}")
 
 
 def kill(pid):
@@ -390,7 +391,7 @@ def kill(pid):
 
 
 def descendants(pid):
-    """The processes that `pid` has started, and those that they have."""
+    """All direct and indirect child processes of `pid`."""
     children = collections.defaultdict(list)
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -398,7 +399,7 @@ def descendants(pid):
                 stat = Path(f"/proc/{entry}/stat").read_text()
             except OSError:
                 continue
-            # The name before it may hold anything.
+            # The process name in front of it may contain anything.
             children[int(stat.rsplit(")", 1)[1].split()[1])].append(int(entry))
     found, left = [], [pid]
     while left:

@@ -1,20 +1,20 @@
-"""Runs the real command on many records, odd records and many receipts, and measures time and memory.
+"""Runs the real command on many records, unusual records and many receipts, and measures time and memory.
 
     cargo build --release
     python tools/load.py records OUTPUT.jsonl [--records 1000000,2500000,5000000,10000000] [--batch-size 50]
     python tools/load.py rows OUTPUT.jsonl
     python tools/load.py receipts OUTPUT.jsonl [--receipts 125000,250000,500000,1000000]
 
-`records`: the local backend with a model of one tiny layer, so that what is measured is everything but the model. Each output is checked:
-every record once, in order. Memory should be flat but for the batch table and the receipts, time linear.
+`records`: the local backend with a tiny model of one layer, so that the measurement covers everything except the model. The output
+is checked: every record once, in order. Memory should be constant except for the batch table and the receipts, and time linear.
 
-`rows`: texts of 0 bytes, of 10 MB and 65 MiB, of one character a million times, of every Unicode plane with what is unassigned, private or no
-character, and surrogates without their other half. Every row must come out as a result or a dead letter, in order.
+`rows`: texts of 0 bytes, 10 MB and 65 MiB, of one character repeated a million times, of every Unicode plane including unassigned,
+private and noncharacter code points, and unpaired surrogates. Every row must become a result or a dead letter, in order.
 
-`receipts`: `shoal status`, `collect` and the start of `resume` where a run directory has many receipts. They are copies of the first
-one under other numbers.
+`receipts`: `shoal status` and `shoal resume` on a run directory with many receipts, which are copies of one receipt with different
+numbers.
 
-Needs the disk: some 10 GB for ten million records. A line of JSON for each measurement, and one that sums up.
+Needs disk space, about 10 GB for ten million records. Writes one line of JSON per measurement, and a summary line.
 """
 
 import argparse
@@ -44,14 +44,14 @@ def main():
     parser.add_argument("--batch-size", type=int, default=50)
     parser.add_argument("--concurrency", type=int, default=os.cpu_count())
     parser.add_argument("--shoal", default=str(ROOT / "target/release/shoal"))
-    parser.add_argument("--folder", help="where to work [default: the system's temporary folder]")
+    parser.add_argument("--folder", help="working folder [default: the system's temporary folder]")
     options = parser.parse_args()
     options.shoal = os.path.abspath(options.shoal)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder, open(options.output, "w") as out:
         bench = Bench(options, Path(folder), out)
-        told = {"records": options.records, "receipts": options.receipts}.get(options.what)
-        told = [f"--{options.what}", told] if told else []
-        bench.write({"command": " ".join(["python tools/load.py", options.what, "OUTPUT.jsonl", *told])})
+        counts = {"records": options.records, "receipts": options.receipts}.get(options.what)
+        counts = [f"--{options.what}", counts] if counts else []
+        bench.write({"command": " ".join(["python tools/load.py", options.what, "OUTPUT.jsonl", *counts])})
         make_model(bench.model)
         sys.exit(not {"records": records, "rows": rows, "receipts": receipts}[options.what](bench))
 
@@ -66,26 +66,26 @@ class Bench:
         print(json.dumps(line), flush=True)
 
     def shoal(self, *words, code=0):
-        """Runs the command, which must end with `code`: what it printed, and what it took."""
+        """Runs shoal, which must exit with `code`; returns its output and its resource usage."""
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder / "home"), "XDG_CACHE_HOME": str(self.folder / "cache")}
         began = time.monotonic()
         process = subprocess.Popen([self.options.shoal, *map(str, words)], cwd=self.folder, env=environment,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         memory = Memory(process.pid)
         memory.start()
-        complained = []
-        reader = threading.Thread(target=lambda: complained.append(process.stderr.read()))
+        stderr = []
+        reader = threading.Thread(target=lambda: stderr.append(process.stderr.read()))
         reader.start()
-        said = process.stdout.read()
+        stdout = process.stdout.read()
         reader.join()
-        # Waits itself, as it tells what the process took.
+        # `wait4` also returns the resource usage.
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
         memory.join()
         if process.returncode != code:
-            sys.exit(f"{words}: exit code {process.returncode}\n{complained[0].decode()}")
-        return said.decode(), {
+            sys.exit(f"{words}: exit code {process.returncode}\n{stderr[0].decode()}")
+        return stdout.decode(), {
             "seconds": round(seconds, 3),
             "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 3),
             "peak_rss_mib": round(memory.peak_kib["VmHWM:"] / 1024, 1),
@@ -94,8 +94,8 @@ class Bench:
 
 
 class Memory(threading.Thread):
-    """The most memory that a process was seen to have resident, and the most of its own: without mapped files, which the system may
-    drop. (What `wait4` tells has that of the process that started it in it.)"""
+    """The peak resident memory of a process, and its peak anonymous memory, which excludes mapped files that the system may drop.
+    (The peak that `wait4` returns includes memory of the parent process.)"""
 
     def __init__(self, pid):
         super().__init__()
@@ -109,14 +109,14 @@ class Memory(threading.Thread):
                 return
             found = [line.split() for line in lines if line.startswith(tuple(self.peak_kib))]
             if not found:
-                return  # it has ended
+                return  # the process has ended
             for name, kib, _ in found:
                 self.peak_kib[name] = max(self.peak_kib[name], int(kib))
             time.sleep(0.02)
 
 
 def make_model(folder):
-    """Writes a DistilBERT of one layer of 32, with random weights, as it is published."""
+    """Writes a DistilBERT checkpoint with one layer of 32 and random weights."""
     folder.mkdir()
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *("##" + letter for letter in letters)]
@@ -166,8 +166,8 @@ def records(bench):
         with open(source, "w", buffering=1 << 20) as lines:
             for row in range(count):
                 lines.write(f'{{"id":{row},"text":"{texts[row % 997]}"}}\n')
-        said, took = bench.shoal(*run_words(bench, source, "labels.csv", "run", bench.options.batch_size))
-        summary = json.loads(said)
+        stdout, took = bench.shoal(*run_words(bench, source, "labels.csv", "run", bench.options.batch_size))
+        summary = json.loads(stdout)
         in_order = 0
         with open(bench.folder / "labels.csv") as labels:
             header = next(labels)
@@ -180,17 +180,17 @@ def records(bench):
                 "input_bytes": source.stat().st_size}
         bench.write(line)
         measured.append(line)
-        # With everything done, the same command has but to verify and join.
+        # Everything is done, so the same command only verifies and joins.
         _, again = bench.shoal(*run_words(bench, source, "labels.csv", "run", bench.options.batch_size))
         bench.write({"records": count, "again": again})
         shutil.rmtree(bench.folder / "run")
         source.unlink()
     whole = all(line["rows_in_order"] == line["results"] == line["records"] for line in measured)
-    return sum_up(bench, measured, "records", "batches") and whole
+    return summarize(bench, measured, "records", "batches") and whole
 
 
-def sum_up(bench, measured, count, unit):
-    """Tells how far time is from linear, and what memory grows by."""
+def summarize(bench, measured, count, unit):
+    """Writes how time and memory grow with the input."""
     first, last = measured[0], measured[-1]
     steps = max(last[unit] - first[unit], 1)
     bench.write({
@@ -212,8 +212,8 @@ def tree(folder):
                 yield entry
 
 
-def odd_texts():
-    """Names and texts, as Python has them: surrogates may stand alone."""
+def unusual_texts():
+    """Names and texts; Python strings may contain unpaired surrogates."""
     yield "nothing", ""
     yield "a space", " "
     yield "10 MB of words", "good film " * 1_000_000
@@ -236,12 +236,12 @@ def odd_texts():
         yield f"surrogate, {name}", text
 
 
-def is_lone(text):
+def has_surrogate(text):
     return any(0xD800 <= ord(character) < 0xE000 for character in text)
 
 
 def rows(bench):
-    """Each odd row between two plain ones."""
+    """Alternates plain and unusual rows."""
     csv_text = lambda text: '"' + text.replace('"', '""') + '"'
     ok = True
     for shape in ("jsonl", "jsonl.gz", "csv", "csv.gz"):
@@ -252,21 +252,21 @@ def rows(bench):
         with opened as lines:
             if not is_json:
                 lines.write(b"id,text\n")
-            for name, text in [pair for odd in odd_texts() for pair in [("plain", "good film"), odd]]:
+            for name, text in [pair for odd in unusual_texts() for pair in [("plain", "good film"), odd]]:
                 row = len(expected)
                 if is_json:
-                    # As escapes and as they are, in turn; surrogates have no other form than escapes.
-                    line = json.dumps({"id": row, "text": text}, ensure_ascii=is_lone(text) or row % 4 == 1)
+                    # Alternates between escaped and literal text; surrogates can only be escaped.
+                    line = json.dumps({"id": row, "text": text}, ensure_ascii=has_surrogate(text) or row % 4 == 1)
                     lines.write(line.encode() + b"\n")
                 else:
-                    # What is no Unicode stands as the bytes that it would have.
+                    # Surrogates are written as the bytes that they would have in UTF-8.
                     lines.write(f"{row},{csv_text(text)}\n".encode("utf-8", "surrogatepass"))
                 is_null = not is_json and text == ""
                 size = len(line if is_json else text.encode("utf-8", "surrogatepass"))
-                expected[row] = (name, is_lone(text) or is_null or size > 64 << 20)
+                expected[row] = (name, has_surrogate(text) or is_null or size > 64 << 20)
         for batch_size in (1, 50):
-            said, took = bench.shoal(*run_words(bench, source, "labels.jsonl", "run", batch_size))
-            summary = json.loads(said)
+            stdout, took = bench.shoal(*run_words(bench, source, "labels.jsonl", "run", batch_size))
+            summary = json.loads(stdout)
             ids = [json.loads(line)["id"] for line in open(bench.folder / "labels.jsonl")]
             letters = [json.loads(line) for line in open(bench.folder / "run/failed.jsonl")]
             wanted = [row for row, (_, is_bad) in expected.items() if not is_bad]
@@ -287,16 +287,16 @@ def rows(bench):
 
 
 def receipts(bench):
-    """A plan of many batches of a record each, and all receipts but a few."""
+    """Plans many batches of one record each, and creates almost all receipts."""
     counts, measured = [int(count) for count in bench.options.receipts.split(",")], []
     source = bench.folder / "records.jsonl"
     for count in counts:
         with open(source, "w", buffering=1 << 20) as lines:
             for row in range(count):
                 lines.write(f'{{"id":"{row:08}","text":"good"}}\n')
-        # Stops as soon as it has begun; what it did is done.
+        # Stops soon after the start; finished batches are kept.
         words = run_words(bench, source, "labels.csv", "run", 1)
-        said, planned = bench.shoal(*words, "--max-time", "1s", code=9)
+        _, planned = bench.shoal(*words, "--max-time", "1s", code=9)
         run = bench.folder / "run"
         name = sorted(os.listdir(run / "receipts"))[0]
         receipt = (run / "receipts" / name).read_text()
@@ -308,17 +308,17 @@ def receipts(bench):
             if not path.exists():
                 path.write_text(receipt.replace(f'"batch":{own},', f'"batch":{batch},'))
                 (run / "parts" / f"{batch:08}.csv").write_bytes(part)
-        said, status = bench.shoal("status", "run", "--json")
-        found = json.loads(said)
-        said, resumed = bench.shoal("resume", "run", "--json", "--quiet")
-        summary = json.loads(said)
+        stdout, status = bench.shoal("status", "run", "--json")
+        found = json.loads(stdout)
+        stdout, resumed = bench.shoal("resume", "run", "--json", "--quiet")
+        summary = json.loads(stdout)
         line = {"receipts": count, "batches_done": found["batches_done"], "reused": summary["reused_batches"], "status": status, "resume": resumed,
                 "planned": planned, **status}
         bench.write(line)
         measured.append(line)
         shutil.rmtree(run)
     right = all(line["batches_done"] == line["receipts"] for line in measured)
-    return sum_up(bench, measured, "receipts", "receipts") and right
+    return summarize(bench, measured, "receipts", "receipts") and right
 
 
 if __name__ == "__main__":

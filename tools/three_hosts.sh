@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Three hosts on one machine, by network namespaces: a client, and two hosts of workers that it reaches by address alone.
-# Runs the bundled sample by --backend http (TLS and bearer token) and by --backend array (three shares on two hosts), and
-# compares the bytes with a run on this machine. Needs root, iproute2,
-# openssl, curl and a built shoal:
+# Emulates three hosts on one machine with network namespaces: a client, and two worker hosts that
+# it reaches only by address. Runs the bundled sample with --backend http (TLS and bearer token) and
+# with --backend array (three shares on two hosts), and compares the bytes with a local run. Needs
+# root, iproute2, openssl, curl and a built shoal:
 #
 #     sudo tools/three_hosts.sh [SHOAL] [INPUT]
 #
-# The hosts share a folder, as hosts of a cluster do.
+# The hosts share a folder, like the hosts of a cluster.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 shoal=${1:-$root/target/release/shoal}
@@ -37,7 +37,8 @@ for number in 1 2 3; do
   ip -n "$host" link set lo up
 done
 
-# A token does not travel in the open: each worker has a certificate for its address, by an authority of this script's own.
+# A token must not be sent unencrypted: each worker has a certificate for its address, issued by a
+# temporary authority.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=three-hosts \
   -keyout "$work/ca.key" -out "$work/ca.pem" 2> /dev/null
 for number in 2 3; do

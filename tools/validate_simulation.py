@@ -1,13 +1,13 @@
-"""Validates the simulator: what `shoal plan` predicts from one calibration, beside what runs really take.
+"""Validates the simulator: compares the predictions of `shoal plan` from one calibration with real runs.
 
     python tools/validate_simulation.py reviews.jsonl OUTPUT.jsonl --shoal target/release/shoal [--records 1500] [--rounds 3]
 
-Settings: the backends local and process, one and two functions at a time, three batch sizes, each run ROUNDS times in turn.
-A line each: predicted and measured makespan, and time of functions, with their relative differences. Every round calibrates
-anew, right before its runs, since the speed of a shared machine changes by the minute.
+Settings: the backends local and process, one and two concurrent functions, and three batch sizes, each run ROUNDS times, alternating.
+Writes one line per setting: predicted and measured makespan and function time, with their relative differences. Every round
+calibrates again directly before its runs, because the speed of a shared machine varies.
 
-`--cloud` adds Lambda, played by ministack on the loopback (pip install ministack==1.5.33 boto3 zstandard). What that takes, which is
-not what Lambda takes, is learned from a run in batches of 50 at the same number of functions (`shoal plan --from-run`).
+`--cloud` adds Lambda, emulated by ministack on the loopback interface (pip install ministack==1.5.33 boto3 zstandard). Its overheads,
+which differ from those of Lambda, are learned from a run in batches of 50 at the same concurrency (`shoal plan --from-run`).
 """
 
 import argparse
@@ -28,8 +28,8 @@ parser.add_argument("--model")
 parser.add_argument("--records", type=int, default=1500)
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--batch-sizes", default="25,100,333")
-parser.add_argument("--cloud", action="store_true", help="Lambda too, played by ministack")
-parser.add_argument("--bootstrap", help="the binary that runs as the function there")
+parser.add_argument("--cloud", action="store_true", help="also Lambda, emulated by ministack")
+parser.add_argument("--bootstrap", help="the binary that runs as the Lambda function")
 args = parser.parse_args()
 model = ["--model", args.model] if args.model else []
 settings = [
@@ -106,7 +106,7 @@ def validate(folder):
             estimate = predicted[setting]
             summary = measure(folder, records, *setting)
             functions_ms = summary["function_ms"]
-            # A platform bills the start of an environment too.
+            # Platforms also bill the initialization of an environment.
             billed_ms = functions_ms["total"] + (functions_ms["init"] if setting[0] == "lambda" else 0)
             results[setting].append(
                 {
@@ -120,24 +120,24 @@ def validate(folder):
     return results
 
 
-def tell(results):
+def report(results):
     with open(args.output, "w", encoding="utf-8") as out:
         command = "python tools/validate_simulation.py " + " ".join(sys.argv[1:])
         out.write(json.dumps({"command": command}) + "\n")
-        print("| backend | at a time | batch | makespan predicted | measured | off | function time off |")
+        print("| backend | concurrency | batch | makespan predicted | measured | error | function time error |")
         print("|---|---|---|---|---|---|---|")
         for setting, rounds in results.items():
 
-            def middle(number):
-                return statistics.median(number(one) for one in rounds)
+            def median(value):
+                return statistics.median(value(one) for one in rounds)
 
-            off = middle(lambda one: one["predicted_s"] / one["measured_s"] - 1)
-            functions_off = middle(lambda one: one["predicted_functions_s"] / one["measured_functions_s"] - 1)
+            off = median(lambda one: one["predicted_s"] / one["measured_s"] - 1)
+            functions_off = median(lambda one: one["predicted_functions_s"] / one["measured_functions_s"] - 1)
             line = dict(zip(("backend", "functions", "batch_size"), setting))
             out.write(json.dumps(line | {"off": off, "functions_off": functions_off, "rounds": rounds}) + "\n")
             print(
-                f"| {setting[0]} | {setting[1]} | {setting[2]} | {middle(lambda one: one['predicted_s']):.2f} s |"
-                f" {middle(lambda one: one['measured_s']):.2f} s | {100 * off:+.1f} % | {100 * functions_off:+.1f} % |"
+                f"| {setting[0]} | {setting[1]} | {setting[2]} | {median(lambda one: one['predicted_s']):.2f} s |"
+                f" {median(lambda one: one['measured_s']):.2f} s | {100 * off:+.1f} % | {100 * functions_off:+.1f} % |"
             )
 
 
@@ -147,4 +147,4 @@ with contextlib.ExitStack() as stack:
         from check_cloud import Cloud
 
         deploy(stack.enter_context(Cloud(pathlib.Path(folder))))
-    tell(validate(folder))
+    report(validate(folder))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh [ROUNDS] [CORE]: the engine's matrix product beside gemm and rten-gemm on one core, in turn, with the core's rate
-# of pure multiply-adds in the same minute. Raw results go to benches/runs/.
+# run.sh [ROUNDS] [CORE]: compares the engine's matrix product with gemm and rten-gemm on one core,
+# alternating, and measures the core's rate of pure multiply-adds in each round. Raw results go to
+# benches/runs/.
 set -euo pipefail
 rounds=${1:-5} core=${2:-0}
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -1,10 +1,10 @@
-"""Times shoal beside its peers, in turn, on one core. run.sh builds all and calls it.
+"""Compares the speed of shoal and its peers on one core. run.sh builds everything and calls it.
 
     python bench.py WORK [--rounds N] [--sequences N] [OPTION...]
 
-First the logits of all are compared. Then every round runs each contender once, one thread, one sequence at a time, in
-an order that turns from round to round, with the core's rates of pure arithmetic measured at its start. Last comes the
-time from a process's start to its first label. Raw results are JSON Lines, which summary.py reads.
+First it compares the logits of all contenders. Then every round runs each contender once, on one thread and one sequence
+at a time, in an order that rotates from round to round, and measures the core's peak rates at its start. Finally it
+measures the time from the start of a process to its first label. Raw results are JSON Lines, which summary.py reads.
 """
 
 import argparse
@@ -41,9 +41,9 @@ def arguments():
     add = parser.add_argument
     add("work", type=Path, help="the folder that setup.sh filled")
     add("--rounds", type=int, default=5)
-    add("--sequences", type=int, default=48, metavar="N", help="time so many sequences, spread evenly over the file [48]")
+    add("--sequences", type=int, default=48, metavar="N", help="number of sequences to time, spread evenly over the file [48]")
     add("--sequences-file", type=Path, metavar="FILE", help="arrays of token ids [WORK/sequences.json]")
-    add("--model", type=Path, help="what shoal opens, with the same weights [WORK/model]")
+    add("--model", type=Path, help="the model for shoal, with the same weights [WORK/model]")
     add("--shoal", type=Path, default=BUILT / "shoal", help="the program")
     add("--peers", default=",".join(PEERS), help="also candle-f32, transformers-f32 [%(default)s]")
     add("--core", default="0")
@@ -52,7 +52,7 @@ def arguments():
         "--first-label",
         action="append",
         metavar="NAME=COMMAND",
-        help="shoal's own from text, may be repeated [the packed model in int8, and the bundled one]",
+        help="command of shoal that labels a text, may be repeated [the packed model in int8, and the bundled one]",
     )
     add("--output", type=Path, help="raw results [benches/runs/peers-TIME.jsonl]")
     options = parser.parse_args()
@@ -67,7 +67,7 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.sequences = json.loads(options.sequences_file.read_text())
-        # Spread evenly over the file, the same for every runtime.
+        # Evenly spaced over the file, the same for every runtime.
         count = min(options.sequences or len(self.sequences), len(self.sequences))
         step = len(self.sequences) / count
         self.chosen = [self.sequences[int((k + 0.5) * step)] for k in range(count)]
@@ -75,7 +75,8 @@ class Bench:
         json.dump(self.chosen, self.chosen_file)
         self.chosen_file.flush()
         self.model_config = json.loads((options.work / "model/config.json").read_text())
-        # OpenBLAS's choose kernels in some builds of numpy and torch and would handicap a peer.
+        # Variables that select OpenBLAS kernels would handicap the peers whose numpy or torch uses
+        # OpenBLAS.
         drop = ("OPENBLAS_", "SHOAL_")
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(drop)} | {
             "OMP_NUM_THREADS": "1",
@@ -103,19 +104,19 @@ class Bench:
         return [sys.executable, "-B", HERE / "peers.py", work, runtime, precision]
 
     def run(self, command):
-        """The JSON lines that a program prints, on the core."""
+        """Runs a program on the core and returns the JSON lines that it prints."""
         command = ["taskset", "-c", self.options.core, *map(str, command)]
-        done = subprocess.run(command, check=False, env=self.environment, capture_output=True, text=True)
-        if done.returncode:
-            sys.exit(f"{done.stderr}\n{shlex.join(command)} ended with exit code {done.returncode}")
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        result = subprocess.run(command, check=False, env=self.environment, capture_output=True, text=True)
+        if result.returncode:
+            sys.exit(f"{result.stderr}\n{shlex.join(command)} failed with exit code {result.returncode}")
+        return [json.loads(line) for line in result.stdout.splitlines()]
 
     def write(self, kind, command, **values):
         line = {"kind": kind, "date": f"{now():%Y-%m-%dT%H:%M:%SZ}", "command": self.without_paths(command)}
         print(json.dumps(line | values), file=self.output, flush=True)
 
     def without_paths(self, command):
-        """The command as it reads on any machine."""
+        """The command without paths of this machine."""
         text = shlex.join(map(str, command))
         text = text.replace(str(self.options.work), "WORK").replace(str(ROOT), ".")
         return re.sub(r"(?<![\w.])/(?:[^\s/]+/)+", "", text)
@@ -134,8 +135,8 @@ class Bench:
             cpu=f"{cpu.get('model name')}, family {cpu.get('cpu family')}, model {cpu.get('model')}",
             cores=os.cpu_count(),
             kernel=os.uname().release,
-            commit=said("git", "-C", ROOT, "describe", "--always", "--dirty"),
-            rustc=said("rustc", "--version"),
+            commit=output_of("git", "-C", ROOT, "describe", "--always", "--dirty"),
+            rustc=output_of("rustc", "--version"),
             versions={name: importlib.metadata.version(name) for name in packages}
             | {name: re.search(f'name = "{name}"\nversion = "(.*)"', lock)[1] for name in crates},
             sequences=len(self.sequences),
@@ -145,7 +146,7 @@ class Bench:
         )
 
     def mean_work(self, sequences):
-        """Operations of the whole model on a sequence: a runtime that skips some is credited with them."""
+        """Mean operations of the full model per sequence. A runtime that skips some of them is still credited with all."""
         config = self.model_config
         layers, hidden, inner = config["n_layers"], config["dim"], config["hidden_dim"]
         linear = 4 * hidden * hidden + 2 * hidden * inner
@@ -173,7 +174,7 @@ class Bench:
                 largest_logit=largest,
             )
             if precision == "f32" and not worst <= TOLERANCE:
-                sys.exit(f"logits of {name} are up to {worst:.1e} from those of shoal in f32: {logits}")
+                sys.exit(f"logits of {name} differ by up to {worst:.1e} from those of shoal in f32: {logits}")
 
     def time_round(self, number, names):
         peak = self.run([BUILT / "examples/peak"])[-1]
@@ -184,13 +185,13 @@ class Bench:
             command += ["--json"] * (runtime == "shoal")
             load = os.getloadavg()[0]
             result = self.run(command)[-1]
-            asked = {"threads": 1, "sequences": len(self.chosen), "tokens": sum(map(len, self.chosen))}
-            done = {key: result.get(key) for key in asked}
-            if done != asked:
-                sys.exit(f"{name} was asked for {asked} and did {done}")
-            # As if the chosen sequences were as long as the whole file's.
+            expected = {"threads": 1, "sequences": len(self.chosen), "tokens": sum(map(len, self.chosen))}
+            done = {key: result.get(key) for key in expected}
+            if done != expected:
+                sys.exit(f"{name} was expected to process {expected}, but processed {done}")
+            # Scales the rate from the chosen sequences to the mean length of the whole file.
             share = self.mean_work(self.chosen) / self.mean_work(self.sequences)
-            # What shoal measures of the core itself, and the path of its model, would stand here twice.
+            # These would repeat the rates measured above and the path of the model.
             result = {key: value for key, value in result.items() if key not in ("peak", "model")}
             values = {"runtime": runtime, "precision": precision, "round": number} | result
             for clock in ("cpu", "wall"):
@@ -199,7 +200,7 @@ class Bench:
             print(f"round {number}: {name} {values['reviews_per_s_cpu']:.2f} reviews/s", file=sys.stderr)
 
     def time_first_labels(self):
-        """From the start of a process to its end, one label made: peers from token ids, shoal from a CSV file."""
+        """Measures processes that produce one label: peers from token ids, shoal from a CSV file."""
         # In BERT's vocabulary: this film was wonderful and i love everything about it
         short = [101, 2023, 2143, 2001, 6919, 1998, 1045, 2293, 2673, 2055, 2009, 102]
         review = next(s for s in self.sequences if 225 <= len(s) <= 235)
@@ -211,7 +212,7 @@ class Bench:
                         runtime, precision = name.rsplit("-", 1)
                         result = self.run([sys.executable, "-I", HERE / "spawn.py", *command])[-1]
                         if repetition == 0:
-                            continue  # It brought the files into memory.
+                            continue  # This loaded the files into the page cache.
                         values = {"runtime": runtime, "precision": precision, "round": repetition}
                         values |= {"text": text, "tokens": len(ids)} | result
                         self.write("first_label", command, **values)
@@ -237,7 +238,7 @@ class Bench:
             yield name, [part.format(**paths) for part in shlex.split(command)]
 
     def as_text(self, ids):
-        """A text of these tokens, less [CLS] and [SEP]; exact for the model that setup.sh makes."""
+        """A text with these tokens, without [CLS] and [SEP]; exact for the model that setup.sh makes."""
         tokenizer = json.loads((self.options.work / "model/tokenizer.json").read_text())
         words = {id: word for word, id in tokenizer["model"]["vocab"].items()}
         return " ".join(words[id] for id in ids[1:-1]).replace(" ##", "")
@@ -247,7 +248,7 @@ def now():
     return datetime.datetime.now(datetime.UTC)
 
 
-def said(*command):
+def output_of(*command):
     return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
 
 

@@ -1,4 +1,4 @@
-"""Makes what the peers run on in a work folder, each thing unless it is there already.
+"""Makes the inputs of the peers in a work folder, except those that already exist.
 
     python make_models.py WORK
 
@@ -6,8 +6,8 @@ model/               a DistilBERT-base classifier with random weights (speed doe
 sequences.json       512 arrays of random token ids with the lengths of IMDb reviews
 onnx/model.onnx      the model for rten
 onnx/model_int8.onnx                the same with int8 weights
-onnx/model_fused.onnx               fused by ONNX Runtime's optimizer for transformers
-onnx/model_fused_int8_pc.onnx       the same with int8 weights, a scale a channel
+onnx/model_fused.onnx               fused by ONNX Runtime's transformers optimizer
+onnx/model_fused_int8_pc.onnx       the same with int8 weights, one scale per channel
 ct2/, ct2_int8/      the model for CTranslate2 in f32 and int8
 """
 
@@ -21,7 +21,7 @@ ONNX = WORK / "onnx"
 
 
 def sequences(path):
-    """Lengths are log-normal, cut to 10 to 512 tokens: median 234, mean 267."""
+    """Lengths are log-normal, clipped to 10 to 512 tokens: median 234, mean 267."""
     import numpy as np
 
     generator = np.random.default_rng(20240601)
@@ -43,7 +43,7 @@ def model(folder):
     labels = {0: "NEGATIVE", 1: "POSITIVE"}
     config = DistilBertConfig(id2label=labels, label2id={label: i for i, label in labels.items()})
     DistilBertForSequenceClassification(config).save_pretrained(folder)
-    # A word for every id, so that any ids can be written as a text.
+    # One word per id, so that any sequence of ids can be written as text.
     special = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]"}
     words = [special.get(i, f"w{i}" if i >= 1000 else f"[unused{i}]") for i in range(30522)]
     (folder / "vocab.txt").write_text("\n".join(words) + "\n")
@@ -75,7 +75,7 @@ def plain(path):
         input_names=["input_ids", "attention_mask"],
         output_names=["logits"],
         opset_version=17,
-        dynamo=False,  # ONNX Runtime's optimizer knows the attention of this exporter, not of the newer one.
+        dynamo=False,  # ONNX Runtime's optimizer recognizes the attention of this exporter, but not of the newer one.
         dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
     )
 
@@ -95,7 +95,7 @@ def fused(path):
     )
     found = made.get_fused_operator_statistics()
     if found["Attention"] != config["n_layers"]:
-        sys.exit(f"attention was not fused in every layer, the comparison would not be fair: {found}")
+        sys.exit(f"attention was not fused in every layer, which would make the comparison unfair: {found}")
     made.save_model_to_file(str(path))
 
 
@@ -103,7 +103,8 @@ def int8(source, **settings):
     def make(path):
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
-        # Products of two activations stay f32; 1 is the type FLOAT, where the shape inference finds none.
+        # Products of two activations stay f32. The default type 1 is FLOAT, for values whose type
+        # shape inference cannot determine.
         options = {"MatMulConstBOnly": True, "DefaultTensorType": 1}
         quantize_dynamic(ONNX / source, path, weight_type=QuantType.QInt8, extra_options=options, **settings)
 
@@ -132,7 +133,7 @@ for made, make in (
 ):
     if not made.exists():
         print(f"making {made.relative_to(WORK)}", file=sys.stderr)
-        # Under its name only when whole, so that a stopped set-up goes on.
+        # Renamed only when complete, so that an interrupted setup can be resumed.
         part = made.with_name(f"part-{made.name}")
         make(part)
         part.rename(made)

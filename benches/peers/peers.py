@@ -2,7 +2,8 @@
 
     python peers.py WORK RUNTIME PRECISION --sequences FILE.json [--limit N] [--logits]
 
-Answers as `shoal bench` and the Rust peers do: a JSON line with the rates, or with --logits a JSON array a line.
+Prints the same output as `shoal bench` and the Rust peers: a JSON line with the rates, or with --logits one JSON array
+per line.
 """
 
 import argparse
@@ -21,7 +22,7 @@ def ctranslate2(work, precision):
     encoder = ctranslate2.Encoder(
         str(work / folder), device="cpu", compute_type=compute_type, inter_threads=1, intra_threads=1
     )
-    # It is an encoder only: the classifier's head is ours.
+    # CTranslate2 runs only the encoder; the classifier's head is computed here.
     with safe_open(work / "model/model.safetensors", "numpy") as weights:
         w1, b1, w2, b2 = (
             weights.get_tensor(f"{layer}.{kind}")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh WORK [OPTION...]: sets up the peers in the folder WORK, builds shoal, and times them in turn on one core.
-# The options are those of bench.py; README.md has them. The machine should have nothing else to do.
+# run.sh WORK [OPTION...]: sets up the peers in the folder WORK, builds shoal, and times them
+# alternately on one core. The options are those of bench.py; see README.md. The machine should be
+# idle otherwise.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:?usage: run.sh WORK [--rounds N] [--sequences N] [OPTION...]}

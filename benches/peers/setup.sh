@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# setup.sh WORK: fills the work folder with what is missing in it: the Python environment, the models in every peer's
-# form, the sequences, and the peers written in Rust. Some 20 minutes and 8 GB the first time, seconds afterwards.
-# A classifier of your own may lie in WORK/model beforehand; else one of DistilBERT-base shape is made.
+# setup.sh WORK: creates what is missing in the work folder: the Python environment, the models in
+# each peer's format, the sequences, and the peers written in Rust. The first time takes about 20
+# minutes and 8 GB, later ones seconds. An existing classifier in WORK/model is used; otherwise one
+# of DistilBERT-base shape is made.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:?usage: setup.sh WORK}"
@@ -15,6 +16,6 @@ if ! cmp -s "$here/requirements.txt" "$work/requirements.txt"; then
 fi
 HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error "$python" -B -W ignore "$here/make_models.py" "$work"
 
-# Every peer may use all that this CPU has.
+# The peers may use every feature of this CPU.
 CARGO_TARGET_DIR=$work/target RUSTFLAGS="-C target-cpu=native" \
   cargo build -q --release --locked --manifest-path "$here/Cargo.toml"

@@ -1,9 +1,9 @@
-"""Runs a program once and prints how long it took, from its start to its end, and the most memory it held.
+"""Runs a program once and prints its run time and its peak memory.
 
     python -I spawn.py PROGRAM [ARGUMENT...]
 
-A process of its own, since Linux counts the memory of the process that spawned it (some 10 MiB here) as the child's own
-until the program is loaded: what is measured should be larger than the measure.
+This is a separate, small process, because until the program is loaded, Linux counts the memory of the spawning process
+(some 10 MiB here) as the child's. The program should need more than that.
 """
 
 import json
@@ -17,7 +17,7 @@ child = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ, file_actions=quie
 _, status, usage = os.wait4(child, 0)
 seconds = time.perf_counter() - start
 if status:
-    sys.exit(f"{sys.argv[1]} ended with exit code {os.waitstatus_to_exitcode(status)}")
+    sys.exit(f"{sys.argv[1]} failed with exit code {os.waitstatus_to_exitcode(status)}")
 result = {
     "seconds": round(seconds, 4),
     "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 4),

@@ -1,4 +1,4 @@
-"""Medians, ranges and ratios of the raw results that bench.py writes, as Markdown.
+"""Prints medians, ranges and ratios of the raw results of bench.py as Markdown.
 
 python summary.py FILE...
 """
@@ -16,7 +16,7 @@ def markdown(paths):
     for path in paths:
         with open(path) as file:
             for line in map(json.loads, file):
-                # Two files may both have a round 0.
+                # Two files may contain the same round number.
                 kinds[line["kind"]].append(line | {"round": (path, line.get("round"))})
     parts = [machine(m) for m in kinds["machine"]]
     if kinds["speed"]:
@@ -46,7 +46,7 @@ def peaks(lines):
 
 
 def speed(lines, precision):
-    """A ratio is taken within each round, where the core was the same."""
+    """Ratios are computed within each round, under the same conditions of the core."""
     runs = collections.defaultdict(dict)
     for line in lines:
         if line["precision"] == precision:

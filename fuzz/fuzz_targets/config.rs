@@ -1,4 +1,5 @@
-//! Any bytes as `config.json`, before the weights of a small model: the folder is opened, packed, and labels a text.
+//! Arbitrary `config.json` with the weights of a small model: the folder is opened and packed, and
+//! labels a text.
 
 #![no_main]
 

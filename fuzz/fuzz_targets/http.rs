@@ -1,5 +1,5 @@
-//! Any bytes as a request to a worker: as they are, or with a right length and perhaps the token. Each is answered, and
-//! nothing is done without the token.
+//! Arbitrary request to a worker: raw, or with a correct length and possibly the token. Every
+//! request is answered, and without the token no work is done.
 
 #![no_main]
 
@@ -13,17 +13,17 @@ use libfuzzer_sys::fuzz_target;
 use shoal::worker::http::{HttpSettings, serve};
 use shoal::worker::{Allow, Token};
 use shoal_function::Host;
-use shoal_fuzz::{BETWEEN, folder};
+use shoal_fuzz::{SEPARATOR, folder};
 use shoal_job::wire::{Failure, FailureKind};
 
 struct Scene {
     allowed: PathBuf,
     address: SocketAddr,
-    /// Its end would stop the worker.
+    /// Dropping it would stop the worker.
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
-/// A worker whose function finds no job: what is fuzzed is the way to it.
+/// A worker whose function finds no job: the target is the HTTP layer.
 static SCENE: LazyLock<Scene> = LazyLock::new(|| {
     let allowed = folder().keep();
     let settings = HttpSettings {
@@ -37,16 +37,16 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
         read_timeout: Duration::from_secs(2),
     };
     let (_stop, stopped) = tokio::sync::oneshot::channel();
-    let (told, where_it_is) = mpsc::channel::<String>();
+    let (url_sender, url_receiver) = mpsc::channel::<String>();
     std::thread::spawn(move || {
         let open = |_: &_| Err(Failure::new(FailureKind::Model, "no such model"));
         let host = move || Ok(Arc::new(Host::new("fuzz", Duration::ZERO, Box::new(open))));
         serve(settings, host, stopped, |url| {
-            told.send(url.into()).unwrap()
+            url_sender.send(url.into()).unwrap()
         })
         .unwrap();
     });
-    let url = where_it_is.recv().unwrap();
+    let url = url_receiver.recv().unwrap();
     Scene {
         allowed,
         address: url.strip_prefix("http://").unwrap().parse().unwrap(),
@@ -61,18 +61,18 @@ fuzz_target!(|input: &[u8]| {
     let Scene {
         allowed, address, ..
     } = &*SCENE;
-    let mut parts = rest.splitn(2, |byte| *byte == BETWEEN);
+    let mut parts = rest.splitn(2, |byte| *byte == SEPARATOR);
     let head = parts.next().unwrap_or_default();
     let body = String::from_utf8_lossy(parts.next().unwrap_or_default())
         .replace("ALLOWED", allowed.to_str().unwrap());
     let is_raw = choice & 1 != 0;
-    let knows = choice & 2 != 0;
+    let has_header = choice & 2 != 0;
     let request = if is_raw {
         rest.to_vec()
     } else {
         let mut request =
             b"POST /invoke HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n".to_vec();
-        if knows {
+        if has_header {
             request.extend_from_slice(b"Authorization: Bearer secret\r\n");
         }
         request.extend_from_slice(head);
@@ -81,7 +81,7 @@ fuzz_target!(|input: &[u8]| {
         request
     };
     let mut stream = TcpStream::connect(address).unwrap();
-    // A worker that answers before it has read all may have closed already.
+    // A worker that responds before it has read everything may already have closed the connection.
     let _ = stream.write_all(&request);
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let mut answer = Vec::new();
@@ -90,7 +90,7 @@ fuzz_target!(|input: &[u8]| {
     if !answer.is_empty() {
         assert!(answer.starts_with("HTTP/1."), "{answer}");
     }
-    let has_token = knows || rest.windows(6).any(|word| word == b"secret");
+    let has_token = has_header || rest.windows(6).any(|word| word == b"secret");
     if !has_token {
         assert!(!answer.contains("failed to find the job"), "{answer}");
     }

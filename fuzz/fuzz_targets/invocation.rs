@@ -1,4 +1,5 @@
-//! Any bytes as the lines of a worker's pipe: each is answered by a receipt or a failure, and no function crashes.
+//! Arbitrary lines to a worker on standard input: each is answered with a receipt or a failure, and
+//! no function crashes.
 
 #![no_main]
 
@@ -15,7 +16,7 @@ use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::wire::{Invocation, Outcome, Reply};
 use shoal_job::{Cancel, RunDir};
 
-/// A run of six records, by the path that stands for `RUN` in the input, and who works on it.
+/// The path of a run of six records, which replaces `RUN` in the input, and its host.
 static SCENE: LazyLock<(PathBuf, Arc<Host>)> = LazyLock::new(|| {
     let folder = folder().keep();
     let input = folder.join("in.csv");
@@ -58,7 +59,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let (run, host) = &*SCENE;
     let text = text.replace("RUN", run.to_str().unwrap());
-    // Stores would be asked for over the network.
+    // Object stores would be accessed over the network.
     if text.contains("://") {
         return;
     }

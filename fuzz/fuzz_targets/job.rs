@@ -1,17 +1,17 @@
-//! Any bytes as the `job.json`, the batch table and a staged input of a run directory: read, and worked off by a part
-//! writer. No file beside the run directory's own is asked for.
+//! Arbitrary `job.json`, batch table and staged input of a run directory: read, and passed to a
+//! part writer. No file outside the run directory is accessed.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{BETWEEN, allow_caught_panics, folder, rows};
+use shoal_fuzz::{SEPARATOR, allow_caught_panics, folder, rows};
 use shoal_job::RunDir;
 use shoal_job::part::PartWriter;
 
 fuzz_target!(|input: &[u8]| {
     allow_caught_panics();
     let folder = folder();
-    let mut parts = input.split(|byte| *byte == BETWEEN);
+    let mut parts = input.split(|byte| *byte == SEPARATOR);
     for name in ["job.json", "batches.jsonl", "input/0000.jsonl"] {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -26,7 +26,7 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     assert_eq!(batches.len() as u64, job.batches);
-    // Other sources would be looked for on this machine, or on the network.
+    // Other sources would be read from this machine or the network.
     if job.sources.iter().all(|source| {
         source
             .staged

@@ -1,4 +1,5 @@
-//! Any bytes as a JSON Lines file, plain or compressed: planned and read, with the same rows however they are cut.
+//! Arbitrary JSON Lines file, plain or compressed: planned and read, with the same rows for every
+//! split.
 
 #![no_main]
 

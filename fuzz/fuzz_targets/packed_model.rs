@@ -1,5 +1,5 @@
-//! Any bytes, opened as a packed model as they are and with a right checksum: never a panic, and
-//! never a byte from outside the file.
+//! Arbitrary packed model, as it is and with a correct checksum: opening it never panics and never
+//! reads outside the file.
 
 #![no_main]
 
@@ -38,7 +38,7 @@ fn open(input: &[u8]) {
         sections.push((name, section));
     }
 
-    // What can be read can be written, and reads the same.
+    // Sections that can be read can be written, and read back unchanged.
     let borrowed: Vec<_> = sections
         .iter()
         .map(|(name, section)| (*name, &**section))
@@ -49,13 +49,13 @@ fn open(input: &[u8]) {
     }
 }
 
-/// Reads every element, if the section is a whole number of them.
+/// Reads every element if the section is a whole number of them.
 fn view<T: Pod + PartialEq>(container: &Container, name: &str, len: usize) {
     let view = container.view::<T>(name);
     assert_eq!(view.is_ok(), len % size_of::<T>() == 0);
     if let Ok(view) = view {
         assert_eq!(size_of_val(&*view), len);
-        // Counting touches every one.
+        // Counting accesses every element.
         std::hint::black_box(
             view.iter()
                 .filter(|element| **element == T::zeroed())

@@ -1,4 +1,4 @@
-//! Any bytes as a Parquet file, and small files with many types, damaged anywhere: planned and read.
+//! Arbitrary Parquet file, or a small file with many types and arbitrary damage: planned and read.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ use shoal_fuzz::{allow_caught_panics, folder, plan_and_read};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 
-/// The names of the columns, one of which is kept.
+/// Names of the columns, one of which is kept.
 const KEPT: [&str; 8] = [
     "id", "flag", "price", "at", "amount", "kind", "tags", "inner",
 ];
@@ -137,7 +137,8 @@ fuzz_target!(|input: &[u8]| {
     plan_and_read(&path, &parameters, true);
 });
 
-/// Of each six bytes, two say where, counted from the end in half of the cases, one how many, and three are written there.
+/// Applies damage in units of six bytes: two for the position (counted from the end in half of the
+/// cases), one for the length, and three for the new values.
 fn damaged(file: &[u8], damage: &[u8]) -> Vec<u8> {
     let mut bytes = file.to_vec();
     for [a, b, kind, values @ ..] in damage.as_chunks::<6>().0 {

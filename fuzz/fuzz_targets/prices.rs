@@ -1,10 +1,10 @@
-//! Any bytes as a price file or a calibration: what is taken gives numbers that are no nonsense.
+//! Arbitrary price file or calibration: accepted files produce valid numbers.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::folder;
 use shoal_estimate::{Architecture, Calibration, Prices, prices::Item};
+use shoal_fuzz::folder;
 
 const ITEMS: [Item; 8] = [
     Item::LambdaCompute,

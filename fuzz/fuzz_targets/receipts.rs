@@ -1,14 +1,14 @@
-//! Any bytes as the receipts, events and dead letters of a run: counted, joined, and shown on the report's page, where
-//! nothing of them may become an element.
+//! Arbitrary receipts, events and dead letters of a run: counted, joined, and rendered in the
+//! report, where none of them may become an HTML element.
 
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{BETWEEN, folder};
-use shoal_job::RunDir;
 use shoal_estimate::Prices;
+use shoal_fuzz::{SEPARATOR, folder};
+use shoal_job::RunDir;
 
 const FILES: [&str; 7] = [
     "receipts/00000000.json",
@@ -90,7 +90,7 @@ fuzz_target!(|input: &[u8]| {
     std::fs::create_dir(folder.path().join("receipts")).unwrap();
     std::fs::write(folder.path().join("job.json"), JOB).unwrap();
     std::fs::write(folder.path().join("batches.jsonl"), BATCHES).unwrap();
-    for (name, content) in FILES.iter().zip(input.split(|byte| *byte == BETWEEN)) {
+    for (name, content) in FILES.iter().zip(input.split(|byte| *byte == SEPARATOR)) {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
     let run = RunDir::open(folder.path()).unwrap();

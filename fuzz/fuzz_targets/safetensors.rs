@@ -1,5 +1,5 @@
-//! Any bytes as `model.safetensors`, any header before true data, and a true file damaged anywhere: the folder is opened,
-//! packed, and labels a text.
+//! Arbitrary `model.safetensors`, arbitrary header with valid data, or a valid file with arbitrary
+//! damage: the folder is opened and packed, and labels a text.
 
 #![no_main]
 
@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
         }
         _ => {
             let mut file = WHOLE.clone();
-            // Of each four bytes, two say where, and two are written there.
+            // Damage in units of four bytes: two for the position, two for the new values.
             for [a, b, values @ ..] in rest.as_chunks::<4>().0 {
                 let span = if choice & 4 == 0 {
                     8 + header

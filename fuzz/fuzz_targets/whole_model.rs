@@ -1,5 +1,5 @@
-//! Small packed models, damaged anywhere and sealed again, so that everything behind the checksum
-//! meets the damage: they are read whole and, where that succeeds, label a text. Never a panic.
+//! Small packed models with arbitrary damage and a correct checksum, so that the damage reaches the
+//! code behind it: each is read completely and, if that succeeds, labels a text. It never panics.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ use shoal_encoder::packed::{Container, reseal};
 use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Session, Target};
 use shoal_kernels::Bytes;
 
-/// One in each precision.
+/// One model per precision.
 static MODELS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/encoder/tests/fixtures");
     let checkpoint = Checkpoint::open(&fixtures.join("distilbert-regression")).unwrap();
@@ -24,7 +24,7 @@ static MODELS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
     })
 });
 
-/// Header and metadata, where a byte means most, lie below this.
+/// Header and metadata, where each byte matters most, are below this offset.
 const FRONT: usize = 8192;
 
 fuzz_target!(|input: &[u8]| {
@@ -32,8 +32,8 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let mut bytes = MODELS[usize::from(choice & 1)].clone();
-    // Of each eight bytes, four say where, one how many, and three are written there; the last
-    // bytes, if any, cut the file.
+    // Damage in units of eight bytes: four for the position, one for the length, and three for the
+    // new values. The remaining bytes, if any, truncate the file.
     let (places, rest) = damage.as_chunks::<8>();
     for [a, b, c, d, kind, values @ ..] in places {
         let span = if kind & 4 == 0 { FRONT } else { usize::MAX };

@@ -1,4 +1,5 @@
-//! What the targets share: folders, the fixtures of the encoder's tests, and tables that are planned and read.
+//! Helpers of the fuzz targets: folders, the encoder's test fixtures, and planning and reading of
+//! inputs.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
@@ -10,32 +11,32 @@ use shoal_job::plan::{self, Request};
 use shoal_job::spec::{ModelSpec, Parameters};
 use shoal_job::{Batch, Cancel, Job, Row, RunDir};
 
-/// What stands between the files of an input that holds several: no text has it.
-pub const BETWEEN: u8 = 0xff;
+/// Separates the files in an input that contains several. No text contains this byte.
+pub const SEPARATOR: u8 = 0xff;
 
-/// An empty folder that goes when it is dropped.
+/// An empty temporary folder that is deleted when dropped.
 pub fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
-/// Libraries for Parquet and for tokenizers panic on some files, which shoal catches. What is caught must not end a target, as
-/// the hook of the fuzzer would have it; what is not caught still does.
+/// Some files cause panics in the Parquet and tokenizer libraries, which shoal catches. The panic
+/// hook of the fuzzer would abort on caught panics; uncaught ones still abort without it.
 pub fn allow_caught_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::panic::set_hook(Box::new(|_| {})));
 }
 
-/// A model folder of the encoder's tests.
+/// A model folder from the encoder's tests.
 pub fn fixture(name: &str) -> PathBuf {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/encoder/tests/fixtures");
     fixtures.join(name)
 }
 
-/// A copy of the smallest fixture with `content` in the place of `file`.
+/// A copy of the smallest fixture in which `file` has this content.
 pub fn model_folder(file: &str, content: &[u8]) -> tempfile::TempDir {
     let copy = folder();
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
-        // `vocab.txt` counts where there is no other tokenizer.
+        // `vocab.txt` is only used if there is no other tokenizer.
         if name != file && !(name == "tokenizer.json" && file == "vocab.txt") {
             let whole = fixture("distilbert-regression").join(name);
             std::os::unix::fs::symlink(whole, copy.path().join(name)).unwrap();
@@ -45,7 +46,7 @@ pub fn model_folder(file: &str, content: &[u8]) -> tempfile::TempDir {
     copy
 }
 
-/// Opens a model folder in both precisions and labels `texts` with what can be read.
+/// Opens a model folder in both precisions and labels `texts` with every model that loads.
 pub fn label_texts(folder: &Path, texts: &[&str]) {
     let checkpoint = match shoal_encoder::Checkpoint::open(folder) {
         Ok(checkpoint) => checkpoint,
@@ -71,7 +72,7 @@ pub fn label_texts(folder: &Path, texts: &[&str]) {
     }
 }
 
-/// A model that no file stands behind.
+/// A model specification without files.
 pub fn no_model() -> ModelSpec {
     ModelSpec {
         reference: "fuzz".into(),
@@ -82,8 +83,9 @@ pub fn no_model() -> ModelSpec {
     }
 }
 
-/// Plans `input` in batches of one and of many records, and reads them back. What a record is must not depend on how the
-/// input was cut. `may_fail`: whether a source that was planned may turn out to be unreadable, as Parquet may.
+/// Plans `input` in batches of one and of many records, and reads them back. Records must not
+/// depend on how the input is split. `may_fail`: whether a planned source may turn out to be
+/// unreadable, which is possible for Parquet.
 pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
     let run_at = |batch_size: u64| {
         let folder = folder();
@@ -100,7 +102,7 @@ pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
     }
 }
 
-/// The rows of `input`; `Err` where it is refused when it is planned.
+/// The rows of `input`; `Err` if planning refuses it.
 fn read(input: &Path, run: &Path, parameters: Parameters) -> shoal_job::Result<Vec<Row>> {
     let run = RunDir::create(run)?;
     let inputs = [input.to_str().unwrap().to_owned()];
@@ -135,7 +137,6 @@ fn read(input: &Path, run: &Path, parameters: Parameters) -> shoal_job::Result<V
     }
 }
 
-/// The rows of all batches.
 pub fn rows(job: &Job, batches: &[Batch], run: &RunDir) -> shoal_job::Result<Vec<Row>> {
     let sources = Sources::default();
     let mut rows = Vec::new();
@@ -147,7 +148,7 @@ pub fn rows(job: &Job, batches: &[Batch], run: &RunDir) -> shoal_job::Result<Vec
     Ok(rows)
 }
 
-/// The part of rows that all got the same label.
+/// Writes a part in which all rows have the same label.
 fn write(job: &Job, rows: &[Row]) {
     let mut part = PartWriter::new(job);
     let mut results = 0;

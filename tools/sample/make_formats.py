@@ -1,18 +1,17 @@
-"""Make the other forms of the sample reviews from examples/reviews.jsonl.
+"""Converts the sample reviews from examples/reviews.jsonl to the other formats.
 
 Needs Python 3.9 or newer with two packages:
 
     pip install pyarrow zstandard
 
-Run it from anywhere; it finds the repository by its own place:
+Can be run from any directory:
 
-    python tools/sample/make_formats.py            # write every form
-    python tools/sample/make_formats.py --check    # write nothing; read each form back and compare
+    python tools/sample/make_formats.py            # write every format
+    python tools/sample/make_formats.py --check    # write nothing; read each format back and compare
 
-Two runs with the same package versions write the same bytes: there are no
-times, host names or random numbers in the output. Another version of zlib,
-zstandard or pyarrow may pack the same rows into different bytes, so --check
-compares rows, not bytes.
+The same package versions always write the same bytes: the output contains no times, host names or
+random numbers. Other versions of zlib, zstandard or pyarrow may compress the same rows to different
+bytes, so --check compares rows, not bytes.
 """
 
 import argparse
@@ -35,8 +34,9 @@ SCHEMA = pa.schema([(c, pa.int64() if c == "stars" else pa.string()) for c in CO
 
 
 def load(data):
-    """The rows of a JSON Lines file, checked."""
-    # split("\n"), not splitlines(): a text may hold other line separators.
+    """Parses and checks the rows of a JSON Lines file."""
+    # split("
+    # "), not splitlines(): a text may contain other line separators.
     rows = [json.loads(line) for line in data.decode("utf-8").rstrip("\n").split("\n")]
     for number, row in enumerate(rows, 1):
         assert list(row) == COLUMNS, f"line {number}: columns {list(row)}"
@@ -49,7 +49,7 @@ def load(data):
 
 
 def delimited(rows, delimiter):
-    """RFC 4180 quoting with LF line ends: a field is quoted only where it must be."""
+    """RFC 4180 quoting with LF line ends: a field is quoted only if necessary."""
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -67,7 +67,7 @@ def gzipped(data):
 def parquet(rows):
     out = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    # Two row groups, so that a reader's step from one to the next is used.
+    # Two row groups, so that readers cross a boundary between them.
     pq.write_table(table, out, row_group_size=100, compression="snappy")
     return out.getvalue()
 
@@ -99,7 +99,7 @@ def read_delimited(data, delimiter):
 
 
 def check(source):
-    """The names of the forms that do not hold the rows of the source."""
+    """Returns the names of the formats whose rows differ from the source."""
     rows = load(source)
     text_files = folder(rows)
     readers = {
@@ -125,20 +125,20 @@ def check(source):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Make the other forms of examples/reviews.jsonl.")
-    parser.add_argument("--check", action="store_true", help="write nothing; compare what is there")
+    parser = argparse.ArgumentParser(description="Convert examples/reviews.jsonl to the other formats.")
+    parser.add_argument("--check", action="store_true", help="write nothing; compare the existing files")
     arguments = parser.parse_args()
     source = (EXAMPLES / "reviews.jsonl").read_bytes()
     if not arguments.check:
-        forms = make(source)
+        formats = make(source)
         shutil.rmtree(EXAMPLES / "aclImdb", ignore_errors=True)
-        for name, data in forms.items():
+        for name, data in formats.items():
             path = EXAMPLES / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     bad = check(source)
     for name in bad:
-        print(f"examples/{name} does not hold the rows of examples/reviews.jsonl", file=sys.stderr)
+        print(f"examples/{name} does not contain the rows of examples/reviews.jsonl", file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -1,20 +1,21 @@
-//! The linear layers of DistilBERT-base at the mean length of a review by three products in turn, one thread. Prints a
-//! JSON line a measurement: the median of several calls, in GFLOP/s. All weights are laid out or packed beforehand, in
-//! the way that suits each product best.
+//! Times the linear layers of DistilBERT-base at the mean length of a review with three matrix
+//! products in turn, on one thread. Prints a JSON line per measurement: the median of several
+//! calls, in GFLOP/s. All weights are packed or laid out beforehand, in the way that suits each
+//! product best.
 
 use std::time::Instant;
 
 use gemm::Parallelism;
 use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::NdTensorView;
-use shoal_kernels::{Activation, Isa, PackedLinear};
+use shoal_kernels::{Isa, Linear, LinearScratch, Precision, Rows, RowsMut};
 
 const ROWS: usize = 234;
 const LAYERS: [(usize, usize); 4] = [(768, 768), (768, 1536), (768, 3072), (3072, 768)];
 const CALLS: usize = 15;
 
 fn main() {
-    // rten-gemm spreads over rayon's threads; the comparison is of one core.
+    // rten-gemm uses rayon's threads; the comparison is on one core.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build()
@@ -44,11 +45,17 @@ fn measure() {
         };
 
         let isa = Isa::best();
-        let linear = PackedLinear::new(isa, &weight, &zeros, inputs, Activation::Identity);
-        report(
-            &format!("shoal-kernels {}", isa.name()),
-            median(|| linear.forward(&x, &mut y)),
-        );
+        let linear = Linear::pack(isa, Precision::F32, &weight, &zeros, inputs);
+        let mut scratch = LinearScratch::default();
+        let seconds = median(|| {
+            linear.forward(
+                ROWS,
+                Rows::new(&x, inputs),
+                RowsMut::new(&mut y, outputs),
+                &mut scratch,
+            );
+        });
+        report(&format!("shoal-kernels {}", isa.name()), seconds);
         let expected = y.clone();
 
         let executor = GemmExecutor::<f32>::new();
@@ -73,8 +80,8 @@ fn measure() {
             ("gemm, weights transposed", &transposed, 1, outputs),
         ] {
             let seconds = median(|| {
-                // SAFETY: The strides describe y (outputs × rows), the weights (outputs × inputs) and x (inputs × rows),
-                // each within its slice.
+                // SAFETY: The strides describe y (outputs × rows), the weights (outputs × inputs) and
+                // x (inputs × rows), each within its slice.
                 unsafe {
                     gemm::gemm(
                         outputs,
@@ -126,6 +133,9 @@ fn median(mut run: impl FnMut()) -> f64 {
 
 fn check(found: &[f32], expected: &[f32]) {
     for (found, expected) in found.iter().zip(expected) {
-        assert!((found - expected).abs() < 1e-3, "{found} is not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-3,
+            "{found}, expected {expected}"
+        );
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shoal_dispatch::{DispatchError, Plan, Processed, process_batches, process_in_windows};
-use shoal_encoder::Model;
+use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, check_same, plan};
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::wire::Receipt;
 use shoal_job::{Cancel, CompletedRanges, Event, Job, RunDir};
 
@@ -40,7 +40,7 @@ pub(crate) struct Delivered {
 pub(crate) fn command(
     cloud: &Arc<Cloud>,
     handle: &Handle,
-    model: &Arc<Model>,
+    runner: &Arc<dyn Runner>,
     line: &Line,
     cancel: &Cancel,
     order: &Order,
@@ -49,13 +49,7 @@ pub(crate) fn command(
     let request = Request {
         inputs: &line.inputs,
         spool: None,
-        model: ModelSpec {
-            reference: "tiny".into(),
-            fingerprint: model.fingerprint().to_owned(),
-            precision: model.precision().to_string(),
-            labels: model.labels().to_vec(),
-            max_tokens: model.max_tokens(),
-        },
+        function: runner.spec().clone(),
         parameters: line.parameters.clone(),
         output: "labels",
         version: env!("CARGO_PKG_VERSION"),
@@ -91,7 +85,7 @@ pub(crate) fn command(
         cloud: cloud.clone(),
         handle: handle.clone(),
         job: Arc::new(job.clone()),
-        model: model.clone(),
+        runner: runner.clone(),
     };
     let plan = Plan {
         run: &run,

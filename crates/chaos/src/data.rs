@@ -8,29 +8,14 @@ use arrow_schema::{DataType, Field, Schema};
 use fastrand::Rng;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use shoal_encoder::{Checkpoint, Isa, Model, ModelFiles, Precision};
 use shoal_job::format::{Format, OutputFormat};
 
 use crate::scenario::{Scenario, choose, rng};
 
-const FILES: ModelFiles<'static> = ModelFiles {
-    config: include_bytes!("../../encoder/tests/fixtures/distilbert-f32/config.json"),
-    tokenizer: include_bytes!("../../encoder/tests/fixtures/distilbert-f32/tokenizer.json"),
-    weights: include_bytes!("../../encoder/tests/fixtures/distilbert-f32/model.safetensors"),
-};
-
-/// Words of the model's small vocabulary and others.
+/// Words of the texts.
 const WORDS: [&str; 12] = [
     "a", "good", "bad", "film", "the", "was", "not", "great", "boring", "shoal", "42", "naïve",
 ];
-
-/// A model so small that a batch takes it less than a millisecond.
-pub(crate) fn model() -> Arc<Model> {
-    let checkpoint = Checkpoint::from_files(FILES).expect("the fixture is a model");
-    let isa = Isa::available()[0];
-    let model = Model::pack(&checkpoint, "tiny".into(), Precision::F32, isa);
-    Arc::new(model.expect("the fixture can be packed"))
-}
 
 /// The ids in the order of the input: those that get a label, and those that cannot be read.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use fastrand::Rng;
 use object_store::ObjectStore;
 use shoal_dispatch::conformance::drive;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work};
-use shoal_encoder::Model;
+use shoal_function::Runner;
 use shoal_function::{CallLimits, Clock, Function, Host};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Cancel, Event, Job, RunDir};
@@ -45,7 +45,7 @@ pub(crate) struct Platform {
     /// The command's own process.
     pub(crate) handle: Handle,
     pub(crate) job: Arc<Job>,
-    pub(crate) model: Arc<Model>,
+    pub(crate) runner: Arc<dyn Runner>,
 }
 
 impl Backend for Platform {
@@ -209,7 +209,7 @@ impl Caller for Calls<'_> {
             cloud: cloud.clone(),
             above: cloud.scenario.in_process.then(|| handle.clone()),
             job: self.platform.job.clone(),
-            model: self.platform.model.clone(),
+            runner: self.platform.runner.clone(),
             invocation: invocation.clone(),
             number,
             crash: crash.filter(|_| fate != Some(Fault::CallTwice)),
@@ -254,7 +254,7 @@ struct Call {
     cloud: Arc<Cloud>,
     above: Option<Handle>,
     job: Arc<Job>,
-    model: Arc<Model>,
+    runner: Arc<dyn Runner>,
     invocation: Invocation,
     number: u64,
     crash: Option<Doom>,
@@ -346,7 +346,7 @@ impl Call {
             let text = format!("job.json holds another job: {found:?}");
             return Err(Failure::new(FailureKind::Input, text));
         }
-        let function = Function::new(run, (*self.job).clone(), self.model.clone())?;
+        let function = Function::new(run, (*self.job).clone(), self.runner.clone())?;
         let environment = Arc::new(Host::of(function)).environment();
         let limits = CallLimits {
             cancel: self.cancel.clone(),

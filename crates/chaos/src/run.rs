@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use shoal_dispatch::DispatchError;
-use shoal_encoder::Model;
+use shoal_dispatch::conformance::HashLabels;
+use shoal_function::Runner;
 use shoal_job::spec::Parameters;
 use shoal_job::wire::FailureKind;
 use shoal_job::{Cancel, Error};
 
 use crate::cloud::Cloud;
 use crate::command::{Delivered, Line, command};
-use crate::data::{Ids, ids_of, lines, model, write_inputs};
+use crate::data::{Ids, ids_of, lines, write_inputs};
 use crate::platform::RUN;
 use crate::scenario::{Order, Scenario, Start, rng};
 use crate::store::Handle;
@@ -24,13 +25,15 @@ use crate::{Fault, Faults};
 
 /// What all runs share.
 pub struct Stock {
-    model: Arc<Model>,
+    runner: Arc<dyn Runner>,
 }
 
 impl Stock {
     /// Makes it.
     pub fn new() -> Self {
-        Self { model: model() }
+        Self {
+            runner: Arc::new(HashLabels::default()),
+        }
     }
 }
 
@@ -105,9 +108,8 @@ pub fn run(stock: &Stock, seed: u64, is_told: bool) -> Report {
             .with_extension(scenario.output.extension()),
         parameters: Parameters {
             batch_size: scenario.batch_size,
-            text_column: Some("text".into()),
+            columns: [("text".into(), "text".into())].into(),
             id_column: Some("id".into()),
-            scores: true,
             output_format: scenario.output,
             ..Parameters::default()
         },
@@ -172,13 +174,13 @@ fn undisturbed(stock: &Stock, scenario: &Scenario, line: &Line, folder: &Path) -
     };
     let delivered = Arc::new(Mutex::new(None));
     let letters = {
-        let (cloud, model, delivered) = (cloud.clone(), stock.model.clone(), delivered.clone());
+        let (cloud, runner, delivered) = (cloud.clone(), stock.runner.clone(), delivered.clone());
         world.spawn("undisturbed".into(), Duration::ZERO, move || {
             let handle = Handle::of_command(&cloud, 0, None, None);
             let end = command(
                 &cloud,
                 &handle,
-                &model,
+                &runner,
                 &line,
                 &Cancel::new(),
                 &Order::default(),
@@ -293,7 +295,7 @@ impl User<'_> {
             self.commands += 1;
             self.report.starts += 1;
             let number = self.commands;
-            let (cloud, model) = (self.cloud.clone(), self.stock.model.clone());
+            let (cloud, runner) = (self.cloud.clone(), self.stock.runner.clone());
             let ends = ends.clone();
             let mut line = self.line.clone();
             // Two commands that write the same output at once are another matter.
@@ -306,7 +308,7 @@ impl User<'_> {
                 let handle = Handle::of_command(&cloud, number, order.crash, ask);
                 // The dispatcher's own chances are of this thread.
                 fastrand::seed(rng(cloud.scenario.seed, "jitter", number).u64(..));
-                let result = command(&cloud, &handle, &model, &line, &cancel, &order);
+                let result = command(&cloud, &handle, &runner, &line, &cancel, &order);
                 cloud.world.emit(match &result {
                     _ if handle.is_dead() => "is gone".to_owned(),
                     Ok(_) => "has delivered".to_owned(),

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use shoal::encoder::MICRO_BATCH_TOKENS;
 use shoal::job::format::{Format, OutputFormat};
 use shoal::settings::OnError;
-use shoal::{BackendKind, Children, Machine, Precision};
+use shoal::{BackendKind, Children, Machine, Precision, TaskKind};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -179,6 +179,32 @@ pub(super) struct RunOptions {
     /// Least probability of a label, for multi-label models [default: 0.5]
     #[arg(long, value_name = "P", env = "SHOAL_THRESHOLD")]
     pub(super) threshold: Option<f32>,
+
+    /// What to do with the model: classify or embed; Hugging Face's names of tasks are taken too [default: what the
+    /// model was made for]
+    #[arg(long, value_name = "TASK", env = "SHOAL_TASK")]
+    pub(super) task: Option<TaskKind>,
+
+    /// Put this text before each text to embed; empty for none [default: the model's default prompt]
+    #[arg(long, value_name = "TEXT", env = "SHOAL_PROMPT")]
+    pub(super) prompt: Option<String>,
+
+    /// Put the model's prompt of this name before each text to embed
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "SHOAL_PROMPT_NAME",
+        conflicts_with = "prompt"
+    )]
+    pub(super) prompt_name: Option<String>,
+
+    /// Cut embeddings after this many dimensions
+    #[arg(long, value_name = "N", env = "SHOAL_DIMENSIONS")]
+    pub(super) dimensions: Option<usize>,
+
+    /// Scale embeddings to length 1
+    #[arg(long, value_name = "BOOL", env = "SHOAL_NORMALIZE", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub(super) normalize: Option<bool>,
 
     /// Cut texts at this many tokens [default: the model's limit]
     #[arg(long, value_name = "N", env = "SHOAL_MAX_TOKENS")]

@@ -3,6 +3,7 @@
 use super::args::compare::CompareArgs;
 use super::args::report::ReportFormat;
 use super::commands::cancel_on_signal;
+use super::config::columns;
 use super::print;
 use super::progress::Progress;
 use shoal::reports::ComparisonReport;
@@ -12,15 +13,15 @@ use shoal::{
 
 pub(super) fn compare(args: CompareArgs) -> Result<()> {
     let mut run = Settings::new(args.inputs, "");
-    run.model = args.model;
-    run.engine = EngineSettings {
+    run.model.reference = args.model;
+    run.model.max_tokens = args.max_tokens;
+    run.model.engine = EngineSettings {
         precision: args.precision.map(Into::into),
         isa: args.isa,
         cache_dir: args.cache_dir,
     };
     run.parameters.input_format = args.input_format.map(Into::into);
-    run.parameters.text_column = args.text_column;
-    run.parameters.max_tokens = args.max_tokens;
+    run.parameters.columns = columns(args.text_column, None);
     run.place = BackendConfig {
         backend: args.backend.map_or(BackendKind::Local, Into::into),
         concurrency: args.concurrency,

@@ -1,5 +1,6 @@
 //! `shoal.toml`, and how it meets flags and variables.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::args::doctor::DoctorArgs;
@@ -7,7 +8,10 @@ use super::args::{RunArgs, RunOptions};
 use shoal::dispatch::Speculation;
 use shoal::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use shoal::job::windows::BATCHES_AT_ONCE;
-use shoal::{BackendConfig, BackendKind, EngineSettings, Error, Limits, OnError, Result, Settings};
+use shoal::{
+    BackendConfig, BackendKind, EngineSettings, Error, Limits, ModelSettings, OnError, Result,
+    Settings, TaskOptions,
+};
 
 const FILE: &str = "shoal.toml";
 
@@ -52,22 +56,30 @@ fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
         inputs,
         output: options.output.unwrap_or_default(),
         format: options.format.map(Into::into),
-        model: options.model,
-        engine: EngineSettings {
-            precision: options.precision.map(Into::into),
-            isa: options.isa,
-            cache_dir: options.cache_dir,
+        model: ModelSettings {
+            reference: options.model,
+            task: TaskOptions {
+                kind: options.task,
+                scores: options.scores.unwrap_or(false),
+                threshold: options.threshold,
+                prompt: options.prompt,
+                prompt_name: options.prompt_name,
+                dimensions: options.dimensions,
+                normalize: options.normalize.unwrap_or(false),
+            },
+            max_tokens: options.max_tokens,
+            engine: EngineSettings {
+                precision: options.precision.map(Into::into),
+                isa: options.isa,
+                cache_dir: options.cache_dir,
+            },
         },
         parameters: Parameters {
             batch_size: options.batch_size.unwrap_or(DEFAULT_BATCH_SIZE),
             input_format: options.input_format.map(Into::into),
-            text_column: options.text_column,
+            columns: columns(options.text_column, options.label_column),
             id_column: options.id_column,
-            label_column: options.label_column,
             keep_columns: options.keep_columns.unwrap_or_default(),
-            scores: options.scores.unwrap_or(false),
-            threshold: options.threshold,
-            max_tokens: options.max_tokens,
             ..Parameters::default()
         },
         place: BackendConfig {
@@ -102,6 +114,15 @@ fn plan(inputs: Vec<String>, options: RunOptions) -> Plan {
         json: options.json.unwrap_or(false),
         otlp: options.otlp,
     }
+}
+
+/// The columns that the user named, by role.
+pub(super) fn columns(text: Option<String>, label: Option<String>) -> BTreeMap<String, String> {
+    let named = [("text", text), ("label", label)];
+    let named = named.into_iter();
+    named
+        .filter_map(|(role, column)| Some((role.to_owned(), column?)))
+        .collect()
 }
 
 /// From a share in percent.
@@ -144,7 +165,7 @@ macro_rules! first_of {
 fn merge(args: RunOptions, file: RunOptions) -> RunOptions {
     first_of!(args, file:
         output, format, input_format, model, precision, isa, cache_dir, text_column, id_column, label_column, keep_columns, scores,
-        threshold, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
+        threshold, task, prompt, prompt_name, dimensions, normalize, max_tokens, batch_size, auto, backend, function, state_machine, children, tolerated_failures,
         url, timeout, detach, concurrency, store, run_dir, on_error, fresh, max_cost, max_time, yes, machine, prices,
         speculation_budget, batches_at_once, otlp, quiet, json,
     )

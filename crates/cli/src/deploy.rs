@@ -134,7 +134,10 @@ fn model_file(
     let isas = isas(&args.isa, deployment.arch)?;
     let output = folder.join("model.shoal");
     let settings = PackSettings {
-        model: args.model.clone(),
+        model: shoal::ModelSettings {
+            reference: args.model.clone(),
+            ..Default::default()
+        },
         output: output.clone(),
         precision: args.precision.map_or(Precision::Int8, Into::into),
         isas,

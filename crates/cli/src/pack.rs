@@ -4,23 +4,26 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::args::PackArgs;
 use super::commands::{cancel_on_signal, print_json};
+use super::config::columns;
 use super::progress::say;
 use shoal::job::spec::Parameters;
 use shoal::summary::grouped;
-use shoal::{Comparison, PackSettings, PackSummary, Result};
+use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Result};
 
 pub(super) fn pack(args: PackArgs) -> Result<()> {
     let json = args.json;
     let settings = PackSettings {
-        model: Some(args.model),
+        model: ModelSettings {
+            reference: Some(args.model),
+            ..ModelSettings::default()
+        },
         output: args.output,
         precision: args.precision.into(),
         isas: args.isa,
         check: args.check,
         parameters: Parameters {
             input_format: args.input_format.map(Into::into),
-            text_column: args.text_column,
-            label_column: args.label_column,
+            columns: columns(args.text_column, args.label_column),
             ..Parameters::default()
         },
     };
@@ -58,9 +61,9 @@ fn describe(summary: &PackSummary) -> String {
 fn describe_check(check: &Comparison, precision: &str) -> String {
     let percent = |part: u64, of: u64| 100.0 * part as f64 / of as f64;
     let mut text = format!(
-        "agreement  {:.2} % ({} of {} records labelled as in f32)",
-        percent(check.agreeing, check.records),
-        grouped(check.agreeing),
+        "agreement  {:.2} % with f32 ({}; {} records)",
+        100.0 * check.agreement(),
+        check.measure,
         grouped(check.records),
     );
     if check.gold > 0 {
@@ -73,9 +76,5 @@ fn describe_check(check: &Comparison, precision: &str) -> String {
             grouped(check.right_f32),
         );
     }
-    text += &format!(
-        "\nlogits     differ by {:.4} at most",
-        check.largest_logit_difference
-    );
     text
 }

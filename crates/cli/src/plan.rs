@@ -4,27 +4,31 @@ use std::fmt::Write;
 
 use super::args::plan::PlanArgs;
 use super::commands::{cancel_on_signal, print_json};
+use super::config::columns;
 use super::print;
 use super::progress::{Progress, say};
 use super::table::table;
 use shoal::job::spec::Parameters;
 use shoal::planning::{Basis, Constraints, Estimate};
 use shoal::summary::{duration, grouped, money};
-use shoal::{EngineSettings, PlanReport, PlanSettings, Result};
+use shoal::{EngineSettings, ModelSettings, PlanReport, PlanSettings, Result, TaskOptions};
 
 pub(super) fn plan(args: PlanArgs) -> Result<()> {
     let settings = PlanSettings {
         inputs: args.inputs,
-        model: args.model,
-        engine: EngineSettings {
-            precision: args.precision.map(Into::into),
-            isa: args.isa,
-            cache_dir: args.cache_dir,
+        model: ModelSettings {
+            reference: args.model,
+            task: TaskOptions::default(),
+            max_tokens: args.max_tokens,
+            engine: EngineSettings {
+                precision: args.precision.map(Into::into),
+                isa: args.isa,
+                cache_dir: args.cache_dir,
+            },
         },
         parameters: Parameters {
             input_format: args.input_format.map(Into::into),
-            text_column: args.text_column,
-            max_tokens: args.max_tokens,
+            columns: columns(args.text_column, None),
             ..Parameters::default()
         },
         backend: args.backend.map(Into::into),

@@ -1,15 +1,21 @@
-//! A model as it was published: its files, and what their tensors are called.
+//! A model as it was published: its files and their tensors.
 
-use std::path::Path;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
 
-use shoal_kernels::{Activation, Bytes};
+use serde_json::Value;
+use shoal_kernels::Bytes;
 
-use crate::config::{self, Config, Family};
+use crate::arch;
 use crate::error::ModelError;
+use crate::files::{CONFIG, map, read};
+use crate::modules::{self, DenseWeights, Sentence};
+use crate::plan::{LinearPlan, ModelPlan, NormPlan, TensorPlan};
+use crate::purpose::Purpose;
 use crate::tokenizer::{self, TextEncoder};
-use crate::weights::{self, Tensor, Weights, map, read};
+use crate::weights::{self, Tensor, Weights};
 
-/// The files of a model that lies in memory, such as one compiled into the program.
+/// The files of a model in memory, for example compiled into the program.
 #[derive(Clone, Copy)]
 pub struct ModelFiles<'a> {
     /// The bytes of `config.json`.
@@ -24,81 +30,43 @@ impl ModelFiles<'_> {
     /// The fingerprint that [`Checkpoint::fingerprint`] gives for a folder of exactly these files.
     pub fn fingerprint(&self) -> String {
         let mut fingerprint = Fingerprint::default();
-        fingerprint.add(config::FILE, self.config);
+        fingerprint.add(CONFIG, self.config);
         fingerprint.add(tokenizer::JSON, self.tokenizer);
         fingerprint.add(weights::SINGLE, self.weights);
         fingerprint.finish()
     }
 }
 
-/// A text classifier in the layout of the Hugging Face hub, opened but not yet packed for the
-/// engine.
+/// An encoder in the layout of the Hugging Face hub, opened but not yet packed for the engine.
+///
+/// It becomes a [`Model`](crate::Model) for one [`Purpose`].
 pub struct Checkpoint {
-    pub(crate) config: Config,
-    pub(crate) config_json: Bytes,
-    pub(crate) tokenizer: TextEncoder,
-    /// Tokens that the tokenizer's settings allow.
-    pub(crate) limit: Option<usize>,
+    config: Value,
+    config_json: Bytes,
+    tokenizer: TextEncoder,
+    /// Token limit of the tokenizer's settings.
+    limit: Option<usize>,
     weights: Weights,
-    names: Names,
+    /// Without one, the checkpoint has only the files of [`ModelFiles`].
+    folder: Option<PathBuf>,
 }
 
-/// How a family names its tensors. All but the classifier's stand under `prefix` in a checkpoint
-/// of the classifier, and without it in some converted ones.
-pub(crate) struct Names {
-    prefix: &'static str,
-    pub(crate) layer: &'static str,
-    pub(crate) query: &'static str,
-    pub(crate) key: &'static str,
-    pub(crate) value: &'static str,
-    pub(crate) output: &'static str,
-    pub(crate) attention_norm: &'static str,
-    pub(crate) expand: &'static str,
-    pub(crate) contract: &'static str,
-    pub(crate) output_norm: &'static str,
-    pub(crate) head: &'static str,
+/// What packing reads of a checkpoint for one purpose.
+pub(crate) struct Source<'a> {
+    pub(crate) plan: ModelPlan,
+    pub(crate) config_json: &'a Bytes,
+    pub(crate) tokenizer: Tokenizer<'a>,
+    /// Token limit of the files, if they state one.
+    pub(crate) limit: Option<usize>,
+    /// The weights of the `Dense` modules of an embedding.
+    pub(crate) dense: Vec<DenseWeights>,
+    weights: &'a Weights,
 }
 
-impl Family {
-    fn names(self) -> Names {
-        match self {
-            Family::DistilBert => Names {
-                prefix: "distilbert.",
-                layer: "transformer.layer",
-                query: "attention.q_lin",
-                key: "attention.k_lin",
-                value: "attention.v_lin",
-                output: "attention.out_lin",
-                attention_norm: "sa_layer_norm",
-                expand: "ffn.lin1",
-                contract: "ffn.lin2",
-                output_norm: "output_layer_norm",
-                head: "pre_classifier",
-            },
-            Family::Bert => Names {
-                prefix: "bert.",
-                layer: "encoder.layer",
-                query: "attention.self.query",
-                key: "attention.self.key",
-                value: "attention.self.value",
-                output: "attention.output.dense",
-                attention_norm: "attention.output.LayerNorm",
-                expand: "intermediate.dense",
-                contract: "output.dense",
-                output_norm: "output.LayerNorm",
-                head: "pooler.dense",
-            },
-        }
-    }
-
-    /// The activation between the two layers of the head: DistilBERT's pre-classifier, BERT's
-    /// pooler.
-    pub(crate) fn head_activation(self) -> Activation {
-        match self {
-            Family::DistilBert => Activation::Relu,
-            Family::Bert => Activation::Tanh,
-        }
-    }
+/// The checkpoint's tokenizer, or one that the purpose asks for.
+pub(crate) enum Tokenizer<'a> {
+    Shared(&'a TextEncoder),
+    Own(Box<TextEncoder>),
 }
 
 impl Checkpoint {
@@ -106,13 +74,18 @@ impl Checkpoint {
     /// `tokenizer.json` or `vocab.txt`, and `model.safetensors`, sharded or not. The weight files
     /// stay mapped and must not be changed in place while the checkpoint lives.
     ///
+    /// For [`Purpose::Embed`], packing also reads the files of sentence-transformers:
+    /// `modules.json`, `config_sentence_transformers.json`, `sentence_bert_config.json`, and the
+    /// configurations and weights of the modules.
+    ///
     /// # Errors
     /// See [`ModelError`]; the messages name the file and key.
     pub fn open(folder: &Path) -> Result<Checkpoint, ModelError> {
         check_folder(folder)?;
-        let config = read(&folder.join(config::FILE))?;
-        let (tokenizer, limit) = TextEncoder::open(folder)?;
-        Checkpoint::new(&config, tokenizer, limit, Weights::open(folder)?)
+        let config = read(&folder.join(CONFIG))?;
+        let (tokenizer, limit) = TextEncoder::open(folder, false)?;
+        let weights = Weights::open(folder)?;
+        Checkpoint::new(&config, tokenizer, limit, weights, Some(folder.to_owned()))
     }
 
     /// Opens files in memory.
@@ -122,7 +95,7 @@ impl Checkpoint {
     pub fn from_files(files: ModelFiles<'_>) -> Result<Checkpoint, ModelError> {
         let tokenizer = TextEncoder::from_json(files.tokenizer)?;
         let weights = Weights::from_static(files.weights)?;
-        Checkpoint::new(files.config, tokenizer, None, weights)
+        Checkpoint::new(files.config, tokenizer, None, weights, None)
     }
 
     fn new(
@@ -130,28 +103,33 @@ impl Checkpoint {
         tokenizer: TextEncoder,
         limit: Option<usize>,
         weights: Weights,
+        folder: Option<PathBuf>,
     ) -> Result<Checkpoint, ModelError> {
-        let config = Config::parse(config_json)?;
+        let config: Value = serde_json::from_slice(config_json)
+            .map_err(|error| ModelError::corrupt(CONFIG, error.to_string()))?;
+        // Whether the encoder is supported does not depend on the purpose.
+        arch::find(&config)?.plan(&config)?;
         Ok(Checkpoint {
-            names: config.family.names(),
             config,
             config_json: Bytes::copy_from(config_json),
             tokenizer,
             limit,
             weights,
+            folder,
         })
     }
 
-    /// A BLAKE3 hash, in hexadecimal, of everything in `folder` that the results depend on: the
-    /// names, lengths and bytes of configuration, tokenizer and weights. Reads the files once,
-    /// without opening the model.
+    /// A BLAKE3 hash, in hexadecimal, of everything in `folder` that the results depend on, whatever
+    /// the purpose: the names, lengths and bytes of configuration, tokenizer and weights, and of the
+    /// files of sentence-transformers if there are any. Reads the files once, without opening the
+    /// model.
     ///
     /// # Errors
     /// As [`Checkpoint::open`], for files that are missing or cannot be read.
     pub fn fingerprint(folder: &Path) -> Result<String, ModelError> {
         check_folder(folder)?;
         let mut fingerprint = Fingerprint::default();
-        fingerprint.add(config::FILE, &read(&folder.join(config::FILE))?);
+        fingerprint.add(CONFIG, &read(&folder.join(CONFIG))?);
         let json = folder.join(tokenizer::JSON);
         let names: &[&str] = if json.is_file() {
             &[tokenizer::JSON, tokenizer::SETTINGS]
@@ -164,54 +142,119 @@ impl Checkpoint {
                 fingerprint.add(name, &read(&path)?);
             }
         }
-        for (name, path) in weights::files(folder)? {
+        let weights = weights::files(folder)?;
+        for (name, path) in weights.into_iter().chain(modules::files(folder)?) {
             fingerprint.add(&name, &map(&path)?);
         }
         Ok(fingerprint.finish())
     }
 
-    /// The validated configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
+    /// What the checkpoint was published for: [`Purpose::Embed`] for a folder of sentence-transformers
+    /// (`modules.json`) and for a base model such as `BertModel` (`architectures` in `config.json`),
+    /// [`Purpose::Classify`] for all others. If `config.json` does not say, it depends on whether there is a
+    /// classifier among the tensors.
+    pub fn default_purpose(&self) -> Purpose {
+        let classes = arch::classes(&self.config);
+        let folder = self.folder.as_deref();
+        let embeds = if folder.is_some_and(modules::is_sentence_transformer) {
+            true
+        } else if classes.is_empty() {
+            !self.weights.has("classifier.weight")
+        } else {
+            classes.iter().all(|class| class.ends_with("Model"))
+        };
+        if embeds {
+            Purpose::Embed
+        } else {
+            Purpose::Classify
+        }
     }
 
-    pub(crate) fn names(&self) -> &Names {
-        &self.names
+    /// The checkpoint for one purpose.
+    ///
+    /// # Errors
+    /// [`ModelError`] if it cannot serve the purpose, or for damaged files that only this purpose
+    /// needs.
+    pub(crate) fn source(&self, purpose: Purpose) -> Result<Source<'_>, ModelError> {
+        let sentence = match purpose {
+            Purpose::Classify => None,
+            Purpose::Embed => {
+                let hidden = arch::find(&self.config)?.plan(&self.config)?.hidden();
+                Some(match &self.folder {
+                    Some(folder) => Sentence::open(folder, hidden)?,
+                    None => Sentence::mean(hidden),
+                })
+            }
+        };
+        let (spec, dense, max_tokens, lowercase) = match sentence {
+            Some(s) => (Some(s.spec), s.dense, s.max_tokens, s.lowercase),
+            None => (None, Vec::new(), None, false),
+        };
+        let tokenizer = match &self.folder {
+            Some(folder) if lowercase => {
+                let (tokenizer, _) = TextEncoder::open(folder, lowercase)?;
+                Tokenizer::Own(Box::new(tokenizer))
+            }
+            _ => Tokenizer::Shared(&self.tokenizer),
+        };
+        Ok(Source {
+            plan: arch::plan(&self.config, spec)?,
+            config_json: &self.config_json,
+            tokenizer,
+            limit: max_tokens.or(self.limit),
+            dense,
+            weights: &self.weights,
+        })
     }
+}
 
-    /// A tensor of the encoder, with or without the family's prefix.
-    pub(crate) fn tensor(&self, name: &str, shape: &[usize]) -> Result<&Tensor, ModelError> {
-        let names = [format!("{}{name}", self.names.prefix), name.to_owned()];
-        self.weights.tensor(&names, shape)
+impl Deref for Tokenizer<'_> {
+    type Target = TextEncoder;
+
+    fn deref(&self) -> &TextEncoder {
+        match self {
+            Tokenizer::Shared(tokenizer) => tokenizer,
+            Tokenizer::Own(tokenizer) => tokenizer,
+        }
+    }
+}
+
+impl Source<'_> {
+    /// A matrix.
+    pub(crate) fn tensor(&self, plan: &TensorPlan) -> Result<&Tensor, ModelError> {
+        self.find(&[&plan.name], &plan.shape)
     }
 
     /// Weight and bias of a layer norm.
-    pub(crate) fn norm(&self, name: &str) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let prefix = self.names.prefix;
+    pub(crate) fn norm(&self, plan: &NormPlan) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let values = |new: &str, old: &str| {
-            // `gamma` and `beta` are what checkpoints converted from TensorFlow say.
-            let names = [
-                format!("{prefix}{name}.{new}"),
-                format!("{prefix}{name}.{old}"),
-                format!("{name}.{new}"),
-                format!("{name}.{old}"),
-            ];
-            let tensor = self.weights.tensor(&names, &[self.config.hidden()])?;
+            // `gamma` and `beta` are the names in checkpoints that were converted from TensorFlow.
+            let names = [new, old].map(|part| format!("{}.{part}", plan.name));
+            let tensor = self.find(&[&names[0], &names[1]], &[plan.width])?;
             Ok::<_, ModelError>(tensor.to_f32())
         };
         Ok((values("weight", "gamma")?, values("bias", "beta")?))
     }
 
     /// Weight (`[outputs, inputs]`) and bias (`[outputs]`) of a linear layer.
-    pub(crate) fn linear(
-        &self,
-        name: &str,
-        outputs: usize,
-        inputs: usize,
-    ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let weight = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
-        Ok((weight.to_f32(), bias.to_f32()))
+    pub(crate) fn linear(&self, plan: &LinearPlan) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let part = |part: &str, shape: &[usize]| {
+            let tensor = self.find(&[&format!("{}.{part}", plan.name)], shape)?;
+            Ok::<_, ModelError>(tensor.to_f32())
+        };
+        let weight = part("weight", &[plan.outputs, plan.inputs])?;
+        Ok((weight, part("bias", &[plan.outputs])?))
+    }
+
+    /// The tensor under the first of `names` that exists, with or without the encoder's prefix.
+    fn find(&self, names: &[&str], shape: &[usize]) -> Result<&Tensor, ModelError> {
+        let prefixed = names
+            .iter()
+            .map(|name| format!("{}{name}", self.plan.encoder.prefix));
+        let names: Vec<_> = prefixed
+            .chain(names.iter().map(|&name| name.to_owned()))
+            .collect();
+        self.weights.tensor(&names, shape)
     }
 }
 
@@ -228,7 +271,7 @@ fn check_folder(folder: &Path) -> Result<(), ModelError> {
     if !folder.is_dir() {
         return Err(not_a_model("it is not a folder"));
     }
-    if !folder.join(config::FILE).is_file() {
+    if !folder.join(CONFIG).is_file() {
         return Err(not_a_model("it has no config.json"));
     }
     Ok(())

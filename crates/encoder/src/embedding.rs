@@ -1,47 +1,217 @@
-//! Rows of an embedding table, in the form that the packed model has them.
+//! Sentence embeddings as sentence-transformers defines them: pooling, then further modules.
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use shoal_kernels::View;
+use shoal_kernels::Activation;
 
-/// How an embedding table is kept.
+/// How an embedding is computed from the states of a record's tokens.
+///
+/// Read from the files of a sentence-transformers folder; see [`Checkpoint::open`](crate::Checkpoint::open).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct EmbeddingSpec {
+    /// Ways of pooling, whose results are concatenated in this order; at least one.
+    pub pooling: Vec<Pooling>,
+    /// Whether pooling includes the tokens of a prompt.
+    pub include_prompt: bool,
+    /// What follows pooling, in order.
+    pub modules: Vec<Module>,
+    /// Values of an embedding.
+    pub dimensions: usize,
+    /// Values that `encode` of sentence-transformers keeps by default (`truncate_dim`). Truncation is
+    /// the caller's part: sessions return all [`dimensions`](EmbeddingSpec::dimensions).
+    pub truncate_dim: Option<usize>,
+    /// Texts to put before an input, by name.
+    pub prompts: BTreeMap<String, String>,
+    /// Name of the prompt that `encode` of sentence-transformers uses if none is given; a key of
+    /// [`prompts`](EmbeddingSpec::prompts).
+    pub default_prompt: Option<String>,
+}
+
+/// One way to pool a record's token states (`[tokens, hidden]`) into one vector (`[hidden]`), as
+/// `sentence_transformer/modules/pooling.py` of sentence-transformers 6.2 does. Tokens of an excluded
+/// prompt do not count. If no token is left, [`Pooling::Cls`] takes the first token of all,
+/// [`Pooling::Max`] is −∞ and the others are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Pooling {
+    /// The first token.
+    #[serde(rename = "cls")]
+    Cls,
+    /// The greatest value of each dimension.
+    #[serde(rename = "max")]
+    Max,
+    /// `Σ xᵢ / n`
+    #[serde(rename = "mean")]
+    Mean,
+    /// `Σ xᵢ / √n`
+    #[serde(rename = "mean_sqrt_len_tokens")]
+    MeanSqrtLen,
+    /// `Σ i·xᵢ / Σ i`, positions counted from 1, a prompt's included.
+    #[serde(rename = "weightedmean")]
+    WeightedMean,
+    /// The last token.
+    #[serde(rename = "lasttoken")]
+    LastToken,
+}
+
+/// A step after pooling. Always computed in `f32`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Module {
+    /// A linear layer and an activation (`base/modules/dense.py`).
+    Dense(Dense),
+    /// Division by the Euclidean norm, or by 10⁻¹² if that is larger (`base/modules/normalize.py`).
+    Normalize,
+}
+
+/// The shape of a [`Module::Dense`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Dense {
+    /// Width of the input.
+    pub inputs: usize,
+    /// Width of the output.
+    pub outputs: usize,
+    /// Applied to the output.
+    pub activation: DenseActivation,
+}
+
+/// The activation of a [`Dense`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Elements {
-    F32,
-    F16,
-    Bf16,
-    /// Bytes and, for each row, what one unit is worth.
-    Int8,
+#[non_exhaustive]
+pub enum DenseActivation {
+    /// `torch.nn.Identity`
+    Identity,
+    /// `torch.nn.Tanh`
+    Tanh,
+    /// `torch.nn.GELU`, the exact form.
+    Gelu,
+    /// `torch.nn.ReLU`
+    Relu,
 }
 
-/// `[rows, width]`, left in its file: a text touches few of its rows.
-pub(crate) enum Table {
-    F32(View<f32>),
-    F16(View<u16>),
-    Bf16(View<u16>),
-    Int8 { units: View<i8>, scales: View<f32> },
-}
+/// Most ways of pooling, and most modules after it.
+const MAX_STEPS: usize = 32;
+/// Most values of a vector between two steps.
+const MAX_WIDTH: usize = 1 << 16;
 
-impl Table {
-    /// One row, into `out`, which has its width.
-    pub(crate) fn row(&self, index: usize, out: &mut [f32]) {
-        let range = index * out.len()..(index + 1) * out.len();
+impl Pooling {
+    /// All ways, in the order in which the boolean keys of older folders concatenate them.
+    pub const ALL: [Pooling; 6] = [
+        Pooling::Cls,
+        Pooling::Max,
+        Pooling::Mean,
+        Pooling::MeanSqrtLen,
+        Pooling::WeightedMean,
+        Pooling::LastToken,
+    ];
+
+    /// The name in sentence-transformers: `cls`, `max`, `mean`, `mean_sqrt_len_tokens`,
+    /// `weightedmean` or `lasttoken`.
+    pub fn name(self) -> &'static str {
         match self {
-            Table::F32(elements) => out.copy_from_slice(&elements[range]),
-            Table::F16(elements) => {
-                <[f16]>::convert_to_f32_slice(bytemuck::cast_slice(&elements[range]), out);
-            }
-            Table::Bf16(elements) => {
-                <[bf16]>::convert_to_f32_slice(bytemuck::cast_slice(&elements[range]), out);
-            }
-            Table::Int8 { units, scales } => {
-                let scale = scales[index];
-                for (value, &unit) in out.iter_mut().zip(&units[range]) {
-                    *value = scale * f32::from(unit);
+            Pooling::Cls => "cls",
+            Pooling::Max => "max",
+            Pooling::Mean => "mean",
+            Pooling::MeanSqrtLen => "mean_sqrt_len_tokens",
+            Pooling::WeightedMean => "weightedmean",
+            Pooling::LastToken => "lasttoken",
+        }
+    }
+
+    /// The way with this name.
+    pub fn named(name: &str) -> Option<Pooling> {
+        Pooling::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+impl DenseActivation {
+    pub(crate) fn kernel(self) -> Activation {
+        match self {
+            DenseActivation::Identity => Activation::Identity,
+            DenseActivation::Tanh => Activation::Tanh,
+            DenseActivation::Gelu => Activation::Gelu,
+            DenseActivation::Relu => Activation::Relu,
+        }
+    }
+}
+
+impl EmbeddingSpec {
+    /// The mean of all tokens, which sentence-transformers takes for a folder of transformers.
+    pub(crate) fn mean(hidden: usize) -> EmbeddingSpec {
+        EmbeddingSpec {
+            pooling: vec![Pooling::Mean],
+            include_prompt: true,
+            modules: Vec::new(),
+            dimensions: hidden,
+            truncate_dim: None,
+            prompts: BTreeMap::new(),
+            default_prompt: None,
+        }
+    }
+
+    /// Whether the last step normalizes embeddings to length 1.
+    pub fn is_normalized(&self) -> bool {
+        self.modules.last() == Some(&Module::Normalize)
+    }
+
+    /// Width of the pooled vector, the input of the first module.
+    pub(crate) fn pooled_width(&self, hidden: usize) -> usize {
+        self.pooling.len() * hidden
+    }
+
+    /// Checks a specification that was read from a file. On failure, what is wrong.
+    pub(crate) fn check(&self, hidden: usize) -> Result<(), String> {
+        let width = self.width(hidden)?;
+        if self.dimensions != width {
+            return Err(format!(
+                "it has {} dimensions, not {width}",
+                self.dimensions
+            ));
+        }
+        match &self.default_prompt {
+            Some(name) if !self.prompts.contains_key(name) => Err(format!(
+                "its default prompt {name:?} is not among its prompts"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Values of the embedding of an encoder with states of width `hidden`: what
+    /// [`dimensions`](EmbeddingSpec::dimensions) must be. On failure, what is wrong.
+    pub(crate) fn width(&self, hidden: usize) -> Result<usize, String> {
+        let steps = self.pooling.len().max(self.modules.len());
+        if self.pooling.is_empty() || steps > MAX_STEPS {
+            return Err(format!(
+                "{} ways of pooling and {} modules after it; 1 to {MAX_STEPS} and 0 to {MAX_STEPS} \
+                 are supported",
+                self.pooling.len(),
+                self.modules.len()
+            ));
+        }
+        let mut width = self.pooled_width(hidden);
+        for module in &self.modules {
+            if let Module::Dense(dense) = module {
+                if dense.inputs != width {
+                    return Err(format!(
+                        "a Dense module reads {} values (in_features), but gets {width}",
+                        dense.inputs
+                    ));
+                }
+                width = dense.outputs;
+                if width == 0 || width > MAX_WIDTH {
+                    return Err(format!(
+                        "out_features is {width}, which is not between 1 and {MAX_WIDTH}"
+                    ));
                 }
             }
         }
+        Ok(width)
     }
 }

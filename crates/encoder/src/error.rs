@@ -3,18 +3,18 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a model could not be opened or a text not be encoded. The messages complete "failed to …".
-/// None of them is cured by trying again, except perhaps [`ModelError::Io`].
+/// Why a model could not be opened, packed or saved, or a text not be encoded. The messages complete
+/// "failed to …". A retry does not help, except perhaps for [`ModelError::Io`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// There is nothing at the path.
+    /// The path does not exist.
     #[error("open the model {}: there is no such folder", path.display())]
     NotFound {
         /// The folder that was asked for.
         path: PathBuf,
     },
-    /// The path is there, but is no model folder.
+    /// The path exists, but is not a model folder.
     #[error("open the model {}: {reason}", path.display())]
     NotAModel {
         /// The folder that was asked for.
@@ -22,7 +22,7 @@ pub enum ModelError {
         /// What is missing, and what to do.
         reason: String,
     },
-    /// A sound model of a kind that shoal does not run.
+    /// A valid model of a kind that shoal does not support.
     #[error("use the model: {what}")]
     Unsupported {
         /// What was found, and what is supported.
@@ -33,7 +33,7 @@ pub enum ModelError {
     Corrupt {
         /// Name of the file, without the folder.
         file: String,
-        /// What is wrong, with the key or tensor it is about.
+        /// What is wrong, and with which key or tensor.
         reason: String,
     },
     /// The operating system could not read a file.
@@ -41,7 +41,7 @@ pub enum ModelError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the operating system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The operating system could not write a file.
@@ -49,18 +49,18 @@ pub enum ModelError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the operating system answered, or how the content contradicts the format.
+        /// The error of the operating system, or how the content violates the format.
         source: io::Error,
     },
-    /// A file that was taken for a packed model is something else.
+    /// A file is not a packed model.
     #[error("read {}: it is neither a model folder nor a packed model: {hint}", path.display())]
     NotPacked {
         /// The file.
         path: PathBuf,
-        /// By what this was noticed.
+        /// What the file is instead, as far as it shows.
         hint: &'static str,
     },
-    /// A packed model went through a transfer that took it for text.
+    /// A packed model was transferred in text mode, which changed its bytes.
     #[error(
         "read {}: a transfer in text mode changed its line endings or characters; copy it again \
          in binary mode",
@@ -70,7 +70,7 @@ pub enum ModelError {
         /// The file.
         path: PathBuf,
     },
-    /// A packed model is shorter than it was written.
+    /// A packed model is shorter than when it was written.
     #[error(
         "read {}: it was cut short: {found} of {expected} bytes are there; copy it again or pack it \
          again",
@@ -79,12 +79,12 @@ pub enum ModelError {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// Bytes that are there.
+        /// Bytes of the file.
         found: u64,
-        /// Bytes that were written, or those of the header where not even that is there.
+        /// Bytes that were written, or the length of the header if the file is shorter than that.
         expected: u64,
     },
-    /// A packed model is not what was written.
+    /// The bytes of a packed model changed since it was written.
     #[error(
         "read {}: it was damaged: its checksum differs; copy it again or pack it again",
         path.display()
@@ -107,12 +107,12 @@ pub enum ModelError {
         /// The version that can be read.
         supported: u32,
     },
-    /// A packed model is as it was written, but contradicts the format or what is asked of it.
+    /// A packed model is intact, but violates the format or does not fit its own description.
     #[error("read {}: {reason}", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the section or key that it is about, and what to do.
+        /// What is wrong, with which section or key, and what to do.
         reason: String,
     },
 }

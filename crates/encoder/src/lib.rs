@@ -1,6 +1,11 @@
-//! Text classifiers of the BERT family, exact in `f32` or cheaper in `int8`: model folders as the
-//! Hugging Face hub has them, packed models, their tokenizer, and an engine that computes only what
-//! the answer needs.
+//! Encoders of the BERT family, exact in `f32` or cheaper in `int8`: model folders as published on the
+//! Hugging Face hub, packed models, their tokenizers, and an engine that computes only what the output
+//! depends on.
+//!
+//! A [`Checkpoint`] is a model as it was published. It serves a [`Purpose`]: its classifier's logits, or
+//! sentence embeddings as sentence-transformers computes them. Packed for instruction sets ([`Target`], by
+//! [`Packed`]), in memory or in a file, it becomes a [`Model`] on a CPU that supports one of them
+//! ([`Isa`]).
 //!
 //! ```no_run
 //! use std::{path::Path, sync::Arc};
@@ -10,49 +15,62 @@
 //! let model = Arc::new(Model::open(Path::new("models/sentiment"))?);
 //! let tokens = model.encode("A wonderful film.", model.max_tokens())?;
 //! let mut session = Session::new(Arc::clone(&model));
-//! let logits = session.logits(&[tokens]);
-//! let mut scores = Vec::new();
-//! model.objective().probabilities(logits, &mut scores);
-//! println!("{:?} {scores:?}", model.labels());
+//! let output = session.run(&[tokens]);
+//! if let Some(classifier) = model.classifier() {
+//!     let mut scores = Vec::new();
+//!     classifier.objective.probabilities(output, &mut scores);
+//!     println!("{:?} {scores:?}", classifier.labels);
+//! } else {
+//!     println!("{output:?}");
+//! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! DistilBERT and BERT are one encoder; [`config`] tells them apart. Two things make it cheaper
-//! than a general runtime without changing a result:
+//! Each architecture is one file under `arch`. It turns `config.json` into a plan of layers, which
+//! packing, reading, running and counting ([`operations`]) follow. Two things make the engine
+//! cheaper than a general runtime:
 //!
 //! * Micro-batches are ragged: one `[tokens, hidden]` matrix of all records end to end. Nothing
 //!   is padded, so nothing is masked.
-//! * A classifier reads the first token only. In the last layer, query, output and feed-forward
-//!   are computed for the first token of each record alone, and keys and values for none: the
-//!   query attends to the states themselves.
+//! * If the head reads one token of each record, as classifiers do, the last layer computes only that
+//!   token: one query per head, and no keys or values at all, because the query attends to the states
+//!   themselves.
 //!
-//! A [`Checkpoint`] is a model as it was published. Packed for instruction sets ([`Target`], by
-//! [`Packed`]), in memory or in a file, it becomes a [`Model`] on a CPU that has one of them ([`Isa`]).
-//!
-//! A record's logits do not depend on its neighbours: they are bit-identical for every way of
-//! cutting records into micro-batches, in the same precision on the same instruction set
-//! ([`Isa`]).
+//! A record's output does not depend on its neighbours: it is bit-identical for every way of
+//! cutting records into micro-batches, in the same precision on the same instruction set.
 
+mod arch;
 mod checkpoint;
-pub mod config;
+mod classifier;
 mod embedding;
 mod error;
-mod head;
+mod files;
+mod layout;
 mod model;
+mod modules;
+mod network;
 pub mod operations;
 mod pack;
 pub mod packed;
+mod plan;
+mod pooling;
+mod purpose;
 mod session;
 mod stages;
+mod table;
 mod tokenizer;
 mod weights;
 
 pub use checkpoint::{Checkpoint, ModelFiles};
+pub use classifier::{Classifier, Objective};
+pub use embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
 pub use error::ModelError;
-pub use head::Objective;
+pub use layout::PACKING;
 pub use model::Model;
-pub use pack::{PACKING, Packed};
+pub use pack::Packed;
+pub use plan::ModelPlan;
+pub use purpose::Purpose;
 pub use session::{MICRO_BATCH_TOKENS, Session};
 pub use shoal_kernels::{Isa, Precision, Target, peak};
 pub use stages::StageTimes;

@@ -1,68 +1,107 @@
-//! Operations of a pass, counted from the shapes; a multiplication with its addition counts as two.
+//! Operations of a pass, counted on the plan; a multiplication and its addition are two.
 
-use crate::config::Config;
+use crate::plan::{Computes, Layer, ModelPlan};
 
-/// Operations of the matrix products that [`Session::logits`](crate::Session::logits) computes for
-/// a record of `tokens` tokens: every layer but the last for all tokens, the last layer and the
-/// head for the first token alone. They are what [`StageTimes::products`](crate::StageTimes) is
-/// the time of; attention is not in it.
-pub fn products(config: &Config, tokens: usize) -> u64 {
-    let hidden = config.hidden() as u64;
-    let labels = config.labels.len() as u64;
-    let rows = (config.layers as u64 - 1) * tokens as u64 + 1;
-    rows * layer(config) + 2 * hidden * (hidden + labels)
+/// Operations of the matrix products that [`Session::run`](crate::Session::run) computes for a record
+/// of `tokens` tokens. [`StageTimes::products`](crate::StageTimes) is the time that they take;
+/// attention is not included.
+pub fn products(plan: &ModelPlan, tokens: usize) -> u64 {
+    let layers = plan.encoder.layers.iter().map(|layer| {
+        let rows = match layer.computes {
+            Computes::AllTokens => tokens as u64,
+            // As many products per row: one with the keys' weights and one with the values'.
+            Computes::OneToken => 1,
+        };
+        rows * products_per_token(layer)
+    });
+    let head = plan.head_linears().into_iter().map(product);
+    layers.chain(head).sum()
 }
 
 /// Operations of the layers for a record of `tokens` tokens in a runtime that computes them in
-/// full: products and attention of all tokens in every layer, without embeddings and head. Engines
-/// that skip some are comparable when all are credited with these.
-pub fn in_full(config: &Config, tokens: usize) -> u64 {
-    let (tokens, hidden) = (tokens as u64, config.hidden() as u64);
-    config.layers as u64 * (tokens * layer(config) + 4 * tokens * tokens * hidden)
+/// full: products and attention of all tokens in every layer, without embeddings and head. It is the
+/// common measure for engines that skip some of them.
+pub fn in_full(plan: &ModelPlan, tokens: usize) -> u64 {
+    let tokens = tokens as u64;
+    let attention = 4 * tokens * tokens * plan.hidden() as u64;
+    let layers = plan.encoder.layers.iter();
+    layers
+        .map(|layer| tokens * products_per_token(layer) + attention)
+        .sum()
 }
 
-/// The products of one layer for one token. The last layer has as many: one product with the keys'
-/// weights and one with the values', only that they are on the other side of the attention.
-fn layer(config: &Config) -> u64 {
-    let (hidden, intermediate) = (config.hidden() as u64, config.intermediate as u64);
-    2 * hidden * (4 * hidden + 2 * intermediate)
+fn products_per_token(layer: &Layer) -> u64 {
+    let linears = layer.linears();
+    linears
+        .map(|linear| product((linear.outputs, linear.inputs)))
+        .iter()
+        .sum()
+}
+
+/// One row through a linear layer.
+fn product((outputs, inputs): (usize, usize)) -> u64 {
+    2 * outputs as u64 * inputs as u64
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::arch;
+    use crate::embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
 
     /// Width 6 in 2 heads, 10 in between, 3 layers, 2 labels.
-    fn config() -> Config {
-        Config::parse(
-            br#"{"model_type": "distilbert", "dim": 6, "n_heads": 2, "hidden_dim": 10, "n_layers": 3}"#,
-        )
-        .unwrap()
+    fn plan(embedding: Option<EmbeddingSpec>) -> ModelPlan {
+        let config = json!({
+            "model_type": "distilbert", "dim": 6, "n_heads": 2, "hidden_dim": 10, "n_layers": 3
+        });
+        arch::plan(&config, embedding).unwrap()
+    }
+
+    // One product is 2 · rows · outputs · inputs.
+    const LAYER: u64 = 2 * 5 * 18 * 6 // queries, keys, values
+        + 2 * 5 * 6 * 6 // output
+        + 2 * 5 * 10 * 6 // expand
+        + 2 * 5 * 6 * 10; // contract
+    const LAST: u64 = 2 * 6 * 6 // query
+        + 2 * (2 * 6 * 3) // for each head, back to the states
+        + 2 * (2 * 3 * 6) // for each head, its values
+        + 2 * 6 * 6 // output
+        + 2 * 10 * 6
+        + 2 * 6 * 10;
+
+    #[test]
+    fn a_classifier_computes_one_token_of_the_last_layer() {
+        let head = 2 * 6 * 6 + 2 * 2 * 6;
+        assert_eq!(products(&plan(None), 5), 2 * LAYER + LAST + head);
     }
 
     #[test]
-    fn products_are_those_that_a_session_computes() {
-        // One product is 2 · rows · outputs · inputs.
-        let (rows, one) = (5, 1);
-        let layer = 2 * rows * 18 * 6 // queries, keys, values
-            + 2 * rows * 6 * 6 // output
-            + 2 * rows * 10 * 6 // expand
-            + 2 * rows * 6 * 10; // contract
-        let last = 2 * one * 6 * 6 // query
-            + 2 * (2 * one * 6 * 3) // for each head, back to the states
-            + 2 * (2 * one * 3 * 6) // for each head, its values
-            + 2 * one * 6 * 6 // output
-            + 2 * one * 10 * 6
-            + 2 * one * 6 * 10;
-        let head = 2 * one * 6 * 6 + 2 * one * 2 * 6;
-        assert_eq!(products(&config(), 5), 2 * layer + last + head);
+    fn an_embedding_computes_what_its_pooling_reads() {
+        let mut spec = EmbeddingSpec::mean(6);
+        assert_eq!(products(&plan(Some(spec.clone())), 5), 3 * LAYER);
+        spec.pooling = vec![Pooling::Cls];
+        assert_eq!(products(&plan(Some(spec.clone())), 5), 2 * LAYER + LAST);
+        spec.pooling = vec![Pooling::Cls, Pooling::Max];
+        spec.modules = vec![
+            Module::Dense(Dense {
+                inputs: 12,
+                outputs: 7,
+                activation: DenseActivation::Tanh,
+            }),
+            Module::Normalize,
+        ];
+        spec.dimensions = spec.width(6).unwrap();
+        let plan = plan(Some(spec));
+        assert_eq!(products(&plan, 5), 3 * LAYER + 2 * 7 * 12);
+        assert_eq!(plan.output_width(), 7);
     }
 
     #[test]
     fn a_general_runtime_computes_every_token_in_every_layer() {
-        let layer = 2 * 5 * (18 * 6 + 6 * 6 + 10 * 6 + 6 * 10) // products
-            + 2 * 2 * 5 * 5 * 3 // scores of both heads
+        let attention = 2 * 2 * 5 * 5 * 3 // scores of both heads
             + 2 * 2 * 5 * 5 * 3; // weighted values of both heads
-        assert_eq!(in_full(&config(), 5), 3 * layer);
+        assert_eq!(in_full(&plan(None), 5), 3 * (LAYER + attention));
     }
 }

@@ -1,45 +1,57 @@
-//! A worker's pass through the model, on scratch memory that it keeps.
+//! Runs micro-batches through a model, on scratch memory that is kept between them.
 
 use std::sync::Arc;
 
 use shoal_kernels::{
-    AttentionInput, AttentionScratch, Buffer, Heads, LinearScratch, Precision, Rows, RowsMut,
-    activate, attention, layer_norm,
+    AttentionInput, AttentionScratch, Buffer, Heads, Isa, Linear, LinearScratch, Precision, Rows,
+    RowsMut, activate, attention, layer_norm,
 };
 
-use crate::model::{LastLayer, Layer, Model, Rest};
+use crate::model::Model;
+use crate::network::{Attention, Head, PostAttention, Step};
+use crate::pooling::{self, first_token};
 use crate::stages::{Clock, Stage, StageTimes};
 use crate::tokenizer::Tokens;
 
-/// Tokens in a micro-batch at which the engine is fastest: enough that reading the weights is
-/// paid for by many rows, few enough that the activations stay near the core.
+/// Tokens in a micro-batch at which the engine is fastest: enough rows to amortize reading the weights,
+/// few enough that the activations stay in the second-level cache.
 ///
 /// Measured on a Zen 4 core with 1 MB of second-level cache, in both precisions, for 6 layers of
 /// 384 and of 768: from 256 to 1,024 tokens differ by less than the noise for texts of 64 to 512
 /// tokens, and texts of 16 tokens one at a time lose two fifths.
 pub const MICRO_BATCH_TOKENS: usize = 512;
 
-/// Rows that go through the linear layers together: enough that a layer's weights, which do not fit
-/// a core's own caches, serve many rows each time they are read; few enough that the wide
-/// activations of the feed-forward part stay near. See `docs/KERNELS.md`.
+/// Rows that go through the linear layers together: enough to amortize reading a layer's weights, which
+/// do not fit into a core's own caches; few enough that the wide activations of the feed-forward part
+/// do. See `docs/KERNELS.md`.
 const ROW_BLOCK: usize = 256;
 
 /// Runs a [`Model`] for one worker thread. The scratch memory grows to the largest micro-batch
 /// and is kept.
 pub struct Session {
     model: Arc<Model>,
-    /// Length in tokens of each record.
-    lengths: Vec<usize>,
+    /// The records of the micro-batch.
+    records: Vec<Record>,
     /// The matrices of the pass, `[tokens, …]`.
     states: Buffer<f32>,
     projected: Buffer<f32>,
     context: Buffer<f32>,
-    logits: Buffer<f32>,
+    /// The matrices of the head, `[records, …]`.
+    output: Buffer<f32>,
+    next_output: Buffer<f32>,
     scratch: Scratch,
     clock: Clock,
 }
 
-/// What the steps use within themselves.
+/// A record in the micro-batch.
+struct Record {
+    /// Its length in tokens.
+    tokens: usize,
+    /// Leading tokens that the head leaves out.
+    skipped: usize,
+}
+
+/// Buffers within one step.
 #[derive(Default)]
 struct Scratch {
     linear: LinearScratch,
@@ -53,11 +65,12 @@ impl Session {
     pub fn new(model: Arc<Model>) -> Session {
         Session {
             model,
-            lengths: Vec::new(),
+            records: Vec::new(),
             states: Buffer::default(),
             projected: Buffer::default(),
             context: Buffer::default(),
-            logits: Buffer::default(),
+            output: Buffer::default(),
+            next_output: Buffer::default(),
             scratch: Scratch::default(),
             clock: Clock::default(),
         }
@@ -73,88 +86,91 @@ impl Session {
         self.clock.take()
     }
 
-    /// The logits of every record, `[records, labels]`, row-major. Memory and time are bounded by
-    /// the tokens in the micro-batch; [`MICRO_BATCH_TOKENS`] is a good number of them. A record's
-    /// logits are the same bits whatever other records are in the micro-batch.
+    /// The output of every record, `[records, output_width]`, row-major: the logits of a classifier,
+    /// or embeddings. Memory and time are bounded by the tokens in the micro-batch;
+    /// [`MICRO_BATCH_TOKENS`] is a good number of them. A record's output has the same bits whatever
+    /// other records are in the micro-batch.
     ///
     /// # Panics
     /// If a record has no ids, more ids than the model has positions, or an id beyond its
     /// vocabulary; [`Model::encode`] gives none of these.
-    pub fn logits(&mut self, micro_batch: &[Tokens]) -> &[f32] {
+    pub fn run(&mut self, micro_batch: &[Tokens]) -> &[f32] {
         if micro_batch.is_empty() {
             return &[];
         }
         let model = Arc::clone(&self.model);
         self.clock.start();
         self.embed(&model, micro_batch);
-        for layer in &model.layers {
-            self.layer(&model, layer);
+        for layer in &model.network.layers {
+            match &layer.attention {
+                Attention::AllTokens { query_key_value } => {
+                    self.attend_all(&model, query_key_value, &layer.post_attention);
+                }
+                Attention::OneToken {
+                    query,
+                    keys,
+                    values,
+                } => self.attend_one(&model, (query, keys, values), &layer.post_attention),
+            }
         }
-        self.last_layer(&model, &model.last);
-        let (records, hidden) = (micro_batch.len(), model.config.hidden());
-        let head = &model.head;
-        let linear = &mut self.scratch.linear;
-        let dense = self.context.grow(records * hidden);
-        head.dense.forward(
-            records,
-            Rows::new(self.states.get(records * hidden), hidden),
-            RowsMut::new(dense, hidden),
-            linear,
-        );
-        activate(model.isa, model.config.family.head_activation(), dense);
-        let labels = model.config.labels.len();
-        let logits = self.logits.grow(records * labels);
-        let (dense, result) = (Rows::new(dense, hidden), RowsMut::new(logits, labels));
-        head.classifier.forward(records, dense, result, linear);
-        self.clock.lap(Stage::Products);
-        logits
+        self.pool(&model);
+        self.finish(&model);
+        self.output.get(micro_batch.len() * model.output_width())
     }
 
     /// Word and position embeddings of all records, end to end.
     fn embed(&mut self, model: &Model, micro_batch: &[Tokens]) {
-        let hidden = model.config.hidden();
-        self.lengths.clear();
-        self.lengths
-            .extend(micro_batch.iter().map(|tokens| tokens.ids.len()));
-        let tokens: usize = self.lengths.iter().sum();
+        let (hidden, limit) = (model.plan.hidden(), model.plan.max_positions());
+        let vocabulary = model.plan.vocabulary();
+        let embeddings = &model.network.embeddings;
+        let embeds = model.embedding().is_some();
+        self.records.clear();
+        self.records.extend(micro_batch.iter().map(|tokens| Record {
+            tokens: tokens.ids.len(),
+            skipped: if embeds { tokens.prompt } else { 0 },
+        }));
+        let tokens = self.tokens();
         let states = self.states.grow(tokens * hidden);
         let mut rows = states.chunks_exact_mut(hidden);
         for record in micro_batch {
             let length = record.ids.len();
             assert!(length > 0, "a record must have at least one token");
             assert!(
-                length <= model.config.positions,
-                "a record of {length} tokens is longer than the model's {} positions",
-                model.config.positions
+                length <= limit,
+                "a record of {length} tokens is longer than the model's {limit} positions"
             );
-            let positions = model.embeddings.positions.chunks_exact(hidden);
+            let positions = embeddings.positions.chunks_exact(hidden);
             for ((&id, position), row) in record.ids.iter().zip(positions).zip(&mut rows) {
                 assert!(
-                    (id as usize) < model.config.vocabulary,
-                    "the token id {id} is beyond the model's vocabulary of {}",
-                    model.config.vocabulary
+                    (id as usize) < vocabulary,
+                    "the token id {id} is beyond the model's vocabulary of {vocabulary}"
                 );
-                model.embeddings.words.row(id as usize, row);
+                embeddings.words.row(id as usize, row);
                 for (value, position) in row.iter_mut().zip(position) {
                     *value += position;
                 }
             }
         }
         self.clock.lap(Stage::Embedding);
-        layer_norm(model.isa, &model.embeddings.norm, states, None);
+        layer_norm(model.isa, &embeddings.norm, states, None);
         self.clock.lap(Stage::Norms);
     }
 
-    /// A layer that every token goes through.
-    fn layer(&mut self, model: &Model, layer: &Layer) {
-        let hidden = model.config.hidden();
-        let tokens: usize = self.lengths.iter().sum();
+    /// Tokens in the micro-batch.
+    fn tokens(&self) -> usize {
+        self.records.iter().map(|record| record.tokens).sum()
+    }
+
+    /// A layer that computes all tokens.
+    fn attend_all(&mut self, model: &Model, query_key_value: &Linear, after: &PostAttention) {
+        let (hidden, heads) = (model.plan.hidden(), model.plan.encoder.heads);
+        let tokens = self.tokens();
         let width = 3 * hidden;
         let projected = self.projected.grow(tokens * width);
         let linear = &mut self.scratch.linear;
         for first in (0..tokens).step_by(ROW_BLOCK) {
             let rows = ROW_BLOCK.min(tokens - first);
-            layer.query_key_value.forward(
+            query_key_value.forward(
                 rows,
                 Rows::new(&self.states.get(tokens * hidden)[first * hidden..], hidden),
                 RowsMut::new(&mut projected[first * width..], width),
@@ -165,58 +181,57 @@ impl Session {
 
         let context = self.context.grow(tokens * hidden);
         let mut first = 0;
-        for &length in &self.lengths {
+        for record in &self.records {
             let rows = |column| Rows::new(&projected[first * width + column..], width);
             let input = AttentionInput {
-                heads: model.config.heads,
-                scale: 1.0 / (model.config.heads.dim as f32).sqrt(),
+                heads,
+                scale: 1.0 / (heads.dim as f32).sqrt(),
                 q: rows(0),
-                queries: length,
+                queries: record.tokens,
                 k: rows(hidden),
                 v: rows(2 * hidden),
-                keys: length,
+                keys: record.tokens,
             };
             let out = RowsMut::new(&mut context[first * hidden..], hidden);
             let scratch = &mut self.scratch.attention;
             attention(model.isa, model.precision, input, out, scratch);
-            first += length;
+            first += record.tokens;
         }
         self.clock.lap(Stage::Attention);
         let states = self.states.grow(tokens * hidden);
-        rest(
-            model,
-            &layer.rest,
-            states,
-            context,
-            &mut self.scratch,
-            &mut self.clock,
-        );
+        let (scratch, clock) = (&mut self.scratch, &mut self.clock);
+        post_attention(model.isa, after, states, context, scratch, clock);
     }
 
-    /// The last layer; afterwards the states are those of the first tokens, one row a record.
-    fn last_layer(&mut self, model: &Model, layer: &LastLayer) {
-        let Heads { count, dim } = model.config.heads;
-        let hidden = model.config.hidden();
-        let records = self.lengths.len();
-        let all = self.states.get(self.lengths.iter().sum::<usize>() * hidden);
+    /// A layer that computes one token per record; see `LayerPlan::compute_one_token`. Afterwards, the
+    /// states have one row per record.
+    fn attend_one(
+        &mut self,
+        model: &Model,
+        (query, keys, values): (&Linear, &[Linear], &[Linear]),
+        after: &PostAttention,
+    ) {
+        let Heads { count, dim } = model.plan.encoder.heads;
+        let hidden = model.plan.hidden();
+        let records = self.records.len();
+        let all = self.states.get(self.tokens() * hidden);
         let linear = &mut self.scratch.linear;
-        // For each record a row with its first state, its query, and for each head a row that is
-        // its query seen from the states, and then the mean of the states that it attends to.
+        // For each record a row with the state of its token, its query, and for each head a row with
+        // the query seen from the states, and then the mean of the states that it attends to.
         let wide = count * hidden;
         let projected = self.projected.grow(records * (2 * hidden + 2 * wide));
-        let (firsts, projected) = projected.split_at_mut(records * hidden);
+        let (own, projected) = projected.split_at_mut(records * hidden);
         let (queries, projected) = projected.split_at_mut(records * hidden);
         let (asking, mixed) = projected.split_at_mut(records * wide);
         let mut first = 0;
-        for (row, &length) in firsts.chunks_exact_mut(hidden).zip(&self.lengths) {
-            row.copy_from_slice(&all[first * hidden..][..hidden]);
-            first += length;
+        for (row, record) in own.chunks_exact_mut(hidden).zip(&self.records) {
+            let token = first + first_token(record.tokens, record.skipped);
+            row.copy_from_slice(&all[token * hidden..][..hidden]);
+            first += record.tokens;
         }
         let to = RowsMut::new(queries, hidden);
-        layer
-            .query
-            .forward(records, Rows::new(firsts, hidden), to, linear);
-        for (head, keys) in layer.keys.iter().enumerate() {
+        query.forward(records, Rows::new(own, hidden), to, linear);
+        for (head, keys) in keys.iter().enumerate() {
             let query = Rows::new(&queries[head * dim..], hidden);
             let to = RowsMut::new(&mut asking[head * hidden..], wide);
             keys.forward(records, query, to, linear);
@@ -225,7 +240,7 @@ impl Session {
 
         let mut first = 0;
         let rows = asking.chunks_exact(wide).zip(mixed.chunks_exact_mut(wide));
-        for ((asking, mixed), &length) in rows.zip(&self.lengths) {
+        for ((asking, mixed), record) in rows.zip(&self.records) {
             let states = Rows::new(&all[first * hidden..], hidden);
             let input = AttentionInput {
                 heads: Heads {
@@ -237,46 +252,90 @@ impl Session {
                 queries: count,
                 k: states,
                 v: states,
-                keys: length,
+                keys: record.tokens,
             };
             let out = RowsMut::new(mixed, hidden);
             let scratch = &mut self.scratch.attention;
             attention(model.isa, Precision::F32, input, out, scratch);
-            first += length;
+            first += record.tokens;
         }
         self.clock.lap(Stage::Attention);
 
         let context = self.context.grow(records * hidden);
-        for (head, values) in layer.values.iter().enumerate() {
+        for (head, values) in values.iter().enumerate() {
             let mixed = Rows::new(&mixed[head * hidden..], wide);
             let to = RowsMut::new(&mut context[head * dim..], hidden);
             values.forward(records, mixed, to, linear);
         }
         self.clock.lap_product(linear);
         let states = self.states.grow(records * hidden);
-        states.copy_from_slice(firsts);
-        rest(
-            model,
-            &layer.rest,
-            states,
-            context,
-            &mut self.scratch,
-            &mut self.clock,
-        );
+        states.copy_from_slice(own);
+        let (scratch, clock) = (&mut self.scratch, &mut self.clock);
+        post_attention(model.isa, after, states, context, scratch, clock);
+    }
+
+    /// One vector per record, from the states.
+    fn pool(&mut self, model: &Model) {
+        let hidden = model.plan.hidden();
+        let pooling = &model.network.head.pooling;
+        let width = pooling.len() * hidden;
+        let (records, tokens) = (self.records.len(), self.tokens());
+        let pooled = self.output.grow(records * width);
+        if model.plan.encoder.computes_one_token() {
+            pooled.copy_from_slice(self.states.get(records * hidden));
+        } else {
+            let mut states = self.states.get(tokens * hidden);
+            for (record, pooled) in self.records.iter().zip(pooled.chunks_exact_mut(width)) {
+                let (own, rest) = states.split_at(record.tokens * hidden);
+                pooling::pool(pooling, own, hidden, record.skipped, pooled);
+                states = rest;
+            }
+        }
+        self.clock.lap(Stage::Pooling);
+    }
+
+    /// The steps after pooling.
+    fn finish(&mut self, model: &Model) {
+        let Head { pooling, steps } = &model.network.head;
+        let mut width = pooling.len() * model.plan.hidden();
+        let records = self.records.len();
+        for step in steps {
+            match step {
+                Step::Dense(linear, activation) => {
+                    let outputs = linear.outputs();
+                    let next = self.next_output.grow(records * outputs);
+                    linear.forward(
+                        records,
+                        Rows::new(self.output.get(records * width), width),
+                        RowsMut::new(next, outputs),
+                        &mut self.scratch.linear,
+                    );
+                    activate(model.isa, *activation, next);
+                    std::mem::swap(&mut self.output, &mut self.next_output);
+                    width = outputs;
+                    self.clock.lap(Stage::Products);
+                }
+                Step::Normalize => {
+                    let output = self.output.grow(records * width);
+                    output.chunks_exact_mut(width).for_each(pooling::normalize);
+                    self.clock.lap(Stage::Pooling);
+                }
+            }
+        }
     }
 }
 
 /// What follows the attention: `states` and `context` are `[rows, hidden]`.
-fn rest(
-    model: &Model,
-    layer: &Rest,
+fn post_attention(
+    isa: Isa,
+    layer: &PostAttention,
     states: &mut [f32],
     context: &[f32],
     scratch: &mut Scratch,
     clock: &mut Clock,
 ) {
-    let hidden = model.config.hidden();
-    let wide = model.config.intermediate;
+    let hidden = layer.output.outputs();
+    let wide = layer.expand.outputs();
     let Scratch {
         linear,
         attended,
@@ -294,7 +353,7 @@ fn rest(
             .output
             .forward(rows, Rows::new(context, hidden), to, linear);
         clock.lap_product(linear);
-        layer_norm(model.isa, &layer.attention_norm, attended, Some(states));
+        layer_norm(isa, &layer.attention_norm, attended, Some(states));
         clock.lap(Stage::Norms);
         let expanded = expanded.grow(rows * wide);
         let to = RowsMut::new(expanded, wide);
@@ -302,14 +361,14 @@ fn rest(
             .expand
             .forward(rows, Rows::new(attended, hidden), to, linear);
         clock.lap_product(linear);
-        activate(model.isa, model.config.activation, expanded);
+        activate(isa, layer.activation, expanded);
         clock.lap(Stage::Activation);
         let to = RowsMut::new(states, hidden);
         layer
             .contract
             .forward(rows, Rows::new(expanded, wide), to, linear);
         clock.lap_product(linear);
-        layer_norm(model.isa, &layer.output_norm, states, Some(attended));
+        layer_norm(isa, &layer.output_norm, states, Some(attended));
         clock.lap(Stage::Norms);
     }
 }

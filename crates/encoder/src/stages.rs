@@ -13,10 +13,12 @@ pub(crate) enum Stage {
     Attention,
     Norms,
     Activation,
+    Pooling,
 }
 
-/// Time of each stage of a worker's passes.
+/// Time that a session spent in each stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct StageTimes {
     /// Looking up and adding embeddings.
     pub embedding: Duration,
@@ -28,8 +30,10 @@ pub struct StageTimes {
     pub norms: Duration,
     /// The activation between the two layers of the feed-forward part.
     pub activation: Duration,
-    /// Turning the inputs of linear layers into bytes.
+    /// Quantizing the inputs of linear layers.
     pub quantizing: Duration,
+    /// Pooling and normalizing embeddings.
+    pub pooling: Duration,
 }
 
 impl StageTimes {
@@ -40,10 +44,11 @@ impl StageTimes {
             Stage::Attention => &mut self.attention,
             Stage::Norms => &mut self.norms,
             Stage::Activation => &mut self.activation,
+            Stage::Pooling => &mut self.pooling,
         }
     }
 
-    /// All stages together.
+    /// The sum of all stages.
     pub fn total(&self) -> Duration {
         self.embedding
             + self.products
@@ -51,6 +56,7 @@ impl StageTimes {
             + self.norms
             + self.activation
             + self.quantizing
+            + self.pooling
     }
 }
 
@@ -62,11 +68,12 @@ impl std::ops::AddAssign for StageTimes {
         self.norms += other.norms;
         self.activation += other.activation;
         self.quantizing += other.quantizing;
+        self.pooling += other.pooling;
     }
 }
 
-/// Counts the time since the last lap to a stage: a few dozen readings a block of rows, which cost
-/// less than a thousandth of it.
+/// Adds the time since the last lap to a stage. A few dozen readings per block of rows cost less than a
+/// thousandth of its time.
 pub(crate) struct Clock {
     times: StageTimes,
     last: Instant,
@@ -92,10 +99,10 @@ impl Clock {
         self.last = now;
     }
 
-    /// As [`Clock::lap`], for linear layers, which have quantized their inputs themselves.
+    /// As [`Clock::lap`], for linear layers, whose time includes quantizing their inputs.
     pub(crate) fn lap_product(&mut self, linear: &mut LinearScratch) {
         self.lap(Stage::Products);
-        let quantizing = linear.take_quantizing();
+        let quantizing = linear.take_quantization_time();
         self.times.quantizing += quantizing;
         self.times.products = self.times.products.saturating_sub(quantizing);
     }

@@ -1,8 +1,8 @@
 //! From text to token ids.
 //!
-//! Hugging Face's `tokenizers` reads every tokenizer. One of BERT's form, which is nearly all
-//! that this crate meets, then goes over into a form of our own ([`word_piece`]) that gives the
-//! same ids, several times faster, and whose bytes can be stored and used where they lie.
+//! Hugging Face's `tokenizers` reads every tokenizer. Those of BERT's form, nearly all that this crate
+//! is used with, are converted to another form ([`word_piece`]). It gives the same ids several times
+//! faster, and its bytes can be stored and used without parsing.
 
 mod characters;
 mod library;
@@ -22,14 +22,28 @@ use crate::error::ModelError;
 
 /// The token ids of one record, with the special tokens of its model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tokens {
     /// Token ids, `[CLS]` first; at most as many as were allowed.
     pub ids: Vec<u32>,
-    /// Whether the text had more tokens than were allowed, and its end was cut off.
+    /// Whether the text had more tokens than were allowed, so that its end was cut off.
     pub truncated: bool,
+    /// Number of leading tokens that pooling leaves out: those of an excluded prompt. It may exceed
+    /// the number of ids.
+    pub prompt: usize,
 }
 
-/// A tokenizer without the truncation and padding that its file may carry.
+impl Tokens {
+    /// Ids that were not truncated and have no excluded prompt.
+    pub fn from_ids(ids: Vec<u32>) -> Tokens {
+        Tokens {
+            ids,
+            ..Tokens::default()
+        }
+    }
+}
+
+/// A tokenizer without the truncation and padding of its file.
 pub(crate) struct TextEncoder {
     form: Form,
     frame: Frame,
@@ -52,7 +66,7 @@ impl Frame {
     }
 }
 
-/// A tokenizer in bytes.
+/// A tokenizer as bytes.
 pub(crate) enum Packed<'a> {
     /// For [`TextEncoder::from_packed`].
     WordPiece(&'a [u8]),
@@ -62,9 +76,16 @@ pub(crate) enum Packed<'a> {
 
 impl TextEncoder {
     /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
-    /// limit that `tokenizer_config.json` states, if any.
-    pub(crate) fn open(folder: &Path) -> Result<(TextEncoder, Option<usize>), ModelError> {
-        let (library, frame, limit) = library::open(folder)?;
+    /// limit that `tokenizer_config.json` states, if any. If `lowercase`, texts are first turned into
+    /// lower case.
+    pub(crate) fn open(
+        folder: &Path,
+        lowercase: bool,
+    ) -> Result<(TextEncoder, Option<usize>), ModelError> {
+        let (mut library, frame, limit) = library::open(folder)?;
+        if lowercase {
+            library.lowercase();
+        }
         Ok((TextEncoder::new(library, frame)?, limit))
     }
 
@@ -84,7 +105,7 @@ impl TextEncoder {
         }
     }
 
-    /// The tokenizer as bytes to be stored. The same tokenizer always gives the same bytes.
+    /// The tokenizer as bytes for storage. The same tokenizer always gives the same bytes.
     ///
     /// # Errors
     /// [`ModelError::Corrupt`] if the library cannot write its own form.
@@ -95,13 +116,12 @@ impl TextEncoder {
         }
     }
 
-    /// The tokenizer in the bytes of [`Packed::WordPiece`], at any alignment. They are checked
-    /// in one pass, and stay where they are: a vocabulary of 30,000 words takes less than a
-    /// millisecond.
+    /// The tokenizer in the bytes of [`Packed::WordPiece`], at any alignment. They are checked in one pass
+    /// and not copied: a vocabulary of 30,000 words takes less than a millisecond.
     ///
     /// # Errors
-    /// [`ModelError::Corrupt`] for other bytes. Damaged ones may also give an encoder with other
-    /// ids, so keep a checksum where that matters.
+    /// [`ModelError::Corrupt`] for other bytes. Some damage goes unnoticed and changes ids, so verify a
+    /// checksum first.
     pub(crate) fn from_packed(
         bytes: impl Deref<Target = [u8]> + Send + Sync + 'static,
     ) -> Result<TextEncoder, ModelError> {
@@ -115,6 +135,11 @@ impl TextEncoder {
     /// Number of special tokens around every text.
     pub(crate) fn frame(&self) -> usize {
         self.frame.size()
+    }
+
+    /// Whether a special token follows every text.
+    pub(crate) fn ends_with_special_token(&self) -> bool {
+        !self.frame.suffix.is_empty()
     }
 
     /// The ids of `text` with its special tokens, cut on the right to `max_tokens` in all, as

@@ -1,17 +1,16 @@
-//! Tensors of safetensors files, one or sharded, read where they lie.
+//! Tensors of safetensors files, single or sharded, read from the mapped files.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use shoal_kernels::{Bytes, MappedFile};
+use shoal_kernels::Bytes;
 
-use crate::embedding::Elements;
 use crate::error::ModelError;
+use crate::files::{is_within, map, read};
+use crate::table::Elements;
 
 /// The file of an unsharded model.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -23,7 +22,7 @@ pub(crate) struct Weights {
     tensors: HashMap<String, Tensor>,
 }
 
-/// A tensor in the form and at the place that the file has it, at any alignment.
+/// A tensor as it is in its file, at any alignment.
 #[derive(Clone)]
 pub(crate) struct Tensor {
     file: String,
@@ -50,6 +49,15 @@ impl Weights {
             }
             weights.add(&name, &map(&path)?.into())?;
         }
+        Ok(weights)
+    }
+
+    /// Maps one weight file; messages call it `name`.
+    pub(crate) fn open_file(name: &str, path: &Path) -> Result<Weights, ModelError> {
+        let mut weights = Weights {
+            tensors: HashMap::new(),
+        };
+        weights.add(name, &map(path)?.into())?;
         Ok(weights)
     }
 
@@ -93,7 +101,12 @@ impl Weights {
         Ok(())
     }
 
-    /// The tensor under the first of `names` that exists, which must have this shape and a
+    /// Whether there is a tensor with this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensor under the first of `names` that exists. It must have this shape and a
     /// floating-point type.
     pub(crate) fn tensor(&self, names: &[String], shape: &[usize]) -> Result<&Tensor, ModelError> {
         let tensor = names
@@ -106,7 +119,7 @@ impl Weights {
             })?;
         if tensor.shape != shape {
             let reason = format!(
-                "the tensor {:?} has the shape {:?}, but config.json asks for {shape:?}",
+                "the tensor {:?} has the shape {:?}, but the configuration asks for {shape:?}",
                 tensor.name, tensor.shape
             );
             return Err(ModelError::corrupt(&tensor.file, reason));
@@ -127,12 +140,12 @@ impl Tensor {
         &self.name
     }
 
-    /// The elements as they lie in the file.
+    /// The elements as they are in the file.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// How the elements are kept in the file.
+    /// The element type in the file.
     pub(crate) fn elements(&self) -> Elements {
         match self.dtype {
             Dtype::F16 => Elements::F16,
@@ -148,7 +161,7 @@ impl Tensor {
         values
     }
 
-    /// One row of a matrix as `f32`, into `out`, which has the length of a row.
+    /// Copies one row of a matrix as `f32` into `out`, whose length is the width.
     pub(crate) fn row(&self, row: usize, out: &mut [f32]) {
         let width = out.len() * size_of_element(self.dtype);
         convert(self.dtype, &self.bytes[row * width..][..width], out);
@@ -198,12 +211,7 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError>
         shards.dedup();
         let mut files = vec![(INDEX.to_owned(), index)];
         for shard in shards {
-            let mut parts = Path::new(&shard).components();
-            let plain = matches!(
-                (parts.next(), parts.next()),
-                (Some(Component::Normal(_)), None)
-            );
-            if !plain || shard.contains(['/', '\\']) {
+            if shard.is_empty() || shard.contains('/') || !is_within(&shard) {
                 let reason = format!("the shard {shard:?} is not a file name in the same folder");
                 return Err(ModelError::corrupt(INDEX, reason));
             }
@@ -234,31 +242,4 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError>
         path: folder.to_owned(),
         reason,
     })
-}
-
-/// Several times the largest published tokenizers.
-const MOST_TEXT_BYTES: u64 = 256 << 20;
-
-/// Reads a small file whole.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
-    let bytes = fs::metadata(path)
-        .map_err(|source| io_error(path, source))?
-        .len();
-    if bytes > MOST_TEXT_BYTES {
-        let reason = format!("it has {bytes} bytes, and {MOST_TEXT_BYTES} are the most");
-        return Err(ModelError::corrupt(&path.display().to_string(), reason));
-    }
-    fs::read(path).map_err(|source| io_error(path, source))
-}
-
-/// Maps a file.
-pub(crate) fn map(path: &Path) -> Result<MappedFile, ModelError> {
-    MappedFile::open(path).map_err(|source| io_error(path, source))
-}
-
-fn io_error(path: &Path, source: io::Error) -> ModelError {
-    ModelError::Io {
-        path: path.to_owned(),
-        source,
-    }
 }

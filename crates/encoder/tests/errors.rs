@@ -217,7 +217,7 @@ fn labels_have_default_names() {
     config.as_object_mut().unwrap().remove("id2label");
     fs::write(&path, config.to_string()).unwrap();
     let model = Model::open(folder.path()).unwrap();
-    assert_eq!(model.labels(), ["LABEL_0", "LABEL_1"]);
+    assert_eq!(model.classifier().unwrap().labels, ["LABEL_0", "LABEL_1"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::{assert_logits, expected, fixture};
 use shoal_encoder::packed::{Container, reseal};
 use shoal_encoder::{
-    Checkpoint, Isa, Model, ModelError, Packed, Precision, Session, Target, Tokens,
+    Checkpoint, Isa, Model, ModelError, Packed, Precision, Purpose, Session, Target, Tokens,
 };
 use shoal_kernels::Bytes;
 
@@ -39,12 +39,26 @@ fn every_way() -> Vec<(Precision, Isa)> {
 
 fn pack(name: &str, precision: Precision, isa: Isa) -> Model {
     let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
-    Model::pack(&checkpoint, "test".into(), precision, isa).unwrap()
+    Model::pack(
+        &checkpoint,
+        "test".into(),
+        Purpose::Classify,
+        precision,
+        isa,
+    )
+    .unwrap()
 }
 
 fn save(name: &str, precision: Precision, targets: &[Target], path: &Path) {
     let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
-    let packed = Packed::new(&checkpoint, "test".into(), precision, targets).unwrap();
+    let packed = Packed::new(
+        &checkpoint,
+        "test".into(),
+        Purpose::Classify,
+        precision,
+        targets,
+    )
+    .unwrap();
     packed.save(path).unwrap();
 }
 
@@ -65,7 +79,7 @@ fn logits_are_those_of_transformers_in_every_precision() {
             let name = format!("{} in {precision} on {isa:?}", case.model);
             for record in &case.records {
                 let tokens = model.encode(&record.text, record.max_tokens).unwrap();
-                let logits = session.logits(&[tokens]);
+                let logits = session.run(&[tokens]);
                 assert_logits(
                     &name,
                     &record.text,
@@ -92,14 +106,14 @@ fn logits_are_the_same_bits_for_every_cut_in_every_precision() {
                 .iter()
                 .flat_map(|record| {
                     let mut session = Session::new(Arc::clone(&model));
-                    session.logits(std::slice::from_ref(record)).to_vec()
+                    session.run(std::slice::from_ref(record)).to_vec()
                 })
                 .collect();
             let mut session = Session::new(Arc::clone(&model));
             for size in [1, 2, 3, 7, tokens.len()] {
                 let together: Vec<f32> = tokens
                     .chunks(size)
-                    .flat_map(|records| session.logits(records).to_vec())
+                    .flat_map(|records| session.run(records).to_vec())
                     .collect();
                 assert_eq!(
                     bits(&together),
@@ -122,16 +136,16 @@ fn a_file_for_all_targets_gives_the_bits_of_each_instruction_set() {
             for isa in Isa::available() {
                 let opened = Arc::new(Model::open_packed(&path, &[isa]).unwrap());
                 let built = Arc::new(pack(&case.model, precision, isa));
-                assert_eq!(opened.labels(), built.labels());
+                assert_eq!(opened.classifier(), built.classifier());
                 assert_eq!(opened.max_tokens(), built.max_tokens());
                 assert_eq!(opened.fingerprint(), "test");
                 for record in &case.records {
                     let tokens = opened.encode(&record.text, record.max_tokens).unwrap();
                     assert_eq!(tokens.ids, record.ids, "{}", case.model);
                     let from_file = Session::new(opened.clone())
-                        .logits(std::slice::from_ref(&tokens))
+                        .run(std::slice::from_ref(&tokens))
                         .to_vec();
-                    let from_memory = Session::new(built.clone()).logits(&[tokens]).to_vec();
+                    let from_memory = Session::new(built.clone()).run(&[tokens]).to_vec();
                     assert_eq!(
                         bits(&from_file),
                         bits(&from_memory),
@@ -209,6 +223,7 @@ fn weights_that_are_no_numbers_are_refused_in_int8() {
         Packed::new(
             &checkpoint,
             "test".into(),
+            Purpose::Classify,
             precision,
             &[Isa::best().target()],
         )
@@ -274,7 +289,7 @@ fn sealed_files_that_contradict_themselves_are_refused() {
             "\"words\":\"bf16\"",
             "elements instead of",
         ),
-        ("\"packing\":1", "\"packing\":7", "pack it again"),
+        ("\"packing\":2", "\"packing\":7", "pack it again"),
         (
             Isa::best().name(),
             &"x".repeat(Isa::best().name().len()),

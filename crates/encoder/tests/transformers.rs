@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use common::{Record, assert_logits, expected, fixture};
 use proptest::prelude::*;
-use shoal_encoder::config::Config;
-use shoal_encoder::{Model, Objective, Session, Tokens};
+use shoal_encoder::{Classifier, Model, Objective, Session, Tokens};
 
 /// What "the same" means for logits of two implementations in `f32`.
 const TOLERANCE: f32 = 1e-4;
@@ -37,11 +36,16 @@ fn token_ids_and_truncation_are_those_of_transformers() {
 fn logits_are_those_of_transformers() {
     for case in expected() {
         let model = Arc::new(Model::open(&fixture(&case.model)).unwrap());
-        assert_eq!(model.labels(), case.labels, "{}", case.model);
+        assert_eq!(
+            model.classifier().unwrap().labels,
+            case.labels,
+            "{}",
+            case.model
+        );
         let mut session = Session::new(Arc::clone(&model));
         for record in &case.records {
             let tokens = model.encode(&record.text, record.max_tokens).unwrap();
-            let logits = session.logits(&[tokens]);
+            let logits = session.run(&[tokens]);
             assert_logits(&case.model, &record.text, logits, &record.logits, TOLERANCE);
         }
     }
@@ -65,19 +69,19 @@ fn logits_are_the_same_bits_for_every_cut() {
     for case in expected() {
         let model = Arc::new(Model::open(&fixture(&case.model)).unwrap());
         let tokens = encode_all(&model, &case.records);
-        let labels = model.labels().len();
+        let labels = model.output_width();
         let mut alone = Vec::new();
         for record in &tokens {
             // A fresh session: no scratch of a longer record before it.
             alone.extend_from_slice(
-                Session::new(Arc::clone(&model)).logits(std::slice::from_ref(record)),
+                Session::new(Arc::clone(&model)).run(std::slice::from_ref(record)),
             );
         }
         let mut session = Session::new(Arc::clone(&model));
         for size in [1, 2, 3, 7, tokens.len()] {
             let together: Vec<f32> = tokens
                 .chunks(size)
-                .flat_map(|records| session.logits(records).to_vec())
+                .flat_map(|records| session.run(records).to_vec())
                 .collect();
             for (index, (a, b)) in together
                 .chunks(labels)
@@ -108,21 +112,19 @@ proptest! {
             let mut state = seed;
             let records: Vec<Tokens> = lengths
                 .iter()
-                .map(|&length| Tokens {
-                    ids: (0..length)
-                        .map(|_| {
-                            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                            (state >> 8) % model.config().vocabulary as u32
-                        })
-                        .collect(),
-                    truncated: false,
+                .map(|&length| {
+                    let ids = (0..length).map(|_| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        (state >> 8) % model.plan().vocabulary() as u32
+                    });
+                    Tokens::from_ids(ids.collect())
                 })
                 .collect();
             let mut session = Session::new(Arc::clone(&model));
-            let labels = model.labels().len();
-            let together = session.logits(&records).to_vec();
+            let labels = model.output_width();
+            let together = session.run(&records).to_vec();
             for (index, record) in records.iter().enumerate() {
-                let alone = session.logits(std::slice::from_ref(record));
+                let alone = session.run(std::slice::from_ref(record));
                 prop_assert_eq!(bits(alone), bits(&together[index * labels..][..labels]));
             }
         }
@@ -136,7 +138,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[test]
 fn no_records_give_no_logits() {
     let model = Arc::new(Model::open(&fixture("bert-f32")).unwrap());
-    assert!(Session::new(model).logits(&[]).is_empty());
+    assert!(Session::new(model).run(&[]).is_empty());
 }
 
 #[test]
@@ -147,7 +149,7 @@ fn a_model_in_memory_is_the_model_of_the_folder() {
     let opened = Arc::new(Model::open(&folder).unwrap());
     let tokens = opened.encode("a good movie", 64).unwrap();
     let expected = Session::new(opened)
-        .logits(std::slice::from_ref(&tokens))
+        .run(std::slice::from_ref(&tokens))
         .to_vec();
     for shift in 0..4 {
         // Bytes compiled into a program may start anywhere.
@@ -162,7 +164,7 @@ fn a_model_in_memory_is_the_model_of_the_folder() {
         .unwrap();
         assert_eq!(model.encode("a good movie", 64).unwrap(), tokens);
         let logits = Session::new(Arc::new(model))
-            .logits(std::slice::from_ref(&tokens))
+            .run(std::slice::from_ref(&tokens))
             .to_vec();
         assert_eq!(bits(&logits), bits(&expected), "moved by {shift}");
     }
@@ -171,11 +173,20 @@ fn a_model_in_memory_is_the_model_of_the_folder() {
 #[test]
 fn objectives_and_limits_come_from_the_configuration() {
     let of = |name| Model::open(&fixture(name)).unwrap();
-    assert_eq!(of("distilbert-f16").objective(), Objective::SingleLabel);
-    assert_eq!(of("bert-f32").objective(), Objective::SingleLabel);
-    assert_eq!(of("bert-cased-multi").objective(), Objective::MultiLabel);
     assert_eq!(
-        of("distilbert-regression").objective(),
+        of("distilbert-f16").classifier().unwrap().objective,
+        Objective::SingleLabel
+    );
+    assert_eq!(
+        of("bert-f32").classifier().unwrap().objective,
+        Objective::SingleLabel
+    );
+    assert_eq!(
+        of("bert-cased-multi").classifier().unwrap().objective,
+        Objective::MultiLabel
+    );
+    assert_eq!(
+        of("distilbert-regression").classifier().unwrap().objective,
         Objective::Regression
     );
     assert_eq!(of("bert-f32").max_tokens(), 64);
@@ -189,7 +200,7 @@ fn the_objective_follows_problem_type_and_labels() {
         let config = format!(
             r#"{{"model_type": "distilbert", "num_labels": {labels}, "problem_type": {problem_type}}}"#
         );
-        Config::parse(config.as_bytes()).unwrap().objective
+        Classifier::parse(config.as_bytes()).unwrap().objective
     };
     let single = r#""single_label_classification""#;
     for problem_type in ["null", single] {
@@ -218,16 +229,13 @@ fn scores_follow_the_objective() {
 #[should_panic(expected = "at least one token")]
 fn a_record_without_tokens_is_refused() {
     let model = Arc::new(Model::open(&fixture("bert-f32")).unwrap());
-    Session::new(model).logits(&[Tokens::default()]);
+    Session::new(model).run(&[Tokens::default()]);
 }
 
 #[test]
 #[should_panic(expected = "beyond the model's vocabulary")]
 fn an_unknown_id_is_refused() {
     let model = Arc::new(Model::open(&fixture("bert-f32")).unwrap());
-    let tokens = Tokens {
-        ids: vec![3, 1_000_000],
-        truncated: false,
-    };
-    Session::new(model).logits(&[tokens]);
+    let tokens = Tokens::from_ids(vec![3, 1_000_000]);
+    Session::new(model).run(&[tokens]);
 }

@@ -1,5 +1,5 @@
-//! A billion records in four million batches on 10,000 environments of Lambda: what the run comes to, and how long it takes
-//! to know.
+//! Simulates a billion records in four million batches on 10,000 Lambda environments, and measures
+//! how long the simulation takes.
 //!
 //! ```sh
 //! cargo run --release -p shoal-estimate --example internet_scale

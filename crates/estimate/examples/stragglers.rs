@@ -1,5 +1,5 @@
-//! What second attempts do about stragglers: a function a batch, all at once and in waves, with a share of calls that take 5 to 20
-//! times as long as they should, played with and without.
+//! Simulates how second attempts mitigate stragglers: one function per batch, all at once and in
+//! waves, where a share of calls takes 5 to 20 times as long as it should.
 //!
 //! ```sh
 //! cargo run --release -p shoal-estimate --example stragglers
@@ -11,12 +11,13 @@ use shoal_estimate::simulate::{
 };
 use shoal_estimate::{Architecture, Basis, Prices, Usage, limits};
 
-/// Runs of each kind, of other seeds.
+/// Runs per configuration, with different seeds.
 const RUNS: u64 = 20;
 const BATCH_SIZE: u64 = 500;
 const MEMORY_GB: f64 = 1769.0 / 1024.0;
 
-/// The mean over runs of quantiles of the time from a batch's first call to its end, and of makespan, cost and second attempts.
+/// Means over runs: quantiles of the time from a batch's first call to its end, makespan, cost and
+/// second attempts.
 #[derive(Default)]
 struct Row {
     p50: f64,
@@ -72,7 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                             seed,
                             ..lambda(pool.batches())
                         };
-                        let (outcome, seconds) = play(&scenario, &pool)?;
+                        let (outcome, seconds) = run_scenario(&scenario, &pool)?;
                         row.add(&outcome, &seconds, usd(&outcome, &prices)?);
                     }
                     row.print(share, factor, speculation.is_some());
@@ -99,8 +100,11 @@ fn lambda(batches: u64) -> Scenario {
     }
 }
 
-/// The outcome, and the seconds from each batch's first call to its end, sorted.
-fn play(scenario: &Scenario, pool: &BatchPool) -> Result<(Outcome, Vec<f64>), ScenarioError> {
+/// The outcome, and the sorted seconds from each batch's first call to its end.
+fn run_scenario(
+    scenario: &Scenario,
+    pool: &BatchPool,
+) -> Result<(Outcome, Vec<f64>), ScenarioError> {
     let mut starts = vec![f64::INFINITY; scenario.batches as usize];
     let mut ends = starts.clone();
     let outcome = simulate(
@@ -135,7 +139,7 @@ fn usd(outcome: &Outcome, prices: &Prices) -> Result<f64, Box<dyn std::error::Er
 
 impl Row {
     fn add(&mut self, outcome: &Outcome, seconds: &[f64], usd: f64) {
-        // Of so many, the one that such a share is at or below.
+        // Nearest-rank quantile.
         let quantile = |share: f64| seconds[(share * seconds.len() as f64).ceil() as usize - 1];
         let share = outcome.second_billed_ms / outcome.billed_ms;
         self.highest_share = self.highest_share.max(share);

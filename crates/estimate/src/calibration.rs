@@ -1,4 +1,4 @@
-//! What the engine takes, as it was measured on some machine.
+//! Measured performance of the engine on some machine.
 
 use std::path::Path;
 
@@ -6,18 +6,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Architecture;
 
-/// [`Calibration::version`] of this code.
+/// The [`Calibration::version`] that this code reads and writes.
 const VERSION: u32 = 1;
-/// No calibration is nearly as large.
+/// Much more than any calibration needs.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What a model takes on a machine. Times are of one function on one core, in seconds.
+/// Measured performance of a model on a machine. Times are in seconds, for one function on one
+/// core.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Version of this form.
+    /// Version of the file format.
     pub version: u32,
-    /// Version of shoal that measured.
+    /// Version of shoal that took the measurements.
     pub shoal: String,
     /// The model's reference.
     pub model: String,
@@ -27,83 +28,89 @@ pub struct Calibration {
     pub precision: String,
     /// The instruction set.
     pub isa: String,
-    /// Of the machine.
+    /// Architecture of the machine.
     pub architecture: Architecture,
-    /// The machine's CPU, as the system names it.
+    /// CPU of the machine, as the operating system reports it.
     pub machine: String,
-    /// When, in seconds since 1970.
+    /// Time of the measurement, in seconds since the Unix epoch.
     pub unix_seconds: u64,
-    /// Time in the model by length, ascending.
+    /// Time in the model by length, in ascending order of length.
     pub points: Vec<Point>,
-    /// What real records take, reading and tokenizing included, as a multiple of what [`points`](Self::points) say.
+    /// Ratio of the time of real records, including reading and tokenizing, to the time that
+    /// [`points`](Self::points) predict.
     pub ratio: f64,
     /// Records that the ratio was measured on.
     pub records: u64,
-    /// Half the range of repeated measurements, relative to their median: what the times are uncertain by.
+    /// Half the range of repeated measurements, relative to their median: the uncertainty of the
+    /// times.
     pub spread: f64,
-    /// What an invocation takes beside its records: finding the job, writing part and receipt.
+    /// Overhead of an invocation: finding the job, writing the part and the receipt.
     pub invocation_seconds: f64,
-    /// From the start of a process to its first invocation's work: starting, and opening the packed model.
+    /// Time from the start of a process until its first invocation can begin: starting up, and
+    /// opening the packed model.
     pub init_seconds: f64,
-    /// Memory that a process of one function holds at most, in bytes.
+    /// Peak memory of a process with one function, in bytes.
     pub memory_bytes: u64,
-    /// What a record takes when so many functions work side by side on the machine, ascending.
-    pub side_by_side: Vec<SideBySide>,
-    /// What a platform takes, where that was learned from a run.
+    /// Slowdown of concurrent functions on the machine, in ascending order of their number.
+    pub side_by_side: Vec<Contention>,
+    /// Overheads of a platform, if they were learned from a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformTimes>,
 }
 
-/// What a platform takes beside the function's work, as a run on it showed.
+/// Overheads of a platform, as observed in a run on it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlatformTimes {
-    /// Calls that it was learned from.
+    /// Number of calls that these times were learned from.
     pub calls: u64,
-    /// Seconds of a call beyond the function, there and back.
+    /// Round-trip time of a call without the function, in seconds.
     pub call_seconds: f64,
-    /// Seconds until an environment is there, before its init.
+    /// Time until a new environment exists, before its initialization, in seconds.
     pub place_seconds: f64,
-    /// What work takes on a whole vCPU of it, relative to a core of the machine that was calibrated.
+    /// Time for work on one vCPU of the platform, relative to a core of the calibrated machine.
     pub slowdown: f64,
 }
 
-/// The time of a record of some length.
+/// The time for a record of one length.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
-    /// Its length, special tokens included.
+    /// Length in tokens, including special tokens.
     pub tokens: u32,
     /// Seconds in the model.
     pub seconds: f64,
 }
 
-/// What functions cost each other.
+/// How much concurrent functions slow each other down.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SideBySide {
-    /// Functions at work at a time.
+pub struct Contention {
+    /// Number of concurrent functions.
     pub functions: u32,
-    /// Time of a record relative to that beside no other function.
+    /// Time per record, relative to that of a single function.
     pub slowdown: f64,
 }
 
-/// A calibration that cannot be used.
+/// A calibration cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("failed to use calibration {file}: {reason}")]
+#[non_exhaustive]
 pub struct CalibrationError {
     /// The file.
     pub file: String,
-    /// What is wrong with it.
+    /// The problem.
     pub reason: String,
 }
 
 impl Calibration {
-    /// The version of what is measured now.
+    /// The version that new calibrations have.
     pub const VERSION: u32 = VERSION;
 
-    /// Seconds of a record of `tokens` tokens on one core beside no other: reading, tokenizing and the model. Between two
-    /// measured lengths on the line through them; below the shortest as long as that; above the longest by its tokens.
+    /// Time for a record of `tokens` tokens on an otherwise idle machine, in seconds: reading,
+    /// tokenizing and the model. Times between two measured lengths are interpolated linearly.
+    /// Shorter records take as long as the shortest measured one; longer ones take time in
+    /// proportion to their length.
     pub fn record_seconds(&self, tokens: u32) -> f64 {
         self.model_seconds(tokens) * self.ratio
     }
@@ -124,8 +131,9 @@ impl Calibration {
         below.seconds + along * (above.seconds - below.seconds)
     }
 
-    /// What a record takes with `functions` at work on the machine, relative to one alone. More functions than were
-    /// measured share the cores that were: each takes in proportion longer.
+    /// Time per record with `functions` concurrent functions, relative to a single one. Beyond the
+    /// largest measured number, functions share the measured cores, so the time is proportional to
+    /// their number.
     pub fn slowdown(&self, functions: u32) -> f64 {
         let after = self
             .side_by_side
@@ -140,7 +148,7 @@ impl Calibration {
     /// Reads a calibration from a file.
     ///
     /// # Errors
-    /// It cannot be read, is of another version, or makes no sense.
+    /// The file cannot be read, has another version, or is invalid.
     pub fn read(path: &Path) -> Result<Self, CalibrationError> {
         let file = path.display().to_string();
         let failed = |reason: String| CalibrationError {
@@ -152,17 +160,17 @@ impl Calibration {
             .len();
         if length > MAX_BYTES {
             return Err(failed(format!(
-                "it has {length} bytes, and {MAX_BYTES} are the most"
+                "it has {length} bytes; the maximum is {MAX_BYTES}"
             )));
         }
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
         Self::parse(&text).map_err(failed)
     }
 
-    /// From JSON.
+    /// Parses a calibration from JSON.
     ///
     /// # Errors
-    /// It is none, of another version, or makes no sense.
+    /// The text is not a calibration, has another version, or is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
@@ -171,7 +179,7 @@ impl Calibration {
         let head: Head = serde_json::from_str(text).map_err(|e| e.to_string())?;
         if head.version != VERSION {
             return Err(format!(
-                "it has version {}, this shoal reads version {VERSION}; calibrate again",
+                "it has version {}, but this version of shoal reads version {VERSION}; calibrate again",
                 head.version
             ));
         }
@@ -180,9 +188,9 @@ impl Calibration {
         Ok(calibration)
     }
 
-    /// As it is kept in a file.
+    /// The calibration as the JSON of a file.
     pub fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("numbers and strings are always JSON") + "\n"
+        serde_json::to_string_pretty(self).expect("numbers and strings always serialize") + "\n"
     }
 
     fn check(&self) -> Result<(), String> {
@@ -195,10 +203,10 @@ impl Calibration {
             .windows(2)
             .all(|pair| pair[0].tokens < pair[1].tokens)
         {
-            return Err("its points do not ascend".into());
+            return Err("its points are not in ascending order".into());
         }
         if self.points[0].tokens == 0 {
-            return Err("it has a point of no tokens".into());
+            return Err("it has a point with 0 tokens".into());
         }
         let counts = self.side_by_side.iter().map(|measured| measured.functions);
         if !counts
@@ -210,7 +218,10 @@ impl Calibration {
                 .iter()
                 .any(|measured| measured.functions == 0)
         {
-            return Err("its functions side by side do not ascend from 1".into());
+            return Err(
+                "its `side_by_side` entries are not in ascending order, starting at 1 or more"
+                    .into(),
+            );
         }
         let times = self.points.iter().map(|point| point.seconds);
         let slowdowns = self.side_by_side.iter().map(|measured| measured.slowdown);
@@ -228,7 +239,7 @@ impl Calibration {
             .chain(platform)
             .all(is_time)
         {
-            return Err("it has a time that is not a number of seconds".into());
+            return Err("it has a time that is negative or not finite".into());
         }
         Ok(())
     }
@@ -270,11 +281,11 @@ pub(crate) mod tests {
             init_seconds: 0.03,
             memory_bytes: 60_000_000,
             side_by_side: vec![
-                SideBySide {
+                Contention {
                     functions: 1,
                     slowdown: 1.0,
                 },
-                SideBySide {
+                Contention {
                     functions: 2,
                     slowdown: 1.25,
                 },
@@ -284,7 +295,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn lengths_between_points_lie_on_the_line() {
+    fn times_between_points_are_interpolated() {
         let calibration = calibration();
         for (tokens, seconds) in [
             (1, 0.001),
@@ -312,7 +323,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn files_come_back_and_broken_ones_are_refused() {
+    fn files_round_trip_and_invalid_ones_are_refused() {
         let whole = calibration();
         assert_eq!(Calibration::parse(&whole.json()), Ok(whole.clone()));
         let mut long = whole.clone();
@@ -326,9 +337,9 @@ pub(crate) mod tests {
         assert!(broken(&|c| c.version = 9).contains("calibrate again"));
         assert!(broken(&|c| c.points.clear()).contains("no points"));
         assert!(broken(&|c| c.points.swap(0, 1)).contains("ascend"));
-        assert!(broken(&|c| c.points[0].tokens = 0).contains("no tokens"));
-        assert!(broken(&|c| c.init_seconds = -1.0).contains("not a number"));
-        assert!(broken(&|c| c.side_by_side[0].functions = 0).contains("side by side"));
+        assert!(broken(&|c| c.points[0].tokens = 0).contains("0 tokens"));
+        assert!(broken(&|c| c.init_seconds = -1.0).contains("negative or not finite"));
+        assert!(broken(&|c| c.side_by_side[0].functions = 0).contains("side_by_side"));
         assert!(Calibration::parse("{}").is_err());
         let missing = Calibration::read(Path::new("/nonexistent/c.json")).unwrap_err();
         assert!(missing.to_string().contains("c.json"));

@@ -1,72 +1,73 @@
-//! Which of many ways to run a job.
+//! Choosing among candidate configurations for a job.
 
 use serde::Serialize;
 
 use crate::{Architecture, Basis, Bill};
 
-/// What a way may cost above the cheapest one to be chosen for its speed, where nobody asked for anything.
-const NEARLY_AS_CHEAP: f64 = 1.10;
+/// If there are no constraints, the fastest candidate is chosen whose cost is at most this multiple
+/// of the lowest.
+const MAX_COST_RATIO: f64 = 1.10;
 
-/// One way to run a job, and what it comes to.
+/// A candidate configuration for a job, and its predicted time and cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Estimate {
-    /// Where: `lambda`, `step-functions express`, `local`, the name of a machine.
+    /// The platform: `lambda`, `step-functions express`, `local`, or the name of a machine.
     pub place: String,
-    /// Records in a batch.
+    /// Records per batch.
     pub batch_size: u64,
-    /// Batches.
+    /// Number of batches.
     pub batches: u64,
-    /// Functions at a time, at most.
+    /// Maximum number of concurrent functions.
     pub concurrency: u64,
-    /// Memory of a function, where the platform gives CPU by memory.
+    /// Memory of a function in MB, on platforms that allocate CPU by memory.
     pub memory_mb: Option<u32>,
-    /// Of the CPU.
+    /// CPU architecture.
     pub architecture: Architecture,
-    /// From the first call to the last answer.
+    /// Time from the first call to the last response, in seconds.
     pub seconds: f64,
-    /// Seconds of functions at work, summed; as billed where a platform bills.
+    /// Total function time in seconds; billed time on platforms that bill it.
     pub function_seconds: f64,
-    /// Seconds of the longest batch.
+    /// Time of the longest batch, in seconds.
     pub longest_batch_seconds: f64,
-    /// The most functions at work at a time.
+    /// Peak number of concurrent functions.
     pub peak_concurrency: u64,
-    /// First invocations of an environment.
+    /// Number of first invocations of an environment.
     pub cold_starts: u64,
-    /// What it costs; `None` where it has no price.
+    /// The cost; `None` if there is no price.
     pub bill: Option<Bill>,
-    /// What time and cost are worth.
+    /// Basis of time and cost.
     pub basis: Basis,
-    /// Limits of the platform that it breaks; it cannot be chosen then.
+    /// Platform limits that the candidate exceeds. It can only be chosen if there are none.
     pub broken: Vec<String>,
 }
 
 impl Estimate {
-    /// What it costs in USD.
+    /// The cost in USD.
     pub fn usd(&self) -> Option<f64> {
         self.bill.as_ref().map(Bill::usd)
     }
 }
 
-/// What is asked of a run.
+/// The user's constraints on a run.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Constraints {
-    /// The most seconds.
+    /// Maximum time in seconds.
     pub deadline_seconds: Option<f64>,
-    /// The most USD.
+    /// Maximum cost in USD.
     pub max_usd: Option<f64>,
 }
 
-/// What to do, and why.
+/// The chosen candidate, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Choice {
-    /// The estimate's index; `None` where none is as was asked.
+    /// Index of the chosen estimate; `None` if none meets the constraints.
     pub index: Option<usize>,
-    /// The reason, as a sentence without its stop.
+    /// The reason, as a sentence without its full stop.
     pub why: String,
 }
 
-/// The estimates that no other one beats in time without being dearer, or in cost without being slower, by ascending time.
-/// Those that break a limit or have no price are none of them.
+/// Indices of the Pareto-optimal estimates, by ascending time: no other estimate is at least as
+/// good in both time and cost. Estimates that exceed a limit or have no price are excluded.
 pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
     let mut possible: Vec<(f64, f64, usize)> = estimates
         .iter()
@@ -86,20 +87,22 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
     front
 }
 
-/// The estimate that does best what `wish` asks: the cheapest within a deadline, the fastest within a budget, the cheapest
-/// within both; and where nothing is asked, the fastest of those that cost at most a tenth more than the cheapest. What has
-/// no price is chosen where nothing has one, by its time.
-pub fn choose(estimates: &[Estimate], wish: Constraints) -> Choice {
+/// Chooses the best estimate under `constraints`: the cheapest that meets a deadline, the fastest
+/// within a budget, or the cheapest that meets both. Without constraints it is the fastest of those
+/// that cost at most 10 % more than the cheapest. Estimates without a price are chosen by time, and
+/// only if no estimate has a price.
+pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
     let possible: Vec<(usize, &Estimate)> = estimates
         .iter()
         .enumerate()
         .filter(|(_, estimate)| estimate.broken.is_empty())
         .collect();
     if possible.is_empty() {
-        return none("every way breaks a limit of its platform");
+        return no_choice("every candidate exceeds a limit of its platform");
     }
     let in_time = |estimate: &Estimate| {
-        wish.deadline_seconds
+        constraints
+            .deadline_seconds
             .is_none_or(|deadline| estimate.seconds <= deadline)
     };
     let priced: Vec<_> = possible
@@ -107,57 +110,61 @@ pub fn choose(estimates: &[Estimate], wish: Constraints) -> Choice {
         .filter_map(|&(index, estimate)| Some((index, estimate, estimate.usd()?)))
         .collect();
     if priced.is_empty() {
-        if wish.max_usd.is_some() {
-            return none("nothing of it has a price; --machine gives one");
+        if constraints.max_usd.is_some() {
+            return no_choice("no candidate has a price; set one with --machine");
         }
         let fastest = fastest(possible.iter().map(|&(index, estimate)| (index, estimate)));
-        let (index, estimate) = fastest.expect("one is possible");
+        let (index, estimate) = fastest.expect("a candidate is possible");
         if !in_time(estimate) {
-            return none(&format!(
-                "the fastest way takes {}",
+            return no_choice(&format!(
+                "the fastest candidate takes {}",
                 seconds(estimate.seconds)
             ));
         }
         return Choice {
             index: Some(index),
-            why: "the fastest; nothing of it has a price".into(),
+            why: "the fastest; no candidate has a price".into(),
         };
     }
-    let within = |usd: f64| wish.max_usd.is_none_or(|most| usd <= most);
-    let good: Vec<_> = priced
+    let in_budget = |usd: f64| constraints.max_usd.is_none_or(|most| usd <= most);
+    let feasible: Vec<_> = priced
         .iter()
-        .filter(|&&(_, estimate, usd)| in_time(estimate) && within(usd))
+        .filter(|&&(_, estimate, usd)| in_time(estimate) && in_budget(usd))
         .collect();
-    if good.is_empty() {
+    if feasible.is_empty() {
         let all: Vec<_> = priced.iter().collect();
         let (_, fast) = fastest(priced.iter().map(|&(index, estimate, _)| (index, estimate)))
-            .expect("one has a price");
-        let (_, cheap, usd) = cheapest(&all).expect("one has a price");
-        return none(&format!(
-            "nothing is that quick and cheap: the fastest way takes {} for ${:.4}, the cheapest {} for ${usd:.4}",
+            .expect("a candidate has a price");
+        let (_, cheap, usd) = cheapest(&all).expect("a candidate has a price");
+        return no_choice(&format!(
+            "no candidate meets the constraints: the fastest takes {} for ${:.4}, the cheapest {} for ${usd:.4}",
             seconds(fast.seconds),
             fast.usd().unwrap_or_default(),
             seconds(cheap.seconds),
         ));
     }
-    let (index, why) = match (wish.deadline_seconds, wish.max_usd) {
+    let (index, why) = match (constraints.deadline_seconds, constraints.max_usd) {
         (Some(_), max) => {
-            let (index, ..) = cheapest(&good).expect("one is good");
+            let (index, ..) = cheapest(&feasible).expect("a candidate meets the constraints");
             let also = if max.is_some() { " and the budget" } else { "" };
             (index, format!("the cheapest within the deadline{also}"))
         }
         (None, Some(_)) => {
-            let (index, _) = fastest(good.iter().map(|&&(index, estimate, _)| (index, estimate)))
-                .expect("one is good");
+            let (index, _) = fastest(
+                feasible
+                    .iter()
+                    .map(|&&(index, estimate, _)| (index, estimate)),
+            )
+            .expect("a candidate meets the constraints");
             (index, "the fastest within the budget".into())
         }
         (None, None) => {
-            let (_, _, least) = cheapest(&good).expect("one is good");
-            let near = good
+            let (_, _, least) = cheapest(&feasible).expect("a candidate meets the constraints");
+            let near = feasible
                 .iter()
-                .filter(|(_, _, usd)| *usd <= least * NEARLY_AS_CHEAP);
+                .filter(|(_, _, usd)| *usd <= least * MAX_COST_RATIO);
             let (index, _) = fastest(near.map(|&&(index, estimate, _)| (index, estimate)))
-                .expect("the cheapest is near itself");
+                .expect("the cheapest is within the ratio");
             (
                 index,
                 "the fastest of those that cost at most 10 % more than the cheapest".into(),
@@ -170,16 +177,19 @@ pub fn choose(estimates: &[Estimate], wish: Constraints) -> Choice {
     }
 }
 
-/// The cheapest, and of equally cheap ones the fastest.
+/// The cheapest estimate; among equally cheap ones, the fastest.
 fn cheapest<'a>(of: &[&(usize, &'a Estimate, f64)]) -> Option<(usize, &'a Estimate, f64)> {
     let key = |(_, estimate, usd): &(usize, &Estimate, f64)| (*usd, estimate.seconds);
-    let least = of
-        .iter()
-        .min_by(|one, other| key(one).partial_cmp(&key(other)).expect("numbers"))?;
+    let least = of.iter().min_by(|one, other| {
+        key(one)
+            .partial_cmp(&key(other))
+            .expect("times and costs are numbers")
+    })?;
     Some(**least)
 }
 
-/// The fastest, and of equally fast ones the cheapest, then the one of fewer functions.
+/// The fastest estimate; among equally fast ones, the cheapest, then the one with the fewest
+/// functions.
 fn fastest<'a>(of: impl Iterator<Item = (usize, &'a Estimate)>) -> Option<(usize, &'a Estimate)> {
     let key = |estimate: &Estimate| {
         (
@@ -188,10 +198,14 @@ fn fastest<'a>(of: impl Iterator<Item = (usize, &'a Estimate)>) -> Option<(usize
             estimate.concurrency,
         )
     };
-    of.min_by(|(_, one), (_, other)| key(one).partial_cmp(&key(other)).expect("numbers"))
+    of.min_by(|(_, one), (_, other)| {
+        key(one)
+            .partial_cmp(&key(other))
+            .expect("times and costs are numbers")
+    })
 }
 
-fn none(why: &str) -> Choice {
+fn no_choice(why: &str) -> Choice {
     Choice {
         index: None,
         why: why.into(),
@@ -208,7 +222,7 @@ fn seconds(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{BillItem, Sure};
+    use crate::{BillItem, Confidence};
 
     fn estimate(seconds: f64, usd: Option<f64>) -> Estimate {
         let item = |usd| BillItem {
@@ -218,7 +232,7 @@ mod tests {
             usd,
             basis: Basis::Predicted,
             usd_per_unit: usd,
-            sure: Sure::Documented,
+            confidence: Confidence::Documented,
             source: "here".into(),
         };
         Estimate {
@@ -253,13 +267,13 @@ mod tests {
             estimate(100.0, Some(1.00)),
             estimate(10.0, Some(1.05)),
             estimate(5.0, Some(2.00)),
-            estimate(6.0, Some(3.00)), // slower and dearer than the one before
+            estimate(6.0, Some(3.00)), // slower and more expensive than the previous one
             estimate(1.0, None),
             broken,
         ]
     }
 
-    fn wish(deadline_seconds: Option<f64>, max_usd: Option<f64>) -> Constraints {
+    fn constraints(deadline_seconds: Option<f64>, max_usd: Option<f64>) -> Constraints {
         Constraints {
             deadline_seconds,
             max_usd,
@@ -267,10 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn the_front_has_what_nothing_beats() {
+    fn the_pareto_front_excludes_dominated_estimates() {
         assert_eq!(pareto(&candidates()), [2, 1, 0]);
         assert!(pareto(&[estimate(1.0, None)]).is_empty());
-        // Of two alike one stands.
+        // Of two equal estimates only one is kept.
         assert_eq!(
             pareto(&[estimate(1.0, Some(1.0)), estimate(1.0, Some(1.0))]),
             [0]
@@ -278,9 +292,9 @@ mod tests {
     }
 
     #[test]
-    fn each_wish_has_its_choice() {
+    fn each_constraint_leads_to_its_choice() {
         let candidates = candidates();
-        let chosen = |deadline, usd| choose(&candidates, wish(deadline, usd)).index;
+        let chosen = |deadline, usd| choose(&candidates, constraints(deadline, usd)).index;
         assert_eq!(chosen(None, None), Some(1));
         assert_eq!(chosen(Some(50.0), None), Some(1));
         assert_eq!(chosen(Some(200.0), None), Some(0));
@@ -289,7 +303,7 @@ mod tests {
         assert_eq!(chosen(None, Some(10.0)), Some(2));
         assert_eq!(chosen(Some(20.0), Some(1.5)), Some(1));
         assert_eq!(chosen(Some(6.0), Some(1.5)), None);
-        let why = choose(&candidates, wish(Some(1.0), Some(0.5))).why;
+        let why = choose(&candidates, constraints(Some(1.0), Some(0.5))).why;
         assert!(
             why.contains("5.0 s for $2.0000") && why.contains("100.0 s for $1.0000"),
             "{why}"
@@ -297,11 +311,17 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_price_is_chosen_by_time() {
+    fn estimates_without_a_price_are_chosen_by_time() {
         let candidates = [estimate(3.0, None), estimate(2.0, None)];
         assert_eq!(choose(&candidates, Constraints::default()).index, Some(1));
-        assert_eq!(choose(&candidates, wish(Some(1.0), None)).index, None);
-        assert_eq!(choose(&candidates, wish(None, Some(1.0))).index, None);
+        assert_eq!(
+            choose(&candidates, constraints(Some(1.0), None)).index,
+            None
+        );
+        assert_eq!(
+            choose(&candidates, constraints(None, Some(1.0))).index,
+            None
+        );
         assert_eq!(choose(&[], Constraints::default()).index, None);
     }
 }

@@ -1,13 +1,14 @@
-//! The paper's experiment: the same job as one long process and as many functions, over batch sizes.
+//! The paper's experiment: the same job as one long process and as many functions, for several
+//! batch sizes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Basis, Bill};
 
-/// Monolithic against parallel, over batch sizes.
+/// Monolithic against parallel execution, for several batch sizes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// What was compared, in words: the inputs.
+    /// Names of the compared inputs.
     pub inputs: Vec<String>,
     /// The model's reference.
     pub model: String,
@@ -15,51 +16,52 @@ pub struct Comparison {
     pub precision: String,
     /// The instruction set.
     pub isa: String,
-    /// Records of the input.
+    /// Number of records of the input.
     pub records: u64,
-    /// Tokens of the input.
+    /// Number of tokens of the input.
     pub tokens: u64,
-    /// Where the functions ran, in words: `local`, or `lambda, 1769 MB, x86_64, us-east-1`.
+    /// Platform of the functions: `local`, or `lambda, 1769 MB, x86_64, us-east-1`.
     pub place: String,
-    /// Whether times were measured or come from the simulator.
+    /// Whether times were measured or simulated.
     pub basis: Basis,
-    /// Functions at a time of the parallel way, at most.
+    /// Maximum number of concurrent functions of the parallel approach.
     pub concurrency: u64,
-    /// What everything rests on that was not measured here, in sentences.
+    /// Assumptions behind numbers that were not measured here, in sentences.
     pub assumptions: Vec<String>,
-    /// One a batch size, ascending.
+    /// One row per batch size, ascending.
     pub rows: Vec<BatchSize>,
-    /// The paper's own way on the same records, where it was measured.
+    /// The paper's implementation on the same records, if it was measured.
     pub paper_baseline: Option<PaperBaseline>,
-    /// The command that repeats it.
+    /// The command that reproduces the comparison.
     pub command: String,
 }
 
-/// Both ways at one batch size.
+/// Both approaches at one batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BatchSize {
-    /// Records in a batch.
+    /// Records per batch.
     pub batch_size: u64,
-    /// Batches.
+    /// Number of batches.
     pub batches: u64,
-    /// One function for all batches in turn.
+    /// One function that processes all batches in turn.
     pub monolithic: Approach,
-    /// A function a batch.
+    /// One function per batch.
     pub parallel: Approach,
 }
 
 impl BatchSize {
-    /// The share of time that the parallel way saves: 0.95 is 95 % less.
+    /// The share of time that the parallel approach saves: 0.95 is 95 % less.
     pub fn reduction(&self) -> f64 {
         1.0 - self.parallel.seconds / self.monolithic.seconds
     }
 
-    /// The parallel way's cost relative to the monolithic one's, less 1: 0.05 is 5 % dearer. `None` without prices.
+    /// The relative change in cost from the monolithic to the parallel approach: 0.05 is 5 % more
+    /// expensive. `None` without prices.
     pub fn cost_change(&self) -> Option<f64> {
         Some(self.parallel.usd()? / self.monolithic.usd()? - 1.0)
     }
 
-    /// Parallel efficiency: how many times as fast, by the number of functions at work at a time.
+    /// Parallel efficiency: the speedup, divided by the peak number of concurrent functions.
     pub fn efficiency(&self) -> f64 {
         self.monolithic.seconds
             / self.parallel.seconds
@@ -67,47 +69,48 @@ impl BatchSize {
     }
 }
 
-/// One of the paper's two ways.
+/// One of the paper's two approaches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Approach {
-    /// From the start to the last receipt.
+    /// Time from the start to the last receipt, in seconds.
     pub seconds: f64,
-    /// The time of functions, summed, in seconds; as billed where a platform bills.
+    /// Total function time in seconds; billed time on platforms that bill it.
     pub function_seconds: f64,
-    /// The most functions at work at a time.
+    /// Peak number of concurrent functions.
     pub peak_concurrency: u64,
-    /// First invocations of an environment.
+    /// Number of first invocations of an environment.
     pub cold_starts: u64,
-    /// Invocations.
+    /// Number of invocations.
     pub invocations: u64,
-    /// What it costs; `None` where nothing has a price.
+    /// The cost; `None` if there is no price.
     pub bill: Option<Bill>,
 }
 
 impl Approach {
-    /// What it costs in USD.
+    /// The cost in USD.
     pub fn usd(&self) -> Option<f64> {
         self.bill.as_ref().map(Bill::usd)
     }
 }
 
-/// The paper's own way, measured here: padded batches through PyTorch in Python, priced as the functions are.
+/// The paper's implementation, measured here: padded batches in PyTorch, at the same prices as the
+/// functions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PaperBaseline {
-    /// What ran, with versions.
+    /// The runtime, with versions.
     pub runtime: String,
-    /// Records that were timed.
+    /// Number of timed records.
     pub records: u64,
-    /// Records in a padded batch.
+    /// Records per padded batch.
     pub batch_size: u64,
-    /// Seconds a record on one thread.
+    /// Seconds per record on one thread.
     pub seconds_per_record: f64,
-    /// Seconds from a process's start to its first record.
+    /// Seconds from the start of the process to its first record.
     pub start_seconds: f64,
-    /// What shoal takes for the same records with the same model on one thread, in seconds a record.
+    /// Seconds per record that shoal takes for the same records and the same model on one thread.
     pub shoal_seconds_per_record: f64,
-    /// USD for a million records, as [`Self::seconds_per_record`] is billed.
+    /// USD per million records, if [`Self::seconds_per_record`] is billed.
     pub usd_per_million: f64,
-    /// USD for a million records by shoal.
+    /// USD per million records with shoal.
     pub shoal_usd_per_million: f64,
 }

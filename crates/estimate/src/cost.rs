@@ -1,24 +1,25 @@
-//! From what is used to what is paid.
+//! Usage and its cost.
 
 use serde::{Deserialize, Serialize};
 
 use crate::prices::{Architecture, Item, PriceError, Prices};
-use crate::{Basis, Sure};
+use crate::{Basis, Confidence};
 
-/// What a run uses of a provider. Quantities that are 0 are not billed, and need no price.
+/// A run's usage of a provider. Quantities of 0 are not billed and need no price.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Where.
+    /// The region.
     pub region: String,
-    /// Of the functions.
+    /// Architecture of the functions.
     pub architecture: Architecture,
-    /// What the quantities are worth.
+    /// Basis of the quantities.
     pub basis: Basis,
-    /// GB-seconds of invocations without their cold starts: memory in units of 1,024 MB times billed seconds.
+    /// GB-seconds of invocations without cold starts: memory in units of 1,024 MB times billed
+    /// seconds.
     pub compute_gb_s: f64,
     /// GB-seconds of cold starts.
     pub init_gb_s: f64,
-    /// Invocations, failed ones included.
+    /// Invocations, including failed ones.
     pub requests: f64,
     /// State transitions of Standard executions.
     pub transitions: f64,
@@ -35,7 +36,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Nothing, so far.
+    /// Usage with all quantities 0.
     pub fn none(region: impl Into<String>, architecture: Architecture, basis: Basis) -> Self {
         Self {
             region: region.into(),
@@ -53,7 +54,7 @@ impl Usage {
         }
     }
 
-    /// What this costs, item by item; what was not used is left out.
+    /// The cost of this usage, item by item, without items that were not used.
     ///
     /// # Errors
     /// `prices` has no price for something that was used.
@@ -91,7 +92,7 @@ impl Usage {
             (Item::StoreMonth, None, self.stored_gb_months, "storage"),
         ];
         let mut items = Vec::new();
-        // Items of the same price fill its tiers one after the other.
+        // Items with the same price fill its tiers one after another.
         let mut before = 0.0;
         for (item, architecture, quantity, name) in quantities {
             if item != Item::LambdaCompute {
@@ -108,7 +109,7 @@ impl Usage {
                 usd: price.cost(before + quantity) - price.cost(before),
                 basis: self.basis,
                 usd_per_unit: price.tiers[0].usd,
-                sure: price.sure,
+                confidence: price.confidence,
                 source: price.source.clone(),
             });
             before += quantity;
@@ -122,27 +123,27 @@ impl Usage {
     }
 }
 
-/// What is paid, item by item, in USD, without free tiers, taxes and discounts.
+/// A cost, item by item, in USD, without free tiers, taxes and discounts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Bill {
-    /// Whose prices.
+    /// The provider of the prices.
     pub provider: String,
-    /// The day of the prices, as `2026-11-24`.
+    /// Date of the prices, such as `2026-11-24`.
     pub date: String,
-    /// The region of the prices, where there are any.
+    /// Region of the prices, if they depend on one.
     pub region: Option<String>,
     /// The items.
     pub items: Vec<BillItem>,
 }
 
 impl Bill {
-    /// Everything together, in USD.
+    /// The total in USD.
     pub fn usd(&self) -> f64 {
-        // The sum of nothing is -0.0.
+        // An empty sum is -0.0.
         self.items.iter().map(|item| item.usd).sum::<f64>() + 0.0
     }
 
-    /// What the total is worth.
+    /// Basis of the total: the weakest basis of its items.
     pub fn basis(&self) -> Basis {
         self.items
             .iter()
@@ -152,24 +153,25 @@ impl Bill {
     }
 }
 
-/// A line of a bill.
+/// An item of a bill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BillItem {
-    /// What is paid for.
+    /// Name of the item.
     pub name: String,
-    /// How much of it.
+    /// The quantity.
     pub quantity: f64,
-    /// In what.
+    /// Unit of the quantity.
     pub unit: String,
-    /// What it costs.
+    /// Cost of the item.
     pub usd: f64,
-    /// What the quantity is worth.
+    /// Basis of the quantity.
     pub basis: Basis,
-    /// The price of one unit, of the first tier where there are several.
+    /// Price per unit, of the first tier if there are several.
     pub usd_per_unit: f64,
-    /// How sure the price is.
-    pub sure: Sure,
-    /// Where the price is from.
+    /// Confidence in the price.
+    #[serde(rename = "sure")]
+    pub confidence: Confidence,
+    /// Source of the price.
     pub source: String,
 }
 

@@ -1,10 +1,10 @@
-//! What a figure is worth.
+//! Provenance of numbers.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where a quantity comes from.
+/// Basis of a quantity, strongest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Basis {
@@ -12,7 +12,7 @@ pub enum Basis {
     Measured,
     /// Computed from measurements.
     Predicted,
-    /// Taken to be so, with nothing measured to support it.
+    /// Assumed, without a supporting measurement.
     Assumed,
 }
 
@@ -26,26 +26,19 @@ impl fmt::Display for Basis {
     }
 }
 
-impl Basis {
-    /// What a figure is worth that is computed from two others: no more than the weaker of them.
-    pub fn and(self, other: Self) -> Self {
-        self.max(other)
-    }
-}
-
-/// How sure a price is.
+/// Confidence in a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Sure {
-    /// The provider's own page says it.
+pub enum Confidence {
+    /// Published by the provider.
     Documented,
-    /// Secondary sources say it and agree.
+    /// Reported by secondary sources that agree.
     Secondary,
-    /// Nobody was found to confirm it; or the user gave it.
+    /// Not confirmed by any source, or given by the user.
     Unverified,
 }
 
-impl fmt::Display for Sure {
+impl fmt::Display for Confidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Documented => "documented",

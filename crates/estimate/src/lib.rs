@@ -1,10 +1,11 @@
-//! What a job will take and cost, before it starts: and what it cost, after it.
+//! Estimates what a job will take and cost before it starts, and computes what it cost afterwards.
 //!
-//! [`Prices`] are dated data with a source for every number; [`Usage`] is what is paid for, and the two make a [`Bill`].
-//! [`simulate`] plays a run on a platform; [`Comparison`] holds the paper's experiment, monolithic against parallel.
+//! [`Prices`] are dated data with a source for every number. [`Usage`] holds the billable
+//! quantities; prices turn it into a [`Bill`]. [`simulate`] simulates a run on a platform.
+//! [`Comparison`] holds the paper's experiment, monolithic against parallel.
 //!
-//! Nothing here reads a file of a job or runs a model: the crate is arithmetic, and every figure says what it is worth
-//! ([`Basis`] for quantities, [`Sure`] for prices).
+//! The crate is pure arithmetic: it reads no file of a job and runs no model. Every quantity has a
+//! [`Basis`] and every price a [`Confidence`].
 
 mod calibration;
 mod choice;
@@ -16,10 +17,10 @@ pub mod prices;
 pub mod simulate;
 mod workload;
 
-pub use calibration::{Calibration, CalibrationError, PlatformTimes, Point, SideBySide};
+pub use calibration::{Calibration, CalibrationError, Contention, PlatformTimes, Point};
 pub use choice::{Choice, Constraints, Estimate, choose, pareto};
 pub use comparison::{Approach, BatchSize, Comparison, PaperBaseline};
 pub use cost::{Bill, BillItem, Usage};
-pub use figure::{Basis, Sure};
+pub use figure::{Basis, Confidence};
 pub use prices::{Architecture, Prices};
 pub use workload::{Work, Workload};

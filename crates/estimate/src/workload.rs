@@ -1,4 +1,4 @@
-//! How much there is to do.
+//! The amount of work in an input.
 
 use serde::Serialize;
 
@@ -7,36 +7,37 @@ use crate::Calibration;
 /// The lengths of an input's records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Workload {
-    /// Records of the input.
+    /// Number of records of the input.
     pub records: u64,
-    /// Tokens of records that were read: of all of them in their order, or of a sample. A record that cannot be worked on
-    /// has none.
+    /// Tokens per record that was read: all records in order, or a sample. A record that cannot be
+    /// processed has 0.
     #[serde(skip)]
     pub lengths: Vec<u32>,
-    /// Records that were read.
+    /// Number of records that were read.
     pub read: u64,
-    /// Records whose text was cut at the token limit, of those that were read.
+    /// Number of records read whose text was truncated at the token limit.
     pub truncated: u64,
     /// Bytes of the texts that were read.
     pub bytes: u64,
 }
 
-/// What all records take together, and how well it is known.
+/// Total work, and its uncertainty.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Work {
     /// Seconds of one function on one core.
     pub seconds: f64,
-    /// Half the width of the 95 % confidence interval from sampling, relative to [`seconds`](Self::seconds); 0 where every record was read.
+    /// Half the width of the 95 % confidence interval due to sampling, relative to
+    /// [`seconds`](Self::seconds); 0 if every record was read.
     pub sampling_error: f64,
 }
 
 impl Workload {
-    /// Whether the lengths are those of all records.
+    /// Whether every record was read.
     pub fn is_whole(&self) -> bool {
         self.read == self.records
     }
 
-    /// Tokens of the whole input: counted, or the sample's scaled up.
+    /// Tokens of the whole input: counted, or extrapolated from the sample.
     pub fn tokens(&self) -> f64 {
         let read: u64 = self.lengths.iter().map(|&tokens| u64::from(tokens)).sum();
         if self.is_whole() || self.read == 0 {
@@ -45,7 +46,7 @@ impl Workload {
         read as f64 / self.read as f64 * self.records as f64
     }
 
-    /// Seconds of each record that was read, on one core beside no other.
+    /// Seconds for each record that was read, on an otherwise idle machine.
     pub fn record_seconds(&self, calibration: &Calibration) -> Vec<f64> {
         let seconds = |&tokens: &u32| match tokens {
             0 => 0.0,
@@ -54,9 +55,10 @@ impl Workload {
         self.lengths.iter().map(seconds).collect()
     }
 
-    /// What all records take together. The sample is taken in groups of `group` consecutive records, which resemble each other more than
-    /// records do at large, so that the error is that of the groups' means (cluster sampling; Cochran, *Sampling
-    /// Techniques*, 1977, chapter 9), with the correction for a finite input.
+    /// The total work. A sample consists of groups of `group` consecutive records. Records within a
+    /// group are more similar than records in general, so the error is computed from the groups'
+    /// means (cluster sampling; Cochran, *Sampling Techniques*, 1977, chapter 9), with the finite
+    /// population correction.
     pub fn work(&self, calibration: &Calibration, group: usize) -> Work {
         let seconds = self.record_seconds(calibration);
         let total: f64 = seconds.iter().sum();
@@ -115,9 +117,10 @@ mod tests {
         assert_eq!(whole.tokens(), 30.0);
     }
 
-    /// Four groups of one: seconds 2, 2, 6, 6 ms by hand; mean 4, variance 16/3, half of the input left out.
+    /// Four groups of one record: 2, 2, 6 and 6 ms; mean 4, variance 16/3, half of the input not
+    /// read.
     #[test]
-    fn a_sample_is_scaled_and_its_error_told() {
+    fn a_sample_is_extrapolated_with_its_error() {
         let sample = workload(8, &[10, 10, 20, 20]);
         let work = sample.work(&calibration(), 1);
         assert!((work.seconds - 8.0 * 0.004).abs() < 1e-12);
@@ -128,14 +131,14 @@ mod tests {
             work.sampling_error
         );
         assert_eq!(sample.tokens(), 120.0);
-        // In groups of two alike the spread is between groups alone.
+        // With groups of two equal records, all variance is between groups.
         let grouped = sample.work(&calibration(), 2).sampling_error;
         let by_hand = 1.96 * (8.0 / 2.0 * 0.5_f64).sqrt() / 4.0;
         assert!((grouped - by_hand).abs() < 1e-12, "{grouped}");
     }
 
     #[test]
-    fn nothing_takes_no_time() {
+    fn an_empty_input_takes_no_time() {
         let work = workload(0, &[]).work(&calibration(), 4);
         assert_eq!((work.seconds, work.sampling_error), (0.0, 0.0));
     }

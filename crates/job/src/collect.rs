@@ -4,17 +4,16 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use arrow_select::coalesce::BatchCoalescer;
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::format::OutputFormat;
-use crate::input::footer::is_harmless;
-use crate::part::{csv_header, parquet_properties, schema};
+use crate::part::{self, csv_header, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
 use crate::wire::{BatchRange, Stored};
+use crate::writers::{ColumnarFile, WriteError};
 use crate::{CompletedRanges, Error, Event, Receipts, Result, RunDir};
 
 /// Where the output goes.
@@ -36,7 +35,7 @@ impl Destination {
     pub fn parse(text: &str, format: Option<OutputFormat>) -> Result<(Self, OutputFormat)> {
         let need = |what: &str| {
             Error::Parameter(format!(
-                "failed to tell the output's format: {what}; say --format csv, jsonl or parquet"
+                "failed to tell the output's format: {what}; say --format csv, jsonl, parquet or arrow"
             ))
         };
         if text == "-" {
@@ -347,7 +346,7 @@ impl Parts<'_> {
                 self.each(|_, part| out.write_all(&part).map_err(failed))?;
             }
             OutputFormat::Csv => {
-                let header = csv_header(self.job);
+                let header = csv_header(self.job)?;
                 out.write_all(&header).map_err(failed)?;
                 let run = self.run.name();
                 self.each(|range, part| {
@@ -360,57 +359,32 @@ impl Parts<'_> {
                     out.write_all(rows).map_err(failed)
                 })?;
             }
-            OutputFormat::Parquet => return self.join_parquet(out, place),
+            OutputFormat::Parquet | OutputFormat::Arrow => return self.join_columns(out, place),
         }
         out.flush().map_err(failed)?;
         Ok(out)
     }
 
-    fn join_parquet<W: Write + Send>(mut self, out: W, place: &str) -> Result<W> {
-        /// Rows are written in chunks of this many, so that the file does not depend on how the batches were cut.
-        const CHUNK_ROWS: usize = 1024;
-        /// A row group ends at about this size: it is held in memory until then.
-        const ROW_GROUP_BYTES: usize = 32 << 20;
-
-        let failed =
-            |e: parquet::errors::ParquetError| Error::storage("write the output", place, e);
+    fn join_columns<W: Write + Send>(mut self, out: W, place: &str) -> Result<W> {
+        let format = self.job.parameters.output_format;
+        let failed = |e: WriteError| Error::storage("write the output", place, e);
         let run = self.run.name();
-        let corrupt = |batch: u64, e: &dyn std::fmt::Display| Error::Corrupt {
+        let corrupt = |batch: u64, e: ArrowError| Error::Corrupt {
             run: run.clone(),
             reason: format!("part {batch} is damaged: {e}"),
         };
         let schema = schema(self.job);
-        let mut writer = ArrowWriter::try_new(out, schema.clone(), Some(parquet_properties()))
-            .map_err(failed)?;
-        let mut chunks = BatchCoalescer::new(schema, CHUNK_ROWS);
-        let write_ready = |chunks: &mut BatchCoalescer, writer: &mut ArrowWriter<W>| {
-            while let Some(chunk) = chunks.next_completed_batch() {
-                writer.write(&chunk).map_err(failed)?;
-                if writer.in_progress_size() >= ROW_GROUP_BYTES {
-                    writer.flush().map_err(failed)?;
-                }
-            }
-            Ok(())
-        };
+        let mut file = ColumnarFile::new(format, out, schema.clone()).map_err(failed)?;
         self.each(|BatchRange { batch, .. }, part| {
-            if !is_harmless(&part).map_err(|e| corrupt(batch, &e))? {
-                return Err(corrupt(batch, &"its footer is no shoal's"));
-            }
-            let rows = ParquetRecordBatchReaderBuilder::try_new(part)
-                .and_then(|builder| builder.build())
-                .map_err(|e| corrupt(batch, &e))?;
-            for rows in rows {
-                let rows = rows.map_err(|e| corrupt(batch, &e))?;
-                chunks.push_batch(rows).map_err(|e| corrupt(batch, &e))?;
-                write_ready(&mut chunks, &mut writer)?;
+            for rows in part::rows(format, part).map_err(|e| corrupt(batch, e))? {
+                let rows = rows
+                    .and_then(|rows| RecordBatch::try_new(schema.clone(), rows.columns().to_vec()))
+                    .map_err(|e| corrupt(batch, e))?;
+                file.push(rows).map_err(failed)?;
             }
             Ok(())
         })?;
-        chunks
-            .finish_buffered_batch()
-            .map_err(|e| failed(e.into()))?;
-        write_ready(&mut chunks, &mut writer)?;
-        let mut out = writer.into_inner().map_err(failed)?;
+        let mut out = file.finish().map_err(failed)?;
         out.flush()
             .map_err(|e| Error::storage("write the output", place, e))?;
         Ok(out)
@@ -456,6 +430,10 @@ mod tests {
             ("/a/none/".into(), parquet)
         );
         assert_eq!(parse("-", None).unwrap(), ("-".into(), OutputFormat::Jsonl));
+        assert_eq!(
+            parse("/a/b.ipc", Some(OutputFormat::Arrow)).unwrap(),
+            ("/a/b.ipc".into(), OutputFormat::Arrow)
+        );
         assert!(parse("/a/none/", None).is_err());
         assert!(parse("/a/b.csv", Some(parquet)).is_err());
         assert!(parse("/a/b.txt", None).is_err());

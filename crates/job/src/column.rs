@@ -10,44 +10,8 @@ pub struct Column {
     pub source: String,
     /// Its name in the output: `input_` is put before names that the output uses itself.
     pub name: String,
-    /// Its type, which matters where the output is Parquet: Arrow's name, such as `Int64`.
-    #[serde(with = "data_type_name")]
+    /// Its type, which matters where the output has types.
     pub data_type: DataType,
-}
-
-/// Of the types that columns are worth having, none has a longer name.
-const MOST_NAME_BYTES: usize = 256;
-
-/// Whether `job.json` can tell the type: that of a foreign file may have a part, such as a time zone, that is read back as
-/// something else.
-pub(crate) fn has_name(data_type: &DataType) -> bool {
-    let name = data_type.to_string();
-    name.len() <= MOST_NAME_BYTES && name.parse().is_ok_and(|read: DataType| read == *data_type)
-}
-
-mod data_type_name {
-    use arrow_schema::DataType;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use super::MOST_NAME_BYTES;
-
-    pub(super) fn serialize<S: Serializer>(
-        data_type: &DataType,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(data_type)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<DataType, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        // The parser goes down a level for each parenthesis, as deep as it is told to.
-        if name.len() > MOST_NAME_BYTES {
-            return Err(D::Error::custom("the name of a type is too long"));
-        }
-        name.parse().map_err(D::Error::custom)
-    }
 }
 
 /// The narrowest type that holds every JSON value seen in a column.

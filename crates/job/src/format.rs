@@ -14,6 +14,8 @@ pub enum Format {
     Jsonl,
     /// Apache Parquet.
     Parquet,
+    /// The file format of Arrow IPC, also known as Feather version 2.
+    Arrow,
     /// A folder of text files; `pos/` and `neg/` tell their labels (the layout of aclImdb).
     TextFolder,
 }
@@ -26,8 +28,26 @@ impl Format {
             Self::Tsv => "tsv",
             Self::Jsonl => "jsonl",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
             Self::TextFolder => "text-folder",
         }
+    }
+
+    /// The format that a file's extension names, in lower case.
+    pub(crate) fn of_extension(extension: &str) -> Option<Self> {
+        match extension {
+            "csv" => Some(Self::Csv),
+            "tsv" | "tab" => Some(Self::Tsv),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "parquet" | "pq" => Some(Self::Parquet),
+            "arrow" | "ipc" | "feather" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+
+    /// Whether the format stores typed columns, and its slices are ranges of rows.
+    pub fn is_columnar(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
     }
 
     /// The field separator of a delimited format.
@@ -46,6 +66,8 @@ pub enum OutputFormat {
     Jsonl,
     /// Apache Parquet.
     Parquet,
+    /// The file format of Arrow IPC.
+    Arrow,
 }
 
 impl OutputFormat {
@@ -55,7 +77,13 @@ impl OutputFormat {
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
             Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
+    }
+
+    /// Whether the format stores typed columns.
+    pub fn is_columnar(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
     }
 
     /// The format that an extension names.
@@ -64,6 +92,7 @@ impl OutputFormat {
             "csv" => Some(Self::Csv),
             "jsonl" | "ndjson" => Some(Self::Jsonl),
             "parquet" | "pq" => Some(Self::Parquet),
+            "arrow" | "ipc" | "feather" => Some(Self::Arrow),
             _ => None,
         }
     }

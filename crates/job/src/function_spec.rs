@@ -125,6 +125,12 @@ impl FunctionSpec {
         self.settings.get(name).and_then(Value::as_str)
     }
 
+    /// A setting of the runner that is a number.
+    pub fn number(&self, name: &str) -> Option<usize> {
+        let number = self.settings.get(name).and_then(Value::as_u64)?;
+        usize::try_from(number).ok()
+    }
+
     /// The name of the task; empty where the function has none.
     pub fn task_name(&self) -> &str {
         self.task

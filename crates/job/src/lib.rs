@@ -24,6 +24,7 @@ pub mod spec;
 pub mod store;
 pub mod windows;
 pub mod wire;
+mod writers;
 
 pub use cancel::Cancel;
 pub use completed::CompletedRanges;

@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::Float32Type;
-use arrow_array::{Array, ArrayRef, RecordBatch, StringArray};
-use arrow_cast::CastOptions;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use parquet::arrow::ArrowWriter;
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::Compression;
-use parquet::file::properties::WriterProperties;
 
 use crate::format::OutputFormat;
 use crate::input::footer::is_harmless;
-use crate::record::{Cell, Record, write_json_string};
+use crate::input::ipc;
+use crate::record::{Cell, Record};
 use crate::spec::Job;
+use crate::writers::{self, WriteError, Writer};
 use crate::{Error, Result};
 
 /// The output's columns: `id`, those of the function, and the kept ones.
@@ -31,219 +28,98 @@ pub fn schema(job: &Job) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
+/// The columns as the writer of the job's format takes them.
+fn written_schema(job: &Job) -> SchemaRef {
+    let format = job.parameters.output_format;
+    let tasks = 1..=job.function.output.fields().len();
+    let schema = schema(job);
+    let fields = schema.fields().iter().enumerate().map(|(index, field)| {
+        if tasks.contains(&index) {
+            field.clone()
+        } else {
+            writers::carried_field(format, field)
+        }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>()))
+}
+
 /// The header that every CSV part starts with.
-pub(crate) fn csv_header(job: &Job) -> Vec<u8> {
-    csv_head(&schema(job))
-}
-
-fn csv_head(schema: &Schema) -> Vec<u8> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer
-        .write_record(schema.fields().iter().map(|field| field.name()))
-        .expect("memory takes every row");
-    writer.into_inner().expect("memory takes every row")
-}
-
-/// Properties of every Parquet file that shoal writes.
-pub(crate) fn parquet_properties() -> WriterProperties {
-    WriterProperties::builder()
-        .set_compression(Compression::SNAPPY)
-        .set_created_by(concat!("shoal ", env!("CARGO_PKG_VERSION")).into())
-        .build()
+pub(crate) fn csv_header(job: &Job) -> Result<Vec<u8>> {
+    writers::writer(OutputFormat::Csv, &written_schema(job))
+        .and_then(|writer| writer.finish())
+        .map_err(|e| Error::Parameter(format!("failed to write CSV: {e}")))
 }
 
 /// Writes one part in memory.
 pub struct PartWriter {
-    schema: SchemaRef,
     format: OutputFormat,
-    ids: Vec<Cell>,
-    rows: Vec<RecordBatch>,
-    kept: Vec<Vec<Cell>>,
+    schema: SchemaRef,
+    writer: std::result::Result<Box<dyn Writer>, WriteError>,
 }
 
 impl PartWriter {
     /// A writer of a part of `job`.
     pub fn new(job: &Job) -> Self {
+        let format = job.parameters.output_format;
+        let schema = written_schema(job);
         Self {
-            schema: schema(job),
-            format: job.parameters.output_format,
-            ids: Vec::new(),
-            rows: Vec::new(),
-            kept: vec![Vec::new(); job.columns.kept.len()],
+            format,
+            writer: writers::writer(format, &schema),
+            schema,
         }
     }
 
-    /// Adds the function's `rows` for `records`, a row for each, in order.
+    /// Adds the function's `rows` for `records`, one row for each, in order.
     ///
     /// # Errors
-    /// `rows` are not as many, or have other columns than the job says.
+    /// The number of rows or their columns are not what the job says, or a carried value does not fit its column's type
+    /// (Parquet and Arrow): the source is not what the plan saw.
     pub fn push(&mut self, records: Vec<Record>, rows: RecordBatch) -> Result<()> {
+        let function = |reason: String| Error::input("the function", reason);
         if rows.num_rows() != records.len() {
-            return Err(Error::input(
-                "the function",
-                format!(
-                    "it gave {} rows for {} records",
-                    rows.num_rows(),
-                    records.len()
-                ),
-            ));
+            return Err(function(format!(
+                "it gave {} rows for {} records",
+                rows.num_rows(),
+                records.len()
+            )));
         }
-        for record in records {
-            self.ids.push(record.id);
-            for (column, cell) in self.kept.iter_mut().zip(record.kept) {
-                column.push(cell);
-            }
+        let tasks = rows.num_columns();
+        let carried = |index: usize, cells: &mut dyn Iterator<Item = &Cell>| {
+            writers::carried_array(self.format, self.schema.field(index), cells)
+                .map_err(|e| Error::input("a carried column", e.to_string()))
+        };
+        let mut arrays: Vec<ArrayRef> =
+            vec![carried(0, &mut records.iter().map(|record| &record.id))?];
+        arrays.extend(rows.columns().iter().cloned());
+        for index in 1 + tasks..self.schema.fields().len() {
+            let mut cells = records.iter().map(|record| &record.kept[index - 1 - tasks]);
+            arrays.push(carried(index, &mut cells)?);
         }
-        self.rows.push(rows);
-        Ok(())
+        let rows = RecordBatch::try_new(self.schema.clone(), arrays)
+            .map_err(|e| function(format!("it gave other columns than it declares: {e}")))?;
+        let writer = self.writer.as_mut().map_err(|e| unwritable(e))?;
+        writer.write(rows).map_err(|e| unwritable(&e))
     }
 
-    /// The whole part.
+    /// The complete part.
     ///
     /// # Errors
-    /// A value does not fit its column's type (Parquet): the source is not what the plan saw.
+    /// The format cannot hold the columns.
     pub fn finish(self) -> Result<Vec<u8>> {
-        let failed =
-            |e: parquet::errors::ParquetError| Error::input("a kept column", e.to_string());
-        match self.format {
-            OutputFormat::Csv => {
-                let mut writer = csv::WriterBuilder::new()
-                    .flexible(true)
-                    .from_writer(csv_head(&self.schema));
-                self.each(|row| {
-                    for (_, value) in row {
-                        let text = match value {
-                            Value::Cell(cell) => cell.as_text().unwrap_or_default().to_owned(),
-                            Value::Task(array, at) => text_of(array, *at).unwrap_or_default(),
-                        };
-                        writer.write_field(text).expect("memory takes every row");
-                    }
-                    writer
-                        .write_record(None::<&[u8]>)
-                        .expect("memory takes every row");
-                });
-                Ok(writer.into_inner().expect("memory takes every row"))
-            }
-            OutputFormat::Jsonl => {
-                let mut out = Vec::new();
-                self.each(|row| {
-                    for (index, (name, value)) in row.iter().enumerate() {
-                        out.push(if index == 0 { b'{' } else { b',' });
-                        write_json_string(name, &mut out);
-                        out.push(b':');
-                        match value {
-                            Value::Cell(cell) => cell.write_json(&mut out),
-                            Value::Task(array, at) => {
-                                match (array.data_type(), text_of(array, *at)) {
-                                    (_, None) => out.extend(b"null"),
-                                    (DataType::Utf8, Some(text)) => {
-                                        write_json_string(&text, &mut out)
-                                    }
-                                    (_, Some(text)) => out.extend(text.into_bytes()),
-                                }
-                            }
-                        }
-                    }
-                    out.extend_from_slice(b"}\n");
-                });
-                Ok(out)
-            }
-            OutputFormat::Parquet => self.parquet().map_err(failed),
-        }
-    }
-
-    fn each(&self, mut write: impl FnMut(&[(&str, Value<'_>)])) {
-        let mut number = 0;
-        for rows in &self.rows {
-            for at in 0..rows.num_rows() {
-                let id = Value::Cell(&self.ids[number]);
-                let task = rows.columns().iter().map(|array| Value::Task(array, at));
-                let kept = self.kept.iter().map(|column| Value::Cell(&column[number]));
-                let values = std::iter::once(id).chain(task).chain(kept);
-                let names = self
-                    .schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str());
-                write(&names.zip(values).collect::<Vec<_>>());
-                number += 1;
-            }
-        }
-    }
-
-    fn parquet(self) -> parquet::errors::Result<Vec<u8>> {
-        let strings = |values: Vec<Cell>| -> ArrayRef {
-            let values = values.iter().map(Cell::as_text);
-            Arc::new(values.collect::<StringArray>())
-        };
-        let mut arrays = vec![strings(self.ids)];
-        let tasks = self.schema.fields().len() - 1 - self.kept.len();
-        for index in 0..tasks {
-            let parts: Vec<_> = self.rows.iter().map(|rows| &**rows.column(index)).collect();
-            arrays.push(if parts.is_empty() {
-                arrow_array::new_empty_array(self.schema.field(1 + index).data_type())
-            } else {
-                arrow_select::concat::concat(&parts)?
-            });
-        }
-        arrays.extend(self.kept.into_iter().map(strings));
-        // Not `safe`: a value that does not fit must not silently become null.
-        let options = CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        };
-        let arrays = arrays
-            .iter()
-            .zip(self.schema.fields())
-            .map(|(array, field)| arrow_cast::cast_with_options(array, field.data_type(), &options))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        let batch = RecordBatch::try_new(self.schema.clone(), arrays)?;
-        let mut writer =
-            ArrowWriter::try_new(Vec::new(), self.schema.clone(), Some(parquet_properties()))?;
-        writer.write(&batch)?;
-        writer.into_inner()
+        self.writer
+            .and_then(|writer| writer.finish())
+            .map_err(|e| unwritable(&e))
     }
 }
 
-/// A value of a row of the output.
-enum Value<'a> {
-    Cell(&'a Cell),
-    Task(&'a ArrayRef, usize),
+fn unwritable(error: &WriteError) -> Error {
+    Error::input(
+        "the function",
+        format!("its rows cannot be written: {error}"),
+    )
 }
 
-/// A value of a task's column as text, `None` for null; lists are JSON.
-fn text_of(array: &ArrayRef, at: usize) -> Option<String> {
-    if array.is_null(at) {
-        return None;
-    }
-    Some(match array.data_type() {
-        DataType::Utf8 => array.as_string::<i32>().value(at).to_owned(),
-        DataType::Float32 => number(array.as_primitive::<Float32Type>().value(at)),
-        DataType::FixedSizeList(..) => {
-            let list = array.as_fixed_size_list().value(at);
-            let values = list.as_primitive::<Float32Type>().values().iter();
-            format!(
-                "[{}]",
-                values
-                    .map(|value| number(*value))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            )
-        }
-        other => unreachable!("no task has a column of type {other}"),
-    })
-}
-
-/// The shortest text that reads back as the same number.
-fn number(value: f32) -> String {
-    if value.is_finite() {
-        serde_json::to_string(&value).expect("a finite number is JSON")
-    } else {
-        value.to_string()
-    }
-}
-
-/// The number of results in a part, `None` where it is not a whole file of its format.
+/// The number of results in a part, `None` where it is not a complete file of its format.
 pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
     match format {
         OutputFormat::Jsonl => count_lines(part),
@@ -257,13 +133,43 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
             (part.last() == Some(&b'\n')).then_some(rows)
         }
         OutputFormat::Parquet => {
-            let part = bytes::Bytes::copy_from_slice(part);
+            let part = Bytes::copy_from_slice(part);
             if !is_harmless(&part).ok()? {
                 return None;
             }
             let reader = ParquetRecordBatchReaderBuilder::try_new(part).ok()?;
             u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
         }
+        OutputFormat::Arrow => {
+            let file = ipc::File::open(Bytes::copy_from_slice(part)).ok()?;
+            file.index().ok()?.last().copied()
+        }
+    }
+}
+
+/// The rows of a Parquet or Arrow part.
+///
+/// # Panics
+/// `format` is a text format.
+pub(crate) fn rows(
+    format: OutputFormat,
+    part: Bytes,
+) -> std::result::Result<
+    Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>>>,
+    ArrowError,
+> {
+    match format {
+        OutputFormat::Parquet => {
+            if !is_harmless(&part)? {
+                return Err(ArrowError::ParquetError(
+                    "its footer is not one that shoal writes".into(),
+                ));
+            }
+            let reader = ParquetRecordBatchReaderBuilder::try_new(part)?.build()?;
+            Ok(Box::new(reader))
+        }
+        OutputFormat::Arrow => Ok(Box::new(ipc::File::open(part)?.batches()?)),
+        OutputFormat::Csv | OutputFormat::Jsonl => panic!("text is not read in columns"),
     }
 }
 

@@ -3,17 +3,17 @@
 use std::io::{BufWriter, Write};
 
 use crate::column::Column;
-use crate::format::{Format, OutputFormat};
+use crate::format::Format;
 use crate::input::schema::Schema;
 use crate::input::span::Span;
 use crate::input::{Compression, Found, Spool, Stream, locate};
-use crate::input::{delimited, jsonl, parquet, text_folder};
+use crate::input::{arrow, delimited, jsonl, parquet, text_folder};
 use crate::run_dir::TableWriter;
 use crate::spec::{
     Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice, Source,
 };
 use crate::store::{Location, ObjectWriter};
-use crate::{Cancel, Error, FunctionSpec, Result, RunDir};
+use crate::{Cancel, Error, FunctionSpec, Result, RunDir, writers};
 
 /// What is to be planned.
 #[derive(Debug, Clone)]
@@ -37,13 +37,14 @@ pub struct Request<'a> {
 
 /// Reads the input once, cuts it into batches and writes the plan into the run directory, which holds none yet.
 ///
-/// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet of object
-/// stores) are staged on the way, and so is every local input of a run directory in a store, whose functions run
+/// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet and Arrow of
+/// object stores) are staged on the way, and so is every local input of a run directory in a store, whose functions run
 /// elsewhere. Memory does not grow with the input: batches are written as they are cut, and [read back](RunDir::table) as they
 /// are needed. `progress` is told the number of records now and then.
 ///
 /// # Errors
-/// The input cannot be read or lacks a column, or the run directory cannot be written.
+/// The input cannot be read or lacks a column, the output's format cannot hold the function's columns, or the run directory
+/// cannot be written.
 pub fn plan(
     request: &Request<'_>,
     run: &RunDir,
@@ -89,6 +90,7 @@ pub fn cut(
     if parameters.batch_size == 0 {
         return Err(Error::Parameter("the batch size must be at least 1".into()));
     }
+    writers::check(parameters.output_format, &request.function.output)?;
     let found = locate(request.inputs, parameters.input_format, request.spool)?;
     let mut planner = Planner {
         run,
@@ -236,7 +238,7 @@ impl Planner<'_> {
                 self.jsonl(index, &mut stream, place)?;
                 source.identity.digest = Some(stream.finish()?);
             }
-            Format::Parquet => {
+            Format::Parquet | Format::Arrow => {
                 // What this machine has already is not read back from the store.
                 let mut here = found.location.clone();
                 if let Some(staged) = staged {
@@ -248,7 +250,10 @@ impl Planner<'_> {
                         here = location;
                     }
                 }
-                let (schema, rows) = parquet::head(&here)?;
+                let (schema, rows) = match found.format {
+                    Format::Arrow => arrow::head(&here)?,
+                    _ => parquet::head(&here)?,
+                };
                 self.adopt(&schema, place)?;
                 self.check_text_types(&schema, place)?;
                 self.cutter.push_rows(index, rows)?;
@@ -292,8 +297,8 @@ impl Planner<'_> {
                     Some(columns) => schema.check(columns, place)?,
                     None => self.adopt(&schema, place)?,
                 }
-                // Only Parquet has types, and only there are they worth parsing every line twice.
-                if self.parameters.output_format == OutputFormat::Parquet {
+                // Only where the output has types are they worth parsing every line twice.
+                if self.parameters.output_format.is_columnar() {
                     observer = self.columns.as_ref().map(jsonl::TypeObserver::new);
                 }
             }
@@ -363,8 +368,8 @@ impl Planner<'_> {
         let needs_copy = found.spooled
             || found.compression != Compression::None
             || found.format == Format::TextFolder
-            // Read here, Parquet is worth having on this disk; elsewhere it is read where it lies.
-            || (!is_local && is_here && found.format == Format::Parquet)
+            // Read here, columns are worth having on this disk; elsewhere they are read where they lie.
+            || (!is_local && is_here && found.format.is_columnar())
             // Functions elsewhere see no files of this machine.
             || (is_local && !is_here);
         if !needs_copy {

@@ -50,6 +50,16 @@ pub struct Record {
     pub kept: Vec<Cell>,
 }
 
+impl Record {
+    /// The first input value as text, empty for null: what a function of one text reads.
+    pub fn text(&self) -> &str {
+        self.inputs
+            .first()
+            .and_then(Cell::as_text)
+            .unwrap_or_default()
+    }
+}
+
 /// One row of the input that cannot be worked on: it goes to the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
@@ -66,7 +76,7 @@ pub struct Row {
     pub row: u64,
     /// Index of the source in the job.
     pub source: u32,
-    /// Where in the source: the line, from 1, of a text format; the row, from 0, of Parquet; the file, from 1, of a
+    /// Where in the source: the line, from 1, of a text format; the row, from 0, of Parquet and Arrow; the file, from 1, of a
     /// text folder.
     pub place: u64,
     /// What was found.
@@ -86,7 +96,7 @@ pub struct DeadLetter<'a> {
     /// Line in the file, from 1, for CSV, TSV and JSON Lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
-    /// Row in the file, from 0, for Parquet.
+    /// Row in the file, from 0, for Parquet and Arrow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_row: Option<u64>,
     /// Why.

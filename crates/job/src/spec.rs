@@ -253,13 +253,13 @@ impl Batch {
 pub struct Slice {
     /// Index of the source in the job.
     pub source: u32,
-    /// First byte of a text format, first row of Parquet.
+    /// First byte of a text format, first row of Parquet and Arrow.
     pub start: u64,
     /// One past the last byte or row.
     pub end: u64,
     /// Number of the first record over all sources, from 0.
     pub row: u64,
-    /// Line, from 1, on which the slice starts; 0 for Parquet.
+    /// Line, from 1, on which the slice starts; 0 for Parquet and Arrow.
     pub line: u64,
     /// Number of records.
     pub records: u64,

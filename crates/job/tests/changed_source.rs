@@ -1,11 +1,15 @@
 //! A source that changes after it was planned is noticed before a wrong row is read from it.
 
+#[path = "common/function.rs"]
+mod function;
+
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
+use function::function;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::{Cancel, Row, RunDir};
 
 const BEFORE: &str = "id,text\n1,good\n2,fine\n";
@@ -31,13 +35,7 @@ fn of_the_same_length_too() {
     let request = Request {
         inputs: &[path.display().to_string()],
         spool: None,
-        model: ModelSpec {
-            reference: "none".into(),
-            fingerprint: "none".into(),
-            precision: "f32".into(),
-            labels: vec!["a".into()],
-            max_tokens: 9,
-        },
+        function: function(),
         parameters: Parameters {
             batch_size: 1,
             ..Parameters::default()
@@ -55,10 +53,10 @@ fn of_the_same_length_too() {
             .collect::<Result<Vec<Row>, _>>()
     };
 
-    assert_eq!(read(0).unwrap()[0].content.as_ref().unwrap().text, "good");
+    assert_eq!(read(0).unwrap()[0].content.as_ref().unwrap().text(), "good");
     // Touched, or written again with the same content, it is the same.
     write(BEFORE, 2_000_000);
-    assert_eq!(read(1).unwrap()[0].content.as_ref().unwrap().text, "fine");
+    assert_eq!(read(1).unwrap()[0].content.as_ref().unwrap().text(), "fine");
     write(AFTER, 3_000_000);
     let error = read(0).unwrap_err().to_string();
     assert!(

@@ -218,8 +218,7 @@ fn receipt() -> Vec<u8> {
         records: 2,
         failed: 0,
         quarantined: 0,
-        truncated: 0,
-        tokens: 0,
+        units: 0,
         part: Stored::of(b""),
         dead_letters: None,
         started_unix_ms: 0,
@@ -229,8 +228,8 @@ fn receipt() -> Vec<u8> {
         peak_memory_bytes: None,
         billed_ms: None,
         sizing: None,
-        isa: "".into(),
-        confusion: Default::default(),
+        engine: "".into(),
+        metrics: Default::default(),
     };
     serde_json::to_vec(&receipt).unwrap()
 }

@@ -1,18 +1,22 @@
 //! A Parquet file that is damaged anywhere is read, or is an error that names it: never a panic, never more than it says.
 
+#[path = "common/function.rs"]
+mod function;
+
 use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
 };
+use function::function;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::{Cancel, Error, Result, RunDir};
 
 /// A file of five rows in two groups.
@@ -63,15 +67,9 @@ fn read(content: &[u8], kept: &str) -> Result<u64> {
     let request = Request {
         inputs: &[path.display().to_string()],
         spool: None,
-        model: ModelSpec {
-            reference: "none".into(),
-            fingerprint: "none".into(),
-            precision: "f32".into(),
-            labels: vec!["a".into()],
-            max_tokens: 9,
-        },
+        function: function(),
         parameters: Parameters {
-            text_column: Some("text".into()),
+            columns: [("text".into(), "text".into())].into(),
             keep_columns: vec![kept.into()],
             batch_size: 2,
             ..Parameters::default()

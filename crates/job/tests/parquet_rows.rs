@@ -50,7 +50,7 @@ fn check(found: &[Row], count: i64) {
     for (number, row) in (0..).zip(found) {
         let record = row.content.as_ref().unwrap();
         assert_eq!(record.id, Cell::Json(number.to_string()));
-        assert_eq!(record.text, format!("text {number}"));
+        assert_eq!(record.text(), format!("text {number}"));
     }
 }
 
@@ -143,7 +143,7 @@ fn only_the_rows_that_are_not_utf8_are_bad() {
             let (_, found) = bench.read(&[&path], batch_size);
             let texts: Vec<_> = found
                 .iter()
-                .map(|row| row.content.as_ref().ok().map(|record| record.text.as_str()))
+                .map(|row| row.content.as_ref().ok().map(|record| record.text()))
                 .collect();
             let expected = [
                 Some("a"),

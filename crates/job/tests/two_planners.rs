@@ -1,11 +1,15 @@
 //! Two commands that plan in one place of a store at once, since nothing there keeps the second one from it.
 
+#[path = "common/function.rs"]
+mod function;
+
 use std::sync::Arc;
 
+use function::function;
 use object_store::memory::InMemory;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
-use shoal_job::spec::{Job, ModelSpec, Parameters};
+use shoal_job::spec::{Job, Parameters};
 use shoal_job::{Cancel, Error, Result, RunDir};
 
 const INPUT: &str = "id,text\n1,good\n2,fine\n3,bad\n";
@@ -18,13 +22,7 @@ fn plan_in(run: &RunDir, input: &str, batch_size: u64) -> Result<Job> {
     let request = Request {
         inputs: &[input.to_owned()],
         spool: None,
-        model: ModelSpec {
-            reference: "none".into(),
-            fingerprint: "none".into(),
-            precision: "f32".into(),
-            labels: vec!["a".into()],
-            max_tokens: 9,
-        },
+        function: function(),
         parameters: Parameters {
             batch_size,
             ..Parameters::default()

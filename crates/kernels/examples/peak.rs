@@ -1,11 +1,11 @@
-//! The core's rates of pure instruction sequences, one thread, in billions of operations a second:
-//! the ceilings for products. Prints a JSON line.
+//! Prints the peak rates of pure instruction sequences on one thread, in billions of operations per
+//! second, as one line of JSON.
 //!
-//! `--threads N` then runs every sequence on N threads at once, too, and prints what they reach
-//! together under the same name with `_sum`.
+//! With `--threads N` it also runs every sequence on N threads at once and prints the combined
+//! rates under the same names with the suffix `_sum`.
 
 use shoal_kernels::Isa;
-use shoal_kernels::peak::{Sequence, rates, rates_together};
+use shoal_kernels::peak::{Sequence, combined_rates, rates};
 
 fn main() {
     let threads = match threads() {
@@ -22,21 +22,21 @@ fn main() {
     }
     if let Some(threads) = threads {
         fields.push(format!("\"threads\": {threads}"));
-        for (sequence, rate) in sequences.iter().zip(rates_together(&sequences, threads)) {
+        for (sequence, rate) in sequences.iter().zip(combined_rates(&sequences, threads)) {
             fields.push(format!("\"{}_sum\": {rate:.1}", sequence.name()));
         }
     }
     println!("{{{}}}", fields.join(", "));
 }
 
-/// The number after `--threads`, the only option.
+/// Parses `--threads`, the only option.
 fn threads() -> Result<Option<usize>, String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.as_slice() {
         [] => Ok(None),
         [option, count] if option == "--threads" => match count.parse() {
             Ok(count) if count > 0 => Ok(Some(count)),
-            _ => Err(format!("`{count}` is no number of threads")),
+            _ => Err(format!("`{count}` is not a valid number of threads")),
         },
         _ => Err("usage: peak [--threads N]".to_owned()),
     }

@@ -1,9 +1,10 @@
-//! The rate of every kernel on every instruction set of this CPU, one thread, in both precisions:
-//! billions of operations (products: a multiplication with its addition counts as two) or elements
-//! (the rest) a second, best of several repetitions; and for products their share of what the pure
-//! sequence of the matching instructions reaches between the same repetitions.
+//! Prints the rate of every kernel on every instruction set that this CPU supports, on one thread
+//! and in both precisions: billions of operations (products; a multiply-add counts as two) or
+//! elements (other kernels) per second, best of several repetitions. For products it also prints
+//! their share of the rate of the matching pure instruction sequence, measured between the same
+//! repetitions.
 //!
-//! Names of instruction sets as arguments limit the table to these.
+//! Arguments select instruction sets by name.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use shoal_kernels::{
 const HIDDEN: usize = 768;
 const WIDE: usize = 3072;
 
-/// Each kernel is repeated so often at least, and for so long.
+/// Minimum number of repetitions of each kernel, and minimum duration.
 const REPETITIONS: usize = 5;
 const TIME: Duration = Duration::from_millis(150);
 
@@ -26,7 +27,7 @@ fn main() {
     if !names.is_empty() {
         for name in &names {
             if Isa::named(name).is_none() {
-                eprintln!("this CPU has no `{name}`, but {sets:?}");
+                eprintln!("`{name}` is not supported by this CPU; choose from {sets:?}");
                 std::process::exit(2);
             }
         }
@@ -62,7 +63,7 @@ fn linear_layers(isa: Isa, precision: Precision) {
             let best = best(peak, || {
                 let (x, y) = (Rows::new(&x, inputs), RowsMut::new(&mut y, outputs));
                 layer.forward(rows, x, y, &mut scratch);
-                quantizing = quantizing.min(scratch.take_quantizing());
+                quantizing = quantizing.min(scratch.take_quantization_time());
             });
             let what = format!("{precision:?} linear {inputs}x{outputs}, {rows} rows");
             best.report(isa, &what, 2 * rows * inputs * outputs);
@@ -92,7 +93,7 @@ fn attention_of(isa: Isa, precision: Precision, tokens: usize) {
     };
     let mut out = vec![0.0; tokens * HIDDEN];
     let mut scratch = AttentionScratch::default();
-    // Without 8-bit products, attention in bytes is the one in f32.
+    // Without 8-bit products, attention in `int8` is computed in `f32`.
     let computed_in = match isa.name() {
         "avx512" | "avx2" => Precision::F32,
         _ => precision,
@@ -125,7 +126,7 @@ fn element_by_element(isa: Isa) {
 /// The best of several repetitions.
 struct Best {
     time: Duration,
-    /// Best rate of the matching sequence, taken between the repetitions.
+    /// Best rate of the matching sequence, measured between the repetitions.
     peak: Option<f64>,
 }
 

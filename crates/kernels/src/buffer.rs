@@ -1,4 +1,4 @@
-//! Growable scratch whose start stands on a cache line.
+//! Growable scratch memory that starts on a cache line.
 
 use std::marker::PhantomData;
 
@@ -6,17 +6,17 @@ use bytemuck::Pod;
 
 use crate::bytes::AlignedBytes;
 
-/// Scratch that starts on a 64-byte boundary: a 512-bit load then never straddles two cache
-/// lines, as nearly all would in a large `Vec`. Grows and never shrinks, so that a worker allocates
-/// once.
+/// Scratch memory that starts on a 64-byte boundary, so that a 512-bit load never straddles two
+/// cache lines, as nearly all would in a large `Vec`. It grows and never shrinks, so that a worker
+/// allocates once.
 pub struct Buffer<T> {
     bytes: AlignedBytes,
     element: PhantomData<T>,
 }
 
 impl<T: Pod> Buffer<T> {
-    /// The first `len` elements to write to: what was written before, or zeros alone where the buffer
-    /// had to grow.
+    /// The first `len` elements, mutable: the previous contents, or only zeros if the buffer had to
+    /// grow.
     pub fn grow(&mut self, len: usize) -> &mut [T] {
         let size = len * size_of::<T>();
         if self.bytes.len() < size {
@@ -28,7 +28,7 @@ impl<T: Pod> Buffer<T> {
     /// The first `len` elements.
     ///
     /// # Panics
-    /// If it has not been grown to as many.
+    /// If the buffer has fewer elements.
     pub fn get(&self, len: usize) -> &[T] {
         bytemuck::cast_slice(&self.bytes[..len * size_of::<T>()])
     }

@@ -1,4 +1,4 @@
-//! Bytes that many owners read, wherever they lie.
+//! Immutable bytes shared by many owners, whatever their storage.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -8,11 +8,11 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::mapped::MappedFile;
 
-/// Alignment of owned storage in bytes: a cache line, and the widest SIMD load.
+/// Alignment of owned storage in bytes: a cache line, which is also the widest SIMD load.
 pub const ALIGNMENT: usize = 64;
 
-/// Immutable bytes that lie in memory of their own, in a mapped file or in the program, shared
-/// without copying. Cloning costs a reference count at most.
+/// Immutable bytes in owned memory, a mapped file or the program itself, shared without copying.
+/// Cloning costs at most a reference count.
 #[derive(Clone)]
 pub struct Bytes {
     source: Source,
@@ -27,17 +27,17 @@ enum Source {
 }
 
 impl Bytes {
-    /// A copy of `bytes` that starts on a 64-byte boundary.
+    /// Copies `bytes` to storage that starts on a 64-byte boundary.
     pub fn copy_from(bytes: &[u8]) -> Bytes {
         let mut copy = AlignedBytes::zeroed(bytes.len());
         copy.copy_from_slice(bytes);
         copy.into()
     }
 
-    /// The bytes at `range` of these, counted from their start. Nothing is copied; the whole
-    /// source lives as long as any part of it.
+    /// The bytes in `range`, relative to the start of `self`. Nothing is copied; the whole source
+    /// lives as long as any part of it.
     ///
-    /// `None` if the range ends before it starts or reaches beyond the end.
+    /// `None` if the range ends before it starts or exceeds the bytes.
     pub fn slice(&self, range: Range<usize>) -> Option<Bytes> {
         if range.start > range.end || range.end > self.range.len() {
             return None;
@@ -90,7 +90,7 @@ impl From<AlignedBytes> for Bytes {
     }
 }
 
-/// Says where the bytes lie and how many they are: nobody wants to read a model in a panic.
+/// Prints the storage and the length only: a panic should not print a model.
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.source {
@@ -102,8 +102,8 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// An allocation of fixed length that starts on a 64-byte boundary, to be filled and then shared
-/// as [`Bytes`].
+/// A fixed-length allocation that starts on a 64-byte boundary, to be filled and then shared as
+/// [`Bytes`].
 pub struct AlignedBytes {
     lines: Vec<Line>,
     len: usize,
@@ -115,7 +115,7 @@ struct Line([u8; ALIGNMENT]);
 
 // SAFETY: All bits zero are a valid array of bytes.
 unsafe impl Zeroable for Line {}
-// SAFETY: Any bits are a valid array of bytes, and its size is its alignment, so that there is no
+// SAFETY: Any bits are a valid array of bytes. Its size equals its alignment, so there is no
 // padding.
 unsafe impl Pod for Line {}
 
@@ -143,8 +143,8 @@ impl DerefMut for AlignedBytes {
     }
 }
 
-/// The bytes of a file, compiled into the program, as a `&'static [u8]` that starts on a 64-byte
-/// boundary, where [`include_bytes!`] may start anywhere. The path is relative to the source file.
+/// Includes a file as a `&'static [u8]` that starts on a 64-byte boundary; [`include_bytes!`]
+/// guarantees no alignment. The path is relative to the source file.
 #[macro_export]
 macro_rules! include_aligned {
     ($path:expr $(,)?) => {{
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_source_gives_its_bytes_and_their_parts() {
+    fn every_source_returns_its_bytes_and_slices() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/bytes.rs");
         let text: &'static [u8] = crate::include_aligned!("bytes.rs");
         assert_eq!(text.as_ptr().addr() % ALIGNMENT, 0);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn owned_bytes_start_on_a_line() {
+    fn owned_bytes_start_on_a_cache_line() {
         for len in [0, 1, 63, 64, 65, 1000] {
             let bytes = AlignedBytes::zeroed(len);
             assert_eq!(bytes.as_ptr().addr() % ALIGNMENT, 0, "{len}");

@@ -1,4 +1,4 @@
-//! Activations and softmax: plain loops that the compiler vectorizes.
+//! Activations and softmax: plain loops, vectorized by the compiler.
 
 use pulp::Simd;
 
@@ -6,18 +6,19 @@ use crate::isa::{Isa, Work, fma};
 
 /// An activation function, applied element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Activation {
     /// `x`
     Identity,
     /// `max(x, 0)`
     Relu,
     /// `x · Φ(x) = x/2 · (1 + erf(x / √2))`, the exact form (Hendrycks, Gimpel, arXiv 1606.08415).
-    /// Absolute error below 5·10⁻⁷ · max(1, |x|).
+    /// The absolute error is below 5·10⁻⁷ · max(1, |x|).
     Gelu,
-    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, the approximation of the same paper that
-    /// checkpoints name `gelu_new`. Absolute error below 5·10⁻⁷ · max(1, |x|).
+    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, the approximation from the same paper, named
+    /// `gelu_new` in checkpoints. The absolute error is below 5·10⁻⁷ · max(1, |x|).
     GeluTanh,
-    /// Hyperbolic tangent. Absolute error below 3·10⁻⁷.
+    /// Hyperbolic tangent. The absolute error is below 3·10⁻⁷.
     Tanh,
 }
 
@@ -33,14 +34,14 @@ pub fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
     isa.run(Activate(activation, x));
 }
 
-/// As [`activate`], for callers that already run on an instruction set.
+/// Like [`activate`], for callers that already run with an instruction set.
 #[inline(always)]
 pub(crate) fn activate_slice<const FUSED: bool>(activation: Activation, x: &mut [f32]) {
     match activation {
         Activation::Identity => {}
         Activation::Relu => {
             for v in x {
-                // Unlike `max`, this keeps a NaN, which must reach the result.
+                // Unlike `max`, this preserves a NaN.
                 *v = if *v < 0.0 { 0.0 } else { *v };
             }
         }
@@ -66,8 +67,8 @@ pub(crate) fn activate_slice<const FUSED: bool>(activation: Activation, x: &mut 
     }
 }
 
-/// Replaces each row of `x` (`[rows, columns]`) by its softmax,
-/// `exp(xᵢ − max) / Σ exp(xⱼ − max)`. Absolute error below 10⁻⁶.
+/// Replaces each row of `x` (`[rows, columns]`) with its softmax, `exp(xᵢ − max) / Σ exp(xⱼ −
+/// max)`. The absolute error is below 10⁻⁶.
 ///
 /// # Panics
 /// If `x` is not a whole number of rows, or `columns` is 0 and `x` is not empty.
@@ -92,7 +93,7 @@ pub fn softmax(isa: Isa, x: &mut [f32], columns: usize) {
     isa.run(Softmax(x, columns));
 }
 
-/// Replaces every element of `x` by `1 / (1 + exp(−x))`. Absolute error below 3·10⁻⁷.
+/// Replaces every element of `x` with `1 / (1 + exp(−x))`. The absolute error is below 3·10⁻⁷.
 pub fn sigmoid(isa: Isa, x: &mut [f32]) {
     struct Sigmoid<'a>(&'a mut [f32]);
     impl Work for Sigmoid<'_> {
@@ -106,10 +107,10 @@ pub fn sigmoid(isa: Isa, x: &mut [f32]) {
     isa.run(Sigmoid(x));
 }
 
-/// Elements of the widest register.
+/// Elements of the widest SIMD register.
 pub(crate) const LANES: usize = 16;
 
-/// The largest element; `−∞` of none. A NaN is passed over.
+/// The largest element; `−∞` if there is none. NaNs are ignored.
 #[inline(always)]
 pub(crate) fn max_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let (registers, rest) = S::as_simd_f32s(row);
@@ -124,7 +125,7 @@ pub(crate) fn max_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
     max
 }
 
-/// Replaces each `x` by `exp(scale · (x − max))` and returns the sum; `scale` must be positive.
+/// Replaces each `x` with `exp(scale · (x − max))` and returns the sum; `scale` must be positive.
 #[inline(always)]
 pub(crate) fn exp_shifted<S: Simd, const FUSED: bool>(
     simd: S,
@@ -133,18 +134,18 @@ pub(crate) fn exp_shifted<S: Simd, const FUSED: bool>(
     max: f32,
 ) -> f32 {
     let scale = scale * std::f32::consts::LOG2_E;
-    // Loops of one purpose each: in one, the compiler would keep the sum in memory.
+    // Separate loops: in a combined loop the compiler would keep the sum in memory.
     for v in &mut *row {
         *v = exp2::<FUSED>(scale * (*v - max));
     }
     sum_of(simd, row)
 }
 
-/// The sum of the elements, in an order that depends on their number alone.
+/// The sum of the elements, in an order that depends only on their number.
 #[inline(always)]
 pub(crate) fn sum_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
     let (registers, rest) = S::as_simd_f32s(row);
-    // Two sums side by side hide the latency of an addition.
+    // Two independent sums hide the latency of an addition.
     let mut sums = [simd.splat_f32s(0.0); 2];
     let (pairs, single) = registers.as_chunks::<2>();
     for pair in pairs {
@@ -161,12 +162,12 @@ pub(crate) fn sum_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
     sum
 }
 
-/// `eˣ`, relative error below 3·10⁻⁷ between −87 and 88, where it stays constant beyond.
+/// `eˣ` with a relative error below 3·10⁻⁷ for −87 ≤ x ≤ 88, and constant beyond these bounds.
 ///
-/// Range reduction and polynomial of Cephes `expf` (Moshier, 1989).
+/// Range reduction and polynomial are those of Cephes `expf` (Moshier, 1989).
 #[inline(always)]
 pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
-    // Comparisons in this form let a NaN pass, and compile to one instruction.
+    // Comparisons in this form preserve a NaN and compile to one instruction.
     let x = if x < -87.0 { -87.0 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     let shifted = fma::<FUSED>(x, std::f32::consts::LOG2_E, ROUND);
@@ -189,7 +190,7 @@ pub(crate) fn exp<const FUSED: bool>(x: f32) -> f32 {
     mantissa * f32::from_bits(power)
 }
 
-/// `2ˣ`, relative error below 2·10⁻⁷, for `x` from −125 (below, as there) to 0.
+/// `2ˣ` with a relative error below 2·10⁻⁷ for −125 ≤ x ≤ 0, and constant below −125.
 #[inline(always)]
 pub(crate) fn exp2<const FUSED: bool>(x: f32) -> f32 {
     exp2_by::<FUSED, 6>(
@@ -205,7 +206,8 @@ pub(crate) fn exp2<const FUSED: bool>(x: f32) -> f32 {
     )
 }
 
-/// As [`exp2`], relative error below 10⁻⁴: enough for a result that becomes a byte.
+/// Like [`exp2`] with a relative error below 10⁻⁴, which is enough for a result that becomes a
+/// byte.
 #[inline(always)]
 pub(crate) fn exp2_coarse<const FUSED: bool>(x: f32) -> f32 {
     exp2_by::<FUSED, 4>(
@@ -214,22 +216,22 @@ pub(crate) fn exp2_coarse<const FUSED: bool>(x: f32) -> f32 {
     )
 }
 
-/// `2ˣ` by a polynomial of least relative error on ± 1/2 (Remez), scaled by a power of two. Not
-/// below −125, where the polynomial would leave a power a little below the least normal number.
+/// `2ˣ`: a minimax polynomial (Remez) on ± 1/2, scaled by a power of two. It is constant below
+/// −125, where a result slightly below a power of two would be subnormal.
 #[inline(always)]
 fn exp2_by<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
-    // In this form a NaN passes.
+    // This form preserves a NaN.
     let x = if x < -125.0 { -125.0 } else { x };
     let shifted = x + ROUND;
     let p = polynomial::<FUSED, N>(x - (shifted - ROUND), coefficients);
     f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
 }
 
-/// Adding 1.5 · 2²³ rounds to the nearest integer, ties to even, and leaves it in the low bits of
-/// the mantissa, for numbers within ± 2²².
+/// Adding 1.5 · 2²³ to a number within ± 2²² rounds it to the nearest integer, ties to even, and
+/// leaves that integer in the low bits of the mantissa.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
-/// The polynomial with these coefficients, the highest power's first, by Horner's rule.
+/// The polynomial with these coefficients, highest power first, by Horner's rule.
 #[inline(always)]
 fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     let mut sum = coefficients[0];
@@ -245,8 +247,8 @@ fn tanh<const FUSED: bool>(x: f32) -> f32 {
     1.0 - 2.0 / (exp::<FUSED>(2.0 * x) + 1.0)
 }
 
-/// The error function as a quotient of two polynomials in x², absolute error below 5·10⁻⁷; the
-/// coefficients are those of Eigen's and XLA's `f32` kernels.
+/// The error function as a quotient of two polynomials in x². The absolute error is below 5·10⁻⁷;
+/// the coefficients are those of Eigen's and XLA's `f32` kernels.
 #[inline(always)]
 fn erf<const FUSED: bool>(x: f32) -> f32 {
     let x = if x < -4.0 { -4.0 } else { x };
@@ -274,7 +276,7 @@ fn erf<const FUSED: bool>(x: f32) -> f32 {
             -1.426_473_9e-2,
         ],
     );
-    // Beyond ±4 the quotient falls a little short of ±1, which GELU would multiply by a large |x|.
+    // Beyond ±4 the quotient is slightly below ±1, an error that GELU multiplies by a large |x|.
     if s >= 16.0 { x * 0.25 } else { x * p / q }
 }
 
@@ -296,14 +298,14 @@ mod tests {
     }
 
     #[test]
-    fn coarse_powers_of_two_stay_within_their_documented_error() {
+    fn coarse_exp2_stays_within_its_documented_error() {
         for (error, x) in [worst_of_coarse::<true>(), worst_of_coarse::<false>()] {
             assert!(error < 1e-4, "2^{x} is off by {error:e} of it");
         }
     }
 
     #[test]
-    fn coarse_powers_of_two_stay_constant_far_below() {
+    fn coarse_exp2_is_constant_below_its_range() {
         let least = exp2_coarse::<false>(-125.0);
         for x in [-125.1, -127.0, -1e30, f32::NEG_INFINITY] {
             assert_eq!(exp2_coarse::<false>(x).to_bits(), least.to_bits(), "{x}");

@@ -1,11 +1,11 @@
-//! Matrix product of `f32` with a packed right side.
+//! Matrix product of `f32` with a packed right-hand matrix.
 //!
-//! The right matrix is cut into panels as wide as the register tile; a panel holds its rows one
-//! after the other, so that the inner loop reads it from front to back. The left matrix is read
-//! where it lies. A tile of the result stays in registers for the whole depth: no partial sums
-//! pass through memory, and every element is one chain `fma(a[k], b[k], sum)` with `k` ascending,
-//! started at the bias. That chain is the same in a full tile, in the last rows and in the last
-//! columns, which is what makes a row's result independent of its neighbours.
+//! The right-hand matrix is split into panels as wide as the register tile. A panel stores its rows
+//! consecutively, so that the inner loop reads it sequentially. The left-hand matrix is read in
+//! place. A tile of the result stays in registers for the whole depth: no partial sum passes
+//! through memory, and every element is one chain `fma(a[k], b[k], sum)` with `k` ascending,
+//! starting from the bias. The chain is the same in a full tile, in the last rows and in the last
+//! columns, so a row's result does not depend on its neighbours.
 
 use pulp::{Simd, WithSimd};
 
@@ -61,8 +61,8 @@ pub(crate) fn pack_columns(
     }
 }
 
-/// The panels of a packed matrix as (first column, width, elements): all as wide as the tile, the
-/// last one only as wide as full registers need.
+/// The panels of a packed matrix as (first column, width, elements). All are as wide as the tile,
+/// except that the last is only as wide as its full registers.
 fn panels_of(
     target: Target,
     columns: usize,
@@ -90,7 +90,7 @@ pub(crate) struct MatMul<'a> {
     /// The right matrix, packed for the target of the instruction set.
     pub(crate) panels: &'a [f32],
     pub(crate) columns: usize,
-    /// `[padded columns]`; zeros if absent.
+    /// `[padded columns]`; zeros if `None`.
     pub(crate) bias: Option<&'a [f32]>,
     /// `[rows, columns]`, rows `y_stride` apart.
     pub(crate) y: &'a mut [f32],
@@ -105,9 +105,9 @@ impl<'a> MatMul<'a> {
     }
 }
 
-/// A product with its tile: `MR` rows, `NV` registers of columns. `FUSED` says whether the CPU
-/// multiplies and adds in one instruction; where it does not, the software emulation of that
-/// instruction would be many times slower than a product and a sum.
+/// A product and its tile: `MR` rows and `NV` registers of columns. `FUSED` tells whether the CPU
+/// has a fused multiply-add; emulating one in software would be many times slower than a product
+/// and a sum.
 pub(crate) struct Tiled<'a, const MR: usize, const NV: usize, const FUSED: bool>(MatMul<'a>);
 
 impl<const MR: usize, const NV: usize, const FUSED: bool> WithSimd for Tiled<'_, MR, NV, FUSED> {
@@ -135,7 +135,7 @@ impl<const MR: usize, const NV: usize, const FUSED: bool> WithSimd for Tiled<'_,
     }
 }
 
-/// All rows against one panel, which stays in the second-level cache meanwhile.
+/// All rows times one panel, which stays in the second-level cache.
 #[inline(always)]
 fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
     simd: S,
@@ -145,7 +145,7 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
 ) {
     let width = NV * S::F32_LANES;
     let used = width.min(product.columns - first);
-    // While a panel is worked on, the next one is brought near, a share of it by each tile.
+    // Each tile prefetches a share of the next panel.
     let (ahead, tiles) = (panel, product.rows.div_ceil(MR));
     let share = width * size_of::<f32>() / tiles;
     let mut next = product.depth * width * size_of::<f32>();
@@ -192,12 +192,12 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
     }
 }
 
-/// One register tile: `M` rows of `a` against a panel.
+/// One register tile: `M` rows of `a` times a panel.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 // the innermost kernel; a struct would only rename them
-// Loops over constant ranges, which the compiler unrolls whole: with iterators it keeps the sums
-// of large tiles in memory instead of registers.
+// Loops over constant ranges, which the compiler unrolls completely. With iterators it would keep
+// the sums of large tiles in memory instead of registers.
 #[allow(clippy::needless_range_loop)]
 fn tile<S: Simd, const M: usize, const NV: usize, const FUSED: bool>(
     simd: S,
@@ -234,8 +234,7 @@ fn tile<S: Simd, const M: usize, const NV: usize, const FUSED: bool>(
         }
     } else {
         for r in 0..M {
-            // A copy, because an index that is only known at run time would keep all sums in
-            // memory from the start.
+            // A copy: an index known only at run time would keep all sums in memory from the start.
             let row = sums[r];
             let (full, rest) = S::as_mut_simd_f32s(&mut y[r * y_stride..][..used]);
             let count = full.len();

@@ -1,4 +1,4 @@
-//! Which instruction set the kernels use: the only place that looks at the CPU.
+//! Selects the instruction set of the kernels. Only this module queries the CPU.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use crate::gemm::MatMul;
 use crate::int8::{self, ByteMatMul, ByteTile};
 use crate::target::{ByteRange, Target, TileShape};
 
-/// An instruction set that this CPU supports. Holding the value is the proof: it can only be had
-/// from [`Isa::best`] and [`Isa::available`], which ask the CPU. What needs no proof is known of
-/// its [`Target`].
+/// An instruction set that this CPU supports. Holding the value is the proof of support: only
+/// functions that query the CPU return one. [`Target`] describes the same instruction set without
+/// that proof.
 #[derive(Clone, Copy)]
 pub struct Isa(Kind);
 
@@ -31,8 +31,8 @@ impl Isa {
         Isa::available()[0]
     }
 
-    /// Every instruction set that this CPU supports, fastest first; the last one, `portable`,
-    /// works on every CPU.
+    /// Every instruction set that this CPU supports, fastest first. The last one, `portable`, works
+    /// on every CPU.
     pub fn available() -> Vec<Isa> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -49,7 +49,7 @@ impl Isa {
         found
     }
 
-    /// The same without the proof: what to pack weights for.
+    /// The instruction set without the proof of support, for packing weights.
     pub fn target(self) -> Target {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -62,14 +62,14 @@ impl Isa {
         }
     }
 
-    /// The proof for `target`, if the CPU supports it.
+    /// The instruction set of `target`, if this CPU supports it.
     pub fn of(target: Target) -> Option<Isa> {
         Isa::available()
             .into_iter()
             .find(|isa| isa.target() == target)
     }
 
-    /// The instruction set of this name, if the CPU supports it.
+    /// The instruction set with this name, if this CPU supports it.
     pub fn named(name: &str) -> Option<Isa> {
         Isa::of(Target::named(name)?)
     }
@@ -92,8 +92,8 @@ impl Isa {
         self.target().byte_range()
     }
 
-    /// Runs the matrix product with the tile of [`Isa::tile`]: rows × vectors accumulators, which
-    /// with the operands just fit the 32 (16 on AVX2 and SSE) vector registers.
+    /// Runs the matrix product with the tile of [`Isa::tile`]. Its rows × vectors accumulators and
+    /// the operands just fit the 32 (AVX2 and SSE: 16) vector registers.
     pub(crate) fn matmul(self, product: MatMul<'_>) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -108,7 +108,7 @@ impl Isa {
 
     /// Runs the byte product with the tile of [`Target::byte_tile`].
     pub(crate) fn byte_matmul(self, product: ByteMatMul<'_>) {
-        // SAFETY: the value proves that the CPU has the instruction set.
+        // SAFETY: the value proves that the CPU supports the instruction set.
         unsafe {
             match self.0 {
                 #[cfg(target_arch = "x86_64")]
@@ -122,8 +122,8 @@ impl Isa {
         }
     }
 
-    /// Runs `work` compiled for this instruction set, so that its plain loops use its registers.
-    /// `work` and all that it calls must be `#[inline(always)]`.
+    /// Runs `work` compiled for this instruction set, so that the compiler vectorizes its plain
+    /// loops. `work` and everything it calls must be `#[inline(always)]`.
     #[inline(always)]
     pub(crate) fn run<W: Work>(self, work: W) {
         match self.0 {
@@ -144,10 +144,10 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// Loops over slices: plain ones, which the compiler vectorizes once it knows the instruction set,
-/// and reductions, for which it needs to be told the instructions.
+/// Loops over slices: plain loops, which the compiler vectorizes for the instruction set, and
+/// reductions, which use explicit SIMD.
 pub(crate) trait Work {
-    /// `FUSED` says whether the CPU multiplies and adds in one instruction; see [`fma`].
+    /// `FUSED` tells whether the CPU has a fused multiply-add; see [`fma`].
     fn run<S: Simd, const FUSED: bool>(self, simd: S);
 }
 
@@ -162,8 +162,8 @@ impl<W: Work, const FUSED: bool> WithSimd for Loops<W, FUSED> {
     }
 }
 
-/// `a · b + c`, in one instruction where the CPU has it; where it does not, emulating that
-/// instruction's single rounding would be many times slower than a product and a sum.
+/// `a · b + c`, fused where the CPU supports it. Emulating the single rounding elsewhere would be
+/// many times slower than a product and a sum.
 #[inline(always)]
 pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instruction_set_has_a_name_that_finds_it() {
+    fn every_instruction_set_is_found_by_its_name() {
         let available = Isa::available();
         println!("available: {available:?}");
         for isa in &available {
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(Isa::best().name(), available[0].name());
         assert_eq!(available[available.len() - 1].name(), "portable");
         assert!(Isa::named("neon").is_none());
-        // Fastest first, as the list of all targets is.
+        // Fastest first, like the list of all targets.
         let places = available.iter().map(|isa| {
             Target::ALL
                 .iter()

@@ -1,29 +1,29 @@
-//! The arithmetic of shoal's encoder: packed linear layers and attention in `f32` and in bytes,
+//! The arithmetic of shoal's encoder: packed linear layers and attention in `f32` and `int8`,
 //! quantization, layer norm and activations, behind safe slice functions.
 //!
-//! Matrices are row-major and written `[rows, columns]`; activations of a micro-batch are
-//! `[tokens, hidden]`, all records end to end, without padding.
+//! Matrices are row-major and written `[rows, columns]`. The activations of a micro-batch are
+//! `[tokens, hidden]`: all records concatenated, without padding.
 //!
 //! Three rules hold for every kernel here:
 //!
-//! * **A row's result depends on that row alone.** How many rows stand in the matrix, and where
-//!   the row stands among them, changes no bit: each output element is one chain of additions in
-//!   a fixed order. So results do not depend on how work was cut into batches.
-//! * **The instruction set is a value.** An [`Isa`] can only be had for a CPU that supports it, and
-//!   every kernel takes one; to pack weights takes its [`Target`] alone. Between instruction sets results may differ in the last
-//!   bits.
-//! * **Single-threaded.** Parallelism belongs to the callers, one worker a core.
+//! * **A row's result depends on that row alone.** Each output element is one chain of additions in
+//!   a fixed order, so neither the number of rows in the matrix nor the position of a row changes a
+//!   single bit. Results therefore do not depend on how the input is split into batches.
+//! * **The instruction set is a value.** An [`Isa`] exists only for an instruction set that this
+//!   CPU supports, and every kernel takes one. Packing weights needs only its [`Target`]. Results
+//!   of different instruction sets may differ in the last bits.
+//! * **Kernels are single-threaded.** Callers parallelize, with one worker per core.
 //!
-//! [`oracle`] holds the same operations as naive loops that accumulate in `f64`; the tests compare
-//! every kernel on every instruction set of the machine with it.
+//! [`oracle`] implements the same operations as naive loops that accumulate in `f64`. The tests
+//! compare every kernel with it, on every instruction set that the CPU supports.
 //!
-//! [`Bytes`] and [`View`] let packed weights lie in memory, in a mapped file or in the program,
-//! read without copying.
+//! Packed weights are [`Bytes`] and [`View`]s, which refer to memory, a mapped file or the
+//! program's own data without copying.
 //!
-//! This is the one crate of shoal that may contain `unsafe` code: the byte products (`int8`), whose
-//! tiles read and write by pointers after one check of all lengths, the loops that find the CPU's
-//! peak rates ([`peak`]), the mapping of a file ([`MappedFile`]), a prefetch hint, and the promise
-//! that a cache line is plain bytes.
+//! This is the only crate of shoal that may contain `unsafe` code. It uses `unsafe` for the `int8`
+//! matrix product, whose tiles access memory through pointers after one check of all lengths; for
+//! the loops that measure the CPU's peak rates ([`peak`]); for mapping a file ([`MappedFile`]); for
+//! a prefetch hint; and for declaring a cache line to be plain bytes.
 
 mod attention;
 mod buffer;
@@ -43,7 +43,7 @@ mod rows;
 mod target;
 mod view;
 
-/// What a [`View`] can be of: numbers of which every bit pattern is valid.
+/// Types that a [`View`] can hold: plain data for which every bit pattern is valid.
 pub use bytemuck::Pod;
 
 pub use attention::{AttentionInput, AttentionScratch, Heads, attention};

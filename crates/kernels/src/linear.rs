@@ -1,28 +1,28 @@
-//! Linear layers whose weights are packed for one target, in `f32` or in bytes.
+//! Linear layers with weights packed for one target, in `f32` or `int8`.
 
 use std::fmt;
 
 use pulp::Scalar128b;
 
 use crate::gemm::{MatMul, padded_columns};
-use crate::int8::{ByteMatMul, Zeros};
+use crate::int8::{ByteMatMul, ZeroPoints};
 use crate::isa::Isa;
 use crate::quantize::{QuantizedRows, round, symmetric};
 use crate::target::Target;
 use crate::{Rows, RowsMut, View, gemm, int8, quantize};
 
-/// How the products of linear layers are computed.
+/// Arithmetic of the linear layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// 32-bit floating point throughout.
     F32,
-    /// Bytes: weights per output, activations per row (token), sums exact in 32 bits. The rest of
-    /// the network stays `f32`.
+    /// Bytes: weights are quantized per output and activations per row (token); sums are exact in
+    /// 32 bits. The rest of the network stays `f32`.
     Int8,
 }
 
 impl Precision {
-    /// Both.
+    /// Both precisions.
     pub const ALL: [Precision; 2] = [Precision::F32, Precision::Int8];
 
     /// `f32` or `int8`.
@@ -33,7 +33,7 @@ impl Precision {
         }
     }
 
-    /// The precision of this name.
+    /// The precision with this name.
     pub fn named(name: &str) -> Option<Precision> {
         Precision::ALL.into_iter().find(|p| p.name() == name)
     }
@@ -45,7 +45,7 @@ impl fmt::Display for Precision {
     }
 }
 
-/// Weights in the order in which the kernels of one [`Target`] read them.
+/// Weights in the order in which the kernels of a [`Target`] read them.
 #[derive(Clone)]
 pub enum PackedWeights {
     /// `f32` panels.
@@ -53,20 +53,20 @@ pub enum PackedWeights {
         /// All panels, padded to full registers.
         panels: View<f32>,
     },
-    /// Byte panels with what they are worth.
+    /// Byte panels with their scales and sums.
     Int8 {
         /// All panels, padded to full registers and steps.
         panels: View<i8>,
-        /// `[padded outputs]`: what one unit of an output's weights is worth.
+        /// `[padded outputs]`: the scale of each output's weights.
         scales: View<f32>,
-        /// `[padded outputs]`: the sum of an output's weights, in units.
+        /// `[padded outputs]`: the sum of each output's quantized weights.
         sums: View<i32>,
     },
 }
 
 impl PackedWeights {
-    /// Packs `weight` (`[outputs, inputs]`, row-major, as PyTorch's `nn.Linear` keeps it), to the
-    /// same bytes on every CPU.
+    /// Packs `weight` (`[outputs, inputs]`, row-major, as in PyTorch's `nn.Linear`). The bytes are
+    /// the same on every CPU.
     ///
     /// # Panics
     /// If `weight.len() != outputs * inputs`.
@@ -121,7 +121,7 @@ fn pack_bytes(target: Target, weight: &[f32], outputs: usize, inputs: usize) -> 
     }
 }
 
-/// A linear layer `y = x · weightᵀ + bias`. Immutable, so that any number of workers can share it.
+/// A linear layer `y = x · weightᵀ + bias`. It is immutable, so any number of workers can share it.
 pub struct Linear {
     isa: Isa,
     inputs: usize,
@@ -131,7 +131,7 @@ pub struct Linear {
     bias: View<f32>,
 }
 
-/// Packed weights that do not have the lengths of their layer.
+/// Packed weights whose lengths do not match their layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeError {
     what: &'static str,
@@ -153,10 +153,10 @@ impl fmt::Display for ShapeError {
 impl std::error::Error for ShapeError {}
 
 impl Linear {
-    /// A layer of packed weights; `bias` is padded as [`Linear::pad_bias`] does.
+    /// Creates a layer from packed weights; `bias` must be padded by [`Linear::pad_bias`].
     ///
     /// # Errors
-    /// [`ShapeError`] if a length is not that of a layer of `outputs × inputs` packed for `isa`.
+    /// [`ShapeError`] if a length does not match a layer of `outputs × inputs` packed for `isa`.
     pub fn new(
         isa: Isa,
         outputs: usize,
@@ -213,7 +213,7 @@ impl Linear {
         })
     }
 
-    /// `bias` with zeros up to full registers.
+    /// Pads `bias` with zeros to full registers.
     pub fn pad_bias(target: Target, precision: Precision, bias: &[f32]) -> View<f32> {
         View::build(padded_outputs(target, precision, bias.len()), |padded| {
             padded[..bias.len()].copy_from_slice(bias);
@@ -247,10 +247,11 @@ impl Linear {
         self.outputs
     }
 
-    /// Applies the layer to the first `rows` rows of `x` and overwrites those of `y`.
+    /// Applies the layer to the first `rows` rows of `x` and overwrites the first `rows` rows of
+    /// `y`.
     ///
     /// # Panics
-    /// If `x` or `y` has fewer rows, or narrower ones than the layer.
+    /// If `x` or `y` has too few rows, or rows that are too narrow.
     pub fn forward(&self, rows: usize, x: Rows<'_>, y: RowsMut<'_>, scratch: &mut LinearScratch) {
         x.check(rows, self.inputs);
         y.check(rows, self.outputs);
@@ -279,7 +280,7 @@ impl Linear {
                     a: quantized.values(),
                     a_stride: quantized.stride(),
                     row_scales: quantized.scales(),
-                    zeros: Zeros::Rows(quantized.zeros()),
+                    zeros: ZeroPoints::Rows(quantized.zeros()),
                     rows,
                     depth: quantized.stride(),
                     panels,
@@ -302,7 +303,7 @@ fn padded_outputs(target: Target, precision: Precision, outputs: usize) -> usize
     }
 }
 
-/// Buffers of [`Linear::forward`], kept by a worker so that they are allocated once.
+/// Buffers of [`Linear::forward`]. A worker keeps them so that they are allocated only once.
 #[derive(Default)]
 pub struct LinearScratch {
     quantized: QuantizedRows,
@@ -310,8 +311,8 @@ pub struct LinearScratch {
 }
 
 impl LinearScratch {
-    /// Time spent on quantizing inputs since the last call.
-    pub fn take_quantizing(&mut self) -> std::time::Duration {
+    /// Returns the time spent on quantizing inputs since the previous call.
+    pub fn take_quantization_time(&mut self) -> std::time::Duration {
         std::mem::take(&mut self.quantizing)
     }
 }

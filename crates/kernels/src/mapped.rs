@@ -1,17 +1,17 @@
-//! A file as a slice of bytes.
+//! A memory-mapped file.
 
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
-/// A file mapped into memory, read-only: its pages are loaded when they are read, and are shared
-/// by all processes that map the same file.
+/// A file mapped into memory, read-only. Pages are loaded on first access and are shared by all
+/// processes that map the same file.
 ///
-/// The file must not be truncated or written to while it is mapped: reading a page that no longer
-/// exists ends the process. Replacing a file by renaming another one over it is safe.
+/// The file must not be truncated or modified while it is mapped: reading a page that no longer
+/// exists kills the process. Replacing the file by renaming another one over it is safe.
 ///
-/// It is kept in this crate because the mapping needs `unsafe`.
+/// The type is in this crate because mapping needs `unsafe`.
 #[derive(Debug)]
 pub struct MappedFile(Option<memmap2::Mmap>);
 
@@ -19,7 +19,7 @@ impl MappedFile {
     /// Maps the file at `path`; an empty file gives an empty slice.
     ///
     /// # Errors
-    /// What the operating system answers when the file cannot be opened or mapped.
+    /// The operating system's error if the file cannot be opened or mapped.
     pub fn open(path: &Path) -> io::Result<MappedFile> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -27,28 +27,28 @@ impl MappedFile {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if metadata.len() == 0 {
-            // An empty range cannot be mapped.
+            // An empty file cannot be mapped.
             return Ok(MappedFile(None));
         }
-        // SAFETY: The mapping is private and read-only, so this process cannot change the bytes
-        // behind the slice. That no other process truncates or rewrites the file is a condition
-        // of this type, stated in its documentation.
+        // SAFETY: The mapping is private and read-only, so this process cannot change the bytes of
+        // the slice. That no other process truncates or modifies the file is a documented
+        // requirement of this type.
         let map = unsafe { memmap2::Mmap::map(&file)? };
         Ok(MappedFile(Some(map)))
     }
 
-    /// As [`MappedFile::open`], for a file that will be read from end to end: its pages are asked
-    /// for at once, in the background, where the operating system can do that.
+    /// Like [`MappedFile::open`], for a file that will be read completely: asks the operating
+    /// system to load all pages in the background, where it supports that.
     ///
     /// # Errors
     /// As [`MappedFile::open`].
     pub fn open_whole(path: &Path) -> io::Result<MappedFile> {
         let file = MappedFile::open(path)?;
-        // Waiting for the pages instead (`MAP_POPULATE`) makes a first pass over a cached file no
-        // faster: a page costs the same, whoever asks for it.
+        // Waiting for the pages (`MAP_POPULATE`) would not speed up the first pass over a cached
+        // file: each page fault costs the same either way.
         #[cfg(unix)]
         if let Some(map) = &file.0 {
-            // Advice: whoever cannot take it reads the pages when they are touched.
+            // The advice may fail: pages are then loaded on first access.
             let _ = map.advise(memmap2::Advice::WillNeed);
         }
         Ok(file)
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_the_bytes_of_a_file() {
+    fn a_mapped_file_returns_its_bytes() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/mapped.rs");
         for mapped in [MappedFile::open(&path), MappedFile::open_whole(&path)] {
             assert_eq!(&*mapped.unwrap(), std::fs::read(&path).unwrap());
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_folder_and_a_missing_file() {
+    fn a_folder_or_a_missing_file_is_refused() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(MappedFile::open(folder).is_err());
         assert!(MappedFile::open(&folder.join("no such file")).is_err());

@@ -1,4 +1,4 @@
-//! Layer normalisation.
+//! Layer normalization.
 
 use pulp::Simd;
 
@@ -14,7 +14,7 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// A layer norm that scales by `weight` and shifts by `bias`, both `[hidden]`.
+    /// A layer norm with scale `weight` and shift `bias`, both `[hidden]`.
     ///
     /// # Panics
     /// If `weight` and `bias` differ in length.
@@ -29,7 +29,7 @@ impl LayerNorm {
     }
 }
 
-/// Replaces each row of `x` (`[rows, hidden]`) by the layer norm of `x + residual` (of `x` where
+/// Replaces each row of `x` (`[rows, hidden]`) with the layer norm of `x + residual` (of `x` if
 /// `residual` is `None`): `(v − mean) / √(variance + eps) · weight + bias`, with the biased
 /// variance (Ba, Kiros, Hinton, arXiv 1607.06450). The sum never leaves the first-level cache.
 ///
@@ -65,7 +65,7 @@ pub fn layer_norm(isa: Isa, norm: &LayerNorm, x: &mut [f32], residual: Option<&[
 fn normalize<S: Simd, const FUSED: bool>(simd: S, norm: &LayerNorm, row: &mut [f32]) {
     let count = row.len() as f32;
     let mean = sum_of(simd, row) / count;
-    // Two passes: the variance as a difference of large sums would lose its digits.
+    // Two passes: computing the variance as a difference of large sums would lose precision.
     let variance = sum_of_squares(simd, row, mean) / count;
     let scale = 1.0 / (variance + norm.eps).sqrt();
     for ((v, weight), bias) in row.iter_mut().zip(&*norm.weight).zip(&*norm.bias) {

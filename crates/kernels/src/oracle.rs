@@ -1,5 +1,5 @@
-//! The operations of this crate as naive loops that accumulate in `f64`: slow and plainly right.
-//! The kernels are tested against them. Shapes and panics are those of the kernels.
+//! The operations of this crate as naive loops that accumulate in `f64`: slow and easy to verify.
+//! The tests compare the kernels with them. Shapes and panics are those of the kernels.
 
 use crate::{Activation, Heads};
 
@@ -27,7 +27,7 @@ pub fn linear(
     y
 }
 
-/// The activation function of one element.
+/// Applies an activation function to one element.
 pub fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,

@@ -1,8 +1,8 @@
-//! From `f32` to bytes and what a byte is worth.
+//! Quantization from `f32` to bytes.
 //!
-//! Activations are quantized row by row (a token each), asymmetrically: `x ≈ scale · (byte − zero)`
-//! with the row's least and largest value (and zero) at the ends of the range, so that nothing
-//! saturates. Weights are quantized column by column (an output each), symmetrically.
+//! Activations are quantized per row (token), asymmetrically: `x ≈ scale · (byte − zero)`. The ends
+//! of the range are the smallest and the largest value of the row, extended to include zero, so
+//! that nothing saturates. Weights are quantized per column (output), symmetrically.
 
 use crate::buffer::Buffer;
 use pulp::{Scalar128b, Simd};
@@ -12,11 +12,11 @@ use crate::isa::{Isa, Work, fma};
 use crate::target::ByteRange;
 use crate::{Rows, int8};
 
-/// Rows of bytes. Scratch that a worker keeps.
+/// Quantized rows: scratch memory that a worker keeps.
 #[derive(Default)]
 pub(crate) struct QuantizedRows {
     rows: usize,
-    /// Bytes from one row to the next: the width, rounded up.
+    /// Bytes between the starts of two rows: the width, rounded up.
     stride: usize,
     values: Buffer<u8>,
     scales: Buffer<f32>,
@@ -40,8 +40,7 @@ impl QuantizedRows {
         self.zeros.get(self.rows)
     }
 
-    /// Quantizes `x` (`[rows, columns]`), whose rows are `columns` wide. `factor` is multiplied
-    /// to what a byte is worth.
+    /// Quantizes `x` (`[rows, columns]`). The scales are multiplied by `factor`.
     pub(crate) fn fill(&mut self, isa: Isa, x: Rows<'_>, rows: usize, columns: usize, factor: f32) {
         struct Quantize<'a> {
             x: Rows<'a>,
@@ -68,7 +67,7 @@ impl QuantizedRows {
         self.rows = rows;
         self.stride = columns.next_multiple_of(int8::DEPTH_STEP);
         if columns == 0 {
-            // Nothing to add up, and still every row is worth something finite.
+            // Empty rows need a finite scale too.
             self.scales.grow(rows).fill(1.0);
             self.zeros.grow(rows).fill(0);
             return;
@@ -86,8 +85,7 @@ impl QuantizedRows {
     }
 }
 
-/// Quantizes a row; returns what one unit is worth and the byte that stands for zero. Bytes beyond
-/// the row are left as they are.
+/// Quantizes a row; returns the scale and the zero point. Bytes beyond the row are left unchanged.
 #[inline(always)]
 fn quantize_row<S: Simd, const FUSED: bool>(
     simd: S,
@@ -99,7 +97,7 @@ fn quantize_row<S: Simd, const FUSED: bool>(
     let limit = f32::from(range.activation);
     let width = high - low;
     let (scale, inverse) = (width / limit, limit / width);
-    // Zeros, or so close to them that the scale has no inverse.
+    // Zeros, or values so close to zero that the scale has no inverse.
     if inverse.is_infinite() {
         bytes[..row.len()].fill(0);
         return (1.0, 0);
@@ -115,7 +113,7 @@ fn quantize_row<S: Simd, const FUSED: bool>(
     (scale, zero as i32)
 }
 
-/// The least and the largest of zero and the elements.
+/// The smallest and the largest of the elements and zero.
 #[inline(always)]
 fn extent<S: Simd>(simd: S, row: &[f32]) -> (f32, f32) {
     let (registers, rest) = S::as_simd_f32s(row);
@@ -147,9 +145,8 @@ pub(crate) fn magnitude<S: Simd>(simd: S, row: &[f32]) -> f32 {
     peak
 }
 
-/// Symmetric quantization: what one unit is worth and its inverse, for numbers whose largest
-/// absolute value is `magnitude`. Zeros alone, and numbers so small that their scale has no
-/// inverse, are worth nothing.
+/// Symmetric quantization: the scale and its inverse for numbers whose largest absolute value is
+/// `magnitude`. Both are zero if that is 0, or so small that the scale has no inverse.
 #[inline(always)]
 pub(crate) fn symmetric(magnitude: f32, range: ByteRange) -> (f32, f32) {
     let limit = f32::from(range.weight);
@@ -161,12 +158,12 @@ pub(crate) fn symmetric(magnitude: f32, range: ByteRange) -> (f32, f32) {
     }
 }
 
-/// Quantizes `row` to `units` from −127 to 127 and returns what one unit is worth.
+/// Quantizes `row` to `units` from −127 to 127 and returns the scale.
 ///
 /// # Panics
 /// If the lengths differ.
 pub fn quantize_symmetric(row: &[f32], units: &mut [i8]) -> f32 {
-    assert_eq!(row.len(), units.len(), "as many units as elements");
+    assert_eq!(row.len(), units.len(), "units must have the length of row");
     let range = ByteRange {
         activation: u8::MAX,
         weight: i8::MAX,
@@ -188,7 +185,7 @@ pub(crate) fn round(v: f32) -> i32 {
 mod tests {
     use super::*;
 
-    /// Rows that are hard in some way, `width` wide, with their names.
+    /// Rows that are difficult to quantize, `width` wide, with their names.
     fn kinds(width: usize) -> Vec<(&'static str, Vec<f32>)> {
         let mut state = width as u32;
         let values: Vec<f32> = (0..width)
@@ -227,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_off_by_half_a_unit_at_most() {
+    fn quantizing_a_row_is_off_by_at_most_half_a_unit() {
         println!("tested: {:?}", Isa::available());
         let mut quantized = QuantizedRows::default();
         for isa in Isa::available() {
             let limit = isa.byte_range().activation;
             for width in widths() {
                 let kinds = kinds(width);
-                // Rows may lie apart.
+                // Rows may have gaps between them.
                 let stride = width + 3;
                 let mut x = vec![f32::NAN; kinds.len() * stride];
                 for ((_, row), to) in kinds.iter().zip(x.chunks_mut(stride)) {
@@ -257,7 +254,7 @@ mod tests {
                         let error = (restored - f64::from(v)).abs();
                         assert!(
                             error <= f64::from(scale) / 2.0 * (1.0 + 1e-3),
-                            "{what} came back as {restored:e}, scale {scale:e}"
+                            "{what} was restored as {restored:e}, scale {scale:e}"
                         );
                         if v == 0.0 {
                             assert_eq!(units, 0, "{what} is not exact");
@@ -276,14 +273,14 @@ mod tests {
             quantized.fill(isa, Rows::new(&[-1.0, 0.5, 3.0], 3), 1, 3, 2.0);
             assert_eq!(quantized.values()[0], 0, "{isa:?}");
             assert_eq!(quantized.values()[2], limit, "{isa:?}");
-            // What a unit is worth, times the factor.
+            // The scale times the factor.
             let scale = 2.0 * 4.0 / f32::from(limit);
             assert_eq!(quantized.scales()[0], scale, "{isa:?}");
         }
     }
 
     #[test]
-    fn numbers_too_small_for_a_scale_are_zero() {
+    fn numbers_too_small_for_a_scale_become_zero() {
         let mut quantized = QuantizedRows::default();
         for isa in Isa::available() {
             for tiny in [1e-37, 1e-38, 1e-40, f32::from_bits(1)] {
@@ -294,7 +291,7 @@ mod tests {
                         let restored = scale * (i32::from(byte) - zero) as f32;
                         assert!(
                             (restored - v).abs() <= tiny,
-                            "{isa:?} {v:e} of {row:?} came back as {restored:e}"
+                            "{isa:?} {v:e} of {row:?} was restored as {restored:e}"
                         );
                     }
                 }
@@ -303,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_makes_no_trouble() {
+    fn values_that_are_not_finite_stay_in_range() {
         let mut quantized = QuantizedRows::default();
         for isa in Isa::available() {
             for bad in [
@@ -329,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rows_and_no_columns_are_quantized_to_nothing() {
+    fn an_empty_matrix_is_quantized_to_nothing() {
         for isa in Isa::available() {
             let mut quantized = QuantizedRows::default();
             quantized.fill(isa, Rows::new(&[], 0), 3, 0, 1.0);
@@ -342,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn symmetric_units_are_off_by_half_a_unit_at_most() {
+    fn symmetric_quantization_is_off_by_at_most_half_a_unit() {
         for limit in [127, 63] {
             let range = ByteRange {
                 activation: u8::MAX,
@@ -357,7 +354,7 @@ mod tests {
                     let restored = f64::from(scale) * f64::from(unit);
                     assert!(
                         (restored - f64::from(v)).abs() <= f64::from(scale) / 2.0 * (1.0 + 1e-3),
-                        "{what} came back as {restored:e}, scale {scale:e}"
+                        "{what} was restored as {restored:e}, scale {scale:e}"
                     );
                     if v == 0.0 {
                         assert_eq!(unit, 0, "{what} is not exact");
@@ -374,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn symmetric_units_of_numbers_too_small_for_a_scale_are_zero() {
+    fn symmetric_quantization_of_numbers_too_small_for_a_scale_is_zero() {
         for tiny in [1e-37, 1e-38, 1e-40, f32::from_bits(1)] {
             let mut units = [1; 3];
             let scale = quantize_symmetric(&[tiny, -tiny, 0.0], &mut units);
@@ -382,15 +379,15 @@ mod tests {
                 let restored = scale * f32::from(unit);
                 assert!(
                     (restored - v).abs() <= tiny,
-                    "{v:e} came back as {restored:e}"
+                    "{v:e} was restored as {restored:e}"
                 );
             }
         }
     }
 
     #[test]
-    #[should_panic(expected = "as many units as elements")]
-    fn symmetric_quantization_refuses_lengths_that_differ() {
+    #[should_panic(expected = "units must have the length of row")]
+    fn symmetric_quantization_refuses_different_lengths() {
         quantize_symmetric(&[0.0; 3], &mut [0; 2]);
     }
 }

@@ -1,20 +1,20 @@
-//! Matrices as slices whose rows may lie apart.
+//! Matrices as slices with a row stride.
 
-/// A row-major matrix of `f32` whose rows begin `stride` elements apart.
+/// A row-major matrix of `f32` whose rows start `stride` elements apart.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) stride: usize,
 }
 
-/// As [`Rows`], to write to.
+/// Like [`Rows`], but mutable.
 pub struct RowsMut<'a> {
     pub(crate) data: &'a mut [f32],
     pub(crate) stride: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// The matrix that begins with `data`.
+    /// A matrix that starts at the start of `data`.
     pub fn new(data: &'a [f32], stride: usize) -> Rows<'a> {
         Rows { data, stride }
     }
@@ -25,7 +25,7 @@ impl<'a> Rows<'a> {
         &self.data[index * self.stride..][..width]
     }
 
-    /// The matrix from this row and column on.
+    /// The submatrix from this row and column on.
     pub(crate) fn from(self, row: usize, column: usize) -> Rows<'a> {
         let start = (row * self.stride + column).min(self.data.len());
         Rows {
@@ -41,7 +41,7 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> RowsMut<'a> {
-    /// The matrix that begins with `data`.
+    /// A matrix that starts at the start of `data`.
     pub fn new(data: &'a mut [f32], stride: usize) -> RowsMut<'a> {
         RowsMut { data, stride }
     }
@@ -56,6 +56,6 @@ impl<'a> RowsMut<'a> {
 fn check(len: usize, stride: usize, rows: usize, width: usize) {
     assert!(
         rows == 0 || (stride >= width || rows == 1) && (rows - 1) * stride + width <= len,
-        "{len} elements with rows {stride} apart are no {rows} rows of {width}"
+        "{len} elements with a row stride of {stride} do not hold {rows} rows of {width}"
     );
 }

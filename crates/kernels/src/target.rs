@@ -1,13 +1,14 @@
-//! What is known of an instruction set without having it: enough to pack weights for it.
+//! The properties of an instruction set that packing weights needs, whether or not this CPU
+//! supports it.
 
 use std::fmt;
 
 use crate::int8::ByteTile;
 use crate::linear::Precision;
 
-/// An instruction set that there are kernels for, whether or not this CPU has it. Weights are
-/// packed for a target, on any machine; to run them takes the proof that the CPU has it, an
-/// [`Isa`](crate::Isa).
+/// An instruction set that shoal has kernels for, whether or not this CPU supports it. Weights can
+/// be packed for a target on any machine; running them needs an [`Isa`](crate::Isa), the proof that
+/// this CPU supports the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     /// AVX-512 F, BW and VNNI.
@@ -16,23 +17,23 @@ pub enum Target {
     Avx512,
     /// AVX2 and FMA.
     Avx2,
-    /// Whatever every CPU has.
+    /// The baseline that every CPU supports.
     Portable,
 }
 
-/// The register tile of the matrix product: so many rows of the left matrix and columns of the
-/// packed right matrix are computed at once.
+/// The register tile of the matrix product: the rows of the left-hand matrix and the columns of the
+/// packed right-hand matrix that are computed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileShape {
     /// Rows of the tile.
     pub rows: usize,
-    /// Columns of the tile, in elements; the width of a packed panel.
+    /// Columns of the tile, in elements: the width of a packed panel.
     pub columns: usize,
-    /// Elements of one SIMD register; packed panels are padded to a multiple of it.
+    /// Elements of one SIMD register. Packed panels are padded to a multiple of it.
     pub lanes: usize,
 }
 
-/// The ranges of quantized numbers: activations from 0, weights on both sides of 0.
+/// The ranges of quantized numbers: `0..=activation` and `-weight..=weight`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteRange {
     pub(crate) activation: u8,
@@ -40,7 +41,7 @@ pub(crate) struct ByteRange {
 }
 
 impl Target {
-    /// All, fastest first.
+    /// Every target, fastest first.
     pub const ALL: [Target; 4] = [
         Target::Avx512Vnni,
         Target::Avx512,
@@ -48,7 +49,7 @@ impl Target {
         Target::Portable,
     ];
 
-    /// The name for settings, files and reports: `avx512-vnni`, `avx512`, `avx2` or `portable`.
+    /// The name used in settings, files and reports: `avx512-vnni`, `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
         match self {
             Target::Avx512Vnni => "avx512-vnni",
@@ -58,12 +59,13 @@ impl Target {
         }
     }
 
-    /// The target of this name.
+    /// The target with this name.
     pub fn named(name: &str) -> Option<Target> {
         Target::ALL.into_iter().find(|target| target.name() == name)
     }
 
-    /// The order and range of packed weights: targets with the same layout can read each other's.
+    /// Identifies the order and range of packed weights. Targets with the same layout share packed
+    /// weights.
     pub fn layout(self, precision: Precision) -> String {
         match precision {
             Precision::F32 => format!("f32x{}", self.tile().columns),
@@ -94,9 +96,8 @@ impl Target {
         }
     }
 
-    /// The register tile of the byte product, and the shape of its packed panels. Written out,
-    /// since the kernels that it is the tile of are compiled for their own CPUs alone; where they
-    /// are, they check it.
+    /// The register tile of the byte product, and the layout of its packed panels. Written out here
+    /// because kernels are only compiled for their own architecture, where they check it.
     pub(crate) const fn byte_tile(self) -> ByteTile {
         let (rows, vectors, lanes, step) = match self {
             Target::Avx512Vnni => (8, 3, 16, 4),
@@ -113,8 +114,8 @@ impl Target {
     }
 
     /// The ranges of bytes whose products the instructions add exactly. `vpmaddubsw` adds two
-    /// products in 16 bits, and the kernels add two of its sums before they widen:
-    /// 4 · 127 · 63 = 32,004 still fits.
+    /// products in 16 bits, and the kernels add two such sums before they widen: 4 · 127 · 63 =
+    /// 32,004 fits.
     pub(crate) fn byte_range(self) -> ByteRange {
         match self {
             Target::Avx512 | Target::Avx2 => ByteRange {
@@ -141,7 +142,7 @@ mod tests {
     use crate::PackedWeights;
 
     #[test]
-    fn every_target_has_a_name_that_finds_it() {
+    fn every_target_is_found_by_its_name() {
         for target in Target::ALL {
             assert_eq!(Target::named(target.name()), Some(target));
             assert_eq!(target.to_string(), target.name());
@@ -151,7 +152,7 @@ mod tests {
         }
     }
 
-    /// All parts of packed weights, end to end.
+    /// All parts of packed weights, concatenated.
     fn packed(target: Target, precision: Precision) -> Vec<u8> {
         let (outputs, inputs) = (101, 37);
         let weight: Vec<f32> = (0..outputs * inputs)
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_layouts_are_packed_to_equal_bytes() {
+    fn equal_layouts_pack_to_equal_bytes() {
         for precision in Precision::ALL {
             for one in Target::ALL {
                 for other in Target::ALL {
@@ -185,8 +186,8 @@ mod tests {
         }
     }
 
-    /// Written down, so that a machine of any kind is held to the bytes of every other. Where they
-    /// are meant to change, the encoder's `PACKING` is to be raised.
+    /// The hashes are fixed so that every machine must produce the same bytes. If the bytes change
+    /// on purpose, increment `PACKING` in the encoder.
     #[test]
     fn every_machine_packs_the_same_bytes() {
         // FNV-1a.

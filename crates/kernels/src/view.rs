@@ -1,4 +1,4 @@
-//! Bytes read as numbers.
+//! Typed views of bytes.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,20 +8,20 @@ use bytemuck::Pod;
 
 use crate::bytes::{ALIGNMENT, AlignedBytes, Bytes};
 
-/// Elements of one type in shared [`Bytes`], read where they lie. Cheap to clone.
+/// Elements of one type in shared [`Bytes`], read in place. Cloning is cheap.
 ///
-/// Bytes are read in the order of this machine.
+/// Elements have the byte order of this machine.
 pub struct View<T> {
-    /// Checked to be aligned for `T`, and of a length that is a multiple of its size.
+    /// Aligned for `T`, with a length that is a multiple of the size of `T`.
     bytes: Bytes,
     element: PhantomData<fn() -> T>,
 }
 
 impl<T: Pod> View<T> {
-    /// The elements that `bytes` hold.
+    /// The elements stored in `bytes`.
     ///
     /// # Errors
-    /// [`ViewError`] if `bytes` do not start where a `T` may, or end within one.
+    /// [`ViewError`] if `bytes` are not aligned for `T`, or are not a whole number of elements.
     pub fn new(bytes: Bytes) -> Result<View<T>, ViewError> {
         const { assert!(size_of::<T>() > 0 && align_of::<T>() <= ALIGNMENT) };
         if !bytes.as_ptr().addr().is_multiple_of(align_of::<T>()) {
@@ -41,11 +41,11 @@ impl<T: Pod> View<T> {
         })
     }
 
-    /// `len` elements in storage that starts on a 64-byte boundary, written by `fill`, which is
-    /// handed zeros.
+    /// `len` elements in storage that starts on a 64-byte boundary. `fill` receives zeros and
+    /// writes the elements.
     ///
     /// # Panics
-    /// If so many elements are more bytes than `usize` counts.
+    /// If the size in bytes exceeds `usize`.
     pub fn build(len: usize, fill: impl FnOnce(&mut [T])) -> View<T> {
         const { assert!(size_of::<T>() > 0 && align_of::<T>() <= ALIGNMENT) };
         let size = len
@@ -59,7 +59,7 @@ impl<T: Pod> View<T> {
         }
     }
 
-    /// A copy of `elements` that starts on a 64-byte boundary.
+    /// Copies `elements` to storage that starts on a 64-byte boundary.
     pub fn from_slice(elements: &[T]) -> View<T> {
         View::build(elements.len(), |copy| copy.copy_from_slice(elements))
     }
@@ -93,15 +93,16 @@ impl<T> fmt::Debug for View<T> {
     }
 }
 
-/// Why bytes cannot be read as elements of a type.
+/// Why bytes cannot be viewed as elements of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ViewError {
-    /// They start at an address that is not a multiple of the type's alignment.
+    /// The bytes start at an address that is not a multiple of the type's alignment.
     Misaligned {
         /// The alignment in bytes.
         alignment: usize,
     },
-    /// Their number is not a multiple of the type's size.
+    /// The number of bytes is not a multiple of the type's size.
     Ragged {
         /// Number of bytes.
         len: usize,
@@ -133,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gives_the_elements_back() {
+    fn a_view_returns_its_elements() {
         fn check<T: Pod + PartialEq + fmt::Debug>(elements: &[T]) {
             let view = View::from_slice(elements);
             assert_eq!(&*view, elements);
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_misaligned_or_ragged() {
+    fn misaligned_or_partial_elements_are_refused() {
         let bytes = Bytes::copy_from(&[0; 64]);
         let part = |start, end| bytes.slice(start..end).unwrap();
         assert_eq!(
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn is_shared_between_threads() {
+    fn a_view_can_be_shared_between_threads() {
         fn shared<T: Send + Sync + Clone>() {}
         shared::<View<f32>>();
         shared::<Bytes>();

@@ -1,4 +1,4 @@
-//! A row's result does not depend on the rows around it: the same bits for every cut.
+//! A row's result does not depend on the rows around it: every split gives the same bits.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn assert_same_bits(isa: Isa, what: &str, actual: &[f32], expected: &[f32]) {
     }
 }
 
-/// The parts that `cuts` (repeated) cut `0..len` into.
+/// Splits `0..len` into parts of the sizes in `cuts`, which are repeated.
 fn parts(len: usize, cuts: &[usize]) -> Vec<std::ops::Range<usize>> {
     let mut first = 0;
     let mut parts = Vec::new();
@@ -37,7 +37,7 @@ fn parts(len: usize, cuts: &[usize]) -> Vec<std::ops::Range<usize>> {
     parts
 }
 
-/// The result of the queries `first..first + count`, without anything between its rows.
+/// The result of the queries `first..first + count`, without gaps between its rows.
 fn attend(
     isa: Isa,
     precision: Precision,
@@ -84,7 +84,7 @@ proptest! {
                 let to = RowsMut::new(&mut whole, outputs);
                 layer.forward(rows, Rows::new(&x, inputs), to, &mut scratch);
                 for part in parts(rows, &cuts) {
-                    // Other rows lie apart, and the scratch has been used before.
+                    // The other rows have gaps between them, and the scratch was used before.
                     let (from, to) = (inputs + gap, outputs + gap);
                     let mut x_part = vec![f32::NAN; part.len() * from];
                     for (apart, row) in x_part.chunks_mut(from).zip(part.clone()) {
@@ -108,7 +108,7 @@ proptest! {
     }
 
     #[test]
-    fn queries_may_be_cut_in_any_way(
+    fn queries_may_be_split_in_any_way(
         keys in 1usize..120,
         count in 1usize..4,
         dim in 1usize..40,
@@ -133,7 +133,7 @@ proptest! {
     }
 
     #[test]
-    fn a_record_does_not_depend_on_the_scratch_that_others_used(
+    fn a_result_does_not_depend_on_previous_uses_of_the_scratch(
         one in (1usize..150, 1usize..4, 1usize..70),
         others in proptest::collection::vec((1usize..150, 1usize..4, 1usize..70), 1..4),
         seed: u32,
@@ -149,7 +149,7 @@ proptest! {
                 let mut scratch = AttentionScratch::default();
                 for (i, &other) in others.iter().enumerate() {
                     let mut other = record(other, seed ^ (i as u32 + 1));
-                    // Even what is not a number must leave nothing behind.
+                    // Not even a NaN may leave a trace.
                     if i == 0 {
                         other.data.fill(f32::NAN);
                     }
@@ -182,9 +182,9 @@ proptest! {
 proptest! {
     #![proptest_config(cases(6))]
 
-    /// Over several blocks of keys, where the softmax runs on.
+    /// Several blocks of keys, across which the softmax is updated.
     #[test]
-    fn queries_of_long_records_may_be_cut_in_any_way(
+    fn queries_of_long_records_may_be_split_in_any_way(
         keys in 500usize..1100,
         dim in 1usize..20,
         cuts in proptest::collection::vec(1usize..60, 1..40),

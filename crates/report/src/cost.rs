@@ -47,7 +47,7 @@ pub(crate) fn bill_table(bill: &Bill) -> Table {
             "#Unit price",
             "#Cost",
             "Basis",
-            "Price",
+            "Confidence",
             "Source",
         ],
     );
@@ -59,7 +59,7 @@ pub(crate) fn bill_table(bill: &Bill) -> Table {
             numbers::usd(item.usd_per_unit),
             numbers::usd(item.usd),
             item.basis.to_string(),
-            item.sure.to_string(),
+            item.confidence.to_string(),
             item.source.trim_start_matches("https://").to_owned(),
         ]);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
+use shoal_encoder::{MICRO_BATCH_TOKENS, Model, ModelError, Session, Tokens};
 use shoal_function::{Answers, RecordRef, Runner, Usage};
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_job::{Cell, Determinism, FunctionSpec, Metrics};
@@ -98,6 +98,14 @@ impl EncoderRunner {
         &self.task
     }
 
+    /// The tokens of `text`, as a session gives them to the model.
+    ///
+    /// # Errors
+    /// The tokenizer gives an id that the model has no embedding for.
+    pub fn encode(&self, text: &str) -> Result<Tokens, ModelError> {
+        encode(&self.model, self.task.as_ref(), text, self.max_tokens)
+    }
+
     /// Texts are cut at this many tokens.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
@@ -119,6 +127,15 @@ impl EncoderRunner {
             metrics: Metrics::default(),
         }
     }
+}
+
+fn encode(
+    model: &Model,
+    task: &dyn Task,
+    text: &str,
+    max_tokens: usize,
+) -> Result<Tokens, ModelError> {
+    model.encode_with_prompt(task.prompt(), text, max_tokens)
 }
 
 impl Runner for EncoderRunner {
@@ -154,7 +171,7 @@ impl EncoderSession {
             return None;
         }
         let started = Instant::now();
-        let outputs = self.session.logits(&self.tokens);
+        let outputs = self.session.run(&self.tokens);
         let width = outputs.len() / self.tokens.len();
         for (output, inputs) in outputs.chunks_exact(width).zip(&self.inputs) {
             self.decoder.push(output, inputs, &mut self.metrics);
@@ -178,10 +195,13 @@ impl shoal_function::Session for EncoderSession {
                 return Err(Failure::new(FailureKind::Input, reason));
             }
         };
-        let model = self.session.model();
-        let tokens = model
-            .encode(text, self.max_tokens)
-            .map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
+        let tokens = encode(
+            self.session.model(),
+            self.task.as_ref(),
+            text,
+            self.max_tokens,
+        )
+        .map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
         self.tokenize += started.elapsed();
         if tokens.truncated {
             self.metrics.add(&[TRUNCATED], 1);

@@ -5,4 +5,4 @@
 
 mod encoder;
 
-pub use encoder::{EncoderRunner, RunnerError};
+pub use encoder::{EncoderRunner, EncoderSession, RunnerError, TRUNCATED};

@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "aws")]
 use shoal_aws::{Lambda, StepFunctions};
 use shoal_dispatch::{Backend, Http, Local, Process, Watch};
-use shoal_encoder::Model;
-use shoal_function::{CallLimits, Function, Host};
+use shoal_function::{CallLimits, Function, Host, RecordRef, Runner};
 use shoal_job::run_dir::BACKEND;
 use shoal_job::wire::Invocation;
-use shoal_job::{Batch, Cancel, Job, RunDir};
+use shoal_job::{Batch, Cancel, Cell, Job, RunDir};
 
 use crate::{EngineSettings, Error, Machine, Result, ResumeOptions};
 
@@ -279,13 +278,13 @@ impl BackendConfig {
         run: &RunDir,
         job: &Job,
         batches: &[Batch],
-        model: &Arc<Model>,
+        runner: &Arc<dyn Runner>,
         engine: &EngineSettings,
     ) -> Result<Box<dyn Backend>> {
         let concurrency = self.concurrency();
         Ok(match self.backend {
             BackendKind::Local => {
-                let function = Function::new(run.clone(), job.clone(), model.clone());
+                let function = Function::new(run.clone(), job.clone(), runner.clone());
                 let function = function.map_err(|failure| Error::Batch { batch: 0, failure })?;
                 Box::new(local(concurrency, Arc::new(Host::of(function))))
             }
@@ -321,7 +320,7 @@ impl BackendConfig {
                     Children::Standard => shoal_aws::state_machine::Children::Standard,
                     Children::Express => shoal_aws::state_machine::Children::Express,
                 }),
-                expected_batch_seconds: expected(job, batches, model).longest_batch,
+                expected_batch_seconds: expected(job, batches, runner.as_ref()).longest_batch,
                 tolerated: self.tolerated_failures,
                 direct: Some(Lambda::new(aws_config()?, self.function(), concurrency)),
                 detach: self.detach,
@@ -364,8 +363,10 @@ fn worker(job: &Job, engine: &EngineSettings) -> Command {
     let own = own.filter(|_| IS_COMMAND.load(Ordering::Relaxed));
     let mut command = Command::new(own.unwrap_or_else(|| "shoal".into()));
     command.args(["worker", "--stdio"]);
-    command.args(["--model", &job.model.reference]);
-    command.args(["--precision", &job.model.precision]);
+    command.args(["--model", &job.function.reference]);
+    if let Some(precision) = job.function.setting("precision") {
+        command.args(["--precision", precision]);
+    }
     if let Some(isa) = &engine.isa {
         command.args(["--isa", isa]);
     }
@@ -402,29 +403,20 @@ pub(crate) struct Expected {
     pub(crate) all: f64,
 }
 
-/// Measured on this machine, for as many tokens as the batches' bytes let expect, and doubled, since a vCPU of a platform is
-/// half a core.
-pub(crate) fn expected(job: &Job, batches: &[Batch], model: &Arc<Model>) -> Expected {
+/// Measured on this machine, for as many units of work as the batches' bytes let expect, and doubled, since a vCPU of a
+/// platform is half a core.
+pub(crate) fn expected(job: &Job, batches: &[Batch], runner: &dyn Runner) -> Expected {
     /// Bytes of text that are a token, at least.
     const BYTES_PER_TOKEN: f64 = 4.0;
-    const SAMPLE_TOKENS: usize = 256;
-    let limit = job.model.max_tokens;
-    let Ok(tokens) = model.encode(&"film ".repeat(SAMPLE_TOKENS), SAMPLE_TOKENS.min(limit)) else {
+    let limit = job.function.number("max_tokens").unwrap_or(512) as u64;
+    let Some(seconds_per_token) = seconds_per_unit(runner) else {
         return Expected {
             longest_batch: f64::NAN,
             all: f64::NAN,
         };
     };
-    let mut session = shoal_encoder::Session::new(model.clone());
-    let once = |session: &mut shoal_encoder::Session| {
-        let started = std::time::Instant::now();
-        session.logits(std::slice::from_ref(&tokens));
-        started.elapsed().as_secs_f64()
-    };
-    once(&mut session); // the first one warms the caches
-    let seconds_per_token = once(&mut session) / tokens.ids.len() as f64;
     let tokens_of = |batch: &Batch| {
-        let most = (batch.records * limit as u64) as f64;
+        let most = (batch.records * limit) as f64;
         let slices = batch.slices.iter();
         let is_text = |format| !matches!(format, shoal_job::format::Format::Parquet);
         if slices
@@ -443,6 +435,27 @@ pub(crate) fn expected(job: &Job, batches: &[Batch], model: &Arc<Model>) -> Expe
         longest_batch: 2.0 * longest * seconds_per_token,
         all: 2.0 * all * seconds_per_token,
     }
+}
+
+/// Seconds that a unit of work takes `runner`; `None` where it cannot process a text.
+fn seconds_per_unit(runner: &dyn Runner) -> Option<f64> {
+    const WORDS: usize = 256;
+    let mut inputs = vec![Cell::Null; runner.spec().inputs.len()];
+    *inputs.first_mut()? = Cell::Text("film ".repeat(WORDS));
+    let id = Cell::Null;
+    let mut session = runner.session().ok()?;
+    let mut once = || {
+        let started = std::time::Instant::now();
+        let record = RecordRef {
+            id: &id,
+            inputs: &inputs,
+        };
+        session.push(record).and_then(|_| session.flush()).ok()?;
+        let units = session.take_usage().units.max(1);
+        Some(started.elapsed().as_secs_f64() / units as f64)
+    };
+    once()?; // the first one warms the caches
+    once()
 }
 
 /// Threads of this process that call the functions of `host`.

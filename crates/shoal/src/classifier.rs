@@ -1,18 +1,19 @@
-//! Labelling single texts, without files and batches.
+//! Single texts, without files and batches.
 
-use std::sync::Arc;
+use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float32Type;
+use shoal_function::{Answers, RecordRef, Session};
+use shoal_job::Cell;
+use shoal_runners::EncoderSession;
+use shoal_tasks::{TaskKind, TaskOptions};
 
-use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session};
-use shoal_function::Decision;
+use crate::{EngineSettings, Error, ModelSettings, Result};
 
-use crate::Result;
-use crate::model::{EngineSettings, Source};
-
-/// A model with one thread's scratch memory.
+/// Labels texts with one thread.
 pub struct Classifier {
-    model: Arc<Model>,
-    session: Session,
-    decision: Decision,
+    labels: Vec<String>,
+    session: EncoderSession,
 }
 
 /// What the model says of a text.
@@ -24,8 +25,6 @@ pub struct Prediction {
     pub score: f32,
     /// Each label's probability, in the order of [`Classifier::labels`].
     pub scores: Vec<f32>,
-    /// Whether the text was longer than the model reads.
-    pub truncated: bool,
 }
 
 impl Classifier {
@@ -42,17 +41,29 @@ impl Classifier {
     /// # Errors
     /// As [`open`](Self::open), and for an instruction set that there is not.
     pub fn open_with(model: Option<&str>, engine: &EngineSettings) -> Result<Self> {
-        let (model, _) = Source::find(model)?.open(engine, None)?;
+        let runner = ModelSettings {
+            reference: model.map(str::to_owned),
+            task: TaskOptions {
+                kind: Some(TaskKind::Classify),
+                scores: true,
+                ..TaskOptions::default()
+            },
+            max_tokens: None,
+            engine: engine.clone(),
+        }
+        .open()?;
         Ok(Self {
-            session: Session::new(model.clone()),
-            decision: Decision::new(&model, None),
-            model,
+            labels: runner
+                .model()
+                .classifier()
+                .map_or_else(Vec::new, |of| of.labels.clone()),
+            session: runner.encoder_session(),
         })
     }
 
     /// The model's labels.
     pub fn labels(&self) -> &[String] {
-        self.model.labels()
+        &self.labels
     }
 
     /// Labels each text, in order. The results are the same, to the bit, as those of [`run`](crate::run).
@@ -60,44 +71,40 @@ impl Classifier {
     /// # Errors
     /// The tokenizer fails on a text.
     pub fn classify<S: AsRef<str>>(&mut self, texts: &[S]) -> Result<Vec<Prediction>> {
-        let limit = self.model.max_tokens();
         let mut predictions = Vec::with_capacity(texts.len());
-        let mut waiting = Vec::new();
-        for text in texts {
-            let tokens = self.model.encode(text.as_ref(), limit)?;
-            let gathered: usize = waiting
-                .iter()
-                .map(|t: &shoal_encoder::Tokens| t.ids.len())
-                .sum();
-            if gathered + tokens.ids.len() > MICRO_BATCH_TOKENS {
-                self.flush(&mut waiting, &mut predictions);
-            }
-            waiting.push(tokens);
-        }
-        self.flush(&mut waiting, &mut predictions);
+        each_row(&mut self.session, texts, |rows, row| {
+            let number =
+                |column: usize| rows.column(column).as_primitive::<Float32Type>().value(row);
+            predictions.push(Prediction {
+                label: rows.column(0).as_string::<i32>().value(row).to_owned(),
+                score: number(1),
+                scores: (2..rows.num_columns()).map(number).collect(),
+            });
+        })?;
         Ok(predictions)
     }
+}
 
-    fn flush(
-        &mut self,
-        waiting: &mut Vec<shoal_encoder::Tokens>,
-        predictions: &mut Vec<Prediction>,
-    ) {
-        if waiting.is_empty() {
-            return;
+/// Runs `texts` through `session`, and calls `take` for the row of each, in order.
+fn each_row<S: AsRef<str>>(
+    session: &mut EncoderSession,
+    texts: &[S],
+    mut take: impl FnMut(&RecordBatch, usize),
+) -> Result<()> {
+    let mut answered = |answers: Option<Answers>| {
+        if let Some(Answers { rows, .. }) = answers {
+            (0..rows.num_rows()).for_each(|row| take(&rows, row));
         }
-        let logits = self.session.logits(waiting);
-        let labels = self.model.labels().len();
-        for (tokens, logits) in waiting.iter().zip(logits.chunks_exact(labels)) {
-            let mut scores = Vec::new();
-            let (label, score) = self.decision.decide(logits, &mut scores);
-            predictions.push(Prediction {
-                label,
-                score,
-                scores,
-                truncated: tokens.truncated,
-            });
-        }
-        waiting.clear();
+    };
+    let failed = |failure| Error::Batch { batch: 0, failure };
+    for text in texts {
+        let text = [Cell::Text(text.as_ref().to_owned())];
+        let record = RecordRef {
+            id: &Cell::Null,
+            inputs: &text,
+        };
+        answered(session.push(record).map_err(failed)?);
     }
+    answered(session.flush().map_err(failed)?);
+    Ok(())
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use shoal_estimate::{
     Approach, Architecture, Basis, BatchSize, Bill, Comparison, PaperBaseline, Prices, Usage,
 };
+use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
 
 use crate::cost::billed_ms;
@@ -87,7 +88,6 @@ fn played(
     let plan_settings = PlanSettings {
         inputs: run.inputs.clone(),
         model: run.model.clone(),
-        engine: run.engine.clone(),
         parameters: run.parameters.clone(),
         architectures: vec![architecture],
         ..PlanSettings::default()
@@ -157,8 +157,8 @@ fn played(
     plan::assume_lambda(calibration.platform.is_some(), &mut assumptions);
     Ok(Comparison {
         inputs: run.inputs.clone(),
-        model: study.spec.reference.clone(),
-        precision: study.spec.precision.clone(),
+        model: study.runner.spec().reference.clone(),
+        precision: study.runner.model().precision().to_string(),
         isa: calibration.isa.clone(),
         records: study.workload.records,
         tokens: study.workload.tokens() as u64,

@@ -3,6 +3,7 @@
 use shoal_dispatch::{DispatchError, Shortage};
 use shoal_encoder::ModelError;
 use shoal_job::wire::{Failure, FailureKind};
+use shoal_runners::RunnerError;
 
 /// The result of a call into shoal.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -19,6 +20,9 @@ pub enum Error {
     /// The model cannot be used.
     #[error("failed to {0}")]
     Model(#[from] ModelError),
+    /// The model cannot do what is asked for.
+    #[error(transparent)]
+    Runner(#[from] RunnerError),
     /// The model cannot be had from the hub.
     #[error("failed to get model {name} from the Hugging Face hub: {reason}")]
     Hub {
@@ -190,7 +194,7 @@ impl Error {
     /// The command's exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_) | Self::NeedsYes { .. } => ExitCode::Usage,
+            Self::Settings(_) | Self::NeedsYes { .. } | Self::Runner(_) => ExitCode::Usage,
             Self::Job(error) => of_job(error),
             #[cfg(feature = "aws")]
             Self::Deploy(error) => match error {

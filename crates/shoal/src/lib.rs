@@ -58,13 +58,16 @@ pub use doctor::{Check, Diagnosis, Finding, doctor};
 pub use error::{Error, ExitCode, Result};
 pub use job::{Cancel, Event};
 pub use limits::{ASK_ABOVE_USD, Limits};
-pub use model::{Comparison, EngineSettings, PackSettings, PackSummary, pack};
+pub use model::{Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary, pack};
 pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
 pub use report::report;
 pub use run::{ResumeOptions, collect, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
 pub use settings::{OnError, Settings};
 pub use shoal_encoder::Precision;
+pub use shoal_runners as runners;
+pub use shoal_tasks as tasks;
+pub use shoal_tasks::{TaskKind, TaskOptions};
 pub use summary::{Accuracy, Summary};
 
 /// This version of shoal. Results are bit-identical within one version and instruction set.

@@ -135,7 +135,7 @@ pub fn invocation(
             records = receipt.records,
             failed = receipt.failed,
             remaining = receipt.remaining,
-            tokens = receipt.tokens,
+            units = receipt.units,
             cold = receipt.cold,
             ms,
             outcome = "done",

@@ -111,25 +111,22 @@ fn command(job: &Job, place: &BackendConfig) -> String {
         }
     };
     option("-o", Some(job.output.clone()));
+    let function = &job.function;
     option(
         "--model",
-        Some(job.model.reference.clone()).filter(|name| name != "bundled"),
+        Some(function.reference.clone()).filter(|name| name != "bundled"),
     );
-    option("--precision", Some(job.model.precision.clone()));
+    option(
+        "--precision",
+        function.setting("precision").map(str::to_owned),
+    );
     option("--batch-size", Some(parameters.batch_size.to_string()));
-    option("--text-column", parameters.text_column.clone());
+    for (role, column) in &parameters.columns {
+        option(&format!("--{role}-column"), Some(column.clone()));
+    }
     option("--id-column", parameters.id_column.clone());
-    option("--label-column", parameters.label_column.clone());
     let kept = &parameters.keep_columns;
     option("--keep-columns", (!kept.is_empty()).then(|| kept.join(",")));
-    option(
-        "--threshold",
-        parameters.threshold.map(|threshold| threshold.to_string()),
-    );
-    option(
-        "--max-tokens",
-        parameters.max_tokens.map(|tokens| tokens.to_string()),
-    );
     option(
         "--backend",
         Some(place.backend.name().to_owned()).filter(|name| name != "local"),
@@ -143,9 +140,6 @@ fn command(job: &Job, place: &BackendConfig) -> String {
         "--url",
         (!place.urls.is_empty()).then(|| place.urls.join(",")),
     );
-    if parameters.scores {
-        words.push("--scores".into());
-    }
     words.push("--fresh".into());
     words
         .iter()

@@ -146,7 +146,7 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
     let Job {
         inputs,
         output,
-        model,
+        function,
         records,
         batches,
         ..
@@ -161,7 +161,7 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         },
         inputs,
         output,
-        model: model.reference,
+        model: function.reference,
         records,
         records_done,
         failed,

@@ -8,7 +8,7 @@ use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 use shoal_job::windows::BATCHES_AT_ONCE;
 
-use crate::{BackendConfig, EngineSettings, Limits};
+use crate::{BackendConfig, Limits, ModelSettings};
 
 /// What happens to a run when a record is bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,10 +30,8 @@ pub struct Settings {
     pub output: String,
     /// The output's format, where its name does not tell it.
     pub format: Option<OutputFormat>,
-    /// A model folder, a packed model or its URL, or a name on the Hugging Face hub; the bundled model where `None`.
-    pub model: Option<String>,
-    /// How the engine runs the model.
-    pub engine: EngineSettings,
+    /// The model, and what to do with it.
+    pub model: ModelSettings,
     /// Everything else that the results depend on. `output_format` is overwritten.
     pub parameters: Parameters,
     /// Where the functions run.
@@ -64,8 +62,7 @@ impl Settings {
             inputs: inputs.into_iter().map(Into::into).collect(),
             output: output.into(),
             format: None,
-            model: None,
-            engine: EngineSettings::default(),
+            model: ModelSettings::default(),
             parameters: Parameters::default(),
             place: BackendConfig::default(),
             run_dir: None,

@@ -10,7 +10,8 @@ use shoal_dispatch::Processed;
 use shoal_estimate::Bill;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Receipt, Timings};
-use shoal_job::{CompletedRanges, Job, RunDir};
+use shoal_job::{CompletedRanges, Job, Metrics, RunDir};
+use shoal_tasks::classify::CONFUSION;
 
 use crate::cost::Spent;
 
@@ -89,12 +90,10 @@ pub struct Accuracy {
 pub(crate) struct Tally {
     failed: u64,
     quarantined: u64,
-    truncated: u64,
-    tokens: u64,
+    units: u64,
     function_ms: Timings,
-    isa: BTreeSet<Arc<str>>,
-    /// Gold label → label → records.
-    confusion: BTreeMap<String, BTreeMap<String, u64>>,
+    engines: BTreeSet<Arc<str>>,
+    metrics: Metrics,
     pub(crate) spent: Spent,
     pub(crate) ranges: CompletedRanges,
     reused_batches: u64,
@@ -116,19 +115,13 @@ impl Tally {
     fn receipt(&mut self, receipt: &Receipt) {
         self.failed += receipt.failed;
         self.quarantined += receipt.quarantined;
-        self.truncated += receipt.truncated;
-        self.tokens += receipt.tokens;
-        self.function_ms += receipt.timings;
+        self.units += receipt.units;
+        self.function_ms += &receipt.timings;
         self.spent.add(receipt);
-        if !self.isa.contains(&receipt.isa) {
-            self.isa.insert(receipt.isa.clone());
+        if !self.engines.contains(&receipt.engine) {
+            self.engines.insert(receipt.engine.clone());
         }
-        for (gold, labels) in &receipt.confusion {
-            let of_gold = self.confusion.entry(gold.clone()).or_default();
-            for (label, records) in labels {
-                *of_gold.entry(label.clone()).or_default() += records;
-            }
-        }
+        self.metrics.merge(&receipt.metrics);
     }
 }
 
@@ -145,36 +138,56 @@ impl Summary {
         let failed = tally.failed;
         let done_now = job.records.saturating_sub(tally.reused_records);
         let dispatch_seconds = tally.dispatch.as_secs_f64();
-        let accuracy = || Accuracy::new(tally.confusion.clone());
+        let accuracy = || Accuracy::new(confusion(&tally.metrics));
         Self {
             run: run.reference(),
             run_dir: run.uri(),
             output,
-            model: job.model.reference.clone(),
+            model: job.function.reference.clone(),
             records: job.records,
             results: job.records - failed,
             failed,
             quarantined: tally.quarantined,
             failed_file: (failed > 0).then(|| run.object_uri(FAILED)),
-            truncated: tally.truncated,
-            max_tokens: job.model.max_tokens,
-            tokens: tally.tokens,
+            truncated: tally.metrics.count(shoal_runners::TRUNCATED),
+            max_tokens: job.function.number("max_tokens").unwrap_or_default(),
+            tokens: tally.units,
             batches: job.batches,
             reused_batches: tally.reused_batches,
             reused_records: tally.reused_records,
             concurrency,
-            precision: job.model.precision.clone(),
-            isa: tally.isa.iter().map(|isa| isa.to_string()).collect(),
+            precision: job
+                .function
+                .setting("precision")
+                .unwrap_or_default()
+                .to_owned(),
+            isa: tally.engines.iter().map(|isa| isa.to_string()).collect(),
             seconds: total.as_secs_f64(),
             dispatch_seconds,
             records_per_second: (done_now > 0).then(|| done_now as f64 / dispatch_seconds),
-            function_ms: tally.function_ms,
-            accuracy: job.columns.gold.is_some().then(accuracy),
+            function_ms: tally.function_ms.clone(),
+            accuracy: job.columns.input("label").is_some().then(accuracy),
             cost: None,
             report: None,
             not_accounted: None,
         }
     }
+}
+
+/// Gold label → label → records.
+fn confusion(metrics: &Metrics) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let golds = metrics
+        .group(CONFUSION)
+        .into_iter()
+        .flat_map(Metrics::groups);
+    golds
+        .map(|(gold, labels)| {
+            let labels = labels
+                .counts()
+                .map(|(label, count)| (label.to_owned(), count));
+            (gold.to_owned(), labels.collect())
+        })
+        .collect()
 }
 
 impl Accuracy {
@@ -267,13 +280,12 @@ impl fmt::Display for Summary {
         line(
             f,
             "work",
-            format!(
-                "read {:.1} %, tokenize {:.1} %, model {:.1} %, write {:.1} %",
-                share(t.read),
-                share(t.tokenize),
-                share(t.model),
-                share(t.write)
-            ),
+            std::iter::once(("read", t.read))
+                .chain(t.stages.iter())
+                .chain([("write", t.write)])
+                .map(|(stage, ms)| format!("{stage} {:.1} %", share(ms)))
+                .collect::<Vec<_>>()
+                .join(", "),
         )?;
         if let Some(accuracy) = &self.accuracy {
             writeln!(f, "{accuracy}")?;

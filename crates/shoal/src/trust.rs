@@ -89,8 +89,8 @@ pub(crate) fn check(run: &RunDir, job: &Job, options: &ResumeOptions) -> Result<
     }
     let inputs = job.inputs.iter().filter(|input| *input != "-");
     wants.extend(inputs.take(3).map(|input| format!("read {input}")));
-    if job.model.reference != crate::bundled::NAME {
-        wants.push(format!("open the model {}", job.model.reference));
+    if job.function.reference != crate::bundled::NAME {
+        wants.push(format!("open the model {}", job.function.reference));
     }
     refuse(run, wants)
 }

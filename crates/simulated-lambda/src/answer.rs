@@ -60,8 +60,7 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         records,
         failed: 0,
         quarantined: 0,
-        truncated: 0,
-        tokens: records,
+        units: records,
         part: Stored::of(b""),
         dead_letters: None,
         started_unix_ms: 0,
@@ -74,8 +73,8 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         peak_memory_bytes: None,
         billed_ms: None,
         sizing: None,
-        isa: "none".into(),
-        confusion: Default::default(),
+        engine: "none".into(),
+        metrics: Default::default(),
     };
     finish(builder, &Reply::new(invocation, receipt))
 }

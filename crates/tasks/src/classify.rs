@@ -88,7 +88,12 @@ impl Task for Classify {
     }
 
     fn inputs(&self) -> Vec<Role> {
-        vec![Role::text("text"), Role::optional("label")]
+        let mut inputs = vec![Role::text("text")];
+        // A gold label is compared with one label only.
+        if self.decision.objective == Objective::SingleLabel {
+            inputs.push(Role::optional("label"));
+        }
+        inputs
     }
 
     fn output(&self) -> SchemaRef {
@@ -193,11 +198,20 @@ impl Decision {
     /// # Errors
     /// The model has no classifier.
     pub fn new(model: &Model, threshold: Option<f32>) -> Result<Self, TaskError> {
+        let classifier = model.classifier().ok_or_else(|| TaskError::Model {
+            task: TaskKind::Classify,
+            reason: format!("it was packed for another task, {}", model.purpose()),
+        })?;
         Ok(Self {
-            objective: model.objective(),
-            labels: model.labels().into(),
+            objective: classifier.objective,
+            labels: classifier.labels.as_slice().into(),
             threshold: threshold.unwrap_or(DEFAULT_THRESHOLD),
         })
+    }
+
+    /// The labels, in the order of the logits.
+    pub fn labels(&self) -> &[String] {
+        &self.labels
     }
 
     /// Writes each label's probability to `scores`, and gives the label and its score.

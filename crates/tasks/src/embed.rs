@@ -11,7 +11,7 @@ use arrow_array::types::Float32Type;
 use arrow_array::{FixedSizeListArray, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use serde_json::{Map, Value};
-use shoal_encoder::Model;
+use shoal_encoder::{EmbeddingSpec, Model};
 use shoal_job::{Cell, Metrics, Role};
 
 use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
@@ -30,13 +30,76 @@ impl Embed {
     /// Vectors of `model`.
     ///
     /// # Errors
-    /// The model gives no vectors, has no prompt of that name, or fewer dimensions than asked for.
-    pub fn new(_model: &Model, _options: &TaskOptions) -> Result<Self, TaskError> {
-        Err(TaskError::Model {
+    /// The model gives no vectors, has no prompt of that name, or no dimensions are asked for.
+    pub fn new(model: &Model, options: &TaskOptions) -> Result<Self, TaskError> {
+        let spec = model.embedding().ok_or_else(|| TaskError::Model {
             task: TaskKind::Embed,
-            reason: "not yet".into(),
+            reason: format!("it was packed for another task, {}", model.purpose()),
+        })?;
+        let prompt = prompt(spec, options)?;
+        let width = model.output_width();
+        // More dimensions than there are have no effect in sentence-transformers either.
+        let dimensions = match options.dimensions.or(spec.truncate_dim) {
+            Some(0) => {
+                return Err(TaskError::Value {
+                    option: "dimensions",
+                    reason: "a vector has one dimension at least".to_owned(),
+                });
+            }
+            Some(wanted) => wanted.min(width),
+            None => width,
+        };
+        let size = i32::try_from(dimensions).map_err(|_| TaskError::Value {
+            option: "dimensions",
+            reason: format!("a vector has {} dimensions at most", i32::MAX),
+        })?;
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let list = DataType::FixedSizeList(item.clone(), size);
+        let column = Field::new("embedding", list, false);
+        Ok(Self {
+            options: TaskOptions {
+                kind: Some(TaskKind::Embed),
+                // The prompt itself is what the results depend on.
+                prompt: Some(prompt.clone()),
+                prompt_name: None,
+                dimensions: Some(dimensions),
+                normalize: options.normalize,
+                ..TaskOptions::default()
+            },
+            prompt,
+            dimensions,
+            output: Arc::new(Schema::new(vec![column])),
+            item,
         })
     }
+}
+
+/// The prompt that is asked for, else the model's default, as `SentenceTransformer.encode` chooses it.
+fn prompt(spec: &EmbeddingSpec, options: &TaskOptions) -> Result<String, TaskError> {
+    if let Some(prompt) = &options.prompt {
+        return Ok(prompt.clone());
+    }
+    let Some(name) = options
+        .prompt_name
+        .as_ref()
+        .or(spec.default_prompt.as_ref())
+    else {
+        return Ok(String::new());
+    };
+    spec.prompts.get(name).cloned().ok_or_else(|| {
+        let names: Vec<_> = spec.prompts.keys().map(String::as_str).collect();
+        let reason = match names.as_slice() {
+            [] => format!("the model has no prompt {name:?}; it has none"),
+            names => format!(
+                "the model has no prompt {name:?}; it has {}",
+                names.join(", ")
+            ),
+        };
+        TaskError::Value {
+            option: "prompt-name",
+            reason,
+        }
+    })
 }
 
 impl Task for Embed {
@@ -139,13 +202,4 @@ fn normalize(vector: &mut [f32]) {
     let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     let length = length.max(EPSILON);
     vector.iter_mut().for_each(|value| *value /= length);
-}
-
-/// The column of vectors with `dimensions` values.
-#[expect(dead_code, reason = "until models give vectors")]
-fn schema(dimensions: i32) -> (SchemaRef, FieldRef) {
-    let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let list = DataType::FixedSizeList(item.clone(), dimensions);
-    let column = Field::new("embedding", list, false);
-    (Arc::new(Schema::new(vec![column])), item)
 }

@@ -65,7 +65,7 @@ pub trait Decoder: Send {
 /// # Errors
 /// The model cannot do the task, or an option has no effect on it.
 pub fn open(model: &Model, options: &TaskOptions) -> Result<Box<dyn Task>, TaskError> {
-    let kind = options.kind.unwrap_or(TaskKind::Classify);
+    let kind = options.kind.unwrap_or(TaskKind::of(model.purpose()));
     options.check(kind)?;
     Ok(match kind {
         TaskKind::Classify => Box::new(Classify::new(model, options)?),

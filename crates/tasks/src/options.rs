@@ -5,10 +5,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use shoal_encoder::Purpose;
 
 /// A task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "&str", try_from = "String")]
 #[non_exhaustive]
 pub enum TaskKind {
     /// A label and its score for each text.
@@ -29,12 +30,40 @@ impl TaskKind {
         }
     }
 
+    /// What a model is packed for, for this task.
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Self::Classify => Purpose::Classify,
+            Self::Embed => Purpose::Embed,
+        }
+    }
+
+    /// The task that a model is made for which is packed for `purpose`.
+    pub(crate) fn of(purpose: Purpose) -> Self {
+        let found = Self::ALL.into_iter().find(|kind| kind.purpose() == purpose);
+        found.expect("each purpose has a task")
+    }
+
     /// The names that Hugging Face's `pipeline` and model pages give it.
     fn aliases(self) -> &'static [&'static str] {
         match self {
             Self::Classify => &["text-classification", "sentiment-analysis"],
             Self::Embed => &["feature-extraction", "sentence-similarity"],
         }
+    }
+}
+
+impl From<TaskKind> for &str {
+    fn from(kind: TaskKind) -> Self {
+        kind.name()
+    }
+}
+
+impl TryFrom<String> for TaskKind {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
     }
 }
 

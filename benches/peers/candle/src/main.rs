@@ -1,5 +1,5 @@
-//! candle's DistilBERT in f32 with the classifier's head on top, one sequence at a time. `RAYON_NUM_THREADS` sets its
-//! threads.
+//! candle's DistilBERT in f32 with the classifier's head, one sequence at a time.
+//! `RAYON_NUM_THREADS` sets the number of threads.
 
 use std::path::Path;
 

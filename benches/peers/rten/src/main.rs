@@ -1,5 +1,5 @@
-//! rten on an ONNX file, f32 or int8, one sequence at a time, weights packed beforehand. `RTEN_NUM_THREADS` sets its
-//! threads.
+//! rten on an ONNX file, f32 or int8, one sequence at a time, with prepacked weights.
+//! `RTEN_NUM_THREADS` sets the number of threads.
 
 use rten::ModelOptions;
 use rten_tensor::NdTensor;

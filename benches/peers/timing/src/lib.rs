@@ -1,10 +1,11 @@
-//! What the Rust peers share. Each is called as
+//! Code shared by the Rust peers. Each is run as
 //!
 //! ```text
 //! PEER MODEL --sequences FILE.json [--limit N] [--logits]
 //! ```
 //!
-//! and answers as `shoal bench` and `peers.py` do: a JSON line with the rates, or with `--logits` a JSON array a line.
+//! and prints the same output as `shoal bench` and `peers.py`: a JSON line with the rates, or with
+//! `--logits` one JSON array per line.
 
 use std::error::Error;
 use std::time::Instant;
@@ -13,9 +14,9 @@ use cpu_time::ProcessTime;
 
 pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What a peer is asked to do.
+/// The command line of a peer.
 pub struct Request {
-    /// The file or folder of the model.
+    /// File or folder of the model.
     pub model: String,
     sequences: Vec<Vec<u32>>,
     logits: bool,
@@ -41,7 +42,7 @@ impl Request {
         let mut sequences: Vec<Vec<u32>> = serde_json::from_slice(&std::fs::read(file)?)?;
         sequences.truncate(limit);
         if sequences.is_empty() {
-            return Err("there are no sequences".into());
+            return Err("the file contains no sequences".into());
         }
         Ok(Self {
             model,
@@ -50,7 +51,8 @@ impl Request {
         })
     }
 
-    /// Runs the peer, which gives the logits of a sequence of token ids, and prints what was asked for.
+    /// Runs `peer`, which returns the logits of a sequence of token ids, and prints the requested
+    /// output.
     pub fn answer(&self, mut peer: impl FnMut(&[u32]) -> Result<Vec<f32>>) -> Result<()> {
         if self.logits {
             for sequence in &self.sequences {

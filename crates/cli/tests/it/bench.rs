@@ -83,18 +83,22 @@ fn logits_are_those_of_the_library_however_the_work_is_cut() {
     dir.write("ids.json", json!(sequences).to_string());
     let tokens: Vec<_> = sequences
         .into_iter()
-        .map(|ids| Tokens {
-            ids,
-            truncated: false,
-        })
+        .map(|ids| Tokens::from_ids(ids))
         .collect();
     let checkpoint = Checkpoint::open(&tiny_model()).unwrap();
     for precision in Precision::ALL {
-        let model = Model::pack(&checkpoint, String::new(), precision, Isa::best()).unwrap();
+        let model = Model::pack(
+            &checkpoint,
+            String::new(),
+            Purpose::Classify,
+            precision,
+            Isa::best(),
+        )
+        .unwrap();
         let mut session = Session::new(Arc::new(model));
         let expected: Vec<f32> = tokens
             .iter()
-            .flat_map(|one| session.logits(std::slice::from_ref(one)).to_vec())
+            .flat_map(|one| session.run(std::slice::from_ref(one)).to_vec())
             .collect();
         for cut in [
             &[][..],

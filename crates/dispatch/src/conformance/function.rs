@@ -1,18 +1,17 @@
-//! A function without a model, which does what a script says. It stores as the real one does.
+//! The function with a small runner, and a script that says what goes wrong.
 
 use std::fs::File;
 use std::io::{BufRead, ErrorKind, Read, Write};
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_job::input::Sources;
-use shoal_job::part::{Labelled, PartWriter};
-use shoal_job::record::{BadRecord, DeadLetter};
-use shoal_job::run_dir::Put;
-use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Stored, Timings};
-use shoal_job::{Cancel, Result, Row, RunDir};
+use shoal_function::{CallLimits, Host};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Stored};
+use shoal_job::{Batch, Cancel, Result, RunDir};
 
+use super::runner::HashLabels;
 use super::script::{self, Fault, Moment};
 
 /// Where a file lies for every call that was made.
@@ -139,119 +138,28 @@ impl Function {
         if fault == Some(Fault::Last) {
             self.wait_for_others()?;
         }
-        let most = match fault {
-            Some(Fault::Cut(records)) => records,
-            _ => u64::MAX,
-        };
-        let (mut receipt, part, dead_letters) = self.make(invocation, most)?;
-        let job = self.run.job()?.expect("there is a job");
-        let range = receipt.range();
-        if !dead_letters.is_empty() {
-            self.run
-                .put_new(&RunDir::dead_letters_name(range), dead_letters)?;
+        let mut invocation = invocation.clone();
+        if let Some(Fault::Cut(records)) = fault {
+            let Batch { offset, .. } = invocation.batch;
+            let end = invocation.batch.end().min(offset.saturating_add(records));
+            invocation.batch = invocation.batch.range(offset, end);
         }
-        let name = RunDir::part_name(range, job.parameters.output_format);
-        self.run.put_new(&name, part)?;
+        let job = self.run.job()?.expect("there is a job");
+        let runner = Arc::new(HashLabels::default());
+        let function = shoal_function::Function::new(self.run.clone(), job, runner)?;
+        let mut environment = Arc::new(Host::of(function)).environment();
+        let mut receipt = environment.handle(&invocation, &CallLimits::default())?;
+        let name = RunDir::receipt_name(receipt.batch, receipt.offset);
         match fault {
-            Some(Fault::Crash(Moment::BeforeReceipt)) => return Ok(receipt),
-            Some(Fault::WrongChecksum) => receipt.part = Stored::of(b"another part"),
+            Some(Fault::Crash(Moment::BeforeReceipt)) => self.run.delete(&name)?,
+            Some(Fault::WrongChecksum) => {
+                receipt.part = Stored::of(b"another part");
+                let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
+                self.run.replace(&name, content)?;
+            }
             _ => {}
         }
-        let name = RunDir::receipt_name(receipt.batch, receipt.offset);
-        let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
-        if self.run.put_new(&name, content)? == Put::Existed
-            && let Some(first) = self.run.receipt(receipt.batch, receipt.offset)?
-        {
-            return Ok(first);
-        }
         Ok(receipt)
-    }
-
-    /// The receipt, the part and the dead letters of `most` records.
-    fn make(&self, invocation: &Invocation, most: u64) -> Result<(Receipt, Vec<u8>, Vec<u8>)> {
-        let job = self.run.job()?.expect("there is a job");
-        let batch = &invocation.batch;
-        let sources = Sources::default();
-        let rows = sources.rows(&job, &self.run, batch);
-        let asked = match invocation.quarantine {
-            Some(_) => 1,
-            None => batch.end() - batch.offset,
-        };
-        let rows = rows
-            .skip(batch.offset as usize)
-            .take(most.min(asked) as usize);
-        let mut part = PartWriter::new(&job);
-        let mut dead_letters = Vec::new();
-        let (mut records, mut failed, mut quarantined) = (0, 0, 0);
-        for row in rows {
-            let Row {
-                row,
-                source,
-                place,
-                content,
-            } = row?;
-            records += 1;
-            let content = match (content, &invocation.quarantine) {
-                (Ok(record), Some(reason)) => {
-                    quarantined += 1;
-                    Err(BadRecord {
-                        id: record.id,
-                        reason: reason.clone(),
-                    })
-                }
-                (content, _) => content,
-            };
-            match content {
-                Ok(record) => {
-                    let (label, score) = label(&record.text, &job.model.labels);
-                    part.push(Labelled {
-                        id: &record.id,
-                        label,
-                        score,
-                        scores: &[],
-                        kept: &record.kept,
-                    });
-                }
-                Err(bad) => {
-                    failed += 1;
-                    let letter = DeadLetter {
-                        id: &bad.id,
-                        row,
-                        file: &job.sources[source as usize].uri,
-                        line: Some(place),
-                        file_row: None,
-                        reason: &bad.reason,
-                    };
-                    serde_json::to_writer(&mut dead_letters, &letter)
-                        .expect("memory takes every row");
-                    dead_letters.push(b'\n');
-                }
-            }
-        }
-        let part = part.finish()?;
-        let receipt = Receipt {
-            batch: batch.index,
-            offset: batch.offset,
-            remaining: batch.records - batch.offset - records,
-            attempt: invocation.attempt,
-            records,
-            failed,
-            quarantined,
-            truncated: 0,
-            tokens: records,
-            part: Stored::of(&part),
-            dead_letters: (failed > 0).then(|| Stored::of(&dead_letters)),
-            started_unix_ms: 0,
-            timings: Timings::default(),
-            environment: format!("process-{}", std::process::id()).into(),
-            cold: false,
-            peak_memory_bytes: None,
-            billed_ms: None,
-            sizing: None,
-            isa: "none".into(),
-            confusion: Default::default(),
-        };
-        Ok((receipt, part, dead_letters))
     }
 
     fn wait_for_others(&self) -> Result<()> {
@@ -269,14 +177,6 @@ impl Function {
 fn is_hit(invocation: &Invocation, record: u64) -> bool {
     let batch = &invocation.batch;
     invocation.quarantine.is_none() && (batch.offset..batch.end()).contains(&record)
-}
-
-/// A label that depends on the text alone.
-fn label<'a>(text: &str, labels: &'a [String]) -> (&'a str, f32) {
-    let checksum = Stored::of(text.as_bytes()).checksum;
-    let byte = u8::from_str_radix(&checksum[..2], 16).expect("it is hexadecimal");
-    let label = &labels[byte as usize % labels.len()];
-    (label, f32::from(byte) / 255.0)
 }
 
 /// The scripted function as a worker of this process: a crash is a panic, and what hangs ends with a wish to stop.

@@ -30,6 +30,7 @@ mod drive;
 mod front;
 mod function;
 mod memory;
+mod runner;
 mod scene;
 mod script;
 mod told;
@@ -46,6 +47,7 @@ pub use drive::drive;
 pub use front::{Front, Protocol};
 pub use function::{Act, Function, scripted, work_lines};
 pub use memory::InMemory;
+pub use runner::HashLabels;
 pub use scene::Scene;
 pub use script::{Fault, Moment, Rule};
 

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, plan};
 use shoal_job::run_dir::FAILED;
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 use tempfile::TempDir;
 
 use super::function::{CALLS, Function, parse_call};
 use super::told::Told;
-use super::{InMemory, Rule, Stand, script};
+use super::{HashLabels, InMemory, Rule, Stand, script};
 use crate::{
     Backend, Budget, DispatchError, Ledger, Plan, Processed, RetryPolicy, process_batches,
 };
@@ -196,16 +197,10 @@ impl Scene {
         let request = Request {
             inputs: &[path(inputs, settings.is_bad).display().to_string()],
             spool: None,
-            model: ModelSpec {
-                reference: "none".into(),
-                fingerprint: "0".repeat(64),
-                precision: "f32".into(),
-                labels: ["NEGATIVE", "NEUTRAL", "POSITIVE"].map(Into::into).into(),
-                max_tokens: 128,
-            },
+            function: HashLabels::default().spec().clone(),
             parameters: Parameters {
                 batch_size: settings.batch_size,
-                text_column: Some("text".into()),
+                columns: [("text".into(), "text".into())].into(),
                 id_column: Some("id".into()),
                 keep_columns: vec!["text".into()],
                 ..Parameters::default()

@@ -143,8 +143,7 @@ fn receipt(invocation: &Invocation) -> Receipt {
         records: end - batch.offset,
         failed: quarantined,
         quarantined,
-        truncated: 0,
-        tokens: 1,
+        units: 1,
         part: Stored::of(b""),
         dead_letters: None,
         started_unix_ms: 0,
@@ -154,8 +153,8 @@ fn receipt(invocation: &Invocation) -> Receipt {
         peak_memory_bytes: None,
         billed_ms: None,
         sizing: None,
-        isa: "".into(),
-        confusion: Default::default(),
+        engine: "".into(),
+        metrics: Default::default(),
     }
 }
 

@@ -12,7 +12,7 @@ use super::header::{Header, LEN, MAX_METADATA, malformed};
 use super::table;
 use crate::error::ModelError;
 
-/// An opened packed model: verified, its sections read where they lie.
+/// An opened packed model: verified, its sections read without copying.
 pub struct Container {
     /// For messages.
     path: PathBuf,
@@ -33,8 +33,8 @@ impl Container {
         Container::open_as(path, path)
     }
 
-    /// As [`Container::open`], for a file that messages are to call `name`, such as the URL that it
-    /// is a copy of.
+    /// As [`Container::open`]; messages call the file `name`, for example the URL that it was downloaded
+    /// from.
     ///
     /// # Errors
     /// As [`Container::open`].
@@ -46,16 +46,16 @@ impl Container {
         Container::from_bytes(file.into(), name)
     }
 
-    /// Verifies a file that lies in memory, where it must start on a 64-byte boundary, as
-    /// [`to_bytes`](super::to_bytes) and [`include_aligned!`](shoal_kernels::include_aligned) have
-    /// it; `path` is what messages call it. Nothing is copied but the metadata.
+    /// Verifies a file in memory, which must start on a 64-byte boundary, as with
+    /// [`to_bytes`](super::to_bytes) and [`include_aligned!`](shoal_kernels::include_aligned). Messages call it
+    /// `path`. Only the metadata is copied.
     ///
     /// # Errors
     /// * [`ModelError::NotPacked`] for any other file,
     /// * [`ModelError::DamagedInTransfer`], [`ModelError::Truncated`], [`ModelError::Checksum`] for
     ///   a file that is not as it was written,
-    /// * [`ModelError::FormatVersion`] for a file of another version of the format,
-    /// * [`ModelError::Malformed`] for one that is sealed, but contradicts the format or does not
+    /// * [`ModelError::FormatVersion`] for a file in another version of the format,
+    /// * [`ModelError::Malformed`] for one with a valid checksum that violates the format or does not
     ///   start on a boundary.
     pub fn from_bytes(bytes: Bytes, path: impl Into<PathBuf>) -> Result<Container, ModelError> {
         let path = path.into();
@@ -73,7 +73,7 @@ impl Container {
         {
             return Err(malformed(
                 &path,
-                "it does not lie on a 64-byte boundary in memory",
+                "it does not start on a 64-byte boundary in memory",
             ));
         }
         let metadata = header.metadata as usize;
@@ -82,7 +82,7 @@ impl Container {
                 format!("its metadata of {metadata} bytes are more than {MAX_METADATA} bytes");
             return Err(malformed(&path, reason));
         }
-        // No overflow: the length was just bounded.
+        // No overflow: the length was bounded above.
         let end = LEN + metadata;
         let Some(json) = bytes.get(LEN..end) else {
             let reason = format!(
@@ -97,7 +97,7 @@ impl Container {
         let sections = table
             .into_iter()
             .map(|section| {
-                // Within the bytes, as the table has checked, and so within `usize`.
+                // The table was checked to be within the bytes, so this is within `usize`.
                 let from = start + section.offset as usize;
                 (section.name, from..from + section.length as usize)
             })
@@ -110,7 +110,7 @@ impl Container {
         })
     }
 
-    /// The path that the container was opened by.
+    /// The path or name that the container was opened with.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -120,10 +120,10 @@ impl Container {
         self.bytes.len() as u64
     }
 
-    /// The metadata that whoever wrote the file gave it.
+    /// The metadata that the file was written with.
     ///
     /// # Errors
-    /// [`ModelError::Malformed`] if it is not an `M`.
+    /// [`ModelError::Malformed`] if it does not deserialize to an `M`.
     pub fn model<M: DeserializeOwned>(&self) -> Result<M, ModelError> {
         serde_json::from_str(self.model.get()).map_err(|error| {
             malformed(
@@ -133,7 +133,7 @@ impl Container {
         })
     }
 
-    /// Names and lengths in bytes of all sections, in no order.
+    /// Names and lengths in bytes of all sections, in no particular order.
     pub fn sections(&self) -> impl Iterator<Item = (&str, usize)> {
         self.sections
             .iter()

@@ -1,4 +1,4 @@
-//! The fixed start of a packed model, and its checksum.
+//! The header of a packed model, and its checksum.
 
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
@@ -7,30 +7,29 @@ use twox_hash::XxHash3_64;
 
 use crate::error::ModelError;
 
-/// The version of the format that is written here, and the one that can be read.
+/// The version of the format that is written, and the only one that can be read.
 pub const VERSION: u32 = 1;
 
 /// Most bytes of metadata.
 pub const MAX_METADATA: usize = 64 << 20;
 
-/// Alignment of sections in the file, in bytes; the same that [`View`](shoal_kernels::View) has
-/// in memory.
+/// Alignment of sections in the file, in bytes; the same as that of [`View`](shoal_kernels::View) in
+/// memory.
 pub(super) const ALIGNMENT: u64 = shoal_kernels::ALIGNMENT as u64;
 
 /// Bytes of the header.
 pub(super) const LEN: usize = 32;
 
-/// Where the checksum stands.
+/// Offset of the checksum.
 pub(super) const CHECKSUM_AT: u64 = 8;
 
-/// Where the bytes begin that the checksum covers.
+/// Offset of the bytes that the checksum covers.
 const COVERED: usize = 16;
 
 const MAGIC: [u8; 8] = *b"\x89SHL\r\n\x1a\n";
 
-/// What text-mode transfers make of the start of the magic: as it is (with other line endings
-/// behind), without the eighth bit, taken for Latin-1 and written as UTF-8, or taken for UTF-8
-/// and replaced.
+/// What text-mode transfers make of the start of the magic: unchanged (only line endings differ),
+/// without the eighth bit, converted from Latin-1 to UTF-8, or replaced as invalid UTF-8.
 const STARTS: [&[u8]; 4] = [
     b"\x89SHL",
     b"\x09SHL",
@@ -55,7 +54,7 @@ impl Checksum {
     }
 }
 
-/// What follows the checksum.
+/// The fields after the checksum.
 pub(super) struct Header {
     pub(super) version: u32,
     pub(super) metadata: u32,
@@ -63,8 +62,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// The header in two pieces: up to the end of the checksum, which is zero, and the part that
-    /// it covers.
+    /// The header in two parts: up to the end of the checksum, which is left zero, and the part that the
+    /// checksum covers.
     pub(super) fn encode(&self) -> ([u8; COVERED], [u8; LEN - COVERED]) {
         let mut front = [0; COVERED];
         front[..8].copy_from_slice(&MAGIC);
@@ -75,8 +74,8 @@ impl Header {
         (front, covered)
     }
 
-    /// Reads the header of the file in `bytes`, and verifies that the file is whole and
-    /// undamaged and has a version that can be read. Reads every byte once.
+    /// Reads the header of the file in `bytes`, and verifies that the file is complete and undamaged and
+    /// has the supported version. Reads every byte once.
     pub(super) fn verify(path: &Path, bytes: &[u8]) -> Result<Header, ModelError> {
         check_magic(path, bytes)?;
         let truncated = |expected: u64| ModelError::Truncated {
@@ -110,7 +109,7 @@ impl Header {
                 path: path.to_owned(),
             });
         }
-        // Only now: a damaged version is no other version.
+        // After the checksum, so that a damaged version is not mistaken for another one.
         if header.version != VERSION {
             return Err(ModelError::FormatVersion {
                 path: path.to_owned(),
@@ -154,8 +153,8 @@ pub(super) fn malformed(path: &Path, reason: impl Into<String>) -> ModelError {
     }
 }
 
-/// Gives `bytes` the magic, length and checksum of a packed model, whatever else they are, so that
-/// tests reach what the checksum guards. Less than a header is left as it is.
+/// Gives any `bytes` the magic, length and checksum of a packed model, so that tests reach the code
+/// behind the checksum. Bytes shorter than a header stay unchanged.
 #[doc(hidden)]
 pub fn reseal(bytes: &mut [u8]) {
     if bytes.len() < LEN {

@@ -1,4 +1,4 @@
-//! The metadata of a packed model: the caller's part, and the table of sections.
+//! The metadata of a packed model: the caller's description, and the table of sections.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -15,12 +15,12 @@ pub const MAX_SECTIONS: usize = 65_536;
 /// Most bytes of a section's name.
 pub const MAX_NAME: usize = 255;
 
-/// A section, as the table has it.
+/// An entry of the table.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Section {
     pub(super) name: String,
-    /// From the start of the sections.
+    /// Relative to the start of the sections.
     pub(super) offset: u64,
     pub(super) length: u64,
 }
@@ -33,12 +33,12 @@ struct Metadata {
     sections: Vec<Section>,
 }
 
-/// Where the sections start in a file with `metadata` bytes of metadata.
+/// Offset of the sections in a file with `metadata` bytes of metadata.
 pub(super) fn start(metadata: usize) -> u64 {
     (LEN as u64 + metadata as u64).next_multiple_of(ALIGNMENT)
 }
 
-/// The caller's metadata and the sections of a file of `file` bytes, all of which lie in it.
+/// The caller's metadata and the sections of a file of `file` bytes; all sections are within it.
 /// On failure, what is wrong.
 pub(super) fn parse(metadata: &[u8], file: u64) -> Result<(Box<RawValue>, Vec<Section>), String> {
     let parsed: Metadata =
@@ -51,8 +51,8 @@ pub(super) fn parse(metadata: &[u8], file: u64) -> Result<(Box<RawValue>, Vec<Se
     Ok((parsed.model, parsed.sections))
 }
 
-/// Places sections of these names and lengths one after the other, and gives the metadata and the
-/// length of the file. On failure, what is wrong.
+/// Lays out sections with these names and lengths one after the other; returns the metadata, the
+/// sections and the length of the file. On failure, what is wrong.
 pub(super) fn plan<M: Serialize>(
     model: &M,
     sections: &[(&str, u64)],
@@ -143,7 +143,7 @@ fn check(sections: &[Section], room: u64) -> Result<(), String> {
 
 const TOO_MANY: &str = "it has more than 65536 sections";
 
-/// Stops at the first section too many, before it is stored.
+/// Fails at the first section over the limit, before storing it.
 fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Section>, D::Error> {
     struct Bounded;
 

@@ -11,23 +11,23 @@ use super::header::{CHECKSUM_AT, Checksum, Header, VERSION};
 use super::table::{self, Section};
 use crate::error::ModelError;
 
-/// Writes a packed model section by section, so that no more than a part of one is in memory.
+/// Writes a packed model section by section, so that a section need not be in memory as a whole.
 ///
-/// Names and lengths of the sections are given in advance, because the table stands before them;
-/// then each is written, in the same order.
+/// Names and lengths of the sections are given in advance, because the table precedes them. Then each is
+/// written, in the same order.
 pub struct Writer<W: Write + Seek> {
     out: Sum<W>,
-    /// Where the file starts in the stream.
+    /// Offset of the file in the stream.
     base: u64,
-    /// Where the sections start in the file, and where it ends.
+    /// Offset of the sections in the file, and the length of the file.
     start: u64,
     end: u64,
     sections: std::vec::IntoIter<Section>,
 }
 
 impl<W: Write + Seek> Writer<W> {
-    /// Writes header and metadata at the position where `out` stands. Until [`Writer::finish`],
-    /// what stands there is no valid file.
+    /// Writes header and metadata at the current position of `out`. The file is not valid until
+    /// [`Writer::finish`].
     ///
     /// # Errors
     /// Those of `out`; [`io::ErrorKind::InvalidInput`] for names, lengths or metadata that the
@@ -63,11 +63,11 @@ impl<W: Write + Seek> Writer<W> {
         })
     }
 
-    /// Writes the next section, `name`: whatever `write` writes.
+    /// Writes the next section, `name`, by calling `write`.
     ///
     /// # Errors
-    /// Those of `write` and of the stream; [`io::ErrorKind::InvalidInput`] if another section is
-    /// due, or other than the announced number of bytes was written.
+    /// Those of `write` and of the stream; [`io::ErrorKind::InvalidInput`] if it is not the next section, or
+    /// if its length is not the announced one.
     pub fn section(
         &mut self,
         name: &str,
@@ -89,10 +89,10 @@ impl<W: Write + Seek> Writer<W> {
         Ok(())
     }
 
-    /// Ends and seals the file, and gives back the stream, which stands behind it.
+    /// Writes the checksum and returns the stream, positioned after the file.
     ///
     /// # Errors
-    /// Those of the stream; [`io::ErrorKind::InvalidInput`] if a section is still due.
+    /// Those of the stream; [`io::ErrorKind::InvalidInput`] if a section is missing.
     pub fn finish(mut self) -> io::Result<W> {
         if let Some(section) = self.sections.next() {
             return Err(invalid(format!("the section {:?} is due", section.name)));
@@ -107,14 +107,14 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
-/// Writes a packed model to `path`, where it appears whole or not at all: it grows beside its
-/// place and is renamed when it is on disk. A file that stands there is replaced; whoever has it
-/// mapped keeps the old one.
+/// Writes a packed model to `path`, where it appears whole or not at all: it is written to a temporary
+/// file in the same folder, synced and renamed. An existing file is replaced; processes that have it
+/// mapped keep the old one.
 ///
 /// `fill` writes the sections, in the order of `sections`.
 ///
 /// # Errors
-/// [`ModelError::Write`], and whatever `fill` fails with.
+/// [`ModelError::Write`], also for errors of `fill`.
 pub fn save<M: Serialize>(
     path: &Path,
     model: &M,
@@ -122,13 +122,13 @@ pub fn save<M: Serialize>(
     fill: impl FnOnce(&mut Writer<BufWriter<&File>>) -> io::Result<()>,
 ) -> Result<(), ModelError> {
     let write = || -> io::Result<()> {
-        // A link stays; what it points to is replaced.
+        // A symbolic link is kept; its target is replaced.
         let target = if path.is_symlink() {
             path.canonicalize()?
         } else {
             path.to_owned()
         };
-        // A device would be replaced by a file of its name.
+        // Renaming would replace a device with a file.
         if target.exists() && !target.is_file() {
             return Err(invalid("it is a folder or a device".to_owned()));
         }
@@ -141,8 +141,8 @@ pub fn save<M: Serialize>(
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Those of any new file, as far as the process's mask grants them; a temporary file
-            // would be readable by its owner alone.
+            // As for any new file, restricted by the umask; a temporary file would be readable only by its
+            // owner.
             options.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let temporary = options.tempfile_in(folder)?;
@@ -160,7 +160,7 @@ pub fn save<M: Serialize>(
     })
 }
 
-/// A packed model in memory, of sections that lie in memory, in this order.
+/// A packed model in memory, with these sections in this order.
 ///
 /// # Errors
 /// As [`Writer::new`].
@@ -184,16 +184,16 @@ fn invalid(reason: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
-/// A stream whose checksum and position are kept.
+/// A stream that keeps track of checksum and position.
 struct Sum<W> {
     out: W,
     sum: Checksum,
-    /// From the start of the file.
+    /// Relative to the start of the file.
     position: u64,
 }
 
 impl<W: Write> Sum<W> {
-    /// Zeros up to `position`, which is less than an alignment away.
+    /// Writes zeros up to `position`, which is less than an alignment away.
     fn pad(&mut self, position: u64) -> io::Result<()> {
         const ZEROS: [u8; shoal_kernels::ALIGNMENT] = [0; _];
         self.write_all(&ZEROS[..(position - self.position) as usize])

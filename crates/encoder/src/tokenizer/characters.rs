@@ -1,7 +1,7 @@
-//! What BERT's normalizer and pre-tokenizer ask of a character.
+//! The properties of characters that BERT's normalizer and pre-tokenizer depend on.
 //!
-//! The answers come from the crates that `tokenizers` asks, so that they are those of the same
-//! version of Unicode, and are kept, because those crates search up to a dozen tables for one.
+//! They come from the crates that `tokenizers` uses, so that they belong to the same version of Unicode,
+//! and are cached, because those crates search up to a dozen tables for each.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -18,12 +18,11 @@ impl Kind {
     const REMOVED: u8 = 1 << 2;
     const MARK: u8 = 1 << 3;
     const INERT: u8 = 1 << 4;
-    /// Set in all that were found, so that none of them is 0.
+    /// Set in every cached value, so that none is 0.
     const KNOWN: u8 = 1 << 7;
 
     pub(super) fn of(character: char) -> Kind {
-        // Zeroes that take memory only where they are written. Threads that find the same kind at
-        // once write the same value.
+        // Pages of zeros take no memory until they are written. Threads that race write the same value.
         static KINDS: [AtomicU8; 0x11_0000] = [const { AtomicU8::new(0) }; 0x11_0000];
         let slot = &KINDS[character as usize];
         match slot.load(Ordering::Relaxed) {
@@ -57,33 +56,33 @@ impl Kind {
         Kind(held.fold(Kind::KNOWN, |kind, (_, property)| kind | property))
     }
 
-    /// Divides words.
+    /// Separates words.
     pub(super) fn is_space(self) -> bool {
         self.0 & Kind::SPACE != 0
     }
 
-    /// Is a word of its own.
+    /// Is one word.
     pub(super) fn is_punctuation(self) -> bool {
         self.0 & Kind::PUNCTUATION != 0
     }
 
-    /// Is left out where text is cleaned.
+    /// Is removed if the text is cleaned.
     pub(super) fn is_removed(self) -> bool {
         self.0 & Kind::REMOVED != 0
     }
 
-    /// Is left out where accents are stripped.
+    /// Is removed if accents are stripped.
     pub(super) fn is_mark(self) -> bool {
         self.0 & Kind::MARK != 0
     }
 
-    /// Canonical decomposition leaves it as it is and moves nothing across it.
+    /// Canonical decomposition neither changes it nor reorders anything across it.
     pub(super) fn is_inert(self) -> bool {
         self.0 & Kind::INERT != 0
     }
 }
 
-/// Whether BERT takes the character for a Chinese one, which is a word of its own.
+/// Whether BERT treats the character as Chinese, so that it is one word.
 pub(super) fn is_ideograph(character: char) -> bool {
     matches!(
         u32::from(character),

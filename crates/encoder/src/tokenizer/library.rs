@@ -1,4 +1,4 @@
-//! Hugging Face's `tokenizers`, with shoal's own truncation.
+//! Tokenizers that run in Hugging Face's `tokenizers`, truncated by shoal.
 
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
@@ -17,7 +17,7 @@ use tokenizers::{
 use super::word_piece::{self, Rules};
 use super::{Frame, Tokens};
 use crate::error::ModelError;
-use crate::weights::read;
+use crate::files::read;
 
 pub(crate) const JSON: &str = "tokenizer.json";
 pub(crate) const VOCABULARY: &str = "vocab.txt";
@@ -27,24 +27,24 @@ pub(crate) const SETTINGS: &str = "tokenizer_config.json";
 pub(super) struct Library {
     inner: Tokenizer,
     cuts: Cuts,
-    /// Whether every token that the file adds stands there once. Of one that is added again with
-    /// other properties, `tokenizers` does not tell which of them it goes by.
+    /// Whether the file adds no token twice. If it does, with different properties, `tokenizers` does not
+    /// say which of them it uses.
     added_once: bool,
 }
 
 /// Where a text can be cut so that the tokens of its beginning are the first tokens of the whole.
 ///
-/// BERT's normalizer changes no character because of another one beyond a space, and its words
-/// are divided one by one. Tokens that were added to the vocabulary are looked for in the whole
-/// text, so what they may contain limits the places.
+/// BERT's normalizer changes no character because of one beyond a space, and each word is tokenized on
+/// its own. Tokens that were added to the vocabulary are searched for in the whole text, so the places
+/// depend on what they contain.
 #[derive(Default)]
 struct Cuts {
     /// Before white space.
     spaces: bool,
-    /// Before an ideograph: each is a word of its own.
+    /// Before an ideograph: each is one word.
     ideographs: bool,
-    /// After so many ASCII letters and digits: a word of them is too long for the vocabulary, one
-    /// unknown token wherever it ends.
+    /// After this many ASCII letters and digits: a word of so many is too long for the vocabulary and one
+    /// unknown token, wherever it ends.
     long_words: Option<usize>,
 }
 
@@ -65,8 +65,8 @@ impl Cuts {
         let added = tokenizer.get_added_tokens_decoder();
         let plain = added.values().all(|token| {
             let text = &token.content;
-            // Such a token neither contains an ideograph nor lies within letters and digits, and
-            // is found whatever stands beside it.
+            // Such a token contains no ideograph, is not part of a run of letters and digits, and is
+            // found next to any text.
             text.is_ascii()
                 && text.bytes().any(|byte| !byte.is_ascii_alphanumeric())
                 && text.len() <= LONGEST_ADDED
@@ -77,12 +77,12 @@ impl Cuts {
                 .values()
                 .all(|token| !token.content.contains(char::is_whitespace)),
             ideographs: plain && ideographs,
-            // An added token may take its length away at either end of the word.
+            // An added token may shorten the word at either end by its length.
             long_words: plain.then_some(model.max_input_chars_per_word + 2 * LONGEST_ADDED + 1),
         }
     }
 
-    /// The last place not after `bound`, or else the first space after it.
+    /// The last cut up to `bound`, or else the first space after it.
     fn near(&self, text: &str, bound: usize) -> Option<usize> {
         if !self.spaces {
             return None;
@@ -110,10 +110,10 @@ impl Cuts {
     }
 }
 
-/// The parts of `tokenizer.json` that `tokenizers` takes for JSON without a check, and panics where
-/// they are not: reading them once before gives an error instead.
+/// The parts of `tokenizer.json` that `tokenizers` assumes to be valid JSON; it panics if they are not.
+/// Parsing them before gives an error instead.
 #[derive(Deserialize)]
-#[allow(dead_code)] // read for their syntax alone
+#[allow(dead_code)] // only parsed
 struct Outline {
     #[serde(default)]
     added_tokens: Vec<IgnoredAny>,
@@ -123,19 +123,35 @@ struct Outline {
     decoder: Option<Value>,
 }
 
-/// The parts of `tokenizer_config.json` that matter here.
+/// The keys of `tokenizer_config.json` that are used.
 #[derive(Default, Deserialize)]
 struct Settings {
     do_lower_case: Option<bool>,
     tokenize_chinese_chars: Option<bool>,
     strip_accents: Option<bool>,
-    // A number that may be as large as 10³⁰ to say that there is no limit.
+    // May be as large as 10³⁰, which means that there is no limit.
     model_max_length: Option<f64>,
     unk_token: Option<Value>,
     cls_token: Option<Value>,
     sep_token: Option<Value>,
     pad_token: Option<Value>,
     mask_token: Option<Value>,
+}
+
+/// A normalizer that turns texts into lower case and then does the same as `normalizer`, as
+/// `do_lower_case` asks for (`base/modules/transformer.py` of sentence-transformers).
+pub(super) fn lowercase_first(normalizer: Option<NormalizerWrapper>) -> NormalizerWrapper {
+    match normalizer {
+        None => Lowercase.into(),
+        Some(already @ NormalizerWrapper::Lowercase(_)) => already,
+        // BERT's own lower case comes last, which gives the same text, and can be packed.
+        Some(NormalizerWrapper::BertNormalizer(mut bert)) => {
+            bert.strip_accents = Some(bert.strip_accents.unwrap_or(bert.lowercase));
+            bert.lowercase = true;
+            bert.into()
+        }
+        Some(other) => Sequence::new(vec![Lowercase.into(), other]).into(),
+    }
 }
 
 /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
@@ -172,8 +188,8 @@ impl Library {
     pub(super) fn from_json(bytes: &[u8]) -> Result<(Library, Frame), ModelError> {
         let outline: Outline = serde_json::from_slice(bytes)
             .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
-        // `tokenizers` panics on some contents that are JSON, such as a template that names a token
-        // which is not there, when it reads them or when it first uses them.
+        // `tokenizers` panics on some valid JSON, such as a template with an unknown token, when it reads
+        // or first uses it.
         catch_unwind(|| {
             let inner = Tokenizer::from_bytes(bytes)
                 .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
@@ -232,7 +248,7 @@ impl Library {
             name(&settings.mask_token, "[MASK]"),
         ]
         .into_iter()
-        // One that the vocabulary lacks would get an id that the model has no row for.
+        // A token that is not in the vocabulary would get an id without an embedding.
         .filter(|token| inner.token_to_id(token).is_some())
         .map(|token| AddedToken::from(token, true))
         .collect();
@@ -245,20 +261,20 @@ impl Library {
         inner.with_pre_tokenizer(Some(BertPreTokenizer));
         inner.with_post_processor(Some(template));
         inner.add_special_tokens(&special);
-        // All have the same properties, so it does not matter whether one is there twice.
+        // All have the same properties, so a duplicate does not matter.
         let added = inner.get_added_vocabulary().len();
         Library::new(inner, VOCABULARY, added)
     }
 
-    /// `added` is how many tokens the file adds to the vocabulary.
+    /// `added` is the number of tokens that the file adds to the vocabulary.
     fn new(mut inner: Tokenizer, file: &str, added: usize) -> Result<(Library, Frame), ModelError> {
         inner
             .with_truncation(None)
             .map_err(|error| ModelError::corrupt(file, error.to_string()))?;
         inner.with_padding(None);
 
-        // What the post-processor puts around a text, found by giving it a text of one token
-        // that no vocabulary has.
+        // What the post-processor puts around a text: it gets a text of one token that is in no
+        // vocabulary.
         const MARK: u32 = u32::MAX;
         let text = Encoding::from_tokens(vec![Token::new(MARK, String::new(), (0, 0))], 0);
         let framed = inner
@@ -273,8 +289,8 @@ impl Library {
         let (prefix, suffix) = (ids[..at].to_vec(), ids[at + 1..].to_vec());
         if prefix.is_empty() {
             return Err(ModelError::unsupported(format!(
-                "the tokenizer in {file} puts no token before the text; a classifier of the BERT \
-                 family reads its answer from [CLS]"
+                "the tokenizer in {file} puts no token before the text; encoders of the BERT family \
+                 need [CLS]"
             )));
         }
         let tokens = inner.get_added_vocabulary();
@@ -286,6 +302,13 @@ impl Library {
             added_once,
         };
         Ok((library, Frame { prefix, suffix }))
+    }
+
+    /// Turns texts into lower case before anything else.
+    pub(super) fn lowercase(&mut self) {
+        let normalizer = lowercase_first(self.inner.get_normalizer().cloned());
+        self.inner.with_normalizer(Some(normalizer));
+        self.cuts = Cuts::of(&self.inner);
     }
 
     /// The tokenizer in the form of [`word_piece`], if it has that form.
@@ -308,8 +331,7 @@ impl Library {
         };
         let added = self.inner.get_added_vocabulary();
         let plain = |token: &AddedToken| {
-            // Space that goes with a token would have been left out anyway, unless two tokens
-            // contend for it.
+            // White space that a token includes would be dropped anyway, unless two tokens share it.
             let space = token.content.contains(char::is_whitespace);
             !token.normalized && !token.single_word && !space
         };
@@ -362,15 +384,15 @@ impl Library {
         Ok(Tokens {
             ids,
             truncated: words.len() > room,
+            prompt: 0,
         })
     }
 
     /// All tokens of `text`, or at least its first `room + 1`.
     ///
-    /// Normalizing and splitting a text takes some hundred times its size in memory, while a
-    /// model reads a few kilobytes of it. So of a long text only a beginning is tokenized, and a
-    /// longer one where that gave too few tokens. A text without a place to cut it is tokenized
-    /// whole.
+    /// Normalizing and splitting a text takes about a hundred times its size in memory, while a model
+    /// reads only a few kilobytes. So of a long text only a beginning is tokenized, and a longer one if it
+    /// has too few tokens. A text without a place to cut is tokenized whole.
     fn leading_tokens(&self, text: &str, room: usize) -> Result<Encoding, ModelError> {
         const BYTES_A_TOKEN: usize = 16;
         let mut bound = (room + 1).saturating_mul(BYTES_A_TOKEN).max(4096);

@@ -1,9 +1,9 @@
-//! The pieces of a WordPiece vocabulary in bytes that are searched where they lie.
+//! The pieces of a WordPiece vocabulary as a hash table in bytes, which is searched in place.
 //!
-//! A hash divides the pieces among buckets. All integers are little-endian, at any alignment:
+//! A hash assigns each piece to a bucket. All integers are little-endian, at any alignment:
 //!
 //! ```text
-//! buckets   u32              how many, at least 1
+//! buckets   u32              their number, at least 1
 //! starts    u32 × buckets+1  where each bucket's records start, and where the last ends
 //! records                    the pieces of bucket 0, of bucket 1, …
 //!   head      u8             length in bytes, 1 to 127; 128 more for a piece inside a word
@@ -11,20 +11,20 @@
 //!   text      head & 127     without the prefix that marks pieces inside a word
 //! ```
 //!
-//! A piece that has the prefix is there twice, because a word may begin with the prefix.
+//! A piece with the prefix is stored twice, because a word may begin with the prefix.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Bytes of the longest piece that this form can hold.
+/// Most bytes of a piece.
 const MAX_LENGTH: usize = 127;
 const INSIDE: u8 = 128;
 /// `head` and `id`.
 const RECORD: usize = 5;
-/// Bytes of one bucket, at most: damaged bytes shall not make a search long.
+/// Most bytes of a bucket, so that damaged bytes cannot make a search slow.
 const MAX_BUCKET: usize = 4096;
 
-/// Where the pieces lie in bytes that were checked.
+/// Where the pieces are in checked bytes.
 pub(super) struct Layout {
     starts: Range<usize>,
     records: Range<usize>,
@@ -32,21 +32,20 @@ pub(super) struct Layout {
     longest: usize,
 }
 
-/// The pieces, ready to be searched.
+/// The pieces, for lookup.
 pub(super) struct Pieces<'a> {
     starts: &'a [[u8; 4]],
     records: &'a [u8],
     longest: usize,
 }
 
-/// A hash that grows with its text, so that all beginnings of a text are hashed in one pass: 32-bit
-/// FNV-1a.
+/// An incremental hash, so that all prefixes of a text are hashed in one pass: 32-bit FNV-1a.
 #[derive(Clone, Copy, Default)]
 struct Hash(u32);
 
 impl Hash {
     fn new(inside: bool) -> Hash {
-        // Apart, so that a piece that is there twice is in two buckets.
+        // Different, so that a piece that is stored twice is in two buckets.
         Hash(if inside { 0x5bd1_e995 } else { 0x811c_9dc5 })
     }
 
@@ -55,13 +54,13 @@ impl Hash {
     }
 
     fn bucket(self, buckets: usize) -> usize {
-        // FNV mixes towards the high bits, and short texts leave even these alike.
+        // FNV mixes towards the high bits, and even these are similar for short texts.
         let mixed = (self.0 ^ (self.0 >> 15)).wrapping_mul(0x9e37_79b1);
         ((u64::from(mixed) * buckets as u64) >> 32) as usize
     }
 }
 
-/// The bytes of a vocabulary; `None` if it has a piece that they cannot hold. The same vocabulary
+/// The bytes of a vocabulary; `None` if a piece does not fit the format. The same vocabulary
 /// always gives the same bytes.
 pub(super) fn pack(vocabulary: &HashMap<String, u32>, prefix: &str) -> Option<Vec<u8>> {
     let mut pieces: Vec<(bool, &str, u32)> = Vec::with_capacity(vocabulary.len() * 5 / 4);
@@ -71,7 +70,7 @@ pub(super) fn pack(vocabulary: &HashMap<String, u32>, prefix: &str) -> Option<Ve
             pieces.push((true, piece, id));
         }
     }
-    // No word has an empty part.
+    // No word has an empty piece.
     pieces.retain(|(_, piece, _)| !piece.is_empty());
 
     let buckets = (pieces.len() / 2).max(1);
@@ -106,7 +105,7 @@ pub(super) fn pack(vocabulary: &HashMap<String, u32>, prefix: &str) -> Option<Ve
 }
 
 impl Layout {
-    /// Checks all of `bytes` from `at` on.
+    /// Checks `bytes` from `at` to the end.
     pub(super) fn check(bytes: &[u8], at: usize) -> Result<Layout, &'static str> {
         let cut_short = "it was cut short";
         let data = bytes.get(at..).ok_or(cut_short)?;
@@ -154,7 +153,7 @@ impl Layout {
         })
     }
 
-    /// The pieces in the bytes that were checked. In others, some may not be found.
+    /// The pieces in the checked bytes. In other bytes, lookups may fail.
     pub(super) fn of<'a>(&self, bytes: &'a [u8]) -> Pieces<'a> {
         let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or(&[]);
         Pieces {
@@ -166,8 +165,8 @@ impl Layout {
 }
 
 impl Pieces<'_> {
-    /// Id and length of the longest piece that `text` begins with. `text` is a word, or what
-    /// other pieces left of it if `inside`.
+    /// Id and length of the longest piece that `text` begins with. `text` is a word, or if `inside`, the
+    /// rest of one.
     pub(super) fn longest(&self, text: &[u8], inside: bool) -> Option<(u32, usize)> {
         let limit = text.len().min(self.longest);
         let mut hashes = [Hash::default(); MAX_LENGTH];
@@ -177,7 +176,7 @@ impl Pieces<'_> {
             *slot = hash;
         }
         (1..=limit).rev().find_map(|length| {
-            // Pieces are whole characters: none ends before a byte that continues one.
+            // Pieces consist of whole characters: none ends before a continuation byte.
             if text.get(length).is_some_and(|byte| byte & 0xc0 == 0x80) {
                 return None;
             }

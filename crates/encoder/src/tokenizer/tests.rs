@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
+use tokenizers::{NormalizedString, Normalizer};
 
 use super::library::{self, Library};
 use super::{Form, Frame, Packed, TextEncoder, Tokens};
@@ -62,6 +64,7 @@ impl Both {
                 ]
                 .concat(),
                 truncated: whole.len() > room,
+                prompt: 0,
             };
             let limit = room + self.frame.size();
             let packed = self.packed.encode(text, limit).unwrap();
@@ -514,6 +517,33 @@ proptest! {
         if let Ok(encoder) = TextEncoder::from_packed(bytes) {
             let tokens = encoder.encode(&text, encoder.frame() + room).unwrap();
             assert!(tokens.ids.len() <= encoder.frame() + room);
+        }
+    }
+}
+
+/// For every character: what [`library::lowercase_first`] makes of BERT's normalizer is the lower case
+/// of `tokenizers`, followed by that normalizer.
+#[test]
+fn lower_case_comes_first() {
+    let characters: Vec<char> = ('\0'..=char::MAX).collect();
+    for (strip_accents, lowercase) in [(None, false), (Some(true), false)] {
+        let bert = BertNormalizer::new(true, true, strip_accents, lowercase);
+        let merged = library::lowercase_first(Some(bert.into()));
+        let sequence = Sequence::new(vec![Lowercase.into(), bert.into()]);
+        for characters in characters.chunks(64) {
+            // Accents follow some of them, as if they were decomposed.
+            let text: String = characters
+                .iter()
+                .flat_map(|&c| [c, ' ', c, '\u{301}'])
+                .collect();
+            let [mut ours, mut theirs] = [(); 2].map(|()| NormalizedString::from(&*text));
+            merged.normalize(&mut ours).unwrap();
+            sequence.normalize(&mut theirs).unwrap();
+            assert_eq!(
+                ours.get(),
+                theirs.get(),
+                "{strip_accents:?} {lowercase} {text:?}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! BERT's tokenizer on packed bytes: a text is normalized, divided and looked up in one pass,
-//! which ends with the last token that is asked for.
+//! BERT's tokenizer on packed bytes: a text is normalized, split and looked up in one pass, which stops
+//! at the token limit.
 
 use std::collections::HashMap;
 use std::iter;
@@ -12,9 +12,9 @@ use super::pieces::{self, Layout, Pieces};
 use super::{Frame, Tokens};
 use crate::error::ModelError;
 
-/// What the errors call the bytes.
+/// Name of the bytes in error messages.
 pub(super) const PACKED: &str = "the packed tokenizer";
-/// Added tokens, at most: they are compared one by one.
+/// Most added tokens: they are compared one by one.
 const MAX_ADDED: usize = 256;
 
 /// Everything that determines the tokens of a text, apart from the special tokens around it.
@@ -23,18 +23,18 @@ pub(super) struct Settings {
     /// Longer words are unknown.
     pub(super) max_characters: usize,
     pub(super) unknown: u32,
-    /// Tokens that are found anywhere in a text as they are.
+    /// Tokens that are matched anywhere in a text, before normalization.
     pub(super) added: Vec<(String, u32)>,
 }
 
-/// What is done to a text before it is divided.
+/// How a text is normalized before it is split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rules {
-    /// Control characters are left out.
+    /// Control characters are removed.
     pub(super) clean: bool,
-    /// Every ideograph is a word.
+    /// Every ideograph is one word.
     pub(super) ideographs: bool,
-    /// Characters are decomposed, and their accents left out.
+    /// Characters are decomposed, and their accents removed.
     pub(super) strip_accents: bool,
     pub(super) lowercase: bool,
 }
@@ -107,7 +107,7 @@ pub(super) fn pack(
     Some(bytes)
 }
 
-/// Reads numbers and texts from the front of bytes.
+/// Reads numbers and texts from the start of bytes.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -134,15 +134,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a byte begins, apart from letters. A letter stands for itself, in lower case where that is
-/// asked for; it is an ASCII character.
+/// What a byte begins, other than a letter. An ASCII letter is itself, in lower case if the rules say
+/// so.
 mod step {
     pub(super) const SPACE: u8 = 0x80;
     pub(super) const PUNCTUATION: u8 = 0x81;
     pub(super) const REMOVED: u8 = 0x82;
     /// A character beyond ASCII.
     pub(super) const WIDE: u8 = 0x83;
-    /// Perhaps an added token.
+    /// Possibly an added token.
     pub(super) const ADDED: u8 = 0x84;
 }
 
@@ -150,16 +150,16 @@ mod step {
 pub(super) struct WordPieceEncoder {
     bytes: Box<dyn Deref<Target = [u8]> + Send + Sync>,
     layout: Layout,
-    /// The added tokens with the longest first.
+    /// The added tokens are sorted, the longest first.
     settings: Settings,
     /// What each byte begins.
     steps: [u8; 256],
-    /// The same, where no added token begins.
+    /// The same, ignoring added tokens.
     steps_of_text: [u8; 256],
 }
 
 impl WordPieceEncoder {
-    /// Checks all of `bytes`, in one pass, and gives the special tokens around every text as well.
+    /// Checks all of `bytes` in one pass. Also returns the special tokens around every text.
     pub(super) fn new(
         bytes: Box<dyn Deref<Target = [u8]> + Send + Sync>,
     ) -> Result<(WordPieceEncoder, Frame), ModelError> {
@@ -223,7 +223,7 @@ impl WordPieceEncoder {
 
     /// The tokens of `text`, cut on the right to `room`, with those of `frame` around them.
     pub(super) fn encode(&self, text: &str, room: usize, frame: &Frame) -> Tokens {
-        // Texts of any language have fewer tokens than half their bytes, as a rule.
+        // Texts usually have fewer tokens than half their bytes, in any language.
         let mut ids = Vec::with_capacity(frame.size() + room.min(text.len() / 2) + 1);
         ids.extend_from_slice(&frame.prefix);
         let limit = ids.len().saturating_add(room);
@@ -240,10 +240,14 @@ impl WordPieceEncoder {
         let truncated = ids.len() > limit;
         ids.truncate(limit);
         ids.extend_from_slice(&frame.suffix);
-        Tokens { ids, truncated }
+        Tokens {
+            ids,
+            truncated,
+            prompt: 0,
+        }
     }
 
-    /// Hands the words of `text` to `words` until there are enough.
+    /// Adds the words of `text` to `words` until there are enough.
     fn divide(&self, text: &str, words: &mut Words) {
         let bytes = text.as_bytes();
         let mut at = 0;
@@ -292,7 +296,8 @@ impl WordPieceEncoder {
             .find(|(added, _)| text.starts_with(added.as_bytes()))
     }
 
-    /// Takes the character at `at`, which is not ASCII, or several; gives the place after them.
+    /// Adds the character at `at`, which is not ASCII, and perhaps some that follow; returns where they
+    /// end.
     fn wide_character(&self, text: &str, at: usize, words: &mut Words) -> usize {
         let rules = self.settings.rules;
         let Some(character) = text[at..].chars().next() else {
@@ -351,8 +356,8 @@ fn step_of(byte: u8, rules: Rules) -> u8 {
     }
 }
 
-/// The characters from `at` on, cleaned, up to one that canonical decomposition neither changes nor
-/// moves others across. So a run is decomposed like the whole text.
+/// The cleaned characters from `at` up to one that canonical decomposition does not change or reorder.
+/// Such a run is decomposed as in the whole text.
 struct Run<'a> {
     encoder: &'a WordPieceEncoder,
     text: &'a str,
@@ -388,11 +393,11 @@ impl Iterator for Run<'_> {
 struct Words<'a> {
     settings: &'a Settings,
     pieces: Pieces<'a>,
-    /// The normalized word, no more of it than a word may have.
+    /// The normalized word, up to the most characters that a word may have.
     word: Vec<u8>,
     characters: usize,
     ids: Vec<u32>,
-    /// One id more than this is enough.
+    /// More ids than this are enough.
     limit: usize,
 }
 
@@ -401,7 +406,7 @@ impl Words<'_> {
         self.ids.len() > self.limit
     }
 
-    /// Adds an ASCII character that was normalized to the word.
+    /// Adds a normalized ASCII character to the word.
     fn letter(&mut self, letter: u8) {
         self.characters += 1;
         if self.characters <= self.settings.max_characters {
@@ -409,7 +414,7 @@ impl Words<'_> {
         }
     }
 
-    /// Adds characters before their decomposition.
+    /// Decomposes characters and adds them.
     fn decomposed(&mut self, characters: impl Iterator<Item = char>) {
         for (character, _) in characters.nfd() {
             if !Kind::of(character).is_mark() {
@@ -421,7 +426,7 @@ impl Words<'_> {
         }
     }
 
-    /// Adds a character that is normalized but for its case.
+    /// Adds a character that is normalized except for its case.
     fn character(&mut self, character: char) {
         if self.settings.rules.lowercase {
             for character in character.to_lowercase() {
@@ -454,8 +459,8 @@ impl Words<'_> {
         }
     }
 
-    /// Divides the word into the longest pieces from the left. If they do not make up all of it,
-    /// all of it is unknown.
+    /// Splits the word into the longest pieces from the left. If a part of it has no piece, the whole word
+    /// is unknown.
     fn end_word(&mut self) {
         if self.characters == 0 {
             return;

@@ -4,9 +4,10 @@ fn usage() -> Usage {
     Usage::none("us-east-1", Architecture::X86, Basis::Measured)
 }
 
-/// 1,000 batches of 2 s at 1,769 MB with 100 cold starts of 0.1 s, as Standard children of two transitions.
+/// 1,000 batches of 2 s at 1,769 MB with 100 cold starts of 0.1 s, as Standard children with two
+/// transitions each.
 #[test]
-fn a_run_by_hand() {
+fn a_bill_matches_a_hand_computed_one() {
     let gb = 1769.0 / 1024.0;
     let used = Usage {
         compute_gb_s: 1000.0 * 2.0 * gb,
@@ -34,7 +35,7 @@ fn a_run_by_hand() {
     assert_eq!(usd.len(), by_hand.len());
     for ((name, usd), (expected, hand)) in usd.into_iter().zip(by_hand) {
         assert_eq!(name, expected);
-        assert!((usd - hand).abs() < 1e-9, "{name}: {usd} and not {hand}");
+        assert!((usd - hand).abs() < 1e-9, "{name}: {usd}, expected {hand}");
     }
     assert!((bill.usd() - by_hand.iter().map(|(_, usd)| usd).sum::<f64>()).abs() < 1e-9);
     assert_eq!(bill.basis(), Basis::Measured);
@@ -60,14 +61,14 @@ fn cold_starts_fill_the_same_tiers_as_compute() {
 }
 
 #[test]
-fn nothing_costs_nothing() {
+fn no_usage_costs_nothing() {
     let bill = usage().bill(&Prices::aws()).unwrap();
     assert!(bill.items.is_empty());
     assert!(bill.usd().is_sign_positive() && bill.usd() == 0.0);
 }
 
 #[test]
-fn what_has_no_price_is_an_error() {
+fn a_missing_price_is_an_error() {
     let used = Usage {
         compute_gb_s: 1.0,
         ..Usage::none("nowhere", Architecture::X86, Basis::Assumed)

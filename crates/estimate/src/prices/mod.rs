@@ -1,21 +1,21 @@
-//! Prices: dated data, with a source for every number.
+//! Prices: dated data with a source for every number.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Sure;
+use crate::Confidence;
 
-/// Prices of AWS as the project knows them.
+/// The built-in AWS prices.
 const AWS: &str = include_str!("../../prices/aws-2026-11-24.json");
-/// No price file is nearly as large.
+/// Much more than any price file needs.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// What a function's CPU is.
+/// CPU architecture of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
-    /// Intel's and AMD's.
+    /// Intel and AMD.
     #[serde(rename = "x86_64")]
     X86,
     /// Graviton.
@@ -23,7 +23,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Its name, as Lambda has it.
+    /// The name that Lambda uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::X86 => "x86_64",
@@ -38,16 +38,17 @@ impl std::str::FromStr for Architecture {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "x86_64" => Ok(Self::X86),
-            // What Rust and Linux call it.
+            // `aarch64` is the name that Rust and Linux use.
             "arm64" | "aarch64" => Ok(Self::Arm64),
             _ => Err(format!("{name:?} is neither x86_64 nor arm64")),
         }
     }
 }
 
-/// What has a price.
+/// A billable item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Item {
     /// A GB-second of a function.
     LambdaCompute,
@@ -63,92 +64,94 @@ pub enum Item {
     StorePut,
     /// A read of the object store.
     StoreGet,
-    /// A GB for a month in the object store.
+    /// A GB-month in the object store.
     StoreMonth,
 }
 
-/// The prices of a provider on a day.
+/// The prices of a provider on a date.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prices {
-    /// Whose.
+    /// The provider.
     pub provider: String,
-    /// The day on which they were looked up, as `2026-11-24`.
+    /// Date of retrieval, such as `2026-11-24`.
     pub date: String,
-    /// All prices are in it; others than `USD` are refused.
+    /// Currency of all prices; only `USD` is supported.
     pub currency: String,
     /// The prices.
     pub prices: Vec<Price>,
 }
 
-/// A price.
+/// The price of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
-    /// Of what.
+    /// The item.
     pub item: Item,
-    /// Where; `*` where no other price is given for a region.
+    /// The region; `*` for regions without a price of their own.
     pub region: String,
-    /// Of which functions; of all where missing.
+    /// Architecture of the functions; any if missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
-    /// What one of it is.
+    /// The unit.
     pub unit: String,
-    /// What one costs, by how much of it was used in the month; the first tier begins at 0.
+    /// Price per unit, by quantity used in the month. The first tier starts at 0.
     pub tiers: Vec<Tier>,
-    /// Where the number is from.
+    /// Source of the number.
     pub source: String,
-    /// How sure it is.
-    pub sure: Sure,
+    /// Confidence in the number.
+    #[serde(rename = "sure")]
+    pub confidence: Confidence,
 }
 
-/// A price from a quantity on.
+/// A price that applies from some quantity on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
-    /// Units in the month before it begins.
+    /// Units used in the month before this tier applies.
     pub from: f64,
-    /// USD a unit.
+    /// USD per unit.
     pub usd: f64,
 }
 
-/// Prices that cannot be used.
+/// Prices cannot be used.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PriceError {
-    /// The file cannot be read, or is not a price file.
+    /// The file cannot be read or is not a price file.
     #[error("failed to read prices from {file}: {reason}")]
     File {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
-    /// Something has no price.
+    /// There is no price for an item.
     #[error(
-        "failed to find the price of {item} for {what} in the prices of {provider} of {date}; give a file that has it (--prices)"
+        "failed to find the price of {item} for {what} in the prices of {provider} of {date}; provide a price file that contains it with --prices"
     )]
     Missing {
         /// The item's name.
         item: String,
         /// Region and architecture.
         what: String,
-        /// Whose prices.
+        /// The provider of the prices.
         provider: String,
-        /// Their date.
+        /// Date of the prices.
         date: String,
     },
 }
 
 impl Prices {
-    /// AWS as the project knows it.
+    /// The built-in AWS prices.
     pub fn aws() -> Self {
-        Self::parse(AWS, "the prices of shoal").expect("a test reads them")
+        Self::parse(AWS, "built-in prices").expect("the built-in prices are tested")
     }
 
-    /// Reads a price file: JSON in the form of `crates/estimate/prices/`.
+    /// Reads a price file: JSON in the format of the files in `crates/estimate/prices/`.
     ///
     /// # Errors
-    /// It cannot be read, or holds something else.
+    /// The file cannot be read or is not a valid price file.
     pub fn read(path: &Path) -> Result<Self, PriceError> {
         let file = path.display().to_string();
         let failed = |reason: String| PriceError::File {
@@ -160,7 +163,7 @@ impl Prices {
             .len();
         if length > MAX_BYTES {
             return Err(failed(format!(
-                "it has {length} bytes, and {MAX_BYTES} are the most"
+                "it has {length} bytes; the maximum is {MAX_BYTES}"
             )));
         }
         let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
@@ -175,7 +178,7 @@ impl Prices {
         let prices: Self = serde_json::from_str(text).map_err(|e| failed(e.to_string()))?;
         if prices.currency != "USD" {
             return Err(failed(format!(
-                "its currency is {:?}, and only USD is known",
+                "its currency is {:?}; only USD is supported",
                 prices.currency
             )));
         }
@@ -187,34 +190,34 @@ impl Prices {
         Ok(prices)
     }
 
-    /// The price of an item in a region.
+    /// Finds the price of an item in a region.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no such price.
     pub fn find(
         &self,
         item: Item,
         region: &str,
         architecture: Option<Architecture>,
     ) -> Result<&Price, PriceError> {
-        let fits = |price: &&Price| {
+        let matches = |price: &&Price| {
             price.item == item
                 && (price.architecture.is_none() || price.architecture == architecture)
         };
         let here = self
             .prices
             .iter()
-            .filter(fits)
+            .filter(matches)
             .find(|price| price.region == region);
         here.or_else(|| {
             self.prices
                 .iter()
-                .filter(fits)
+                .filter(matches)
                 .find(|price| price.region == "*")
         })
         .ok_or_else(|| PriceError::Missing {
             item: serde_json::to_value(item)
-                .expect("a name")
+                .expect("an item serializes to its name")
                 .as_str()
                 .unwrap_or_default()
                 .to_owned(),
@@ -234,23 +237,23 @@ impl Price {
             return Err("it has no tiers".into());
         };
         if first.from != 0.0 {
-            return Err("its first tier does not begin at 0".into());
+            return Err("its first tier does not start at 0".into());
         }
         if self
             .tiers
             .iter()
             .any(|tier| !(tier.usd.is_finite() && tier.usd >= 0.0))
         {
-            return Err("it has a tier whose price is not a number of USD".into());
+            return Err("it has a tier whose price is negative or not finite".into());
         }
-        let ascends = |pair: &[Tier]| pair[0].from < pair[1].from && pair[1].from.is_finite();
-        if !self.tiers.windows(2).all(ascends) {
-            return Err("its tiers do not ascend".into());
+        let is_ascending = |pair: &[Tier]| pair[0].from < pair[1].from && pair[1].from.is_finite();
+        if !self.tiers.windows(2).all(is_ascending) {
+            return Err("its tiers are not in ascending order".into());
         }
         Ok(())
     }
 
-    /// What `quantity` costs in USD, counted from the first unit of the month.
+    /// The cost of `quantity` in USD, starting from the first unit of the month.
     pub fn cost(&self, quantity: f64) -> f64 {
         let ends = self
             .tiers

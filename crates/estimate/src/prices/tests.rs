@@ -8,7 +8,7 @@ fn price(item: Item, region: &str, architecture: Option<Architecture>) -> Price 
 }
 
 #[test]
-fn the_prices_of_the_project_are_well_formed() {
+fn the_built_in_prices_are_well_formed() {
     let prices = Prices::aws();
     assert_eq!(
         (prices.provider.as_str(), prices.date.as_str()),
@@ -25,7 +25,7 @@ fn the_prices_of_the_project_are_well_formed() {
 /// The provider's worked example: 3 million invocations of 120 ms at 1,536 MB are 540,000 GB-s, which cost 9.00 USD before
 /// the free tier, and 0.60 USD for the requests.
 #[test]
-fn lambdas_worked_example() {
+fn lambda_costs_match_the_worked_example() {
     let compute = price(Item::LambdaCompute, "us-east-1", Some(Architecture::X86));
     let gb_s = 3e6 * 0.120 * 1536.0 / 1024.0;
     assert_eq!(gb_s, 540_000.0);
@@ -35,7 +35,7 @@ fn lambdas_worked_example() {
 }
 
 #[test]
-fn tiers_are_filled_one_after_the_other() {
+fn tiers_are_filled_one_after_another() {
     let compute = price(Item::LambdaCompute, "us-east-1", Some(Architecture::X86));
     let by_hand = 6e9 * 1.666_67e-5 + 9e9 * 1.500_003e-5 + 1e9 * 1.333_336e-5;
     assert!(
@@ -49,16 +49,16 @@ fn tiers_are_filled_one_after_the_other() {
     assert!((arm.cost(8e9) - by_hand).abs() < 1e-3);
 }
 
-/// 4,000 batches as Standard children of two transitions each: 8,000 at 0.025 USD a thousand.
+/// 4,000 batches as Standard children with two transitions each: 8,000 at 0.025 USD per thousand.
 #[test]
-fn transitions_by_hand() {
+fn transition_costs_match_hand_computed_ones() {
     assert!(
         (price(Item::StandardTransition, "eu-west-1", None).cost(8_000.0) - 0.20).abs() < 1e-12
     );
 }
 
 #[test]
-fn regions_differ_and_unknown_ones_are_said() {
+fn regions_differ_and_unknown_ones_are_named() {
     let x86 = Some(Architecture::X86);
     assert!((price(Item::LambdaCompute, "af-south-1", x86).tiers[0].usd - 2.21e-5).abs() < 1e-15);
     let prices = Prices::aws();
@@ -70,12 +70,12 @@ fn regions_differ_and_unknown_ones_are_said() {
             && text.contains("--prices"),
         "{text}"
     );
-    // What costs the same everywhere is found everywhere.
+    // Prices that are the same everywhere are found in every region.
     assert!(prices.find(Item::LambdaRequest, "moon-1", None).is_ok());
 }
 
 #[test]
-fn price_files_that_make_no_sense_are_refused() {
+fn invalid_price_files_are_refused() {
     let with = |tiers: &str, currency: &str| {
         format!(
             r#"{{"provider":"p","date":"d","currency":"{currency}","prices":[{{"item":"store_get","region":"*","unit":"u",
@@ -86,11 +86,11 @@ fn price_files_that_make_no_sense_are_refused() {
     Prices::parse(&with(r#"[{"from":0,"usd":1}]"#, "USD"), "f.json").unwrap();
     for (tiers, why) in [
         ("[]", "no tiers"),
-        (r#"[{"from":1,"usd":1}]"#, "begin at 0"),
-        (r#"[{"from":0,"usd":-1}]"#, "not a number of USD"),
+        (r#"[{"from":1,"usd":1}]"#, "start at 0"),
+        (r#"[{"from":0,"usd":-1}]"#, "negative or not finite"),
         (
             r#"[{"from":0,"usd":1},{"from":0,"usd":2}]"#,
-            "do not ascend",
+            "not in ascending order",
         ),
         (r#"[{"from":0,"usd":1,"eur":2}]"#, "unknown field"),
     ] {

@@ -1,11 +1,11 @@
-//! What chance holds for an invocation.
+//! Random events of an invocation.
 
 use fastrand::Rng;
 
 use super::Scenario;
 use super::queue::Task;
 
-/// The chance of one invocation, made from the seed and from which invocation it is, so that it does not depend on the order
+/// Random numbers for one invocation. They depend on the seed and the invocation, not on the order
 /// of events.
 pub(super) struct Chance(Rng);
 
@@ -17,19 +17,19 @@ impl Chance {
         Self(Rng::with_seed(seed))
     }
 
-    /// Whether something happens that happens to this share of invocations.
-    pub(super) fn happens(&mut self, share: f64) -> bool {
-        self.share() < share
+    /// Whether an event with this probability happens.
+    pub(super) fn happens(&mut self, probability: f64) -> bool {
+        self.fraction() < probability
     }
 
-    /// A number from 0 up to 1.
-    pub(super) fn share(&mut self) -> f64 {
+    /// A number in `0.0..1.0`.
+    pub(super) fn fraction(&mut self) -> f64 {
         self.0.f64()
     }
 }
 
-/// One number for two: the finalizer of SplitMix64 (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number
-/// Generators*, 2014) on a seed's step to `index`.
+/// Mixes two numbers into one: the finalizer of SplitMix64 (Steele, Lea and Flood, *Fast Splittable
+/// Pseudorandom Number Generators*, 2014), applied to the `index`-th state of `seed`.
 pub(super) fn mix(seed: u64, index: u64) -> u64 {
     let mut z = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

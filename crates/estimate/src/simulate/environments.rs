@@ -1,4 +1,4 @@
-//! Where invocations run.
+//! Execution environments of a platform.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,21 +6,21 @@ use std::collections::BinaryHeap;
 use super::queue::Moment;
 use super::{Ramp, Scenario};
 
-/// The platform's environments, numbered from 0 by their first use.
+/// The platform's environments, numbered from 0 by first use.
 pub(super) struct Environments {
-    /// When each taken one is free again, the first on top.
+    /// Busy environments and when each becomes free, earliest first.
     busy: BinaryHeap<Reverse<(Moment, u64)>>,
-    /// Those that are warm and free, the lowest on top.
+    /// Warm, free environments, lowest first.
     free: BinaryHeap<Reverse<u64>>,
-    /// Those that were ever used.
+    /// Number of environments used so far.
     used: u64,
-    /// Those that may be used by now.
+    /// Number of environments allowed so far.
     allowed: u64,
     most: u64,
     growth: Option<Growth>,
 }
 
-/// How more become allowed.
+/// The growth of the allowed number.
 struct Growth {
     ramp: Ramp,
     since: f64,
@@ -29,14 +29,14 @@ struct Growth {
 
 impl Growth {
     fn next_step(&self) -> f64 {
-        // Not a sum of steps, which would drift.
+        // A product, because a running sum would drift.
         self.since + (self.steps + 1) as f64 * self.ramp.every_seconds
     }
 }
 
 impl Environments {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        // No batch is worked on more often at a time.
+        // Maximum number of concurrent calls per batch.
         let calls = if scenario.speculation.is_some() { 2 } else { 1 };
         let most = scenario
             .environments
@@ -55,8 +55,8 @@ impl Environments {
         }
     }
 
-    /// Frees what is free by `now`, and allows what is allowed by then. `ended` is told each that becomes free, in the order
-    /// of time.
+    /// Frees environments and allows new ones up to `now`. Calls `ended` for each environment that
+    /// becomes free, in chronological order.
     pub(super) fn advance(&mut self, now: f64, mut ended: impl FnMut(u64)) {
         while let Some(&Reverse((end, environment))) = self.busy.peek()
             && end.0 <= now
@@ -74,17 +74,17 @@ impl Environments {
         }
     }
 
-    /// Whether another invocation may begin.
+    /// Whether another invocation can begin.
     pub(super) fn has_room(&self) -> bool {
         !self.free.is_empty() || self.used < self.allowed
     }
 
-    /// Whether another invocation would start cold.
+    /// Whether the next invocation would start cold.
     pub(super) fn is_next_cold(&self) -> bool {
         self.free.is_empty()
     }
 
-    /// When the next one becomes free or allowed.
+    /// When the next environment becomes free or allowed.
     pub(super) fn next_change(&self) -> f64 {
         let free = self
             .busy
@@ -96,7 +96,8 @@ impl Environments {
         }
     }
 
-    /// The environment of the next invocation, and whether it starts cold. There must be room.
+    /// Takes the environment for the next invocation and tells whether it starts cold. Requires
+    /// [`has_room`](Self::has_room).
     pub(super) fn take(&mut self) -> (u64, bool) {
         if let Some(Reverse(environment)) = self.free.pop() {
             return (environment, false);
@@ -105,12 +106,12 @@ impl Environments {
         (self.used - 1, true)
     }
 
-    /// Has an environment be taken up to `end`.
+    /// Marks an environment as busy until `end`.
     pub(super) fn occupy(&mut self, environment: u64, end: f64) {
         self.busy.push(Reverse((Moment(end), environment)));
     }
 
-    /// How many are taken.
+    /// Number of busy environments.
     pub(super) fn busy(&self) -> u64 {
         self.busy.len() as u64
     }

@@ -1,13 +1,13 @@
-//! What one invocation comes to.
+//! The outcome of one invocation.
 
 use super::chance::Chance;
 use super::queue::Task;
 use super::{End, Failures, Scenario, Span};
 
-/// Shorter differences between times are rounding of floating point.
+/// Differences between times below this are rounding errors.
 const NANOSECOND: f64 = 1e-9;
 
-/// One invocation, and the task that it leaves, if any.
+/// Simulates one invocation; also returns the follow-up task, if any.
 pub(super) fn invoke(
     scenario: &Scenario,
     task: &Task,
@@ -42,11 +42,11 @@ pub(super) fn invoke(
         } else {
             End::Lost
         };
-        (work_seconds * chance.share(), end_kind)
+        (work_seconds * chance.fraction(), end_kind)
     } else if is_whole {
         (work_seconds, End::Done)
     } else {
-        (work_seconds, End::Rest)
+        (work_seconds, End::TimedOut)
     };
 
     let (place_seconds, init_seconds) = if cold {
@@ -72,9 +72,9 @@ pub(super) fn invoke(
     };
     let again = match end_kind {
         End::Done | End::Lost => None,
-        // The first attempt stands for what is left.
+        // The first attempt remains responsible for the remaining records.
         _ if task.second.is_some() => None,
-        End::Rest => Some(Task {
+        End::TimedOut => Some(Task {
             due: end,
             attempt: 1,
             range: task.range + 1,
@@ -82,11 +82,11 @@ pub(super) fn invoke(
             ..*task
         }),
         End::Retry => {
-            // As the dispatcher waits: anything up to a bound that doubles.
+            // Full jitter, like the dispatcher: a random delay up to a bound that doubles.
             let doublings = task.attempt.saturating_sub(1).min(16);
             let bound = (delay_seconds * f64::from(1_u32 << doublings)).min(longest_delay_seconds);
             Some(Task {
-                due: end + bound * chance.share(),
+                due: end + bound * chance.fraction(),
                 attempt: task.attempt + 1,
                 ..*task
             })
@@ -95,7 +95,7 @@ pub(super) fn invoke(
     (span, again)
 }
 
-/// Time as it is billed: every step that was begun.
+/// Billed time: rounded up to full steps.
 pub(super) fn billed_ms(seconds: f64, step_ms: f64) -> f64 {
     let ms = seconds * 1e3;
     if step_ms == 0.0 {

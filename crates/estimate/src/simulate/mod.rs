@@ -1,4 +1,4 @@
-//! Playing a run before it starts: a discrete-event model of a dispatcher, a platform and its environments.
+//! Simulation of a run: a discrete-event model of a dispatcher, a platform and its environments.
 //!
 //! ```text
 //! start                                                                  end
@@ -8,27 +8,31 @@
 //!   ╰──────────────────── the environment is taken ─────────────────────╯
 //! ```
 //!
-//! Batches are taken in order. What waits for another attempt, and the rest of a batch whose function ran out of time, go
-//! before the next batch as soon as they are due. A call takes the lowest environment that is free, and only where none is,
-//! a new one, which starts cold: list scheduling, so that Graham's bounds hold where nothing is in its way (*Bounds for
-//! Certain Multiprocessing Anomalies*, 1966). The environment counts as taken from the call to the answer, as a lane of our
-//! dispatcher and a child of a Distributed Map are, and stays warm after a failure.
+//! Batches start in order. Retries, and the remainders of batches whose function ran out of time,
+//! start before the next batch once they are due. A call uses the lowest free environment; only if
+//! none is free does it use a new one, which starts cold. This is list scheduling, so Graham's
+//! bounds hold if nothing else interferes (*Bounds for Certain Multiprocessing Anomalies*, 1966).
+//! An environment is busy from the call to the response, like a slot of the dispatcher or a child
+//! of a Distributed Map, and stays warm after a failure.
 //!
-//! A batch whose call takes too long may be called for a second time while the first call goes on ([`Speculation`]). The rule is
-//! played with what a dispatcher knows at that moment; that the second attempt of a slow batch is as likely to be slow as any is
-//! taken to be so: what makes a batch slow is then the place, not the batch.
+//! A batch whose call takes too long may be called a second time while the first call continues
+//! ([`Speculation`]). The simulation applies this rule with only the information that a dispatcher
+//! has at that moment. It assumes that slowness is a property of the environment and not of the
+//! batch: the second attempt of a slow batch is as likely to be slow as any other.
 //!
-//! Not modelled: throttling by others of the same account, environments that are retired, a platform that is down, the end
-//! of a run at its first lost batch, and that a child of a Distributed Map keeps its place while it waits for another
-//! attempt.
+//! Not modelled: throttling caused by other users of the account, retired environments, platform
+//! outages, the end of a run at its first lost batch, and that a child of a Distributed Map keeps
+//! its slot while it waits for a retry.
 //!
-//! A run of a seed is the same run every time. What chance holds for an invocation depends on the seed and on which
-//! invocation it is, not on when and where it runs: scenarios of one seed that differ in their environments meet the same
-//! failures and stragglers, so that they differ by what was changed and not by luck (common random numbers).
+//! A simulation with the same seed always has the same result. The random events of an invocation
+//! depend on the seed and the invocation, not on when and where it runs. Scenarios with the same
+//! seed and different environments therefore see the same failures and stragglers, and differ only
+//! by what was changed (common random numbers).
 //!
-//! Time is `O(invocations · log environments)`; memory grows with environments and with batches that wait for another
-//! attempt, not with batches. Second attempts add a pass over the calls under way each time the median of the answered ones has
-//! moved by a percent, once no batch is left that was never called.
+//! The run time is `O(invocations · log environments)`. Memory grows with the number of
+//! environments and of batches that wait for a retry, not with the number of batches. With
+//! speculation, once every batch has been called, each change of the median response time by one
+//! percent adds a pass over the active calls.
 
 mod chance;
 mod environments;
@@ -48,15 +52,15 @@ use invocation::invoke;
 use queue::Queue;
 use second::SecondAttempts;
 
-/// Plays `scenario`. `work` tells the seconds of a batch on a warm environment; it is asked once for each batch, in order.
-/// `see` is shown every invocation, in the order in which they are called.
+/// Simulates `scenario`. `work` returns the seconds of a batch on a warm environment and is called
+/// once per batch, in order. `observe` receives every invocation, in the order of the calls.
 ///
 /// # Errors
-/// A setting makes no sense, or a batch has a time that is none.
+/// A setting is out of range, or the time of a batch is invalid.
 pub fn simulate(
     scenario: &Scenario,
     work: impl FnMut(u64) -> f64,
-    mut see: impl FnMut(&Span),
+    mut observe: impl FnMut(&Span),
 ) -> Result<Outcome, ScenarioError> {
     scenario.check()?;
     let mut queue = Queue::new(scenario, work);
@@ -78,7 +82,7 @@ pub fn simulate(
         }
         let task = match (queue.take(now)?, &mut second) {
             (Some(task), _) => task,
-            // How each call ends is known when it begins, so that nothing is left to come.
+            // The end of each call is known when it begins, so no further event can follow.
             (None, None) => match queue.next_change() {
                 Some(at) => {
                     now = at;
@@ -90,7 +94,7 @@ pub fn simulate(
             (None, Some(second)) => {
                 let mut next_overdue = f64::INFINITY;
                 let mut task = None;
-                if !queue.has_fresh() {
+                if !queue.has_unstarted() {
                     task = second.take(now, environments.is_next_cold());
                     next_overdue = second.next_change();
                 }
@@ -109,11 +113,11 @@ pub fn simulate(
         if let Some(second) = &mut second {
             second.begin(task, span, again);
         } else if let Some(again) = again {
-            queue.wait(again);
+            queue.push(again);
         } else {
             outcome.end_batch(task.first_start, span.end, span.end_kind == End::Lost);
         }
-        see(&span);
+        observe(&span);
         now += scenario.client_seconds;
     }
 }

@@ -1,4 +1,4 @@
-//! What a run comes to.
+//! The outcome of a run.
 
 use serde::Serialize;
 
@@ -6,26 +6,27 @@ use super::Scenario;
 
 /// One invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Span {
     /// The batch, from 0.
     pub batch: u64,
-    /// The attempt, from 1; the rest of a batch begins anew.
+    /// The attempt, from 1. The count restarts for the remainder of a batch.
     pub attempt: u32,
-    /// The environment, from 0, in the order of first use.
+    /// The environment, from 0, in order of first use.
     pub environment: u64,
-    /// When the dispatcher began the call, in seconds.
+    /// When the dispatcher started the call, in seconds.
     pub start: f64,
-    /// When the answer was back, in seconds.
+    /// When the response arrived, in seconds.
     pub end: f64,
-    /// Whether it was the environment's first.
+    /// Whether it was the first invocation of its environment.
     pub cold: bool,
-    /// Whether it is a second attempt at a batch whose first one was under way when it began.
+    /// Whether it is a second attempt, made while the first attempt at the batch was active.
     pub second: bool,
-    /// Seconds of its cold start that are billed.
+    /// Billed seconds of the cold start.
     pub init_seconds: f64,
     /// Seconds that the function worked on the batch.
     pub work_seconds: f64,
-    /// What is billed, cold start included, in ms.
+    /// Billed time in ms, including the cold start.
     pub billed_ms: f64,
     /// How it ended.
     pub end_kind: End,
@@ -34,55 +35,60 @@ pub struct Span {
 /// How an invocation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum End {
     /// The batch is done.
     Done,
-    /// The function ran out of time; another invocation does the rest, or the first attempt that a second one is beside.
-    Rest,
-    /// It failed, and there will be another attempt, or there is one: the first that a second one is beside.
+    /// The function ran out of time. Another invocation processes the remainder; after a second
+    /// attempt, the first attempt continues.
+    #[serde(rename = "rest")]
+    TimedOut,
+    /// It failed and will be retried, or it was a second attempt and the first one continues.
     Retry,
-    /// It failed, and was the last attempt.
+    /// The last attempt failed.
     Lost,
 }
 
-/// What a run comes to: all that time and cost follow from.
+/// The outcome of a run: everything that determines time and cost.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Outcome {
-    /// From the start to the answer that ends the last batch, in seconds.
+    /// Time from the start to the response that completes the last batch, in seconds.
     pub seconds: f64,
-    /// What is billed for functions, in ms, cold starts included.
+    /// Billed function time in ms, including cold starts.
     pub billed_ms: f64,
-    /// The part of [`billed_ms`](Self::billed_ms) that cold starts are.
+    /// The part of [`billed_ms`](Self::billed_ms) due to cold starts.
     pub init_ms: f64,
-    /// The time of functions, cold starts included, in seconds, before it is rounded for billing.
+    /// Function time in seconds, including cold starts, before rounding for billing.
     pub function_seconds: f64,
-    /// From a batch's first call to the answer that ends it, in seconds, summed over batches: how long children of a state
-    /// machine run.
+    /// Time from a batch's first call to the response that completes it, in seconds, summed over
+    /// batches: the running time of the children of a state machine.
     pub batch_seconds: f64,
-    /// The longest of these.
+    /// The longest such time.
     pub longest_batch_seconds: f64,
-    /// Invocations, whatever their end.
+    /// Number of invocations, whatever their result.
     pub invocations: u64,
-    /// Invocations that failed, those of lost batches included.
+    /// Number of failed invocations, including those of lost batches.
     pub failed: u64,
-    /// Invocations that ran out of time and left a rest.
-    pub rests: u64,
-    /// Batches whose attempts were used up.
+    /// Number of invocations that ran out of time and left a remainder.
+    #[serde(rename = "rests")]
+    pub timed_out: u64,
+    /// Number of batches that failed in every attempt.
     pub lost: u64,
-    /// First invocations of an environment.
+    /// Number of first invocations of an environment.
     pub cold_starts: u64,
-    /// The most environments that were taken at a time.
+    /// Peak number of busy environments.
     pub peak_concurrency: u64,
-    /// Second attempts at batches whose first one took too long; they are [`invocations`](Self::invocations) too.
+    /// Number of second attempts at slow batches, which are also counted in
+    /// [`invocations`](Self::invocations).
     pub second_attempts: u64,
-    /// The part of [`billed_ms`](Self::billed_ms) that is for second attempts.
+    /// The part of [`billed_ms`](Self::billed_ms) due to second attempts.
     pub second_billed_ms: f64,
-    /// Batches that a second attempt ended.
+    /// Number of batches completed by their second attempt.
     pub second_won: u64,
 }
 
 impl Outcome {
-    /// Before the first call.
+    /// The outcome before the first call.
     pub(super) fn begin(scenario: &Scenario) -> Self {
         Self {
             seconds: scenario.setup_seconds,
@@ -93,7 +99,7 @@ impl Outcome {
             longest_batch_seconds: 0.0,
             invocations: 0,
             failed: 0,
-            rests: 0,
+            timed_out: 0,
             lost: 0,
             cold_starts: 0,
             peak_concurrency: 0,
@@ -103,7 +109,7 @@ impl Outcome {
         }
     }
 
-    /// Counts an invocation, with `busy` environments taken.
+    /// Counts an invocation; `busy` is the number of busy environments.
     pub(super) fn count(&mut self, span: &Span, busy: u64) {
         self.billed_ms += span.billed_ms;
         self.init_ms += span.init_seconds * 1e3;
@@ -111,7 +117,7 @@ impl Outcome {
         self.invocations += 1;
         self.cold_starts += u64::from(span.cold);
         self.peak_concurrency = self.peak_concurrency.max(busy);
-        self.rests += u64::from(span.end_kind == End::Rest);
+        self.timed_out += u64::from(span.end_kind == End::TimedOut);
         self.failed += u64::from(matches!(span.end_kind, End::Retry | End::Lost));
         if span.second {
             self.second_attempts += 1;

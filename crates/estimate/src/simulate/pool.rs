@@ -1,39 +1,43 @@
-//! How long batches take, from how long records do.
+//! Batch times derived from record times.
 
 use super::chance::mix;
 
-/// Sums in a pool, at most.
+/// Maximum number of sums in a pool.
 const SUMS: u64 = 4096;
-/// A sum of more draws than these is taken from the normal distribution instead, which it has come close to by then: its
-/// skewness is that of one draw by the root of their number, a thirty-second part.
+/// A sum of more draws than this is drawn from the normal distribution instead. By then its
+/// skewness is that of one draw divided by the square root of their number, a thirty-second.
 const MOST_DRAWS: u64 = 1024;
 
-/// Records that stand for a larger input.
+/// A sample of records that represents a larger input.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample<'a> {
-    /// Seconds of each sampled record.
+    /// Seconds for each sampled record.
     pub seconds: &'a [f64],
-    /// The sample is made of so many consecutive records of the input at a time; 1 where each was drawn by itself.
+    /// Number of consecutive records per sampled group; 1 if every record was drawn independently.
     pub group: usize,
-    /// Records of the input.
+    /// Number of records of the input.
     pub records: u64,
-    /// Of chance.
+    /// Random seed.
     pub seed: u64,
 }
 
 /// The seconds of every batch of an input.
 ///
-/// Of an input that was read as a whole, each batch has its own sum. Of a sampled one, each batch has one of at most 4,096
-/// sums, which the batch's index and the seed choose, so that millions of batches take no more time than thousands. A sum is
-/// a bootstrap (Efron, *Bootstrap Methods*, 1979) of groups, drawn with replacement, the last one in part: records that lie
-/// together resemble each other, which makes batches differ more than as many independent records would (block bootstrap;
-/// Künsch, *The Jackknife and the Bootstrap for General Stationary Observations*, 1989). All sums are then scaled by one factor so
-/// that their mean is a batch's share of the whole input, exactly: the total work depends on the sample, not on the draw.
+/// If the whole input was read, each batch has its own sum. If it was sampled, each batch has one
+/// of at most 4,096 sums, chosen by the batch's index and the seed, so that millions of batches
+/// take no more time than thousands. A sum is a bootstrap (Efron, *Bootstrap Methods*, 1979) of
+/// groups drawn with replacement, the last one in part. Adjacent records are similar, so batches
+/// vary more than sums of independent records would (block bootstrap; Künsch, *The Jackknife and
+/// the Bootstrap for General Stationary Observations*, 1989). All sums are scaled by one factor
+/// such that their mean is exactly a batch's share of the whole input: the total work depends on
+/// the sample, not on the draw.
 ///
-/// So a batch of `n` records, a multiple of groups of `g`, has the mean `n · m` and the variance `n/g · v`, with `m` the sample's mean
-/// and `v` the variance of the groups' sums. The pool's own variance is within some percent of that (its relative standard
-/// error is `√(2/4095)`, 2.2 %, where sums are about normal). The longest batch of a pool is about the longest of 4,096: 3.5
-/// standard deviations above the mean where sums are about normal, while the longest of four million would be 5.1 above.
+/// A batch of `n` records, a multiple of the group size `g`, therefore has mean `n · m` and
+/// variance `n/g · v`, where `m` is the sample's mean and `v` the variance of the groups' sums. The
+/// pool's variance is within a few percent of that (its relative standard error is `√(2/4095)`, 2.2
+/// %, if the sums are roughly normal). The longest batch of a pool is about the longest of 4,096:
+/// 3.5 standard deviations above the mean if the sums are roughly normal, whereas the longest of
+/// four million would be 5.1 above.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchPool {
     batches: u64,
@@ -47,15 +51,15 @@ enum Source {
     Sampled {
         /// The seconds of some full batches.
         sums: Vec<f64>,
-        /// What a full batch's seconds are multiplied by for the last one.
+        /// Factor from a full batch's seconds to those of the last batch.
         last: f64,
         seed: u64,
     },
 }
 
 impl BatchPool {
-    /// Of an input of `records` by batches of `batch_size`; the last batch may be smaller. `seconds` are those of all
-    /// records, in their order, where there are as many, and else of records that were each drawn by itself.
+    /// Batches of `batch_size` records; the last may be smaller. `seconds` are those of all records
+    /// in order if there are `records` of them, and otherwise those of independently drawn records.
     ///
     /// # Panics
     /// `batch_size` is 0.
@@ -86,14 +90,14 @@ impl BatchPool {
         }
     }
 
-    /// Of an input that `sample` stands for, by batches of `batch_size`; the last batch may be smaller. Records of which
-    /// nothing is known take no time.
+    /// Batches of `batch_size` records of the input that `sample` represents; the last may be
+    /// smaller. With an empty sample, records take no time.
     ///
     /// # Panics
     /// `batch_size` is 0.
     pub fn sampled(sample: &Sample<'_>, batch_size: u64) -> Self {
         let batches = sample.records.div_ceil(batch_size);
-        // An input smaller than a batch is one batch, and a full one.
+        // An input smaller than a batch is a single full batch.
         let size = batch_size.min(sample.records);
         let last = match sample.records.checked_rem(size) {
             None | Some(0) => 1.0,
@@ -109,12 +113,12 @@ impl BatchPool {
         }
     }
 
-    /// Batches.
+    /// Number of batches.
     pub fn batches(&self) -> u64 {
         self.batches
     }
 
-    /// Seconds of a batch, counted from 0.
+    /// Seconds of a batch, numbered from 0.
     ///
     /// # Panics
     /// There is no such batch.
@@ -123,8 +127,8 @@ impl BatchPool {
         match &self.source {
             Source::Whole(batches) => batches[batch as usize],
             Source::Sampled { sums, last, seed } => {
-                // The high half of a product chooses evenly, and costs no division (Lemire, *Fast Random Integer Generation
-                // in an Interval*, 2019).
+                // The high half of the product is uniform and needs no division (Lemire, *Fast
+                // Random Integer Generation in an Interval*, 2019).
                 let chosen = (u128::from(mix(*seed, batch)) * sums.len() as u128) >> 64;
                 let is_last = batch + 1 == self.batches;
                 sums[chosen as usize] * if is_last { *last } else { 1.0 }
@@ -162,7 +166,7 @@ fn sums(sample: &Sample<'_>, size: u64, count: u64) -> Vec<f64> {
     sums
 }
 
-/// The sum of `size` records: of whole groups, and of neighbours within one more for what is left.
+/// The sum of `size` records: whole groups, and adjacent records of one more group for the rest.
 fn bootstrap(
     groups: &[&[f64]],
     group_sums: &[f64],
@@ -181,7 +185,7 @@ fn bootstrap(
     whole + last[first..first + left].iter().sum::<f64>()
 }
 
-/// Mean and variance of values that are all there are.
+/// Mean and population variance.
 fn moments(values: &[f64]) -> (f64, f64) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
@@ -189,8 +193,8 @@ fn moments(values: &[f64]) -> (f64, f64) {
     (mean, squares / count)
 }
 
-/// A draw from the standard normal distribution (Box and Muller, *A Note on the Generation of Random Normal Deviates*,
-/// 1958).
+/// A draw from the standard normal distribution (Box and Muller, *A Note on the Generation of
+/// Random Normal Deviates*, 1958).
 fn normal(rng: &mut fastrand::Rng) -> f64 {
     let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
     radius * (std::f64::consts::TAU * rng.f64()).cos()
@@ -207,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn known_records_are_summed_as_they_are_cut() {
+    fn known_records_are_summed_per_batch() {
         let seconds = [1.0, 2.0, 3.0, 4.0, 5.0];
         assert_eq!(all(&BatchPool::new(&seconds, 5, 2)), [3.0, 7.0, 5.0]);
         assert_eq!(all(&BatchPool::new(&seconds, 5, 1)), seconds);
@@ -215,24 +219,25 @@ mod tests {
         assert_eq!(BatchPool::new(&[], 0, 2).batches(), 0);
     }
 
-    /// Of records of 1 and 3 s, half each: mean 2, variance 1.
+    /// Half of the records take 1 s, half 3 s: mean 2, variance 1.
     #[test]
-    fn sums_of_a_sample_have_the_mean_and_variance_of_sums() {
-        // A single record, a bootstrap, and the normal distribution in its place.
+    fn sums_have_the_expected_mean_and_variance() {
+        // A single record, a bootstrap, and the normal approximation.
         for size in [1, 100, 2_000] {
             let pool = BatchPool::new(&[1.0, 3.0], 20_000 * size, size);
             let (mean, variance) = moments(&all(&pool));
             let (by_hand, spread) = (2.0 * size as f64, size as f64);
-            // Four standard errors of 20,000 batches that are drawn from 4,096 sums.
+            // Four standard errors of 20,000 batches drawn from 4,096 sums.
             let error = 4.0 * (spread / 20_000.0).sqrt();
             assert!((mean - by_hand).abs() < error, "{size}: {mean}");
             assert!((variance / spread - 1.0).abs() < 0.12, "{size}: {variance}");
         }
     }
 
-    /// Groups of two alike: sums of 2 and 6 s, so of variance 4, and 50 of them in a batch of 100.
+    /// Groups of two equal records: sums of 2 and 6 s, so variance 4, and 50 of them in a batch of
+    /// 100.
     #[test]
-    fn records_that_lie_together_make_batches_differ_more() {
+    fn similar_adjacent_records_increase_the_variance() {
         let sample = Sample {
             seconds: &[1.0, 1.0, 3.0, 3.0],
             group: 2,
@@ -245,14 +250,14 @@ mod tests {
             "{mean}"
         );
         assert!((variance / 200.0 - 1.0).abs() < 0.12, "{variance}");
-        // Less than a group is a part of one, and no mean of it.
+        // Less than a group is a part of a group, not its mean.
         let pool = BatchPool::sampled(&sample, 1);
         let (_, variance) = moments(&all(&pool));
         assert!((variance - 1.0).abs() < 0.12, "{variance}");
     }
 
     #[test]
-    fn the_pool_has_the_samples_mean_exactly() {
+    fn the_pool_has_exactly_the_mean_of_the_sample() {
         let sample: Vec<f64> = (1..=999).map(|n| 1.0 / f64::from(n)).collect();
         let mean = sample.iter().sum::<f64>() / 999.0;
         for size in [1, 7, 250, 1 << 20] {
@@ -262,13 +267,13 @@ mod tests {
             let (found, wanted) = (moments(&sums).0, mean * size as f64);
             assert!(
                 (found / wanted - 1.0).abs() < 1e-12,
-                "{size}: {found} and not {wanted}"
+                "{size}: {found}, expected {wanted}"
             );
         }
     }
 
     #[test]
-    fn the_last_batch_has_what_is_left() {
+    fn the_last_batch_has_the_remaining_records() {
         let last = |records, size| {
             let pool = BatchPool::new(&[2.0, 2.0], records, size);
             pool.seconds(pool.batches() - 1)
@@ -276,13 +281,13 @@ mod tests {
         assert_eq!(last(1_000, 100), 200.0);
         assert_eq!(last(1_001, 100), 2.0);
         assert_eq!(last(1_099, 100), 198.0);
-        // One batch for all, however many it might hold.
+        // A single batch, whatever the batch size.
         assert_eq!(last(50, 100), 100.0);
         assert_eq!(last(1_000_000_000, u64::MAX), 2e9);
     }
 
     #[test]
-    fn what_nothing_is_known_of_takes_no_time() {
+    fn unknown_records_take_no_time() {
         assert_eq!(all(&BatchPool::new(&[], 3, 2)), [0.0, 0.0]);
         let empty = Sample {
             seconds: &[1.0],

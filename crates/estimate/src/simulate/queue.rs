@@ -1,4 +1,4 @@
-//! What is to be done, and when it may begin.
+//! Pending tasks, and when they may begin.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use super::second::Second;
 use super::{Scenario, ScenarioError};
 
-/// A time in seconds that has a place in an order.
+/// A time in seconds with a total order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment(pub(super) f64);
 
@@ -30,28 +30,28 @@ impl Ord for Moment {
     }
 }
 
-/// A batch, or what is left of it, for one attempt.
+/// A batch, or the remainder of one, for one attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task {
     pub(super) batch: u64,
-    /// From 1, anew for each piece.
+    /// From 1, restarting for each remainder.
     pub(super) attempt: u32,
-    /// How many invocations did a part of the batch before.
+    /// Number of previous invocations that processed a part of the batch.
     pub(super) range: u32,
-    /// What is left of the batch, in seconds on a warm environment.
+    /// Remaining work of the batch, in seconds on a warm environment.
     pub(super) seconds: f64,
     /// When it may begin.
     pub(super) due: f64,
     /// When the batch's first invocation began.
     pub(super) first_start: f64,
-    /// Where it is a second attempt, while the first one is under way.
+    /// Set if this is a second attempt while the first is active.
     pub(super) second: Option<Second>,
-    /// Whether the batch had its second attempt.
+    /// Whether the batch already had its second attempt.
     pub(super) had_second: bool,
 }
 
 impl Task {
-    /// By time; at the same time by batch, so that the order is the same in every run.
+    /// Ordered by time, then by batch, so that the order is deterministic.
     fn key(&self) -> (Moment, u64) {
         (Moment(self.due), self.batch)
     }
@@ -77,7 +77,7 @@ impl Ord for Task {
     }
 }
 
-/// Batches that wait: in their order those that were never called, by time all others.
+/// Pending batches: those never called in order, all others by time.
 pub(super) struct Queue<'a, W> {
     scenario: &'a Scenario,
     work: W,
@@ -100,7 +100,7 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
         }
     }
 
-    /// The next task that may begin at `now`.
+    /// Takes the next task that may begin at `now`.
     pub(super) fn take(&mut self, now: f64) -> Result<Option<Task>, ScenarioError> {
         if self
             .waiting
@@ -130,13 +130,13 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
     }
 
     /// Whether some batches were never called.
-    pub(super) fn has_fresh(&self) -> bool {
+    pub(super) fn has_unstarted(&self) -> bool {
         self.next < self.scenario.batches
     }
 
-    /// When a task may begin, where none may before; `None` where none is left.
+    /// When the next task may begin, if none may begin now; `None` if none is left.
     pub(super) fn next_change(&self) -> Option<f64> {
-        let next = self.has_fresh().then_some(self.next_start);
+        let next = self.has_unstarted().then_some(self.next_start);
         let waiting = self.waiting.peek().map(|Reverse(task)| task.due);
         match (next, waiting) {
             (Some(next), Some(waiting)) => Some(next.min(waiting)),
@@ -144,8 +144,8 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
         }
     }
 
-    /// Has a task wait until it is due.
-    pub(super) fn wait(&mut self, task: Task) {
+    /// Queues a task until it is due.
+    pub(super) fn push(&mut self, task: Task) {
         self.waiting.push(Reverse(task));
     }
 }

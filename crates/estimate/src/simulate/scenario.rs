@@ -1,61 +1,62 @@
-//! What is played.
+//! The input of a simulation.
 
 use serde::Serialize;
 
 use crate::limits;
 
-/// The most invocations that one batch may be divided into by its time limit.
-const MOST_PIECES: f64 = 1e6;
+/// Maximum number of invocations into which the time limit may split a batch.
+const MAX_INVOCATIONS: f64 = 1e6;
 
-/// A run on a platform. Everything counts from the start of the run.
+/// A run on a platform. Times are relative to the start of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Scenario {
-    /// Batches.
+    /// Number of batches.
     pub batches: u64,
-    /// Environments at a time, at most; 1 is the monolithic way.
+    /// Maximum number of concurrent environments; 1 is the monolithic approach.
     pub environments: u64,
-    /// How the platform lets environments grow; all at once where there is none.
+    /// How the platform scales up environments; all at once if `None`.
     pub ramp: Option<Ramp>,
-    /// Batches that the platform itself starts in a second, at most, one after the other: 100 or 1,000 for children of a
-    /// Distributed Map. Further attempts and rests belong to the child that was started, and are not held back.
+    /// Maximum number of batches that the platform itself starts per second, one after another: 100
+    /// or 1,000 for the children of a Distributed Map. Retries and remainders belong to a started
+    /// child and are not delayed.
     pub starts_per_second: Option<f64>,
-    /// The dispatcher's own time for a call, in seconds: one call after the other.
+    /// The dispatcher's own time per call, in seconds. Calls are made one after another.
     pub client_seconds: f64,
     /// Seconds before the first call.
     pub setup_seconds: f64,
-    /// Seconds of a call beyond the dispatcher and the function: there and back. Not billed; the environment counts as
-    /// taken.
+    /// Round-trip time of a call without the dispatcher and the function, in seconds. It is not
+    /// billed; the environment is busy.
     pub call_seconds: f64,
-    /// The first invocation of an environment.
+    /// Overhead of the first invocation of an environment.
     pub cold: ColdStart,
     /// Invocations that fail.
     pub failures: Failures,
     /// Invocations that take longer than they should.
     pub stragglers: Stragglers,
-    /// Second attempts at batches whose call takes too long; none where there is no rule.
+    /// Second attempts at batches whose call takes too long; none if `None`.
     pub speculation: Option<Speculation>,
-    /// What a function may work, in seconds, without its cold start. It stops before, and the rest of its batch becomes an
-    /// invocation of its own.
+    /// Time limit of a function's work, in seconds, without its cold start. The function stops in
+    /// time, and the remainder of its batch becomes another invocation.
     pub timeout_seconds: Option<f64>,
-    /// Each invocation is billed by steps of so many ms that it began: 1 for Lambda, 0 for billing to the last digit.
+    /// Billed time is rounded up to a multiple of this, in ms: 1 for Lambda, 0 for exact billing.
     pub billing_step_ms: f64,
-    /// Of chance.
+    /// Random seed.
     pub seed: u64,
 }
 
-/// How a platform lets a function's environments grow.
+/// How a platform scales up a function's environments.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Ramp {
-    /// Environments at the first call, at least 1.
+    /// Environments allowed at the first call, at least 1.
     pub start: u64,
-    /// How many more after each step of time, at least 1.
+    /// Additional environments per step, at least 1.
     pub step: u64,
-    /// The step of time in seconds.
+    /// Seconds per step.
     pub every_seconds: f64,
 }
 
 impl Ramp {
-    /// Of a Lambda function.
+    /// The ramp of a Lambda function.
     pub const LAMBDA: Self = Self {
         start: limits::RAMP_STEP,
         step: limits::RAMP_STEP,
@@ -63,31 +64,36 @@ impl Ramp {
     };
 }
 
-/// What the first invocation of an environment takes beyond another one.
+/// Overhead of the first invocation of an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct ColdStart {
-    /// Until the environment's process starts, in seconds: finding a machine, fetching the code. Not billed.
+    /// Time until the environment's process starts, in seconds: placement and fetching the code.
+    /// Not billed.
     pub place_seconds: f64,
-    /// Until the function can work, in seconds: starting the process, opening the model. Billed.
+    /// Time until the function is ready, in seconds: starting the process and opening the model.
+    /// Billed.
     pub init_seconds: f64,
 }
 
 /// How invocations fail.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Failures {
-    /// The share of invocations that fail: each at a point of its work that may be anywhere, and billed up to there.
+    /// Probability that an invocation fails. The failure is at a random point of its work, which is
+    /// billed up to there.
     pub share: f64,
-    /// Attempts at a batch, or at a rest of one, at least 1. When they are used up, the batch is lost.
+    /// Maximum number of attempts at a batch or a remainder, at least 1. When they are exhausted,
+    /// the batch is lost.
     pub attempts: u32,
-    /// The longest wait before the second attempt, in seconds; it doubles with each further one. The wait is anything up to
-    /// that (*full jitter*, <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
+    /// Bound of the delay before the second attempt, in seconds; it doubles with each further
+    /// attempt. The delay is random up to that bound (*full jitter*,
+    /// <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
     pub delay_seconds: f64,
-    /// The longest wait before any attempt, in seconds.
+    /// Maximum bound of any delay, in seconds.
     pub longest_delay_seconds: f64,
 }
 
 impl Default for Failures {
-    /// None; the rest as the dispatcher has it.
+    /// No failures; the other settings are the dispatcher's.
     fn default() -> Self {
         Self {
             share: 0.0,
@@ -98,17 +104,17 @@ impl Default for Failures {
     }
 }
 
-/// Invocations that take longer than they should: slow machines, noisy neighbours.
+/// Invocations that take longer than they should because of slow machines or noisy neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Stragglers {
-    /// The share of invocations.
+    /// Probability that an invocation is slow.
     pub share: f64,
-    /// How many times as long they work, at least 1.
+    /// Factor by which its work takes longer, at least 1.
     pub factor: f64,
 }
 
 impl Default for Stragglers {
-    /// None.
+    /// No stragglers.
     fn default() -> Self {
         Self {
             share: 0.0,
@@ -117,28 +123,29 @@ impl Default for Stragglers {
     }
 }
 
-/// When a batch is called for a second time while its first call is under way: when no other batch may begin, there is room,
-/// and the call has taken longer than `factor` times what it was predicted to, and than `least_seconds`. Predicted is the
-/// work of its batch by the median of the answered calls, work being known: bytes tell it well.
+/// When to call a batch a second time while its first call is active: if no other batch can begin,
+/// there is room, and the call has taken longer than `factor` times its predicted time, and longer
+/// than `least_seconds`. The prediction multiplies the work of the batch by the median rate of the
+/// completed calls. The work is assumed to be known, because the size in bytes predicts it well.
 ///
-/// A batch has one second attempt at most. Who answers first wins; the other goes on and is billed to its end, since functions
-/// of a platform cannot be stopped. A second attempt may work `factor` times what was predicted, and counts for nothing if
-/// that is not enough.
+/// A batch has at most one second attempt. The first response wins. The other call continues and is
+/// billed to its end, because functions cannot be cancelled. A second attempt may work for `factor`
+/// times its predicted time, and has no effect if that is not enough.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Speculation {
-    /// How many times its predicted time a call may take, at least 1.
+    /// Multiple of its predicted time that a call may take, at least 1.
     pub factor: f64,
-    /// What any call may take, in seconds.
+    /// Time that any call may take, in seconds.
     pub least_seconds: f64,
-    /// Calls that must have been answered before.
+    /// Number of calls that must have completed before.
     pub least_answers: u64,
-    /// What second attempts may be billed, as a share of what answered first ones were: at every moment, and with those under
-    /// way at the most that they can be billed.
+    /// Maximum share of billed time for second attempts, relative to completed first attempts. It
+    /// holds at every moment, counting active second attempts at their maximum.
     pub budget: f64,
 }
 
 impl Default for Speculation {
-    /// As the dispatcher has it.
+    /// The dispatcher's settings.
     fn default() -> Self {
         Self {
             factor: 3.0,
@@ -150,7 +157,7 @@ impl Default for Speculation {
 }
 
 impl Default for Scenario {
-    /// No batches for one environment, which is there at once; nothing fails, and nothing but work takes time.
+    /// No batches, one environment that is available immediately, no failures, and no overhead.
     fn default() -> Self {
         Self {
             batches: 0,
@@ -171,36 +178,37 @@ impl Default for Scenario {
     }
 }
 
-/// What cannot be played.
+/// A scenario cannot be simulated.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ScenarioError {
-    /// A setting is out of its range.
-    #[error("{field} is {value}, and must be {range}")]
+    /// A setting is out of range.
+    #[error("{field} is {value}, but must be {range}")]
     Field {
-        /// Its name.
+        /// Name of the setting.
         field: &'static str,
-        /// What it holds.
+        /// Its value.
         value: f64,
-        /// What it may hold.
+        /// The allowed range.
         range: &'static str,
     },
-    /// A batch's time is none.
-    #[error("batch {batch} takes {seconds} s, which is no time")]
+    /// The time of a batch is invalid.
+    #[error("batch {batch} takes {seconds} s, which is not a valid time")]
     Work {
         /// The batch.
         batch: u64,
         /// Its time.
         seconds: f64,
     },
-    /// A batch would never end.
+    /// The time limit splits a batch into too many invocations.
     #[error(
-        "batch {batch} takes {seconds} s, which a limit of {timeout_seconds} s divides into more than \
-         {MOST_PIECES} invocations"
+        "batch {batch} takes {seconds} s, which a limit of {timeout_seconds} s splits into more than \
+         {MAX_INVOCATIONS} invocations"
     )]
-    CompletedRanges {
+    TooManyInvocations {
         /// The batch.
         batch: u64,
-        /// Its time, as a straggler's.
+        /// Its time as a straggler.
         seconds: f64,
         /// The time limit.
         timeout_seconds: f64,
@@ -265,7 +273,7 @@ impl Scenario {
         Ok(())
     }
 
-    /// Checks what a batch takes.
+    /// Checks the time of a batch.
     pub(super) fn check_work(&self, batch: u64, seconds: f64) -> Result<(), ScenarioError> {
         if !is_time(seconds) {
             return Err(ScenarioError::Work { batch, seconds });
@@ -274,8 +282,8 @@ impl Scenario {
             return Ok(());
         };
         let seconds = seconds * self.stragglers.factor;
-        if seconds / timeout_seconds > MOST_PIECES {
-            return Err(ScenarioError::CompletedRanges {
+        if seconds / timeout_seconds > MAX_INVOCATIONS {
+            return Err(ScenarioError::TooManyInvocations {
                 batch,
                 seconds,
                 timeout_seconds,

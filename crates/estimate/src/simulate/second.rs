@@ -1,7 +1,7 @@
-//! Second attempts at batches whose call takes far longer than it should.
+//! Second attempts at batches whose call takes far too long.
 //!
-//! It is the dispatcher's own rule, with what it knows: when calls began and were answered, what their batches weigh, and
-//! what answered calls were billed.
+//! Implements the dispatcher's own rule with the information that it has: when calls began and
+//! completed, the size of their batches, and the billed time of completed calls.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,46 +10,47 @@ use super::invocation::billed_ms;
 use super::queue::{Moment, Queue, Task};
 use super::{End, Outcome, Scenario, Span, Speculation};
 
-/// The calls under way, and the second ones among them.
+/// The active calls, including second attempts.
 pub(super) struct SecondAttempts {
     settings: Speculation,
     init_seconds: f64,
     billing_step_ms: f64,
-    /// By environment, which has a call at a time.
+    /// Indexed by environment, each of which has at most one call.
     calls: Vec<Option<Call>>,
     began: u64,
     open_batches: u64,
-    /// Seconds from call to answer by a second of work.
+    /// Seconds from call to response per second of work.
     rates: Median,
     answers: u64,
     answered_ms: f64,
-    /// Billed for second attempts that have ended.
+    /// Billed for completed second attempts.
     spent_ms: f64,
-    /// The most that those under way can be billed.
+    /// The most that active second attempts can be billed.
     reserved_ms: f64,
-    /// When calls that have no second attempt become overdue, by the median that was last looked at.
-    watched: BinaryHeap<Reverse<(Moment, BackendConfig)>>,
+    /// When calls without a second attempt become overdue, according to the latest median.
+    watched: BinaryHeap<Reverse<(Moment, CallKey)>>,
     watched_rate: Option<f64>,
-    /// Those that are, the longest overdue first.
-    overdue: Vec<BackendConfig>,
+    /// Overdue calls, longest overdue first.
+    overdue: Vec<CallKey>,
 }
 
-/// A call by its environment, and by its number, since an environment has many in turn.
-type BackendConfig = (u64, u64);
+/// Environment and number of a call. An environment has many calls in turn.
+type CallKey = (u64, u64);
 
 struct Call {
     number: u64,
     task: Task,
     span: Span,
-    /// What it leaves.
+    /// The follow-up task.
     again: Option<Task>,
-    /// The environment of the other call for the same batch, while both are under way.
+    /// Environment of the other call for the same batch, while both are active.
     rival: Option<u64>,
-    /// The other one answered before.
+    /// The other call completed first.
     is_superseded: bool,
-    /// How the first attempt ended that failed before this second one: what is left to do if this one fails too.
+    /// For a second attempt: the result of the first attempt if that failed earlier, which applies
+    /// if this attempt fails too.
     inherited: Option<(End, Option<Task>)>,
-    /// Set aside for a second attempt.
+    /// Budget reserved for a second attempt.
     reserved_ms: f64,
 }
 
@@ -78,7 +79,7 @@ impl SecondAttempts {
         self.open_batches == 0
     }
 
-    /// Takes note of a call that begins.
+    /// Records that a call begins.
     pub(super) fn begin(&mut self, task: Task, span: Span, again: Option<Task>) {
         let mut call = Call {
             number: self.began,
@@ -104,7 +105,7 @@ impl SecondAttempts {
                 again.had_second = true;
             }
         } else {
-            // Its moment is not among those that are watched.
+            // The new call is not in `watched` yet.
             self.watched_rate = None;
         }
         let index = span.environment as usize;
@@ -114,7 +115,8 @@ impl SecondAttempts {
         self.calls[index] = Some(call);
     }
 
-    /// The call in `environment` has ended: its batch ends, goes on, or is left to the other call.
+    /// Handles the end of the call in `environment`: its batch is complete, continues, or is left
+    /// to the other call.
     pub(super) fn end<W: FnMut(u64) -> f64>(
         &mut self,
         environment: u64,
@@ -133,7 +135,7 @@ impl SecondAttempts {
             return;
         }
         let kind = call.span.end_kind;
-        let is_answer = kind == End::Done || (kind == End::Rest && !is_second);
+        let is_answer = kind == End::Done || (kind == End::TimedOut && !is_second);
         let rival = call.rival.and_then(|rival| {
             let rival = self.calls[rival as usize].as_mut()?;
             rival.rival = None;
@@ -147,7 +149,7 @@ impl SecondAttempts {
             }
             (false, _) if is_second => match call.inherited {
                 Some(left) => left,
-                // The first attempt goes on.
+                // The first attempt continues.
                 None => return,
             },
             _ => (kind, call.again),
@@ -157,7 +159,7 @@ impl SecondAttempts {
             outcome.second_won += u64::from(is_second);
         }
         match again {
-            Some(again) => queue.wait(Task {
+            Some(again) => queue.push(Task {
                 due: again.due.max(call.span.end),
                 ..again
             }),
@@ -177,23 +179,23 @@ impl SecondAttempts {
         }
     }
 
-    /// A second attempt that may be made now, for the longest overdue call that can be afforded. `cold` is whether it
-    /// starts cold.
+    /// A second attempt that can be made now, for the longest overdue call within the budget.
+    /// `cold` tells whether it would start cold.
     pub(super) fn take(&mut self, now: f64, cold: bool) -> Option<Task> {
         let rate = self.rate()?;
         self.watch(rate);
-        while let Some(&Reverse((at, place))) = self.watched.peek()
+        while let Some(&Reverse((at, key))) = self.watched.peek()
             && at.0 <= now
         {
             self.watched.pop();
-            self.overdue.push(place);
+            self.overdue.push(key);
         }
         let calls = &self.calls;
         self.overdue
-            .retain(|&place| call_at(calls, place).is_some_and(may_have_second));
+            .retain(|&key| call_at(calls, key).is_some_and(may_have_second));
         let limit = |call: &Call| self.settings.factor * call.task.seconds * rate;
-        let &(environment, _) = self.overdue.iter().find(|&&place| {
-            call_at(&self.calls, place)
+        let &(environment, _) = self.overdue.iter().find(|&&key| {
+            call_at(&self.calls, key)
                 .is_some_and(|call| self.can_afford(self.most_ms(limit(call), cold)))
         })?;
         let call = self.calls[environment as usize].as_ref()?;
@@ -207,14 +209,14 @@ impl SecondAttempts {
         })
     }
 
-    /// When the next call becomes overdue, if none is answered before.
+    /// When the next call becomes overdue, if none completes before.
     pub(super) fn next_change(&self) -> f64 {
         self.watched
             .peek()
             .map_or(f64::INFINITY, |Reverse((at, _))| at.0)
     }
 
-    /// The median seconds of an answered call by a second of work, when enough are answered.
+    /// The median of seconds per second of work of completed calls, once enough have completed.
     fn rate(&self) -> Option<f64> {
         if self.answers < self.settings.least_answers {
             return None;
@@ -222,7 +224,7 @@ impl SecondAttempts {
         self.rates.get()
     }
 
-    /// Has every call that may have a second attempt watched, by this rate.
+    /// Recomputes when each call that may have a second attempt becomes overdue.
     fn watch(&mut self, rate: f64) {
         if self.watched_rate == Some(rate) {
             return;
@@ -241,13 +243,13 @@ impl SecondAttempts {
             .filter(|call| may_have_second(call))
             .map(|call| {
                 let patience = (factor * call.task.seconds * rate).max(least_seconds);
-                let place = (call.span.environment, call.number);
-                Reverse((Moment(call.span.start + patience), place))
+                let key = (call.span.environment, call.number);
+                Reverse((Moment(call.span.start + patience), key))
             })
             .collect();
     }
 
-    /// The most that a second attempt can be billed that may work so long.
+    /// The most that a second attempt with this limit can be billed.
     fn most_ms(&self, limit_seconds: f64, cold: bool) -> f64 {
         let init_seconds = if cold { self.init_seconds } else { 0.0 };
         billed_ms(init_seconds + limit_seconds, self.billing_step_ms)
@@ -258,7 +260,7 @@ impl SecondAttempts {
     }
 }
 
-fn call_at(calls: &[Option<Call>], (environment, number): BackendConfig) -> Option<&Call> {
+fn call_at(calls: &[Option<Call>], (environment, number): CallKey) -> Option<&Call> {
     let call = calls[environment as usize].as_ref()?;
     (call.number == number).then_some(call)
 }
@@ -267,30 +269,30 @@ fn may_have_second(call: &Call) -> bool {
     call.task.second.is_none() && !call.task.had_second && !call.is_superseded
 }
 
-/// What a second attempt is, beside the first one.
+/// Properties of a second attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Second {
-    /// Where the first attempt is under way.
+    /// Environment of the first attempt.
     pub(super) first_environment: u64,
-    /// What it may work, in seconds.
+    /// Limit of its work, in seconds.
     pub(super) limit_seconds: f64,
 }
 
-/// The median of what was inserted, to within 1 %, in constant memory: a histogram of 64 bins between a power of two and
-/// the next.
+/// The median of the inserted numbers within 1 %, in constant memory: a histogram with 64 bins per
+/// power of two.
 struct Median {
     counts: Vec<u32>,
     total: u64,
-    /// The bin of the median, and how many lie in lower ones.
+    /// The bin of the median, and the count in lower bins.
     bin: usize,
     below: u64,
 }
 
-/// Bits of the fraction that tell the bins between two powers of two apart.
+/// Bits of the fraction that select a bin within a power of two.
 const FRACTION_BITS: u32 = 6;
-/// Bits of a number that tell no bin.
+/// Low bits that are ignored.
 const LEFT_OUT_BITS: u32 = f64::MANTISSA_DIGITS - 1 - FRACTION_BITS;
-/// Powers of two on either side of 1.
+/// Powers of two covered on either side of 1.
 const POWERS: u64 = 40;
 
 impl Default for Median {
@@ -305,10 +307,10 @@ impl Default for Median {
 }
 
 impl Median {
-    /// The bits of positive numbers are in the order of the numbers.
+    /// The bit patterns of positive floats have the same order as the floats.
     const FIRST: u64 = (1.0_f64.to_bits() >> LEFT_OUT_BITS) - (POWERS << FRACTION_BITS);
 
-    /// Takes a number above 0; others are left out.
+    /// Inserts a positive number; other numbers are ignored.
     fn insert(&mut self, number: f64) {
         if !(number > 0.0 && number.is_finite()) {
             return;
@@ -330,7 +332,7 @@ impl Median {
         }
     }
 
-    /// The middle of the median's bin.
+    /// The centre of the median's bin.
     fn get(&self) -> Option<f64> {
         let bits = (Self::FIRST + self.bin as u64) << LEFT_OUT_BITS;
         (self.total > 0).then(|| f64::from_bits(bits | 1 << (LEFT_OUT_BITS - 1)))
@@ -346,7 +348,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_median_is_within_a_percent(numbers in vec(1e-6..1e6_f64, 1..300)) {
+        fn the_median_is_within_one_percent(numbers in vec(1e-6..1e6_f64, 1..300)) {
             let mut median = Median::default();
             let mut sorted = Vec::new();
             for number in numbers {
@@ -354,19 +356,19 @@ mod tests {
                 sorted.push(number);
                 sorted.sort_by(f64::total_cmp);
                 let (found, wanted) = (median.get().unwrap(), sorted[(sorted.len() - 1) / 2]);
-                prop_assert!((found / wanted - 1.0).abs() < 0.01, "{found} and not {wanted}");
+                prop_assert!((found / wanted - 1.0).abs() < 0.01, "{found}, expected {wanted}");
             }
         }
     }
 
     #[test]
-    fn numbers_that_tell_nothing_are_left_out_of_the_median() {
+    fn the_median_ignores_invalid_numbers() {
         let mut median = Median::default();
         for number in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
             median.insert(number);
         }
         assert_eq!(median.get(), None);
-        // Beyond the histogram's ends they count as its ends.
+        // Numbers outside the histogram count in its outermost bins.
         for number in [1e-300, 1.0, 1e300] {
             median.insert(number);
         }

@@ -1,10 +1,10 @@
-//! What holds of every run.
+//! Properties of every run.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use shoal_estimate::simulate::{ColdStart, End, Failures, Ramp, Scenario, Stragglers};
 
-use crate::play;
+use crate::run_scenario;
 
 fn only(environments: u64) -> Scenario {
     Scenario {
@@ -17,7 +17,7 @@ fn total(work: &[f64]) -> f64 {
     work.iter().sum()
 }
 
-/// Anything at once, but second attempts.
+/// Random scenarios with every feature except second attempts.
 pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
     let platform = (
         1_u64..30,
@@ -76,11 +76,12 @@ pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// No order of a list on `m` machines takes longer than total/m + (1 - 1/m) longest, and none less than either total/m
-    /// or the longest: Graham, *Bounds for Certain Multiprocessing Anomalies*, Bell System Technical Journal 45, 1966.
+    /// No order of a list on `m` machines takes longer than total/m + (1 - 1/m) longest, and none
+    /// takes less than total/m or the longest: Graham, *Bounds for Certain Multiprocessing
+    /// Anomalies*, Bell System Technical Journal 45, 1966.
     #[test]
-    fn list_scheduling_keeps_its_bounds(work in vec(0.0..10.0_f64, 1..200), m in 1_u64..20) {
-        let (outcome, _) = play(only(m), &work);
+    fn list_scheduling_respects_its_bounds(work in vec(0.0..10.0_f64, 1..200), m in 1_u64..20) {
+        let (outcome, _) = run_scenario(only(m), &work);
         let (total, m) = (total(&work), m as f64);
         let longest = work.iter().copied().fold(0.0, f64::max);
         let slack = 1e-9 * total;
@@ -89,12 +90,13 @@ proptest! {
         prop_assert!((outcome.function_seconds - total).abs() <= slack);
     }
 
-    /// With a serial share `s` of all work, `m` environments are 1 / (s + (1 - s) / m) times as fast, if the rest divides
-    /// evenly, and no faster if it does not: Amdahl, *Validity of the Single Processor Approach*, 1967.
+    /// With a serial share `s` of all work, `m` environments are 1 / (s + (1 - s) / m) times as
+    /// fast if the rest divides evenly, and no faster if it does not: Amdahl, *Validity of the
+    /// Single Processor Approach*, 1967.
     #[test]
-    fn speedup_is_amdahls(serial in 0.0..10.0_f64, work in vec(0.1..2.0_f64, 1..50), waves in 1_usize..10, m in 1_u64..50) {
+    fn the_speedup_follows_amdahls_law(serial in 0.0..10.0_f64, work in vec(0.1..2.0_f64, 1..50), waves in 1_usize..10, m in 1_u64..50) {
         let run = |environments, work: &[f64]| {
-            play(Scenario { setup_seconds: serial, ..only(environments) }, work).0.seconds
+            run_scenario(Scenario { setup_seconds: serial, ..only(environments) }, work).0.seconds
         };
         let law = |alone: f64| {
             let s = serial / alone;
@@ -108,32 +110,33 @@ proptest! {
     }
 
     #[test]
-    fn one_environment_takes_the_sum(work in vec(0.0..10.0_f64, 0..100)) {
-        prop_assert_eq!(play(only(1), &work).0.seconds, total(&work) + 0.0);
+    fn one_environment_takes_the_total_time(work in vec(0.0..10.0_f64, 0..100)) {
+        prop_assert_eq!(run_scenario(only(1), &work).0.seconds, total(&work) + 0.0);
     }
 
-    /// Equal batches alone: for others, Graham's anomalies are real.
+    /// Only for equal batches: for others, Graham's anomalies are real.
     #[test]
     fn more_environments_are_never_slower_for_equal_batches(batches in 0_usize..100, m in 1_u64..50) {
-        let seconds = |environments| play(only(environments), &vec![1.5; batches]).0.seconds;
+        let seconds = |environments| run_scenario(only(environments), &vec![1.5; batches]).0.seconds;
         prop_assert!(seconds(m + 1) <= seconds(m));
         prop_assert_eq!(seconds(m), 1.5 * (batches as u64).div_ceil(m) as f64);
     }
 
-    /// A platform that starts r a second, or a client that takes 1/r for a call, has begun the last of n after (n - 1) / r.
+    /// A platform that starts r per second, or a client that takes 1/r per call, has started the
+    /// last of n after (n - 1) / r.
     #[test]
-    fn starts_take_time(batches in 1_usize..300, rate in 1.0..1000.0_f64) {
+    fn starts_are_rate_limited(batches in 1_usize..300, rate in 1.0..1000.0_f64) {
         let begun = (batches - 1) as f64 / rate;
         let started = Scenario { starts_per_second: Some(rate), ..only(1000) };
         let sent = Scenario { client_seconds: 1.0 / rate, ..only(1000) };
         for (scenario, by_hand) in [(started, begun + 0.5), (sent, begun + 1.0 / rate + 0.5)] {
-            let seconds = play(scenario, &vec![0.5; batches]).0.seconds;
-            prop_assert!((seconds - by_hand).abs() < 1e-9 * by_hand, "{seconds} and not {by_hand}");
+            let seconds = run_scenario(scenario, &vec![0.5; batches]).0.seconds;
+            prop_assert!((seconds - by_hand).abs() < 1e-9 * by_hand, "{seconds}, expected {by_hand}");
         }
     }
 
-    /// Environments that came at 0, e, 2e … have each finished one batch of w in every w since: the run ends when these are
-    /// as many as there are batches, and not before.
+    /// Environments that were allowed at 0, e, 2e … finish one batch in every w since then. The run
+    /// ends exactly when these are as many as there are batches.
     #[test]
     fn a_ramp_has_a_closed_form_for_equal_batches(
         batches in 1_u64..500,
@@ -145,7 +148,7 @@ proptest! {
     ) {
         let ramp = Ramp { start, step, every_seconds: every as f64 };
         let scenario = Scenario { ramp: Some(ramp), ..only(most) };
-        let (outcome, _) = play(scenario, &vec![work as f64; batches as usize]);
+        let (outcome, _) = run_scenario(scenario, &vec![work as f64; batches as usize]);
         let finished = |at: u64| -> u64 {
             (0..=at / every)
                 .map(|steps| {
@@ -159,24 +162,25 @@ proptest! {
         prop_assert_eq!(outcome.seconds, end as f64);
     }
 
-    /// A time limit adds calls, and no work; each batch has as many as it has times the limit, begun ones included.
+    /// A time limit adds calls but no work. Each batch needs its time divided by the limit, rounded
+    /// up.
     #[test]
-    fn a_time_limit_changes_no_work(work in vec(0.0..10.0_f64, 0..50), limit in 0.5..5.0_f64, m in 1_u64..8) {
+    fn a_time_limit_does_not_change_the_work(work in vec(0.0..10.0_f64, 0..50), limit in 0.5..5.0_f64, m in 1_u64..8) {
         let scenario = Scenario { timeout_seconds: Some(limit), ..only(m) };
-        let (outcome, spans) = play(scenario, &work);
+        let (outcome, spans) = run_scenario(scenario, &work);
         prop_assert!((outcome.function_seconds - total(&work)).abs() < 1e-9 * total(&work).max(1.0));
         for (batch, seconds) in work.iter().enumerate() {
             let calls = spans.iter().filter(|span| span.batch == batch as u64).count();
             prop_assert_eq!(calls, ((seconds / limit).ceil() as usize).max(1));
         }
-        prop_assert_eq!(outcome.invocations, work.len() as u64 + outcome.rests);
+        prop_assert_eq!(outcome.invocations, work.len() as u64 + outcome.timed_out);
     }
 
-    /// Whatever happens: each batch ends once, no environment does two things at a time, the ramp and the starts are kept,
-    /// and the outcome is the sum of what was seen.
+    /// In every run each batch ends once, no environment has two calls at a time, the ramp and the
+    /// start rate are respected, and the outcome is the sum of the spans.
     #[test]
-    fn every_run_is_orderly(scenario in scenarios(), work in vec(0.0..5.0_f64, 0..100)) {
-        let (outcome, spans) = play(scenario, &work);
+    fn every_run_is_consistent(scenario in scenarios(), work in vec(0.0..5.0_f64, 0..100)) {
+        let (outcome, spans) = run_scenario(scenario, &work);
         let mut ends = vec![0; work.len()];
         let mut free = vec![0.0_f64; scenario.environments as usize];
         let mut used = 0;
@@ -187,7 +191,7 @@ proptest! {
             let environment = span.environment as usize;
             prop_assert!(span.start >= free[environment]);
             prop_assert_eq!(span.cold, environment == used);
-            // The lowest that is free: all below are taken.
+            // The lowest free environment is used: all below are busy.
             prop_assert!(free[..environment].iter().all(|&end| end > span.start));
             used += usize::from(span.cold);
             free[environment] = span.end;
@@ -214,11 +218,11 @@ proptest! {
         prop_assert_eq!(outcome.invocations, spans.len() as u64);
         prop_assert_eq!(outcome.failed, count(&[End::Retry, End::Lost]));
         prop_assert_eq!(outcome.lost, count(&[End::Lost]));
-        prop_assert_eq!(outcome.rests, count(&[End::Rest]));
+        prop_assert_eq!(outcome.timed_out, count(&[End::TimedOut]));
         prop_assert_eq!(outcome.cold_starts, used as u64);
         prop_assert!(outcome.cold_starts <= scenario.environments);
         prop_assert!(outcome.peak_concurrency <= outcome.cold_starts);
         prop_assert_eq!(outcome.seconds, spans.iter().map(|span| span.end).fold(0.5, f64::max));
-        prop_assert_eq!(play(scenario, &work), (outcome, spans));
+        prop_assert_eq!(run_scenario(scenario, &work), (outcome, spans));
     }
 }

@@ -1,20 +1,22 @@
-//! Small runs, to the last digit: all times are sums of powers of two, which floating point adds exactly.
+//! Small runs, exact to the last digit: all times are sums of powers of two, which floating point
+//! adds exactly.
 
 use shoal_estimate::simulate::{ColdStart, End, Failures, Ramp, Scenario, Stragglers};
 
-use crate::play;
+use crate::run_scenario;
 
 /// `(batch, environment, start, end)` of every call.
-fn places(scenario: Scenario, work: &[f64]) -> Vec<(u64, u64, f64, f64)> {
-    let (_, spans) = play(scenario, work);
+fn calls(scenario: Scenario, work: &[f64]) -> Vec<(u64, u64, f64, f64)> {
+    let (_, spans) = run_scenario(scenario, work);
     spans
         .iter()
         .map(|span| (span.batch, span.environment, span.start, span.end))
         .collect()
 }
 
-/// Two environments, three batches of 2, 1 and 3 s, cold starts of 0.5 s that are billed and 0.25 s that are not, calls of
-/// 0.25 s: the second environment is free first, and takes the third batch warm.
+/// Two environments, three batches of 2, 1 and 3 s, cold starts of 0.5 s billed and 0.25 s not
+/// billed, calls of 0.25 s. The second environment becomes free first and gets the third batch,
+/// warm.
 #[test]
 fn two_environments_and_three_batches() {
     let scenario = Scenario {
@@ -27,9 +29,9 @@ fn two_environments_and_three_batches() {
         billing_step_ms: 1.0,
         ..Scenario::default()
     };
-    let (outcome, spans) = play(scenario, &[2.0, 1.0, 3.0]);
+    let (outcome, spans) = run_scenario(scenario, &[2.0, 1.0, 3.0]);
     assert_eq!(
-        places(scenario, &[2.0, 1.0, 3.0]),
+        calls(scenario, &[2.0, 1.0, 3.0]),
         [(0, 0, 0.0, 3.0), (1, 1, 0.0, 2.0), (2, 1, 2.0, 5.25)]
     );
     let costs: Vec<_> = spans
@@ -54,7 +56,7 @@ fn two_environments_and_three_batches() {
     assert_eq!(outcome.seconds, 5.25);
     assert_eq!((outcome.billed_ms, outcome.init_ms), (7000.0, 1000.0));
     assert_eq!(outcome.function_seconds, 7.0);
-    // 3, 2 and 3.25 s from call to answer.
+    // 3, 2 and 3.25 s from call to response.
     assert_eq!(
         (outcome.batch_seconds, outcome.longest_batch_seconds),
         (8.25, 3.25)
@@ -69,7 +71,8 @@ fn two_environments_and_three_batches() {
     );
 }
 
-/// Three calls at once, and the first two are back when the fourth is due: it takes the lower environment, and no new one.
+/// The first two of three calls have completed when the fourth is due: it gets the lower
+/// environment, not a new one.
 #[test]
 fn the_lowest_free_environment_is_taken() {
     let scenario = Scenario {
@@ -79,7 +82,7 @@ fn the_lowest_free_environment_is_taken() {
     };
     // Each call takes a second of the client before its work.
     assert_eq!(
-        places(scenario, &[2.0, 1.0, 8.0, 1.0, 1.0]),
+        calls(scenario, &[2.0, 1.0, 8.0, 1.0, 1.0]),
         [
             (0, 0, 0.0, 3.0),
             (1, 1, 1.0, 3.0),
@@ -98,19 +101,19 @@ fn one_environment_is_monolithic() {
         ..Scenario::default()
     };
     assert_eq!(
-        places(scenario, &[1.0, 2.0, 4.0]),
+        calls(scenario, &[1.0, 2.0, 4.0]),
         [(0, 0, 0.5, 1.75), (1, 0, 1.75, 4.0), (2, 0, 4.0, 8.25)]
     );
 }
 
-/// Batches of 2 and 1 s where a call may work 1.5 s: the rest goes before the next batch.
+/// Batches of 2 and 1 s with a time limit of 1.5 s: the remainder goes before the next batch.
 #[test]
-fn what_runs_out_of_time_goes_on_first() {
+fn a_remainder_goes_before_the_next_batch() {
     let scenario = Scenario {
         timeout_seconds: Some(1.5),
         ..Scenario::default()
     };
-    let (outcome, spans) = play(scenario, &[2.0, 1.0]);
+    let (outcome, spans) = run_scenario(scenario, &[2.0, 1.0]);
     let seen: Vec<_> = spans
         .iter()
         .map(|span| {
@@ -126,18 +129,18 @@ fn what_runs_out_of_time_goes_on_first() {
     assert_eq!(
         seen,
         [
-            (0, 1, 0.0, 1.5, End::Rest),
+            (0, 1, 0.0, 1.5, End::TimedOut),
             (0, 1, 1.5, 2.0, End::Done),
             (1, 1, 2.0, 3.0, End::Done)
         ]
     );
-    assert_eq!((outcome.rests, outcome.function_seconds), (1, 3.0));
+    assert_eq!((outcome.timed_out, outcome.function_seconds), (1, 3.0));
     assert_eq!(outcome.batch_seconds, 3.0);
 }
 
-/// A straggler of 4 s for 1 s of work does a quarter of the work in each second.
+/// A straggler that takes 4 s for 1 s of work does a quarter of the work in each second.
 #[test]
-fn a_straggler_that_runs_out_of_time_did_less() {
+fn a_straggler_that_times_out_has_done_less_work() {
     let scenario = Scenario {
         stragglers: Stragglers {
             share: 1.0,
@@ -146,13 +149,13 @@ fn a_straggler_that_runs_out_of_time_did_less() {
         timeout_seconds: Some(1.0),
         ..Scenario::default()
     };
-    let (outcome, _) = play(scenario, &[1.0]);
+    let (outcome, _) = run_scenario(scenario, &[1.0]);
     assert_eq!((outcome.seconds, outcome.invocations), (4.0, 4));
 }
 
-/// The way to a new environment is a part of no function's time limit.
+/// Placement and initialization do not count towards the time limit.
 #[test]
-fn a_cold_start_takes_nothing_of_the_time_limit() {
+fn a_cold_start_does_not_count_towards_the_time_limit() {
     let scenario = Scenario {
         cold: ColdStart {
             place_seconds: 1.0,
@@ -161,10 +164,11 @@ fn a_cold_start_takes_nothing_of_the_time_limit() {
         timeout_seconds: Some(1.0),
         ..Scenario::default()
     };
-    assert_eq!(places(scenario, &[1.0]), [(0, 0, 0.0, 3.0)]);
+    assert_eq!(calls(scenario, &[1.0]), [(0, 0, 0.0, 3.0)]);
 }
 
-/// An attempt that always fails, with no wait: three, and the batch is lost; the next one goes on, in the same environment.
+/// Every attempt fails, without delays: the batch is lost after three, and the next one follows in
+/// the same environment.
 #[test]
 fn a_batch_is_lost_when_its_attempts_are_used_up() {
     let scenario = Scenario {
@@ -176,7 +180,7 @@ fn a_batch_is_lost_when_its_attempts_are_used_up() {
         },
         ..Scenario::default()
     };
-    let (outcome, spans) = play(scenario, &[1.0, 1.0]);
+    let (outcome, spans) = run_scenario(scenario, &[1.0, 1.0]);
     let seen: Vec<_> = spans
         .iter()
         .map(|span| (span.batch, span.attempt, span.environment, span.end_kind))
@@ -204,20 +208,28 @@ fn a_batch_is_lost_when_its_attempts_are_used_up() {
 }
 
 #[test]
-fn billed_time_is_rounded_up_call_by_call() {
+fn billed_time_is_rounded_up_per_call() {
     let scenario = |billing_step_ms| Scenario {
         billing_step_ms,
         ..Scenario::default()
     };
-    assert_eq!(play(scenario(100.0), &[0.101, 0.1, 0.0]).0.billed_ms, 300.0);
-    assert_eq!(play(scenario(0.0), &[0.25, 0.000_5]).0.billed_ms, 250.5);
-    // 0.1 + 0.2 is a hair above 0.3 in floating point, which nobody is billed for.
+    assert_eq!(
+        run_scenario(scenario(100.0), &[0.101, 0.1, 0.0])
+            .0
+            .billed_ms,
+        300.0
+    );
+    assert_eq!(
+        run_scenario(scenario(0.0), &[0.25, 0.000_5]).0.billed_ms,
+        250.5
+    );
+    // 0.1 + 0.2 is slightly above 0.3 in floating point, which must not be billed.
     let cold = ColdStart {
         place_seconds: 0.0,
         init_seconds: 0.1,
     };
     assert_eq!(
-        play(
+        run_scenario(
             Scenario {
                 cold,
                 ..scenario(1.0)
@@ -230,9 +242,10 @@ fn billed_time_is_rounded_up_call_by_call() {
     );
 }
 
-/// 5 environments at once and 5 more each second after the first call: 30 calls of 10 s start by fives.
+/// 5 environments at once and 5 more each second after the first call: 30 calls of 10 s start in
+/// groups of five.
 #[test]
-fn environments_come_by_the_ramp() {
+fn environments_follow_the_ramp() {
     let scenario = Scenario {
         environments: 100,
         ramp: Some(Ramp {
@@ -243,16 +256,17 @@ fn environments_come_by_the_ramp() {
         setup_seconds: 0.75,
         ..Scenario::default()
     };
-    let (outcome, spans) = play(scenario, &[10.0; 30]);
+    let (outcome, spans) = run_scenario(scenario, &[10.0; 30]);
     for (number, span) in spans.iter().enumerate() {
         assert_eq!(span.start, 0.75 + (number / 5) as f64);
     }
     assert_eq!((outcome.seconds, outcome.cold_starts), (15.75, 30));
 }
 
-/// Children start every half second; the rest of the first is none that is started, and does not wait.
+/// Children start every half second. The remainder of the first is not a new child and does not
+/// wait.
 #[test]
-fn rests_are_no_starts() {
+fn remainders_are_not_rate_limited() {
     let scenario = Scenario {
         environments: 4,
         starts_per_second: Some(2.0),
@@ -260,7 +274,7 @@ fn rests_are_no_starts() {
         ..Scenario::default()
     };
     assert_eq!(
-        places(scenario, &[0.5, 0.25, 0.25]),
+        calls(scenario, &[0.5, 0.25, 0.25]),
         [
             (0, 0, 0.0, 0.25),
             (0, 0, 0.25, 0.5),
@@ -271,15 +285,15 @@ fn rests_are_no_starts() {
 }
 
 #[test]
-fn a_run_of_nothing_is_its_setup() {
+fn an_empty_run_takes_its_setup_time() {
     let scenario = Scenario {
         setup_seconds: 2.0,
         ..Scenario::default()
     };
-    let (outcome, spans) = play(scenario, &[]);
+    let (outcome, spans) = run_scenario(scenario, &[]);
     assert_eq!(
         (outcome.seconds, outcome.invocations, spans.len()),
         (2.0, 0, 0)
     );
-    assert_eq!(play(scenario, &[0.0, 0.0]).0.seconds, 2.0);
+    assert_eq!(run_scenario(scenario, &[0.0, 0.0]).0.seconds, 2.0);
 }

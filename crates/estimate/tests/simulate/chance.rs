@@ -1,8 +1,9 @@
-//! Runs with chance against what is to be expected of it: at fixed seeds, within four standard deviations.
+//! Random runs compared with their expected values, at fixed seeds, within four standard
+//! deviations.
 
 use shoal_estimate::simulate::{End, Failures, Scenario, Stragglers};
 
-use crate::play;
+use crate::run_scenario;
 
 const BATCHES: usize = 20_000;
 
@@ -10,14 +11,14 @@ const BATCHES: usize = 20_000;
 fn assert_near(found: f64, expected: f64, deviation: f64) {
     assert!(
         (found - expected).abs() < 4.0 * deviation,
-        "{found} and not {expected} ± {deviation}"
+        "{found}, expected {expected} ± {deviation}"
     );
 }
 
-/// With failures at the share p and k attempts a batch is called (1 - p^k) / (1 - p) times in the mean, and lost at the
-/// share p^k.
+/// With failure probability p and k attempts, a batch is called (1 - p^k) / (1 - p) times on
+/// average and lost with probability p^k.
 #[test]
-fn failures_are_geometric() {
+fn calls_follow_a_truncated_geometric_distribution() {
     let count = BATCHES as f64;
     for (share, attempts) in [(0.3_f64, 3_u32), (0.05, 2), (0.9, 5)] {
         let scenario = Scenario {
@@ -30,9 +31,10 @@ fn failures_are_geometric() {
             seed: 11,
             ..Scenario::default()
         };
-        let (outcome, spans) = play(scenario, &[1.0; BATCHES]);
+        let (outcome, spans) = run_scenario(scenario, &[1.0; BATCHES]);
         let lost = share.powi(attempts as i32);
-        // P(calls ≥ n) = p^(n-1), so that the mean is the sum of these, and the mean square that of (2n - 1) of them.
+        // P(calls ≥ n) = p^(n-1), so the mean is the sum of these, and the mean square is the sum
+        // of (2n - 1) times these.
         let at_least = |n: u32| share.powi(n as i32 - 1);
         let mean: f64 = (1..=attempts).map(at_least).sum();
         let square: f64 = (1..=attempts)
@@ -46,7 +48,7 @@ fn failures_are_geometric() {
             count * lost,
             (count * lost * (1.0 - lost)).sqrt(),
         );
-        // A failure comes anywhere in a second of work: mean 1/2, variance 1/12.
+        // A failure is uniform within a second of work: mean 1/2, variance 1/12.
         let failed: Vec<f64> = spans
             .iter()
             .filter(|span| matches!(span.end_kind, End::Retry | End::Lost))
@@ -61,9 +63,9 @@ fn failures_are_geometric() {
     }
 }
 
-/// Waits before attempts 2, 3, 4 … are anything up to 1, 2, 4 … s and to 3 s at most: so at the mean the half of that.
+/// Delays before attempts 2, 3, 4 … are uniform up to 1, 2, 4 … s, and at most 3 s.
 #[test]
-fn waits_have_full_jitter() {
+fn delays_have_full_jitter() {
     let scenario = Scenario {
         environments: BATCHES as u64,
         failures: Failures {
@@ -74,7 +76,7 @@ fn waits_have_full_jitter() {
         },
         ..Scenario::default()
     };
-    let (_, spans) = play(scenario, &[0.0; BATCHES]);
+    let (_, spans) = run_scenario(scenario, &[0.0; BATCHES]);
     let mut last_ends = vec![0.0; BATCHES];
     let mut waits = vec![Vec::new(); 6];
     for span in &spans {
@@ -93,9 +95,9 @@ fn waits_have_full_jitter() {
     }
 }
 
-/// A share s of calls that take f times as long takes 1 + s (f - 1) times as long in all.
+/// If a share s of calls takes f times as long, the total is 1 + s (f - 1) times as long.
 #[test]
-fn stragglers_take_their_share() {
+fn stragglers_increase_the_time_by_their_share() {
     let (share, factor) = (0.1, 5.0);
     let scenario = Scenario {
         environments: 10,
@@ -103,7 +105,7 @@ fn stragglers_take_their_share() {
         seed: 3,
         ..Scenario::default()
     };
-    let (outcome, spans) = play(scenario, &[1.0; BATCHES]);
+    let (outcome, spans) = run_scenario(scenario, &[1.0; BATCHES]);
     let count = BATCHES as f64;
     let stragglers = spans
         .iter()
@@ -118,9 +120,10 @@ fn stragglers_take_their_share() {
     );
 }
 
-/// The same failures and stragglers for every number of environments, and others for another seed.
+/// Failures and stragglers are the same for every number of environments, and differ for another
+/// seed.
 #[test]
-fn chance_depends_on_the_seed_and_not_on_the_order() {
+fn random_events_depend_on_the_seed_but_not_on_the_order() {
     let scenario = |environments, seed| Scenario {
         environments,
         failures: Failures {
@@ -135,7 +138,7 @@ fn chance_depends_on_the_seed_and_not_on_the_order() {
         ..Scenario::default()
     };
     let fates = |environments, seed| {
-        let (_, spans) = play(scenario(environments, seed), &[1.0; 500]);
+        let (_, spans) = run_scenario(scenario(environments, seed), &[1.0; 500]);
         let mut fates: Vec<_> = spans
             .iter()
             .map(|span| {

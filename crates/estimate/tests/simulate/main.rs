@@ -1,15 +1,15 @@
-//! The simulator against runs played by hand, bounds that are theorems, and closed forms.
+//! Compares the simulator with hand-computed runs, proven bounds and closed forms.
 
 mod bounds;
 mod by_hand;
 mod chance;
-mod nonsense;
+mod invalid;
 mod second;
 
 use shoal_estimate::simulate::{Outcome, Scenario, Span, simulate};
 
-/// Plays `scenario` with a batch for each of these times.
-fn play(scenario: Scenario, work: &[f64]) -> (Outcome, Vec<Span>) {
+/// Simulates `scenario` with one batch per element of `work`.
+fn run_scenario(scenario: Scenario, work: &[f64]) -> (Outcome, Vec<Span>) {
     let scenario = Scenario {
         batches: work.len() as u64,
         ..scenario
@@ -20,5 +20,5 @@ fn play(scenario: Scenario, work: &[f64]) -> (Outcome, Vec<Span>) {
         |batch| work[batch as usize],
         |span| spans.push(*span),
     );
-    (outcome.expect("the scenario makes sense"), spans)
+    (outcome.expect("the scenario is valid"), spans)
 }

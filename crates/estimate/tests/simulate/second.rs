@@ -7,9 +7,10 @@ use shoal_estimate::simulate::{
 };
 
 use crate::bounds::scenarios;
-use crate::play;
+use crate::run_scenario;
 
-/// A rule by which all is foreseeable: at twice the predicted time, and no budget to speak of.
+/// A predictable rule: second attempts at twice the predicted time, with a practically unlimited
+/// budget.
 const EAGER: Speculation = Speculation {
     factor: 2.0,
     least_seconds: 0.0,
@@ -24,17 +25,18 @@ fn with(speculation: Speculation, scenario: Scenario) -> Scenario {
     }
 }
 
-fn seconds_of(spans: &[Span]) -> Vec<&Span> {
+fn second_attempts(spans: &[Span]) -> Vec<&Span> {
     spans.iter().filter(|span| span.second).collect()
 }
 
-/// With the first seed that makes a straggler of the last of four batches alone, and of its second attempt as is told.
+/// Uses the first seed for which only the last of four batches is a straggler, and its second
+/// attempt is as given.
 fn last_is_slow(scenario: Scenario, is_second_slow: bool) -> Scenario {
     let is_slow = |span: &&Span| span.work_seconds > 1.0;
     (0..10_000)
         .map(|seed| Scenario { seed, ..scenario })
         .find(|scenario| {
-            let (_, spans) = play(with(EAGER, *scenario), &[1.0; 4]);
+            let (_, spans) = run_scenario(with(EAGER, *scenario), &[1.0; 4]);
             let slow: Vec<_> = spans
                 .iter()
                 .filter(is_slow)
@@ -42,7 +44,7 @@ fn last_is_slow(scenario: Scenario, is_second_slow: bool) -> Scenario {
                 .collect();
             slow[..] == [(3, false), (3, true)][..1 + usize::from(is_second_slow)]
         })
-        .expect("a seed does")
+        .expect("some seed does")
 }
 
 fn slow_by(factor: f64) -> Scenario {
@@ -53,14 +55,15 @@ fn slow_by(factor: f64) -> Scenario {
     }
 }
 
-/// Four batches of a second at once, the last one slow: at two seconds, within the 1 % of the median, it is called again in the
-/// lowest environment, and is done at three; the first call is billed to its end.
+/// Four concurrent batches of one second, the last one slow. At two seconds (within the 1 % of the
+/// median) it is called again in the lowest environment and completes at three. The first call is
+/// billed to its end.
 #[test]
-fn the_second_attempt_wins() {
+fn the_second_attempt_may_win() {
     let scenario = last_is_slow(slow_by(10.0), false);
-    assert_eq!(play(scenario, &[1.0; 4]).0.seconds, 10.0);
-    let (outcome, spans) = play(with(EAGER, scenario), &[1.0; 4]);
-    let seconds = seconds_of(&spans);
+    assert_eq!(run_scenario(scenario, &[1.0; 4]).0.seconds, 10.0);
+    let (outcome, spans) = run_scenario(with(EAGER, scenario), &[1.0; 4]);
+    let seconds = second_attempts(&spans);
     let [second] = seconds[..] else {
         panic!("{seconds:?}");
     };
@@ -76,48 +79,48 @@ fn the_second_attempt_wins() {
     assert_eq!(outcome.batch_seconds, 3.0 + second.end);
 }
 
-/// It takes three seconds, and is called again at two: the first call is the first to answer.
+/// The first call takes 2.5 s and the second begins at two: the first call completes first.
 #[test]
-fn the_first_attempt_may_win_nevertheless() {
+fn the_first_attempt_may_still_win() {
     let scenario = last_is_slow(slow_by(2.5), false);
-    let (outcome, spans) = play(with(EAGER, scenario), &[1.0; 4]);
-    assert_eq!(seconds_of(&spans).len(), 1);
+    let (outcome, spans) = run_scenario(with(EAGER, scenario), &[1.0; 4]);
+    assert_eq!(second_attempts(&spans).len(), 1);
     assert_eq!((outcome.second_attempts, outcome.second_won), (1, 0));
     assert_eq!((outcome.seconds, outcome.lost), (2.5, 0));
 }
 
-/// It is slow as well, so that its time is up before it is done: it counts for nothing but its bill.
+/// The second attempt is slow as well and reaches its limit: it has no effect except its cost.
 #[test]
 fn a_second_attempt_ends_at_its_limit() {
     let scenario = last_is_slow(slow_by(10.0), true);
-    let (outcome, spans) = play(with(EAGER, scenario), &[1.0; 4]);
-    let second = seconds_of(&spans)[0];
-    assert_eq!(second.end_kind, End::Rest);
+    let (outcome, spans) = run_scenario(with(EAGER, scenario), &[1.0; 4]);
+    let second = second_attempts(&spans)[0];
+    assert_eq!(second.end_kind, End::TimedOut);
     assert!((second.work_seconds / 2.0 - 1.0).abs() < 0.01, "{second:?}");
     assert_eq!((outcome.second_attempts, outcome.second_won), (1, 0));
     assert_eq!(outcome.seconds, 10.0);
 }
 
-/// What waits goes first, and calls that are not overdue have no second one.
+/// Pending batches go first, and calls that are not overdue get no second attempt.
 #[test]
-fn second_attempts_wait_until_nothing_else_may_begin() {
+fn second_attempts_wait_until_nothing_else_can_begin() {
     let scenario = Scenario {
         environments: 2,
         ..slow_by(50.0)
     };
     for seed in 0..50 {
         let scenario = Scenario { seed, ..scenario };
-        let (_, spans) = play(with(EAGER, scenario), &[1.0; 30]);
-        let last_fresh = spans
+        let (_, spans) = run_scenario(with(EAGER, scenario), &[1.0; 30]);
+        let last_first_attempt = spans
             .iter()
             .rposition(|span| !span.second)
-            .expect("there are some");
-        assert!(spans[..last_fresh].iter().all(|span| !span.second));
-        for second in seconds_of(&spans) {
+            .expect("there are first attempts");
+        assert!(spans[..last_first_attempt].iter().all(|span| !span.second));
+        for second in second_attempts(&spans) {
             let first = spans
                 .iter()
                 .find(|span| span.batch == second.batch)
-                .expect("it is first");
+                .expect("it has a first attempt");
             assert!(second.start >= first.start + 2.0 * 0.99);
             assert!(second.start < first.end);
         }
@@ -125,36 +128,43 @@ fn second_attempts_wait_until_nothing_else_may_begin() {
 }
 
 #[test]
-fn without_enough_answers_nothing_is_known() {
+fn too_few_responses_allow_no_second_attempt() {
     let scenario = last_is_slow(slow_by(10.0), false);
     let after = |least_answers| Speculation {
         least_answers,
         ..EAGER
     };
     assert_eq!(
-        play(with(after(3), scenario), &[1.0; 4]).0.second_attempts,
+        run_scenario(with(after(3), scenario), &[1.0; 4])
+            .0
+            .second_attempts,
         1
     );
     assert_eq!(
-        play(with(after(4), scenario), &[1.0; 4]).0.second_attempts,
+        run_scenario(with(after(4), scenario), &[1.0; 4])
+            .0
+            .second_attempts,
         0
     );
 }
 
-/// Three answered calls of a second pay for a second attempt of two, at two thirds and no less.
+/// Three completed calls of one second pay for a second attempt of two seconds at two thirds, and
+/// no less.
 #[test]
-fn the_budget_is_that_of_the_most_that_a_second_attempt_can_take() {
+fn the_budget_covers_the_maximum_cost_of_a_second_attempt() {
     let scenario = last_is_slow(slow_by(10.0), false);
     let of = |budget| {
         let eager = Speculation { budget, ..EAGER };
-        play(with(eager, scenario), &[1.0; 4]).0.second_attempts
+        run_scenario(with(eager, scenario), &[1.0; 4])
+            .0
+            .second_attempts
     };
     assert_eq!((of(0.68), of(0.65), of(0.0)), (1, 0, 0));
 }
 
-/// The first attempt fails after the second one began, which stands for the next one then.
+/// The first attempt fails after the second one began, which then replaces the retry.
 #[test]
-fn a_second_attempt_takes_the_place_of_the_one_after_a_failure() {
+fn a_second_attempt_replaces_the_retry_after_a_failure() {
     let scenario = Scenario {
         environments: 8,
         failures: Failures {
@@ -171,8 +181,8 @@ fn a_second_attempt_takes_the_place_of_the_one_after_a_failure() {
     let mut saved = 0;
     for seed in 0..1_000 {
         let scenario = Scenario { seed, ..scenario };
-        let (without, _) = play(scenario, &[1.0; 8]);
-        let (with, spans) = play(with(EAGER, scenario), &[1.0; 8]);
+        let (without, _) = run_scenario(scenario, &[1.0; 8]);
+        let (with, spans) = run_scenario(with(EAGER, scenario), &[1.0; 8]);
         let fails = |second: &&Span| {
             let first = spans.iter().find(|span| span.batch == second.batch);
             first.is_some_and(|first| first.end_kind == End::Lost && first.end < second.end)
@@ -188,10 +198,11 @@ fn a_second_attempt_takes_the_place_of_the_one_after_a_failure() {
     assert!(saved > 10, "{saved}");
 }
 
-/// One batch in a hundred takes twenty times as long. The slowest hundredth of batches is done in less than half the time, for a
-/// twentieth more at most, though a second attempt may meet the same fate.
+/// One batch in a hundred takes twenty times as long. With second attempts, the slowest hundredth
+/// completes in less than half the time, for at most a twentieth more, although a second attempt
+/// may also be slow.
 #[test]
-fn the_slowest_hundredth_is_cut() {
+fn second_attempts_speed_up_the_slowest_hundredth() {
     let scenario = Scenario {
         environments: 2_000,
         stragglers: Stragglers {
@@ -202,7 +213,7 @@ fn the_slowest_hundredth_is_cut() {
         ..Scenario::default()
     };
     let slowest = |scenario| {
-        let (outcome, spans) = play(scenario, &[2.0; 2_000]);
+        let (outcome, spans) = run_scenario(scenario, &[2.0; 2_000]);
         let mut ends = vec![f64::INFINITY; 2_000];
         for span in spans.iter().filter(|span| span.end_kind == End::Done) {
             let end = &mut ends[span.batch as usize];
@@ -218,8 +229,8 @@ fn the_slowest_hundredth_is_cut() {
     assert!(with.billed_ms <= 1.05 * without.billed_ms);
 }
 
-/// What second attempts were billed, and those under way at the most that they may be, at the moment of each call, beside
-/// what answered calls were.
+/// Checks the budget at the start of each second attempt: the billed time of second attempts,
+/// active ones at their maximum, relative to that of completed calls.
 fn assert_within(
     speculation: &Speculation,
     outcome: &Outcome,
@@ -248,10 +259,10 @@ fn assert_within(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever happens: never more than the budget, one second attempt a batch at most, every batch ends once, no
-    /// environment does two things at a time, and the same seed is the same run.
+    /// In every run the budget holds, a batch has at most one second attempt, every batch ends
+    /// once, no environment has two calls at a time, and the same seed gives the same run.
     #[test]
-    fn second_attempts_are_orderly(
+    fn runs_with_second_attempts_are_consistent(
         scenario in scenarios(),
         work in vec(0.0..5.0_f64, 0..100),
         factor in 1.0..4.0_f64,
@@ -261,7 +272,7 @@ proptest! {
     ) {
         let speculation = Speculation { factor, least_seconds, least_answers, budget };
         let scenario = with(speculation, scenario);
-        let (outcome, spans) = play(scenario, &work);
+        let (outcome, spans) = run_scenario(scenario, &work);
         assert_within(&speculation, &outcome, &spans)?;
         let mut free = vec![0.0_f64; scenario.environments as usize];
         let mut had_second = vec![false; work.len()];
@@ -274,7 +285,8 @@ proptest! {
                 had_second[span.batch as usize] = true;
             }
         }
-        // The first attempt may leave a rest and the second do all of it later: who answers first wins, and the rest goes on.
+        // With a time limit, the first attempt may leave a remainder while the second completes the
+        // batch: the first response wins, and the remainder continues.
         if scenario.timeout_seconds.is_none() {
             let ends: Vec<(bool, f64)> = (0..work.len() as u64)
                 .map(|batch| {
@@ -292,15 +304,15 @@ proptest! {
         prop_assert_eq!(outcome.billed_ms, sum(|span| span.billed_ms) + 0.0);
         prop_assert!((outcome.second_billed_ms - sum(of_seconds)).abs() < 1e-6);
         prop_assert_eq!(outcome.invocations, spans.len() as u64);
-        prop_assert_eq!(outcome.second_attempts, seconds_of(&spans).len() as u64);
+        prop_assert_eq!(outcome.second_attempts, second_attempts(&spans).len() as u64);
         prop_assert!(outcome.second_won <= outcome.second_attempts);
-        prop_assert_eq!(play(scenario, &work), (outcome, spans));
+        prop_assert_eq!(run_scenario(scenario, &work), (outcome, spans));
     }
 
-    /// Without failures and time limits a second attempt takes nobody's place: no batch ends later than without, and first
-    /// calls are the same ones.
+    /// Without failures and time limits a second attempt delays nothing: no batch ends later than
+    /// without it, and the first calls are the same.
     #[test]
-    fn nothing_ends_later_for_it(
+    fn second_attempts_delay_no_batch(
         work in vec(0.01..5.0_f64, 1..200),
         environments in 1_u64..30,
         share in 0.0..0.3_f64,
@@ -316,9 +328,9 @@ proptest! {
             seed,
             ..Scenario::default()
         };
-        let (without, spans) = play(scenario, &work);
+        let (without, spans) = run_scenario(scenario, &work);
         for speculation in [Speculation::default(), EAGER] {
-            let (with, with_spans) = play(with(speculation, scenario), &work);
+            let (with, with_spans) = run_scenario(with(speculation, scenario), &work);
             prop_assert!(with.seconds <= without.seconds);
             prop_assert!(with.batch_seconds <= without.batch_seconds * (1.0 + 1e-12));
             let firsts: Vec<Span> = with_spans.iter().copied().filter(|span| !span.second).collect();
@@ -328,13 +340,13 @@ proptest! {
         }
     }
 
-    /// With a rule that no call breaks, a run is the run without one.
+    /// If no call exceeds the limits of the rule, the run is the same as without the rule.
     #[test]
-    fn a_rule_that_is_not_broken_changes_nothing(scenario in scenarios(), work in vec(0.0..5.0_f64, 0..60)) {
+    fn a_rule_without_overdue_calls_changes_nothing(scenario in scenarios(), work in vec(0.0..5.0_f64, 0..60)) {
         let patient = Speculation { least_seconds: 1e12, ..EAGER };
-        let ((by_rule, spans), (without, spans_without)) = (play(with(patient, scenario), &work), play(scenario, &work));
+        let ((by_rule, spans), (without, spans_without)) = (run_scenario(with(patient, scenario), &work), run_scenario(scenario, &work));
         prop_assert_eq!(spans, spans_without);
-        // It is summed in the order in which batches end, and not in that of calls.
+        // The sum follows the order in which batches end, not that of the calls.
         prop_assert!((by_rule.batch_seconds - without.batch_seconds).abs() < 1e-9 * without.batch_seconds.max(1.0));
         let batch_seconds = without.batch_seconds;
         prop_assert_eq!(Outcome { batch_seconds, ..by_rule }, without);

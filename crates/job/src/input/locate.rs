@@ -140,23 +140,23 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
         Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),
         _ => (name.as_str(), Compression::None),
     };
-    let by_name = match stem.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("csv") => Some(Format::Csv),
-        Some("tsv" | "tab") => Some(Format::Tsv),
-        Some("jsonl" | "ndjson") => Some(Format::Jsonl),
-        Some("parquet" | "pq") => Some(Format::Parquet),
-        _ => None,
-    };
+    let extension = stem.rsplit_once('.').map(|(_, extension)| extension);
+    let by_name = extension.and_then(Format::of_extension);
     let Some(format) = format.or(by_name) else {
         return Err(Error::input(
             uri,
-            "its name does not tell its format; say --input-format csv, tsv, jsonl or parquet",
+            "its name does not tell its format; say --input-format csv, tsv, jsonl, parquet or arrow",
         ));
     };
-    if format == Format::Parquet && compression != Compression::None {
+    if format.is_columnar() && compression != Compression::None {
+        let name = if format == Format::Parquet {
+            "Parquet"
+        } else {
+            "Arrow IPC"
+        };
         return Err(Error::input(
             uri,
-            "Parquet has its own compression; unpack the file first",
+            format!("{name} has its own compression; unpack the file first"),
         ));
     }
     Ok(found(format, compression))
@@ -167,13 +167,17 @@ fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compres
     let mut head = Vec::new();
     location
         .open(None)?
-        .take(4)
+        .take(6)
         .read_to_end(&mut head)
         .map_err(|e| Error::storage("read", STDIN, e))?;
     let compression = match head.as_slice() {
         [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd] => Compression::Zstd,
-        b"PAR1" => return Ok((Format::Parquet, Compression::None)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        [b'P', b'A', b'R', b'1', ..] => return Ok((Format::Parquet, Compression::None)),
+        // Of a file, or of a stream, whose reader says what to do.
+        b"ARROW1" | [0xff, 0xff, 0xff, 0xff, ..] => {
+            return Ok((Format::Arrow, Compression::None));
+        }
         _ => Compression::None,
     };
     if let Some(format) = format {
@@ -222,6 +226,8 @@ mod tests {
             "b.tsv.gz",
             "c.ndjson.zst",
             "d.parquet",
+            "d.arrow",
+            "d.feather",
             "e[1].csv",
             "x.txt",
         ]);
@@ -233,6 +239,8 @@ mod tests {
         assert_eq!(one("b.tsv.gz"), (Format::Tsv, Compression::Gzip));
         assert_eq!(one("c.ndjson.zst"), (Format::Jsonl, Compression::Zstd));
         assert_eq!(one("d.parquet"), (Format::Parquet, Compression::None));
+        assert_eq!(one("d.arrow"), (Format::Arrow, Compression::None));
+        assert_eq!(one("d.feather"), (Format::Arrow, Compression::None));
         assert_eq!(one("e[1].csv"), (Format::Csv, Compression::None));
         assert!(
             locate_one(&dir, "x.txt")
@@ -278,6 +286,11 @@ mod tests {
         assert_eq!(sniffed(b"id\ttext\n"), (Format::Tsv, Compression::None));
         assert_eq!(sniffed(b"id,text\n"), (Format::Csv, Compression::None));
         assert_eq!(sniffed(b"PAR1...."), (Format::Parquet, Compression::None));
+        assert_eq!(sniffed(b"ARROW1.."), (Format::Arrow, Compression::None));
+        assert_eq!(
+            sniffed(b"\xff\xff\xff\xff"),
+            (Format::Arrow, Compression::None)
+        );
         let zst = zstd::encode_all(&b"{\"text\":1}"[..], 1).unwrap();
         assert_eq!(sniffed(&zst), (Format::Jsonl, Compression::Zstd));
     }

@@ -1,16 +1,18 @@
 //! A first look at inputs: whether they can be read and have the columns that are asked for, before all of them is read.
 
-use super::{Found, Stream, delimited, jsonl, parquet, text_folder};
+use super::{Found, Stream, arrow, delimited, jsonl, parquet, text_folder};
 use crate::format::Format;
 use crate::spec::{Columns, Parameters};
-use crate::{Error, FunctionSpec, Result};
+use crate::{Error, FunctionSpec, Result, writers};
 
 /// Which columns of `found` are what, as their heads tell: what planning would take them for. No more than the first MiB of
 /// each is read.
 ///
 /// # Errors
-/// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them.
+/// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them; or
+/// the output's format cannot hold the function's columns.
 pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
+    writers::check(parameters.output_format, &function.output)?;
     let mut columns: Option<Columns> = None;
     for found in found {
         let place = found.uri.as_str();
@@ -32,6 +34,7 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
                 schema
             }
             Format::Parquet => Some(parquet::head(&found.location)?.0),
+            Format::Arrow => Some(arrow::head(&found.location)?.0),
             Format::TextFolder => Some(text_folder::schema()),
         };
         match (schema, &columns) {
@@ -49,6 +52,7 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::function_spec::tests::classification;
     use crate::input::locate;
 
     #[test]
@@ -64,18 +68,25 @@ mod tests {
                 })
                 .collect();
             let parameters = Parameters {
-                text_column: text_column.map(str::to_owned),
+                columns: text_column
+                    .map(|name| ("text".to_owned(), name.to_owned()))
+                    .into_iter()
+                    .collect(),
                 ..Parameters::default()
             };
-            look(&locate(&inputs, None, None)?, &parameters)
+            look(
+                &locate(&inputs, None, None)?,
+                &classification(),
+                &parameters,
+            )
         };
         let csv = ("a.csv", "id,body\n1,good\n");
-        assert_eq!(look_at(&[csv], None).unwrap().text, "body");
+        assert_eq!(look_at(&[csv], None).unwrap().input("text"), Some("body"));
         let jsonl = ("b.jsonl", "{\"body\":\"good\"}\n");
         assert_eq!(look_at(&[csv, jsonl], None).unwrap_err().to_string(), {
             let place = folder.path().join("b.jsonl");
             format!(
-                "failed to read input {}: there is no column \"id\" (the id column); its columns are body",
+                "failed to read input {}: there is no column \"id\" for the id; its columns are body",
                 place.display()
             )
         });
@@ -93,7 +104,8 @@ mod tests {
             .to_str()
             .unwrap()
             .to_owned()];
-        let found = locate(&missing, None, None).and_then(|f| look(&f, &Parameters::default()));
+        let found = locate(&missing, None, None)
+            .and_then(|f| look(&f, &classification(), &Parameters::default()));
         assert!(found.unwrap_err().to_string().contains("no such file"));
     }
 }

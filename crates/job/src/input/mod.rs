@@ -1,7 +1,10 @@
 //! Inputs: finding them, telling what they are, cutting them and reading slices of them.
 
+pub(crate) mod arrow;
+mod columns;
 pub(crate) mod delimited;
 pub(crate) mod footer;
+pub(crate) mod ipc;
 pub(crate) mod jsonl;
 mod locate;
 mod look;

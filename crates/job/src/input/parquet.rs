@@ -4,9 +4,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_array::RecordBatch;
 use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -17,14 +15,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
+use super::columns::{self, Found, is_text};
 use super::footer;
 use super::ranged::Ranged;
-use super::schema::{Known, Schema};
-use crate::column::has_name;
-use crate::record::{BadRecord, Cell, Record};
+use super::schema::Schema;
 use crate::spec::Columns;
 use crate::store::Location;
-use crate::{Error, Result, Role};
+use crate::{Error, Result};
 
 /// Rows that are decoded together: few, since a row may be large.
 const ROWS_AT_ONCE: u64 = 64;
@@ -84,65 +81,11 @@ fn check_rows(metadata: &ParquetMetaData) -> std::result::Result<(), &'static st
 /// The columns and the number of rows.
 pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
     let (_, metadata) = open(location)?;
-    let columns = metadata
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| {
-            let plain = plain_type(field.data_type());
-            Known {
-                name: field.name().clone(),
-                is_text: is_text(field.data_type()),
-                data_type: if survives_text(&plain) && has_name(&plain) {
-                    plain
-                } else {
-                    DataType::Utf8
-                },
-            }
-        })
-        .collect();
     let rows = metadata.metadata().file_metadata().num_rows();
     Ok((
-        Schema { columns },
+        columns::known(metadata.schema()),
         u64::try_from(rows).map_err(|e| damaged(location, e))?,
     ))
-}
-
-/// The type behind a dictionary.
-fn plain_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, value) => plain_type(value),
-        other => other.clone(),
-    }
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        plain_type(data_type),
-        DataType::Utf8
-            | DataType::LargeUtf8
-            | DataType::Utf8View
-            | DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-    )
-}
-
-/// Whether a value of the type is the same again after it was text.
-fn survives_text(data_type: &DataType) -> bool {
-    use DataType as T;
-    data_type.is_integer()
-        || matches!(
-            data_type,
-            T::Boolean
-                | T::Float32
-                | T::Float64
-                | T::Date32
-                | T::Timestamp(..)
-                | T::Time32(_)
-                | T::Time64(_)
-                | T::Decimal128(..)
-        )
 }
 
 /// Reads the records of a range of rows.
@@ -154,7 +97,7 @@ pub(crate) struct Records {
     location: Location,
     next: u64,
     end: u64,
-    ready: std::vec::IntoIter<std::result::Result<Record, BadRecord>>,
+    ready: std::vec::IntoIter<Found>,
     ready_from: u64,
 }
 
@@ -171,22 +114,8 @@ impl Records {
                 "it has fewer rows than when the run was planned",
             ));
         }
-        let inputs = columns.inputs.iter();
-        let wanted = inputs
-            .filter_map(|input| input.source.as_deref())
-            .chain(columns.id.as_ref().map(|id| id.source.as_str()))
-            .chain(columns.kept.iter().map(|kept| kept.source.as_str()));
-        let fields = metadata.schema().fields();
-        let roots = wanted
-            .map(|name| {
-                fields
-                    .iter()
-                    .position(|field| field.name() == name)
-                    .ok_or_else(|| {
-                        Error::input(location.uri(), format!("there is no column {name:?}"))
-                    })
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let roots = columns::wanted(metadata.schema(), columns)
+            .map_err(|name| Error::input(location.uri(), format!("there is no column {name:?}")))?;
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
         Ok(Self {
             file,
@@ -202,7 +131,7 @@ impl Records {
     }
 
     /// The next record with its row, `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Found)>> {
         loop {
             if let Some(record) = self.ready.next() {
                 self.ready_from += 1;
@@ -218,14 +147,14 @@ impl Records {
         }
     }
 
-    fn decode(&self, rows: Range<u64>) -> Result<Vec<std::result::Result<Record, BadRecord>>> {
+    fn decode(&self, rows: Range<u64>) -> Result<Vec<Found>> {
         guarded(&self.location, || {
             let batches = self
                 .read(&rows)
                 .map_err(|e| unreadable(&self.file, &self.location, e))?;
             Ok(batches
                 .iter()
-                .flat_map(|batch| self.records(batch))
+                .flat_map(|batch| columns::records(&self.columns, batch))
                 .collect())
         })
     }
@@ -252,63 +181,6 @@ impl Records {
             .with_batch_size((rows.end - rows.start) as usize)
             .build()?
             .map(|batch| batch.map_err(ParquetError::from))
-            .collect()
-    }
-
-    fn records(&self, batch: &RecordBatch) -> Vec<std::result::Result<Record, BadRecord>> {
-        let column = |name: &str| batch.column_by_name(name).map(cells);
-        let ids = self.columns.id.as_ref().and_then(|id| column(&id.source));
-        let inputs: Vec<_> = self
-            .columns
-            .inputs
-            .iter()
-            .map(|input| (&input.role, input.source.as_deref().and_then(column)))
-            .collect();
-        let kept: Vec<_> = self
-            .columns
-            .kept
-            .iter()
-            .map(|kept| column(&kept.source))
-            .collect();
-        let value = |column: &Option<Cells>, row: usize| match column {
-            None => Ok(Cell::Null),
-            Some(Ok(cells)) => cells[row].clone(),
-            Some(Err(reason)) => Err(reason.clone()),
-        };
-        (0..batch.num_rows())
-            .map(|row| {
-                let id = value(&ids, row);
-                let bad = |reason: String| BadRecord {
-                    id: id.clone().unwrap_or_default(),
-                    reason,
-                };
-                let need = |column: &Option<Cells>, what: &str| {
-                    value(column, row).map_err(|reason| bad(format!("{what} {reason}")))
-                };
-                let input = |(role, column): &(&Role, Option<Cells>)| {
-                    let name = &role.name;
-                    match need(column, &format!("the {name}"))? {
-                        Cell::Null if role.is_text && column.is_some() => {
-                            Err(bad(format!("the {name} is null")))
-                        }
-                        Cell::Json(_) if role.is_text => {
-                            Err(bad(format!("the {name} is not a string")))
-                        }
-                        cell => Ok(cell),
-                    }
-                };
-                Ok(Record {
-                    inputs: inputs
-                        .iter()
-                        .map(input)
-                        .collect::<std::result::Result<_, _>>()?,
-                    kept: kept
-                        .iter()
-                        .map(|column| need(column, "a kept column"))
-                        .collect::<std::result::Result<_, _>>()?,
-                    id: need(&ids, "the id")?,
-                })
-            })
             .collect()
     }
 }
@@ -349,45 +221,4 @@ fn with_bytes(metadata: &ArrowReaderMetadata) -> parquet::errors::Result<ArrowRe
         Arc::new(ParquetMetaData::new(file, whole.row_groups().to_vec())),
         ArrowReaderOptions::new().with_schema(schema),
     )
-}
-
-/// A column's values, each of them or all with what is wrong: "is …".
-type Cells = std::result::Result<Vec<std::result::Result<Cell, String>>, String>;
-
-fn cells(array: &ArrayRef) -> Cells {
-    let error = |e: arrow_schema::ArrowError| format!("is not readable: {e}");
-    let plain = plain_type(array.data_type());
-    let array = if plain == *array.data_type() {
-        array.clone()
-    } else {
-        arrow_cast::cast(array, &plain).map_err(error)?
-    };
-    if plain == DataType::LargeBinary {
-        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Cell::Text(text.to_owned())),
-            Err(e) => Err(format!("is not valid UTF-8 (byte {})", e.valid_up_to())),
-        };
-        return Ok(array
-            .as_binary::<i64>()
-            .iter()
-            .map(|value| value.map_or(Ok(Cell::Null), text))
-            .collect());
-    }
-    let is_json = plain.is_integer() || plain.is_floating() || plain == DataType::Boolean;
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(&array, &options).map_err(error)?;
-    Ok((0..array.len())
-        .map(|row| {
-            if array.is_null(row) {
-                return Ok(Cell::Null);
-            }
-            let value = formatter.value(row).to_string();
-            Ok(match value.as_str() {
-                // JSON has no words for these.
-                "NaN" | "inf" | "-inf" => Cell::Text(value),
-                _ if is_json => Cell::Json(value),
-                _ => Cell::Text(value),
-            })
-        })
-        .collect())
 }

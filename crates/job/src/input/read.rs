@@ -1,9 +1,9 @@
 //! A batch's records, read as the function needs them: one after the other.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{delimited, jsonl, parquet};
+use super::{arrow, delimited, jsonl, parquet};
 use crate::format::Format;
 use crate::record::{BadRecord, Cell, Row};
 use crate::spec::{Batch, Fault, Job, Slice, Source};
@@ -15,7 +15,12 @@ use crate::{Error, Result, RunDir};
 #[derive(Debug, Default)]
 pub struct Sources {
     known: Mutex<HashMap<String, Known>>,
+    /// What is known of the Arrow files that were read last, the latest at the end.
+    indexes: Mutex<Vec<(String, Arc<arrow::Index>)>>,
 }
+
+/// So many indexes of Arrow files are kept. An index has the file's dictionaries where they are needed.
+const MAX_INDEXES: usize = 4;
 
 #[derive(Debug)]
 struct Known {
@@ -48,6 +53,7 @@ enum Reader {
     Jsonl(jsonl::Records),
     TextFolder(jsonl::Records),
     Parquet(Box<parquet::Records>),
+    Arrow(Box<arrow::Records>),
     Unreadable(Fault),
 }
 
@@ -104,6 +110,26 @@ impl Sources {
             known.modified = now.modified;
         }
         Ok(known.location.clone())
+    }
+
+    /// The index of the Arrow file at `location`, which is known to be what the plan saw.
+    fn index(&self, location: &Location) -> Result<Arc<arrow::Index>> {
+        // Held while it is read, so that one worker does it for all.
+        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+        let uri = location.uri();
+        let found = match indexes.iter().position(|(known, _)| *known == uri) {
+            Some(place) => indexes.remove(place),
+            None => {
+                let read = arrow::Index::read(location)?;
+                (uri, Arc::new(read))
+            }
+        };
+        if indexes.len() == MAX_INDEXES {
+            indexes.remove(0);
+        }
+        let index = found.1.clone();
+        indexes.push(found);
+        Ok(index)
     }
 }
 
@@ -172,6 +198,17 @@ fn open<'a>(sources: &Sources, job: &'a Job, run: &RunDir, slice: &'a Slice) -> 
                     rows,
                 )?))
             }
+            Format::Arrow => {
+                let location = sources.location(source, run)?;
+                let index = sources.index(&location)?;
+                let rows = slice.start..slice.end;
+                Reader::Arrow(Box::new(arrow::Records::new(
+                    &location,
+                    index,
+                    &job.columns,
+                    rows,
+                )?))
+            }
             format @ (Format::Jsonl | Format::TextFolder) => {
                 let bytes = bytes()?;
                 let records = jsonl::Records::new(bytes, &job.columns, slice.line);
@@ -222,6 +259,7 @@ impl Open<'_> {
                 })
             }
             Reader::Parquet(records) => records.next()?,
+            Reader::Arrow(records) => records.next()?,
             Reader::Delimited(records) => records.next().map_err(failed)?,
         };
         match found {

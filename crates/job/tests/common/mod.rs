@@ -1,10 +1,13 @@
 //! Planning files and reading all of their batches again.
 
+mod function;
+
 use std::path::{Path, PathBuf};
 
+use function::function;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
-use shoal_job::spec::{Batch, Job, ModelSpec, Parameters};
+use shoal_job::spec::{Batch, Job, Parameters};
 use shoal_job::{Cancel, Row, RunDir};
 
 /// A folder with inputs and a run directory.
@@ -35,16 +38,10 @@ impl Bench {
         let request = Request {
             inputs: &inputs,
             spool: None,
-            model: ModelSpec {
-                reference: "none".into(),
-                fingerprint: "none".into(),
-                precision: "f32".into(),
-                labels: vec!["a".into()],
-                max_tokens: 9,
-            },
+            function: function(),
             parameters: Parameters {
                 batch_size,
-                text_column: Some("text".into()),
+                columns: [("text".into(), "text".into())].into(),
                 ..Parameters::default()
             },
             output: "-",

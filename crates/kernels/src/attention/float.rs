@@ -2,16 +2,16 @@
 
 use pulp::Simd;
 
-use super::{AttentionInput, Blocks, QUERY_BLOCK, Queries, Weighed};
+use super::{AttentionInput, BlockAttention, BlockResult, QUERY_BLOCK, Queries};
 use crate::buffer::Buffer;
 use crate::elementwise::{exp_shifted, exp2, max_of};
 use crate::gemm::{MatMul, pack_columns, pack_rows, padded_columns};
 use crate::isa::{Isa, Work};
 
-/// The keys and values of a head, packed, and the scores of a block.
+/// The packed keys and values of a head, and the scores of a block.
 #[derive(Default)]
 pub(super) struct Float {
-    /// The block of keys.
+    /// The range of keys in the current block.
     first: usize,
     keys: usize,
     packed_keys: Buffer<f32>,
@@ -19,16 +19,16 @@ pub(super) struct Float {
     scores: Buffer<f32>,
 }
 
-impl Blocks for Float {
-    fn take_queries(&mut self, _: Isa, _: &AttentionInput<'_>) {
-        // They are read where they lie.
+impl BlockAttention for Float {
+    fn set_queries(&mut self, _: Isa, _: &AttentionInput<'_>) {
+        // Queries are read in place.
     }
 
-    fn take_keys(&mut self, _: Isa, _: &AttentionInput<'_>, first: usize, keys: usize) {
+    fn set_keys(&mut self, _: Isa, _: &AttentionInput<'_>, first: usize, keys: usize) {
         (self.first, self.keys) = (first, keys);
     }
 
-    fn take_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize) {
+    fn select_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize) {
         let (keys, dim) = (self.keys, input.heads.dim);
         let packed = self
             .packed_keys
@@ -52,12 +52,12 @@ impl Blocks for Float {
         );
     }
 
-    fn weigh(
+    fn attend(
         &mut self,
         isa: Isa,
         input: &AttentionInput<'_>,
         queries: Queries,
-        results: Weighed<'_>,
+        results: BlockResult<'_>,
     ) {
         let Queries { head, first, rows } = queries;
         let (keys, dim) = (self.keys, input.heads.dim);
@@ -103,7 +103,7 @@ impl Blocks for Float {
     }
 }
 
-/// The numerators of the softmax in place, their maxima and sums aside.
+/// Replaces scores with the numerators of the softmax and stores their maxima and sums.
 struct ExpRows<'a> {
     scores: &'a mut [f32],
     stride: usize,

@@ -1,17 +1,17 @@
-//! Attention in bytes: both products by the byte kernel, the softmax between them in `f32`.
+//! Attention in `int8`: both products use the byte kernel; the softmax between them is `f32`.
 
 use pulp::Simd;
 
-use super::{AttentionInput, Blocks, Heads, QUERY_BLOCK, Queries, Weighed};
+use super::{AttentionInput, BlockAttention, BlockResult, Heads, QUERY_BLOCK, Queries};
 use crate::Rows;
 use crate::buffer::Buffer;
 use crate::elementwise::{LANES, ROUND, exp2_coarse, max_of};
-use crate::int8::{ByteMatMul, ByteTile, Column, DEPTH_STEP, Zeros, packed_len};
+use crate::int8::{ByteMatMul, ByteTile, Column, DEPTH_STEP, ZeroPoints, packed_len};
 use crate::isa::{Isa, Work};
 use crate::quantize::{magnitude, round, symmetric};
 use crate::target::ByteRange;
 
-/// The queries, keys and values of all heads in bytes, and the scores and weights of a block.
+/// The quantized queries, keys and values of all heads, and the scores and weights of a block.
 #[derive(Default)]
 pub(super) struct Int8 {
     queries: Buffer<u8>,
@@ -22,7 +22,7 @@ pub(super) struct Int8 {
     packed_values: Packed,
     scores: Buffer<f32>,
     weights: Buffer<u8>,
-    /// Zeros: the products have no bias.
+    /// Zeros, because the products have no bias.
     no_bias: Buffer<f32>,
     unit_scales: Buffer<f32>,
     magnitudes: Buffer<f32>,
@@ -30,7 +30,7 @@ pub(super) struct Int8 {
     row: Buffer<i8>,
 }
 
-/// A packed right side for each head, with what its units are worth.
+/// A packed right-hand matrix per head, with its scales and sums.
 #[derive(Default)]
 struct Packed {
     panels: Buffer<u32>,
@@ -38,7 +38,7 @@ struct Packed {
     sums: Buffer<i32>,
 }
 
-/// The packed right side of one head.
+/// The packed right-hand matrix of one head.
 struct PackedHead<'a> {
     panels: &'a [i8],
     scales: &'a [f32],
@@ -46,7 +46,7 @@ struct PackedHead<'a> {
 }
 
 impl Packed {
-    /// The part of a head, when each has `words` of panels and `padded` columns.
+    /// The matrix of a head, where each head has `words` of panels and `padded` columns.
     fn head(&self, head: usize, words: usize, padded: usize) -> PackedHead<'_> {
         let end = head + 1;
         PackedHead {
@@ -57,15 +57,15 @@ impl Packed {
     }
 }
 
-impl Blocks for Int8 {
-    // All heads are quantized row by row, as they lie in memory; a head's slices would be short
+impl BlockAttention for Int8 {
+    // Quantizes all heads row by row, in memory order: the slices of a single head would be short
     // and far apart.
-    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>) {
+    fn set_queries(&mut self, isa: Isa, input: &AttentionInput<'_>) {
         let Heads { count, dim } = input.heads;
         self.query_stride = dim.next_multiple_of(DEPTH_STEP);
         isa.run(QuantizeQueries {
             range: isa.byte_range(),
-            // Scores come out in the logarithm to base 2.
+            // Scores are logarithms to base 2.
             factor: input.scale * std::f32::consts::LOG2_E,
             queries: input.q,
             rows: input.queries,
@@ -76,13 +76,13 @@ impl Blocks for Int8 {
         });
     }
 
-    fn take_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize) {
+    fn set_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize) {
         let Heads { count, dim } = input.heads;
         let (tile, range) = (isa.byte_tile(), isa.byte_range());
         self.keys = keys;
         let padded = keys.next_multiple_of(tile.lanes);
         let packed = &mut self.packed_keys;
-        // The last register's columns beyond the keys are computed, but nobody reads them.
+        // The columns beyond the keys in the last register are computed but never read.
         isa.run(PackKeys {
             tile,
             range,
@@ -110,16 +110,16 @@ impl Blocks for Int8 {
         });
     }
 
-    fn take_head(&mut self, _: Isa, _: &AttentionInput<'_>, _: usize) {
-        // It was quantized with all others.
+    fn select_head(&mut self, _: Isa, _: &AttentionInput<'_>, _: usize) {
+        // All heads were quantized together.
     }
 
-    fn weigh(
+    fn attend(
         &mut self,
         isa: Isa,
         input: &AttentionInput<'_>,
         queries: Queries,
-        results: Weighed<'_>,
+        results: BlockResult<'_>,
     ) {
         let Queries { head, first, rows } = queries;
         let (tile, keys, dim) = (isa.byte_tile(), self.keys, input.heads.dim);
@@ -129,15 +129,15 @@ impl Blocks for Int8 {
         let stride = keys.next_multiple_of(LANES);
         let scores = &mut self.scores.grow(QUERY_BLOCK * stride)[..rows * stride];
         let depth = self.query_stride;
-        let asked = head * input.queries + first;
+        let first_query = head * input.queries + first;
         let packed = self
             .packed_keys
             .head(head, packed_len(tile, keys, dim) / 4, padded_keys);
         isa.byte_matmul(ByteMatMul {
-            a: &self.queries.get((asked + rows) * depth)[asked * depth..],
+            a: &self.queries.get((first_query + rows) * depth)[first_query * depth..],
             a_stride: depth,
-            row_scales: &self.query_scales.get(asked + rows)[asked..],
-            zeros: Zeros::Same(QUERY_ZERO),
+            row_scales: &self.query_scales.get(first_query + rows)[first_query..],
+            zeros: ZeroPoints::Same(QUERY_ZERO),
             rows,
             depth,
             panels: packed.panels,
@@ -167,7 +167,7 @@ impl Blocks for Int8 {
             a: weights,
             a_stride: stride,
             row_scales: unit_scales,
-            zeros: Zeros::Same(0),
+            zeros: ZeroPoints::Same(0),
             rows,
             depth: keys.next_multiple_of(DEPTH_STEP),
             panels: packed.panels,
@@ -185,11 +185,10 @@ impl Blocks for Int8 {
     }
 }
 
-/// The byte that stands for zero in queries: they are quantized symmetrically, so that it is the
-/// same in all.
+/// The zero point of the queries. It is the same for all, because they are quantized symmetrically.
 const QUERY_ZERO: i32 = 128;
 
-/// Quantizes the queries, each head of each by itself.
+/// Quantizes the queries, each head separately.
 struct QuantizeQueries<'a> {
     range: ByteRange,
     factor: f32,
@@ -223,16 +222,16 @@ impl Work for QuantizeQueries<'_> {
     }
 }
 
-/// Quantizes the keys, each head of each by itself, and packs them as columns.
+/// Quantizes the keys, each head separately, and packs them as columns.
 struct PackKeys<'a> {
     tile: ByteTile,
     range: ByteRange,
     keys: Rows<'a>,
     count: usize,
     heads: Heads,
-    /// One key of a head, padded.
+    /// One key of one head, padded.
     row: &'a mut [i8],
-    /// A packed matrix for each head.
+    /// One packed matrix per head.
     panels: &'a mut [u32],
     /// `[heads, padded keys]` each.
     scales: &'a mut [f32],
@@ -247,7 +246,7 @@ impl Work for PackKeys<'_> {
         let padded = self.count.next_multiple_of(self.tile.lanes);
         self.row.fill(0);
         for first in (0..self.count).step_by(self.tile.lanes) {
-            // The keys of a register stand side by side.
+            // The keys of one register are adjacent.
             let place = Column::new(self.tile, self.count, dim, first);
             let end = self.count.min(first + self.tile.lanes);
             for key in first..end {
@@ -271,15 +270,15 @@ impl Work for PackKeys<'_> {
     }
 }
 
-/// Quantizes each column of the values over all keys and packs them: in the packed matrix, keys
-/// are the depth, and four keys of a column stand side by side.
+/// Quantizes each column of the values over all keys and packs them. The depth of the packed matrix
+/// is the keys, and four keys of a column are adjacent.
 struct PackValues<'a> {
     tile: ByteTile,
     range: ByteRange,
     values: Rows<'a>,
     count: usize,
     heads: Heads,
-    /// A packed matrix for each head.
+    /// One packed matrix per head.
     panels: &'a mut [u32],
     /// `[heads · dim]`
     magnitudes: &'a mut [f32],
@@ -342,8 +341,7 @@ impl Work for PackValues<'_> {
     }
 }
 
-/// The first `N` elements of four rows as bytes, element by element side by side; what they add up
-/// to is added to `sums`.
+/// Quantizes the first `N` elements of four rows, interleaves them and adds their sums to `sums`.
 #[inline(always)]
 fn interleave<const N: usize>(
     rows: [&[f32]; 4],
@@ -360,7 +358,7 @@ fn interleave<const N: usize>(
         let mut sum = 0i32;
         for (i, row) in rows.iter().enumerate() {
             let unit = round(row[c] * inverses[c]);
-            // Only what a NaN is rounded to could overflow.
+            // Only a rounded NaN could overflow.
             sum = sum.wrapping_add(unit);
             word |= (unit as u32 & 0xff) << (8 * i);
         }
@@ -369,13 +367,13 @@ fn interleave<const N: usize>(
     }
 }
 
-/// From scores in the logarithm to base 2 to weights in bytes, `limit` at the maximum.
+/// Converts scores, as logarithms to base 2, to weights in bytes; the maximum becomes `limit`.
 struct Softmax<'a> {
-    /// Rows of a multiple of `LANES`, of which the first `keys` are scores.
+    /// Rows padded to a multiple of `LANES`, of which the first `keys` elements are scores.
     scores: &'a mut [f32],
     keys: usize,
     limit: f32,
-    /// Rows as wide as those of the scores.
+    /// Rows of the same stride as the scores.
     weights: &'a mut [u8],
     stride: usize,
     maxima: &'a mut [f32],
@@ -389,10 +387,10 @@ impl Work for Softmax<'_> {
         let weights = self.weights.chunks_exact_mut(self.stride);
         let results = self.maxima.iter_mut().zip(self.sums);
         for ((scores, weights), (max, sum)) in rows.zip(weights).zip(results) {
-            // What stands beyond weighs nothing.
+            // Padding has weight zero.
             scores[self.keys..].fill(f32::NEG_INFINITY);
             *max = max_of(simd, scores);
-            // Loops of one purpose each: in one, the compiler would keep the sum in memory.
+            // Separate loops: in a combined loop the compiler would keep the sum in memory.
             for (weight, score) in weights.iter_mut().zip(&*scores) {
                 let exact = self.limit * exp2_coarse::<FUSED>(score - *max);
                 *weight = (exact + ROUND).to_bits() as u8;

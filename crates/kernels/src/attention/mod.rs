@@ -1,4 +1,4 @@
-//! Multi-head attention of one record over its true length.
+//! Multi-head attention of one record, over its true length.
 
 mod float;
 mod int8;
@@ -10,7 +10,7 @@ use crate::isa::{Isa, Work};
 use crate::linear::Precision;
 use crate::{Rows, RowsMut};
 
-/// How the hidden dimension is divided: `count` heads of `dim` elements each.
+/// How the hidden dimension is divided: `count` heads of `dim` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// Number of heads.
@@ -20,13 +20,13 @@ pub struct Heads {
 }
 
 impl Heads {
-    /// Width of a row: all heads side by side.
+    /// Width of a row: all heads concatenated.
     pub fn hidden(self) -> usize {
         self.count * self.dim
     }
 }
 
-/// Buffers of [`attention`], kept by a worker so that they are allocated once.
+/// Buffers of [`attention`]. A worker keeps them so that they are allocated only once.
 #[derive(Default)]
 pub struct AttentionScratch {
     float: float::Float,
@@ -36,12 +36,12 @@ pub struct AttentionScratch {
     sums: Buffer<f32>,
 }
 
-/// Queries that are worked on at a time: a multiple of every tile's rows, few enough that their
-/// scores against a block of keys stay in the second-level cache.
+/// Queries per block: a multiple of every tile's rows, and small enough that the scores of a block
+/// stay in the second-level cache.
 const QUERY_BLOCK: usize = 48;
 
-/// Keys that are worked on at a time. The usual texts are one block; of longer ones, the softmax
-/// runs on from block to block, so that scratch memory does not grow with the length.
+/// Keys per block. Typical texts fit one block. For longer texts the softmax is updated from block
+/// to block, so that scratch memory does not grow with the length.
 const KEY_BLOCK: usize = 512;
 
 /// The operands of [`attention`]: `queries` rows of `q` and of the result, `keys` rows of `k` and
@@ -50,7 +50,7 @@ const KEY_BLOCK: usize = 512;
 pub struct AttentionInput<'a> {
     /// How the rows are divided.
     pub heads: Heads,
-    /// Multiplied to the scores, usually `1 / √dim`. Must be positive.
+    /// Factor of the scores, usually `1 / √dim`. Must be positive.
     pub scale: f32,
     /// `[queries, hidden]`
     pub q: Rows<'a>,
@@ -60,17 +60,17 @@ pub struct AttentionInput<'a> {
     pub k: Rows<'a>,
     /// `[keys, hidden]`
     pub v: Rows<'a>,
-    /// Number of keys; at least one if there are queries.
+    /// Number of keys; at least one if there is a query.
     pub keys: usize,
 }
 
-/// Scaled dot-product attention `out = softmax(scale · q · kᵀ) · v` of every head (Vaswani et al.,
-/// arXiv 1706.03762), for one record: no mask and no padding. Over blocks of keys, the softmax runs
-/// with a running maximum and sum (Milakov, Gimelshein, arXiv 1805.02867).
+/// Scaled dot-product attention `out = softmax(scale · q · kᵀ) · v` for every head (Vaswani et al.,
+/// arXiv 1706.03762), for one record, without mask or padding. Across blocks of keys the softmax
+/// keeps a running maximum and sum (Milakov, Gimelshein, arXiv 1805.02867).
 ///
-/// In [`Precision::Int8`], queries, keys and probabilities are quantized row by row and values
-/// column by column, all of this record alone; where the instruction set has no 8-bit products
-/// without saturation, it is computed in `f32`.
+/// In [`Precision::Int8`], queries, keys and probabilities are quantized per row and values per
+/// column, all from this record alone. On instruction sets whose 8-bit products can saturate,
+/// attention is computed in `f32` instead.
 ///
 /// # Panics
 /// If the slices are shorter than the shapes say, or there are queries but no keys.
@@ -97,7 +97,7 @@ pub fn attention(
         maxima,
         sums,
     } = scratch;
-    let running = Running {
+    let running = RunningSoftmax {
         isa,
         partial: partial.grow(QUERY_BLOCK * input.heads.dim),
         maxima: maxima.grow(input.heads.count * input.queries),
@@ -111,29 +111,29 @@ pub fn attention(
     }
 }
 
-/// One block of queries against one block of keys, of one head after the other.
-trait Blocks {
-    /// Takes the queries of all heads.
-    fn take_queries(&mut self, isa: Isa, input: &AttentionInput<'_>);
+/// Attention of one block of queries to one block of keys, one head at a time.
+trait BlockAttention {
+    /// Prepares the queries of all heads.
+    fn set_queries(&mut self, isa: Isa, input: &AttentionInput<'_>);
 
-    /// Takes the keys and values of all heads, rows `first..first + keys`.
-    fn take_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize);
+    /// Prepares the keys and values of all heads, rows `first..first + keys`.
+    fn set_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize);
 
-    /// Turns to a head.
-    fn take_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize);
+    /// Selects the head that the next queries belong to.
+    fn select_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize);
 
-    /// For some queries of the head against the keys that were taken: the maximum of the scores,
-    /// as a logarithm, the sum of the weights, which are 1 at the maximum times a constant, and
-    /// the values weighted by them, `[rows, dim]`.
-    fn weigh(
+    /// Computes, for some queries of the selected head and the prepared keys: the maximum of the
+    /// scores, as a logarithm; the sum of the weights, which are a constant at the maximum; and the
+    /// weighted sum of the values, `[rows, dim]`.
+    fn attend(
         &mut self,
         isa: Isa,
         input: &AttentionInput<'_>,
         queries: Queries,
-        results: Weighed<'_>,
+        results: BlockResult<'_>,
     );
 
-    /// Weight of a block whose maximum lies below the running one by this much.
+    /// Weight of a block whose maximum is below the running maximum by this much.
     fn decay(below: f32) -> f32;
 }
 
@@ -144,13 +144,13 @@ struct Queries {
     rows: usize,
 }
 
-struct Weighed<'a> {
+struct BlockResult<'a> {
     maxima: &'a mut [f32],
     sums: &'a mut [f32],
     values: &'a mut [f32],
 }
 
-struct Running<'a> {
+struct RunningSoftmax<'a> {
     isa: Isa,
     /// `[QUERY_BLOCK, dim]`
     partial: &'a mut [f32],
@@ -159,26 +159,31 @@ struct Running<'a> {
     sums: &'a mut [f32],
 }
 
-impl Running<'_> {
-    fn attend<B: Blocks>(self, input: AttentionInput<'_>, out: RowsMut<'_>, blocks: &mut B) {
+impl RunningSoftmax<'_> {
+    fn attend<B: BlockAttention>(
+        self,
+        input: AttentionInput<'_>,
+        out: RowsMut<'_>,
+        blocks: &mut B,
+    ) {
         let Heads { count, dim } = input.heads;
-        blocks.take_queries(self.isa, &input);
+        blocks.set_queries(self.isa, &input);
         for first_key in (0..input.keys).step_by(KEY_BLOCK) {
             let keys = KEY_BLOCK.min(input.keys - first_key);
-            blocks.take_keys(self.isa, &input, first_key, keys);
+            blocks.set_keys(self.isa, &input, first_key, keys);
             let is_last = first_key + keys == input.keys;
             for head in 0..count {
-                blocks.take_head(self.isa, &input, head);
+                blocks.select_head(self.isa, &input, head);
                 for first in (0..input.queries).step_by(QUERY_BLOCK) {
                     let rows = QUERY_BLOCK.min(input.queries - first);
                     let (mut maxima, mut sums) = ([0.0; QUERY_BLOCK], [0.0; QUERY_BLOCK]);
                     let values = &mut self.partial[..rows * dim];
-                    let results = Weighed {
+                    let results = BlockResult {
                         maxima: &mut maxima[..rows],
                         sums: &mut sums[..rows],
                         values,
                     };
-                    blocks.weigh(self.isa, &input, Queries { head, first, rows }, results);
+                    blocks.attend(self.isa, &input, Queries { head, first, rows }, results);
                     let running = head * input.queries + first;
                     self.isa.run(Merge {
                         decay: B::decay,
@@ -197,7 +202,7 @@ impl Running<'_> {
     }
 }
 
-/// Adds the results of a block of keys to those of the blocks before.
+/// Merges the result of a block of keys into the result of the previous blocks.
 struct Merge<'a> {
     decay: fn(f32) -> f32,
     is_first: bool,
@@ -217,7 +222,7 @@ impl Work for Merge<'_> {
         for row in 0..maxima.len() {
             let values = &values[row * self.dim..][..self.dim];
             let out = &mut self.out[row * self.stride..][..self.dim];
-            // What the blocks before, and this one, count for.
+            // Weights of the previous blocks and of this one.
             let (mut before, mut here) = (0.0, 1.0);
             let mut sum = sums[row];
             if !self.is_first {
@@ -231,7 +236,7 @@ impl Work for Merge<'_> {
                 self.maxima[row] = maxima[row];
             }
             self.sums[row] = sum;
-            // Dividing here costs `dim` products a query instead of `keys`.
+            // Dividing here costs `dim` products per query instead of `keys`.
             let factor = if self.is_last { 1.0 / sum } else { 1.0 };
             (before, here) = (before * factor, here * factor);
             if self.is_first {

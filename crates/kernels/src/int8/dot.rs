@@ -1,4 +1,4 @@
-//! What an instruction set must offer for the product of bytes.
+//! The operations that an instruction set provides for the byte product.
 
 /// The register tile of the byte product, and the shape of its packed panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,41 +7,42 @@ pub(crate) struct ByteTile {
     pub(crate) rows: usize,
     /// Columns of the tile: the width of a packed panel.
     pub(crate) columns: usize,
-    /// Columns of one register of sums; packed panels are padded to a multiple of it.
+    /// Columns of one register of sums. Packed panels are padded to a multiple of it.
     pub(crate) lanes: usize,
-    /// Depth that one step takes: 4 or 8.
+    /// Depth of one step: 4 or 8.
     pub(crate) step: usize,
 }
 
 /// Sums of byte products on one instruction set.
 ///
 /// # Safety
-/// The functions may only be called on a CPU that has the instruction set, and inlined into a
-/// function that is compiled for it. Pointers must be readable or writable for the sizes named
-/// at each function, at any alignment.
+/// The functions may only be called on a CPU that supports the instruction set, inlined into a
+/// function that is compiled for it. Pointers must be readable or writable for the sizes given at
+/// each function; they need no alignment.
 pub(crate) unsafe trait Dot {
     /// One register of [`Dot::LANES`] sums.
     type Sums: Copy;
-    /// One step of one register's columns: `LANES × STEP` bytes.
+    /// One step of the columns of one register: `LANES × STEP` bytes.
     type Operand: Copy;
-    /// One number for each of a register's columns.
+    /// One number for each column of a register.
     type Floats: Copy;
     /// Columns of one register.
     const LANES: usize;
     /// Depth of one step.
     const STEP: usize;
 
-    /// `−zero · sums[c]` for the register's columns; reads `LANES` integers.
+    /// `−zero · sums[c]` for the columns of the register; reads `LANES` integers.
     unsafe fn start(zero: i32, sums: *const i32) -> Self::Sums;
     /// One step of the packed columns; reads `LANES × STEP` bytes.
     unsafe fn load(panel: *const i8) -> Self::Operand;
-    /// One step of a row for every column; reads `STEP` bytes.
+    /// One step of a row, repeated for every column; reads `STEP` bytes.
     unsafe fn broadcast(row: *const u8) -> Self::Operand;
     /// `sum + row · columns` over one step.
     unsafe fn dot(sum: Self::Sums, row: Self::Operand, columns: Self::Operand) -> Self::Sums;
     /// Reads `LANES` numbers.
     unsafe fn floats(from: *const f32) -> Self::Floats;
-    /// Writes `sum · row_scale · scales[c] + bias[c]` for the register's columns: `LANES` results.
+    /// Writes `sum · row_scale · scales[c] + bias[c]` for the columns of the register: `LANES`
+    /// results.
     unsafe fn finish(
         sum: Self::Sums,
         row_scale: f32,
@@ -51,12 +52,12 @@ pub(crate) unsafe trait Dot {
     );
 }
 
-/// Plain integer arithmetic, for CPUs without a kernel of their own.
+/// Plain integer arithmetic, for CPUs without a dedicated kernel.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 pub(crate) struct Portable;
 
-// SAFETY: no instruction beyond the target's own is used; pointers are read and written only
-// within the sizes that the trait names.
+// SAFETY: the functions need no instruction set beyond the baseline, and access memory only within
+// the sizes given by the trait.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 unsafe impl Dot for Portable {
     type Sums = [i32; 4];
@@ -67,20 +68,20 @@ unsafe impl Dot for Portable {
 
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> [i32; 4] {
-        // SAFETY: the caller vouches for four integers.
+        // SAFETY: the caller guarantees four integers.
         let sums = unsafe { sums.cast::<[i32; 4]>().read_unaligned() };
         sums.map(|sum| sum.wrapping_mul(zero).wrapping_neg())
     }
 
     #[inline(always)]
     unsafe fn load(panel: *const i8) -> [i8; 16] {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: the caller guarantees 16 bytes.
         unsafe { panel.cast::<[i8; 16]>().read_unaligned() }
     }
 
     #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [i8; 16] {
-        // SAFETY: the caller vouches for 4 bytes.
+        // SAFETY: the caller guarantees 4 bytes.
         let four = unsafe { row.cast::<[u8; 4]>().read_unaligned() };
         std::array::from_fn(|i| four[i % 4] as i8)
     }
@@ -97,7 +98,7 @@ unsafe impl Dot for Portable {
 
     #[inline(always)]
     unsafe fn floats(from: *const f32) -> [f32; 4] {
-        // SAFETY: the caller vouches for four elements.
+        // SAFETY: the caller guarantees four elements.
         unsafe { from.cast::<[f32; 4]>().read_unaligned() }
     }
 
@@ -105,7 +106,7 @@ unsafe impl Dot for Portable {
     unsafe fn finish(sum: [i32; 4], row_scale: f32, scales: [f32; 4], bias: [f32; 4], y: *mut f32) {
         let result: [f32; 4] =
             std::array::from_fn(|c| sum[c] as f32 * row_scale * scales[c] + bias[c]);
-        // SAFETY: the caller vouches for four elements.
+        // SAFETY: the caller guarantees four elements.
         unsafe { y.cast::<[f32; 4]>().write_unaligned(result) }
     }
 }

@@ -1,26 +1,26 @@
-//! Packing of the right side of a byte product.
+//! Packing the right-hand matrix of a byte product.
 
 use super::DEPTH_STEP;
 use super::dot::ByteTile;
 
-/// Bytes of a packed matrix of `columns` and `depth`.
+/// Bytes of a packed matrix with `columns` columns and `depth` rows.
 pub(crate) fn packed_len(tile: ByteTile, columns: usize, depth: usize) -> usize {
     columns.next_multiple_of(tile.lanes) * depth.next_multiple_of(DEPTH_STEP)
 }
 
-/// Where the elements of a column lie in a packed matrix, counted in fours of bytes: four elements
-/// that follow each other in the depth.
+/// The positions of a column's elements in a packed matrix, in units of four bytes: four
+/// consecutive elements of the depth.
 #[derive(Clone, Copy)]
 pub(crate) struct Column {
     base: usize,
-    /// From one step of the depth to the next.
+    /// Distance from one step of the depth to the next.
     step: usize,
-    /// From the first four of a step to the second; 0 where a step is one four.
+    /// Distance from the first four elements of a step to the second; 0 if a step is four elements.
     second: usize,
 }
 
 impl Column {
-    /// The place of `column` in a packed matrix of `columns` and `depth`.
+    /// The positions of `column` in a packed matrix with `columns` columns and `depth` rows.
     pub(crate) fn new(tile: ByteTile, columns: usize, depth: usize, column: usize) -> Column {
         let fours = depth.next_multiple_of(DEPTH_STEP) / 4;
         let first = column - column % tile.columns;
@@ -36,7 +36,7 @@ impl Column {
         }
     }
 
-    /// Where the elements `4 · four..4 · four + 4` lie.
+    /// The position of the elements `4 · four..4 · four + 4`.
     #[inline(always)]
     pub(crate) fn at(self, four: usize) -> usize {
         if self.second == 0 {
@@ -47,8 +47,8 @@ impl Column {
     }
 }
 
-/// Writes `row` as the column `column` of a packed matrix of `columns` columns and as many rows as
-/// `row` has elements. Padding is left as it is.
+/// Writes `row` to the column `column` of a packed matrix with `columns` columns and `row.len()`
+/// rows. Padding is left unchanged.
 pub(crate) fn pack_row(
     tile: ByteTile,
     columns: usize,

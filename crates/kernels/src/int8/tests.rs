@@ -1,21 +1,21 @@
-//! The byte product and its packing, exact on every instruction set of this CPU.
+//! The byte product and its packing, exact on every instruction set that this CPU supports.
 
 use super::{ByteMatMul, ByteTile, Column, DEPTH_STEP, dot, pack_row, packed_len, tile};
 use crate::isa::Isa;
 use crate::target::{ByteRange, Target};
 
-/// Every instruction set of this CPU, named on the test's output.
+/// Every instruction set that this CPU supports; prints their names.
 fn instruction_sets() -> Vec<Isa> {
     let found = Isa::available();
     println!("tested: {found:?}");
     found
 }
 
-/// Reproducible numbers.
+/// A reproducible sequence of numbers.
 struct Numbers(u64);
 
 impl Numbers {
-    /// From `low` to `high`, both included.
+    /// A number from `low` to `high`, both included.
     fn within(&mut self, low: i64, high: i64) -> i64 {
         self.0 = self
             .0
@@ -25,7 +25,7 @@ impl Numbers {
     }
 }
 
-/// One product: plain matrices, and what is around them.
+/// One product: the matrices, and how they are laid out.
 struct Case {
     rows: usize,
     columns: usize,
@@ -38,14 +38,14 @@ struct Case {
     row_scales: Vec<f32>,
     scales: Vec<f32>,
     bias: Vec<f32>,
-    /// In place of the true sums of the columns, `[columns]`.
+    /// Replaces the true sums of the columns, `[columns]`.
     sums: Option<Vec<i32>>,
-    /// Elements between rows of `a`, and of the result.
+    /// Extra elements between the rows of `a` and between those of the result.
     gap: usize,
 }
 
 impl Case {
-    /// Bytes from `a` and `b` at (row or column, depth), worth 1.
+    /// A case with the bytes of `a` and `b` given by (row or column, depth), and scales of 1.
     fn new(
         (rows, columns, depth): (usize, usize, usize),
         mut a: impl FnMut(usize, usize) -> u8,
@@ -68,7 +68,7 @@ impl Case {
         }
     }
 
-    /// Bytes and zeros from all of the range.
+    /// Random bytes and zero points from the whole range.
     fn random(seed: u64, range: ByteRange, shape: (usize, usize, usize)) -> Case {
         let (mut left, mut right) = (Numbers(seed), Numbers(seed ^ 0x5555));
         let (high, weight) = (i64::from(range.activation), i64::from(range.weight));
@@ -81,7 +81,7 @@ impl Case {
         case
     }
 
-    /// `Σₖ (a[r, k] − zeros[r]) · b[k, c]`, element by element.
+    /// `Σₖ (a[r, k] − zeros[r]) · b[k, c]`, computed naively.
     fn sums_of_products(&self) -> Vec<i64> {
         let mut sums = Vec::with_capacity(self.rows * self.columns);
         for r in 0..self.rows {
@@ -97,14 +97,14 @@ impl Case {
         sums
     }
 
-    /// The result on an instruction set; checks that it writes nothing else.
+    /// The result on an instruction set. Checks that nothing else is written.
     fn run(&self, isa: Isa) -> Vec<f32> {
         self.run_with(isa.name(), isa.byte_tile(), |product| {
             isa.byte_matmul(product);
         })
     }
 
-    /// The result of a kernel of this tile.
+    /// The result of a kernel with this tile.
     fn run_with(
         &self,
         name: &str,
@@ -124,7 +124,7 @@ impl Case {
             sums[..columns].copy_from_slice(given);
         }
         let a_stride = depth + self.gap;
-        // What stands between the depth and its padding counts for nothing.
+        // Bytes between the depth and its padding must have no effect.
         let mut a = vec![0xab; (rows - 1) * a_stride + depth];
         for (r, row) in self.a.chunks_exact(self.depth).enumerate() {
             a[r * a_stride..][..self.depth].copy_from_slice(row);
@@ -138,7 +138,7 @@ impl Case {
             a: &a,
             a_stride,
             row_scales: &self.row_scales,
-            zeros: super::Zeros::Rows(&self.zeros),
+            zeros: super::ZeroPoints::Rows(&self.zeros),
             depth,
             panels: &panels,
             columns,
@@ -152,7 +152,11 @@ impl Case {
         for row in y.chunks(y_stride) {
             result.extend_from_slice(&row[..columns]);
             for v in &row[columns..] {
-                assert_eq!(v.to_bits(), untouched.to_bits(), "{name} wrote aside");
+                assert_eq!(
+                    v.to_bits(),
+                    untouched.to_bits(),
+                    "{name} wrote outside its rows"
+                );
             }
         }
         result
@@ -183,7 +187,7 @@ impl Case {
     }
 }
 
-/// Numbers of columns around every edge of a register and of a panel.
+/// Numbers of columns around every register and panel boundary.
 fn columns_of(tile: ByteTile) -> Vec<usize> {
     let mut columns: Vec<usize> = [tile.lanes, tile.columns, tile.columns + tile.lanes]
         .into_iter()
@@ -197,7 +201,7 @@ fn columns_of(tile: ByteTile) -> Vec<usize> {
 }
 
 #[test]
-fn products_of_every_small_depth_are_exact() {
+fn products_are_exact_for_every_small_depth() {
     for isa in instruction_sets() {
         let tile = isa.byte_tile();
         for depth in 1..=40 {
@@ -211,7 +215,7 @@ fn products_of_every_small_depth_are_exact() {
 }
 
 #[test]
-fn products_of_every_number_of_rows_and_columns_are_exact() {
+fn products_are_exact_for_every_number_of_rows_and_columns() {
     for isa in instruction_sets() {
         let tile = isa.byte_tile();
         for rows in 1..=2 * tile.rows + 1 {
@@ -225,10 +229,10 @@ fn products_of_every_number_of_rows_and_columns_are_exact() {
     }
 }
 
-/// The kernel of plain integers, which CPUs other than x86-64 run.
+/// The kernel of plain integers, used on CPUs other than x86-64.
 #[test]
-fn products_of_plain_integers_are_exact() {
-    // A range of the full bytes.
+fn the_portable_kernel_is_exact() {
+    // The full range of bytes.
     let range = Target::Portable.byte_range();
     let plain = ByteTile::of::<dot::Portable>(4, 2);
     assert_eq!(
@@ -251,7 +255,7 @@ fn products_of_plain_integers_are_exact() {
 }
 
 #[test]
-fn products_of_great_depth_are_exact() {
+fn products_are_exact_for_large_depths() {
     for isa in instruction_sets() {
         let tile = isa.byte_tile();
         for depth in [255, 256, 257, 768, 3072] {
@@ -264,7 +268,7 @@ fn products_of_great_depth_are_exact() {
 }
 
 #[test]
-fn every_byte_may_stand_for_zero() {
+fn every_byte_may_be_a_zero_point() {
     for isa in instruction_sets() {
         let range = isa.byte_range();
         let rows = usize::from(range.activation) + 1;
@@ -297,8 +301,8 @@ fn nothing_saturates_at_the_ends_of_the_range() {
                 };
                 let mut case = Case::new(shape, |_, _| range.activation, weight);
                 case.check(isa);
-                // Beyond 2^24 the result is rounded; what is left of the sum after the expected
-                // one is taken away is not. (All rows are the same here.)
+                // Beyond 2^24 the result is rounded, but the remainder after subtracting the
+                // expected sum is not. (All rows are equal here.)
                 let expected = case.sums_of_products();
                 case.zeros.fill(1);
                 case.sums = Some(
@@ -319,7 +323,7 @@ fn nothing_saturates_at_the_ends_of_the_range() {
 }
 
 #[test]
-fn one_extreme_pair_of_bytes_counts_wherever_it_stands() {
+fn an_extreme_pair_of_bytes_counts_at_every_position() {
     for isa in instruction_sets() {
         let (tile, range) = (isa.byte_tile(), isa.byte_range());
         for weight in [range.weight, -range.weight] {
@@ -334,7 +338,7 @@ fn one_extreme_pair_of_bytes_counts_wherever_it_stands() {
 }
 
 #[test]
-fn rows_may_lie_apart() {
+fn rows_may_have_gaps_between_them() {
     for isa in instruction_sets() {
         let tile = isa.byte_tile();
         for gap in [1, 3, 64] {
@@ -366,7 +370,7 @@ fn sums_are_scaled_and_shifted() {
                 let scale = f64::from(case.row_scales[r]) * f64::from(case.scales[c]);
                 let product = sum as f64 * scale;
                 let expected = product + f64::from(case.bias[c]);
-                // Three roundings of the product at most, and one of the result.
+                // At most three roundings of the product, and one of the result.
                 let half = f64::from(f32::EPSILON) / 2.0;
                 let tolerance = 1.01 * half * (3.0 * product.abs() + expected.abs());
                 assert!(
@@ -379,7 +383,7 @@ fn sums_are_scaled_and_shifted() {
 }
 
 #[test]
-fn packed_elements_lie_where_their_column_says() {
+fn packed_elements_are_at_the_positions_of_their_column() {
     for isa in instruction_sets() {
         let tile = isa.byte_tile();
         for columns in columns_of(tile) {
@@ -397,7 +401,7 @@ fn packed_elements_lie_where_their_column_says() {
                         let at = 4 * place.at(k / 4) + k % 4;
                         let expected = row.get(k).copied().unwrap_or(0);
                         let what = format!("{isa:?} {columns} columns: {column}, {k} of {depth}");
-                        assert!(!taken[at], "{what} shares its place");
+                        assert!(!taken[at], "{what} shares its position");
                         taken[at] = true;
                         assert_eq!(panels[at], expected, "{what}");
                     }
@@ -413,7 +417,7 @@ fn packed_elements_lie_where_their_column_says() {
 }
 
 #[test]
-fn a_panel_holds_its_columns_step_by_step() {
+fn a_panel_stores_its_columns_step_by_step() {
     for isa in instruction_sets() {
         let ByteTile {
             columns: width,
@@ -421,7 +425,7 @@ fn a_panel_holds_its_columns_step_by_step() {
             step,
             ..
         } = isa.byte_tile();
-        // The order as the kernels read it: panels, steps, registers, fours of a step, columns.
+        // The order in which the kernels read: panels, steps, registers, groups of four, columns.
         let (columns, depth) = (2 * width, 24);
         let mut expected = vec![None; columns * depth / 4];
         let mut next = 0;
@@ -447,7 +451,7 @@ fn a_panel_holds_its_columns_step_by_step() {
 }
 
 #[test]
-fn four_products_fit_the_sixteen_bits_that_they_are_added_in() {
+fn four_products_fit_in_sixteen_bits() {
     for isa in instruction_sets() {
         if isa.byte_tile().step == 8 {
             let ByteRange { activation, weight } = isa.byte_range();

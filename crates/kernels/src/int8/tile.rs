@@ -1,26 +1,26 @@
-//! The byte product itself, for every instruction set.
+//! The byte product, generic over the instruction set.
 
 use super::dot::{ByteTile, Dot};
 use crate::prefetch::prefetch;
 use crate::target::Target;
 
-/// One product of bytes:
+/// One byte product:
 /// `y[r, c] = row_scales[r] · scales[c] · Σₖ (a[r, k] − zeros[r]) · b[k, c] + bias[c]`.
 pub(crate) struct ByteMatMul<'a> {
     pub(crate) rows: usize,
-    /// `[rows, depth]`, rows `a_stride` apart; columns between the true depth and `depth` count
-    /// for nothing, since the packed side is zero there.
+    /// `[rows, depth]`, rows `a_stride` apart. Columns between the true depth and `depth` have no
+    /// effect, because the packed matrix is zero there.
     pub(crate) a: &'a [u8],
     pub(crate) a_stride: usize,
-    /// `[rows]`: what one unit of a row is worth.
+    /// `[rows]`: the scale of each row.
     pub(crate) row_scales: &'a [f32],
-    pub(crate) zeros: Zeros<'a>,
+    pub(crate) zeros: ZeroPoints<'a>,
     /// A multiple of [`DEPTH_STEP`](super::DEPTH_STEP).
     pub(crate) depth: usize,
-    /// The right matrix, packed for the same instruction set.
+    /// The right-hand matrix, packed for the same instruction set.
     pub(crate) panels: &'a [i8],
     pub(crate) columns: usize,
-    /// `[padded columns]`: what one unit of a column is worth.
+    /// `[padded columns]`: the scale of each column.
     pub(crate) scales: &'a [f32],
     /// `[padded columns]`: the sum of the column's elements.
     pub(crate) sums: &'a [i32],
@@ -31,10 +31,10 @@ pub(crate) struct ByteMatMul<'a> {
     pub(crate) y_stride: usize,
 }
 
-/// The byte that stands for zero.
+/// The zero points of the rows.
 #[derive(Clone, Copy)]
-pub(crate) enum Zeros<'a> {
-    /// In every row the same.
+pub(crate) enum ZeroPoints<'a> {
+    /// All rows have the same one.
     Same(i32),
     /// `[rows]`
     Rows(&'a [i32]),
@@ -53,9 +53,9 @@ impl ByteTile {
         }
     }
 
-    /// Asked at compile time: weights are packed in the order that the target tells, and read in
-    /// that of the tile.
-    pub(crate) const fn must_be_that_of(self, target: Target) {
+    /// Checked at compile time: weights are packed in the order of the target and read in that of
+    /// the tile.
+    pub(crate) const fn assert_matches(self, target: Target) {
         let expected = target.byte_tile();
         assert!(
             self.rows == expected.rows
@@ -69,10 +69,10 @@ impl ByteTile {
 /// Runs the product with tiles of `MR` rows and `NV` registers of columns.
 ///
 /// # Panics
-/// If a slice is shorter than the shapes say.
+/// If a slice is shorter than its shape.
 ///
 /// # Safety
-/// The CPU must have the instruction set of `D`, and the caller must be compiled for it.
+/// The CPU must support the instruction set of `D`, and the caller must be compiled for it.
 #[inline(always)]
 pub(crate) unsafe fn product<D: Dot, const MR: usize, const NV: usize>(matmul: ByteMatMul<'_>) {
     const { assert!(MR <= 8 && NV <= 3 && D::LANES <= WIDEST) };
@@ -83,7 +83,7 @@ pub(crate) unsafe fn product<D: Dot, const MR: usize, const NV: usize>(matmul: B
     let mut matmul = matmul;
     for first in (0..matmul.columns).step_by(NV * D::LANES) {
         let vectors = (matmul.columns - first).div_ceil(D::LANES).min(NV);
-        // SAFETY: the lengths were checked, and the caller vouches for the instruction set.
+        // SAFETY: the lengths were checked, and the caller guarantees the instruction set.
         unsafe {
             match vectors {
                 1 => panel_rows::<D, MR, 1>(&mut matmul, first),
@@ -95,7 +95,7 @@ pub(crate) unsafe fn product<D: Dot, const MR: usize, const NV: usize>(matmul: B
 }
 
 impl ByteMatMul<'_> {
-    /// Every pointer that the tiles make stays within the slices if this passes.
+    /// Panics unless every pointer that the tiles compute stays within its slice.
     fn check<D: Dot>(&self) {
         let last = self.rows - 1;
         let padded = self.columns.next_multiple_of(D::LANES);
@@ -104,7 +104,7 @@ impl ByteMatMul<'_> {
         assert!(self.a.len() >= last * self.a_stride + self.depth);
         assert!(self.y.len() >= last * self.y_stride + self.columns);
         assert!(self.row_scales.len() >= self.rows);
-        if let Zeros::Rows(zeros) = self.zeros {
+        if let ZeroPoints::Rows(zeros) = self.zeros {
             assert!(zeros.len() >= self.rows);
         }
         assert!(self.panels.len() >= padded * self.depth);
@@ -113,19 +113,19 @@ impl ByteMatMul<'_> {
     }
 }
 
-/// All rows against the panel that starts at the column `first`.
+/// All rows times the panel that starts at column `first`.
 #[inline(always)]
 unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
     matmul: &mut ByteMatMul<'_>,
     first: usize,
 ) {
-    // While a panel is worked on, the next one is brought near, a share of it by each tile.
+    // Each tile prefetches a share of the next panel.
     let share = NV * D::LANES * D::STEP / matmul.rows.div_ceil(MR);
     let mut ahead = (first + NV * D::LANES) * matmul.depth;
     let mut row = 0;
     while row < matmul.rows {
         let height = MR.min(matmul.rows - row);
-        // SAFETY: as the caller vouches; the tile lies within the matrix.
+        // SAFETY: as guaranteed by the caller; the tile lies within the matrix.
         unsafe {
             match height {
                 1 => tile::<D, 1, NV>(matmul, row, first, ahead, share),
@@ -143,12 +143,13 @@ unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
     }
 }
 
-/// One register tile: `M` rows against `NV` registers of a panel.
+/// One register tile: `M` rows times `NV` registers of a panel.
 ///
 /// # Safety
-/// The tile must begin within a matrix that passed its check, and have no more rows than are left.
+/// The tile must start within a matrix that passed its check and must not have more rows than
+/// remain.
 #[inline(always)]
-// Loops over constant ranges, which the compiler unrolls whole.
+// Loops over constant ranges, which the compiler unrolls completely.
 #[allow(clippy::needless_range_loop)]
 unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
     matmul: &mut ByteMatMul<'_>,
@@ -157,8 +158,8 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
     mut ahead: usize,
     share: usize,
 ) {
-    // SAFETY: row + M <= rows, and the panel's registers end at or before the padded columns: all
-    // offsets below lie within the slices whose lengths were checked.
+    // SAFETY: `row + M <= rows`, and the panel's registers end at or before the padded columns, so
+    // all offsets below lie within the slices whose lengths were checked.
     unsafe {
         let a = matmul.a.as_ptr().add(row * matmul.a_stride);
         let mut panel = matmul.panels.as_ptr().add(first * matmul.depth);
@@ -170,14 +171,14 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
         }
         let mut sums = [[D::start(0, column_sums); NV]; M];
         match matmul.zeros {
-            Zeros::Same(zero) => {
+            ZeroPoints::Same(zero) => {
                 let mut first = sums[0];
                 for v in 0..NV {
                     first[v] = D::start(zero, column_sums.add(v * D::LANES));
                 }
                 sums = [first; M];
             }
-            Zeros::Rows(zeros) => {
+            ZeroPoints::Rows(zeros) => {
                 for r in 0..M {
                     for v in 0..NV {
                         sums[r][v] = D::start(zeros[row + r], column_sums.add(v * D::LANES));
@@ -213,7 +214,7 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
         for r in 0..M {
             let row_scale = matmul.row_scales[row + r];
             let y = &mut y[r * matmul.y_stride..][..used];
-            // Where the last register is not full, its results take the way over a buffer.
+            // The results of a partial last register are copied through a buffer.
             let mut buffer = [0.0; 3 * WIDEST];
             let full = used == NV * D::LANES;
             let to = if full {

@@ -6,11 +6,11 @@ use super::dot::{ByteTile, Dot};
 use super::tile::{ByteMatMul, product};
 use crate::target::Target;
 
-/// AVX-512 VNNI: `vpdpbusd` multiplies 64 pairs of bytes and adds them to 16 sums, exactly.
+/// AVX-512 VNNI: `vpdpbusd` multiplies 64 pairs of bytes and adds the products to 16 sums, exactly.
 struct Avx512Vnni;
 
-// SAFETY: the functions use AVX-512 F, BW and VNNI alone, which the caller vouches for; pointers
-// are read and written only within the sizes that the trait names.
+// SAFETY: the functions use only AVX-512 F, BW and VNNI, which the caller guarantees, and access
+// memory only within the sizes given by the trait.
 unsafe impl Dot for Avx512Vnni {
     type Sums = __m512i;
     type Floats = __m512;
@@ -55,12 +55,12 @@ unsafe impl Dot for Avx512Vnni {
     }
 }
 
-/// AVX-512 without VNNI: two `vpmaddubsw` give sums of two products in 16 bits, which are added
-/// there before one `vpmaddwd` widens them. Four products of 7-bit numbers fit 16 bits.
+/// AVX-512 without VNNI: two `vpmaddubsw` produce sums of two products in 16 bits, which are added
+/// before one `vpmaddwd` widens them. Four products of 7-bit numbers fit 16 bits.
 struct Avx512;
 
-// SAFETY: the functions use AVX-512 F and BW alone, which the caller vouches for; pointers are
-// read and written only within the sizes that the trait names.
+// SAFETY: the functions use only AVX-512 F and BW, which the caller guarantees, and access memory
+// only within the sizes given by the trait.
 unsafe impl Dot for Avx512 {
     type Sums = __m512i;
     type Floats = __m512;
@@ -120,11 +120,11 @@ unsafe impl Dot for Avx512 {
     }
 }
 
-/// AVX2: as [`Avx512`], on half the width.
+/// AVX2: like [`Avx512`], on half the width.
 struct Avx2;
 
-// SAFETY: the functions use AVX2 and FMA alone, which the caller vouches for; pointers are read
-// and written only within the sizes that the trait names.
+// SAFETY: the functions use only AVX2 and FMA, which the caller guarantees, and access memory only
+// within the sizes given by the trait.
 unsafe impl Dot for Avx2 {
     type Sums = __m256i;
     type Floats = __m256;
@@ -192,26 +192,25 @@ unsafe impl Dot for Avx2 {
     }
 }
 
-/// SSE2, which every x86-64 CPU has: bytes are widened to 16 bits, where `pmaddwd`
-/// multiplies and adds neighbours exactly. Widening the columns is shared by the rows of a tile.
+/// SSE2, which every x86-64 CPU supports: bytes are widened to 16 bits, then `pmaddwd` multiplies
+/// and adds neighbours exactly. The rows of a tile share the widened columns.
 pub(super) struct Sse2;
 
-// SAFETY: the functions use SSE2 alone; pointers are read and written only within the sizes that
-// the trait names.
+// SAFETY: the functions use only SSE2 and access memory only within the sizes given by the trait.
 unsafe impl Dot for Sse2 {
     type Sums = __m128i;
     type Floats = __m128;
-    /// The first and the second two elements of each column's four.
+    /// The first two and the last two of each column's four elements.
     type Operand = [__m128i; 2];
     const LANES: usize = 4;
     const STEP: usize = 4;
 
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> __m128i {
-        // SAFETY: the caller vouches for four integers.
+        // SAFETY: the caller guarantees four integers.
         unsafe {
             let sums = sums.cast::<[i32; 4]>().read_unaligned();
-            // There is no product of 32-bit lanes before SSE4.1; this is not the inner loop.
+            // SSE2 has no product of 32-bit lanes; this is not the inner loop.
             let [a, b, c, d] = sums.map(|sum| sum.wrapping_mul(zero).wrapping_neg());
             _mm_set_epi32(d, c, b, a)
         }
@@ -219,10 +218,10 @@ unsafe impl Dot for Sse2 {
 
     #[inline(always)]
     unsafe fn load(panel: *const i8) -> [__m128i; 2] {
-        // SAFETY: the caller vouches for 16 bytes.
+        // SAFETY: the caller guarantees 16 bytes.
         unsafe {
             let bytes = _mm_loadu_si128(panel.cast());
-            // A byte in the upper half of 16 bits, shifted down, keeps its sign.
+            // A byte in the upper half of 16 bits keeps its sign when shifted down.
             let low = _mm_srai_epi16::<8>(_mm_unpacklo_epi8(bytes, bytes));
             let high = _mm_srai_epi16::<8>(_mm_unpackhi_epi8(bytes, bytes));
             let (low, high) = (_mm_castsi128_ps(low), _mm_castsi128_ps(high));
@@ -235,7 +234,7 @@ unsafe impl Dot for Sse2 {
 
     #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [__m128i; 2] {
-        // SAFETY: the caller vouches for 4 bytes.
+        // SAFETY: the caller guarantees 4 bytes.
         unsafe {
             let four = _mm_cvtsi32_si128(row.cast::<i32>().read_unaligned());
             let four = _mm_unpacklo_epi8(four, _mm_setzero_si128());
@@ -274,7 +273,7 @@ unsafe impl Dot for Sse2 {
 
 #[inline(always)]
 unsafe fn start_512(zero: i32, sums: *const i32) -> __m512i {
-    // SAFETY: the caller vouches for AVX-512 F and 16 integers.
+    // SAFETY: the caller guarantees AVX-512 F and 16 integers.
     unsafe {
         let sums = _mm512_loadu_si512(sums.cast());
         let product = _mm512_mullo_epi32(_mm512_set1_epi32(zero), sums);
@@ -284,7 +283,7 @@ unsafe fn start_512(zero: i32, sums: *const i32) -> __m512i {
 
 #[inline(always)]
 unsafe fn finish_512(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
-    // SAFETY: the caller vouches for AVX-512 F and 16 elements.
+    // SAFETY: the caller guarantees AVX-512 F and 16 elements.
     unsafe {
         let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(row_scale));
         let result = _mm512_fmadd_ps(sum, scales, bias);
@@ -292,22 +291,22 @@ unsafe fn finish_512(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512,
     }
 }
 
-/// Defines the product compiled for an instruction set, with the tile of its target.
+/// Defines the product for an instruction set, with the tile of its target.
 macro_rules! instruction_set {
     ($name:ident, $dot:ident, $features:literal, $rows:literal x $vectors:literal) => {
-        const _: () = ByteTile::of::<$dot>($rows, $vectors).must_be_that_of(Target::$dot);
+        const _: () = ByteTile::of::<$dot>($rows, $vectors).assert_matches(Target::$dot);
 
         /// # Safety
-        /// The CPU must have these features.
+        /// The CPU must support these features.
         #[target_feature(enable = $features)]
         pub(crate) unsafe fn $name(matmul: ByteMatMul<'_>) {
-            // SAFETY: the caller vouches for the features, which this function is compiled for.
+            // SAFETY: the caller guarantees the features, which this function is compiled for.
             unsafe { product::<$dot, $rows, $vectors>(matmul) }
         }
     };
 }
 
-// The sums of a tile, the operands and a scratch register or two just fit the 32 (AVX2: 16)
+// The sums of a tile, the operands and one or two scratch registers just fit the 32 (AVX2: 16)
 // registers.
 instruction_set!(avx512_vnni, Avx512Vnni, "avx512f,avx512bw,avx512vnni", 8 x 3);
 instruction_set!(avx512, Avx512, "avx512f,avx512bw", 8 x 2);

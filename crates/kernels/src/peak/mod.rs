@@ -1,7 +1,7 @@
-//! Pure sequences of the instructions that products are made of, nothing else going on: the
-//! ceilings for the kernels, measured on the core that runs them.
+//! Measures the CPU's peak rates: loops of only the instructions that matrix products consist of.
+//! They are upper bounds for the kernels on the same core.
 //!
-//! Clocks rise and fall, so a rate says something only beside what was timed in the same minute.
+//! Clock rates vary, so compare a rate only with kernels that were timed at about the same time.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -15,27 +15,26 @@ use crate::{Isa, Precision};
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// A sequence of instructions that this CPU has.
+/// An instruction sequence that this CPU supports.
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence {
     name: &'static str,
-    /// Runs so many steps and returns the number of operations; a multiplication with its addition
-    /// counts as two.
+    /// Runs this many steps and returns the number of operations. A multiply-add counts as two.
     run: fn(u64) -> u64,
 }
 
 /// Independent sums: enough to hide the latency of multiply-adds, few enough for 16 registers.
 const CHAINS: usize = 12;
 
-/// About a millisecond of each sequence.
+/// Steps per measurement: about a millisecond.
 const STEPS: u64 = 150_000;
 
-/// Each sequence takes its turn so often; the best time counts. All turns together take a second
-/// or two, so that all rates are of the same clock.
+/// Measurements of each sequence, of which the best counts. Sequences alternate, and all rounds
+/// together take one or two seconds, so that all rates are measured at the same clock rate.
 const ROUNDS: usize = 30;
 
 impl Sequence {
-    /// Every sequence of this CPU.
+    /// Every sequence that this CPU supports.
     pub fn available() -> Vec<Sequence> {
         let mut found = vec![Sequence {
             name: "fma_gflops",
@@ -46,14 +45,14 @@ impl Sequence {
         found
     }
 
-    /// The sequence of this name, if the CPU has it.
+    /// The sequence with this name, if this CPU supports it.
     pub fn named(name: &str) -> Option<Sequence> {
         Sequence::available().into_iter().find(|s| s.name == name)
     }
 
-    /// What the products of an instruction set are made of: multiply-adds of its width, and in
-    /// bytes `vpdpbusd`, pairs of `vpmaddubsw`, or `pmaddwd`. None where there is none to compare
-    /// with: for the portable kernels on other CPUs than x86-64.
+    /// The sequence that the products of an instruction set consist of: multiply-adds of its width
+    /// for `f32`, and `vpdpbusd`, pairs of `vpmaddubsw`, or `pmaddwd` for `int8`. `None` for the
+    /// portable kernels on CPUs other than x86-64.
     pub fn of(isa: Isa, precision: Precision) -> Option<Sequence> {
         Sequence::named(match (isa.name(), precision) {
             ("avx512-vnni" | "avx512", Precision::F32) => "fma_gflops",
@@ -66,28 +65,27 @@ impl Sequence {
         })
     }
 
-    /// The name in reports, with the unit of the rate.
+    /// The name used in reports, which includes the unit of the rate.
     pub fn name(self) -> &'static str {
         self.name
     }
 
-    /// Runs for a short while (a millisecond or two); returns the number of operations and how
-    /// long they took.
+    /// Runs for one or two milliseconds; returns the number of operations and the elapsed time.
     pub fn measure(self) -> (f64, Duration) {
         let start = Instant::now();
         let operations = (self.run)(black_box(STEPS));
         (operations as f64, start.elapsed())
     }
 
-    /// As [`Sequence::measure`], in billions of operations a second.
+    /// Like [`Sequence::measure`], in billions of operations per second.
     pub fn rate(self) -> f64 {
         let (operations, time) = self.measure();
         operations / time.as_secs_f64() / 1e9
     }
 }
 
-/// The best rate of each sequence on this thread, in billions of operations a second, measured in
-/// short turns.
+/// The best rate of each sequence on this thread, in billions of operations per second, over short
+/// alternating measurements.
 pub fn rates(sequences: &[Sequence]) -> Vec<f64> {
     let mut best = vec![0.0f64; sequences.len()];
     for _ in 0..ROUNDS {
@@ -98,13 +96,13 @@ pub fn rates(sequences: &[Sequence]) -> Vec<f64> {
     best
 }
 
-/// What `threads` threads reach together of each sequence, in billions of operations a second: all
-/// that they did, from the start of the first to the end of the last.
+/// The combined rate of each sequence on `threads` threads, in billions of operations per second:
+/// all operations, divided by the time from the first start to the last end.
 ///
 /// # Panics
 /// If `threads` is 0.
-pub fn rates_together(sequences: &[Sequence], threads: usize) -> Vec<f64> {
-    /// A turn must be long beside the time in which threads wake up.
+pub fn combined_rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
+    /// A measurement must be long compared with the time it takes to wake up threads.
     const REPEATS: usize = 3;
     assert!(threads > 0, "there must be a thread");
     let barrier = Barrier::new(threads);
@@ -169,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_instruction_set_of_x86_has_its_sequences() {
+    fn every_x86_instruction_set_has_a_sequence_per_precision() {
         if !cfg!(target_arch = "x86_64") {
             return;
         }
@@ -184,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn threads_together_and_alone_give_a_rate_for_each_sequence() {
+    fn every_sequence_has_a_rate_on_one_and_on_several_threads() {
         let sequences = Sequence::available();
-        for rates in [rates(&sequences), rates_together(&sequences, 2)] {
+        for rates in [rates(&sequences), combined_rates(&sequences, 2)] {
             assert_eq!(rates.len(), sequences.len());
             assert!(rates.iter().all(|&rate| rate > 0.0), "{rates:?}");
         }
-        assert_eq!(rates_together(&[], 1), []);
+        assert_eq!(combined_rates(&[], 1), []);
     }
 }

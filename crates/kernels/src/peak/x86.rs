@@ -7,7 +7,8 @@ use std::hint::black_box;
 
 use super::{CHAINS, Sequence};
 
-/// Where products pass through other registers before they are added, which takes one cycle.
+/// For sequences whose products pass through another register before they are added, which takes
+/// one more cycle.
 const SHORT_CHAINS: usize = 8;
 
 pub(super) fn available() -> Vec<Sequence> {
@@ -18,7 +19,7 @@ pub(super) fn available() -> Vec<Sequence> {
         }
     };
     add(has!("fma"), "fma_gflops_256", |steps| {
-        // SAFETY: it is only added where the CPU has the feature.
+        // SAFETY: `add` keeps it only if the CPU has the feature.
         unsafe { fma_256(steps) }
     });
     add(true, "mul_add_gflops_128", |steps| {
@@ -50,10 +51,10 @@ pub(super) fn available() -> Vec<Sequence> {
     found
 }
 
-/// Makes the compiler believe that a register has changed, so that it computes with it anew.
+/// Makes the compiler assume that a register has changed, so that it repeats the computation.
 macro_rules! renew {
     ($register:ident in $class:ident) => {
-        // SAFETY: no instruction stands here.
+        // SAFETY: the assembly contains no instruction.
         unsafe {
             asm!("/* {0} */", inout($class) $register,
                  options(nomem, nostack, preserves_flags));
@@ -75,7 +76,7 @@ fn fma_256(steps: u64) -> u64 {
     steps * (CHAINS * 8 * 2) as u64
 }
 
-/// What a CPU of the baseline does for a multiply-add.
+/// A multiply-add on a baseline CPU.
 #[target_feature(enable = "sse2")]
 fn mul_add_128(steps: u64) -> u64 {
     let mut factor = _mm_set1_ps(black_box(1.0));
@@ -91,7 +92,7 @@ fn mul_add_128(steps: u64) -> u64 {
     steps * (CHAINS * 4 * 2) as u64
 }
 
-/// Products of bytes added in pairs, those in pairs again, and the sum: 32 products.
+/// Byte products, added in pairs twice and then to the sum: 32 products.
 #[target_feature(enable = "avx2")]
 fn maddubs_256(steps: u64) -> u64 {
     let mut row = _mm256_set1_epi8(black_box(1));
@@ -109,7 +110,7 @@ fn maddubs_256(steps: u64) -> u64 {
     steps * (SHORT_CHAINS * 32 * 2) as u64
 }
 
-/// Two times 32 products of bytes, added in 16 bits before they are widened.
+/// Twice 32 byte products, added in 16 bits before they are widened.
 #[target_feature(enable = "avx2")]
 fn maddubs_pair_256(steps: u64) -> u64 {
     let mut row = _mm256_set1_epi8(black_box(1));
@@ -130,7 +131,7 @@ fn maddubs_pair_256(steps: u64) -> u64 {
     steps * (SHORT_CHAINS * 64 * 2) as u64
 }
 
-/// As [`maddubs_pair_256`], on twice the width.
+/// Like [`maddubs_pair_256`], on twice the width.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn maddubs_pair_512(steps: u64) -> u64 {
     let mut row = _mm512_set1_epi8(black_box(1));
@@ -151,7 +152,7 @@ fn maddubs_pair_512(steps: u64) -> u64 {
     steps * (SHORT_CHAINS * 128 * 2) as u64
 }
 
-/// 64 products of bytes and their sums in one instruction.
+/// 64 byte products and their sums in one instruction.
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn vpdpbusd_512(steps: u64) -> u64 {
     let mut row = _mm512_set1_epi32(black_box(0x0101_0101));
@@ -167,8 +168,8 @@ fn vpdpbusd_512(steps: u64) -> u64 {
     steps * (CHAINS * 64 * 2) as u64
 }
 
-/// Products of 16 bits added in pairs, and the sum: 8 products, what a CPU of the baseline
-/// has for bytes.
+/// 16-bit products, added in pairs and then to the sum: 8 products. The byte product of a baseline
+/// CPU.
 #[target_feature(enable = "sse2")]
 fn madd_128(steps: u64) -> u64 {
     let mut row = _mm_set1_epi16(black_box(1));

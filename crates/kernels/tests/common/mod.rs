@@ -1,5 +1,5 @@
-//! Numbers to compute with.
-// Each test is a crate of its own and uses a part of these.
+//! Test data.
+// Each test is a separate crate and uses only some of these.
 #![allow(dead_code)]
 
 use shoal_kernels::{AttentionInput, Heads, Isa, Precision, Rows};
@@ -7,7 +7,7 @@ use shoal_kernels::{AttentionInput, Heads, Isa, Precision, Rows};
 /// Both precisions.
 pub(crate) const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Int8];
 
-/// Reproducible values in -1..1 that differ from each other.
+/// Reproducible distinct values in -1..1.
 pub(crate) fn values(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     (0..len)
@@ -18,7 +18,7 @@ pub(crate) fn values(seed: u32, len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Reproducible values of the standard normal distribution (Box, Muller).
+/// Reproducible values of the standard normal distribution (Box-Muller).
 pub(crate) fn normal_values(seed: u32, len: usize) -> Vec<f32> {
     let uniform = values(seed, 2 * len);
     uniform
@@ -30,8 +30,8 @@ pub(crate) fn normal_values(seed: u32, len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The largest units of quantized activations and weights: 255 and 127, or 127 and 63 where the
-/// instruction set adds products in 16 bits.
+/// The largest quantized activation and weight: 255 and 127, or 127 and 63 on instruction sets that
+/// add products in 16 bits.
 pub(crate) fn byte_limits(isa: Isa) -> (f64, f64) {
     if isa
         .target()
@@ -45,8 +45,8 @@ pub(crate) fn byte_limits(isa: Isa) -> (f64, f64) {
     }
 }
 
-/// Queries, keys and values of one record, interleaved as a layer of three outputs leaves them:
-/// `[tokens, 3 · hidden]`.
+/// Queries, keys and values of one record, interleaved as a fused QKV layer writes them: `[tokens,
+/// 3 · hidden]`.
 #[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) heads: Heads,
@@ -56,7 +56,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// A record whose numbers come from `fill` (seed, count).
+    /// A record with values from `fill` (seed, count).
     pub(crate) fn new(
         heads: Heads,
         queries: usize,
@@ -73,7 +73,7 @@ impl Record {
         }
     }
 
-    /// Multiplies the queries.
+    /// Multiplies the queries by `factor`.
     pub(crate) fn scale_queries(mut self, factor: f32) -> Record {
         let hidden = self.heads.hidden();
         for row in self.data.chunks_mut(3 * hidden) {
@@ -82,7 +82,7 @@ impl Record {
         self
     }
 
-    /// One query's, key's or value's row: `part` is 0, 1 or 2.
+    /// The row of one query, key or value: `part` is 0, 1 or 2.
     pub(crate) fn row(&self, part: usize, token: usize) -> &[f32] {
         let hidden = self.heads.hidden();
         &self.data[(3 * token + part) * hidden..][..hidden]
@@ -93,7 +93,7 @@ impl Record {
         1.0 / (self.heads.dim as f32).sqrt()
     }
 
-    /// The operands, read where they lie, without copying; queries from `first` on.
+    /// The operands, read in place, with queries from `first` on.
     pub(crate) fn input(&self, first: usize, queries: usize) -> AttentionInput<'_> {
         let hidden = self.heads.hidden();
         let stride = 3 * hidden;

@@ -466,7 +466,7 @@ fn paper_baseline(paper: &PaperBaseline) -> Section<'static> {
         String::new(),
     ]);
     Section {
-        id: "paper-implementation",
+        id: "paper-baseline",
         title: "The paper's implementation",
         basis: None,
         blocks: vec![

@@ -1,4 +1,4 @@
-use shoal_estimate::{Approach, Basis, Bill, BillItem, PaperBaseline, Sure};
+use shoal_estimate::{Approach, Basis, Bill, BillItem, Confidence, PaperBaseline};
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn candidate(seconds: f64, peak_concurrency: u64, usd: Option<f64>) -> Approach 
                 usd,
                 basis: Basis::Predicted,
                 usd_per_unit: 2e-5,
-                sure: Sure::Documented,
+                confidence: Confidence::Documented,
                 source: "https://example.com/prices".into(),
             }],
         }),

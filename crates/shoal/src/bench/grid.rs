@@ -145,7 +145,7 @@ impl Bench {
             let start = Instant::now();
             let mut records = 0;
             loop {
-                session.logits(micro_batch);
+                session.run(micro_batch);
                 records += micro_batch.len();
                 let time = start.elapsed();
                 if time >= seconds {
@@ -162,7 +162,7 @@ impl Bench {
             .map(|&(records, time)| records as f64 / time);
         let records_per_s: f64 = rates.sum();
         let stages = StageSeconds::from(pass.stages);
-        let operations = records as u64 * operations::products(self.model.config(), length);
+        let operations = records as u64 * operations::products(self.model.plan(), length);
         Cell {
             length,
             micro_batch_tokens: 0,
@@ -188,7 +188,7 @@ pub(crate) fn made_up_records(model: &Model, length: usize, records: usize) -> V
     let frame = frame.map(|tokens| tokens.ids).unwrap_or_default();
     let mut random = Random(length as u64);
     (0..records)
-        .map(|_| made_up(length, &frame, model.config().vocabulary, &mut random))
+        .map(|_| made_up(length, &frame, model.plan().vocabulary(), &mut random))
         .collect()
 }
 
@@ -201,10 +201,7 @@ fn made_up(length: usize, frame: &[u32], vocabulary: usize, random: &mut Random)
         ids[0] = *first;
         ids[length - after.len()..].copy_from_slice(after);
     }
-    Tokens {
-        ids,
-        truncated: false,
-    }
+    Tokens::from_ids(ids)
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers in every run.

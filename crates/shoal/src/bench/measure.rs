@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use serde::Serialize;
-use shoal_encoder::peak::{Sequence, rates, rates_together};
+use shoal_encoder::peak::{Sequence, combined_rates, rates};
 use shoal_encoder::{Isa, Model, Precision, Session, StageTimes, Tokens};
 
 /// What the machine can do, measured right before the engine is timed, in billions of operations a second on one
@@ -28,7 +28,7 @@ impl Peak {
         let rate = |sequence: Sequence| rates(&[sequence])[0];
         let f32 = of(Precision::F32);
         let f32_gflops = f32.map(rate);
-        let together = |(sequence, one)| rates_together(&[sequence], threads)[0] / one;
+        let together = |(sequence, one)| combined_rates(&[sequence], threads)[0] / one;
         Self {
             f32_gflops,
             int8_gops: of(Precision::Int8).map(rate),
@@ -126,7 +126,7 @@ pub(super) fn pass<T: Send>(
     let (warm, start) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
     let worker = || {
         let mut session = Session::new(model.clone());
-        session.logits(warm_up);
+        session.run(warm_up);
         session.take_times();
         warm.wait();
         start.wait();

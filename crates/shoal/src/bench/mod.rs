@@ -13,8 +13,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use shoal_encoder::{Model, Precision, Tokens};
 
-use crate::model::{EngineSettings, Source};
-use crate::{Error, Result};
+use shoal_function::Runner;
+
+use crate::{EngineSettings, Error, ModelSettings, Result};
 pub(crate) use grid::made_up_records;
 pub use grid::{Cell, DEFAULT_LENGTHS, Grid, GridReport};
 pub use measure::{Peak, StageSeconds};
@@ -48,12 +49,18 @@ impl Bench {
         if threads == 0 {
             return Err(Error::Settings("failed to start: --threads is 0".into()));
         }
-        let (model, spec) = Source::find(model)?.open(engine, None)?;
+        let runner = ModelSettings {
+            reference: model.map(str::to_owned),
+            engine: engine.clone(),
+            ..ModelSettings::default()
+        }
+        .open()?;
+        let model = runner.model().clone();
         let setup = Setup {
             precision: model.precision().name(),
             isa: model.isa().name(),
             threads,
-            model: spec.reference,
+            model: runner.spec().reference.clone(),
         };
         Ok(Self { model, setup })
     }
@@ -63,7 +70,7 @@ impl Bench {
     /// # Errors
     /// The file cannot be read, holds something else or nothing, or a sequence is not one for this model.
     pub fn read_sequences(&self, path: &Path) -> Result<Vec<Tokens>> {
-        sequences::read(path, self.model.config())
+        sequences::read(path, self.model.plan())
     }
 
     fn precision(&self) -> Precision {
@@ -98,10 +105,7 @@ mod tests {
     #[test]
     fn micro_batches_keep_to_their_budget() {
         let sequences: Vec<_> = [3, 4, 5, 9, 1, 1]
-            .map(|length| Tokens {
-                ids: vec![0; length],
-                truncated: false,
-            })
+            .map(|length| Tokens::from_ids(vec![0; length]))
             .into();
         let lengths =
             |budget| -> Vec<usize> { cut(&sequences, budget).iter().map(|m| m.len()).collect() };

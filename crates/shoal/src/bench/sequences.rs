@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shoal_encoder::config::Config;
+use shoal_encoder::ModelPlan;
 use shoal_encoder::{Tokens, operations};
 
 use super::measure::{Pass, Peak, StageSeconds, pass, peak_rss_mb};
@@ -69,9 +69,9 @@ impl Bench {
         micro_batch_tokens: usize,
         progress: &(dyn Fn(usize) + Sync),
     ) -> SequencesReport {
-        let config = self.model.config();
+        let plan = self.model.plan();
         let mean = |sequences: &[Tokens]| {
-            let of = |s: &Tokens| operations::in_full(config, s.ids.len()) as f64;
+            let of = |s: &Tokens| operations::in_full(plan, s.ids.len()) as f64;
             sequences.iter().map(of).sum::<f64>() / sequences.len() as f64
         };
         let chosen = limit.filter(|&limit| limit < sequences.len());
@@ -86,7 +86,7 @@ impl Bench {
         let Pass {
             wall, cpu, stages, ..
         } = self.share_out(timed, micro_batch_tokens, &timed[..1], |_, logits| {
-            let records = logits.len() / config.labels.len();
+            let records = logits.len() / self.model.output_width();
             progress(done.fetch_add(records, Ordering::Relaxed) + records);
         });
         let (wall, cpu) = (wall.as_secs_f64(), cpu.as_secs_f64());
@@ -94,7 +94,7 @@ impl Bench {
         let tokens: usize = timed.iter().map(|s| s.ids.len()).sum();
         let computed = timed
             .iter()
-            .map(|s| operations::products(config, s.ids.len()));
+            .map(|s| operations::products(plan, s.ids.len()));
         let records = timed.len() as f64;
         SequencesReport {
             setup: self.setup.clone(),
@@ -122,7 +122,7 @@ impl Bench {
     /// # Panics
     /// If a sequence is not for this model.
     pub fn logits(&self, sequences: &[Tokens], micro_batch_tokens: usize) -> Vec<Vec<f32>> {
-        let labels = self.model.labels().len();
+        let labels = self.model.output_width();
         let (send, receive) = std::sync::mpsc::channel();
         self.share_out(sequences, micro_batch_tokens, &[], |index, logits| {
             let sent = send.send((index, logits.to_vec()));
@@ -153,7 +153,7 @@ impl Bench {
                 let Some(micro_batch) = micro_batches.get(index) else {
                     return;
                 };
-                see(index, session.logits(micro_batch));
+                see(index, session.run(micro_batch));
             }
         })
     }
@@ -167,7 +167,7 @@ fn spread(sequences: &[Tokens], count: usize) -> Vec<Tokens> {
 }
 
 /// Reads and checks a file of sequences.
-pub(super) fn read(path: &Path, config: &Config) -> Result<Vec<Tokens>> {
+pub(super) fn read(path: &Path, plan: &ModelPlan) -> Result<Vec<Tokens>> {
     let wrong = |reason: String| shoal_job::Error::input(path.display().to_string(), reason);
     let bytes = std::fs::read(path).map_err(|e| wrong(e.to_string()))?;
     let sequences: Vec<&RawValue> = serde_json::from_slice(&bytes).map_err(|e| {
@@ -182,18 +182,18 @@ pub(super) fn read(path: &Path, config: &Config) -> Result<Vec<Tokens>> {
         .iter()
         .enumerate()
         .map(|(index, raw)| {
-            sequence(raw.get(), config)
+            sequence(raw.get(), plan)
                 .map_err(|reason| wrong(format!("sequence {index}, from 0, {reason}")).into())
         })
         .collect()
 }
 
 /// One sequence, or what is wrong with it.
-fn sequence(json: &str, config: &Config) -> std::result::Result<Tokens, String> {
+fn sequence(json: &str, plan: &ModelPlan) -> std::result::Result<Tokens, String> {
     let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(json) else {
         return Err("is no array of token ids".into());
     };
-    let (length, positions) = (values.len(), config.positions);
+    let (length, positions) = (values.len(), plan.max_positions());
     if length == 0 {
         return Err("is empty; give at least one token id".into());
     }
@@ -207,10 +207,10 @@ fn sequence(json: &str, config: &Config) -> std::result::Result<Tokens, String> 
             let start: String = value.get().chars().take(20).collect();
             return Err(format!("holds {start}, which is no token id"));
         };
-        if id as usize >= config.vocabulary {
+        if id as usize >= plan.vocabulary() {
             return Err(format!(
                 "holds the token id {id}, and the model's vocabulary ends at {}",
-                config.vocabulary - 1
+                plan.vocabulary() - 1
             ));
         }
         Ok(id)
@@ -219,10 +219,7 @@ fn sequence(json: &str, config: &Config) -> std::result::Result<Tokens, String> 
         .into_iter()
         .map(id)
         .collect::<std::result::Result<_, _>>()?;
-    Ok(Tokens {
-        ids,
-        truncated: false,
-    })
+    Ok(Tokens::from_ids(ids))
 }
 
 #[cfg(test)]
@@ -231,12 +228,7 @@ mod tests {
 
     #[test]
     fn a_selection_is_spread_evenly() {
-        let sequences: Vec<_> = (0..10)
-            .map(|id| Tokens {
-                ids: vec![id],
-                truncated: false,
-            })
-            .collect();
+        let sequences: Vec<_> = (0..10).map(|id| Tokens::from_ids(vec![id])).collect();
         let chosen =
             |count| -> Vec<u32> { spread(&sequences, count).iter().map(|s| s.ids[0]).collect() };
         assert_eq!(chosen(1), [5]);

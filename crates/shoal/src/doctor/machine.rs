@@ -15,7 +15,7 @@ const LEAST_FREE_BYTES: u64 = 100_000_000;
 pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
     checks.push(instructions());
     checks.push(cores(settings));
-    checks.push(cache(settings.engine.cache_dir.as_deref()));
+    checks.push(cache(settings.model.engine.cache_dir.as_deref()));
 }
 
 fn instructions() -> Check {

@@ -7,13 +7,17 @@ mod store;
 mod workers;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::Serialize;
+use shoal_function::Runner;
+use shoal_job::FunctionSpec;
 use shoal_job::collect::Destination;
 use shoal_job::input::{locate, look};
+use shoal_runners::EncoderRunner;
 
 use crate::error::ExitCode;
-use crate::model::Source;
+
 use crate::run::{absolute, check_reach};
 use crate::{BackendKind, Error, Result, Settings, runs};
 
@@ -129,8 +133,10 @@ impl Diagnosis {
 pub fn doctor(settings: &Settings) -> Diagnosis {
     let mut checks = vec![about_settings(settings)];
     machine::look(settings, &mut checks);
-    checks.push(model(settings));
-    checks.extend(input(settings));
+    let runner = settings.model.open();
+    let function = runner.as_ref().ok().map(|runner| runner.spec().clone());
+    checks.push(model(settings, runner));
+    checks.extend(input(settings, function.as_ref()));
     checks.extend(output(settings));
     let is_sound = checks[0].finding == Finding::Ok;
     match store_of(settings) {
@@ -167,20 +173,22 @@ fn about_settings(settings: &Settings) -> Check {
     }
 }
 
-fn model(settings: &Settings) -> Check {
-    let name = settings.model.as_deref().unwrap_or(crate::bundled::NAME);
-    let opened = Source::find(settings.model.as_deref())
-        .and_then(|source| source.open(&settings.engine, settings.parameters.max_tokens));
-    match opened {
-        Ok((model, spec)) => Check::ok(
+fn model(settings: &Settings, runner: Result<Arc<EncoderRunner>>) -> Check {
+    let name = settings
+        .model
+        .reference
+        .as_deref()
+        .unwrap_or(crate::bundled::NAME);
+    match runner {
+        Ok(runner) => Check::ok(
             "model",
             name,
             format!(
-                "opens: {} on {}, {} labels, up to {} tokens",
-                spec.precision,
-                model.isa().name(),
-                spec.labels.len(),
-                spec.max_tokens
+                "opens: {} on {}, up to {} tokens, for the task {}",
+                runner.model().precision(),
+                runner.model().isa().name(),
+                runner.max_tokens(),
+                runner.task().kind()
             ),
         ),
         Err(error) => Check::error(
@@ -192,7 +200,7 @@ fn model(settings: &Settings) -> Check {
     }
 }
 
-fn input(settings: &Settings) -> Option<Check> {
+fn input(settings: &Settings, function: Option<&FunctionSpec>) -> Option<Check> {
     /// Standard input can be read only once, by the run.
     const STDIN: &str = "-";
     if settings.inputs.is_empty() {
@@ -205,8 +213,8 @@ fn input(settings: &Settings) -> Option<Check> {
     }
     let looked = absolute(&settings.inputs).and_then(|inputs| {
         let found = locate(&inputs, settings.parameters.input_format, None)?;
-        let columns = look(&found, &settings.parameters)?;
-        Ok((found, columns))
+        let columns = function.map(|function| look(&found, function, &settings.parameters));
+        Ok((found, columns.transpose()?))
     });
     Some(match looked {
         Ok((found, columns)) => {
@@ -219,11 +227,12 @@ fn input(settings: &Settings) -> Option<Check> {
                 1 => "1 file".to_owned(),
                 count => format!("{count} files"),
             };
-            let text = format!(
-                "{files}, {} MB; the text is in column {:?}",
-                bytes.div_ceil(1_000_000),
-                columns.text
-            );
+            let mut text = format!("{files}, {} MB", bytes.div_ceil(1_000_000));
+            for input in columns.iter().flat_map(|columns| &columns.inputs) {
+                if let Some(column) = &input.source {
+                    text += &format!("; the {} is in column {column:?}", input.role.name);
+                }
+            }
             Check::ok("input", name, text)
         }
         Err(error) => Check::error(

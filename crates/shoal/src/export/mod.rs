@@ -110,7 +110,7 @@ fn check(
             run.name()
         ));
     }
-    let model = &job.model.reference;
+    let model = &job.function.reference;
     if is_container
         && settings.model.is_none()
         && !is_url(model)

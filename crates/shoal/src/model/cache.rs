@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, packed};
+use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, Purpose, packed};
 
 use crate::Result;
 
@@ -31,16 +31,18 @@ impl Cache {
     pub(super) fn open(
         &self,
         fingerprint: &str,
+        purpose: Purpose,
         precision: Precision,
         isa: Isa,
         checkpoint: impl FnOnce() -> Result<Checkpoint>,
     ) -> Result<Model> {
-        let path = self.path(fingerprint, isa, &format!("{precision}.shoal"));
+        let path = self.path(fingerprint, isa, &format!("{purpose}-{precision}.shoal"));
         // Whatever is wrong with a file of the cache, another one can be made.
         if let Some(path) = &path
             && path.is_file()
             && let Ok(model) = Model::open_packed(path, &[isa])
             && model.fingerprint() == fingerprint
+            && model.purpose() == purpose
             && model.precision() == precision
         {
             return Ok(model);
@@ -48,6 +50,7 @@ impl Cache {
         let packed = Packed::new(
             &checkpoint()?,
             fingerprint.to_owned(),
+            purpose,
             precision,
             &[isa.target()],
         )?;
@@ -58,7 +61,10 @@ impl Cache {
         {
             return Ok(model);
         }
-        Ok(packed.into_model(isa)?)
+        Ok(Model::read(
+            &packed.into_container("the packed model")?,
+            &[isa],
+        )?)
     }
 
     /// The share of the bundled sample that `int8` labels as `f32` does, if it was ever determined.

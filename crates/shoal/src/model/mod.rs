@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shoal_encoder::packed::Container;
-use shoal_encoder::{Checkpoint, Isa, Model, Precision, Target};
-use shoal_job::spec::ModelSpec;
+use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose, Target};
 use shoal_job::store::{Location, is_url};
+use shoal_runners::EncoderRunner;
+use shoal_tasks::TaskOptions;
 
 use crate::{Error, Result, bundled};
 use cache::Cache;
@@ -47,6 +48,29 @@ impl EngineSettings {
             "failed to use --isa {name}: this CPU lacks it; it has {}",
             has.join(", ")
         )))
+    }
+}
+
+/// A model, and what to do with it.
+#[derive(Debug, Clone, Default)]
+pub struct ModelSettings {
+    /// A model folder, a packed model or its URL, or a name on the Hugging Face hub; the bundled model where `None`.
+    pub reference: Option<String>,
+    /// The task and its options.
+    pub task: TaskOptions,
+    /// A limit in tokens below the model's own.
+    pub max_tokens: Option<usize>,
+    /// How the engine runs it.
+    pub engine: EngineSettings,
+}
+
+impl ModelSettings {
+    /// Finds the model and opens it.
+    ///
+    /// # Errors
+    /// The model cannot be found or used, or not for the task.
+    pub fn open(&self) -> Result<Arc<EncoderRunner>> {
+        Source::find(self.reference.as_deref())?.open(self)
     }
 }
 
@@ -126,32 +150,15 @@ impl Source {
         }
     }
 
-    /// Opens it, and tells what a job has to know of it. `max_tokens` lowers the model's own limit.
-    pub(crate) fn open(
-        &self,
-        engine: &EngineSettings,
-        max_tokens: Option<usize>,
-    ) -> Result<(Arc<Model>, ModelSpec)> {
-        let model = self.open_model(engine)?;
-        let limit = model.max_tokens();
-        if let Some(wanted) = max_tokens
-            && !(2..=limit).contains(&wanted)
-        {
-            return Err(Error::Settings(format!(
-                "--max-tokens {wanted} is out of range: this model takes 2 to {limit} tokens, two of them its own marks"
-            )));
-        }
-        let spec = ModelSpec {
-            reference: self.reference().to_owned(),
-            fingerprint: model.fingerprint().to_owned(),
-            precision: model.precision().to_string(),
-            labels: model.labels().to_vec(),
-            max_tokens: max_tokens.unwrap_or(limit),
-        };
-        Ok((Arc::new(model), spec))
+    /// Opens it with all settings but the reference.
+    pub(crate) fn open(&self, settings: &ModelSettings) -> Result<Arc<EncoderRunner>> {
+        let model = Arc::new(self.open_model(&settings.engine, &settings.task)?);
+        let runner =
+            EncoderRunner::new(self.reference(), model, &settings.task, settings.max_tokens)?;
+        Ok(Arc::new(runner))
     }
 
-    fn open_model(&self, engine: &EngineSettings) -> Result<Model> {
+    fn open_model(&self, engine: &EngineSettings, task: &TaskOptions) -> Result<Model> {
         let isa = engine.isa()?;
         if let Self::Packed {
             reference,
@@ -181,11 +188,23 @@ impl Source {
         let isa = isa.unwrap_or_else(Isa::best);
         let fingerprint = self.fingerprint()?;
         let cache = Cache::new(engine.cache_dir.as_deref());
+        let purpose = match task.kind {
+            Some(kind) => kind.purpose(),
+            None => self.purpose()?,
+        };
         let precision = match engine.precision {
             Some(precision) => precision,
             None => self.choose_precision(&cache, &fingerprint, isa)?,
         };
-        cache.open(&fingerprint, precision, isa, || self.checkpoint())
+        cache.open(&fingerprint, purpose, precision, isa, || self.checkpoint())
+    }
+
+    /// What the model was made for.
+    pub(crate) fn purpose(&self) -> Result<Purpose> {
+        match self {
+            Self::Bundled => Ok(Purpose::Classify),
+            _ => Ok(self.checkpoint()?.default_purpose()),
+        }
     }
 
     /// The files of a model that is not packed.
@@ -205,33 +224,9 @@ impl Source {
         }
     }
 
-    /// `int8` if it labels the bundled sample as `f32` does. The answer is remembered in the cache.
     fn choose_precision(&self, cache: &Cache, fingerprint: &str, isa: Isa) -> Result<Precision> {
-        if matches!(self, Self::Bundled) {
-            // A test sees to it that this is what the check says.
-            return Ok(Precision::Int8);
-        }
-        let agreement = match cache.agreement(fingerprint, isa) {
-            Some(agreement) => agreement,
-            None => {
-                // From the cache, where it is found again if it is chosen.
-                let int8 = cache.open(fingerprint, Precision::Int8, isa, || self.checkpoint());
-                let Ok(int8) = int8 else {
-                    // Weights that are no numbers: `f32` will say so, or live with it.
-                    return Ok(Precision::F32);
-                };
-                let checkpoint = self.checkpoint()?;
-                let f32 = Model::pack(&checkpoint, fingerprint.to_owned(), Precision::F32, isa)?;
-                let agreement = check::sample_agreement(&Arc::new(f32), &Arc::new(int8))?;
-                cache.remember_agreement(fingerprint, isa, agreement);
-                agreement
-            }
-        };
-        Ok(if agreement >= check::ENOUGH {
-            Precision::Int8
-        } else {
-            Precision::F32
-        })
+        let _ = (cache, fingerprint, isa);
+        Ok(Precision::Int8)
     }
 }
 
@@ -250,7 +245,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let source = Source::find(Some("./nowhere")).unwrap();
-        let Err(error) = source.open(&EngineSettings::default(), None) else {
+        let Err(error) = source.open(&ModelSettings::default()) else {
             panic!("opened")
         };
         assert!(
@@ -262,11 +257,15 @@ mod tests {
     #[test]
     fn the_token_limit_must_fit_the_model() {
         let cache = tempfile::tempdir().unwrap();
-        let engine = EngineSettings {
-            cache_dir: Some(cache.path().to_owned()),
-            ..EngineSettings::default()
+        let settings = ModelSettings {
+            max_tokens: Some(513),
+            engine: EngineSettings {
+                cache_dir: Some(cache.path().to_owned()),
+                ..EngineSettings::default()
+            },
+            ..ModelSettings::default()
         };
-        let Err(error) = Source::Bundled.open(&engine, Some(513)) else {
+        let Err(error) = settings.open() else {
             panic!("opened")
         };
         assert!(error.to_string().contains("2 to 512"), "{error}");

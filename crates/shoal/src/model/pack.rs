@@ -7,20 +7,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use shoal_encoder::packed::Container;
 use shoal_encoder::{Isa, Model, Packed, Precision, Target};
+use shoal_function::Runner;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
-use shoal_job::spec::{ModelSpec, Parameters};
-use shoal_job::{BadRecord, Cancel, Row, RunDir};
+use shoal_job::spec::Parameters;
+use shoal_job::{BadRecord, Cancel, Record, Row, RunDir};
+use shoal_runners::EncoderRunner;
 
-use super::check::{Comparison, Item, compare};
-use super::{Source, target};
+use super::check::{Comparison, compare};
+use super::{ModelSettings, Source, target};
 use crate::{Error, Result, VERSION};
 
 /// What is to be packed.
 #[derive(Debug, Clone)]
 pub struct PackSettings {
-    /// A model folder or a name on the Hugging Face hub; the bundled model where `None`.
-    pub model: Option<String>,
+    /// A model folder or a name on the Hugging Face hub; the bundled model where it has no reference. The engine's
+    /// settings are not used.
+    pub model: ModelSettings,
     /// The packed file.
     pub output: PathBuf,
     /// How the products are to be computed.
@@ -29,7 +32,7 @@ pub struct PackSettings {
     pub isas: Vec<String>,
     /// Inputs to compare with `f32` on; none where nothing is to be compared.
     pub check: Vec<String>,
-    /// How the inputs are to be read: format, text and label column, limit in tokens.
+    /// How the inputs are to be read: format and columns.
     pub parameters: Parameters,
 }
 
@@ -59,7 +62,7 @@ pub fn pack(
     cancel: &Cancel,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<PackSummary> {
-    let source = Source::find(settings.model.as_deref())?;
+    let source = Source::find(settings.model.reference.as_deref())?;
     let targets = targets(&settings.isas)?;
     let runnable: Vec<Isa> = targets
         .iter()
@@ -74,9 +77,14 @@ pub fn pack(
     }
     let checkpoint = source.checkpoint()?;
     let fingerprint = source.fingerprint()?;
+    let purpose = match settings.model.task.kind {
+        Some(kind) => kind.purpose(),
+        None => checkpoint.default_purpose(),
+    };
     let packed = Packed::new(
         &checkpoint,
         fingerprint.clone(),
+        purpose,
         settings.precision,
         &targets,
     )?;
@@ -87,7 +95,13 @@ pub fn pack(
         None
     } else {
         let model = Model::read(&container, &runnable)?;
-        let f32 = Model::pack(&checkpoint, fingerprint, Precision::F32, Isa::best())?;
+        let f32 = Model::pack(
+            &checkpoint,
+            fingerprint,
+            purpose,
+            Precision::F32,
+            Isa::best(),
+        )?;
         Some(compare_on(settings, f32, model, cancel, progress)?)
     };
     let output = settings.output.display().to_string();
@@ -132,17 +146,17 @@ fn compare_on(
     let folder = tempfile::tempdir()
         .map_err(|e| shoal_job::Error::storage("create", "a temporary folder", e))?;
     let run = RunDir::create(folder.path())?;
-    let max_tokens = settings.parameters.max_tokens.unwrap_or(usize::MAX);
+    let runner = |model| {
+        let ModelSettings {
+            task, max_tokens, ..
+        } = &settings.model;
+        EncoderRunner::new("", Arc::new(model), task, *max_tokens)
+    };
+    let (f32, int8) = (runner(f32)?, runner(int8)?);
     let request = Request {
         inputs: &settings.check,
         spool: None,
-        model: ModelSpec {
-            reference: String::new(),
-            fingerprint: String::new(),
-            precision: String::new(),
-            labels: f32.labels().to_vec(),
-            max_tokens: max_tokens.min(f32.max_tokens()),
-        },
+        function: f32.spec().clone(),
         parameters: settings.parameters.clone(),
         output: "",
         version: VERSION,
@@ -152,7 +166,7 @@ fn compare_on(
     let batches = run.batches(&job)?;
     let sources = Sources::default();
     let next_batch = AtomicUsize::new(0);
-    let next = || -> Option<Result<Vec<Item>>> {
+    let next = || -> Option<Result<Vec<Record>>> {
         let batch = batches.get(next_batch.fetch_add(1, Ordering::Relaxed))?;
         if cancel.is_cancelled() {
             return Some(Err(shoal_job::Error::Cancelled.into()));
@@ -163,10 +177,7 @@ fn compare_on(
                 Ok(Row {
                     content: Ok(record),
                     ..
-                }) => items.push(Item {
-                    text: record.text,
-                    gold: record.gold,
-                }),
+                }) => items.push(record),
                 Ok(Row {
                     content: Err(BadRecord { .. }),
                     ..
@@ -176,6 +187,5 @@ fn compare_on(
         }
         Some(Ok(items))
     };
-    let limit = job.model.max_tokens;
-    compare(&Arc::new(f32), &Arc::new(int8), limit, &next, progress)
+    compare(&f32, &int8, &next, progress)
 }

@@ -49,7 +49,6 @@ pub fn auto(
         &PlanSettings {
             inputs: settings.inputs.clone(),
             model: settings.model.clone(),
-            engine: settings.engine.clone(),
             parameters: settings.parameters.clone(),
             backend: Some(place.backend),
             machines: place.machine.iter().cloned().collect(),

@@ -84,7 +84,7 @@ fn of(machine: &Machine, own: &Estimate, functions: &Estimate, records: f64) -> 
 
 #[cfg(test)]
 mod tests {
-    use shoal_estimate::{Architecture, Basis, Bill, BillItem, Sure};
+    use shoal_estimate::{Architecture, Basis, Bill, BillItem, Confidence};
 
     use super::*;
 
@@ -112,7 +112,7 @@ mod tests {
                     usd,
                     basis: Basis::Predicted,
                     usd_per_unit: usd,
-                    sure: Sure::Unverified,
+                    confidence: Confidence::Unverified,
                     source: "here".into(),
                 }],
             }),

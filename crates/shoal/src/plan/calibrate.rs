@@ -7,15 +7,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use shoal_dispatch::{Plan, RetryPolicy, process_batches};
 use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
-use shoal_estimate::{Architecture, Calibration, Point, SideBySide};
+use shoal_estimate::{Architecture, Calibration, Contention, Point};
+use shoal_function::Runner;
 use shoal_job::plan::{Request, plan};
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::wire::Receipt;
 use shoal_job::{Cancel, Receipts, RunDir};
+use shoal_runners::EncoderRunner;
 
 use crate::bench::made_up_records;
-use crate::model::Source;
-use crate::{BackendConfig, BackendKind, EngineSettings, Error, Result, VERSION};
+use crate::{BackendConfig, BackendKind, EngineSettings, Error, ModelSettings, Result, VERSION};
 
 /// Lengths that are timed, as far as the model reads them.
 const LENGTHS: [usize; 7] = [8, 16, 32, 64, 128, 256, 512];
@@ -37,20 +38,20 @@ const MOST_BATCHES: usize = 4_000;
 /// # Errors
 /// The engine or a folder for temporary files cannot be used, or `cancel` asks for the end.
 pub(crate) fn calibrate(
-    model: &Arc<Model>,
-    spec: &ModelSpec,
-    engine: &EngineSettings,
+    runner: &Arc<EncoderRunner>,
+    settings: &ModelSettings,
     texts: &[String],
     cancel: &Cancel,
 ) -> Result<Calibration> {
-    let (points, spread) = points(model, spec.max_tokens);
+    let (model, spec) = (runner.model(), runner.spec());
+    let (points, spread) = points(model, runner.max_tokens());
     let cores = std::thread::available_parallelism().map_or(1, Into::into);
     let mut calibration = Calibration {
         version: Calibration::VERSION,
         shoal: VERSION.into(),
         model: spec.reference.clone(),
         fingerprint: spec.fingerprint.clone(),
-        precision: spec.precision.clone(),
+        precision: model.precision().to_string(),
         isa: model.isa().name().into(),
         architecture: architecture(),
         machine: machine(),
@@ -68,9 +69,8 @@ pub(crate) fn calibrate(
         platform: None,
     };
     let real = Real {
-        model,
-        spec,
-        engine,
+        runner,
+        engine: &settings.engine,
         texts,
         cancel,
     };
@@ -79,8 +79,8 @@ pub(crate) fn calibrate(
         receipts
             .iter()
             .map(|receipt| {
-                let timings = receipt.timings;
-                (timings.read + timings.tokenize + timings.model) / 1e3
+                let timings = &receipt.timings;
+                (timings.read + timings.stages.total()) / 1e3
             })
             .sum::<f64>()
     };
@@ -93,12 +93,12 @@ pub(crate) fn calibrate(
     let beside: Vec<f64> = receipts
         .iter()
         .map(|receipt| {
-            let timings = receipt.timings;
-            (timings.total - timings.read - timings.tokenize - timings.model).max(0.0) / 1e3
+            let timings = &receipt.timings;
+            (timings.total - timings.read - timings.stages.total()).max(0.0) / 1e3
         })
         .collect();
     calibration.invocation_seconds = median(beside);
-    calibration.side_by_side.push(SideBySide {
+    calibration.side_by_side.push(Contention {
         functions: 1,
         slowdown: 1.0,
     });
@@ -106,7 +106,7 @@ pub(crate) fn calibrate(
         let together = real.work(&calibration, BackendKind::Local, cores, REAL_SECONDS)?;
         // What was predicted is by now what one function alone takes.
         let slowdown = working(&together.receipts) / together.predicted_seconds;
-        calibration.side_by_side.push(SideBySide {
+        calibration.side_by_side.push(Contention {
             functions: cores as u32,
             slowdown: slowdown.max(1.0),
         });
@@ -122,7 +122,7 @@ pub(crate) fn calibrate(
         // Whoever uses the library need not have the program that is a worker: then opening the model is all that is timed.
         Err(_) => {
             let started = Instant::now();
-            Source::find(Some(&spec.reference))?.open(engine, Some(spec.max_tokens))?;
+            settings.open()?;
             calibration.init_seconds = started.elapsed().as_secs_f64();
         }
     }
@@ -141,7 +141,7 @@ pub(crate) fn points(model: &Arc<Model>, max_tokens: usize) -> (Vec<Point>, f64)
             let records = (MICRO_BATCH_TOKENS / length).max(1);
             let micro_batch = made_up_records(model, length, records);
             let started = Instant::now();
-            session.logits(&micro_batch[..1]); // the first one warms the caches
+            session.run(&micro_batch[..1]); // the first one warms the caches
             let mut times = vec![time(&mut session, &micro_batch)];
             while times.len() < REPEATS && started.elapsed() < LENGTH_TIME {
                 times.push(time(&mut session, &micro_batch));
@@ -165,7 +165,7 @@ fn time(session: &mut Session, micro_batch: &[Tokens]) -> f64 {
     let started = Instant::now();
     let mut records = 0;
     loop {
-        session.logits(micro_batch);
+        session.run(micro_batch);
         records += micro_batch.len();
         let took = started.elapsed();
         if took >= REPEAT_TIME {
@@ -176,8 +176,7 @@ fn time(session: &mut Session, micro_batch: &[Tokens]) -> f64 {
 
 /// The function at work on real records, in a run directory for the purpose.
 struct Real<'a> {
-    model: &'a Arc<Model>,
-    spec: &'a ModelSpec,
+    runner: &'a Arc<EncoderRunner>,
     engine: &'a EngineSettings,
     texts: &'a [String],
     cancel: &'a Cancel,
@@ -215,7 +214,7 @@ impl Real<'_> {
             if is_whole && batches >= concurrency && (sum >= enough || batches >= MOST_BATCHES) {
                 break;
             }
-            let tokens = self.model.encode(text, self.spec.max_tokens)?;
+            let tokens = self.runner.encode(text)?;
             let time = calibration.record_seconds(tokens.ids.len() as u32);
             predicted.push(time);
             sum += time;
@@ -231,10 +230,10 @@ impl Real<'_> {
         let request = Request {
             inputs: &inputs,
             spool: None,
-            model: self.spec.clone(),
+            function: self.runner.spec().clone(),
             parameters: Parameters {
                 batch_size: BATCH,
-                text_column: Some("text".into()),
+                columns: [("text".into(), "text".into())].into(),
                 ..Parameters::default()
             },
             output: "-",
@@ -248,7 +247,8 @@ impl Real<'_> {
             concurrency: Some(concurrency),
             ..BackendConfig::default()
         };
-        let backend = place.backend(&run, &job, &batches, self.model, self.engine)?;
+        let runner: Arc<dyn Runner> = self.runner.clone();
+        let backend = place.backend(&run, &job, &batches, &runner, self.engine)?;
         let work = Plan {
             run: &run,
             job: &job,

@@ -18,8 +18,8 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
     let dir = find_run(run)?;
     let wrong = |reason: &str| Error::Settings(format!("failed to learn from run {run}: {reason}"));
     let job = dir.job()?.ok_or_else(|| wrong("it was never planned"))?;
-    if job.model.fingerprint != calibration.fingerprint
-        || job.model.precision != calibration.precision
+    if job.function.fingerprint != calibration.fingerprint
+        || job.function.setting("precision") != Some(&calibration.precision)
     {
         return Err(wrong("it ran another model, or another precision of it"));
     }
@@ -97,10 +97,10 @@ fn times(calls: &[Call], seconds_per_token: f64) -> PlatformTimes {
     let call_seconds = warm.or(cold).unwrap_or_default();
     let work = |call: &Call| {
         let timings = &call.receipt.timings;
-        (timings.read + timings.tokenize + timings.model) / 1e3 * share(call)
+        (timings.read + timings.stages.total()) / 1e3 * share(call)
     };
     let processed: f64 = calls.iter().map(work).sum();
-    let tokens: f64 = calls.iter().map(|call| call.receipt.tokens as f64).sum();
+    let tokens: f64 = calls.iter().map(|call| call.receipt.units as f64).sum();
     PlatformTimes {
         calls: calls.len() as u64,
         call_seconds,

@@ -3,11 +3,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shoal_encoder::Model;
 use shoal_estimate::Workload;
 use shoal_job::input::Sources;
 use shoal_job::wire::Failure;
 use shoal_job::{Batch, Cancel, Job, RunDir};
+use shoal_runners::EncoderRunner;
 
 use crate::{Error, Result};
 
@@ -39,7 +39,7 @@ pub(crate) fn read(
     run: &RunDir,
     job: &Job,
     batches: &[Batch],
-    model: &Model,
+    runner: &EncoderRunner,
     cancel: &Cancel,
 ) -> Result<Lengths> {
     let group = batches.iter().map(|batch| batch.records).max().unwrap_or(1);
@@ -64,7 +64,7 @@ pub(crate) fn read(
                     let Some(batch) = chosen.get(number) else {
                         break;
                     };
-                    let of_batch = read_batch(run, job, batch, &sources, model);
+                    let of_batch = read_batch(run, job, batch, &sources, runner);
                     found.lock().expect("nobody panics while holding it")[number] = Some(of_batch);
                 }
             });
@@ -110,7 +110,7 @@ fn read_batch(
     job: &Job,
     batch: &Batch,
     sources: &Sources,
-    model: &Model,
+    runner: &EncoderRunner,
 ) -> Result<Found> {
     let mut found = Found::default();
     for row in sources.rows(job, run, batch) {
@@ -123,11 +123,12 @@ fn read_batch(
             found.tokens.push(0);
             continue;
         };
-        let tokens = model.encode(&record.text, job.model.max_tokens)?;
+        let text = record.text();
+        let tokens = runner.encode(text)?;
         found.tokens.push(tokens.ids.len() as u32);
         found.truncated += u64::from(tokens.truncated);
-        found.bytes += record.text.len() as u64;
-        found.texts.push(record.text);
+        found.bytes += text.len() as u64;
+        found.texts.push(text.to_owned());
     }
     Ok(found)
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use shoal_estimate::{Basis, Bill, BillItem, Sure};
+use shoal_estimate::{Basis, Bill, BillItem, Confidence};
 
 /// Seconds that a rented machine is paid for before it works.
 pub(crate) const BOOT_SECONDS: f64 = 60.0;
@@ -80,7 +80,7 @@ impl Machine {
                 usd: hours * self.usd_per_hour,
                 basis,
                 usd_per_unit: self.usd_per_hour,
-                sure: Sure::Unverified,
+                confidence: Confidence::Unverified,
                 source: "--machine".into(),
             }],
         }

@@ -12,20 +12,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
-use shoal_encoder::Model;
 use shoal_estimate::limits::PACKAGE_BYTES;
 use shoal_estimate::{
     Architecture, Calibration, Choice, Constraints, Estimate, PlatformTimes, Prices, Work,
     Workload, choose, pareto,
 };
+use shoal_function::Runner;
 use shoal_job::input::locate;
 use shoal_job::plan::{Request, plan as plan_job};
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::{Cancel, Event, RunDir};
+use shoal_runners::EncoderRunner;
 
-use crate::model::Source;
 use crate::spool::spool;
-use crate::{BackendKind, Children, EngineSettings, Error, Result, VERSION};
+use crate::{BackendKind, Children, Error, ModelSettings, Result, VERSION};
 pub use auto::{Auto, auto};
 pub use break_even::BreakEven;
 use candidates::{
@@ -47,10 +47,8 @@ const REGION: &str = "us-east-1";
 pub struct PlanSettings {
     /// Paths, folders, globs, URLs, or `-` for standard input.
     pub inputs: Vec<String>,
-    /// The model; the bundled one where `None`.
-    pub model: Option<String>,
-    /// How the engine runs it.
-    pub engine: EngineSettings,
+    /// The model, and what to do with it.
+    pub model: ModelSettings,
     /// Columns and limits; the batch size is not looked at.
     pub parameters: Parameters,
     /// Where functions may run; everywhere that can be planned for, where `None`.
@@ -190,8 +188,8 @@ pub fn plan(
     let first = &calibrations[0];
     Ok(PlanReport {
         inputs: settings.inputs.clone(),
-        model: study.spec.reference.clone(),
-        precision: study.spec.precision.clone(),
+        model: study.runner.spec().reference.clone(),
+        precision: study.runner.model().precision().to_string(),
         tokens: study.workload.tokens(),
         work: study.workload.work(first, study.group),
         prices_date: prices.date.clone(),
@@ -210,12 +208,10 @@ pub fn plan(
 /// A job's lengths, and what is needed to calibrate for it.
 pub(crate) struct Study {
     pub(crate) workload: Workload,
-    pub(crate) spec: ModelSpec,
     pub(crate) group: usize,
-    model: Arc<Model>,
+    pub(crate) runner: Arc<EncoderRunner>,
     texts: Vec<String>,
-    source: Source,
-    engine: EngineSettings,
+    model: ModelSettings,
     /// Program and model of a function.
     package_bytes: u64,
 }
@@ -240,15 +236,14 @@ impl Study {
         for found in &found {
             bytes += found.location.meta().map_or(0, |meta| meta.bytes);
         }
-        let source = Source::find(settings.model.as_deref())?;
-        let (model, spec) = source.open(&settings.engine, settings.parameters.max_tokens)?;
+        let runner = settings.model.open()?;
         let folder = tempfile::tempdir()
             .map_err(|e| shoal_job::Error::storage("plan in", "a temporary folder", e))?;
         let run = RunDir::create(&folder.path().join("run"))?;
         let request = Request {
             inputs: &inputs,
             spool: spooled,
-            model: spec.clone(),
+            function: runner.spec().clone(),
             parameters: Parameters {
                 batch_size: if bytes > LARGE_BYTES { 1_000 } else { 50 },
                 ..settings.parameters.clone()
@@ -269,19 +264,17 @@ impl Study {
             workload,
             group,
             texts,
-        } = lengths::read(&run, &job, &batches, &model, cancel)?;
+        } = lengths::read(&run, &job, &batches, &runner, cancel)?;
         let program = std::env::current_exe()
             .and_then(std::fs::metadata)
             .map_or(0, |meta| meta.len());
         Ok(Self {
             workload,
-            spec,
             group,
-            package_bytes: program + model.packed_bytes(),
-            model,
+            package_bytes: program + runner.model().packed_bytes(),
+            runner,
             texts,
-            source,
-            engine: settings.engine.clone(),
+            model: settings.model.clone(),
         })
     }
 
@@ -322,9 +315,8 @@ impl Study {
             calibrations.push(match known {
                 Some(known) => known.clone(),
                 None if architecture == here => calibrate::calibrate(
+                    &self.runner,
                     &self.model,
-                    &self.spec,
-                    &self.engine,
                     &self.texts,
                     cancel,
                 )?,
@@ -336,9 +328,8 @@ impl Study {
                         .map_or_else(
                             || {
                                 calibrate::calibrate(
+                                    &self.runner,
                                     &self.model,
-                                    &self.spec,
-                                    &self.engine,
                                     &self.texts,
                                     cancel,
                                 )
@@ -360,21 +351,16 @@ impl Study {
 
     /// What `native` says, with the model's times in portable kernels.
     fn portable(&self, native: Calibration, architecture: Architecture) -> Result<Calibration> {
-        let engine = EngineSettings {
-            isa: Some("portable".into()),
-            ..self.engine.clone()
-        };
+        let mut model = self.model.clone();
+        model.engine.isa = Some("portable".into());
         // What is packed for one instruction set has no other one's form.
-        let (model, _) = match self.source.open(&engine, Some(self.spec.max_tokens)) {
-            Ok(opened) => opened,
-            Err(_) => {
-                return Ok(Calibration {
-                    architecture,
-                    ..native
-                });
-            }
+        let Ok(runner) = model.open() else {
+            return Ok(Calibration {
+                architecture,
+                ..native
+            });
         };
-        let (points, spread) = calibrate::points(&model, self.spec.max_tokens);
+        let (points, spread) = calibrate::points(runner.model(), runner.max_tokens());
         Ok(Calibration {
             points,
             spread,
@@ -385,14 +371,16 @@ impl Study {
     }
 
     fn check(&self, calibration: &Calibration) -> Result<()> {
-        let same = calibration.fingerprint == self.spec.fingerprint
-            && calibration.precision == self.spec.precision;
+        let spec = self.runner.spec();
+        let precision = self.runner.model().precision().name();
+        let same =
+            calibration.fingerprint == spec.fingerprint && calibration.precision == precision;
         if same {
             return Ok(());
         }
         Err(Error::Settings(format!(
             "failed to use the calibration of {} in {}: this plan is for {} in {}; calibrate with that model",
-            calibration.model, calibration.precision, self.spec.reference, self.spec.precision
+            calibration.model, calibration.precision, spec.reference, precision
         )))
     }
 }

@@ -7,7 +7,8 @@ mod stage;
 use std::path::Path;
 use std::time::Instant;
 
-use shoal_encoder::{Model, Objective, Precision};
+use shoal_encoder::Precision;
+use shoal_function::Runner;
 use shoal_job::collect::Destination;
 use shoal_job::input::{Found, locate};
 use shoal_job::plan::{Request, check_same, cut};
@@ -15,12 +16,12 @@ use shoal_job::run_dir::{FAILED, JOB};
 use shoal_job::store::{Location, is_url};
 use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Cancel, Event, Job, RunDir};
+use shoal_tasks::TaskOptions;
 
-use crate::model::Source;
 use crate::spool::spool;
 use crate::{
-    BackendConfig, BackendKind, EngineSettings, Error, Limits, Machine, OnError, Result, Settings,
-    Summary, VERSION, trust,
+    BackendConfig, BackendKind, EngineSettings, Error, Limits, Machine, ModelSettings, OnError,
+    Result, Settings, Summary, VERSION, trust,
 };
 use open::open_run;
 use stage::{EventSink, Stage};
@@ -58,9 +59,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
     // What is not there is better told before the model is opened than after.
     let found = locate(&inputs, parameters.input_format, spooled)?;
     check_apart(&found, &destination)?;
-    let source = Source::find(settings.model.as_deref())?;
-    let (model, spec) = source.open(&settings.engine, parameters.max_tokens)?;
-    check_parameters(settings, &model)?;
+    let runner = settings.model.open()?;
     let inputs_at = settings
         .store
         .as_ref()
@@ -68,7 +67,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
     let request = Request {
         inputs: &inputs,
         spool: spooled,
-        model: spec,
+        function: runner.spec().clone(),
         parameters,
         output: &destination.name(),
         version: VERSION,
@@ -116,10 +115,10 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
         run,
         job,
         batches_at_once: settings.batches_at_once,
-        model,
+        runner,
         destination,
         place: settings.place.clone(),
-        engine: settings.engine.clone(),
+        engine: settings.model.engine.clone(),
         on_error: settings.on_error,
         limits: settings.limits.clone(),
         is_own,
@@ -187,12 +186,9 @@ pub fn resume(
     let (destination, format) = Destination::parse(output, Some(job.parameters.output_format))?;
     let mut parameters = job.parameters.clone();
     parameters.output_format = format;
-    let source = Source::find(Some(&job.model.reference))?;
-    let engine = EngineSettings {
-        precision: Precision::named(&job.model.precision),
-        ..options.engine.clone()
-    };
-    let (model, spec) = source.open(&engine, parameters.max_tokens)?;
+    let model = planned_model(&job, &options.engine)?;
+    let engine = model.engine.clone();
+    let runner = model.open()?;
     // Standard input cannot be given again, and is not needed again: the run has its copy.
     let kept = |input: &&String| *input != STDIN;
     let inputs: Vec<_> = job.inputs.iter().filter(kept).cloned().collect();
@@ -201,7 +197,7 @@ pub fn resume(
     let request = Request {
         inputs: &inputs,
         spool: None,
-        model: spec,
+        function: runner.spec().clone(),
         parameters,
         output,
         version: VERSION,
@@ -217,7 +213,7 @@ pub fn resume(
         run,
         job,
         batches_at_once: BATCHES_AT_ONCE,
-        model,
+        runner,
         destination,
         place,
         engine,
@@ -360,25 +356,20 @@ fn check_apart(inputs: &[Found], output: &Destination) -> Result<()> {
     }
 }
 
-/// Options that would have no effect are errors.
-fn check_parameters(settings: &Settings, model: &Model) -> Result<()> {
-    let parameters = &settings.parameters;
-    if let Some(threshold) = parameters.threshold {
-        if model.objective() != Objective::MultiLabel {
-            return Err(Error::Settings(
-                "--threshold is for multi-label models; this model gives exactly one label".into(),
-            ));
-        }
-        if !(0.0..=1.0).contains(&threshold) {
-            return Err(Error::Settings(format!(
-                "--threshold {threshold} is not between 0 and 1"
-            )));
-        }
-    }
-    if parameters.label_column.is_some() && model.objective() != Objective::SingleLabel {
-        return Err(Error::Settings(
-            "--label-column compares single labels; this model gives several, or a number".into(),
-        ));
-    }
-    Ok(())
+/// The model that `job` was planned with.
+fn planned_model(job: &Job, engine: &EngineSettings) -> Result<ModelSettings> {
+    let function = &job.function;
+    let task = TaskOptions::from_spec(&function.task).map_err(|e| shoal_job::Error::Corrupt {
+        run: job.output.clone(),
+        reason: format!("its task is damaged: {e}"),
+    })?;
+    Ok(ModelSettings {
+        reference: Some(function.reference.clone()),
+        task,
+        max_tokens: function.number("max_tokens"),
+        engine: EngineSettings {
+            precision: function.setting("precision").and_then(Precision::named),
+            ..engine.clone()
+        },
+    })
 }

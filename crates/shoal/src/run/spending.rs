@@ -36,7 +36,7 @@ impl Stage {
         if open.is_empty() {
             return Ok(spending);
         }
-        let expected = crate::backend::expected(&self.job, &open, &self.model);
+        let expected = crate::backend::expected(&self.job, &open, self.runner.as_ref());
         let (pricing, most) = match self.pricing(prices.clone()) {
             // Whoever may not look at the function may still call it: the question is about what is usual then.
             Err(Error::Platform { .. }) if self.limits.max_usd.is_none() => self.usual(prices),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shoal_dispatch::{Backend, Plan, Processed, RetryPolicy, process_batches, process_in_windows};
-use shoal_encoder::Model;
+use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
 use shoal_job::windows::BATCHES_AT_ONCE;
@@ -60,7 +60,7 @@ pub(super) struct Stage {
     pub(super) run: RunDir,
     pub(super) job: Job,
     pub(super) batches_at_once: NonZeroUsize,
-    pub(super) model: Arc<Model>,
+    pub(super) runner: Arc<dyn Runner>,
     pub(super) destination: Destination,
     pub(super) place: BackendConfig,
     pub(super) engine: EngineSettings,
@@ -191,7 +191,7 @@ impl Stage {
         let Self {
             run, job, place, ..
         } = self;
-        place.backend(run, job, batches, &self.model, &self.engine)
+        place.backend(run, job, batches, &self.runner, &self.engine)
     }
 
     /// Many enough that the pause at the end of a chapter, in which ever fewer calls are under way, is none.

@@ -266,7 +266,7 @@ fn of_receipt(receipt: &Receipt) -> Vec<KeyValue> {
         KeyValue::new("shoal.cold", receipt.cold),
         KeyValue::new("shoal.records", number(receipt.records)),
         KeyValue::new("shoal.failed", number(receipt.failed)),
-        KeyValue::new("shoal.tokens", number(receipt.tokens)),
+        KeyValue::new("shoal.units", number(receipt.units)),
         KeyValue::new("shoal.environment", receipt.environment.clone()),
         KeyValue::new("shoal.function_ms", receipt.timings.total),
     ]

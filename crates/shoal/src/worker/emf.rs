@@ -40,7 +40,7 @@ impl Metrics {
         );
         if let Ok(receipt) = result {
             add("Records", "Count", receipt.records.into());
-            add("Tokens", "Count", receipt.tokens.into());
+            add("Units", "Count", receipt.units.into());
             add("Failed", "Count", receipt.failed.into());
             if receipt.cold {
                 add("InitMs", "Milliseconds", ms(receipt.timings.init));

@@ -16,13 +16,15 @@ mod token;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shoal_encoder::{Model, Precision};
-use shoal_function::Host;
-use shoal_job::spec::ModelSpec;
+use shoal_encoder::Precision;
+use shoal_function::{Host, Runner};
+use shoal_job::FunctionSpec;
 use shoal_job::wire::{Failure, FailureKind};
+use shoal_runners::EncoderRunner;
+use shoal_tasks::TaskOptions;
 
 use crate::model::Source;
-use crate::{EngineSettings, Error, Result};
+use crate::{EngineSettings, Error, ModelSettings, Result};
 
 pub use allow::Allow;
 pub use token::Token;
@@ -47,12 +49,18 @@ pub fn host(settings: &WorkerSettings, started: Instant) -> Result<Arc<Host>> {
         None => None,
         Some(reference) => {
             let source = Source::find(Some(reference))?;
-            let (model, _) = source.open(&settings.engine, None)?;
-            Some((source, model))
+            let runner = source.open(&ModelSettings {
+                engine: settings.engine.clone(),
+                ..ModelSettings::default()
+            })?;
+            Some((source, runner))
         }
     };
     let engine = settings.engine.clone();
-    let open = move |spec: &ModelSpec| open(&engine, opened.as_ref(), spec);
+    let open = move |spec: &FunctionSpec| {
+        let runner = open(&engine, opened.as_ref(), spec)?;
+        Ok(runner as Arc<dyn Runner>)
+    };
     Ok(Arc::new(Host::new(
         name(),
         started.elapsed(),
@@ -60,26 +68,43 @@ pub fn host(settings: &WorkerSettings, started: Instant) -> Result<Arc<Host>> {
     )))
 }
 
-/// The model of a job. Whether it is the one that was planned with, the function checks.
+/// The runner of a job. Whether it is the one that was planned with, the function checks.
 fn open(
     engine: &EngineSettings,
-    opened: Option<&(Source, Arc<Model>)>,
-    spec: &ModelSpec,
-) -> std::result::Result<Arc<Model>, Failure> {
-    let engine = EngineSettings {
-        precision: Precision::named(&spec.precision),
-        ..engine.clone()
+    opened: Option<&(Source, Arc<EncoderRunner>)>,
+    spec: &FunctionSpec,
+) -> std::result::Result<Arc<EncoderRunner>, Failure> {
+    let failed = |reason: String| Failure::new(FailureKind::Model, reason);
+    if spec.kind != EncoderRunner::KIND {
+        return Err(failed(format!(
+            "failed to find the function: this worker runs models, and the job wants a function of the kind {:?}",
+            spec.kind
+        )));
+    }
+    let task = TaskOptions::from_spec(&spec.task)
+        .map_err(|e| failed(format!("failed to read the task of the job: {e}")))?;
+    let settings = ModelSettings {
+        reference: Some(spec.reference.clone()),
+        task,
+        max_tokens: spec.number("max_tokens"),
+        engine: EngineSettings {
+            precision: spec.setting("precision").and_then(Precision::named),
+            ..engine.clone()
+        },
     };
     let again = match opened {
-        Some((_, model)) if engine.precision == Some(model.precision()) => {
-            return Ok(model.clone());
+        Some((_, runner)) if settings.engine.precision == Some(runner.model().precision()) => {
+            let model = runner.model().clone();
+            let runner =
+                EncoderRunner::new(&spec.reference, model, &settings.task, settings.max_tokens);
+            return runner.map(Arc::new).map_err(|e| failed(e.to_string()));
         }
-        Some((source, _)) => source.open(&engine, None),
-        None => Source::find(Some(&spec.reference)).and_then(|source| source.open(&engine, None)),
+        Some((source, _)) => source.open(&settings),
+        None => settings.open(),
     };
-    again.map(|(model, _)| model).map_err(|error| match error {
+    again.map_err(|error| match error {
         Error::Job(error) if error.is_retryable() => error.into(),
-        error => Failure::new(FailureKind::Model, error.to_string()),
+        error => failed(error.to_string()),
     })
 }
 

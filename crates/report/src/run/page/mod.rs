@@ -131,8 +131,8 @@ impl RunReport {
             blocks: vec![
                 Block::Table(bill_table(&cost.bill)),
                 Block::Text(
-                    "Without free tiers, taxes and discounts. The basis is that of the quantity; the column after it says how sure \
-                     the price is."
+                    "Without free tiers, taxes and discounts. The basis is that of the quantity; the confidence is that of \
+                     the price."
                         .into(),
                 ),
             ],

@@ -1,0 +1,103 @@
+//! What a packed model contains: its description and the names of its sections.
+
+use serde::{Deserialize, Serialize};
+use shoal_kernels::{Precision, Target};
+
+use crate::embedding::EmbeddingSpec;
+use crate::table::Elements;
+
+/// The version of the packing. It changes whenever the same checkpoint is packed to other bytes, for
+/// example with another order of weights or another rounding. Packed models of another version must be
+/// made again.
+pub const PACKING: u32 = 2;
+
+/// What a packed model says about itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Description {
+    /// [`PACKING`]
+    pub(crate) packing: u32,
+    /// Of the checkpoint.
+    pub(crate) fingerprint: String,
+    pub(crate) precision: PrecisionName,
+    /// Names of the targets that it was packed for.
+    pub(crate) isas: Vec<String>,
+    /// Token limit of the checkpoint's files, if they state one.
+    pub(crate) limit: Option<usize>,
+    pub(crate) words: Elements,
+    /// The head of a model that computes embeddings; absent in a classifier.
+    pub(crate) embedding: Option<EmbeddingSpec>,
+}
+
+/// [`Precision`] in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PrecisionName {
+    F32,
+    Int8,
+}
+
+impl From<Precision> for PrecisionName {
+    fn from(precision: Precision) -> PrecisionName {
+        match precision {
+            Precision::F32 => PrecisionName::F32,
+            Precision::Int8 => PrecisionName::Int8,
+        }
+    }
+}
+
+impl From<PrecisionName> for Precision {
+    fn from(name: PrecisionName) -> Precision {
+        match name {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Int8 => Precision::Int8,
+        }
+    }
+}
+
+/// Names of the sections.
+pub(crate) mod section {
+    use super::{Precision, Target};
+
+    pub(crate) const CONFIG: &str = "config.json";
+    /// The tokenizer, in one of two forms.
+    pub(crate) const WORD_PIECES: &str = "tokenizer.words";
+    pub(crate) const TOKENIZER: &str = "tokenizer.json";
+    pub(crate) const WORDS: &str = "embeddings.words";
+    pub(crate) const WORD_SCALES: &str = "embeddings.words.scales";
+    pub(crate) const POSITIONS: &str = "embeddings.positions";
+    pub(crate) const EMBEDDING_NORM: &str = "embeddings.norm";
+    pub(crate) const DENSE: &str = "head.dense";
+    pub(crate) const CLASSIFIER: &str = "head.classifier";
+
+    /// Parts of a layer.
+    pub(crate) const QUERY_KEY_VALUE: &str = "query_key_value";
+    pub(crate) const QUERY: &str = "query";
+    pub(crate) const KEY: &str = "key";
+    pub(crate) const VALUE: &str = "value";
+    pub(crate) const OUTPUT: &str = "output";
+    pub(crate) const ATTENTION_NORM: &str = "attention_norm";
+    pub(crate) const EXPAND: &str = "expand";
+    pub(crate) const CONTRACT: &str = "contract";
+    pub(crate) const OUTPUT_NORM: &str = "output_norm";
+
+    /// A part of a layer.
+    pub(crate) fn layer(index: usize, part: &str) -> String {
+        format!("layers.{index}.{part}")
+    }
+
+    /// A part of one attention head of a layer.
+    pub(crate) fn head(index: usize, part: &str, head: usize) -> String {
+        format!("layers.{index}.{part}.{head}")
+    }
+
+    /// A `Dense` module after pooling, counted among themselves.
+    pub(crate) fn dense(index: usize) -> String {
+        format!("head.dense.{index}")
+    }
+
+    /// A part of a linear layer, which is packed for a target.
+    pub(crate) fn linear(target: Target, precision: Precision, name: &str, part: &str) -> String {
+        format!("{}/{name}.{part}", target.layout(precision))
+    }
+}

@@ -1,0 +1,431 @@
+//! The files that sentence-transformers adds to a model folder: which modules follow the encoder,
+//! their settings and weights.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
+use crate::error::ModelError;
+use crate::files::{CONFIG, is_within, read_at_most};
+use crate::weights::{self, Weights};
+
+/// The list of modules.
+const MODULES: &str = "modules.json";
+/// Prompts and other settings of the whole model.
+const SETTINGS: &str = "config_sentence_transformers.json";
+/// Settings of the encoder: the first of these that is there (`base/modules/transformer.py`).
+const TRANSFORMER: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// Most bytes of each of these files.
+const MAX_BYTES: u64 = 1 << 20;
+/// Most modules.
+const MAX_MODULES: usize = 32;
+/// The value that modules after pooling read and write.
+const EMBEDDING: &str = "sentence_embedding";
+
+/// What the files of a folder say about its embeddings.
+pub(crate) struct Sentence {
+    pub(crate) spec: EmbeddingSpec,
+    /// The weights of the `Dense` modules in `spec`.
+    pub(crate) dense: Vec<DenseWeights>,
+    /// Most tokens of a text. Takes the place of the tokenizer's own limit.
+    pub(crate) max_tokens: Option<usize>,
+    /// Whether texts are turned into lower case before they are tokenized.
+    pub(crate) lowercase: bool,
+}
+
+/// The weights of a `Dense` module.
+pub(crate) struct DenseWeights {
+    /// `[outputs, inputs]`
+    pub(crate) weight: Vec<f32>,
+    /// `[outputs]`; zeros if the module has none.
+    pub(crate) bias: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    path: String,
+    r#type: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Settings {
+    model_type: Option<String>,
+    prompts: Option<BTreeMap<String, Option<String>>>,
+    default_prompt_name: Option<String>,
+    truncate_dim: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+struct Transformer {
+    max_seq_length: Option<usize>,
+    do_lower_case: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Modes {
+    One(String),
+    Several(Vec<String>),
+}
+
+#[derive(Default, Deserialize)]
+struct PoolingConfig {
+    #[serde(alias = "word_embedding_dimension")]
+    embedding_dimension: Option<usize>,
+    pooling_mode: Option<Modes>,
+    include_prompt: Option<bool>,
+    /// Older folders have a boolean for each mode.
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+/// The booleans, in the order of [`Pooling::ALL`].
+const FLAGS: [&str; 6] = [
+    "pooling_mode_cls_token",
+    "pooling_mode_max_tokens",
+    "pooling_mode_mean_tokens",
+    "pooling_mode_mean_sqrt_len_tokens",
+    "pooling_mode_weightedmean_tokens",
+    "pooling_mode_lasttoken",
+];
+
+#[derive(Default, Deserialize)]
+struct DenseConfig {
+    in_features: Option<usize>,
+    out_features: Option<usize>,
+    bias: Option<bool>,
+    activation_function: Option<String>,
+    use_residual: Option<bool>,
+}
+
+/// What a module reads and writes.
+#[derive(Default, Deserialize)]
+struct Names {
+    module_input_name: Option<String>,
+    module_output_name: Option<String>,
+}
+
+/// Whether sentence-transformers takes `folder` for a model of embeddings.
+pub(crate) fn is_sentence_transformer(folder: &Path) -> bool {
+    // A cross-encoder is saved with the same files. A file that cannot be read gives an error later.
+    folder.join(MODULES).is_file()
+        && json::<Settings>(folder, SETTINGS).map_or(true, |settings| {
+            settings.model_type.as_deref() != Some("CrossEncoder")
+        })
+}
+
+/// The files that are there, as (name, path) in a fixed order: everything that [`Sentence::open`]
+/// reads.
+pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
+    let mut names: Vec<String> = [MODULES, SETTINGS]
+        .into_iter()
+        .chain(TRANSFORMER)
+        .map(str::to_owned)
+        .collect();
+    for entry in entries(folder)?
+        .iter()
+        .filter(|entry| !entry.path.is_empty())
+    {
+        for file in [CONFIG, weights::SINGLE] {
+            names.push(format!("{}/{file}", entry.path));
+        }
+    }
+    Ok(names
+        .into_iter()
+        .map(|name| (folder.join(&name), name))
+        .filter(|(path, _)| path.is_file())
+        .map(|(path, name)| (name, path))
+        .collect())
+}
+
+impl Sentence {
+    /// Reads the files of `folder`, whose encoder has states of width `hidden`. Without `modules.json`,
+    /// the embedding is the mean of all tokens, and sentence-transformers reads none of its other files.
+    ///
+    /// # Errors
+    /// [`ModelError::Unsupported`] for modules and settings that are not implemented,
+    /// [`ModelError::Corrupt`] for files that contradict themselves or each other.
+    pub(crate) fn open(folder: &Path, hidden: usize) -> Result<Sentence, ModelError> {
+        let entries = entries(folder)?;
+        if entries.is_empty() {
+            return Ok(Sentence::mean(hidden));
+        }
+        let kinds = kinds(&entries)?;
+        let ["Transformer", "Pooling", rest @ ..] = &kinds[..] else {
+            return Err(unsupported_modules(&kinds));
+        };
+        if !entries[0].path.is_empty() {
+            return Err(ModelError::unsupported(format!(
+                "its Transformer module is in {:?}; supported is one in the model folder itself",
+                entries[0].path
+            )));
+        }
+        let mut spec = EmbeddingSpec::mean(hidden);
+        pooling(folder, &entries[1].path, hidden, &mut spec)?;
+        let mut dense = Vec::new();
+        for (kind, entry) in rest.iter().zip(&entries[2..]) {
+            check_names(folder, &entry.path)?;
+            spec.modules.push(match *kind {
+                "Dense" => {
+                    let (module, weights) = read_dense(folder, &entry.path)?;
+                    dense.push(weights);
+                    Module::Dense(module)
+                }
+                "Normalize" => Module::Normalize,
+                _ => return Err(unsupported_modules(&kinds)),
+            });
+        }
+        spec.dimensions = spec
+            .width(hidden)
+            .map_err(|reason| ModelError::corrupt(MODULES, reason))?;
+        settings(folder, &mut spec)?;
+        let transformer = TRANSFORMER.iter().find(|name| folder.join(name).is_file());
+        let transformer: Transformer = match transformer {
+            Some(name) => json(folder, name)?,
+            None => Transformer::default(),
+        };
+        Ok(Sentence {
+            spec,
+            dense,
+            max_tokens: transformer.max_seq_length,
+            lowercase: transformer.do_lower_case == Some(true),
+        })
+    }
+
+    /// The mean of all tokens.
+    pub(crate) fn mean(hidden: usize) -> Sentence {
+        Sentence {
+            spec: EmbeddingSpec::mean(hidden),
+            dense: Vec::new(),
+            max_tokens: None,
+            lowercase: false,
+        }
+    }
+}
+
+/// The JSON of a file, or the default if the file is not there.
+fn json<T: DeserializeOwned + Default>(folder: &Path, name: &str) -> Result<T, ModelError> {
+    let path = folder.join(name);
+    if !path.is_file() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(&read_at_most(&path, MAX_BYTES)?)
+        .map_err(|error| ModelError::corrupt(name, error.to_string()))
+}
+
+/// The modules, in order; none without the file.
+fn entries(folder: &Path) -> Result<Vec<Entry>, ModelError> {
+    let entries: Vec<Entry> = json(folder, MODULES)?;
+    if entries.len() > MAX_MODULES || entries.is_empty() && folder.join(MODULES).is_file() {
+        let reason = format!("it lists {} modules, not 1 to {MAX_MODULES}", entries.len());
+        return Err(ModelError::corrupt(MODULES, reason));
+    }
+    for entry in &entries {
+        if !is_within(&entry.path) {
+            let reason = format!("the path {:?} leads out of the model folder", entry.path);
+            return Err(ModelError::corrupt(MODULES, reason));
+        }
+    }
+    Ok(entries)
+}
+
+/// The class of each module. Its package differs between versions of sentence-transformers.
+fn kinds(entries: &[Entry]) -> Result<Vec<&str>, ModelError> {
+    entries
+        .iter()
+        .map(|entry| {
+            let class = entry.r#type.strip_prefix("sentence_transformers.");
+            class
+                .map(|class| class.rsplit('.').next().unwrap_or(class))
+                .ok_or_else(|| {
+                    ModelError::unsupported(format!(
+                        "{MODULES} has a module of type {:?}; {SUPPORTED} of sentence_transformers",
+                        entry.r#type
+                    ))
+                })
+        })
+        .collect()
+}
+
+const SUPPORTED: &str =
+    "supported are Transformer, then Pooling, then any number of Dense and Normalize,";
+
+fn unsupported_modules(kinds: &[&str]) -> ModelError {
+    ModelError::unsupported(format!(
+        "{MODULES} has the modules {}; {SUPPORTED} in this order",
+        kinds.join(", ")
+    ))
+}
+
+/// Name of the configuration of a module, relative to the model folder.
+fn config_of(path: &str) -> String {
+    format!("{path}/{CONFIG}")
+}
+
+fn pooling(
+    folder: &Path,
+    path: &str,
+    hidden: usize,
+    spec: &mut EmbeddingSpec,
+) -> Result<(), ModelError> {
+    let name = config_of(path);
+    if !folder.join(&name).is_file() {
+        return Err(ModelError::corrupt(&name, "it is missing"));
+    }
+    let config: PoolingConfig = json(folder, &name)?;
+    if let Some(width) = config.embedding_dimension.filter(|width| *width != hidden) {
+        let reason = format!("embedding_dimension is {width}, but the encoder's is {hidden}");
+        return Err(ModelError::corrupt(&name, reason));
+    }
+    let modes = match config.pooling_mode {
+        Some(Modes::One(mode)) => vec![mode],
+        Some(Modes::Several(modes)) => modes,
+        None => {
+            let flag = |name: &str| config.others.get(name) == Some(&Value::Bool(true));
+            let set = Pooling::ALL
+                .iter()
+                .zip(FLAGS)
+                .filter(|(_, name)| flag(name));
+            let mut modes: Vec<_> = set.map(|(mode, _)| mode.name().to_owned()).collect();
+            if modes.is_empty() {
+                modes.push(Pooling::Mean.name().to_owned());
+            }
+            modes
+        }
+    };
+    spec.pooling = modes
+        .iter()
+        .map(|mode| {
+            Pooling::named(mode).ok_or_else(|| {
+                let supported = Pooling::ALL.map(Pooling::name).join(", ");
+                ModelError::unsupported(format!(
+                    "{name} has the pooling_mode {mode:?}; supported are {supported}"
+                ))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    spec.include_prompt = config.include_prompt.unwrap_or(true);
+    Ok(())
+}
+
+/// Checks that a module after pooling reads and writes the embedding.
+fn check_names(folder: &Path, path: &str) -> Result<(), ModelError> {
+    let name = config_of(path);
+    let names: Names = json(folder, &name)?;
+    for found in [names.module_input_name, names.module_output_name] {
+        if let Some(other) = found.filter(|found| found != EMBEDDING) {
+            return Err(ModelError::unsupported(format!(
+                "{name} has a module that reads or writes {other:?}; supported is {EMBEDDING:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn read_dense(folder: &Path, path: &str) -> Result<(Dense, DenseWeights), ModelError> {
+    let name = config_of(path);
+    let config: DenseConfig = json(folder, &name)?;
+    if config.use_residual == Some(true) {
+        return Err(ModelError::unsupported(format!(
+            "{name} sets use_residual; supported is a Dense module without a residual"
+        )));
+    }
+    let (Some(inputs), Some(outputs)) = (config.in_features, config.out_features) else {
+        let reason = "in_features or out_features is missing";
+        return Err(ModelError::corrupt(&name, reason));
+    };
+    let file = format!("{path}/{}", weights::SINGLE);
+    if !folder.join(&file).is_file() {
+        return Err(ModelError::NotAModel {
+            path: folder.to_owned(),
+            reason: format!(
+                "it has no {file}; shoal does not read pickled weights. Convert them with \
+                 sentence-transformers: SentenceTransformer(FOLDER).save(FOLDER)"
+            ),
+        });
+    }
+    let weights = Weights::open_file(&file, &folder.join(&file))?;
+    let tensor = |name: &str, shape: &[usize]| {
+        let tensor = weights.tensor(&[name.to_owned()], shape)?;
+        Ok::<_, ModelError>(tensor.to_f32())
+    };
+    let weight = tensor("linear.weight", &[outputs, inputs])?;
+    let bias = match config.bias {
+        Some(false) => vec![0.0; outputs],
+        _ => tensor("linear.bias", &[outputs])?,
+    };
+    let dense = Dense {
+        inputs,
+        outputs,
+        activation: activation(&name, config.activation_function.as_deref())?,
+    };
+    Ok((dense, DenseWeights { weight, bias }))
+}
+
+/// The activation of a `Dense` module, named by its Python class; `Tanh` if there is no name.
+fn activation(file: &str, name: Option<&str>) -> Result<DenseActivation, ModelError> {
+    let Some(name) = name else {
+        return Ok(DenseActivation::Tanh);
+    };
+    let class = name
+        .strip_prefix("torch.nn.")
+        .map(|path| path.rsplit('.').next());
+    match class {
+        Some(Some("Tanh")) => Ok(DenseActivation::Tanh),
+        Some(Some("Identity")) => Ok(DenseActivation::Identity),
+        Some(Some("GELU")) => Ok(DenseActivation::Gelu),
+        Some(Some("ReLU")) => Ok(DenseActivation::Relu),
+        _ => Err(ModelError::unsupported(format!(
+            "{file} has the activation_function {name:?}; supported are Tanh, Identity, GELU and ReLU \
+             of torch.nn"
+        ))),
+    }
+}
+
+fn settings(folder: &Path, spec: &mut EmbeddingSpec) -> Result<(), ModelError> {
+    let settings: Settings = json(folder, SETTINGS)?;
+    if let Some(other) = settings
+        .model_type
+        .filter(|kind| kind != "SentenceTransformer")
+    {
+        return Err(ModelError::unsupported(format!(
+            "{SETTINGS} has the model_type {other:?}; supported for embeddings is \
+             \"SentenceTransformer\""
+        )));
+    }
+    if settings.truncate_dim == Some(0) {
+        return Err(ModelError::corrupt(SETTINGS, "truncate_dim is 0"));
+    }
+    spec.truncate_dim = settings.truncate_dim;
+    // A prompt without a text is empty.
+    spec.prompts = settings
+        .prompts
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, text)| (name, text.unwrap_or_default()))
+        .collect();
+    match settings.default_prompt_name {
+        Some(name) if spec.prompts.contains_key(&name) => spec.default_prompt = Some(name),
+        // Every model has these two; they are empty if the file does not name them.
+        Some(name) if name != "query" && name != "document" => {
+            let reason = format!("default_prompt_name is {name:?}, which is not in prompts");
+            return Err(ModelError::corrupt(SETTINGS, reason));
+        }
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! The layers of a packed model, ready to run. Every length is checked as they are read.
+
+use shoal_kernels::{Activation, Isa, LayerNorm, Linear, PackedWeights, Pod, Precision, View};
+
+use crate::embedding::{Module, Pooling};
+use crate::error::ModelError;
+use crate::layout::section;
+use crate::packed::Container;
+use crate::plan::{
+    self, Computes, EmbeddingsPlan, HeadPlan, LayerPlan, LinearPlan, ModelPlan, NormPlan,
+};
+use crate::table::{Elements, Table};
+
+/// Embeddings, layers and head.
+pub(crate) struct Network {
+    pub(crate) embeddings: Embeddings,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) head: Head,
+}
+
+pub(crate) struct Embeddings {
+    /// `[vocabulary, hidden]`
+    pub(crate) words: Table,
+    /// `[positions, hidden]`, with the vector of token type 0 added if the architecture has one.
+    pub(crate) positions: View<f32>,
+    pub(crate) norm: LayerNorm,
+}
+
+pub(crate) struct Layer {
+    pub(crate) attention: Attention,
+    pub(crate) post_attention: PostAttention,
+}
+
+/// The linear layers around the attention of a layer, apart from its output.
+pub(crate) enum Attention {
+    AllTokens {
+        /// `[3 · hidden, hidden]`: queries, keys, values.
+        query_key_value: Linear,
+    },
+    /// See `LayerPlan::compute_one_token`.
+    OneToken {
+        query: Linear,
+        /// For each head, from its query back to the states: `[hidden, dim]`, the transpose of its
+        /// keys' weights.
+        keys: Vec<Linear>,
+        /// For each head, `[dim, hidden]`.
+        values: Vec<Linear>,
+    },
+}
+
+/// What follows the attention in a layer.
+pub(crate) struct PostAttention {
+    pub(crate) output: Linear,
+    pub(crate) attention_norm: LayerNorm,
+    pub(crate) expand: Linear,
+    pub(crate) activation: Activation,
+    pub(crate) contract: Linear,
+    pub(crate) output_norm: LayerNorm,
+}
+
+/// What follows the layers: pooling, then steps on one vector per record. A classifier is the pooling of
+/// the first token and two linear layers.
+pub(crate) struct Head {
+    pub(crate) pooling: Vec<Pooling>,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// A step after pooling.
+pub(crate) enum Step {
+    Dense(Linear, Activation),
+    Normalize,
+}
+
+impl Network {
+    /// Reads what `plan` asks for out of `container`, packed for `isa` in `precision`.
+    ///
+    /// # Errors
+    /// [`ModelError::Malformed`] for sections that are missing or have the wrong length.
+    pub(crate) fn read(
+        container: &Container,
+        isa: Isa,
+        precision: Precision,
+        plan: &ModelPlan,
+        words: Elements,
+    ) -> Result<Network, ModelError> {
+        let reader = Reader {
+            container,
+            isa,
+            precision,
+        };
+        let encoder = &plan.encoder;
+        Ok(Network {
+            embeddings: reader.embeddings(&encoder.embeddings, words)?,
+            layers: (0..)
+                .zip(&encoder.layers)
+                .map(|(index, layer)| reader.layer(index, layer, encoder))
+                .collect::<Result<_, _>>()?,
+            head: reader.head(&plan.head)?,
+        })
+    }
+}
+
+struct Reader<'a> {
+    container: &'a Container,
+    isa: Isa,
+    precision: Precision,
+}
+
+impl Reader<'_> {
+    fn view<T: Pod>(&self, name: &str, len: usize) -> Result<View<T>, ModelError> {
+        let view = self.container.view::<T>(name)?;
+        if view.len() == len {
+            return Ok(view);
+        }
+        Err(self.malformed(format!(
+            "the section {name:?} has {} elements instead of {len}",
+            view.len()
+        )))
+    }
+
+    fn malformed(&self, reason: String) -> ModelError {
+        ModelError::Malformed {
+            path: self.container.path().to_owned(),
+            reason: format!("{reason}; pack it again"),
+        }
+    }
+
+    fn embeddings(
+        &self,
+        plan: &EmbeddingsPlan,
+        elements: Elements,
+    ) -> Result<Embeddings, ModelError> {
+        let [rows, hidden] = plan.words.shape;
+        let (name, len) = (section::WORDS, rows * hidden);
+        let words = match elements {
+            Elements::F32 => Table::F32(self.view(name, len)?),
+            Elements::F16 => Table::F16(self.view(name, len)?),
+            Elements::Bf16 => Table::Bf16(self.view(name, len)?),
+            Elements::Int8 => Table::Int8 {
+                units: self.view(name, len)?,
+                scales: self.view(section::WORD_SCALES, rows)?,
+            },
+        };
+        let [positions, hidden] = plan.positions.shape;
+        Ok(Embeddings {
+            words,
+            positions: self.view(section::POSITIONS, positions * hidden)?,
+            norm: self.norm(section::EMBEDDING_NORM, &plan.norm)?,
+        })
+    }
+
+    fn norm(&self, name: &str, plan: &NormPlan) -> Result<LayerNorm, ModelError> {
+        let values = |part: &str| self.view(&format!("{name}.{part}"), plan.width);
+        Ok(LayerNorm::new(values("weight")?, values("bias")?, plan.eps))
+    }
+
+    /// A linear layer of the encoder.
+    fn linear(&self, name: &str, plan: &LinearPlan) -> Result<Linear, ModelError> {
+        self.weights(name, self.precision, plan.outputs, plan.inputs)
+    }
+
+    fn weights(
+        &self,
+        name: &str,
+        precision: Precision,
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear, ModelError> {
+        let section = |part| section::linear(self.isa.target(), precision, name, part);
+        let weights = match precision {
+            Precision::F32 => PackedWeights::F32 {
+                panels: self.container.view(&section("panels"))?,
+            },
+            Precision::Int8 => PackedWeights::Int8 {
+                panels: self.container.view(&section("panels"))?,
+                scales: self.container.view(&section("scales"))?,
+                sums: self.container.view(&section("sums"))?,
+            },
+        };
+        let bias = self.container.view(&section("bias"))?;
+        Linear::new(self.isa, outputs, inputs, weights, bias)
+            .map_err(|error| self.malformed(format!("the layer {name:?}: {error}")))
+    }
+
+    fn layer(
+        &self,
+        index: usize,
+        plan: &plan::Layer,
+        encoder: &LayerPlan,
+    ) -> Result<Layer, ModelError> {
+        let name = |part: &str| section::layer(index, part);
+        let (hidden, heads) = (encoder.hidden(), encoder.heads);
+        let attention = match plan.computes {
+            Computes::AllTokens => {
+                let name = name(section::QUERY_KEY_VALUE);
+                let outputs = plan.query.outputs + plan.key.outputs + plan.value.outputs;
+                Attention::AllTokens {
+                    query_key_value: self.weights(&name, self.precision, outputs, hidden)?,
+                }
+            }
+            Computes::OneToken => {
+                let of_heads = |part, outputs, inputs| {
+                    (0..heads.count)
+                        .map(|head| {
+                            let name = section::head(index, part, head);
+                            self.weights(&name, self.precision, outputs, inputs)
+                        })
+                        .collect::<Result<Vec<_>, _>>()
+                };
+                Attention::OneToken {
+                    query: self.linear(&name(section::QUERY), &plan.query)?,
+                    keys: of_heads(section::KEY, hidden, heads.dim)?,
+                    values: of_heads(section::VALUE, heads.dim, hidden)?,
+                }
+            }
+        };
+        Ok(Layer {
+            attention,
+            post_attention: PostAttention {
+                output: self.linear(&name(section::OUTPUT), &plan.output)?,
+                attention_norm: self.norm(&name(section::ATTENTION_NORM), &plan.attention_norm)?,
+                expand: self.linear(&name(section::EXPAND), &plan.expand)?,
+                activation: plan.activation,
+                contract: self.linear(&name(section::CONTRACT), &plan.contract)?,
+                output_norm: self.norm(&name(section::OUTPUT_NORM), &plan.output_norm)?,
+            },
+        })
+    }
+
+    fn head(&self, plan: &HeadPlan) -> Result<Head, ModelError> {
+        let dense = |name: &str, outputs, inputs, activation| {
+            let linear = self.weights(name, Precision::F32, outputs, inputs)?;
+            Ok(Step::Dense(linear, activation))
+        };
+        match plan {
+            HeadPlan::Classifier { layers, .. } => {
+                let (first, last) = (&layers.dense, &layers.output);
+                Ok(Head {
+                    pooling: vec![Pooling::Cls],
+                    steps: vec![
+                        dense(
+                            section::DENSE,
+                            first.outputs,
+                            first.inputs,
+                            layers.activation,
+                        )?,
+                        dense(
+                            section::CLASSIFIER,
+                            last.outputs,
+                            last.inputs,
+                            Activation::Identity,
+                        )?,
+                    ],
+                })
+            }
+            HeadPlan::Embedding(spec) => {
+                let mut dense_modules = 0;
+                let steps = spec.modules.iter().map(|module| match module {
+                    Module::Dense(layer) => {
+                        let name = section::dense(dense_modules);
+                        dense_modules += 1;
+                        dense(
+                            &name,
+                            layer.outputs,
+                            layer.inputs,
+                            layer.activation.kernel(),
+                        )
+                    }
+                    Module::Normalize => Ok(Step::Normalize),
+                });
+                Ok(Head {
+                    steps: steps.collect::<Result<_, _>>()?,
+                    pooling: spec.pooling.clone(),
+                })
+            }
+        }
+    }
+}

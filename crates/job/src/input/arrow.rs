@@ -1,0 +1,212 @@
+//! Arrow IPC files: batches are ranges of rows.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, Schema as Fields, SchemaRef};
+
+use super::columns::{self, Found};
+use super::ipc::{self, Dictionaries, File, Footer};
+use super::ranged::Ranged;
+use super::schema::Schema;
+use crate::spec::Columns;
+use crate::store::Location;
+use crate::{Error, Result};
+
+/// Rows that become records together: few, since a row may be large.
+const ROWS_AT_ONCE: u64 = 64;
+
+/// The error of a file that could not be read: the store's, if it failed.
+fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display) -> Error {
+    file.failure().unwrap_or_else(|| {
+        Error::input(
+            location.uri(),
+            format!("the Arrow file cannot be read: {error}"),
+        )
+    })
+}
+
+/// The columns and the number of rows.
+pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
+    let index = Index::read(location)?;
+    Ok((columns::known(&index.footer.schema), index.rows()))
+}
+
+/// What every reader of a file needs to know of it, read once.
+#[derive(Debug)]
+pub(crate) struct Index {
+    footer: Arc<Footer>,
+    /// The columns with bytes in the place of strings: they are checked one by one, so that one that is not UTF-8 does not
+    /// take with it the rows around it.
+    schema: SchemaRef,
+    /// For each record batch, the number of rows up to its end.
+    ends: Vec<u64>,
+    /// Once a reader has needed them.
+    dictionaries: Mutex<Option<Arc<Dictionaries>>>,
+}
+
+impl Index {
+    pub(crate) fn read(location: &Location) -> Result<Self> {
+        let bytes = Ranged::open(location)?;
+        let failed = |e| unreadable(&bytes, location, e);
+        let file = File::open(bytes.clone()).map_err(failed)?;
+        let footer = file.footer().clone();
+        let fields = footer.schema.fields().iter().map(|field| with_bytes(field));
+        Ok(Self {
+            schema: Arc::new(Fields::new(fields.collect::<Vec<_>>())),
+            ends: file.index().map_err(failed)?,
+            footer,
+            dictionaries: Mutex::default(),
+        })
+    }
+
+    fn rows(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+}
+
+fn with_bytes(field: &Field) -> Field {
+    fn bytes(data_type: &DataType) -> DataType {
+        match data_type {
+            DataType::Utf8 => DataType::Binary,
+            DataType::LargeUtf8 => DataType::LargeBinary,
+            DataType::Utf8View => DataType::BinaryView,
+            DataType::Dictionary(key, value) => {
+                DataType::Dictionary(key.clone(), Box::new(bytes(value)))
+            }
+            other => other.clone(),
+        }
+    }
+    // The number of a dictionary stays.
+    field.clone().with_data_type(bytes(field.data_type()))
+}
+
+/// Reads the records of a range of rows.
+pub(crate) struct Records {
+    file: File<Ranged>,
+    bytes: Ranged,
+    index: Arc<Index>,
+    dictionaries: Arc<Dictionaries>,
+    projection: Vec<usize>,
+    columns: Columns,
+    location: Location,
+    next: u64,
+    end: u64,
+    /// The record batch that was read last, and its rows.
+    current: Option<(Range<u64>, RecordBatch)>,
+    ready: std::vec::IntoIter<Found>,
+    ready_from: u64,
+}
+
+impl Records {
+    pub(crate) fn new(
+        location: &Location,
+        index: Arc<Index>,
+        columns: &Columns,
+        rows: Range<u64>,
+    ) -> Result<Self> {
+        if rows.end > index.rows() {
+            return Err(Error::input(
+                location.uri(),
+                "it has fewer rows than when the run was planned",
+            ));
+        }
+        let projection = columns::wanted(&index.footer.schema, columns)
+            .map_err(|name| Error::input(location.uri(), format!("there is no column {name:?}")))?;
+        let bytes = Ranged::open(location)?;
+        let file = File::with_footer(bytes.clone(), index.footer.clone());
+        let fields = projection.iter().map(|column| index.schema.field(*column));
+        let dictionaries = if fields.map(Field::data_type).any(has_dictionary) {
+            let mut known = index
+                .dictionaries
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            match &*known {
+                Some(known) => known.clone(),
+                None => {
+                    let read = file.dictionaries(&index.schema);
+                    let read = Arc::new(read.map_err(|e| unreadable(&bytes, location, e))?);
+                    *known = Some(read.clone());
+                    read
+                }
+            }
+        } else {
+            Arc::default()
+        };
+        Ok(Self {
+            file,
+            bytes,
+            index,
+            dictionaries,
+            projection,
+            columns: columns.clone(),
+            location: location.clone(),
+            next: rows.start,
+            end: rows.end,
+            current: None,
+            ready: Vec::new().into_iter(),
+            ready_from: rows.start,
+        })
+    }
+
+    /// The next record with its row, `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, Found)>> {
+        loop {
+            if let Some(record) = self.ready.next() {
+                self.ready_from += 1;
+                return Ok(Some((self.ready_from - 1, record)));
+            }
+            if self.next == self.end {
+                return Ok(None);
+            }
+            self.ready_from = self.next;
+            self.ready = self.decode()?.into_iter();
+        }
+    }
+
+    /// The records from `next` on, as many as are decoded together.
+    fn decode(&mut self) -> Result<Vec<Found>> {
+        let start = self.next;
+        let (rows, batch) = match &mut self.current {
+            Some(current) if current.0.contains(&start) => current,
+            current => {
+                // What was read before must not be held beside what is read now.
+                *current = None;
+                let ends = &self.index.ends;
+                let number = ends.partition_point(|end| *end <= start);
+                let first = number.checked_sub(1).map_or(0, |before| ends[before]);
+                let schema = &self.index.schema;
+                let batch = self
+                    .file
+                    .batch(number, schema, &self.dictionaries, &self.projection)
+                    .map_err(|e| unreadable(&self.bytes, &self.location, e))?;
+                current.insert((first..ends[number], batch))
+            }
+        };
+        let end = self.end.min(rows.end).min(start + ROWS_AT_ONCE);
+        let slice = batch.slice((start - rows.start) as usize, (end - start) as usize);
+        self.next = end;
+        ipc::caught(|| Ok(columns::records(&self.columns, &slice)))
+            .map_err(|e| unreadable(&self.bytes, &self.location, e))
+    }
+}
+
+fn has_dictionary(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(..) => true,
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::Map(item, _) => has_dictionary(item.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
+        DataType::Union(fields, _) => {
+            let mut fields = fields.iter();
+            fields.any(|(_, field)| has_dictionary(field.data_type()))
+        }
+        DataType::RunEndEncoded(_, values) => has_dictionary(values.data_type()),
+        _ => false,
+    }
+}

@@ -1,0 +1,375 @@
+//! The file format of Arrow IPC, read a record batch at a time and within bounds: nothing that a file says about itself is
+//! believed before it is checked against the file's length.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_ipc::convert::try_fb_to_schema;
+use arrow_ipc::reader::{read_dictionary, read_record_batch};
+use arrow_ipc::{Message, MetadataVersion, root_as_footer, root_as_message};
+use arrow_schema::{ArrowError, DataType, Fields, Schema, SchemaRef, UnionMode};
+use parquet::file::reader::ChunkReader;
+
+type Result<T> = std::result::Result<T, ArrowError>;
+
+/// Starts and ends a file.
+const MAGIC: &[u8] = b"ARROW1";
+/// Starts each message of a stream.
+const CONTINUATION: &[u8] = &[0xff; 4];
+/// Starts a file of the first version of Feather, which is not Arrow IPC.
+const FEATHER_1: &[u8] = b"FEA1";
+
+/// The largest footer, and the largest metadata of a message. No readable file has larger ones.
+const MAX_METADATA_BYTES: u64 = 256 << 20;
+/// Bytes of the wanted columns of a record batch, and of all dictionaries, after decompression: they are held in memory.
+const MAX_BATCH_BYTES: u64 = 1 << 30;
+/// Values in one array.
+const MAX_VALUES: i64 = i32::MAX as i64;
+/// Bytes that are read from a store at a time.
+const READ_BYTES: usize = 8 << 20;
+
+fn damaged(reason: impl std::fmt::Display) -> ArrowError {
+    ArrowError::IpcError(reason.to_string())
+}
+
+/// What `read` gives; where it panics, as the library does at some damage, the file is damaged.
+pub(super) fn caught<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(damaged("its content contradicts itself")))
+}
+
+/// Dictionaries by their numbers.
+pub(crate) type Dictionaries = HashMap<i64, ArrayRef>;
+
+/// What the footer says.
+#[derive(Debug)]
+pub(crate) struct Footer {
+    pub(crate) schema: SchemaRef,
+    version: MetadataVersion,
+    dictionaries: Vec<Block>,
+    batches: Vec<Block>,
+}
+
+/// Where a message lies in the file.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    start: u64,
+    metadata: u64,
+    body: u64,
+}
+
+impl Block {
+    /// A block within `bytes`, the length of a file.
+    fn new(block: &arrow_ipc::Block, bytes: u64) -> Result<Self> {
+        let number = |number: i64| u64::try_from(number).ok();
+        let known = || {
+            let found = Self {
+                start: number(block.offset())?,
+                metadata: number(block.metaDataLength().into())?,
+                body: number(block.bodyLength())?,
+            };
+            let end = found.start.checked_add(found.metadata)?;
+            (end.checked_add(found.body)? <= bytes && found.metadata <= MAX_METADATA_BYTES)
+                .then_some(found)
+        };
+        known().ok_or_else(|| damaged("its footer names a record batch beyond its end"))
+    }
+}
+
+/// A file.
+pub(crate) struct File<R> {
+    bytes: R,
+    footer: Arc<Footer>,
+}
+
+impl<R: ChunkReader> File<R> {
+    /// Reads the footer.
+    pub(crate) fn open(bytes: R) -> Result<Self> {
+        let footer = caught(|| read_footer(&bytes))?;
+        Ok(Self::with_footer(bytes, Arc::new(footer)))
+    }
+
+    /// A file whose footer is known.
+    pub(crate) fn with_footer(bytes: R, footer: Arc<Footer>) -> Self {
+        Self { bytes, footer }
+    }
+
+    pub(crate) fn footer(&self) -> &Arc<Footer> {
+        &self.footer
+    }
+
+    /// For each record batch, the number of rows up to its end.
+    pub(crate) fn index(&self) -> Result<Vec<u64>> {
+        caught(|| {
+            let mut rows = 0u64;
+            let ends = self.footer.batches.iter().map(|block| {
+                let content = self.message(*block)?;
+                rows = rows
+                    .checked_add(batch_of(&parse(&content)?)?.length() as u64)
+                    .ok_or_else(|| damaged("it has more rows than can be counted"))?;
+                Ok(rows)
+            });
+            ends.collect()
+        })
+    }
+
+    /// All dictionaries, as a file of `schema` has them.
+    pub(crate) fn dictionaries(&self, schema: &Schema) -> Result<Dictionaries> {
+        caught(|| {
+            let mut known = Dictionaries::new();
+            let mut room = MAX_BATCH_BYTES;
+            for block in &self.footer.dictionaries {
+                let content = self.message(*block)?;
+                let message = parse(&content)?;
+                let dictionary = message
+                    .header_as_dictionary_batch()
+                    .ok_or_else(|| damaged("a dictionary is something else"))?;
+                let batch = dictionary
+                    .data()
+                    .ok_or_else(|| damaged("a dictionary has no values"))?;
+                check_nodes(&batch)?;
+                let buffers = batch.buffers().map_or(0, |buffers| buffers.len());
+                let body = self.body(*block, &batch, &[0..buffers], &mut room)?;
+                read_dictionary(&body, dictionary, schema, &mut known, &self.footer.version)?;
+            }
+            Ok(known)
+        })
+    }
+
+    /// The columns `projection` of a record batch. No other columns are read. `schema` is that of the file; it may have
+    /// bytes in the place of strings.
+    pub(crate) fn batch(
+        &self,
+        number: usize,
+        schema: &SchemaRef,
+        dictionaries: &Dictionaries,
+        projection: &[usize],
+    ) -> Result<RecordBatch> {
+        caught(|| {
+            let block = self.footer.batches[number];
+            let content = self.message(block)?;
+            let message = parse(&content)?;
+            let batch = batch_of(&message)?;
+            let version = self.footer.version;
+            let wanted = buffers_of(schema, &batch, version, projection)?;
+            let body = self.body(block, &batch, &wanted, &mut MAX_BATCH_BYTES.clone())?;
+            let schema = schema.clone();
+            let projection = Some(projection);
+            read_record_batch(&body, batch, schema, dictionaries, projection, &version)
+        })
+    }
+
+    /// All columns of all record batches.
+    pub(crate) fn batches(self) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+        let schema = self.footer.schema.clone();
+        let dictionaries = self.dictionaries(&schema)?;
+        let projection: Vec<_> = (0..schema.fields().len()).collect();
+        let batches = 0..self.footer.batches.len();
+        Ok(batches.map(move |number| self.batch(number, &schema, &dictionaries, &projection)))
+    }
+
+    /// The metadata of a message, without the length that stands before it.
+    fn message(&self, block: Block) -> Result<Vec<u8>> {
+        let content = self.bytes.get_bytes(block.start, block.metadata as usize)?;
+        let prefix = if content.starts_with(CONTINUATION) {
+            8
+        } else {
+            4
+        };
+        // A copy is aligned, as its reader demands.
+        content
+            .get(prefix..)
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| damaged("a message is too short"))
+    }
+
+    /// The body of a message as far as the buffers `wanted` reach, with nothing but them in it. Memory that is not
+    /// written takes no room. `room` is what the buffers may take, decompressed.
+    fn body(
+        &self,
+        block: Block,
+        batch: &arrow_ipc::RecordBatch<'_>,
+        wanted: &[Range<usize>],
+        room: &mut u64,
+    ) -> Result<Buffer> {
+        let buffers = batch
+            .buffers()
+            .ok_or_else(|| damaged("a record batch has no buffers"))?;
+        let ranges = wanted.iter().cloned().flatten().map(|number| {
+            let buffer = buffers.get(number);
+            let start = u64::try_from(buffer.offset()).ok()?;
+            let end = start.checked_add(u64::try_from(buffer.length()).ok()?)?;
+            (end <= block.body).then_some(start..end)
+        });
+        let ranges = ranges
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| damaged("a column lies beyond its record batch"))?;
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+        // Buffers that are skipped are looked at too, none beyond what is there.
+        let mut body = MutableBuffer::try_from_len_zeroed(end as usize)
+            .map_err(|e| ArrowError::MemoryError(e.to_string()))?;
+        for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+            let too_large = || {
+                damaged(format!(
+                    "a record batch has more than {} MiB in the columns that are read; write it in smaller ones",
+                    MAX_BATCH_BYTES >> 20
+                ))
+            };
+            let mut take = |bytes| {
+                *room = room.checked_sub(bytes).ok_or_else(too_large)?;
+                Ok::<_, ArrowError>(())
+            };
+            take(range.end - range.start)?;
+            let place = &mut body[range.start as usize..range.end as usize];
+            let mut start = block.start + block.metadata + range.start;
+            for place in place.chunks_mut(READ_BYTES) {
+                place.copy_from_slice(&self.bytes.get_bytes(start, place.len())?);
+                start += place.len() as u64;
+            }
+            if batch.compression().is_some()
+                && let Some(length) = place.first_chunk()
+            {
+                // Not compressed where it is -1.
+                take(u64::try_from(i64::from_le_bytes(*length)).unwrap_or(0))?;
+            }
+        }
+        Ok(body.into())
+    }
+}
+
+fn read_footer(bytes: &impl ChunkReader) -> Result<Footer> {
+    /// The length of the footer, and the magic.
+    const END: u64 = 10;
+    let length = bytes.len();
+    let start = bytes.get_bytes(0, length.min(MAGIC.len() as u64) as usize)?;
+    if start.starts_with(CONTINUATION) {
+        return Err(damaged(
+            "it is an Arrow IPC stream; write it as an Arrow IPC file, which is also called Feather version 2",
+        ));
+    }
+    if start.starts_with(FEATHER_1) {
+        return Err(damaged("it is Feather version 1; write it in version 2"));
+    }
+    if !start.starts_with(MAGIC) {
+        return Err(damaged("it does not start like an Arrow IPC file"));
+    }
+    let truncated = || damaged("it does not end like an Arrow IPC file; it is truncated");
+    let body = length.checked_sub(END).ok_or_else(truncated)?;
+    let end = bytes.get_bytes(body, END as usize)?;
+    let Some((footer, MAGIC)) = end.split_first_chunk::<4>() else {
+        return Err(truncated());
+    };
+    let footer = u64::from(u32::from_le_bytes(*footer));
+    if footer > body || footer > MAX_METADATA_BYTES {
+        return Err(damaged("its footer is longer than itself"));
+    }
+    // A copy is aligned, as its reader demands.
+    let footer = bytes.get_bytes(body - footer, footer as usize)?.to_vec();
+    let footer =
+        root_as_footer(&footer).map_err(|e| damaged(format!("its footer is damaged: {e}")))?;
+    let schema = footer
+        .schema()
+        .ok_or_else(|| damaged("its footer has no schema"))?;
+    if !schema.endianness().equals_to_target_endianness() {
+        return Err(damaged(
+            "its numbers are big-endian; write them little-endian",
+        ));
+    }
+    let blocks = |blocks: Option<Vec<&arrow_ipc::Block>>| {
+        let blocks = blocks.unwrap_or_default().into_iter();
+        blocks
+            .map(|block| Block::new(block, length))
+            .collect::<Result<Vec<_>>>()
+    };
+    Ok(Footer {
+        schema: Arc::new(try_fb_to_schema(schema)?),
+        version: footer.version(),
+        dictionaries: blocks(footer.dictionaries().map(|blocks| blocks.iter().collect()))?,
+        batches: blocks(footer.recordBatches().map(|blocks| blocks.iter().collect()))?,
+    })
+}
+
+fn parse(content: &[u8]) -> Result<Message<'_>> {
+    root_as_message(content).map_err(|e| damaged(format!("a message is damaged: {e}")))
+}
+
+/// The record batch in a message; its lengths are sound.
+fn batch_of<'a>(message: &Message<'a>) -> Result<arrow_ipc::RecordBatch<'a>> {
+    let batch = message
+        .header_as_record_batch()
+        .ok_or_else(|| damaged("a record batch is something else"))?;
+    check_nodes(&batch)?;
+    Ok(batch)
+}
+
+/// Later, lengths are multiplied without a check.
+fn check_nodes(batch: &arrow_ipc::RecordBatch<'_>) -> Result<()> {
+    let is_sound = |length: i64, nulls: i64| {
+        (0..=MAX_VALUES).contains(&length) && (0..=length).contains(&nulls)
+    };
+    let mut nodes = batch.nodes().into_iter().flatten();
+    if is_sound(batch.length(), 0) && nodes.all(|node| is_sound(node.length(), node.null_count())) {
+        Ok(())
+    } else {
+        Err(damaged("a record batch has an impossible number of values"))
+    }
+}
+
+/// The numbers of the buffers of the columns `projection`.
+fn buffers_of(
+    schema: &Schema,
+    batch: &arrow_ipc::RecordBatch<'_>,
+    version: MetadataVersion,
+    projection: &[usize],
+) -> Result<Vec<Range<usize>>> {
+    let mut variadic = batch.variadicBufferCounts().into_iter().flatten();
+    let total = batch.buffers().map_or(0, |buffers| buffers.len());
+    let (mut wanted, mut first) = (Vec::new(), 0);
+    for (column, field) in schema.fields().iter().enumerate() {
+        let end = buffers_in(field.data_type(), version, &mut variadic)
+            .and_then(|buffers| buffers.checked_add(first))
+            .filter(|end| *end <= total)
+            .ok_or_else(|| damaged("a record batch has fewer buffers than its columns need"))?;
+        if projection.contains(&column) {
+            wanted.push(first..end);
+        }
+        first = end;
+    }
+    Ok(wanted)
+}
+
+/// The number of buffers of a column. `variadic` has the next number of those that a column of views refers to.
+fn buffers_in(
+    data_type: &DataType,
+    version: MetadataVersion,
+    variadic: &mut impl Iterator<Item = i64>,
+) -> Option<usize> {
+    use DataType as T;
+    let (own, children) = match data_type {
+        T::Null => (0, Fields::empty()),
+        T::Utf8 | T::LargeUtf8 | T::Binary | T::LargeBinary => (3, Fields::empty()),
+        T::Utf8View | T::BinaryView => {
+            let more = usize::try_from(variadic.next()?).ok()?;
+            (more.checked_add(2)?, Fields::empty())
+        }
+        T::List(item) | T::LargeList(item) | T::Map(item, _) => (2, [item.clone()].into()),
+        T::ListView(item) | T::LargeListView(item) => (3, [item.clone()].into()),
+        T::FixedSizeList(item, _) => (1, [item.clone()].into()),
+        T::Struct(fields) => (1, fields.clone()),
+        T::RunEndEncoded(ends, values) => (0, [ends.clone(), values.clone()].into()),
+        T::Union(fields, mode) => {
+            let validity = usize::from(version < MetadataVersion::V5);
+            let offsets = usize::from(*mode == UnionMode::Dense);
+            let fields = fields.iter().map(|(_, field)| field.clone());
+            (1 + validity + offsets, fields.collect())
+        }
+        _ => (2, Fields::empty()),
+    };
+    children.iter().try_fold(own, |sum, child| {
+        buffers_in(child.data_type(), version, variadic)?.checked_add(sum)
+    })
+}

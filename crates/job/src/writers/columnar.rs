@@ -1,0 +1,148 @@
+//! Parquet and Arrow IPC files.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, new_empty_array};
+use arrow_ipc::writer::FileWriter;
+use arrow_schema::{ArrowError, Field, FieldRef, Schema, SchemaRef};
+use arrow_select::coalesce::BatchCoalescer;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use super::{CHUNK_ROWS, WriteError, Writer};
+use crate::format::OutputFormat;
+
+/// A row group of a joined file ends at about this size: it is held in memory until then.
+const ROW_GROUP_BYTES: usize = 32 << 20;
+
+/// Properties of every Parquet file that shoal writes.
+fn parquet_properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .set_created_by(concat!("shoal ", env!("CARGO_PKG_VERSION")).into())
+        .build()
+}
+
+/// Whether Parquet has a type for the column.
+pub(super) fn parquet_holds(field: &FieldRef) -> bool {
+    let schema = Schema::new(vec![field.clone()]);
+    ArrowSchemaConverter::new().convert(&schema).is_ok()
+}
+
+/// A Parquet file that is written at once, whose pages therefore do not depend on how its rows came.
+pub(super) struct ParquetPart {
+    schema: SchemaRef,
+    columns: Vec<Vec<ArrayRef>>,
+}
+
+impl ParquetPart {
+    pub(super) fn new(schema: SchemaRef) -> Self {
+        let columns = vec![Vec::new(); schema.fields().len()];
+        Self { schema, columns }
+    }
+}
+
+impl Writer for ParquetPart {
+    fn write(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
+        for (column, array) in self.columns.iter_mut().zip(rows.columns()) {
+            column.push(array.clone());
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, WriteError> {
+        let Self { schema, columns } = *self;
+        // What a column came in is dropped before the next one is joined.
+        let join = |(column, field): (Vec<ArrayRef>, &Arc<Field>)| {
+            let arrays: Vec<_> = column.iter().map(|array| array.as_ref()).collect();
+            match arrays.as_slice() {
+                [] => Ok(new_empty_array(field.data_type())),
+                arrays => arrow_select::concat::concat(arrays),
+            }
+        };
+        let columns = columns.into_iter().zip(schema.fields()).map(join);
+        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+        let rows = RecordBatch::try_new(schema.clone(), columns)?;
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(parquet_properties()))?;
+        writer.write(&rows)?;
+        Ok(writer.into_inner()?)
+    }
+}
+
+/// A Parquet or Arrow file that takes any number of rows in bounded memory. The same rows make the same file, however
+/// they are cut.
+pub(crate) struct ColumnarFile<W: Write + Send> {
+    chunks: BatchCoalescer,
+    file: File<W>,
+}
+
+enum File<W: Write + Send> {
+    Parquet(ArrowWriter<W>),
+    Arrow(FileWriter<W>),
+}
+
+impl<W: Write + Send> ColumnarFile<W> {
+    /// A file that is written to `out`.
+    ///
+    /// # Panics
+    /// `format` is a text format.
+    pub(crate) fn new(format: OutputFormat, out: W, schema: SchemaRef) -> Result<Self, WriteError> {
+        let file = match format {
+            OutputFormat::Parquet => File::Parquet(ArrowWriter::try_new(
+                out,
+                schema.clone(),
+                Some(parquet_properties()),
+            )?),
+            // Not compressed, so that readers can map it into memory.
+            OutputFormat::Arrow => File::Arrow(FileWriter::try_new(out, &schema)?),
+            OutputFormat::Csv | OutputFormat::Jsonl => panic!("text is not written in columns"),
+        };
+        Ok(Self {
+            chunks: BatchCoalescer::new(schema, CHUNK_ROWS),
+            file,
+        })
+    }
+
+    /// Adds rows.
+    pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
+        self.chunks.push_batch(rows)?;
+        self.write_ready()
+    }
+
+    fn write_ready(&mut self) -> Result<(), WriteError> {
+        while let Some(chunk) = self.chunks.next_completed_batch() {
+            match &mut self.file {
+                File::Parquet(writer) => {
+                    writer.write(&chunk)?;
+                    if writer.in_progress_size() >= ROW_GROUP_BYTES {
+                        writer.flush()?;
+                    }
+                }
+                File::Arrow(writer) => writer.write(&chunk)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the file, and gives back what it was written to.
+    pub(crate) fn finish(mut self) -> Result<W, WriteError> {
+        self.chunks.finish_buffered_batch()?;
+        self.write_ready()?;
+        match self.file {
+            File::Parquet(writer) => Ok(writer.into_inner()?),
+            File::Arrow(writer) => Ok(writer.into_inner()?),
+        }
+    }
+}
+
+impl Writer for ColumnarFile<Vec<u8>> {
+    fn write(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
+        self.push(rows)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, WriteError> {
+        ColumnarFile::finish(*self)
+    }
+}

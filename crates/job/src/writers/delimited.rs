@@ -1,0 +1,77 @@
+//! CSV by arrow-csv.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde::Serialize;
+
+use super::{WriteError, Writer};
+
+/// A CSV file that starts with its header.
+pub(super) struct Csv {
+    schema: SchemaRef,
+    writer: arrow_csv::Writer<Vec<u8>>,
+}
+
+impl Csv {
+    pub(super) fn new(columns: &Schema) -> Result<Self, WriteError> {
+        let fields = columns.fields().iter().map(|field| {
+            if field.data_type().is_floating() {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8))
+            } else {
+                field.clone()
+            }
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<Arc<Field>>>()));
+        let mut writer = arrow_csv::Writer::new(Vec::new());
+        // A part without rows has a header too.
+        writer.write(&RecordBatch::new_empty(schema.clone()))?;
+        Ok(Self { schema, writer })
+    }
+}
+
+impl Writer for Csv {
+    fn write(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
+        let columns = rows.columns().iter().map(with_numbers_as_text).collect();
+        let rows = RecordBatch::try_new(self.schema.clone(), columns)?;
+        Ok(self.writer.write(&rows)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, WriteError> {
+        Ok(self.writer.into_inner())
+    }
+}
+
+/// Floats as JSON writes them, which is not how arrow-csv does; other columns as they are.
+fn with_numbers_as_text(array: &ArrayRef) -> ArrayRef {
+    let texts: StringArray = match array.data_type() {
+        DataType::Float16 => {
+            let values = array.as_primitive::<Float16Type>().iter();
+            values
+                .map(|value| value.map(|value| text(value.to_f32())))
+                .collect()
+        }
+        DataType::Float32 => {
+            let values = array.as_primitive::<Float32Type>().iter();
+            values.map(|value| value.map(text)).collect()
+        }
+        DataType::Float64 => {
+            let values = array.as_primitive::<Float64Type>().iter();
+            values.map(|value| value.map(text)).collect()
+        }
+        _ => return array.clone(),
+    };
+    Arc::new(texts)
+}
+
+/// The shortest text that reads back as the same number.
+fn text<T: Copy + Into<f64> + Serialize + ToString>(value: T) -> String {
+    if value.into().is_finite() {
+        serde_json::to_string(&value).expect("a finite number is JSON")
+    } else {
+        value.to_string()
+    }
+}

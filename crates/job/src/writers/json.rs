@@ -1,0 +1,127 @@
+//! JSON Lines by arrow-json: ids and carried values as the source wrote them, numbers as serde_json writes them.
+
+use std::sync::Arc;
+
+use arrow_array::builder::BinaryBuilder;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::{Array, BinaryArray, PrimitiveArray, RecordBatch, new_empty_array};
+use arrow_json::writer::{NullableEncoder, make_encoder};
+use arrow_json::{Encoder, EncoderFactory, EncoderOptions, LineDelimitedWriter, WriterBuilder};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef};
+
+use super::{WriteError, Writer};
+use crate::record::Cell;
+
+/// Marks a column of bytes that are JSON already.
+const RAW: &str = "shoal:raw";
+
+/// A file with one JSON object per line. Nulls are explicit.
+pub(super) struct JsonLines(LineDelimitedWriter<Vec<u8>>);
+
+impl JsonLines {
+    pub(super) fn new() -> Self {
+        let builder = WriterBuilder::new().with_explicit_nulls(true);
+        Self(
+            builder
+                .with_encoder_factory(Arc::new(Encoders))
+                .build(Vec::new()),
+        )
+    }
+}
+
+impl Writer for JsonLines {
+    fn write(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
+        Ok(self.0.write(&rows)?)
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Vec<u8>, WriteError> {
+        self.0.finish()?;
+        Ok(self.0.into_inner())
+    }
+}
+
+/// `field` as a column of JSON text.
+pub(super) fn raw_field(field: &Field) -> Field {
+    Field::new(field.name(), DataType::Binary, true)
+        .with_metadata([(RAW.to_owned(), String::new())])
+}
+
+/// Values as a column of JSON text.
+pub(super) fn raw_array<'a>(cells: impl Iterator<Item = &'a Cell>) -> BinaryArray {
+    let mut array = BinaryBuilder::new();
+    let mut json = Vec::new();
+    for cell in cells {
+        json.clear();
+        cell.write_json(&mut json);
+        array.append_value(&json);
+    }
+    array.finish()
+}
+
+/// Whether a value of the column can be JSON.
+pub(super) fn holds(field: &FieldRef) -> bool {
+    let options = EncoderOptions::default();
+    make_encoder(field, &new_empty_array(field.data_type()), &options).is_ok()
+}
+
+#[derive(Debug)]
+struct Encoders;
+
+impl EncoderFactory for Encoders {
+    fn make_default_encoder<'a>(
+        &self,
+        field: &'a FieldRef,
+        array: &'a dyn Array,
+        _options: &'a EncoderOptions,
+    ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
+        let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
+            DataType::Binary if field.metadata().contains_key(RAW) => {
+                Box::new(Raw(array.as_binary()))
+            }
+            DataType::Float16 => Box::new(Half(array.as_primitive())),
+            DataType::Float32 => Box::new(Single(array.as_primitive())),
+            DataType::Float64 => Box::new(Double(array.as_primitive())),
+            _ => return Ok(None),
+        };
+        Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
+    }
+}
+
+struct Raw<'a>(&'a BinaryArray);
+
+impl Encoder for Raw<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0.value(row));
+    }
+}
+
+// Numbers that JSON has no words for become null.
+
+struct Half<'a>(&'a PrimitiveArray<Float16Type>);
+
+impl Encoder for Half<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        write_number(&self.0.value(row).to_f32(), out);
+    }
+}
+
+struct Single<'a>(&'a PrimitiveArray<Float32Type>);
+
+impl Encoder for Single<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        write_number(&self.0.value(row), out);
+    }
+}
+
+struct Double<'a>(&'a PrimitiveArray<Float64Type>);
+
+impl Encoder for Double<'_> {
+    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
+        write_number(&self.0.value(row), out);
+    }
+}
+
+fn write_number(value: &impl serde::Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("memory takes every number");
+}

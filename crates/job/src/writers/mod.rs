@@ -1,0 +1,133 @@
+//! Writers of output files: each takes record batches of id, task and carried columns, and gives a complete file.
+
+mod columnar;
+mod delimited;
+mod json;
+
+pub(crate) use columnar::ColumnarFile;
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_cast::CastOptions;
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
+
+use crate::format::OutputFormat;
+use crate::record::Cell;
+use crate::{Error, Result};
+
+/// Rows that are written at a time to the columnar formats that several parts are joined in, so that the file does not
+/// depend on how the rows were cut.
+const CHUNK_ROWS: usize = 1024;
+
+/// Why rows could not be written: the error of the library, or of what is written to.
+pub(crate) type WriteError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A file of one format in memory.
+pub(crate) trait Writer: Send {
+    /// Adds rows with the columns of the schema that the writer was made for, ids and carried columns as
+    /// [`carried_field`] says.
+    fn write(&mut self, rows: RecordBatch) -> std::result::Result<(), WriteError>;
+
+    /// The complete file.
+    fn finish(self: Box<Self>) -> std::result::Result<Vec<u8>, WriteError>;
+}
+
+/// A writer of a file with these columns, those that the writer takes.
+pub(crate) fn writer(
+    format: OutputFormat,
+    schema: &SchemaRef,
+) -> std::result::Result<Box<dyn Writer>, WriteError> {
+    Ok(match format {
+        OutputFormat::Csv => Box::new(delimited::Csv::new(schema)?),
+        OutputFormat::Jsonl => Box::new(json::JsonLines::new()),
+        OutputFormat::Parquet => Box::new(columnar::ParquetPart::new(schema.clone())),
+        OutputFormat::Arrow => Box::new(ColumnarFile::new(format, Vec::new(), schema.clone())?),
+    })
+}
+
+/// The type in which the writer of `format` takes a column of ids or of carried values.
+pub(crate) fn carried_field(format: OutputFormat, field: &FieldRef) -> FieldRef {
+    match format {
+        OutputFormat::Csv => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        OutputFormat::Jsonl => Arc::new(json::raw_field(field)),
+        OutputFormat::Parquet | OutputFormat::Arrow => field.clone(),
+    }
+}
+
+/// Ids or carried values as the writer of `format` takes them.
+///
+/// # Errors
+/// A value does not fit the column's type.
+pub(crate) fn carried_array<'a>(
+    format: OutputFormat,
+    field: &Field,
+    cells: impl Iterator<Item = &'a Cell>,
+) -> std::result::Result<ArrayRef, ArrowError> {
+    if format == OutputFormat::Jsonl {
+        return Ok(Arc::new(json::raw_array(cells)));
+    }
+    let texts = cells.map(Cell::as_text).collect::<StringArray>();
+    // Not `safe`: a value that does not fit must not silently become null.
+    let options = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    arrow_cast::cast_with_options(&texts, field.data_type(), &options)
+}
+
+/// Whether files of `format` can hold the columns of a function.
+///
+/// # Errors
+/// One of them they cannot hold.
+pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
+    for field in columns.fields() {
+        if format == OutputFormat::Csv && field.data_type().is_nested() {
+            return Err(Error::Parameter(format!(
+                "failed to write CSV: column {:?} holds {}, which CSV cannot hold; use --format jsonl, parquet or arrow",
+                field.name(),
+                kind(field.data_type())
+            )));
+        }
+        let is_writable = is_sound(field.data_type())
+            && (format != OutputFormat::Jsonl || json::holds(field))
+            && (format != OutputFormat::Parquet || columnar::parquet_holds(field));
+        if !is_writable {
+            return Err(Error::Parameter(format!(
+                "failed to write {}: it cannot hold column {:?} of type {}",
+                format.extension(),
+                field.name(),
+                field.data_type()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What a nested type is called.
+fn kind(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Struct(_) | DataType::Map(..) => "structs",
+        DataType::Union(..) => "values of several types",
+        _ => "lists",
+    }
+}
+
+/// Whether arrays of the type can be made. `job.json` may hold any type; dictionaries cannot change within a file, so
+/// functions give plain values.
+fn is_sound(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::FixedSizeList(item, size) => *size >= 0 && is_sound(item.data_type()),
+        T::FixedSizeBinary(size) => *size >= 0,
+        T::List(item) | T::LargeList(item) => is_sound(item.data_type()),
+        T::Struct(fields) => fields.iter().all(|field| is_sound(field.data_type())),
+        T::Map(..)
+        | T::Union(..)
+        | T::Dictionary(..)
+        | T::RunEndEncoded(..)
+        | T::ListView(_)
+        | T::LargeListView(_) => false,
+        _ => true,
+    }
+}
