@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use shoal_job::store::is_url;
 use shoal_job::windows::BATCHES_AT_ONCE;
-use shoal_job::{Event, Job, RunDir};
+use shoal_job::{Job, RunDir};
+use shoal_report::{End, Phase};
 
 use crate::{Error, Result};
 
@@ -129,17 +130,9 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         failed += receipts.values().map(|receipt| receipt.failed).sum::<u64>();
         Ok(())
     })?;
-    let (mut last, mut is_completed, mut last_failure) = (None, false, None);
-    run.each_event(&mut |unix_ms, event| {
-        last = Some(unix_ms);
-        is_completed = matches!(event, Event::Completed { .. });
-        match event {
-            Event::Failed { reason, .. } | Event::Stopped { reason } => last_failure = Some(reason),
-            Event::Finished { .. } | Event::Completed { .. } => last_failure = None,
-            _ => {}
-        }
-    })?;
-    let idle = last.and_then(|unix_ms| {
+    let events = crate::report::state(run)?;
+    let is_completed = events.phase == Phase::Ended(End::Completed);
+    let idle = events.last_unix_ms.and_then(|unix_ms| {
         let then = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         SystemTime::now().duration_since(then).ok()
     });
@@ -168,7 +161,7 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         batches,
         batches_done: finished,
         idle_seconds: idle.map(|idle| idle.as_secs()),
-        last_failure,
+        last_failure: events.last_failure,
     })
 }
 
