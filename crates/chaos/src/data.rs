@@ -1,5 +1,6 @@
 //! Inputs that are made, and what must come of them.
 
+use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -109,20 +110,28 @@ pub(crate) fn ids_of(format: OutputFormat, output: &[u8]) -> Vec<String> {
             let reader = ParquetRecordBatchReaderBuilder::try_new(output)
                 .and_then(|builder| builder.build())
                 .expect("the output is Parquet");
-            let mut ids = Vec::new();
-            for rows in reader {
-                let rows = rows.expect("the output is Parquet");
-                let column = rows.column(0).as_any().downcast_ref::<StringArray>();
-                let column = column.expect("ids are strings");
-                ids.extend(
-                    column
-                        .iter()
-                        .map(|id| id.expect("each has an id").to_owned()),
-                );
-            }
-            ids
+            first_columns(reader)
+        }
+        OutputFormat::Arrow => {
+            let reader = arrow_ipc::reader::FileReader::try_new(Cursor::new(output), None);
+            first_columns(reader.expect("the output is Arrow IPC"))
         }
     }
+}
+
+/// The strings of each first column.
+fn first_columns(
+    batches: impl Iterator<Item = Result<RecordBatch, arrow_schema::ArrowError>>,
+) -> Vec<String> {
+    let mut ids = Vec::new();
+    for rows in batches {
+        let rows = rows.expect("the output can be read");
+        let column = rows.column(0).as_any().downcast_ref::<StringArray>();
+        let column = column.expect("ids are strings");
+        let texts = column.iter().map(|id| id.expect("each has an id").to_owned());
+        ids.extend(texts);
+    }
+    ids
 }
 
 /// The ids of lines of JSON.

@@ -159,6 +159,7 @@ impl Scenario {
                     OutputFormat::Csv,
                     OutputFormat::Jsonl,
                     OutputFormat::Parquet,
+                    OutputFormat::Arrow,
                 ],
             ),
             batch_size,

@@ -236,7 +236,7 @@ impl State<'_> {
     fn dead_letter(&mut self, place: Place, bad: &BadRecord) {
         let source = &self.function.job.sources[place.source as usize];
         let (line, file_row) = match source.format {
-            Format::Parquet => (None, Some(place.place)),
+            Format::Parquet | Format::Arrow => (None, Some(place.place)),
             // Each file is a record, and the id names it.
             Format::TextFolder => (None, None),
             Format::Csv | Format::Tsv | Format::Jsonl => (Some(place.place), None),

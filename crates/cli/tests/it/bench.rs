@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use shoal::encoder::{Checkpoint, Isa, Model, Precision, Session, Tokens};
+use shoal::encoder::{Checkpoint, Isa, Model, Precision, Purpose, Session, Tokens};
 
 use crate::support::{Bench, Random, describe, tiny_model};
 
