@@ -133,7 +133,7 @@ fn describe(auto: &Auto) -> String {
         Auto::Chosen { estimate, why } => {
             let cost = estimate
                 .usd()
-                .map_or_else(String::new, |usd| format!(" for {}", usd(usd)));
+                .map_or_else(String::new, |cost| format!(" for {}", usd(cost)));
             format!(
                 "batches of {}, {} at a time: {why}; expected to take {}{cost}",
                 count(estimate.batch_size),
@@ -144,20 +144,20 @@ fn describe(auto: &Auto) -> String {
     }
 }
 
-/// Whether whoever sits at the terminal agrees to spend so much; nobody does where there is no terminal.
-fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
+/// Whether the user at the terminal agrees to the cost; without a terminal, nobody does.
+fn agrees(progress: &Progress, cost: f64, batches: u64) -> bool {
     let (mut answers, mut screen) = (std::io::stdin(), std::io::stderr());
     if !answers.is_terminal() || !screen.is_terminal() {
         return false;
     }
     progress.clear();
     let question = format!(
-        "The {} batches that are left are expected to cost {}. Go on? [y/N] ",
+        "The remaining {} batches are expected to cost {}. Continue? [y/N] ",
         count(batches),
-        usd(usd)
+        usd(cost)
     );
     let asked = write!(screen, "{question}").and_then(|()| screen.flush());
-    // Byte by byte would be read by nobody else; a line is all that is asked for.
+    // Only one line is needed.
     let mut answer = [0; 64];
     let read = asked.and_then(|()| answers.read(&mut answer)).unwrap_or(0);
     matches!(answer[..read].trim_ascii(), b"y" | b"Y" | b"yes")

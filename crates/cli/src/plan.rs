@@ -211,7 +211,7 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
             (false, true) => " *",
             (false, false) => "",
         };
-        let usd = estimate.usd();
+        let cost = estimate.usd();
         let million = 1e6 / report.workload.records.max(1) as f64;
         rows.push(vec![
             mark.into(),
@@ -223,8 +223,8 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
             count(estimate.batch_size),
             count(estimate.concurrency),
             duration(estimate.seconds),
-            usd.map_or_else(|| "no price".into(), money),
-            usd.map_or_else(String::new, |usd| usd(usd * million)),
+            cost.map_or_else(|| "no price".into(), usd),
+            cost.map_or_else(String::new, |cost| usd(cost * million)),
             count(estimate.cold_starts),
             estimate.broken.join("; "),
         ]);
