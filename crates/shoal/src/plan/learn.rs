@@ -1,4 +1,4 @@
-//! Learning from a run what a platform takes, where a plan would assume it.
+//! Measuring a platform from a run, for what a plan would otherwise assume.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use shoal_report::CallHistory;
 
 use crate::{Error, Result, find_run};
 
-/// Puts into `calibration` what the run of this name took on its platform: calls, environments that start, and how fast a
-/// vCPU of it is beside a core of the machine that was calibrated, on records like those of `workload`.
+/// Adds to `calibration` what the run of this name measured on its platform: the overhead of calls, the start of environments,
+/// and the speed of a vCPU compared with a core of the calibrated machine, on records like those of `workload`.
 ///
 /// # Errors
-/// There is no such run, or none of its calls went to a platform by direct calls.
+/// There is no such run, or it made no direct calls of a platform.
 pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &str) -> Result<()> {
     let dir = find_run(run)?;
     let wrong = |reason: &str| Error::Settings(format!("failed to learn from run {run}: {reason}"));
@@ -27,7 +27,7 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
     let calls = calls(&dir.events()?);
     if calls.is_empty() {
         return Err(wrong(
-            "it has no direct calls of a platform; learn from a run of --backend lambda",
+            "it made no direct calls of a platform; use a run of --backend lambda",
         ));
     }
     let read: f64 = workload
@@ -37,7 +37,7 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
         .sum();
     let predicted: f64 = workload.record_seconds(calibration).iter().sum();
     if read == 0.0 {
-        return Err(wrong("the input has no tokens to compare it by"));
+        return Err(wrong("the input has no tokens to compare"));
     }
     calibration.platform = Some(times(&calls, predicted / read));
     if let Some(init) = median(
@@ -63,7 +63,7 @@ fn calls(events: &[(u64, Event)]) -> Vec<(f64, Arc<Receipt>)> {
     calls.collect()
 }
 
-/// `seconds_per_token` is what the calibration predicts.
+/// `seconds_per_token` is the prediction of the calibration.
 fn times(calls: &[(f64, Arc<Receipt>)], seconds_per_token: f64) -> PlatformTimes {
     let beyond = |is_cold: bool| {
         let calls = calls.iter().filter(|(_, receipt)| receipt.cold == is_cold);
@@ -116,10 +116,10 @@ mod tests {
     fn receipt(batch: u64, work_ms: f64, cold: bool) -> Receipt {
         let init = if cold { 40.0 } else { 0.0 };
         serde_json::from_value(json!({
-            "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 10,
+            "batch": batch, "attempt": 1, "records": 1, "failed": 0, "units": 10,
             "part": { "bytes": 0, "checksum": "" },
-            "timings": { "init": init, "read": 0.0, "tokenize": 0.0, "model": work_ms, "write": 0.0, "total": work_ms },
-            "cold": cold, "isa": "avx2",
+            "timings": { "init": init, "read": 0.0, "stages": { "model": work_ms }, "write": 0.0, "total": work_ms },
+            "cold": cold, "engine": "avx2",
             "sizing": { "memory_mb": 1769, "architecture": "x86_64", "region": "us-east-1" },
         }))
         .unwrap()
@@ -156,7 +156,7 @@ mod tests {
             answer(1_460, receipt(1, 100.0, false)),
             call(1_460, 2),
             answer(1_580, receipt(2, 100.0, false)),
-            // An answer to a second attempt tells nothing of a call.
+            // The answer to a second attempt does not count.
             answer(
                 1_600,
                 Receipt {
