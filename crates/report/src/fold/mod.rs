@@ -8,7 +8,7 @@ mod calls;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub struct RunState {
     /// The starts of the run so far.
     pub starts: Vec<Start>,
     /// The calls in flight, by worker: a worker takes one call at a time.
-    pub in_flight: HashMap<usize, Call>,
+    pub in_flight: BTreeMap<usize, Call>,
     /// The latest progress of a platform that fans out by itself.
     pub platform: Option<PlatformProgress>,
     /// What the answers of the current start say.
@@ -467,8 +467,7 @@ impl RunState {
     }
 
     fn abandon_calls(&mut self) -> Vec<Call> {
-        let mut calls: Vec<Call> = self.in_flight.drain().map(|(_, call)| call).collect();
-        calls.sort_by_key(Call::key);
+        let calls: Vec<Call> = std::mem::take(&mut self.in_flight).into_values().collect();
         self.unanswered.extend_from_slice(&calls);
         calls
     }

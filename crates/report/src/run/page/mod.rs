@@ -2,6 +2,8 @@
 
 mod facts;
 mod figures;
+#[cfg(test)]
+mod tests;
 
 use shoal_estimate::Basis;
 use shoal_job::Determinism;
@@ -80,12 +82,12 @@ impl RunReport {
             }),
         ];
         if let Some(rate) = s.records_per_second {
-            let units = s.units_per_second.unwrap_or(0.0);
-            tiles.push(tile(
-                "Records a second",
-                numbers::number(rate),
-                format!("{} {}/s", numbers::number(units), s.unit),
-            ));
+            let units = numbers::number(s.units_per_second.unwrap_or(0.0));
+            let note = match s.unit.as_str() {
+                "rows" => "on average".into(),
+                unit => format!("{units} {unit}/s"),
+            };
+            tiles.push(tile("Records per second", numbers::number(rate), note));
         }
         let mean = s.mean_functions.unwrap_or(0.0);
         tiles.push(tile(
