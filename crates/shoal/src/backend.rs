@@ -153,7 +153,7 @@ impl BackendConfig {
 
     /// What the file holds by which it is kept.
     pub(crate) fn file(&self) -> Vec<u8> {
-        let urls = self.urls.iter().map(|url| shoal_dispatch::shown_url(url));
+        let urls = self.urls.iter().map(|url| shoal_dispatch::redact_url(url));
         let kept = Self {
             urls: urls.collect(),
             ..self.clone()

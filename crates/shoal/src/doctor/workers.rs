@@ -1,6 +1,6 @@
 //! HTTP workers: whether they are there, take the token, and are of this version.
 
-use shoal_dispatch::Looked;
+use shoal_dispatch::WorkerProbe;
 
 use super::{Check, clock};
 use crate::Settings;
@@ -9,7 +9,7 @@ use crate::error::ExitCode;
 const ABOUT: &str = "workers";
 
 pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
-    match shoal_dispatch::look(&settings.place.urls, crate::backend::token().as_deref()) {
+    match shoal_dispatch::probe_workers(&settings.place.urls, crate::backend::token().as_deref()) {
         Ok(looked) => looked
             .iter()
             .for_each(|looked| of_worker(looked, settings, checks)),
@@ -20,7 +20,7 @@ pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
     }
 }
 
-fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
+fn of_worker(looked: &WorkerProbe, settings: &Settings, checks: &mut Vec<Check>) {
     let url = looked.url.as_str();
     let ready = match &looked.ready {
         Ok(()) => {
@@ -36,7 +36,7 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
             "start a worker there (`shoal worker --http`), or wait until its model is open; see that nothing is in between",
         ),
     };
-    let is_there = looked.ready.is_ok() || looked.let_in.is_ok();
+    let is_there = looked.ready.is_ok() || looked.accepts_calls.is_ok();
     checks.push(ready);
     if !is_there {
         return;
@@ -45,7 +45,7 @@ fn of_worker(looked: &Looked, settings: &Settings, checks: &mut Vec<Check>) {
         Some(_) => "with the token of SHOAL_TOKEN",
         None => "without a token",
     };
-    checks.push(match &looked.let_in {
+    checks.push(match &looked.accepts_calls {
         Ok(()) => Check::ok(ABOUT, "token", format!("calls are let in {with}")),
         Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}")).failed(
             ExitCode::Platform,

@@ -1,47 +1,47 @@
-//! The events of one start, and whether they can be true.
+//! The events of one start of a run, and consistency checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
 
-/// What a start told.
-pub(super) struct Told {
+/// The events of one start.
+pub(crate) struct EventLog {
     events: Vec<Event>,
-    tells_attempts: bool,
+    reports_attempts: bool,
 }
 
-impl Told {
-    /// Takes the events of a start.
+impl EventLog {
+    /// Checks and stores the events of a start.
     ///
     /// # Panics
-    /// They contradict each other.
-    pub(super) fn new(events: Vec<Event>, tells_attempts: bool, concurrency: usize) -> Self {
-        let told = Self {
+    /// Panics if the events contradict each other.
+    pub(crate) fn new(events: Vec<Event>, reports_attempts: bool, concurrency: usize) -> Self {
+        let log = Self {
             events,
-            tells_attempts,
+            reports_attempts,
         };
-        told.check_start(concurrency);
-        if tells_attempts {
-            told.check_attempts(concurrency);
+        log.check_start(concurrency);
+        if reports_attempts {
+            log.check_attempts(concurrency);
         }
-        told
+        log
     }
 
     fn check_start(&self, concurrency: usize) {
         assert!(
             matches!(self.events.first(), Some(Event::Started { concurrency: c, .. }) if *c == concurrency),
-            "the start is told first: {:?}",
+            "the first event is not `Started`: {:?}",
             self.events.first()
         );
         let starts = self
             .events
             .iter()
             .filter(|event| matches!(event, Event::Started { .. }));
-        assert_eq!(starts.count(), 1, "a start is told once");
+        assert_eq!(starts.count(), 1, "there is one `Started` event");
     }
 
-    /// Every answer belongs to a call, attempts count up, and no environment does two things at once.
+    /// Every answer belongs to a call, attempts are numbered consecutively, and a worker has at most one call in flight.
     fn check_attempts(&self, concurrency: usize) {
         let mut next: BTreeMap<(u64, u64), u32> = BTreeMap::new();
         let mut running: BTreeMap<usize, (u64, u64, u32)> = BTreeMap::new();
@@ -57,17 +57,17 @@ impl Told {
                     let range = (*batch, *offset);
                     let expected = *next.entry(range).or_insert(1);
                     assert_eq!(*attempt, expected, "attempt at {range:?}");
-                    let is_under_way = running.values().any(|(b, o, _)| (*b, *o) == range);
-                    assert!(!is_under_way, "{range:?} is under way already");
+                    let is_in_flight = running.values().any(|(b, o, _)| (*b, *o) == range);
+                    assert!(!is_in_flight, "{range:?} is already in flight");
                     let before = running.insert(*worker, (*batch, *offset, *attempt));
-                    assert_eq!(before, None, "worker {worker} has a batch already");
-                    assert!(running.len() <= concurrency, "more calls than were allowed");
+                    assert_eq!(before, None, "worker {worker} is already busy");
+                    assert!(running.len() <= concurrency, "too many calls in flight");
                 }
                 Event::Finished { worker, receipt } => {
                     let call = running.remove(worker);
                     let range = (receipt.batch, receipt.offset);
-                    let asked = call.map(|(batch, offset, _)| (batch, offset));
-                    assert_eq!(asked, Some(range), "it was called for");
+                    let called = call.map(|(batch, offset, _)| (batch, offset));
+                    assert_eq!(called, Some(range), "the worker was called for this range");
                 }
                 Event::Failed {
                     batch,
@@ -78,7 +78,8 @@ impl Told {
                     ..
                 } => {
                     let call = running.remove(worker);
-                    assert_eq!(call, Some((*batch, *offset, *attempt)), "it was called for");
+                    let failed = (*batch, *offset, *attempt);
+                    assert_eq!(call, Some(failed), "the worker was called for this range");
                     let counts = u32::from(*kind != FailureKind::Throttled);
                     next.insert((*batch, *offset), attempt + counts);
                 }
@@ -87,19 +88,19 @@ impl Told {
         }
     }
 
-    /// The pieces that were finished, by batch and offset.
+    /// The finished ranges, as batch and offset.
     ///
     /// # Panics
-    /// One was finished twice.
-    pub(super) fn finished(&self) -> BTreeSet<(u64, u64)> {
+    /// Panics if a range was finished twice.
+    pub(crate) fn finished(&self) -> BTreeSet<(u64, u64)> {
         let ranges = self.finished_ranges();
         let distinct: BTreeSet<_> = ranges.iter().copied().collect();
-        assert_eq!(distinct.len(), ranges.len(), "a piece is finished once");
+        assert_eq!(distinct.len(), ranges.len(), "a range is finished once");
         distinct
     }
 
-    /// The same, in the order in which they were told.
-    pub(super) fn finished_ranges(&self) -> Vec<(u64, u64)> {
+    /// As [`finished`](Self::finished), in the order of the events.
+    pub(crate) fn finished_ranges(&self) -> Vec<(u64, u64)> {
         let ranges = self.events.iter().filter_map(|event| match event {
             Event::Finished { receipt, .. } => Some((receipt.batch, receipt.offset)),
             _ => None,
@@ -107,16 +108,16 @@ impl Told {
         ranges.collect()
     }
 
-    /// The batches that earlier starts had finished.
-    pub(super) fn reused(&self) -> u64 {
+    /// The number of batches that earlier starts had finished.
+    pub(crate) fn reused(&self) -> u64 {
         match self.events.first() {
             Some(Event::Started { reused_batches, .. }) => *reused_batches,
-            _ => unreachable!("the start is told first"),
+            _ => unreachable!("the first event is `Started`"),
         }
     }
 
-    /// The failures by batch and attempt: batch, attempt, kind and whether it was tried again.
-    pub(super) fn failures(&self) -> Vec<(u64, u32, FailureKind, bool)> {
+    /// The failures, sorted by batch and attempt: batch, attempt, kind and whether it was retried.
+    pub(crate) fn failures(&self) -> Vec<(u64, u32, FailureKind, bool)> {
         let failures = self.events.iter().filter_map(|event| match event {
             Event::Failed {
                 batch,
@@ -132,9 +133,9 @@ impl Told {
         failures
     }
 
-    /// Checks that these failures were told and no others. A backend that tells no attempts may have told none.
-    pub(super) fn assert_failures(&self, expected: &[(u64, u32, FailureKind, bool)]) {
-        if self.tells_attempts {
+    /// Checks that exactly these failures were reported, if the backend reports attempts.
+    pub(crate) fn assert_failures(&self, expected: &[(u64, u32, FailureKind, bool)]) {
+        if self.reports_attempts {
             assert_eq!(self.failures(), expected);
         }
     }

@@ -1,4 +1,4 @@
-//! The scripted function behind HTTP, on a port of this machine.
+//! An HTTP server for the scripted function, on the loopback interface.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,42 +12,43 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Reply};
 
-use super::function::{Act, Function, throttled};
+use crate::function::{Act, Function, throttled};
 
-/// How often a call that hangs looks whether anybody waits for it still.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often a hanging call checks whether its client has disconnected.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What is spoken.
+/// The protocol of a [`TestServer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// An invocation is posted to any path, and answered by an outcome. `GET /ready` tells how many calls are taken.
+    /// `shoal worker --http`: an invocation is posted to any path and answered with an outcome. `GET /ready` returns the
+    /// concurrency.
     Worker,
-    /// The `Invoke` of AWS Lambda: `POST /2015-03-31/functions/NAME/invocations`.
+    /// `Invoke` of AWS Lambda: `POST /2015-03-31/functions/NAME/invocations`.
     Lambda,
 }
 
-/// A server of the scripted function, on a thread for each connection. Dropping it closes the port; connections end
-/// with their clients.
+/// A server for the scripted function with one thread per connection. Dropping it closes the port; open connections last
+/// until their clients disconnect.
 #[derive(Debug)]
-pub struct Front {
+pub struct TestServer {
     address: SocketAddr,
     closed: Arc<AtomicBool>,
     acceptor: Option<JoinHandle<()>>,
 }
 
-impl Front {
-    /// A server for runs in folders.
+impl TestServer {
+    /// Starts a server for runs in local folders.
     ///
     /// # Panics
-    /// No port can be listened at.
+    /// Panics if no port is available.
     pub fn start(protocol: Protocol) -> Self {
         Self::start_with(protocol, Function::find_and_act)
     }
 
-    /// A server that has calls taken by `function`.
+    /// Starts a server that answers calls by `function`.
     ///
     /// # Panics
-    /// No port can be listened at.
+    /// Panics if no port is available.
     pub fn start_with(
         protocol: Protocol,
         function: impl Fn(&Invocation) -> Act + Send + Sync + 'static,
@@ -68,7 +69,7 @@ impl Front {
                 }
                 let served = served.clone();
                 if let Ok(stream) = stream {
-                    // A client that goes away is no error of the server.
+                    // A client that disconnects is not a server error.
                     std::thread::spawn(move || served.serve(stream));
                 }
             }
@@ -80,13 +81,13 @@ impl Front {
         }
     }
 
-    /// Where it listens: `http://127.0.0.1:PORT`.
+    /// The server's URL: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
 
-impl Drop for Front {
+impl Drop for TestServer {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
         // Wakes the acceptor.
@@ -118,7 +119,7 @@ impl Served {
         while let Some(request) = Request::read(&mut reader)? {
             let response = match self.answer(&request, &stream)? {
                 Some(response) => response,
-                // The connection ends with the process behind it.
+                // A crash closes the connection.
                 None => return Ok(()),
             };
             response.write(&stream)?;
@@ -126,7 +127,7 @@ impl Served {
         Ok(())
     }
 
-    /// The answer, `None` where there is none.
+    /// The response, or `None` if the connection ends without one.
     fn answer(&self, request: &Request, stream: &TcpStream) -> io::Result<Option<Response>> {
         let is_invocation = match self.protocol {
             Protocol::Worker => request.method == "POST",
@@ -139,11 +140,11 @@ impl Served {
         if !is_invocation {
             return Ok(Some(match (self.protocol, request.path.as_str()) {
                 (Protocol::Worker, "/ready") => Response::new("200 OK", json!({"concurrency": 8})),
-                _ => Response::new("404 Not Found", json!({"message": "there is nothing here"})),
+                _ => Response::new("404 Not Found", json!({"message": "not found"})),
             }));
         }
         let Ok(invocation) = serde_json::from_slice::<Invocation>(&request.body) else {
-            let message = json!({"message": "the body is no invocation"});
+            let message = json!({"message": "the body is not an invocation"});
             return Ok(Some(Response::new("400 Bad Request", message)));
         };
         let act = (self.function)(&invocation);
@@ -161,11 +162,11 @@ impl Served {
     }
 
     fn wait_for_close(&self, stream: &TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_read_timeout(Some(POLL_INTERVAL))?;
         while !self.closed.load(Ordering::Relaxed) {
             match stream.peek(&mut [0]) {
                 Ok(0) => return Ok(()),
-                Ok(_) => std::thread::sleep(LOOK),
+                Ok(_) => std::thread::sleep(POLL_INTERVAL),
                 Err(e)
                     if matches!(
                         e.kind(),
@@ -178,7 +179,7 @@ impl Served {
     }
 }
 
-/// As a worker answers.
+/// The response of a worker.
 fn worker_answer(act: Act) -> Option<Response> {
     let result = match act {
         Act::Answer(result) => *result,
@@ -197,7 +198,7 @@ fn worker_answer(act: Act) -> Option<Response> {
     Some(Response::new(status, body))
 }
 
-/// As AWS Lambda answers. *Invoke* (`lambda/latest/api/API_Invoke.html`), and *Lambda function error handling*.
+/// The response of AWS Lambda. *Invoke* (`lambda/latest/api/API_Invoke.html`), and *Lambda function error handling*.
 fn lambda_answer(invocation: &Invocation, act: Act, number: u64) -> Response {
     let id = format!("00000000-0000-4000-8000-{number:012}");
     let function_error = |error_type: &str, message: &str| {
@@ -274,7 +275,7 @@ impl Response {
     }
 }
 
-/// A request whose body has a length.
+/// A request with a `Content-Length`.
 struct Request {
     method: String,
     path: String,
@@ -282,7 +283,7 @@ struct Request {
 }
 
 impl Request {
-    /// The next request of a connection, `None` at its end.
+    /// Reads the next request of a connection; `None` at its end.
     fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut line = String::new();
         if from.read_line(&mut line)? == 0 {

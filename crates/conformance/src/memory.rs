@@ -1,4 +1,4 @@
-//! The backend that all others are measured against: tasks of this process, over a store in memory.
+//! The reference backend: tasks in this process on an in-memory store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,23 +6,23 @@ use std::sync::Arc;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Event, RunDir};
 
-use super::function::{Act, Function, throttled};
-use super::{Scene, Stand};
-use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
+use crate::function::{Act, Function, throttled};
+use crate::{BackendHarness, TestRun};
+use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
 
 const CONCURRENCY: usize = 4;
 
-/// The stand of the in-memory backend.
+/// The harness for the in-memory backend.
 #[derive(Debug, Clone, Copy)]
 pub struct InMemory;
 
-impl Stand for InMemory {
+impl BackendHarness for InMemory {
     fn name(&self) -> &'static str {
         "memory"
     }
 
-    fn backend<'a>(&'a self, scene: &'a Scene) -> Box<dyn Backend + 'a> {
-        Box::new(Tasks(scene.function()))
+    fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a> {
+        Box::new(Tasks(run.function()))
     }
 
     fn run_dir(&self, _: &Path) -> RunDir {
@@ -36,7 +36,7 @@ struct Tasks(Function);
 impl Caller for Tasks {
     async fn call(&self, _lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
         let (function, invocation) = (self.0.clone(), invocation.clone());
-        // Reading and writing waits for the store, which must not be done within a task.
+        // The function blocks on the store, which must not happen within a task.
         let act = tokio::task::spawn_blocking(move || function.act(&invocation));
         match act.await.expect("the function does not panic") {
             Act::Answer(result) => *result,
@@ -60,7 +60,7 @@ impl Backend for Tasks {
         let settings = FanOut {
             concurrency: CONCURRENCY,
             ramp: None,
-            second_attempts: true,
+            allow_speculation: true,
         };
         fan_out(self, settings, work, emit)
     }

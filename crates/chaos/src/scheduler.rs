@@ -1,8 +1,8 @@
-//! Virtual time, and who acts when.
+//! Virtual time and a deterministic scheduler of threads.
 //!
-//! An *actor* is a thread: the user, a command, a call of the function. One of them runs at a time, and hands on at each
-//! request to the store, to whoever's time has come first. So a run is the same each time that it is run, whatever the
-//! machine does, and hours go by in milliseconds.
+//! An *actor* is a thread: the user, a command or a call of the function. Only one actor runs at a time. At each request to
+//! the store it yields to the actor with the earliest wake-up time. A run is therefore the same each time, on any machine,
+//! and simulates hours in milliseconds.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -12,17 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-/// Times that the turn may be handed on in one run, before it counts as one that never ends.
-const MOST_TURNS: u64 = 400_000;
-/// What one who waits for timers of its own leaves to others who do too, at a time.
+/// The number of turns after which a run counts as stuck.
+const MAX_TURNS: u64 = 400_000;
+/// The time for which an actor with timers of its own lets another such actor run.
 const SHARE: Duration = Duration::from_millis(50);
 
 thread_local! {
     static ACTOR: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// Who waits: since when or until when, in which order, and whether for timers of its own, so that it may have something
-/// to do at once or later.
+/// A waiting actor. One with timers of its own may have something to do at any time from `at` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     at: Duration,
@@ -31,16 +30,16 @@ struct Waiting {
     has_timers: bool,
 }
 
-/// A little world with its own time.
+/// Runs one actor at a time, in virtual time.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Scheduler {
     state: Mutex<State>,
-    is_told: bool,
+    verbose: bool,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The time of the actor whose turn it is.
+    /// The time of the running actor.
     now: Duration,
     turn: usize,
     turns: u64,
@@ -54,13 +53,13 @@ struct State {
 #[derive(Debug)]
 struct Actor {
     name: String,
-    /// Known from its first wait on.
+    /// Set when the thread has started.
     thread: Option<Thread>,
 }
 
-impl World {
-    /// A world in which only the present thread acts. `is_told` has each step printed.
-    pub(crate) fn new(is_told: bool) -> Arc<Self> {
+impl Scheduler {
+    /// Creates a scheduler with the current thread as its only actor. If `verbose` is set, it prints every step.
+    pub(crate) fn new(verbose: bool) -> Arc<Self> {
         ACTOR.set(Some(0));
         let user = Actor {
             name: "user".into(),
@@ -77,7 +76,7 @@ impl World {
                 digest: blake3::Hasher::new(),
                 panics: Vec::new(),
             }),
-            is_told,
+            verbose,
         })
     }
 
@@ -85,32 +84,32 @@ impl World {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The time of whoever acts now.
+    /// The current time.
     pub(crate) fn now(&self) -> Duration {
         self.state().now
     }
 
-    /// Time goes by for whoever acts, and nobody else has a turn.
+    /// Advances the time without yielding.
     pub(crate) fn work(&self, time: Duration) {
         self.state().now += time;
     }
 
-    /// The time of whoever acts becomes `now`.
+    /// Sets the time without yielding.
     pub(crate) fn set_now(&self, now: Duration) {
         self.state().now = now;
     }
 
-    /// Whether the run goes on and on.
-    pub(crate) fn is_endless(&self) -> bool {
-        self.state().turns > MOST_TURNS
+    /// Whether the run has used up its turns.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.state().turns > MAX_TURNS
     }
 
-    /// Has everybody come to an end soon.
-    pub(crate) fn end(&self) {
-        self.state().turns = MOST_TURNS + 1;
+    /// Makes all actors stop soon.
+    pub(crate) fn abort(&self) {
+        self.state().turns = MAX_TURNS + 1;
     }
 
-    /// When the next of the others has something to do; `None` where there is nobody else.
+    /// The time at which the next other actor may have something to do; `None` if no other actor is waiting.
     pub(crate) fn next_turn(&self) -> Option<Duration> {
         let state = self.state();
         let next = |waiting: &Waiting| match waiting.has_timers {
@@ -120,12 +119,12 @@ impl World {
         state.waiting.iter().map(next).min()
     }
 
-    /// Others act until `at`. A thread that is no actor, but a helper of the one that acts, does not wait.
+    /// Yields until `at`. A thread that is not an actor, but a helper of the running one, does not wait.
     pub(crate) fn wait_until(&self, at: Duration) {
         self.wait(at, false);
     }
 
-    /// The same for one who waits for timers of its own.
+    /// Yields once; for an actor with timers of its own.
     pub(crate) fn yield_with_timers(&self) {
         self.wait(self.now(), true);
     }
@@ -134,7 +133,7 @@ impl World {
         let Some(me) = ACTOR.get() else { return };
         let mut state = self.state();
         state.push(me, at, has_timers);
-        state.hand_on();
+        state.yield_turn();
         self.await_turn(me, state);
     }
 
@@ -146,7 +145,7 @@ impl World {
         }
     }
 
-    /// A new actor, who begins at `at`.
+    /// Starts a new actor at the time `at`.
     pub(crate) fn spawn(
         self: &Arc<Self>,
         name: String,
@@ -157,25 +156,25 @@ impl World {
         let me = state.actors.len();
         state.actors.push(Actor { name, thread: None });
         state.push(me, at, false);
-        let world = self.clone();
+        let scheduler = self.clone();
         let thread = thread::spawn(move || {
             ACTOR.set(Some(me));
-            world.await_turn(me, world.state());
+            scheduler.await_turn(me, scheduler.state());
             let end = catch_unwind(AssertUnwindSafe(act));
-            let mut state = world.state();
+            let mut state = scheduler.state();
             if let Err(panic) = end {
                 let failure = shoal_job::wire::Failure::crashed(&*panic);
                 let text = format!("{}: {failure}", state.actors[me].name);
                 state.panics.push(text);
             }
-            state.hand_on();
+            state.yield_turn();
         });
         state.actors[me].thread = Some(thread.thread().clone());
         state.threads.push(thread);
     }
 
-    /// Waits until everybody else has come to an end, and tells the time of that.
-    pub(crate) fn outlive_all(&self) -> Duration {
+    /// Waits until all other actors have ended, and returns the time.
+    pub(crate) fn wait_for_all(&self) -> Duration {
         loop {
             let next = self.state().waiting.last().map(|waiting| waiting.at);
             match next {
@@ -190,23 +189,23 @@ impl World {
         self.now()
     }
 
-    /// What actors panicked with.
+    /// The panics of actors.
     pub(crate) fn panics(&self) -> Vec<String> {
         self.state().panics.clone()
     }
 
-    /// A step of the one who acts: it goes into the digest of the run, and is printed where somebody reads along.
-    pub(crate) fn emit(&self, step: impl Display) {
+    /// Logs a step of the running actor: adds it to the digest of the run, and prints it if `verbose` is set.
+    pub(crate) fn log(&self, step: impl Display) {
         let mut state = self.state();
         let name = &state.actors[ACTOR.get().unwrap_or(state.turn)].name;
         let line = format!("{:>12.3} s  {name:<14} {step}", state.now.as_secs_f64());
-        if self.is_told {
+        if self.verbose {
             println!("{line}");
         }
         state.digest.update(line.as_bytes());
     }
 
-    /// Stands for all steps so far: the same run has the same digest.
+    /// A hash of all steps so far.
     pub(crate) fn digest(&self) -> String {
         self.state().digest.finalize().to_hex()[..16].to_owned()
     }
@@ -223,8 +222,8 @@ impl State {
         });
     }
 
-    /// Gives the turn to whoever's time comes first.
-    fn hand_on(&mut self) {
+    /// Gives the turn to the waiting actor with the earliest time.
+    fn yield_turn(&mut self) {
         let next = self.waiting.pop_first();
         let next = next.expect("the user outlives all actors");
         self.now = next.at;

@@ -1,43 +1,43 @@
-//! How many calls may be in flight: what the user asked for, as fast as the platform grows, and less where it throttles.
+//! The limit on calls in flight: the user's maximum, the platform's ramp, and back-off after throttling.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first wait after a call was throttled; it doubles while nothing succeeds.
+/// The first pause after a throttled call; it doubles until a call succeeds.
 const FIRST_HOLD: Duration = Duration::from_millis(100);
-/// The longest wait after a call was throttled.
+/// The longest pause after a throttled call.
 const LONGEST_HOLD: Duration = Duration::from_secs(10);
-/// After throttling, the limit grows again by this share of itself with each second, and by one at least.
+/// After throttling, the limit grows by this fraction per second, and by at least 1.
 const GROWTH_PER_SECOND: f64 = 0.1;
 
-/// A platform's rule for new environments.
+/// The rate at which a platform adds environments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ramp {
     /// Calls that may be in flight from the start.
     pub start: usize,
-    /// How many more after each step of time.
+    /// The increase after each interval.
     pub step: usize,
-    /// The step of time.
+    /// The interval.
     pub every: Duration,
 }
 
-/// The number of calls that may be in flight, over time.
+/// The number of calls that may be in flight, as a function of time.
 #[derive(Debug)]
-pub(crate) struct Pace {
-    most: usize,
+pub(crate) struct ConcurrencyLimit {
+    max: usize,
     ramp: Option<Ramp>,
     started: Instant,
-    /// What the platform took when it throttled last, and since when that grows; no limit where it never did.
+    /// The calls that the platform accepted when it last throttled, and the time since which this limit grows.
     limit: Option<(f64, Instant)>,
     hold: Duration,
     held_until: Instant,
 }
 
-impl Pace {
-    pub(crate) fn new(most: usize, ramp: Option<Ramp>, now: Instant) -> Self {
+impl ConcurrencyLimit {
+    pub(crate) fn new(max: usize, ramp: Option<Ramp>, now: Instant) -> Self {
         Self {
-            most,
+            max,
             ramp,
             started: now,
             limit: None,
@@ -46,12 +46,12 @@ impl Pace {
         }
     }
 
-    /// Calls that may be in flight at `now`, at least 1, or 0 where it is time to wait.
+    /// The calls that may be in flight at `now`: at least 1, or 0 during a pause.
     pub(crate) fn allowed(&self, now: Instant) -> usize {
         if now < self.held_until {
             return 0;
         }
-        let mut allowed = self.most;
+        let mut allowed = self.max;
         if let Some(ramp) = self.ramp {
             let steps = (now - self.started).as_nanos() / ramp.every.as_nanos().max(1);
             let grown = usize::try_from(steps)
@@ -67,16 +67,16 @@ impl Pace {
         allowed.max(1)
     }
 
-    /// Whether, and until when, nothing may be called.
+    /// The end of the current or last pause.
     pub(crate) fn held_until(&self) -> Instant {
         self.held_until
     }
 
-    /// A call was throttled, while `running` others were not.
+    /// Records that a call was throttled while `running` others were in flight.
     pub(crate) fn throttled(&mut self, running: usize, now: Instant) {
         let running = running.max(1) as f64;
-        // Calls that were sent together are throttled together: they count once, and only when the last of them is back
-        // is it known how many were taken.
+        // A burst of throttled calls counts once. How many calls of the burst were accepted is known only when the last
+        // answer has arrived.
         if now < self.held_until {
             if let Some((limit, _)) = &mut self.limit {
                 *limit = limit.min(running);
@@ -88,7 +88,7 @@ impl Pace {
         self.hold = (self.hold * 2).min(LONGEST_HOLD);
     }
 
-    /// A call was taken and answered.
+    /// Records that the platform accepted and answered a call.
     pub(crate) fn answered(&mut self) {
         self.hold = FIRST_HOLD;
     }
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn the_ramp_is_the_platforms_rule() {
+    fn the_limit_follows_the_ramp() {
         let now = Instant::now();
         let ramp = Ramp {
             start: 1000,
             step: 1000,
             every: seconds(10.0),
         };
-        let pace = Pace::new(3500, Some(ramp), now);
+        let pace = ConcurrencyLimit::new(3500, Some(ramp), now);
         let allowed = |at: f64| pace.allowed(now + seconds(at));
         assert_eq!(allowed(0.0), 1000);
         assert_eq!(allowed(9.9), 1000);
@@ -120,9 +120,9 @@ mod tests {
     }
 
     #[test]
-    fn throttling_goes_down_to_what_is_taken_and_grows_again() {
+    fn throttling_lowers_the_limit_to_the_accepted_calls_and_it_grows_again() {
         let now = Instant::now();
-        let mut pace = Pace::new(1000, None, now);
+        let mut pace = ConcurrencyLimit::new(1000, None, now);
         assert_eq!(pace.allowed(now), 1000);
         pace.throttled(53, now);
         pace.throttled(50, now); // the same burst
@@ -136,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_until_something_succeeds() {
+    fn pauses_double_until_a_call_succeeds() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(10, None, now);
+        let mut pace = ConcurrencyLimit::new(10, None, now);
         let mut waits = Vec::new();
         for _ in 0..12 {
             pace.throttled(0, now);

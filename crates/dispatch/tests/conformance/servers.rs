@@ -1,9 +1,9 @@
-//! The suite's own servers, called as plainly as can be: what real clients are tested with must itself be right.
+//! The suite's own servers, called by a minimal client: real clients are tested against them, so they must be correct.
 
 use std::io;
 
 use serde_json::Value;
-use shoal_dispatch::conformance::{Front, Protocol, Scene, Stand};
+use shoal_conformance::{BackendHarness, Protocol, TestRun, TestServer};
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
 use shoal_job::Event;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Reply};
@@ -12,35 +12,35 @@ use tokio::net::TcpStream;
 
 const CONCURRENCY: usize = 4;
 
-/// A stand of one of the servers.
-pub(crate) struct Fronts {
+/// The harness for one of the servers.
+pub(crate) struct PlainServer {
     protocol: Protocol,
-    front: Front,
+    server: TestServer,
 }
 
-impl Fronts {
+impl PlainServer {
     pub(crate) fn new(protocol: Protocol) -> Self {
         Self {
             protocol,
-            front: Front::start(protocol),
+            server: TestServer::start(protocol),
         }
     }
 }
 
-impl Stand for Fronts {
+impl BackendHarness for PlainServer {
     fn name(&self) -> &'static str {
         match self.protocol {
-            Protocol::Worker => "front of a worker",
-            Protocol::Lambda => "front of lambda",
+            Protocol::Worker => "test server, worker protocol",
+            Protocol::Lambda => "test server, lambda protocol",
         }
     }
 
-    fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
+    fn backend<'a>(&'a self, _: &'a TestRun) -> Box<dyn Backend + 'a> {
         Box::new(Client(self))
     }
 }
 
-struct Client<'a>(&'a Fronts);
+struct Client<'a>(&'a PlainServer);
 
 impl Backend for Client<'_> {
     fn name(&self) -> &'static str {
@@ -55,7 +55,7 @@ impl Backend for Client<'_> {
         let settings = FanOut {
             concurrency: CONCURRENCY,
             ramp: None,
-            second_attempts: true,
+            allow_speculation: true,
         };
         fan_out(self, settings, work, emit)
     }
@@ -63,8 +63,8 @@ impl Backend for Client<'_> {
 
 impl Caller for Client<'_> {
     async fn call(&self, _: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
-        let url = self.0.front.url();
-        let address = url.strip_prefix("http://").expect("it speaks HTTP");
+        let url = self.0.server.url();
+        let address = url.strip_prefix("http://").expect("the URL is HTTP");
         let path = match self.0.protocol {
             Protocol::Worker => "/",
             Protocol::Lambda => "/2015-03-31/functions/shoal/invocations",
@@ -75,13 +75,13 @@ impl Caller for Client<'_> {
             Failure::new(FailureKind::Crashed, reason)
         })?;
         match self.0.protocol {
-            Protocol::Worker => of_worker(&answer),
-            Protocol::Lambda => of_lambda(&answer),
+            Protocol::Worker => parse_worker_answer(&answer),
+            Protocol::Lambda => parse_lambda_answer(&answer),
         }
     }
 }
 
-/// The head and the body of an answer.
+/// The head and the body of a response.
 struct Answer {
     head: String,
     body: String,
@@ -118,8 +118,8 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     values.next().map(|(_, value)| value)
 }
 
-fn of_worker(answer: &Answer) -> Result<Receipt, Failure> {
-    match serde_json::from_str(&answer.body).expect("a worker answers outcomes") {
+fn parse_worker_answer(answer: &Answer) -> Result<Receipt, Failure> {
+    match serde_json::from_str(&answer.body).expect("a worker answers with an outcome") {
         Outcome::Receipt(receipt) => {
             assert!(answer.head.starts_with("HTTP/1.1 200 "));
             Ok(*receipt)
@@ -132,7 +132,7 @@ fn of_worker(answer: &Answer) -> Result<Receipt, Failure> {
     }
 }
 
-fn of_lambda(answer: &Answer) -> Result<Receipt, Failure> {
+fn parse_lambda_answer(answer: &Answer) -> Result<Receipt, Failure> {
     let Answer { head, body } = answer;
     if head.starts_with("HTTP/1.1 429 ") {
         assert_eq!(
@@ -141,21 +141,21 @@ fn of_lambda(answer: &Answer) -> Result<Receipt, Failure> {
         );
         return Err(Failure::new(FailureKind::Throttled, body));
     }
-    // "REPORT ", in base64.
+    // "REPORT " in base64.
     let log = header(head, "X-Amz-Log-Result");
     assert!(
         log.is_some_and(|log| log.starts_with("UkVQT1JUI")),
         "{log:?}"
     );
     if header(head, "X-Amz-Function-Error").is_none() {
-        let reply: Reply = serde_json::from_str(body).expect("a function answers replies");
+        let reply: Reply = serde_json::from_str(body).expect("a function answers with a reply");
         return Ok(reply.receipt);
     }
     let error: Value = serde_json::from_str(body).expect("an error is JSON");
     let kind = match error["errorType"].as_str().expect("an error has a type") {
         "Runtime.ExitError" => FailureKind::Crashed,
         "Sandbox.Timedout" => FailureKind::TimedOut,
-        shoal => FailureKind::of_error_type(shoal).expect("the type is one of ours"),
+        shoal => FailureKind::of_error_type(shoal).expect("the type is one of shoal's"),
     };
     Err(Failure::new(kind, error["errorMessage"].to_string()))
 }

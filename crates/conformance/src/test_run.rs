@@ -1,4 +1,4 @@
-//! A run in a folder of its own, and what is done with it.
+//! A run in its own folder, with inputs, faults and expected output.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,24 +12,24 @@ use shoal_job::spec::Parameters;
 use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 use tempfile::TempDir;
 
-use super::function::{CALLS, Function, parse_call};
-use super::told::Told;
-use super::{HashLabels, InMemory, Rule, Stand, script};
-use crate::{
+use crate::event_log::EventLog;
+use crate::function::{CALLS, Function, parse_call};
+use crate::{BackendHarness, FaultRule, HashLabels, InMemory, faults};
+use shoal_dispatch::{
     Backend, Budget, DispatchError, Ledger, Plan, Processed, RetryPolicy, process_batches,
 };
 
-/// Records of the input.
-pub(super) const RECORDS: u64 = 60;
-/// The record that is not one.
-pub(super) const BAD_RECORD: u64 = 33;
+/// Records in the input.
+pub(crate) const RECORDS: u64 = 60;
+/// The malformed record of the bad input.
+pub(crate) const BAD_RECORD: u64 = 33;
 /// Attempts at a batch.
-pub(super) const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
-/// What a call costs where there is a budget; no sum of it is exact.
-pub(super) const CALL_USD: f64 = 0.1;
+/// The cost of a call. Its sums have rounding errors, on purpose.
+pub(crate) const CALL_USD: f64 = 0.1;
 
-/// Waits are short, since nothing that they wait for takes time here.
+/// Short delays, because no real platform needs time to recover.
 const RETRY: RetryPolicy = RetryPolicy {
     attempts: ATTEMPTS,
     delay: Duration::from_millis(1),
@@ -38,22 +38,22 @@ const RETRY: RetryPolicy = RetryPolicy {
     grace: Duration::from_millis(500),
 };
 
-/// The inputs of all cases, and what comes of them undisturbed.
-pub(super) struct Input {
+/// The inputs of all cases, with their expected output.
+pub(crate) struct Input {
     folder: TempDir,
     good: Output,
     bad: Output,
 }
 
-/// What a run comes to.
+/// The output of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Output {
-    pub(super) results: Vec<u8>,
-    pub(super) dead_letters: Option<Vec<u8>>,
+pub(crate) struct Output {
+    pub(crate) results: Vec<u8>,
+    pub(crate) dead_letters: Option<Vec<u8>>,
 }
 
 impl Output {
-    /// Compares byte by byte, and shows the first line that differs.
+    /// Compares byte by byte and shows the first line that differs.
     fn assert_is(&self, expected: &Self) {
         let same = |what: &str, is: &[u8], expected: &[u8]| {
             let mut lines = is.split(|b| *b == b'\n');
@@ -62,7 +62,7 @@ impl Output {
                 let expected = Some(String::from_utf8_lossy(expected));
                 assert_eq!(is, expected, "line {} of the {what}", number + 1);
             }
-            assert_eq!(lines.next(), None, "a line too many in the {what}");
+            assert_eq!(lines.next(), None, "the {what} has too many lines");
         };
         same("output", &self.results, &expected.results);
         let letters = |output: &Self| output.dead_letters.clone().unwrap_or_default();
@@ -72,130 +72,137 @@ impl Output {
 }
 
 impl Input {
-    /// Writes the inputs, and works them off in memory.
-    pub(super) fn new() -> Self {
+    /// Writes the inputs and processes them in memory.
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("there is room for temporary files");
-        for is_bad in [false, true] {
+        for has_bad_record in [false, true] {
             let lines = (0..RECORDS).map(|record| {
-                if is_bad && record == BAD_RECORD {
+                if has_bad_record && record == BAD_RECORD {
                     "{\"id\": 33, \"text\": \n".to_owned()
                 } else {
-                    // Lines of many lengths, one of them with what CSV quotes.
+                    // Lines of different lengths; most have a comma, which CSV must quote.
                     let text = "fine, or so; ".repeat(record as usize % 5);
                     format!("{{\"id\": {record}, \"text\": \"{record} {text}\"}}\n")
                 }
             });
-            std::fs::write(path(folder.path(), is_bad), lines.collect::<String>())
-                .expect("the folder can be written");
+            std::fs::write(
+                path(folder.path(), has_bad_record),
+                lines.collect::<String>(),
+            )
+            .expect("the folder can be written");
         }
-        let undisturbed = |is_bad| {
-            let settings = Settings {
+        let undisturbed = |has_bad_record| {
+            let settings = RunSettings {
                 batch_size: 10,
-                is_bad,
+                has_bad_record,
                 rules: &[],
             };
-            let scene = Scene::new(&InMemory, folder.path(), settings);
-            let start = scene.start(&InMemory, Options::default());
-            scene.output(&start.end.expect("nothing is in the way").receipts)
+            let run = TestRun::new(&InMemory, folder.path(), settings);
+            let start = run.start(&InMemory, StartOptions::default());
+            run.output(&start.end.expect("the run has no faults").receipts)
         };
         let (good, bad) = (undisturbed(false), undisturbed(true));
         Self { folder, good, bad }
     }
 }
 
-fn path(folder: &Path, is_bad: bool) -> PathBuf {
-    folder.join(if is_bad { "bad.jsonl" } else { "good.jsonl" })
+fn path(folder: &Path, has_bad_record: bool) -> PathBuf {
+    folder.join(if has_bad_record {
+        "bad.jsonl"
+    } else {
+        "good.jsonl"
+    })
 }
 
-/// What a case is run with.
-pub(super) struct Setting<'a> {
-    pub(super) stand: &'a dyn Stand,
-    pub(super) input: &'a Input,
+/// The environment of a case.
+pub(crate) struct TestContext<'a> {
+    pub(crate) harness: &'a dyn BackendHarness,
+    pub(crate) input: &'a Input,
 }
 
-impl Setting<'_> {
-    /// A planned run of the stand.
-    pub(super) fn scene(&self, settings: Settings<'_>) -> Scene {
-        Scene::new(self.stand, self.input.folder.path(), settings)
+impl TestContext<'_> {
+    /// Plans a run.
+    pub(crate) fn new_run(&self, settings: RunSettings<'_>) -> TestRun {
+        TestRun::new(self.harness, self.input.folder.path(), settings)
     }
 
-    /// Starts the run or goes on with it.
-    pub(super) fn start(&self, scene: &Scene, options: Options) -> Start {
-        scene.start(self.stand, options)
+    /// Starts or resumes the run.
+    pub(crate) fn start(&self, run: &TestRun, options: StartOptions) -> Start {
+        run.start(self.harness, options)
     }
 
-    /// Goes on with the run, which must come to its end, and its output be the right one.
-    pub(super) fn finish(&self, scene: &Scene) -> Finished {
-        self.finish_with(scene, Options::default())
+    /// Starts or resumes the run and checks that it completes with the expected output.
+    pub(crate) fn finish(&self, run: &TestRun) -> Finished {
+        self.finish_with(run, StartOptions::default())
     }
 
-    /// The same with other options than usual.
-    pub(super) fn finish_with(&self, scene: &Scene, options: Options) -> Finished {
-        let Start { end, told } = self.start(scene, options);
-        let processed = end.expect("the run comes to its end");
-        let expected = if scene.is_bad {
+    /// As [`finish`](Self::finish), with options.
+    pub(crate) fn finish_with(&self, run: &TestRun, options: StartOptions) -> Finished {
+        let Start { end, events } = self.start(run, options);
+        let processed = end.expect("the run completes");
+        let expected = if run.has_bad_record {
             &self.input.bad
         } else {
             &self.input.good
         };
-        scene.output(&processed.receipts).assert_is(expected);
+        run.output(&processed.receipts).assert_is(expected);
         let finished = processed.receipts.finished_batches();
-        assert_eq!(finished, scene.batches.len() as u64);
+        assert_eq!(finished, run.batches.len() as u64);
         assert_eq!(processed.receipts.records(), RECORDS);
-        Finished { processed, told }
+        Finished { processed, events }
     }
 }
 
-/// How a run is planned, and what happens to it.
+/// How a run is planned, and its faults.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Settings<'a> {
-    pub(super) batch_size: u64,
-    /// One line of the input is no record.
-    pub(super) is_bad: bool,
-    pub(super) rules: &'a [Rule],
+pub(crate) struct RunSettings<'a> {
+    pub(crate) batch_size: u64,
+    /// Whether one line of the input is malformed.
+    pub(crate) has_bad_record: bool,
+    pub(crate) rules: &'a [FaultRule],
 }
 
 /// How a run is started.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Options {
-    /// After this many answers the user asks for the end.
-    pub(super) cancel_after: Option<usize>,
-    pub(super) stop_on_bad_record: bool,
-    pub(super) timeout: Option<Duration>,
-    /// The budget pays for so many calls.
-    pub(super) most_calls: Option<u32>,
+pub(crate) struct StartOptions {
+    /// The user cancels after this many answers.
+    pub(crate) cancel_after: Option<usize>,
+    pub(crate) stop_on_bad_record: bool,
+    pub(crate) timeout: Option<Duration>,
+    /// The budget covers this many calls.
+    pub(crate) max_calls: Option<u32>,
 }
 
-/// What a start came to.
-pub(super) struct Start {
-    pub(super) end: Result<Processed, DispatchError>,
-    pub(super) told: Told,
+/// The result of a start.
+pub(crate) struct Start {
+    pub(crate) end: Result<Processed, DispatchError>,
+    pub(crate) events: EventLog,
 }
 
-/// A start that came to its end.
-pub(super) struct Finished {
-    pub(super) processed: Processed,
-    pub(super) told: Told,
+/// The result of a start that completed.
+pub(crate) struct Finished {
+    pub(crate) processed: Processed,
+    pub(crate) events: EventLog,
 }
 
-/// A planned run in a folder of its own, with the script of what happens to it.
+/// A planned run in its own folder, with the script of its faults.
 #[derive(Debug)]
-pub struct Scene {
+pub struct TestRun {
     folder: TempDir,
     run: RunDir,
     job: Job,
     batches: Vec<Batch>,
-    is_bad: bool,
+    has_bad_record: bool,
 }
 
-impl Scene {
-    fn new(stand: &dyn Stand, inputs: &Path, settings: Settings<'_>) -> Self {
+impl TestRun {
+    fn new(harness: &dyn BackendHarness, inputs: &Path, settings: RunSettings<'_>) -> Self {
         let folder = tempfile::tempdir().expect("there is room for temporary files");
         std::fs::create_dir(folder.path().join(CALLS)).expect("the folder can be written");
-        script::save(folder.path(), settings.rules);
-        let run = stand.run_dir(folder.path());
+        faults::save(folder.path(), settings.rules);
+        let run = harness.run_dir(folder.path());
         let request = Request {
-            inputs: &[path(inputs, settings.is_bad).display().to_string()],
+            inputs: &[path(inputs, settings.has_bad_record).display().to_string()],
             spool: None,
             function: HashLabels::default().spec().clone(),
             parameters: Parameters {
@@ -211,18 +218,18 @@ impl Scene {
         };
         let job =
             plan(&request, &run, &Cancel::new(), &mut |_| {}).expect("the input can be planned");
-        let batches = run.batches(&job).expect("it was just planned");
+        let batches = run.batches(&job).expect("the batch table was just written");
         Self {
             folder,
             run,
             job,
             batches,
-            is_bad: settings.is_bad,
+            has_bad_record: settings.has_bad_record,
         }
     }
 
     /// The run directory.
-    pub fn run(&self) -> &RunDir {
+    pub fn run_dir(&self) -> &RunDir {
         &self.run
     }
 
@@ -231,7 +238,7 @@ impl Scene {
         &self.job
     }
 
-    /// The scene's own folder; the script lies there.
+    /// The run's own folder, which contains the script.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -246,7 +253,7 @@ impl Scene {
         Function::new(self.run.clone(), self.folder())
     }
 
-    /// The settings for `batches` of this run, as workers that find their share by themselves need them.
+    /// The plan for `batches` of this run, for workers that pick their own share.
     pub fn plan<'a>(&'a self, batches: &'a [Batch]) -> Plan<'a> {
         Plan {
             run: &self.run,
@@ -261,15 +268,15 @@ impl Scene {
         }
     }
 
-    /// Has something else happen from now on.
-    pub(super) fn rewrite(&self, rules: &[Rule]) {
-        script::save(self.folder(), rules);
+    /// Replaces the script.
+    pub(crate) fn set_faults(&self, rules: &[FaultRule]) {
+        faults::save(self.folder(), rules);
     }
 
-    fn start(&self, stand: &dyn Stand, options: Options) -> Start {
-        let backend: Box<dyn Backend + '_> = stand.backend(self);
+    fn start(&self, harness: &dyn BackendHarness, options: StartOptions) -> Start {
+        let backend: Box<dyn Backend + '_> = harness.backend(self);
         let cancel = Cancel::new();
-        let budget = options.most_calls.map(|calls| Budget {
+        let budget = options.max_calls.map(|calls| Budget {
             max_usd: f64::from(calls) * CALL_USD,
             most_per_call_usd: CALL_USD,
             cost: Box::new(|_, _| CALL_USD),
@@ -290,12 +297,12 @@ impl Scene {
             }
             events.push(event);
         });
-        let told = Told::new(events, stand.tells_attempts(), backend.concurrency());
-        Start { end, told }
+        let events = EventLog::new(events, harness.reports_attempts(), backend.concurrency());
+        Start { end, events }
     }
 
-    /// Joins what was made.
-    pub(super) fn output(&self, receipts: &Receipts) -> Output {
+    /// Collects the output.
+    pub(crate) fn output(&self, receipts: &Receipts) -> Output {
         let file = self.folder().join("out.csv");
         let destination = Destination::File(file.clone());
         let ranges = CompletedRanges::of(receipts);
@@ -309,14 +316,16 @@ impl Scene {
         }
     }
 
-    /// How often the function was called, by batch and offset.
-    pub(super) fn calls(&self) -> BTreeMap<(u64, u64), u32> {
+    /// The number of calls for each batch and offset.
+    pub(crate) fn calls(&self) -> BTreeMap<(u64, u64), u32> {
         let mut calls = BTreeMap::new();
         let folder = self.folder().join(CALLS);
         for entry in std::fs::read_dir(folder).expect("the folder can be read") {
             let name = entry.expect("the folder can be read").file_name();
             let range = name.to_str().and_then(parse_call);
-            *calls.entry(range.expect("a call's file")).or_default() += 1;
+            *calls
+                .entry(range.expect("the file is named after a call"))
+                .or_default() += 1;
         }
         calls
     }

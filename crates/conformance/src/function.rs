@@ -11,11 +11,11 @@ use shoal_function::{CallLimits, Host};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Stored};
 use shoal_job::{Batch, Cancel, Result, RunDir};
 
-use super::runner::HashLabels;
-use super::script::{self, Fault, Moment};
+use crate::runner::HashLabels;
+use crate::faults::{self, CrashPoint, Fault};
 
 /// Where a file lies for every call that was made.
-pub(super) const CALLS: &str = "calls";
+pub(crate) const CALLS: &str = "calls";
 /// How long a function waits for the other batches: far longer than they take, so that a test that fails ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often it looks.
@@ -74,7 +74,7 @@ impl Function {
     ///
     /// # Panics
     /// The script cannot be read.
-    pub(super) fn find_and_act(invocation: &Invocation) -> Act {
+    pub(crate) fn find_and_act(invocation: &Invocation) -> Act {
         match Self::find(invocation) {
             Ok(function) => function.act(invocation),
             Err(failure) => Err(failure).into(),
@@ -87,12 +87,12 @@ impl Function {
     /// The script cannot be read.
     pub fn act(&self, invocation: &Invocation) -> Act {
         let call = self.count(invocation);
-        let fault = script::fault(&self.folder, invocation.batch.index, call);
+        let fault = faults::fault(&self.folder, invocation.batch.index, call);
         match fault {
             Some(Fault::Fail(kind)) => Err(Failure::new(kind, "the script says so")).into(),
             Some(Fault::Hang) => Act::Hang,
             Some(Fault::Throttle) => Act::Throttle,
-            Some(Fault::Crash(Moment::Start)) => Act::Crash,
+            Some(Fault::Crash(CrashPoint::Start)) => Act::Crash,
             Some(Fault::Poison(record)) if is_hit(invocation, record) => Act::Crash,
             Some(Fault::Twice) => self.work_twice(invocation).into(),
             fault => match (self.work(invocation, fault), fault) {
@@ -151,7 +151,7 @@ impl Function {
         let mut receipt = environment.handle(&invocation, &CallLimits::default())?;
         let name = RunDir::receipt_name(receipt.batch, receipt.offset);
         match fault {
-            Some(Fault::Crash(Moment::BeforeReceipt)) => self.run.delete(&name)?,
+            Some(Fault::Crash(CrashPoint::BeforeReceipt)) => self.run.delete(&name)?,
             Some(Fault::WrongChecksum) => {
                 receipt.part = Stored::of(b"another part");
                 let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
@@ -201,7 +201,7 @@ pub fn scripted(invocation: &Invocation, cancel: &Cancel) -> std::result::Result
     }
 }
 
-pub(super) fn throttled() -> Failure {
+pub(crate) fn throttled() -> Failure {
     Failure::new(FailureKind::Throttled, "the script throttles the call")
 }
 
@@ -233,7 +233,7 @@ pub fn work_lines() {
 }
 
 /// The piece of a file in [`CALLS`].
-pub(super) fn parse_call(name: &str) -> Option<(u64, u64)> {
+pub(crate) fn parse_call(name: &str) -> Option<(u64, u64)> {
     let mut numbers = name.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }
