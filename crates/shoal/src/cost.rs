@@ -1,4 +1,4 @@
-//! What a run has cost, from what it recorded.
+//! The cost of a run, from what it recorded.
 
 use shoal_estimate::{Architecture, Basis, Bill, Prices, Usage};
 use shoal_job::Job;
@@ -9,16 +9,16 @@ use crate::plan::candidates::{
 };
 use crate::{Children, Error, Machine, Result};
 
-/// What a run recorded of itself.
+/// What a run recorded.
 pub(crate) struct Recorded<'a> {
     pub(crate) job: &'a Job,
     /// The receipts, added up.
     pub(crate) totals: &'a Totals,
     /// The state that the events tell.
     pub(crate) state: &'a RunState,
-    /// The machine at a price that it ran on.
+    /// The priced machine that it ran on.
     pub(crate) machine: Option<&'a Machine>,
-    /// How a Distributed Map ran its children, where one did.
+    /// The kind of children of a Distributed Map.
     pub(crate) children: Option<Children>,
 }
 
@@ -48,7 +48,7 @@ impl Recorded<'_> {
             };
             let mut bill = self.functions(&priced, calls)?;
             if std::mem::take(&mut is_first) {
-                // Which of several functions failed is not recorded.
+                // The events do not say which of several functions failed.
                 bill.items.extend(self.failures(&priced)?.items);
                 bill.items.extend(self.store(&priced)?.items);
             }
@@ -60,7 +60,7 @@ impl Recorded<'_> {
         Ok(whole)
     }
 
-    /// Invocations that were answered.
+    /// Invocations with a receipt.
     fn functions(
         &self,
         priced: &Priced<'_, impl Fn(Basis) -> Usage>,
@@ -95,7 +95,7 @@ impl Recorded<'_> {
         Ok(bill)
     }
 
-    /// Attempts that failed: from the call to the failure, as the caller saw it, and so at most what was billed.
+    /// Failed attempts. The time from the call to the failure, as the caller saw it, is an upper bound of what was billed.
     fn failures(&self, priced: &Priced<'_, impl Fn(Basis) -> Usage>) -> Result<Bill> {
         let usage = Usage {
             compute_gb_s: self.state.failed_calls.ms as f64 / 1e3 * priced.gb,
@@ -133,10 +133,10 @@ impl Recorded<'_> {
     }
 }
 
-/// A function's prices.
+/// The prices of a function.
 struct Priced<'a, F> {
     prices: &'a Prices,
-    /// Its memory.
+    /// Its memory in GB.
     gb: f64,
     none: F,
 }

@@ -1,4 +1,4 @@
-//! What a run took and cost, read back from what it recorded.
+//! The report of a run, from what it recorded.
 
 use shoal_estimate::{Bill, Prices};
 use shoal_job::run_dir::{FAILED, REPORT};
@@ -20,7 +20,7 @@ pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
     let Some(job) = run.job()? else {
         return Err(Error::NoSuchRun {
             name: run.reference(),
-            reason: "its planning was cut short; run the command that started it again".into(),
+            reason: "its planning was interrupted; run its command again".into(),
         });
     };
     let mut receipts = run.receipts()?;
@@ -69,7 +69,7 @@ pub fn of(
         .iter()
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
-    // Before the run is collected its dead letters lie batch by batch; the receipts count them all.
+    // Before the run is collected, each batch has its own dead letters; the receipts count them all.
     let total = receipts.values().map(|receipt| receipt.failed).sum();
     Ok(RunReport::of(Recorded {
         job,
@@ -89,7 +89,7 @@ pub(crate) fn keep(run: &RunDir, report: &RunReport) -> Result<String> {
     Ok(run.object_uri(REPORT))
 }
 
-/// How a Distributed Map ran its children, where one did.
+/// The kind of children of a Distributed Map.
 #[cfg(feature = "aws")]
 fn children(run: &RunDir) -> Result<Option<Children>> {
     let kind = shoal_aws::children(run)
@@ -105,7 +105,7 @@ fn children(_: &RunDir) -> Result<Option<Children>> {
     Ok(None)
 }
 
-/// The command that repeats a job: what is the default is left out.
+/// The command that repeats a job, without options that have their default.
 fn command(job: &Job, place: &BackendConfig) -> String {
     let parameters = &job.parameters;
     let mut words = vec!["shoal".to_owned(), "run".to_owned()];
@@ -154,7 +154,7 @@ fn command(job: &Job, place: &BackendConfig) -> String {
         .join(" ")
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell.
 pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -305,8 +305,9 @@ impl CallHistory {
         self.mark_duplicates(receipts);
         for receipt in receipts.values() {
             let range = (receipt.batch, receipt.offset);
-            let shared = receipts.shared(range.0, range.1);
-            if let Some(receipt) = shared.filter(|_| !self.of_range.contains_key(&range)) {
+            if !self.of_range.contains_key(&range)
+                && let Some(receipt) = receipts.shared(range.0, range.1)
+            {
                 self.add_unmentioned(receipt);
             }
         }
