@@ -38,8 +38,8 @@ pub struct RunState {
     pub starts: Vec<Start>,
     /// The calls in flight, by worker: a worker takes one call at a time.
     pub in_flight: BTreeMap<usize, Call>,
-    /// The latest progress of a platform that fans out by itself.
-    pub platform: Option<PlatformProgress>,
+    /// Invocations in flight on a platform that fans out by itself.
+    pub running_on_platform: Option<u64>,
     /// What the answers of the current start say.
     pub answered: Answers,
     /// Batches of the current start that were called for at least once.
@@ -211,17 +211,6 @@ pub struct FailedCalls {
     pub ms: u64,
 }
 
-/// What a platform that fans out by itself says of its progress.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct PlatformProgress {
-    /// Batches with a receipt.
-    pub finished: u64,
-    /// Batches that failed for good.
-    pub failed: u64,
-    /// Invocations in flight.
-    pub running: u64,
-}
-
 /// Failed attempts with one reason.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FailureGroup {
@@ -322,17 +311,7 @@ impl RunState {
                 self.waiting_until.push(at.saturating_add(*ms));
             }
             Event::Held { ms } => self.held_until = at.saturating_add(*ms),
-            Event::Progressed {
-                finished,
-                failed,
-                running,
-            } => {
-                self.platform = Some(PlatformProgress {
-                    finished: *finished,
-                    failed: *failed,
-                    running: *running,
-                });
-            }
+            Event::Progressed { running, .. } => self.running_on_platform = Some(*running),
             Event::Verifying { .. } => self.phase = Phase::Verifying,
             Event::Collecting { .. } => self.phase = Phase::Collecting,
             Event::Completed { .. } => change.unanswered = self.end(at, End::Completed),
@@ -360,10 +339,8 @@ impl RunState {
 
     /// Invocations in flight, here or on a platform that fans out by itself.
     pub fn running(&self) -> u64 {
-        match &self.platform {
-            Some(platform) => platform.running,
-            None => self.in_flight.len() as u64,
-        }
+        self.running_on_platform
+            .unwrap_or(self.in_flight.len() as u64)
     }
 
     /// Batches that no call was made for yet.
@@ -400,7 +377,7 @@ impl RunState {
     fn begin(&mut self, at: u64) -> &mut Start {
         self.phase = Phase::Dispatching;
         self.is_started = true;
-        self.platform = None;
+        self.running_on_platform = None;
         self.answered = Answers::default();
         self.dispatched_batches = 0;
         self.held_until = 0;
