@@ -75,8 +75,6 @@ fn show(
 /// The result of a look.
 struct Seen {
     report: RunReport,
-    /// Records with a receipt.
-    done: u64,
     /// Calls in flight, as far as events say.
     in_flight: u64,
     phase: Phase,
@@ -109,7 +107,6 @@ impl Watched {
         let report = report::of(&self.run, &job, &self.receipts, history, bill)?;
         Ok(Seen {
             report,
-            done: totals.records,
             in_flight,
             phase,
             took: started.elapsed(),

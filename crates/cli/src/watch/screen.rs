@@ -47,11 +47,11 @@ fn title(seen: &Seen) -> Line<'_> {
 }
 
 fn progress(seen: &Seen) -> Gauge<'_> {
-    let all = seen.report.job.records;
+    let (done, all) = (seen.report.summary.records, seen.report.job.records);
     let share = if all == 0 {
         1.0
     } else {
-        seen.done as f64 / all as f64
+        done as f64 / all as f64
     };
     Gauge::default()
         .ratio(share.clamp(0.0, 1.0))
@@ -59,7 +59,7 @@ fn progress(seen: &Seen) -> Gauge<'_> {
         .use_unicode(true)
         .label(format!(
             "{} of {} records, {:.1} %",
-            count(seen.done),
+            count(done),
             count(all),
             100.0 * share
         ))
@@ -73,7 +73,7 @@ fn lines(seen: &Seen) -> Vec<Line<'_>> {
     let mut time = format!("{} at work", duration(summary.working_seconds));
     if let Some(rate) = summary.records_per_second.filter(|rate| *rate > 0.0) {
         time += &format!(", {} records/s", number(rate));
-        let left = report.job.records.saturating_sub(seen.done) as f64 / rate;
+        let left = report.job.records.saturating_sub(summary.records) as f64 / rate;
         if left > 0.0 {
             time += &format!(", about {} left", duration(left));
         }
