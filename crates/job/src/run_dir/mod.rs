@@ -515,6 +515,8 @@ impl RunDir {
                 )));
             }
         }
+        crate::writers::check_job(&job)
+            .map_err(|e| self.corrupt(format!("{JOB} has columns that no plan has: {e}")))?;
         Ok(Some(job))
     }
 
