@@ -45,7 +45,7 @@ impl RunReport {
             "Batches",
             numbers::count(s.finished_batches),
             format!(
-                "of {}; of {} at most",
+                "of {}, with at most {} each",
                 numbers::count(s.batches),
                 numbers::plural(job.batch_size, "record", "records")
             ),
