@@ -281,30 +281,18 @@ impl RunState {
                 offset,
                 attempt,
                 worker,
-                kind,
-                reason,
                 ..
-            } => {
-                self.resume(at);
-                change.answered = self.take_call(*worker, (*batch, *offset, *attempt));
-                self.last_failure = Some(reason.clone());
-                match kind {
-                    FailureKind::Throttled => self.throttled_calls += 1,
-                    kind => self.count_failure(*kind, reason),
-                }
-                if !matches!(kind, FailureKind::Throttled | FailureKind::Refused) {
-                    self.failed_calls.add(change.answered.as_ref(), at);
-                }
             }
-            Event::Superseded {
+            | Event::Superseded {
                 batch,
                 offset,
                 attempt,
                 worker,
             } => {
                 self.resume(at);
-                change.answered = self.take_call(*worker, (*batch, *offset, *attempt));
-                self.failed_calls.add(change.answered.as_ref(), at);
+                let call = self.take_call(*worker, (*batch, *offset, *attempt));
+                self.fail(at, call.as_ref(), event);
+                change.answered = call;
             }
             Event::Waiting { ms, .. } => {
                 self.waiting_until.retain(|end| *end > at);
@@ -470,18 +458,38 @@ impl RunState {
         }
     }
 
-    /// Counts a failure by its reason; beyond [`MOST_FAILURES`] reasons, by its kind alone.
-    fn count_failure(&mut self, kind: FailureKind, reason: &str) {
+    /// Counts a call without a receipt, and its failure by the reason; beyond [`MOST_FAILURES`] reasons, by the kind alone.
+    fn fail(&mut self, at: u64, call: Option<&Call>, event: &Event) {
+        use FailureKind::{Refused, Throttled};
+        if !matches!(
+            event,
+            Event::Failed {
+                kind: Throttled | Refused,
+                ..
+            }
+        ) {
+            let failed = &mut self.failed_calls;
+            failed.count += 1;
+            failed.timed += u64::from(call.is_some());
+            failed.ms += call.map_or(0, |call| at.saturating_sub(call.called_unix_ms));
+        }
+        let Event::Failed { kind, reason, .. } = event else {
+            return;
+        };
+        self.last_failure = Some(reason.clone());
+        if *kind == Throttled {
+            self.throttled_calls += 1;
+            return;
+        }
         let is_full = self.failures.len() >= MOST_FAILURES;
         let find = |reason: &str| {
             let mut known = self.failures.iter();
-            known.position(|known| known.kind == kind && known.reason == reason)
+            known.position(|known| known.kind == *kind && known.reason == reason)
         };
-        let found = find(reason).or_else(|| find(OTHER_REASONS).filter(|_| is_full));
-        match found {
+        match find(reason).or_else(|| find(OTHER_REASONS).filter(|_| is_full)) {
             Some(found) => self.failures[found].attempts += 1,
             None => self.failures.push(FailureGroup {
-                kind,
+                kind: *kind,
                 reason: if is_full { OTHER_REASONS } else { reason }.to_owned(),
                 attempts: 1,
             }),
@@ -493,14 +501,4 @@ impl RunState {
 pub fn now_unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_millis() as u64)
-}
-
-impl FailedCalls {
-    fn add(&mut self, call: Option<&Call>, at: u64) {
-        self.count += 1;
-        if let Some(call) = call {
-            self.timed += 1;
-            self.ms += at.saturating_sub(call.called_unix_ms);
-        }
-    }
 }
