@@ -10,7 +10,7 @@ use super::table::{ago, table};
 use super::traced::Traced;
 use super::{config, print};
 use shoal::error::ExitCode;
-use shoal::summary::{duration, grouped, money};
+use shoal::reports::numbers::{count, duration, usd};
 use shoal::{
     Auto, Cancel, EngineSettings, Error, Event, Limits, OnError, Result, ResumeOptions, RunStatus,
     Summary, find_run, remove_run,
@@ -23,7 +23,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     let cancel = cancel_on_signal();
     if let Some(batch_size) = plan.auto {
         let chosen = shoal::auto(&mut plan.settings, batch_size, &cancel, &mut |event| {
-            progress.see(event);
+            progress.apply(event);
         })?;
         if !plan.quiet {
             progress.clear();
@@ -32,8 +32,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
         }
     }
     let mut see = |event: &Event| {
-        progress.see(event);
-        traced.see(event);
+        progress.apply(event);
+        traced.apply(event);
     };
     let end = shoal::run(&plan.settings, &cancel, &mut see);
     let end = match end {
@@ -42,8 +42,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
             plan.settings.limits.yes = true;
             plan.settings.fresh = false;
             shoal::run(&plan.settings, &cancel, &mut |event| {
-                progress.see(event);
-                traced.see(event);
+                progress.apply(event);
+                traced.apply(event);
             })
         }
         end => end,
@@ -91,8 +91,8 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
         },
     };
     let end = shoal::resume(run.clone(), &options, &cancel, &mut |event| {
-        progress.see(event);
-        traced.see(event);
+        progress.apply(event);
+        traced.apply(event);
     });
     let end = match end {
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
@@ -100,8 +100,8 @@ fn go_on(args: ResumeArgs, retry: bool) -> Result<()> {
             // What was to be tried again waits already.
             options.retry = false;
             shoal::resume(run, &options, &cancel, &mut |event| {
-                progress.see(event);
-                traced.see(event);
+                progress.apply(event);
+                traced.apply(event);
             })
         }
         end => end,
@@ -116,7 +116,7 @@ pub(super) fn collect(args: CollectArgs) -> Result<()> {
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
     let end = shoal::collect(run, args.output.as_deref(), args.trust, &mut |event| {
-        progress.see(event)
+        progress.apply(event)
     });
     finish(end, &progress, args.json)
 }
@@ -127,37 +127,37 @@ fn describe(auto: &Auto) -> String {
         Auto::AsBefore { batch_size } => {
             format!(
                 "going on in batches of {}, as the run was planned",
-                grouped(*batch_size)
+                count(*batch_size)
             )
         }
         Auto::Chosen { estimate, why } => {
             let cost = estimate
                 .usd()
-                .map_or_else(String::new, |usd| format!(" for {}", money(usd)));
+                .map_or_else(String::new, |cost| format!(" for {}", usd(cost)));
             format!(
                 "batches of {}, {} at a time: {why}; expected to take {}{cost}",
-                grouped(estimate.batch_size),
-                grouped(estimate.concurrency),
+                count(estimate.batch_size),
+                count(estimate.concurrency),
                 duration(estimate.seconds)
             )
         }
     }
 }
 
-/// Whether whoever sits at the terminal agrees to spend so much; nobody does where there is no terminal.
-fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
+/// Whether the user at the terminal agrees to the cost; without a terminal, nobody does.
+fn agrees(progress: &Progress, cost: f64, batches: u64) -> bool {
     let (mut answers, mut screen) = (std::io::stdin(), std::io::stderr());
     if !answers.is_terminal() || !screen.is_terminal() {
         return false;
     }
     progress.clear();
     let question = format!(
-        "The {} batches that are left are expected to cost {}. Go on? [y/N] ",
-        grouped(batches),
-        money(usd)
+        "The remaining {} batches are expected to cost {}. Continue? [y/N] ",
+        count(batches),
+        usd(cost)
     );
     let asked = write!(screen, "{question}").and_then(|()| screen.flush());
-    // Byte by byte would be read by nobody else; a line is all that is asked for.
+    // Only one line is needed.
     let mut answer = [0; 64];
     let read = asked.and_then(|()| answers.read(&mut answer)).unwrap_or(0);
     matches!(answer[..read].trim_ascii(), b"y" | b"Y" | b"yes")
@@ -255,7 +255,7 @@ pub(super) fn runs(args: RunsArgs) -> Result<()> {
             name,
             status.state.to_owned(),
             done(&status),
-            grouped(status.failed),
+            count(status.failed),
             status.idle_seconds.map(ago).unwrap_or_default(),
             status.output,
         ],
@@ -273,12 +273,12 @@ pub(super) fn runs(args: RunsArgs) -> Result<()> {
 
 fn done(status: &RunStatus) -> String {
     if status.records_done == status.records {
-        grouped(status.records)
+        count(status.records)
     } else {
         format!(
             "{} of {}",
-            grouped(status.records_done),
-            grouped(status.records)
+            count(status.records_done),
+            count(status.records)
         )
     }
 }
@@ -304,11 +304,11 @@ pub(super) fn status(args: StatusArgs) -> Result<()> {
             "batches",
             format!(
                 "{} of {}",
-                grouped(status.batches_done),
-                grouped(status.batches)
+                count(status.batches_done),
+                count(status.batches)
             ),
         ),
-        row("failed", grouped(status.failed)),
+        row("failed", count(status.failed)),
         row("input", status.inputs.join(", ")),
         row("model", status.model.clone()),
         row("output", status.output.clone()),

@@ -23,7 +23,7 @@ pub mod bench;
 mod bundled;
 mod classifier;
 mod compare;
-pub mod cost;
+mod cost;
 mod doctor;
 pub mod error;
 pub mod export;
@@ -65,10 +65,11 @@ pub use run::{ResumeOptions, collect, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
 pub use settings::{OnError, Settings};
 pub use shoal_encoder::Precision;
+pub use shoal_report::Accuracy;
 pub use shoal_runners as runners;
 pub use shoal_tasks as tasks;
 pub use shoal_tasks::{TaskKind, TaskOptions};
-pub use summary::{Accuracy, Summary};
+pub use summary::Summary;
 
 /// This version of shoal. Results are bit-identical within one version and instruction set.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,8 +1,8 @@
-//! Time at work: the run's time without the pauses between its starts.
+//! Time at work: the time of a run without the pauses between its starts.
 
 use serde::Serialize;
 
-/// Pauses shorter than this share of the time at work stay.
+/// Pauses up to this share of the time at work are kept.
 const SHORTEST_CUT: f64 = 0.05;
 
 /// Maps a moment to seconds at work.
@@ -13,17 +13,17 @@ pub(crate) struct Clock {
     seconds: f64,
 }
 
-/// A pause that is cut out of the axes of time.
+/// A pause that time axes leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Pause {
-    /// Where it lies, in seconds at work.
+    /// Its position, in seconds at work.
     pub at: f64,
-    /// How long it was, in seconds.
+    /// Its duration, in seconds.
     pub seconds: f64,
 }
 
 impl Clock {
-    /// Time passes within `spans`, which are in milliseconds since 1970, and in short pauses between them.
+    /// Work takes place within `spans`, in milliseconds since 1970. Short pauses between them count as work.
     pub(crate) fn of(mut spans: Vec<(f64, f64)>) -> Self {
         spans.sort_by(|one, other| one.partial_cmp(other).expect("times are numbers"));
         let apart = joined(&spans, 0.0);
@@ -40,7 +40,7 @@ impl Clock {
         Self { spans, seconds }
     }
 
-    /// All of it, in seconds.
+    /// The whole time at work, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.seconds
     }
@@ -54,7 +54,7 @@ impl Clock {
         before + (unix_ms.min(to) - from) / 1000.0
     }
 
-    /// What is cut.
+    /// The pauses that are left out.
     pub(crate) fn pauses(&self) -> Vec<Pause> {
         let pairs = self.spans.windows(2);
         pairs
@@ -66,7 +66,7 @@ impl Clock {
     }
 }
 
-/// Spans with those put together between which there is no more than `pause`.
+/// Joins spans that are at most `pause` apart.
 fn joined(spans: &[(f64, f64)], pause: f64) -> Vec<(f64, f64)> {
     let mut joined: Vec<(f64, f64)> = Vec::new();
     for &(from, to) in spans {
@@ -82,9 +82,9 @@ fn joined(spans: &[(f64, f64)], pause: f64) -> Vec<(f64, f64)> {
 mod tests {
     use super::*;
 
-    /// 10 s and 20 s at work, an hour apart; within the second, 1 s of rest, which is less than a twentieth of 30 s.
+    /// 10 s and 20 s at work, an hour apart. The second has a pause of 1 s, less than a twentieth of 30 s.
     #[test]
-    fn long_pauses_are_cut_and_short_ones_stay() {
+    fn long_pauses_are_left_out_and_short_ones_kept() {
         let s = 1000.0;
         let clock = Clock::of(vec![
             (3_610.0 * s, 3_620.0 * s),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_takes_no_time() {
+    fn no_spans_take_no_time() {
         let clock = Clock::of(Vec::new());
         assert_eq!((clock.seconds(), clock.at(5.0)), (0.0, 0.0));
         assert!(clock.pauses().is_empty());

@@ -4,36 +4,36 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::run::clock::Clock;
-use crate::run::history::{Invocation, Outcome};
+use crate::fold::{Invocation, Outcome};
 use crate::statistics::round_up;
+use crate::time::Clock;
 
-/// Points of a series, at most.
+/// The most points of a series.
 const MOST_POINTS: f64 = 240.0;
 
-/// What went on, by steps of time at work.
+/// Concurrency and throughput by steps of time at work.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Series {
-    /// Seconds of a step; the last one may be shorter.
+    /// The length of a step in seconds; the last one may be shorter.
     pub step_seconds: f64,
-    /// One a step.
+    /// One for each step.
     pub points: Vec<SeriesPoint>,
 }
 
 /// A step of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct SeriesPoint {
-    /// Where it begins, in seconds at work.
+    /// Its beginning, in seconds at work.
     pub seconds: f64,
-    /// Functions at work, on the average.
+    /// The mean number of functions at work.
     pub functions: f64,
-    /// Functions at work, at most.
+    /// The most functions at work.
     pub most_functions: u64,
-    /// Records a second. An invocation's records are spread evenly over its time.
+    /// Records per second. The records of an invocation count evenly over its time.
     pub records_per_second: f64,
 }
 
-/// What is counted along the time.
+/// What is counted over time.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     pub(crate) series: Series,
@@ -59,11 +59,11 @@ impl Counted {
             let (mut from, to) = (clock.at(from), clock.at(to));
             if !invocation.environment.is_empty() {
                 let end = ended.entry(&invocation.environment).or_default();
-                // An environment does one thing after the other, whatever clocks and late events say.
+                // An environment runs one invocation at a time, whatever clocks and late events say.
                 from = from.max(end.min(to));
                 *end = end.max(to);
             }
-            // Records count once, where their part stands.
+            // Records count once, with the invocation whose part is in the output.
             let records = match invocation.outcome {
                 Outcome::Done => invocation.records() as f64,
                 _ => 0.0,
@@ -82,7 +82,7 @@ impl Counted {
                 point.records_per_second += records * within / took;
             }
         }
-        // Where one ends and another begins, they are not at work together.
+        // An invocation that begins where another ends does not overlap with it.
         changes.sort_unstable_by(|one, other| one.partial_cmp(other).expect("times are numbers"));
         let (mut at_work, mut peak) = (0_i64, 0_i64);
         let ends = changes.iter().skip(1).map(|change| change.0).chain([all]);

@@ -4,41 +4,41 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::run::clock::Clock;
-use crate::run::history::{Invocation, Outcome};
+use crate::fold::{Invocation, Outcome};
+use crate::time::Clock;
 
-/// Lanes, at most: environments, or groups of them where there are more.
+/// The most lanes. Where there are more environments, a lane is a group of them.
 const MOST_LANES: usize = 40;
-/// Invocations that are drawn each by itself, at most.
+/// The most invocations that are drawn one by one.
 const MOST_MARKS: usize = 400;
-/// Steps of time of a lane whose invocations are drawn together.
+/// Time steps of a lane whose invocations are merged.
 const STEPS: usize = 120;
-/// Shades for how busy a lane was.
+/// Shades that say how busy a lane was.
 const SHADES: f64 = 4.0;
 
-/// Who worked when.
+/// When each environment worked.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Timeline {
-    /// Environments that were seen.
+    /// Number of environments.
     pub environments: u64,
-    /// Whether marks stand for steps of time, shaded by how busy the lane was, rather than for invocations.
+    /// Whether marks stand for time steps, shaded by how busy the lane was, instead of invocations.
     pub is_merged: bool,
     /// By their first invocation, those without an environment last.
     pub lanes: Vec<Lane>,
-    /// Seconds at work at which calls were throttled, and how many, by steps.
+    /// Throttled calls by time step: seconds at work, and their number.
     pub throttled: Vec<(f64, u64)>,
 }
 
 /// An environment, or several that began one after the other.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Lane {
-    /// The environment's name; of several, that of the first and how many more.
+    /// The environment's name; for several, the first name and the number of others.
     pub name: String,
-    /// How many; 0 where invocations have none on record.
+    /// Number of environments; 0 where none was recorded.
     pub environments: u64,
     /// Invocations.
     pub invocations: u64,
-    /// First ones of an environment.
+    /// First invocations of an environment.
     pub cold_starts: u64,
     /// Attempts after the first.
     pub retries: u64,
@@ -46,18 +46,18 @@ pub struct Lane {
     pub records: u64,
     /// Function time, in seconds.
     pub busy_seconds: f64,
-    /// When it began, in seconds at work.
+    /// Its beginning, in seconds at work.
     pub from: f64,
-    /// What is drawn.
+    /// The marks to draw.
     pub marks: Vec<Mark>,
 }
 
 /// A mark in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Mark {
-    /// Where it begins, in seconds at work.
+    /// Its beginning, in seconds at work.
     pub from: f64,
-    /// Where it ends.
+    /// Its end, in seconds at work.
     pub to: f64,
     /// What it stands for.
     pub kind: MarkKind,
@@ -67,13 +67,13 @@ pub struct Mark {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkKind {
-    /// Work, and how busy the lane was, from 1 to 4; an invocation by itself has 4.
+    /// Work, and how busy the lane was, from 1 to 4; a single invocation has 4.
     Work(u8),
-    /// A cold start: the environment's own beginning, where its time is known.
+    /// A cold start: the initialization of the environment, where its time is known.
     Cold,
     /// An attempt after the first.
     Retry,
-    /// Work that another invocation had done.
+    /// Work that another invocation did, too.
     Duplicate,
     /// A failed attempt.
     Failed,
@@ -82,7 +82,7 @@ pub enum MarkKind {
 }
 
 impl Timeline {
-    pub(crate) fn of(invocations: &[Invocation], throttled_ms: &[f64], clock: &Clock) -> Self {
+    pub(crate) fn of(invocations: &[Invocation], throttled_unix_ms: &[u64], clock: &Clock) -> Self {
         let placed: Vec<Placed<'_>> = invocations
             .iter()
             .filter_map(|invocation| {
@@ -119,11 +119,11 @@ impl Timeline {
             environments: environments as u64,
             is_merged,
             lanes,
-            throttled: throttled(throttled_ms, clock),
+            throttled: throttled(throttled_unix_ms, clock),
         }
     }
 
-    /// The kinds of marks that there are.
+    /// The kinds of marks in use.
     pub(crate) fn kinds(&self) -> Vec<MarkKind> {
         let mut kinds: Vec<MarkKind> = Vec::new();
         for mark in self.lanes.iter().flat_map(|lane| &lane.marks) {
@@ -135,7 +135,7 @@ impl Timeline {
     }
 }
 
-/// An invocation with its place on the axis.
+/// An invocation with its position on the time axis.
 #[derive(Clone, Copy)]
 struct Placed<'a> {
     invocation: &'a Invocation,
@@ -143,7 +143,7 @@ struct Placed<'a> {
     to: f64,
 }
 
-/// One row an environment, by the first invocation.
+/// One row for each environment, by its first invocation.
 fn by_environment<'a>(known: &[Placed<'a>]) -> Vec<Vec<Placed<'a>>> {
     let mut rows: Vec<Vec<Placed<'a>>> = Vec::new();
     let mut row_of: HashMap<&str, usize> = HashMap::new();
@@ -159,7 +159,7 @@ fn by_environment<'a>(known: &[Placed<'a>]) -> Vec<Vec<Placed<'a>>> {
     rows
 }
 
-/// As few rows as hold calls that no environment is known of, none over another.
+/// Calls without an environment in as few rows as possible, without overlap.
 fn packed<'a>(unknown: &[Placed<'a>]) -> Vec<Vec<Placed<'a>>> {
     let mut rows: Vec<Vec<Placed<'a>>> = Vec::new();
     for &placed in unknown {
@@ -173,7 +173,7 @@ fn packed<'a>(unknown: &[Placed<'a>]) -> Vec<Vec<Placed<'a>>> {
     rows
 }
 
-/// Rows put together, next to next, so that no more than `most` groups are left.
+/// Joins neighbouring rows into at most `most` groups.
 fn grouped(rows: Vec<Vec<Placed<'_>>>, most: usize) -> Vec<Vec<Vec<Placed<'_>>>> {
     let size = rows.len().div_ceil(most.max(1)).max(1);
     let mut groups = Vec::new();
@@ -214,7 +214,7 @@ fn lane(group: &[Vec<Placed<'_>>], is_merged: bool, clock: &Clock) -> Lane {
     }
 }
 
-/// The marks of an invocation drawn by itself.
+/// The marks of a single invocation.
 fn single(placed: &Placed<'_>) -> Vec<Mark> {
     let &Placed {
         invocation,
@@ -248,7 +248,7 @@ fn kind(invocation: &Invocation) -> MarkKind {
     }
 }
 
-/// The marks of many invocations: by steps of time how busy the lane was, and what else there was.
+/// The marks of many invocations: how busy the lane was in each time step, and other events.
 fn merged(group: &[Vec<Placed<'_>>], clock: &Clock) -> Vec<Mark> {
     let step = clock.seconds() / STEPS as f64;
     if step <= 0.0 {
@@ -292,7 +292,7 @@ fn merged(group: &[Vec<Placed<'_>>], clock: &Clock) -> Vec<Mark> {
     }
     others.sort_by_key(|(place, kind)| (rank(*kind), *place));
     others.dedup();
-    // Neighbours of a kind are one mark.
+    // Neighbouring steps of one kind are one mark.
     let mut drawn: Vec<(usize, usize, MarkKind)> = Vec::new();
     for (place, kind) in others {
         match drawn.last_mut() {
@@ -308,7 +308,7 @@ fn merged(group: &[Vec<Placed<'_>>], clock: &Clock) -> Vec<Mark> {
     marks
 }
 
-/// What is drawn over what.
+/// Kinds of a higher rank are drawn later, over the others.
 fn rank(kind: MarkKind) -> u8 {
     match kind {
         MarkKind::Work(_) => 0,
@@ -320,14 +320,14 @@ fn rank(kind: MarkKind) -> u8 {
     }
 }
 
-fn throttled(throttled_ms: &[f64], clock: &Clock) -> Vec<(f64, u64)> {
+fn throttled(throttled_unix_ms: &[u64], clock: &Clock) -> Vec<(f64, u64)> {
     let step = clock.seconds() / STEPS as f64;
     if step <= 0.0 {
         return Vec::new();
     }
     let mut counts = [0_u64; STEPS];
-    for &at in throttled_ms {
-        counts[((clock.at(at) / step) as usize).min(STEPS - 1)] += 1;
+    for &at in throttled_unix_ms {
+        counts[((clock.at(at as f64) / step) as usize).min(STEPS - 1)] += 1;
     }
     let at = |index: usize| (index as f64 + 0.5) * step;
     (0..STEPS)

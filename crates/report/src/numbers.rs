@@ -1,7 +1,9 @@
-//! Numbers as people read them.
+//! Numbers, amounts and times as text for people.
+
+use chrono::DateTime;
 
 /// Digits in groups of three.
-pub(crate) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -14,12 +16,12 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// A count with its noun.
-pub(crate) fn of(number: u64, one: &str, many: &str) -> String {
+pub fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// Three digits that matter, or all before the point.
-pub(crate) fn number(value: f64) -> String {
+/// Three significant digits, or all before the point.
+pub fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "–".into(),
         size if size >= 100.0 => {
@@ -36,7 +38,7 @@ pub(crate) fn number(value: f64) -> String {
     }
 }
 
-/// Without zeros at the end that say nothing.
+/// Without zeros at the end of the fraction.
 fn trimmed(text: String) -> String {
     if !text.contains('.') {
         return text;
@@ -44,8 +46,8 @@ fn trimmed(text: String) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// A time.
-pub(crate) fn time(seconds: f64) -> String {
+/// A time in its two largest units.
+pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return "–".into();
     }
@@ -68,8 +70,8 @@ fn two(large: u64, of_large: &str, small: u64, of_small: &str) -> String {
     }
 }
 
-/// US dollars: cents, or as many places as three digits take, so that nothing that costs reads as nothing.
-pub(crate) fn usd(usd: f64) -> String {
+/// US dollars with cents, or with three significant digits: an amount above 0 is never shown as 0.
+pub fn usd(usd: f64) -> String {
     let sign = if usd < 0.0 { "−" } else { "" };
     match usd.abs() {
         size if !size.is_finite() => "–".into(),
@@ -90,7 +92,7 @@ pub(crate) fn usd(usd: f64) -> String {
 }
 
 /// Bytes in units of a thousand.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let size = bytes as f64;
     match bytes {
         0..1_000 => format!("{bytes} B"),
@@ -101,7 +103,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// A share as a percentage.
-pub(crate) fn percent(share: f64) -> String {
+pub fn percent(share: f64) -> String {
     if !share.is_finite() {
         return "–".into();
     }
@@ -113,7 +115,7 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 /// A change as a percentage with its sign.
-pub(crate) fn change(share: f64) -> String {
+pub fn change(share: f64) -> String {
     if !share.is_finite() {
         return "–".into();
     }
@@ -125,26 +127,15 @@ pub(crate) fn change(share: f64) -> String {
     }
 }
 
-/// A time of day, UTC, as `2026-11-24 13:05:09 UTC`. The date is by Howard Hinnant's *chrono-Compatible Low-Level Date
-/// Algorithms*, `civil_from_days`.
-pub(crate) fn moment(unix_ms: u64) -> String {
-    let seconds = unix_ms / 1000;
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3_600, of_day % 3_600 / 60, of_day % 60);
-    format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+/// A moment in UTC, such as `2026-11-24 13:05:09 UTC`.
+pub fn date_time(unix_ms: u64) -> String {
+    let moment = i64::try_from(unix_ms)
+        .ok()
+        .and_then(DateTime::from_timestamp_millis);
+    moment.map_or_else(
+        || "–".into(),
+        |moment| moment.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -155,7 +146,7 @@ mod tests {
     fn counts_and_numbers() {
         assert_eq!(count(0), "0");
         assert_eq!(count(1_234_567), "1,234,567");
-        assert_eq!(of(1, "batch", "batches"), "1 batch");
+        assert_eq!(plural(1, "batch", "batches"), "1 batch");
         let pairs = [
             (1234.4, "1,234"),
             (12.34, "12.3"),
@@ -170,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn times() {
+    fn durations() {
         let pairs = [
             (0.0, "0 s"),
             (0.0042, "4.2 ms"),
@@ -183,12 +174,12 @@ mod tests {
             (90_000.0, "1 d 1 h"),
         ];
         for (seconds, text) in pairs {
-            assert_eq!(time(seconds), text);
+            assert_eq!(duration(seconds), text);
         }
     }
 
     #[test]
-    fn money_never_reads_as_nothing() {
+    fn small_amounts_are_never_shown_as_zero() {
         let pairs = [
             (0.0, "$0"),
             (1234.567, "$1,234.57"),
@@ -215,9 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn moments() {
-        assert_eq!(moment(0), "1970-01-01 00:00:00 UTC");
-        assert_eq!(moment(951_827_696_000), "2000-02-29 12:34:56 UTC");
-        assert_eq!(moment(1_795_525_509_000), "2026-11-24 13:05:09 UTC");
+    fn dates() {
+        assert_eq!(date_time(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(date_time(951_827_696_000), "2000-02-29 12:34:56 UTC");
+        assert_eq!(date_time(1_795_525_509_000), "2026-11-24 13:05:09 UTC");
     }
 }
