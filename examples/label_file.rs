@@ -9,7 +9,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut settings = Settings::new([sample], output.to_string_lossy());
     settings.parameters.batch_size = 5;
-    settings.parameters.columns.insert("label".into(), "label".into());
+    settings
+        .parameters
+        .columns
+        .insert("label".into(), "label".into());
     settings.run_dir = Some(folder.path().join("run"));
 
     // Give this to a signal handler, or to another thread, to stop the run; the same settings go on with it.

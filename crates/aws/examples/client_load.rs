@@ -1,10 +1,10 @@
-//! What the client of Lambda adds: no-op calls through the lambda backend to a simulated Lambda, in wall time, CPU time of
-//! this process, and memory.
+//! Measures the overhead of the lambda backend: wall time, CPU time and memory of this process for no-op calls to a
+//! simulated Lambda.
 //!
 //!     cargo run --release -p shoal-aws --example client_load -- CALLS CONCURRENCY [CALL_MS [COLD_MS [LIMIT]]]
 //!
-//! prints one line of JSON. `LIMIT` is how many environments the platform gives: where it is less than `CONCURRENCY`, calls
-//! are throttled. Memory is the most that the process had resident, after the first hundredth of the calls and at the end.
+//! prints one line of JSON. `LIMIT` is the concurrency limit of the platform: if it is below `CONCURRENCY`, calls are
+//! throttled. Memory is the peak resident size, after the first hundredth of the calls and at the end.
 
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
@@ -102,7 +102,7 @@ fn config(url: &str) -> SdkConfig {
         .build()
 }
 
-/// The most memory that this process had resident, in MiB, where the system tells.
+/// The peak resident memory of this process in MiB, if the system reports it.
 fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! Looking at an account before a run: who asks, what is deployed, and what it allows.
+//! Queries about an account before a run: the caller, deployed functions and limits.
 
 use std::future::Future;
 
@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 
-/// AWS as the environment names it. Blocking: call it from ordinary threads.
+/// The AWS account of a configuration. Blocks: call it from ordinary threads only.
 #[derive(Debug)]
 pub struct Account {
     config: SdkConfig,
@@ -18,49 +18,52 @@ pub struct Account {
     runtime: Runtime,
 }
 
-/// Who asks.
+/// The identity of the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caller {
-    /// The user or role.
+    /// The ARN of the user or role.
     pub arn: String,
-    /// The account's number.
+    /// The account number.
     pub account: String,
 }
 
-/// A function as it is deployed.
+/// A deployed function.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeployedFunction {
     /// Memory in MB.
     pub memory_mb: u32,
-    /// Seconds after which the platform ends a call.
+    /// The time limit of a call in seconds.
     pub timeout_seconds: u64,
     /// `x86_64` or `arm64`.
     pub architecture: String,
-    /// The version of shoal that deployed it, where it says so.
+    /// The version of shoal that deployed it, if known.
     pub shoal: Option<String>,
-    /// Why it takes no calls, where it does not.
+    /// The reason that it accepts no calls, if so.
     pub trouble: Option<String>,
 }
 
-/// How many functions the account runs at a time, in one region.
+/// The concurrency limits of the account in one region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Quota {
-    /// All together.
+    /// The limit for all functions together.
     pub concurrent: u32,
-    /// Of these, those that no function has reserved.
+    /// The part of it that no function has reserved.
     pub unreserved: u32,
 }
 
 impl Account {
-    /// The account of `config`; nothing is asked yet.
+    /// Creates clients for `config` without calling AWS.
     ///
     /// # Errors
-    /// No region is set, or the system cannot start a runtime.
+    /// Fails if no region is set, or if the system cannot start a runtime.
     pub fn new(config: SdkConfig) -> Result<Self> {
         if config.region().is_none() {
             return Err(Error::Call {
                 action: "reach AWS".into(),
-                reason: "no region is named; set AWS_REGION, for example to us-east-1".into(),
+                reason: "no region is set; set AWS_REGION, for example to us-east-1".into(),
             });
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -89,14 +92,14 @@ impl Account {
             .map_err(|e| Error::call(action, e))
     }
 
-    /// Who asks.
+    /// The identity of the credentials.
     ///
     /// # Errors
-    /// There are no credentials, or they are not valid.
+    /// Fails if there are no credentials, or if they are not valid.
     pub fn caller(&self) -> Result<Caller> {
         let client = aws_sdk_sts::Client::new(&self.config);
         let answer = self.call(
-            "ask who calls (sts:GetCallerIdentity)",
+            "get the caller's identity (sts:GetCallerIdentity)",
             client.get_caller_identity().send(),
         )?;
         Ok(Caller {
@@ -105,13 +108,13 @@ impl Account {
         })
     }
 
-    /// How the function of this name or ARN is deployed.
+    /// Describes the function with this name or ARN.
     ///
     /// # Errors
-    /// There is none, or nobody may ask.
+    /// Fails if there is no such function, or if the call is not permitted.
     pub fn function(&self, function: &str) -> Result<DeployedFunction> {
         let found = self.call(
-            format!("look at function {function} (lambda:GetFunctionConfiguration)"),
+            format!("describe function {function} (lambda:GetFunctionConfiguration)"),
             self.lambda
                 .get_function_configuration()
                 .function_name(function)
@@ -119,13 +122,13 @@ impl Account {
         )?;
         let trouble = match (found.state(), found.last_update_status()) {
             (Some(State::Failed), _) => Some(found.state_reason().unwrap_or("it has failed")),
-            (Some(State::Pending), _) => Some("it is still being made"),
+            (Some(State::Pending), _) => Some("it is still being created"),
             (_, Some(LastUpdateStatus::Failed)) => Some(
                 found
                     .last_update_status_reason()
                     .unwrap_or("its last update has failed"),
             ),
-            // A function that is being updated answers as before until then.
+            // During an update, the previous version answers.
             _ => None,
         };
         Ok(DeployedFunction {
@@ -141,10 +144,10 @@ impl Account {
         })
     }
 
-    /// Whether the function may be called; it is not.
+    /// Checks by a dry run that the function may be called.
     ///
     /// # Errors
-    /// Why not.
+    /// Fails if the call is not permitted.
     pub fn may_invoke(&self, function: &str) -> Result<()> {
         self.call(
             format!("call function {function} (lambda:InvokeFunction, as a dry run)"),
@@ -157,13 +160,13 @@ impl Account {
         .map(drop)
     }
 
-    /// How many calls at a time are reserved for the function; no other ones are taken then.
+    /// The reserved concurrency of the function, which is also its maximum.
     ///
     /// # Errors
-    /// Nobody may ask.
+    /// Fails if the call is not permitted.
     pub fn reserved(&self, function: &str) -> Result<Option<u32>> {
         let answer = self.call(
-            format!("ask what is reserved for {function} (lambda:GetFunctionConcurrency)"),
+            format!("get the reserved concurrency of {function} (lambda:GetFunctionConcurrency)"),
             self.lambda
                 .get_function_concurrency()
                 .function_name(function)
@@ -173,13 +176,13 @@ impl Account {
         Ok(reserved.and_then(|count| count.try_into().ok()))
     }
 
-    /// What the account allows.
+    /// The concurrency limits of the account.
     ///
     /// # Errors
-    /// Nobody may ask.
+    /// Fails if the call is not permitted.
     pub fn quota(&self) -> Result<Option<Quota>> {
         let answer = self.call(
-            "ask for the account's limits (lambda:GetAccountSettings)",
+            "get the account's limits (lambda:GetAccountSettings)",
             self.lambda.get_account_settings().send(),
         )?;
         let count = |count: i32| u32::try_from(count).ok();
@@ -194,10 +197,10 @@ impl Account {
         }))
     }
 
-    /// The ARN of the state machine that is given by ARN or name, which must be active.
+    /// The ARN of the active state machine with this ARN or name.
     ///
     /// # Errors
-    /// There is none, it is being deleted, or nobody may ask.
+    /// Fails if there is no such state machine, if it is being deleted, or if the call is not permitted.
     pub fn state_machine(&self, state_machine: &str) -> Result<String> {
         let client = aws_sdk_sfn::Client::new(&self.config);
         let arn = if state_machine.starts_with("arn:") {
@@ -213,7 +216,7 @@ impl Account {
             })?
         };
         let described = self.call(
-            format!("look at state machine {arn} (states:DescribeStateMachine)"),
+            format!("describe state machine {arn} (states:DescribeStateMachine)"),
             client
                 .describe_state_machine()
                 .state_machine_arn(&arn)
@@ -229,10 +232,10 @@ impl Account {
     }
 }
 
-/// How a function's description begins, by which it tells what deployed it.
+/// The prefix of a deployed function's description, followed by the version of shoal.
 pub(crate) const DESCRIPTION: &str = "shoal ";
 
-/// The version in a description that a [template](crate::template::template) gave.
+/// The version in the description that a [template](crate::template::template) sets.
 fn version(description: &str) -> Option<&str> {
     let (version, _) = description.strip_prefix(DESCRIPTION)?.split_once(':')?;
     version
@@ -245,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptions_tell_the_version() {
+    fn the_version_is_read_from_the_description() {
         let template = crate::template::template(&crate::settings::tests::deployment());
         let description = &template["Resources"]["Function"]["Properties"]["Description"];
         assert_eq!(

@@ -1,5 +1,5 @@
-//! Whether an executable can be a function's bootstrap on `provided.al2023`: the operating system is Amazon Linux 2023
-//! with glibc 2.34, and what a newer one is asked for ends the process before its first line.
+//! Checks whether an executable can be a function's bootstrap on `provided.al2023`. That is Amazon Linux 2023 with glibc
+//! 2.34; an executable that needs a newer glibc does not start.
 
 use std::fmt;
 use std::path::Path;
@@ -10,15 +10,15 @@ use object::read::elf::{FileHeader, ProgramHeader};
 
 use crate::error::{Error, Result};
 
-/// The version of glibc that `provided.al2023` has.
+/// The glibc version of `provided.al2023`.
 pub const GLIBC: Version = Version {
     major: 2,
     minor: 34,
 };
 
-const BUILD: &str = "build it with deploy/build-bootstrap.sh, and name the result by --bootstrap";
+const BUILD: &str = "build it with deploy/build-bootstrap.sh and pass the result with --bootstrap";
 
-/// What a function runs on.
+/// The instruction set of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arch {
     /// 64-bit Intel and AMD.
@@ -28,7 +28,7 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// As Lambda calls it.
+    /// Lambda's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
@@ -60,9 +60,9 @@ impl fmt::Display for Arch {
 /// A version of glibc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// 2, for decades.
+    /// The major version, always 2 so far.
     pub major: u32,
-    /// What counts.
+    /// The minor version.
     pub minor: u32,
 }
 
@@ -73,10 +73,10 @@ impl fmt::Display for Version {
 }
 
 impl Version {
-    /// The glibc that a version of its symbols needs; `None` for versions that every glibc has.
+    /// The glibc version that provides a symbol version; `None` for symbol versions that are not numbered.
     fn of_symbols(name: &[u8]) -> Option<Self> {
         if name == b"GLIBC_ABI_DT_RELR" {
-            // Asked for by executables with packed relocations, understood since this version.
+            // Required by executables with packed relocations, which this version introduced.
             return Some(Self {
                 major: 2,
                 minor: 36,
@@ -91,11 +91,11 @@ impl Version {
     }
 }
 
-/// Checks that the executable at `path`, whose content is `content`, runs as a bootstrap on `arch`, and gives the lowest
-/// glibc that it needs; `None` if it is linked statically.
+/// Checks that the executable at `path` with content `content` runs as a bootstrap on `arch`. Returns the minimum glibc
+/// version, or `None` if it is linked statically.
 ///
 /// # Errors
-/// It is no executable of Linux, one for other machines, for another C library, or for a newer glibc than Lambda has.
+/// Fails if the file is not a Linux executable, or needs another instruction set, another C library or a newer glibc.
 pub fn check(path: &Path, content: &[u8], arch: Arch) -> Result<Option<Version>> {
     let wrong = |reason: String| Error::Bootstrap {
         path: path.to_owned(),
@@ -112,14 +112,14 @@ pub fn check(path: &Path, content: &[u8], arch: Arch) -> Result<Option<Version>>
 
 fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, String> {
     if !content.starts_with(&elf::ELFMAG) {
-        return Err(format!("it is no ELF executable of Linux; {BUILD}"));
+        return Err(format!("it is not a Linux ELF executable; {BUILD}"));
     }
-    let damaged = |error: object::Error| format!("it is damaged, or no 64-bit ELF: {error}");
+    let damaged = |error: object::Error| format!("it is damaged or not a 64-bit ELF file: {error}");
     let header = elf::FileHeader64::<Endianness>::parse(content).map_err(damaged)?;
     let endian = header.endian().map_err(damaged)?;
     if header.e_machine(endian) != arch.machine() {
         return Err(format!(
-            "it was not built for {arch}; give the --arch that it was built for, or {BUILD}"
+            "it was not built for {arch}; pass the --arch that it was built for, or {BUILD}"
         ));
     }
     if !matches!(
@@ -129,7 +129,7 @@ fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, Str
         return Err(format!("it was not built for Linux; {BUILD}"));
     }
     if !matches!(header.e_type(endian), elf::ET_EXEC | elf::ET_DYN) {
-        return Err("it is no executable".into());
+        return Err("it is not an executable".into());
     }
     let mut loader = None;
     for segment in header.program_headers(endian, content).map_err(damaged)? {
@@ -141,21 +141,21 @@ fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, Str
         return if header.e_type(endian) == elf::ET_EXEC || is_static_pie(header, endian, content) {
             Ok(None)
         } else {
-            Err("it is a library, and no executable".into())
+            Err("it is a library, not an executable".into())
         };
     };
     if loader != arch.loader().as_bytes() {
         return Err(format!(
-            "it is started by {}, which Lambda does not have; {BUILD}",
+            "it needs the loader {}, which Lambda does not have; {BUILD}",
             String::from_utf8_lossy(loader)
         ));
     }
-    // As the loader does: it looks at the versions that the file asks for, symbols used or not, and passes over those
-    // that the linker marked as weak, since every use of them is.
+    // Like the loader, check every required version, whether its symbols are used or not, and ignore versions that the
+    // linker marked as weak.
     let sections = header.sections(endian, content).map_err(damaged)?;
     let Some((mut libraries, link)) = sections.gnu_verneed(endian, content).map_err(damaged)?
     else {
-        return Err(format!("it does not say which glibc it needs; {BUILD}"));
+        return Err(format!("it does not state which glibc it needs; {BUILD}"));
     };
     let strings = sections.strings(endian, content, link).map_err(damaged)?;
     let mut highest = None;
@@ -170,7 +170,7 @@ fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, Str
     Ok(highest)
 }
 
-/// Position-independent executables without a loader carry the flag that libraries lack.
+/// Whether this is a static position-independent executable, which unlike a library has the flag `DF_1_PIE`.
 fn is_static_pie(
     header: &elf::FileHeader64<Endianness>,
     endian: Endianness,

@@ -1,4 +1,4 @@
-//! The stack in CloudFormation: looking, making, changing, deleting, and waiting until it is done.
+//! CloudFormation stacks: describing, creating, updating and deleting them.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,41 +16,43 @@ use crate::package::CHECKSUM_DIGITS;
 use crate::settings::{S3Folder, check_name};
 use crate::template::{CODE_BUCKET, CODE_KEY, MARK, TEMPLATE_BYTES};
 
-/// The first look after a change; the later ones come at twice the distance each.
-const FIRST_LOOK: Duration = Duration::from_millis(200);
-/// The longest time between two looks.
-const LAST_LOOK: Duration = Duration::from_secs(5);
-/// Roles and functions take seconds, a machine with open executions minutes; then somebody must look.
-const PATIENCE: Duration = Duration::from_secs(20 * 60);
-/// Reasons of a failure that are shown.
+/// The first poll interval after a change; it doubles each time.
+const FIRST_POLL: Duration = Duration::from_millis(200);
+/// The longest poll interval.
+const LONGEST_POLL: Duration = Duration::from_secs(5);
+/// How long to wait for a change. Roles and functions take seconds, a state machine with running executions takes minutes.
+const TIMEOUT: Duration = Duration::from_secs(20 * 60);
+/// The maximum number of failure reasons in a message.
 const REASONS: usize = 8;
 
-/// CloudFormation of the account and region that the environment names. Blocking: call it from ordinary threads.
+/// CloudFormation in the account and region of the environment. Blocks: call it from ordinary threads only.
 #[derive(Debug)]
 pub struct Cloud {
     client: Client,
     runtime: Runtime,
 }
 
-/// A stack as it is.
+/// An existing stack.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Stack {
     /// Its name.
     pub name: String,
-    /// As CloudFormation calls it: `CREATE_COMPLETE`, …
+    /// CloudFormation's status: `CREATE_COMPLETE`, …
     pub status: String,
-    /// Bucket of its code.
+    /// The bucket of its code.
     pub code_bucket: String,
-    /// Key of its code.
+    /// The key of its code.
     pub code_key: String,
-    /// What its template gives out: the ARNs.
+    /// The outputs of its template: the ARNs.
     pub outputs: BTreeMap<String, String>,
     id: String,
     ours: bool,
 }
 
-/// One thing that a stack made.
+/// A resource of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Resource {
     /// `AWS::Lambda::Function`, …
     pub kind: String,
@@ -58,19 +60,19 @@ pub struct Resource {
     pub id: String,
 }
 
-/// What a deployment did, or would do, to the stack.
+/// The effect of a deployment on the stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// There was none.
+    /// The stack is new.
     Created,
-    /// It is another now.
+    /// The stack was changed.
     Updated,
-    /// It was so already.
+    /// The stack was up to date.
     None,
 }
 
 impl Stack {
-    /// The store that it was deployed from, if its code lies where `shoal deploy` puts it.
+    /// The store that it was deployed from, if its code is where `shoal deploy` puts it.
     pub fn store(&self) -> Option<S3Folder> {
         let (folder, _file) = self.code_key.rsplit_once('/')?;
         let prefix = folder.strip_suffix("deploy")?;
@@ -78,7 +80,7 @@ impl Stack {
     }
 }
 
-/// Those of the files `names` that are zips of the deployment `name`.
+/// The files among `names` that are zips of the deployment `name`.
 pub fn packages<'a>(name: &str, names: &'a [String]) -> Vec<&'a str> {
     let ours = |file: &&str| {
         file.strip_prefix(name)
@@ -91,31 +93,30 @@ pub fn packages<'a>(name: &str, names: &'a [String]) -> Vec<&'a str> {
 }
 
 impl Cloud {
-    /// Finds region and credentials; contacts nothing but, for the latter, what the environment names.
+    /// Loads the configuration from the environment. Calls only services that the environment configures for credentials.
     ///
     /// # Errors
-    /// No region is set.
+    /// Fails if no region is set.
     pub fn connect() -> Result<Self> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
-            .expect("the system can make an event queue");
+            .expect("the system can start a runtime");
         let config = runtime.block_on(config::load());
         if config.region().is_none() {
             return Err(Error::Call {
                 action: "reach AWS".into(),
-                reason: "no region is named; set AWS_REGION, for example to us-east-1".into(),
+                reason: "no region is set; set AWS_REGION, for example to us-east-1".into(),
             });
         }
         let client = Client::new(&config);
         Ok(Self { client, runtime })
     }
 
-    /// The stack of that name; `None` if there is none.
+    /// The stack with this name, or `None`. `action` is the intended action, for error messages.
     ///
     /// # Errors
-    /// The name is none, AWS does not answer, or the stack was not made by `shoal deploy`; `action` says what was to be
-    /// done to it.
+    /// Fails if the name is invalid, if the call to AWS fails, or if the stack was not created by `shoal deploy`.
     pub fn stack(&self, action: &'static str, name: &str) -> Result<Option<Stack>> {
         check_name(name)?;
         match self.runtime.block_on(self.describe(name))? {
@@ -127,10 +128,10 @@ impl Cloud {
         }
     }
 
-    /// Everything that the stack made.
+    /// The resources of the stack.
     ///
     /// # Errors
-    /// AWS does not answer.
+    /// Fails if the call to AWS fails.
     pub fn resources(&self, stack: &Stack) -> Result<Vec<Resource>> {
         let call = self
             .client
@@ -140,7 +141,7 @@ impl Cloud {
         let answer = self
             .runtime
             .block_on(call)
-            .map_err(|e| Error::call(format!("list what stack {} made", stack.name), e))?;
+            .map_err(|e| Error::call(format!("list the resources of stack {}", stack.name), e))?;
         let resources = answer.stack_resources();
         Ok(resources
             .iter()
@@ -148,17 +149,17 @@ impl Cloud {
                 kind: resource.resource_type().unwrap_or_default().to_owned(),
                 id: resource
                     .physical_resource_id()
-                    .unwrap_or("not made")
+                    .unwrap_or("not created")
                     .to_owned(),
             })
             .collect())
     }
 
-    /// Makes or changes the stack `name` to be as `template` says, with the code at `bucket` and `key`, and waits until
-    /// it is.
+    /// Creates or updates the stack `name` from `template`, with the code at `bucket` and `key`, and waits for the end.
     ///
     /// # Errors
-    /// AWS refuses, the stack is another's, or it was changed back, with CloudFormation's reasons; or it takes too long.
+    /// Fails if the call to AWS fails, if the stack was not created by `shoal deploy`, if CloudFormation rolled the change
+    /// back, or if it takes too long. The message includes CloudFormation's reasons.
     pub fn deploy(
         &self,
         name: &str,
@@ -171,7 +172,7 @@ impl Cloud {
                 action: "deploy",
                 name: name.to_owned(),
                 reason: format!(
-                    "its template has {} bytes, and CloudFormation takes {TEMPLATE_BYTES}; name fewer --input folders",
+                    "its template has {} bytes, and CloudFormation allows {TEMPLATE_BYTES}; pass fewer --input folders",
                     template.len()
                 ),
             });
@@ -187,19 +188,19 @@ impl Cloud {
             let parameters = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
             let (change, id) = match before {
                 None => {
-                    let made = self
+                    let created = self
                         .client
                         .create_stack()
                         .stack_name(name)
                         .template_body(template)
                         .set_parameters(Some(parameters))
                         .capabilities(Capability::CapabilityIam)
-                        // Else a stack that failed at first would have to be deleted by hand.
+                        // Otherwise the user would have to delete a stack that could not be created.
                         .on_failure(OnFailure::Delete)
                         .send()
                         .await
                         .map_err(|e| Error::call(format!("create stack {name}"), e))?;
-                    (Change::Created, made.stack_id.unwrap_or(name.to_owned()))
+                    (Change::Created, created.stack_id.unwrap_or(name.to_owned()))
                 }
                 Some(stack) => {
                     let update = self
@@ -213,7 +214,7 @@ impl Cloud {
                         .await;
                     match update {
                         Ok(_) => (Change::Updated, stack.id),
-                        // CloudFormation has no code of its own for this.
+                        // There is no error code for this case.
                         Err(e) if e.message().is_some_and(|m| m.contains("No updates")) => {
                             return Ok((Change::None, stack));
                         }
@@ -226,14 +227,18 @@ impl Cloud {
                 _ => ("update", "UPDATE_COMPLETE"),
             };
             let stack = self.wait(action, name, &id, wanted).await?;
-            Ok((change, stack.expect("only deleted stacks are none")))
+            Ok((
+                change,
+                stack.expect("the stack exists unless it was deleted"),
+            ))
         })
     }
 
-    /// Deletes the stack with all that it made, and waits until it is gone.
+    /// Deletes the stack with all its resources, and waits for the end.
     ///
     /// # Errors
-    /// AWS refuses, something cannot be deleted, with CloudFormation's reasons; or it takes too long.
+    /// Fails if the call to AWS fails, if a resource cannot be deleted, or if it takes too long. The message includes
+    /// CloudFormation's reasons.
     pub fn delete(&self, stack: &Stack) -> Result<()> {
         let name = &stack.name;
         self.runtime.block_on(async {
@@ -249,7 +254,7 @@ impl Cloud {
         })
     }
 
-    /// Waits until the stack has the status `wanted`, and fails when it comes to rest in another.
+    /// Waits until the stack has the status `wanted`, and fails if it ends with another one.
     async fn wait(
         &self,
         action: &'static str,
@@ -258,13 +263,13 @@ impl Cloud {
         wanted: &str,
     ) -> Result<Option<Stack>> {
         let start = Instant::now();
-        let mut pause = FIRST_LOOK;
+        let mut pause = FIRST_POLL;
         loop {
             let stack = self.describe(id).await?;
             match stack.as_ref().map(|stack| stack.status.as_str()) {
                 Some(status) if status == wanted => return Ok(stack),
                 None if wanted == "DELETE_COMPLETE" => return Ok(None),
-                // What follows a success in the background is no reason to wait.
+                // The cleanup after a success runs in the background.
                 Some(status) if status == format!("{wanted}_CLEANUP_IN_PROGRESS") => {
                     return Ok(stack);
                 }
@@ -279,22 +284,22 @@ impl Cloud {
                     });
                 }
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 return Err(Error::Stack {
                     action,
                     name: name.to_owned(),
                     reason: format!(
-                        "it is not done after {} minutes, and goes on; look at its events in CloudFormation",
-                        PATIENCE.as_secs() / 60
+                        "it did not finish within {} minutes and continues; check its events in CloudFormation",
+                        TIMEOUT.as_secs() / 60
                     ),
                 });
             }
             tokio::time::sleep(pause).await;
-            pause = (2 * pause).min(LAST_LOOK);
+            pause = (2 * pause).min(LONGEST_POLL);
         }
     }
 
-    /// Deleted stacks are found by their id alone.
+    /// The stack with this name or id. Deleted stacks are found only by id.
     async fn describe(&self, name_or_id: &str) -> Result<Option<Stack>> {
         let answer = self
             .client
@@ -304,13 +309,13 @@ impl Cloud {
             .await;
         match answer {
             Ok(answer) => Ok(answer.stacks().first().map(Stack::from)),
-            // CloudFormation has no code of its own for this.
+            // There is no error code for this case.
             Err(e) if e.message().is_some_and(|m| m.contains("does not exist")) => Ok(None),
-            Err(e) => Err(Error::call(format!("look at stack {name_or_id}"), e)),
+            Err(e) => Err(Error::call(format!("describe stack {name_or_id}"), e)),
         }
     }
 
-    /// Why resources failed, the first failure first, as text to append.
+    /// The reasons of failed resources, oldest first, as text to append.
     async fn reasons(&self, id: &str) -> String {
         let events = self.client.describe_stack_events().stack_name(id).send();
         let Ok(events) = events.await else {
@@ -327,7 +332,7 @@ impl Cloud {
                 event.resource_status_reason().unwrap_or_default()
             )
         };
-        // Newest first in the answer.
+        // The answer has the newest event first.
         let reasons: Vec<_> = events.stack_events().iter().filter(failed).collect();
         reasons
             .iter()
@@ -370,7 +375,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_zips_of_this_name_are_ours() {
+    fn only_zips_of_this_deployment_are_packages() {
         let names = [
             "shoal-0123456789abcdef.zip",
             "shoal-0123456789abcdef.zip.bak",

@@ -1,4 +1,4 @@
-//! How AWS is reached: region, credentials and endpoint, as its own tools find them.
+//! The AWS configuration: region, credentials and endpoint, found as the AWS CLI finds them.
 
 use std::time::Duration;
 
@@ -6,12 +6,11 @@ use aws_config::BehaviorVersion;
 pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 
-/// A name server or a proxy that does not answer is told from one that is slow.
+/// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Region and credentials from the variables (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), the profile (`AWS_PROFILE`), or the
-/// machine's role; another endpoint from `AWS_ENDPOINT_URL`. Calls are retried as the SDK does by default: meant for
-/// control, where nobody else retries.
+/// Loads region and credentials from the environment (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), the profile (`AWS_PROFILE`)
+/// or the machine's role, and a custom endpoint from `AWS_ENDPOINT_URL`. Calls use the retries of the SDK.
 pub async fn load() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .timeout_config(
@@ -23,10 +22,10 @@ pub async fn load() -> SdkConfig {
         .await
 }
 
-/// [`load`] for whoever cannot wait for a task, also within one: a thread of its own waits.
+/// A blocking [`load`] on a thread of its own, so that it also works within a task.
 ///
 /// # Errors
-/// The system cannot start a thread or a runtime.
+/// Fails if the system cannot start a thread or a runtime.
 pub fn load_blocking() -> std::io::Result<SdkConfig> {
     let load = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_may_ask_too() {
+    async fn load_blocking_works_within_a_task() {
         load_blocking().unwrap();
     }
 }

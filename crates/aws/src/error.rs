@@ -1,19 +1,19 @@
-//! What can go wrong between a flag and a deployed function.
+//! Deployment errors.
 
 use std::path::PathBuf;
 
-/// The result of a call into this crate.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why the cloud does not look as it was asked to. Messages say what failed, where, and what to do.
+/// A deployment error. Messages say what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting that AWS would refuse, or that contradicts another.
+    /// A setting that AWS would reject, or that contradicts another.
     #[error("failed to use {option} {value}: {reason}")]
     Setting {
-        /// The flag.
+        /// The command-line option.
         option: &'static str,
-        /// What it was given.
+        /// Its value.
         value: String,
         /// The limit, and what to do.
         reason: String,
@@ -23,48 +23,48 @@ pub enum Error {
     Bootstrap {
         /// The file.
         path: PathBuf,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
-    /// The code is larger than Lambda takes.
+    /// The code is larger than Lambda allows.
     #[error(
-        "failed to pack the function: {bytes} bytes unzipped, and Lambda takes {} at most; keep the model out of it \
-         with --model-path s3://BUCKET/KEY",
+        "failed to package the function: it has {bytes} bytes unzipped, and Lambda allows at most {}; store the model outside \
+         the package with --model-path s3://BUCKET/KEY",
         crate::limits::PACKAGE_BYTES
     )]
     TooLarge {
-        /// Size of all files, in bytes.
+        /// The size of all files in bytes.
         bytes: u64,
     },
-    /// There is a stack of that name which shoal did not make.
+    /// A stack of that name exists, but was not created by shoal.
     #[error(
-        "failed to {action} stack {name}: it was not made by `shoal deploy`; choose another --name"
+        "failed to {action} stack {name}: it was not created by `shoal deploy`; choose another --name"
     )]
     Foreign {
-        /// What was to be done to it.
+        /// The failed action.
         action: &'static str,
         /// The stack.
         name: String,
     },
-    /// A stack did not become what it was to be.
+    /// CloudFormation could not change a stack.
     #[error("failed to {action} stack {name}: {reason}")]
     Stack {
-        /// What was to be done to it.
+        /// The failed action.
         action: &'static str,
         /// The stack.
         name: String,
         /// The reasons that CloudFormation gives.
         reason: String,
     },
-    /// A call that AWS refused, or that did not reach it.
+    /// A call that AWS rejected, or that did not reach it.
     #[error("failed to {action}: {reason}")]
     Call {
-        /// What was to be done.
+        /// The failed action.
         action: String,
-        /// Its answer.
+        /// The error.
         reason: String,
     },
-    /// A file or object.
+    /// A file or object cannot be read or written.
     #[error(transparent)]
     Storage(#[from] shoal_job::Error),
 }
@@ -82,7 +82,7 @@ impl Error {
         }
     }
 
-    /// From an error of the SDK, whose own text names the kind alone.
+    /// From an SDK error and its causes: its own text contains only the kind.
     pub(crate) fn call(action: impl Into<String>, error: impl std::error::Error) -> Self {
         Self::Call {
             action: action.into(),
@@ -91,14 +91,14 @@ impl Error {
     }
 }
 
-/// The text of an error with those below it that it does not already quote.
+/// The text of an error with its causes, except those that it already includes.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
-        let below = error.to_string();
-        if !text.contains(&below) {
-            text = format!("{text}: {below}");
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
         next = error.source();
     }

@@ -1,8 +1,7 @@
 //! The lambda backend: direct invocations of a deployed function.
 //!
-//! The cheapest way to many environments: it pays for requests and time alone, and knows no limit of starts a second
-//! but the platform's own growth. Functions write their own parts and receipts, so that nothing is lost with a client
-//! that dies.
+//! This is the cheapest fan-out on AWS: it costs only requests and duration, and only Lambda's scaling rate limits how
+//! fast environments start. Functions write their own parts and receipts, so a crash of the client loses nothing.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -25,8 +24,8 @@ use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply, Sizing};
 use crate::error::chain;
 use crate::limits;
 
-/// New environments of a function: 1,000 at once, and 1,000 more every 10 s. Lambda, *Understanding Lambda function
-/// scaling* (`lambda/latest/dg/lambda-concurrency.html`).
+/// The scaling rate of a function: 1,000 environments immediately, and 1,000 more every 10 s. Lambda, *Understanding
+/// Lambda function scaling* (`lambda/latest/dg/lambda-concurrency.html`).
 pub const RAMP: Ramp = Ramp {
     start: 1000,
     step: 1000,
@@ -34,25 +33,26 @@ pub const RAMP: Ramp = Ramp {
 };
 
 const NAME: &str = "lambda";
-/// A name server or proxy that does not answer is told from one that is slow.
+/// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Nothing is sent while a function works, for up to 15 minutes, and gateways on the way forget silent connections after
-/// some minutes.
+/// The interval of TCP keep-alive probes. A connection is silent for up to 15 minutes while a function runs, and gateways
+/// drop silent connections earlier.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// What a function is deployed with, as far as it says what a call can cost.
+/// The part of a deployed function's configuration that determines the cost of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deployed {
-    /// What it is billed by.
+    /// The size that it is billed by.
     pub sizing: Sizing,
-    /// Seconds after which the platform ends a call.
+    /// The time limit of a call in seconds.
     pub timeout_seconds: u64,
 }
 
-/// Asks Lambda how the function of this name or ARN is deployed; from an ordinary thread, since it waits for the answer.
+/// Reads the configuration of the function with this name or ARN. Blocks: call it from ordinary threads only.
 ///
 /// # Errors
-/// [`DispatchError::Platform`]: there is no such function, or nobody may ask for its configuration.
+/// [`DispatchError::Platform`] if there is no such function, or if its configuration cannot be read.
 pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, DispatchError> {
     let failed = |reason| DispatchError::Platform {
         backend: NAME,
@@ -61,7 +61,7 @@ pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, Dispatch
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| failed(format!("the system cannot start a runtime: {e}")))?;
+        .map_err(|e| failed(format!("failed to start a runtime: {e}")))?;
     let call = Client::new(config)
         .get_function_configuration()
         .function_name(function)
@@ -69,7 +69,7 @@ pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, Dispatch
     let answer = runtime.block_on(call).map_err(|e| {
         let reason = chain(&e);
         failed(format!(
-            "failed to look at function {function} (lambda:GetFunctionConfiguration): {reason}"
+            "failed to describe function {function} (lambda:GetFunctionConfiguration): {reason}"
         ))
     })?;
     let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
@@ -79,10 +79,10 @@ pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, Dispatch
         config.region(),
     ) else {
         let reason =
-            format!("Lambda does not tell the memory and the timeout of function {function}");
+            format!("Lambda did not return the memory and the timeout of function {function}");
         return Err(failed(reason));
     };
-    // What Lambda takes where nobody says otherwise.
+    // Lambda's default.
     let architecture = answer
         .architectures()
         .first()
@@ -97,7 +97,7 @@ pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, Dispatch
     })
 }
 
-/// Calls a Lambda function directly.
+/// Invokes a Lambda function directly.
 #[derive(Debug, Clone)]
 pub struct Lambda {
     config: SdkConfig,
@@ -106,7 +106,7 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// The function of this name or ARN, called by up to `concurrency` calls at a time.
+    /// Creates a backend for the function with this name or ARN and up to `concurrency` calls in flight.
     pub fn new(config: SdkConfig, function: impl Into<String>, concurrency: usize) -> Self {
         Self {
             config,
@@ -115,7 +115,7 @@ impl Lambda {
         }
     }
 
-    /// A client for one fan-out: its connections belong to the runtime that drives it.
+    /// Creates a client for one fan-out: its connections belong to the runtime of the fan-out.
     fn client(&self) -> Result<Client, String> {
         let pool = ConnectionPool::builder()
             .tcp_keepalive(TCP_KEEPALIVE)
@@ -129,14 +129,14 @@ impl Lambda {
         let config = Config::from(&self.config)
             .to_builder()
             .http_client(http)
-            // Whoever fans out knows better when to call again, and a function must not be called twice unawares.
+            // The fan-out does the retries: it must know about every call.
             .retry_config(RetryConfig::disabled())
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)
                     .build(),
             )
-            // A function that works is silent.
+            // A running function sends nothing.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         Ok(Client::from_conf(config))
@@ -153,7 +153,7 @@ impl Backend for Lambda {
     }
 
     fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
-        // Each call in flight is a connection. Where the system allows no more, calls fail with that reason.
+        // Each call in flight needs a connection. If the limit cannot be raised, calls beyond it fail.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
         let calls = Calls {
             lambda: self,
@@ -162,7 +162,7 @@ impl Backend for Lambda {
         let settings = FanOut {
             concurrency: self.concurrency,
             ramp: Some(RAMP),
-            second_attempts: true,
+            allow_speculation: true,
         };
         fan_out(&calls, settings, work, emit)
     }
@@ -170,7 +170,7 @@ impl Backend for Lambda {
 
 struct Calls<'a> {
     lambda: &'a Lambda,
-    /// Made by the first call, since it takes the runtime that it is made in for its own.
+    /// Created by the first call, because it binds to the runtime in which it is created.
     client: OnceLock<Result<Client, String>>,
 }
 
@@ -186,7 +186,7 @@ impl Caller for Calls<'_> {
         let answer = client
             .invoke()
             .function_name(&self.lambda.function)
-            // The last lines of the log tell what is billed.
+            // The end of the log contains the billed duration.
             .log_type(LogType::Tail)
             .payload(Blob::new(payload))
             .send()
@@ -211,7 +211,7 @@ impl Calls<'_> {
                 if let Some(body) = answer.raw().body().bytes()
                     && let Some(failure) = function_failure(body)
                 {
-                    // Stand-ins answer a function's own error so, where Lambda answers 200 and a header.
+                    // Emulators return a function's error this way; Lambda returns 200 and a header.
                     return failure;
                 }
                 let code = answer.err().code().unwrap_or_default();
@@ -233,7 +233,7 @@ impl Calls<'_> {
     }
 }
 
-/// What may be done about an error that Lambda itself answers. *Invoke, Errors*
+/// The kind of an error that Lambda itself returns. *Invoke, Errors*
 /// (`lambda/latest/api/API_Invoke.html#API_Invoke_Errors`).
 fn kind_of(code: &str, status: u16) -> FailureKind {
     match code {
@@ -242,7 +242,7 @@ fn kind_of(code: &str, status: u16) -> FailureKind {
         | "EC2ThrottledException"
         | "ENILimitReachedException" => FailureKind::Throttled,
         "RequestTooLargeException" => FailureKind::Input,
-        // While a function is made or changed.
+        // While a function is created or updated.
         "ResourceNotReadyException" | "ResourceConflictException" => FailureKind::Retryable,
         _ if status == 429 => FailureKind::Throttled,
         _ if status >= 500 => FailureKind::Retryable,
@@ -250,19 +250,19 @@ fn kind_of(code: &str, status: u16) -> FailureKind {
     }
 }
 
-/// What the function answered.
+/// The receipt or the failure in the function's answer.
 fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
     let payload = output.payload().map(Blob::as_ref).unwrap_or_default();
     if let Some(error) = output.function_error() {
         return Err(function_failure(payload).unwrap_or_else(|| {
-            let reason = format!("the function failed ({error}) and did not say why");
+            let reason = format!("the function failed without a reason ({error})");
             Failure::new(FailureKind::Crashed, reason)
         }));
     }
     let reply: Reply = serde_json::from_slice(payload).map_err(|e| {
-        // Another function than ours, or another version of it.
+        // Not a shoal function, or another version of it.
         let reason = format!(
-            "failed to read the function's answer: {e}; is the function one of this shoal?"
+            "failed to parse the function's answer: {e}; check that the function was deployed by this version of shoal"
         );
         Failure::new(FailureKind::Refused, reason)
     })?;
@@ -274,7 +274,7 @@ fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
     Ok(receipt)
 }
 
-/// The failure that an error payload tells of.
+/// The failure in an error payload.
 fn function_failure(payload: &[u8]) -> Option<Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -291,7 +291,7 @@ fn function_failure(payload: &[u8]) -> Option<Failure> {
         if error_type == "Sandbox.Timedout" || error_message.contains("Task timed out after") {
             FailureKind::TimedOut
         } else {
-            // `Runtime.ExitError`, `Function.…`: the process ended, for want of memory or for a fault.
+            // `Runtime.ExitError`, `Function.…`: the process exited, for example because it ran out of memory.
             FailureKind::Crashed
         }
     });
@@ -304,7 +304,7 @@ fn function_failure(payload: &[u8]) -> Option<Failure> {
     Some(Failure::new(kind, reason))
 }
 
-/// The billed duration in the last lines of a function's log, which Lambda answers in base64.
+/// The billed duration in the end of a function's log, which Lambda returns in base64.
 fn billed_ms(log: &str) -> Option<f64> {
     let log = aws_smithy_types::base64::decode(log).ok()?;
     let log = String::from_utf8_lossy(&log);
@@ -324,7 +324,7 @@ mod tests {
 
     use super::*;
 
-    /// What is made of one answer of Lambda to the question for a function.
+    /// The result of [`deployed`] for one response of Lambda.
     fn deployed_as(status: &str, answer: &str) -> Result<Deployed, DispatchError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let credentials = Credentials::new("none", "none", None, None, "test");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn lambda_tells_how_a_function_is_deployed() {
+    fn the_configuration_of_a_function_is_read() {
         let answer = r#"{"MemorySize": 1769, "Timeout": 900, "Architectures": ["arm64"]}"#;
         let expected = |architecture: &str, memory_mb, timeout_seconds| Deployed {
             sizing: Sizing {
@@ -372,7 +372,7 @@ mod tests {
             expected("x86_64", 128, 3)
         );
         for (status, answer, reason) in [
-            ("200 OK", "{}", "does not tell"),
+            ("200 OK", "{}", "did not return"),
             (
                 "404 Not Found",
                 r#"{"Message": "Function not found: shoal"}"#,
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_functions_tell_their_kind() {
+    fn function_errors_have_the_right_kind() {
         let kind = |payload: &str| function_failure(payload.as_bytes()).map(|f| f.kind);
         assert_eq!(
             kind(r#"{"errorType":"Shoal.Input","errorMessage":"gone"}"#),
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_the_platform_tell_whether_to_call_again() {
+    fn platform_errors_have_the_right_kind() {
         assert_eq!(
             kind_of("TooManyRequestsException", 429),
             FailureKind::Throttled
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_tells_what_is_billed() {
+    fn the_billed_duration_is_read_from_the_log() {
         let log = "START RequestId: a\nEND RequestId: a\nREPORT RequestId: a\tDuration: 12.34 ms\tBilled Duration: 43 ms\t\
                    Memory Size: 1769 MB\tMax Memory Used: 99 MB\tInit Duration: 30.10 ms\t\n";
         let encoded = aws_smithy_types::base64::encode(log);

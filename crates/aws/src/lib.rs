@@ -1,13 +1,12 @@
-//! shoal on AWS: what makes the function and its surroundings, and what it may do there.
+//! shoal on AWS: the lambda and step-functions backends, and their deployment.
 //!
-//! [`template`](template::template) writes one CloudFormation template, the only source of truth: the function, its
-//! role, its log group and, if asked for, a state machine with a role of its own. [`Cloud`] uploads the code and has
-//! CloudFormation make, update or delete the stack. CloudFormation rather than calls of our own, since it undoes what
-//! fails half-way, knows what an update must replace, deletes all that it made, and since the same template can be read,
-//! reviewed and deployed by other tools.
+//! [`template`](template::template) writes a CloudFormation template, the single source of truth for a deployment: the
+//! function, its role, its log group and, optionally, a state machine with its own role. [`Cloud`] creates, updates and
+//! deletes the stack. CloudFormation rolls back failed changes, knows which resources an update must replace, and deletes
+//! everything that it created. The template can also be reviewed and deployed with other tools.
 //!
-//! [`state_machine`] is the definition of the fan-out, [`limits`] the platform's limits, checked before anything is
-//! sent, [`bootstrap`] and [`package`] the code as Lambda takes it.
+//! [`state_machine`] defines the fan-out, [`limits`] checks the platform's limits before anything is sent, and
+//! [`bootstrap`] and [`package`] prepare the code for Lambda.
 
 mod account;
 pub mod bootstrap;

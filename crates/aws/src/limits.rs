@@ -1,12 +1,12 @@
-//! The platform's limits, checked before anything is sent: stand-ins for AWS accept what AWS refuses, and AWS refuses
-//! only after the run has begun.
+//! The platform's limits, checked before anything is sent. AWS would report violations only after the run has started,
+//! and emulators do not report them at all.
 //!
-//! Sources are pages of docs.aws.amazon.com, read in 2026: *Lambda quotas* (`lambda/latest/dg/gettingstarted-limits.html`)
-//! and *Step Functions service quotas* (`step-functions/latest/dg/service-quotas.html`).
+//! Sources, read in 2026 on docs.aws.amazon.com: *Lambda quotas* (`lambda/latest/dg/gettingstarted-limits.html`) and
+//! *Step Functions service quotas* (`step-functions/latest/dg/service-quotas.html`).
 
 use std::ops::RangeInclusive;
 
-// Those that bound a plan as well.
+// The limits that the planner needs too.
 pub use shoal_estimate::limits::{
     CONCURRENCY, EXPRESS_SECONDS, EXPRESS_STARTS, MEMORY, ONE_VCPU, PACKAGE_BYTES, PAYLOAD_BYTES,
     STANDARD_STARTS, STATE_BYTES, TIMEOUT,
@@ -14,20 +14,21 @@ pub use shoal_estimate::limits::{
 
 use crate::state_machine::{Children, Input};
 
-/// `/tmp` of a function in MB. Lambda quotas, *Storage*.
+/// The size of a function's `/tmp` in MB. Lambda quotas, *Storage*.
 pub const TMP: RangeInclusive<u32> = 512..=10_240;
-/// All variables of a function together, in bytes. Lambda quotas, *Environment variables*.
+/// The size of a function's environment variables in bytes. Lambda quotas, *Environment variables*.
 pub const ENVIRONMENT_BYTES: usize = 4 * 1024;
 
-/// A state machine's definition in bytes. Step Functions quotas, *Request size*.
+/// The size of a state machine's definition in bytes. Step Functions quotas, *Request size*.
 pub const DEFINITION_BYTES: usize = 1024 * 1024;
 
-/// What the platform would refuse.
+/// A violated limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum LimitError {
     /// The definition is too large.
     #[error(
-        "failed to use the state machine: its definition has {bytes} bytes, and Step Functions takes {DEFINITION_BYTES}"
+        "failed to use the state machine: its definition has {bytes} bytes, and Step Functions allows {DEFINITION_BYTES}"
     )]
     Definition {
         /// Its size.
@@ -35,29 +36,29 @@ pub enum LimitError {
     },
     /// The execution's input is too large.
     #[error(
-        "failed to start the state machine: its input has {bytes} bytes, and Step Functions takes {STATE_BYTES}; shorten \
+        "failed to start the state machine: its input has {bytes} bytes, and Step Functions allows {STATE_BYTES}; shorten \
          the run's name or the store's prefix"
     )]
     Input {
         /// Its size.
         bytes: usize,
     },
-    /// A field of the execution's input is out of its range.
+    /// A field of the execution's input is out of range.
     #[error(
-        "failed to start the state machine: {field} is {value}, and Step Functions takes {range}"
+        "failed to start the state machine: {field} is {value}, and Step Functions allows {range}"
     )]
     Field {
         /// The field.
         field: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
-        /// What it may hold.
+        /// The allowed values.
         range: &'static str,
     },
     /// A line of the manifest is too large for one child.
     #[error(
-        "failed to write line {line} of the manifest: it has {bytes} bytes, and Step Functions takes {STATE_BYTES}; make \
-         the batches smaller (--batch-size)"
+        "failed to write line {line} of the manifest: it has {bytes} bytes, and Step Functions allows {STATE_BYTES}; use \
+         smaller batches (--batch-size)"
     )]
     Line {
         /// Its number, from 1.
@@ -65,10 +66,10 @@ pub enum LimitError {
         /// Its size without the line's end.
         bytes: usize,
     },
-    /// A request or answer of a function is too large.
+    /// The payload of an invocation is too large.
     #[error(
-        "failed to invoke the function: the payload has {bytes} bytes, and Lambda takes {PAYLOAD_BYTES}; make the batches \
-         smaller (--batch-size)"
+        "failed to invoke the function: the payload has {bytes} bytes, and Lambda allows {PAYLOAD_BYTES}; use smaller \
+         batches (--batch-size)"
     )]
     Payload {
         /// Its size.
@@ -76,8 +77,10 @@ pub enum LimitError {
     },
 }
 
+/// Checks the size of a state machine's definition.
+///
 /// # Errors
-/// The definition is larger than the platform takes.
+/// Fails if the definition is larger than the platform allows.
 pub fn check_definition(definition: &str) -> Result<(), LimitError> {
     let bytes = definition.len();
     (bytes <= DEFINITION_BYTES)
@@ -85,8 +88,10 @@ pub fn check_definition(definition: &str) -> Result<(), LimitError> {
         .ok_or(LimitError::Definition { bytes })
 }
 
+/// Checks the fields and the size of an execution's input.
+///
 /// # Errors
-/// A field is out of its range, or the input as JSON larger than the platform takes.
+/// Fails if a field is out of range, or if the JSON is larger than the platform allows.
 pub fn check_input(input: &Input) -> Result<(), LimitError> {
     let field = |field, value: String, range| LimitError::Field {
         field,
@@ -118,10 +123,10 @@ pub fn check_input(input: &Input) -> Result<(), LimitError> {
         .ok_or(LimitError::Input { bytes })
 }
 
-/// Checks a line of the manifest, without its end; `line` counts from 1.
+/// Checks the size of a line of the manifest, without its line break; `line` counts from 1.
 ///
 /// # Errors
-/// The line is larger than one child takes.
+/// Fails if the line is larger than the input of a child may be.
 pub fn check_line(line: u64, content: &[u8]) -> Result<(), LimitError> {
     let bytes = content.len();
     (bytes <= STATE_BYTES)
@@ -132,7 +137,7 @@ pub fn check_line(line: u64, content: &[u8]) -> Result<(), LimitError> {
 /// Checks the payload of a synchronous invocation.
 ///
 /// # Errors
-/// The payload is larger than Lambda takes.
+/// Fails if the payload is larger than Lambda allows.
 pub fn check_payload(payload: &[u8]) -> Result<(), LimitError> {
     let bytes = payload.len();
     (bytes <= PAYLOAD_BYTES)
@@ -140,8 +145,8 @@ pub fn check_payload(payload: &[u8]) -> Result<(), LimitError> {
         .ok_or(LimitError::Payload { bytes })
 }
 
-/// Express children where they fit, since they start ten times as fast and pay no transitions. A batch must leave two
-/// thirds of an Express execution's time for cold starts, slow neighbours and one more attempt.
+/// Chooses Express children if the batches are short enough, because they start ten times as fast and do not pay for
+/// transitions. Two thirds of an Express execution's time must remain for cold starts, slow hosts and another attempt.
 pub fn choose_children(expected_batch_seconds: f64) -> Children {
     if expected_batch_seconds <= EXPRESS_SECONDS / 3.0 {
         Children::Express
@@ -150,7 +155,7 @@ pub fn choose_children(expected_batch_seconds: f64) -> Children {
     }
 }
 
-/// The least time in seconds that a Distributed Map takes to start `batches` children.
+/// The minimum time in seconds that a Distributed Map takes to start `batches` children.
 pub fn seconds_to_start(batches: u64, children: Children) -> f64 {
     let rate = match children {
         Children::Standard => STANDARD_STARTS,
@@ -175,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_at_the_limits_pass_and_those_beyond_do_not() {
+    fn inputs_beyond_the_limits_are_refused() {
         check_input(&input()).unwrap();
         for concurrency in [0, 10_001] {
             let error = check_input(&Input {
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_at_the_limit_pass() {
+    fn sizes_beyond_the_limits_are_refused() {
         check_line(1, &vec![b'x'; STATE_BYTES]).unwrap();
         let error = check_line(7, &vec![b'x'; STATE_BYTES + 1]).unwrap_err();
         assert!(error.to_string().contains("line 7"), "{error}");
@@ -233,12 +238,12 @@ mod tests {
         assert_eq!(choose_children(0.0), Children::Express);
         assert_eq!(choose_children(100.0), Children::Express);
         assert_eq!(choose_children(100.1), Children::Standard);
-        // Nobody knows: the kind that cannot run out of time.
+        // Unknown: choose the type without a time limit.
         assert_eq!(choose_children(f64::NAN), Children::Standard);
     }
 
     #[test]
-    fn starting_takes_time() {
+    fn starting_children_takes_time() {
         assert_eq!(seconds_to_start(1_000, Children::Standard), 10.0);
         assert_eq!(seconds_to_start(1_000, Children::Express), 1.0);
     }

@@ -1,4 +1,4 @@
-//! Who asks S3: the store's client is told what AWS's own tools know.
+//! Credentials for the store's S3 client, found as the AWS CLI finds them.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,10 +12,10 @@ use tokio::sync::Mutex;
 
 use crate::config;
 
-/// Credentials are asked for anew when they are valid for less than this.
+/// Credentials are renewed when they expire within this time.
 const MARGIN: Duration = Duration::from_secs(300);
 
-/// Profiles, roles and whatever else the SDK looks into; `None` where nothing is set up.
+/// The region and credentials that the SDK finds in profiles, roles and so on; `None` if there are none.
 pub fn login() -> Option<AwsLogin> {
     let config = config::load_blocking().ok()?;
     let provider = config.credentials_provider()?;
@@ -23,7 +23,7 @@ pub fn login() -> Option<AwsLogin> {
         region: config.region().map(ToString::to_string),
         credentials: Arc::new(Login {
             provider,
-            known: Mutex::new(None),
+            cached: Mutex::new(None),
         }),
     })
 }
@@ -31,7 +31,7 @@ pub fn login() -> Option<AwsLogin> {
 #[derive(Debug)]
 struct Login {
     provider: SharedCredentialsProvider,
-    known: Mutex<Option<(Credentials, Arc<AwsCredential>)>>,
+    cached: Mutex<Option<(Credentials, Arc<AwsCredential>)>>,
 }
 
 fn is_fresh(credentials: &Credentials) -> bool {
@@ -45,8 +45,8 @@ impl CredentialProvider for Login {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut known = self.known.lock().await;
-        if let Some((credentials, credential)) = known.as_ref()
+        let mut cached = self.cached.lock().await;
+        if let Some((credentials, credential)) = cached.as_ref()
             && is_fresh(credentials)
         {
             return Ok(credential.clone());
@@ -62,7 +62,7 @@ impl CredentialProvider for Login {
             secret_key: credentials.secret_access_key().into(),
             token: credentials.session_token().map(Into::into),
         });
-        *known = Some((credentials, credential.clone()));
+        *cached = Some((credentials, credential.clone()));
         Ok(credential)
     }
 }
@@ -75,19 +75,19 @@ mod tests {
 
     use super::*;
 
-    /// Credentials that are valid for a time, numbered.
+    /// Provides numbered credentials that are valid for some time.
     #[derive(Debug)]
-    struct Counted {
-        asked: AtomicU32,
+    struct Numbered {
+        requests: AtomicU32,
         valid: Duration,
     }
 
-    impl ProvideCredentials for Counted {
+    impl ProvideCredentials for Numbered {
         fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
         where
             Self: 'a,
         {
-            let number = self.asked.fetch_add(1, Ordering::SeqCst);
+            let number = self.requests.fetch_add(1, Ordering::SeqCst);
             let expiry = SystemTime::now() + self.valid;
             future::ProvideCredentials::ready(Ok(Credentials::new(
                 format!("key-{number}"),
@@ -101,11 +101,11 @@ mod tests {
 
     async fn keys(valid: Duration) -> [String; 2] {
         let login = Login {
-            provider: SharedCredentialsProvider::new(Counted {
-                asked: AtomicU32::new(0),
+            provider: SharedCredentialsProvider::new(Numbered {
+                requests: AtomicU32::new(0),
                 valid,
             }),
-            known: Mutex::new(None),
+            cached: Mutex::new(None),
         };
         let mut keys = [String::new(), String::new()];
         for key in &mut keys {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn credentials_are_kept_while_they_are_valid() {
+    async fn credentials_are_cached_while_they_are_valid() {
         assert_eq!(keys(Duration::from_secs(3600)).await, ["key-0", "key-0"]);
         assert_eq!(keys(Duration::from_secs(60)).await, ["key-0", "key-1"]);
     }

@@ -1,5 +1,5 @@
-//! The zip that Lambda unpacks to `/var/task`: the bootstrap, and the model beside it. The same files give the same
-//! bytes, so that the same code has the same name in the store and an update without a change is none.
+//! The zip that Lambda unpacks to `/var/task`: the bootstrap and, optionally, the model. It is reproducible: unchanged
+//! files yield the same bytes and name, so that deploying them again changes nothing.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -12,31 +12,32 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::error::{Error, Result};
 use crate::limits::PACKAGE_BYTES;
 
-/// The executable's name in the zip, which `provided.al2023` demands.
+/// The executable's name in the zip, as `provided.al2023` requires.
 const BOOTSTRAP: &str = "bootstrap";
-/// The model's name in the zip, where the function looks for it beside itself.
+/// The model's name in the zip; the function looks for it next to its executable.
 const MODEL: &str = "model.shoal";
-/// Digits of the checksum that a zip's name has.
+/// The number of checksum digits in a zip's name.
 pub(crate) const CHECKSUM_DIGITS: usize = 16;
 
-/// A zip that was written.
+/// A zip file with the function's code.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Package {
     /// The file.
     pub path: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Size of the files in it, in bytes.
+    /// The size of the unzipped files in bytes.
     pub unzipped: u64,
-    /// SHA-256 of it, in hexadecimal.
+    /// Its SHA-256 in hexadecimal.
     pub checksum: String,
 }
 
 impl Package {
-    /// Writes the zip at `path`, of the executable `bootstrap` and the packed model `model`, if it is to be in it.
+    /// Writes a zip with the executable `bootstrap` and, if given, the packed model `model` to `path`.
     ///
     /// # Errors
-    /// A file cannot be read or written, or all together are larger than Lambda takes.
+    /// Fails if a file cannot be read or written, or if the files together are larger than Lambda allows.
     pub fn write(path: &Path, bootstrap: &Path, model: Option<&Path>) -> Result<Self> {
         let mut files = vec![(BOOTSTRAP, bootstrap, 0o755)];
         files.extend(model.map(|model| (MODEL, model, 0o644)));
@@ -72,7 +73,7 @@ impl Package {
         })
     }
 
-    /// What it is called in the store's folder `deploy`.
+    /// Its name in the store's folder `deploy`.
     pub fn file_name(&self, deployment: &str) -> String {
         format!("{deployment}-{}.zip", &self.checksum[..CHECKSUM_DIGITS])
     }
@@ -119,7 +120,7 @@ mod tests {
     fn the_same_files_give_the_same_bytes() {
         let (dir, program, model) = sources();
         let one = Package::write(&dir.path().join("1.zip"), &program, Some(&model)).unwrap();
-        // Other times and modes of the sources.
+        // The copy has another modification time.
         let copy = dir.path().join("copy");
         fs::write(&copy, fs::read(&program).unwrap()).unwrap();
         let file = File::open(&copy).unwrap();
@@ -129,14 +130,14 @@ mod tests {
         assert_eq!(one.file_name("shoal"), two.file_name("shoal"));
         assert_eq!(one.unzipped, 15_000);
         assert!(one.bytes < one.unzipped);
-        // Other content, another name.
+        // Other content yields another name.
         fs::write(&copy, "x").unwrap();
         let three = Package::write(&dir.path().join("3.zip"), &copy, Some(&model)).unwrap();
         assert_ne!(one.file_name("shoal"), three.file_name("shoal"));
     }
 
     #[test]
-    fn the_bootstrap_may_be_executed_and_the_model_read() {
+    fn the_bootstrap_is_executable_and_the_model_readable() {
         let (dir, program, model) = sources();
         let package = Package::write(&dir.path().join("x.zip"), &program, Some(&model)).unwrap();
         let mut zip = zip::ZipArchive::new(File::open(&package.path).unwrap()).unwrap();
@@ -162,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn what_lambda_would_not_unpack_is_refused() {
+    fn too_large_packages_are_refused() {
         let (dir, program, _) = sources();
         let huge = dir.path().join("huge");
-        // Sparse: takes no room.
+        // A sparse file takes no disk space.
         File::create(&huge).unwrap().set_len(PACKAGE_BYTES).unwrap();
         let error = Package::write(&dir.path().join("x.zip"), &program, Some(&huge)).unwrap_err();
         assert!(matches!(error, Error::TooLarge { bytes } if bytes == PACKAGE_BYTES + 10_000));

@@ -1,4 +1,4 @@
-//! What the two roles may do: each action by its name, each resource as narrow as its names allow.
+//! The policies of the two roles, with as few actions and resources as possible.
 
 use serde_json::{Value, json};
 
@@ -22,15 +22,16 @@ pub(crate) fn function(deployment: &Deployment) -> Value {
         allow(
             "WriteOwnLog",
             &["logs:CreateLogStream", "logs:PutLogEvents"],
-            // Ends in `:*`, that is, all streams of this group.
+            // The ARN ends in `:*`: all streams of this group.
             vec![json!({ "Fn::GetAtt": ["LogGroup", "Arn"] })],
         ),
     ])
 }
 
-/// The policy of the state machine's role. What the map needs follows *IAM policies for using Distributed Map states*
+/// The policy of the state machine's role. The map's permissions follow *IAM policies for using Distributed Map states*
 /// (`step-functions/latest/dg/iam-policies-eg-dist-map.html`): a child is an execution of the machine itself, and
-/// results are written in parts. The machine is named, not referred to, since it refers to this role.
+/// results are written by multipart uploads. The policy contains the machine's name instead of a reference, because the
+/// machine refers to this role.
 pub(crate) fn state_machine(deployment: &Deployment) -> Value {
     let (name, store) = (&deployment.name, &deployment.store);
     policy(vec![
@@ -67,7 +68,7 @@ pub(crate) fn state_machine(deployment: &Deployment) -> Value {
     ])
 }
 
-/// Who may take a role: one service.
+/// Lets one service assume a role.
 pub(crate) fn trust(service: &str) -> Value {
     json!({
         "Version": "2012-10-17",
@@ -92,7 +93,7 @@ fn objects(folder: &S3Folder, names: &str) -> Value {
 }
 
 fn s3(url: &str) -> Value {
-    let path = url.strip_prefix("s3://").expect("a URL of S3");
+    let path = url.strip_prefix("s3://").expect("an S3 URL");
     json!({ "Fn::Sub": format!("arn:${{AWS::Partition}}:s3:::{path}") })
 }
 

@@ -1,4 +1,4 @@
-//! What is to be deployed, checked against AWS's rules before anything is packed or sent.
+//! The settings of a deployment, checked against AWS's rules before anything is packaged or sent.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use crate::bootstrap::Arch;
 use crate::error::{Error, Result};
 use crate::limits;
 
-/// Variables that Lambda sets itself, and refuses to have set. Lambda, *Defined runtime environment variables*.
+/// Variables that Lambda reserves. Lambda, *Defined runtime environment variables*.
 const RESERVED: [&str; 16] = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
@@ -28,7 +28,7 @@ const RESERVED: [&str; 16] = [
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 ];
-/// The variable that tells the function where its model is.
+/// The variable with the location of the function's model.
 const MODEL_VARIABLE: &str = "SHOAL_MODEL";
 
 /// A bucket, or a folder in it: `s3://bucket/folder`.
@@ -44,7 +44,7 @@ impl S3Folder {
         &self.bucket
     }
 
-    /// The key of what is called `name` in the folder.
+    /// The key of the object `name` in the folder.
     pub fn key(&self, name: &str) -> String {
         if self.prefix.is_empty() {
             name.to_owned()
@@ -53,7 +53,7 @@ impl S3Folder {
         }
     }
 
-    /// The URL of what is called `name` in the folder.
+    /// The URL of the object `name` in the folder.
     pub fn url(&self, name: &str) -> String {
         format!("s3://{}/{}", self.bucket, self.key(name))
     }
@@ -73,22 +73,22 @@ impl FromStr for S3Folder {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let Some(rest) = text.strip_prefix("s3://") else {
-            return Err("it is no s3://BUCKET/FOLDER".into());
+            return Err("expected s3://BUCKET/FOLDER".into());
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let allowed =
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
         if !(3..=63).contains(&bucket.len()) || !bucket.bytes().all(allowed) {
             return Err(
-                "a bucket's name has 3 to 63 small letters, digits, hyphens and dots".into(),
+                "a bucket name has 3 to 63 lower-case letters, digits, hyphens and dots".into(),
             );
         }
         let prefix = prefix.trim_end_matches('/');
-        // `*`, `?` and `${` mean something in policies and templates, `?` and `#` in URLs.
+        // `*`, `?` and `${` have a meaning in policies and templates, `?` and `#` in URLs.
         let forbidden = |c: char| c.is_control() || c.is_whitespace() || "*?$#%{}\\\"".contains(c);
         if prefix.starts_with('/') || prefix.contains("//") || prefix.contains(forbidden) {
             return Err(
-                "a folder's name has no white space, no empty part and none of * ? $ # % { } \\ \""
+                "a folder name must not contain white space, empty parts or any of * ? $ # % { } \\ \""
                     .into(),
             );
         }
@@ -99,14 +99,14 @@ impl FromStr for S3Folder {
     }
 }
 
-/// Where the function finds its model.
+/// The location of the function's model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelPlace {
-    /// In the zip, beside the bootstrap.
+    /// In the zip, next to the bootstrap.
     Packed,
-    /// An object of S3.
+    /// An S3 object.
     Object(S3Folder),
-    /// An absolute path that the function sees, on a layer or a mounted volume.
+    /// An absolute path in the function, on a layer or a mounted volume.
     Path(String),
 }
 
@@ -125,40 +125,42 @@ impl FromStr for ModelPlace {
         if text.starts_with('/') && text.len() > 1 {
             return Ok(Self::Path(text.to_owned()));
         }
-        Err("it is neither s3://BUCKET/KEY nor an absolute path".into())
+        Err("expected s3://BUCKET/KEY or an absolute path".into())
     }
 }
 
-/// What is to be deployed.
+/// The settings of a deployment.
 #[derive(Debug, Clone)]
 pub struct Deployment {
-    /// Name of the stack, the function and the state machine.
+    /// The name of the stack, the function and the state machine.
     pub name: String,
-    /// Where code, inputs and runs lie.
+    /// The store for code, inputs and runs.
     pub store: S3Folder,
     /// Further folders that the function may read.
     pub inputs: Vec<S3Folder>,
-    /// Where the function finds its model.
+    /// The location of the function's model.
     pub model: ModelPlace,
-    /// What the function runs on.
+    /// The function's instruction set.
     pub arch: Arch,
-    /// Memory in MB, which also buys the share of a CPU.
+    /// Memory in MB, which also determines the share of a CPU.
     pub memory: u32,
-    /// Time limit of an invocation in seconds.
+    /// The time limit of an invocation in seconds.
     pub timeout: u32,
-    /// Size of `/tmp` in MB, where it is not Lambda's own.
+    /// The size of `/tmp` in MB, if it differs from Lambda's default.
     pub tmp: Option<u32>,
-    /// Invocations at a time that are kept for the function, and are also the most it gets.
+    /// The concurrency that is reserved for the function, and also its maximum.
     pub reserved_concurrency: Option<u32>,
-    /// Further variables of the function.
+    /// Further environment variables of the function.
     pub environment: BTreeMap<String, String>,
-    /// Whether there is to be a state machine too.
+    /// Whether to deploy a state machine.
     pub state_machine: bool,
 }
 
 impl Deployment {
+    /// Checks all settings.
+    ///
     /// # Errors
-    /// The first setting that AWS would refuse.
+    /// Fails with the first setting that AWS would reject.
     pub fn check(&self) -> Result<()> {
         check_name(&self.name)?;
         within("--memory", self.memory, &limits::MEMORY, "MB")?;
@@ -170,7 +172,7 @@ impl Deployment {
             return Err(Error::setting(
                 "--reserved-concurrency",
                 0,
-                "it would keep the function from ever running; leave it out, or give 1 or more",
+                "the function could never run; omit it or pass at least 1",
             ));
         }
         for (name, value) in &self.environment {
@@ -184,17 +186,17 @@ impl Deployment {
         if bytes > limits::ENVIRONMENT_BYTES {
             return Err(Error::setting(
                 "--env",
-                format_args!("with {bytes} bytes in all"),
-                format!("Lambda takes {} bytes", limits::ENVIRONMENT_BYTES),
+                format_args!("with {bytes} bytes in total"),
+                format!("Lambda allows {} bytes", limits::ENVIRONMENT_BYTES),
             ));
         }
         Ok(())
     }
 
-    /// All variables of the function.
+    /// All environment variables of the function.
     pub(crate) fn variables(&self) -> BTreeMap<String, String> {
         let model = match &self.model {
-            // The function finds it beside itself.
+            // The function finds it next to its executable.
             ModelPlace::Packed => None,
             ModelPlace::Object(object) => Some(object.to_string()),
             ModelPlace::Path(path) => Some(path.clone()),
@@ -205,19 +207,18 @@ impl Deployment {
     }
 }
 
-/// # Errors
-/// `name` is no name of a stack, a function and a state machine alike.
+/// Checks that `name` is valid for a stack, a function and a state machine.
 pub(crate) fn check_name(name: &str) -> Result<()> {
-    let sound = (1..=64).contains(&name.len())
+    let is_valid = (1..=64).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if sound {
+    if is_valid {
         return Ok(());
     }
     Err(Error::setting(
         "--name",
         format_args!("{name:?}"),
-        "AWS takes 1 to 64 letters, digits and hyphens, a letter first",
+        "AWS allows 1 to 64 letters, digits and hyphens, starting with a letter",
     ))
 }
 
@@ -225,11 +226,11 @@ fn within(option: &'static str, value: u32, range: &RangeInclusive<u32>, unit: &
     if range.contains(&value) {
         return Ok(());
     }
-    let (least, most) = (range.start(), range.end());
+    let (min, max) = (range.start(), range.end());
     Err(Error::setting(
         option,
         value,
-        format!("Lambda takes {least} to {most} {unit}"),
+        format!("Lambda allows {min} to {max} {unit}"),
     ))
 }
 
@@ -241,18 +242,18 @@ fn check_variable(name: &str, value: &str) -> Result<()> {
             reason,
         ))
     };
-    let sound = name.len() >= 2
+    let is_valid = name.len() >= 2
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if RESERVED.contains(&name) {
         return refuse("Lambda sets this variable itself");
     }
     if name == MODEL_VARIABLE {
-        return refuse("name the model by --model or --model-path");
+        return refuse("set the model with --model or --model-path");
     }
-    if !sound {
+    if !is_valid {
         return refuse(
-            "a variable's name has two or more letters, digits and underscores, a letter first",
+            "a variable name has at least two letters, digits and underscores, starting with a letter",
         );
     }
     Ok(())
@@ -262,7 +263,7 @@ fn check_variable(name: &str, value: &str) -> Result<()> {
 pub(crate) mod tests {
     use super::*;
 
-    /// All defaults, with a state machine.
+    /// The defaults, with a state machine.
     pub(crate) fn deployment() -> Deployment {
         Deployment {
             name: "shoal".into(),
@@ -280,7 +281,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn folders_have_one_form() {
+    fn folders_are_normalized() {
         for (text, bucket, key, shown) in [
             ("s3://data", "data", "x", "s3://data"),
             ("s3://data/", "data", "x", "s3://data"),
@@ -314,7 +315,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn models_elsewhere() {
+    fn model_locations_are_parsed() {
         assert_eq!(
             "/mnt/models/m.shoal".parse(),
             Ok(ModelPlace::Path("/mnt/models/m.shoal".into()))
@@ -329,7 +330,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_aws_would_refuse_is_refused_with_its_flag() {
+    fn invalid_settings_are_refused_with_their_option() {
         deployment().check().unwrap();
         type Change = fn(&mut Deployment);
         let cases: [(&str, Change); 16] = [
@@ -375,7 +376,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_ends_of_the_ranges_are_allowed() {
-        let least = Deployment {
+        let min = Deployment {
             name: "s".into(),
             memory: 128,
             timeout: 1,
@@ -383,13 +384,13 @@ pub(crate) mod tests {
             reserved_concurrency: Some(1),
             ..deployment()
         };
-        let most = Deployment {
+        let max = Deployment {
             name: "s".repeat(64),
             memory: 10_240,
             tmp: Some(10_240),
             ..deployment()
         };
-        least.check().unwrap();
-        most.check().unwrap();
+        min.check().unwrap();
+        max.check().unwrap();
     }
 }

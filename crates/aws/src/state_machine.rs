@@ -1,24 +1,24 @@
-//! The Step Functions state machine that fans a run out: one for all runs of a function.
+//! The Step Functions state machine for the fan-out, shared by all runs of a function.
 //!
 //! ```text
 //! Children ─┬─ STANDARD ─▶ Standard ┐    each a Distributed Map over the lines of the manifest
 //!           └─ EXPRESS ──▶ Express  ┘
-//!                               │ one child a line
+//!                               │ one child per line
 //!                               ▼
 //!                     Work ─▶ Finished ─▶ Done
 //!                      ▲         │ the function stopped before its deadline
 //!                      └─ Rest ◀─┘
 //! ```
 //!
-//! A line of the manifest is one invocation and becomes the function's payload as it is. The function answers
-//! `{"receipt":{…},"again":null}`, or with `again` the invocation for the rest of its batch.
+//! A line of the manifest is an invocation and becomes the function's payload unchanged. The function returns
+//! `{"receipt":{…},"again":null}`; `again` may contain the invocation for the rest of the batch.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::limits::EXPRESS_SECONDS;
 
-/// Errors of a throttled or ailing service: many attempts, far apart at last.
+/// Errors of a throttled or failing service. They are retried many times, with growing delays.
 const SERVICE_ERRORS: [&str; 4] = [
     "Lambda.TooManyRequestsException",
     "Lambda.ServiceException",
@@ -26,12 +26,12 @@ const SERVICE_ERRORS: [&str; 4] = [
     "Lambda.SdkClientException",
 ];
 
-/// Calls for a batch, or for the rest of one, at most. Those that an ailing service ended are not counted: it tries them
-/// again by itself, and does not bill them.
+/// The maximum number of calls for a batch, or for the rest of one. Calls that end with a service error
+/// do not count: Step Functions retries them separately, and Lambda does not bill them.
 pub const ATTEMPTS: u32 = 3;
 
-/// Errors of one attempt, which another may not meet: first those that our function reports, then the platform's.
-/// `Shoal.Input`, `Shoal.Storage` and `Shoal.Model` are none of them, since no attempt mends what they name.
+/// Errors that another attempt may avoid: first those of the function, then those of the platform. Other errors of the
+/// function, such as `Shoal.Input`, `Shoal.Storage` and `Shoal.Model`, are permanent.
 const ATTEMPT_ERRORS: [&str; 7] = [
     "Shoal.Retryable",
     "Shoal.Crashed",
@@ -42,48 +42,48 @@ const ATTEMPT_ERRORS: [&str; 7] = [
     "States.Timeout",
 ];
 
-/// What Step Functions waits beyond the function's own time limit, for the answer to arrive.
+/// How much longer than the function's time limit Step Functions waits for an answer.
 const GRACE_SECONDS: u32 = 30;
 
-/// The kind of execution that works on one line of the manifest.
+/// The type of the execution that processes one line of the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Children {
-    /// As long as it takes; pays transitions.
+    /// No time limit; state transitions are billed.
     Standard,
-    /// Five minutes at most; starts ten times as fast.
+    /// At most five minutes; starts ten times as fast.
     Express,
 }
 
-/// The input of an execution. [`check_input`](crate::limits::check_input) tells whether the platform takes it.
+/// The input of an execution. [`check_input`](crate::limits::check_input) checks it against the platform's limits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     /// The bucket of manifest and results.
     pub bucket: String,
-    /// Key of the manifest, JSON Lines.
+    /// The key of the manifest, a JSON Lines file.
     pub manifest: String,
-    /// Key prefix under which the map's own results go, which nobody needs: they would not fit into its output.
+    /// The key prefix for the map's results. They are not used, but would not fit into the map's output.
     pub results: String,
-    /// The kind of children.
+    /// The type of children.
     pub children: Children,
-    /// Children at a time.
+    /// The maximum number of concurrent children.
     pub concurrency: u32,
-    /// Percentage of children that may fail before the map gives up: 100 to let every batch have its chance.
+    /// The percentage of children that may fail before the map fails; with 100, every batch is tried.
     pub tolerated: f64,
 }
 
 impl Input {
-    /// As the execution takes it.
+    /// The JSON that is passed to the execution.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers are always JSON")
     }
 }
 
 /// The definition in Amazon States Language. `function` is the function's ARN, or a placeholder for it;
-/// `timeout_seconds` the function's own time limit.
+/// `timeout_seconds` is the function's time limit.
 pub fn definition(function: &str, timeout_seconds: u32) -> Value {
     json!({
-        "Comment": "Made by `shoal deploy aws`: invokes the function once for each line of a run's manifest.",
+        "Comment": "Created by `shoal deploy aws`: invokes the function once for each line of a run's manifest.",
         "StartAt": "Children",
         "States": {
             "Children": {
@@ -104,7 +104,7 @@ pub fn definition(function: &str, timeout_seconds: u32) -> Value {
 fn map(execution_type: &str, function: &str, task_seconds: u32) -> Value {
     json!({
         "Type": "Map",
-        // Names the children's state machine, so that redriving and permissions can name it too.
+        // The label is part of the ARNs of map runs and children.
         "Label": execution_type.to_lowercase(),
         "ItemReader": {
             "Resource": "arn:aws:states:::s3:getObject",
@@ -166,7 +166,7 @@ fn child(function: &str, task_seconds: u32) -> Value {
             "Default": "Done",
         },
         "Rest": { "Type": "Pass", "InputPath": "$.again", "Next": "Work" },
-        // Receipts lie in the run directory; here they would only be paid for.
+        // Receipts are in the run directory; copies in the map's results would only cost money.
         "Done": { "Type": "Pass", "Result": {}, "End": true },
     })
 }

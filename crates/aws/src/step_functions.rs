@@ -1,15 +1,15 @@
-//! The step-functions backend: a Distributed Map that fans out by itself.
+//! The step-functions backend: a Distributed Map does the fan-out.
 //!
-//! The plan becomes a manifest of one line a batch beside it, an execution of the state machine reads it, and its children
-//! call the function. Whoever started it may go: `execution.json` names the execution, which a later start of the run finds
-//! and waits for.
+//! The backend writes a manifest with one line per batch to the run directory and starts an execution of the state machine,
+//! whose children call the function. The client may exit: `execution.json` names the execution, and a later start of the
+//! run waits for it.
 //!
-//! Batches that the map tolerated, since their functions were killed, are searched for the record that does it by calls of our
-//! own when the map has ended.
+//! Batches whose functions crashed are tolerated by the map. After it has ended, direct calls search them for the record
+//! that crashes its function.
 //!
-//! Nobody is asked before a child calls, so a [`Budget`](shoal_dispatch::Budget) is kept by what is set aside before an
-//! execution is started: all of [`ATTEMPTS`] calls for each batch. Calls for the rest of batches that the function had no
-//! time for are not foreseen.
+//! Children call the function without asking the client, so a [`Budget`](shoal_dispatch::Budget) must cover
+//! [`ATTEMPTS`] calls for every batch before the execution starts. Calls for the rest of batches that ran out of time are
+//! not included.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -20,7 +20,7 @@ use aws_sdk_sfn::Client;
 use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
 use aws_sdk_sfn::types::ExecutionStatus;
 use serde::{Deserialize, Serialize};
-use shoal_dispatch::{Backend, DispatchError, Work, emit_new, sleep};
+use shoal_dispatch::{Backend, DispatchError, Work, emit_new_receipts, sleep};
 use shoal_job::run_dir::EXECUTION;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Remedy};
 use shoal_job::{Event, Receipts, RunDir};
@@ -33,69 +33,69 @@ use crate::settings::S3Folder;
 use crate::state_machine::{ATTEMPTS, Children, Input};
 
 const NAME: &str = "step-functions";
-/// How soon an execution is looked at first; then less and less often, since DescribeMapRun is answered once a second in
-/// the long run, and others may look too.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
-/// Batches that may fail before a map gives up, in percent. More are no matter of single records.
+/// The first poll interval of an execution. It grows, because DescribeMapRun has a sustained rate of one call per second
+/// for all clients together.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+/// The percentage of batches that may fail before the map fails. More failures are not caused by single records.
 const TOLERATED: f64 = 5.0;
-/// As many are tolerated however small the map is.
+/// The number of batches that may fail in maps of any size.
 const TOLERATED_BATCHES: f64 = 3.0;
-/// What a call of an Express child may take, so that what is done is written before the child's own end at 300 s.
+/// The time limit of a call in an Express child, which ends after 300 s: the function must write its part before.
 const EXPRESS_CALL: Duration = Duration::from_secs(240);
-/// Between two looks at a long run.
-const LONGEST_LOOK: Duration = Duration::from_secs(10);
+/// The longest poll interval.
+const LONGEST_POLL: Duration = Duration::from_secs(10);
 
-/// Has a Distributed Map call the function.
+/// Calls the function through a Distributed Map.
 #[derive(Debug, Clone)]
 pub struct StepFunctions {
-    /// How AWS is reached.
+    /// The AWS configuration.
     pub config: SdkConfig,
-    /// ARN of the state machine, or its name, under which it is looked for.
+    /// The ARN or the name of the state machine.
     pub state_machine: String,
-    /// Children at a time, at most.
+    /// The maximum number of concurrent children.
     pub concurrency: usize,
-    /// How children run; by the expected time of a batch where `None`.
+    /// The type of children; chosen by `expected_batch_seconds` if `None`.
     pub children: Option<Children>,
-    /// Seconds that a batch is expected to take.
+    /// The expected time of a batch in seconds.
     pub expected_batch_seconds: f64,
-    /// Batches that may fail before the map gives up, in percent; 5, or 3 batches where that is more, if `None`.
+    /// The percentage of batches that may fail before the map fails; if `None`, 5 % or 3 batches, whichever is more.
     pub tolerated: Option<f64>,
-    /// Calls the function for batches that killed it in the map; where there is nobody to do so, they end the run.
+    /// The backend for batches that crashed the function in the map; if `None`, such batches fail the run.
     pub direct: Option<Lambda>,
-    /// Not to wait for the end.
+    /// Whether to return without waiting for the end.
     pub detach: bool,
 }
 
-/// `execution.json`
+/// The content of `execution.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Execution {
     arn: String,
-    /// Earlier versions did not write it.
+    /// Missing in files of earlier versions.
     #[serde(default)]
     children: Option<Children>,
 }
 
-/// How far an execution is.
+/// The progress of an execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Progress {
     /// The execution's ARN.
     pub execution: String,
     /// `RUNNING`, `SUCCEEDED`, `FAILED`, `TIMED_OUT`, `ABORTED`.
     pub status: String,
-    /// Batches of the manifest that are done.
+    /// Finished batches of the manifest.
     pub succeeded: u64,
-    /// Batches that failed for good.
+    /// Failed batches.
     pub failed: u64,
-    /// Children at work.
+    /// Running children.
     pub running: u64,
-    /// Batches that wait.
+    /// Waiting batches.
     pub pending: u64,
 }
 
-/// The execution that `run` was left to, if it was.
+/// The progress of the last execution of `run`, if there is one.
 ///
 /// # Errors
-/// The run directory or Step Functions does not tell.
+/// Fails if the run directory cannot be read, or if the call to Step Functions fails.
 pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, DispatchError> {
     let Some(execution) = known_execution(run)? else {
         return Ok(None);
@@ -115,11 +115,10 @@ pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, Di
     }))
 }
 
-/// The kind of children of the last execution that worked on `run`, if one did and wrote it down: they are paid for
-/// differently.
+/// The type of children in the last execution of `run`, if known. The types have different prices.
 ///
 /// # Errors
-/// The run directory does not tell.
+/// Fails if the run directory cannot be read.
 pub fn children(run: &RunDir) -> Result<Option<Children>, DispatchError> {
     Ok(known_execution(run)?.and_then(|execution| execution.children))
 }
@@ -152,7 +151,7 @@ impl Backend for StepFunctions {
         }
         let ended = session.wait(&arn, work, emit)?;
         let mut known = Receipts::default();
-        emit_new(work, &mut known, emit)?;
+        emit_new_receipts(work, &mut known, emit)?;
         let left = work
             .batches
             .iter()
@@ -163,7 +162,7 @@ impl Backend for StepFunctions {
         }
         let failure = session.first_failure(&arn);
         let is_tolerated = ended.status() == &ExecutionStatus::Succeeded;
-        // Express children leave no reason; a call of our own will tell it.
+        // Express children leave no reason; a direct call will find it.
         let may_be_searched = failure.as_ref().is_none_or(|failure| {
             matches!(failure, DispatchError::Batch { failure, .. } if failure.kind.remedy() == Remedy::Split)
         });
@@ -186,21 +185,21 @@ impl Backend for StepFunctions {
         if let Some(error) = failure {
             return Err(error);
         }
-        let said = [ended.error(), ended.cause()].into_iter().flatten();
-        let said: Vec<_> = said.filter(|text| !text.is_empty()).collect();
+        let reasons = [ended.error(), ended.cause()].into_iter().flatten();
+        let reasons: Vec<_> = reasons.filter(|text| !text.is_empty()).collect();
         Err(platform(format!(
-            "execution {arn} ended as {} with {left} of {} batches left to do{}{}; `shoal resume {}` tries them again",
+            "execution {arn} ended as {} with {left} of {} batches left{}{}; `shoal resume {}` retries them",
             ended.status(),
             work.batches.len(),
-            if said.is_empty() { "" } else { ": " },
-            said.join(", "),
+            if reasons.is_empty() { "" } else { ": " },
+            reasons.join(", "),
             work.run.reference(),
         )))
     }
 }
 
 impl StepFunctions {
-    /// Writes the manifest and starts an execution on it.
+    /// Writes the manifest and starts an execution.
     fn start(&self, session: &Session, work: &Work<'_>) -> Result<String, DispatchError> {
         let run = work.run;
         let batches = work.batches.len() as u64;
@@ -210,18 +209,18 @@ impl StepFunctions {
         {
             return Err(DispatchError::Budget(budget.shortage(calls, batches)));
         }
-        let place: S3Folder = run
+        let folder: S3Folder = run
             .uri()
             .parse()
-            .map_err(|e: String| platform(format!("{e}; Step Functions reads from S3 alone")))?;
+            .map_err(|e: String| platform(format!("{e}; Step Functions reads only from S3")))?;
         let unix_ms = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
         let manifest = format!("manifest/{unix_ms}.jsonl");
         let input = Input {
-            bucket: place.bucket().to_owned(),
-            manifest: place.key(&manifest),
-            results: place.key(&format!("map/{unix_ms}")),
+            bucket: folder.bucket().to_owned(),
+            manifest: folder.key(&manifest),
+            results: folder.key(&format!("map/{unix_ms}")),
             children: self
                 .children
                 .unwrap_or_else(|| choose_children(self.expected_batch_seconds)),
@@ -236,9 +235,9 @@ impl StepFunctions {
         };
         write_manifest(work, &manifest, timeout)?;
         if let Some(budget) = work.budget {
-            // What is left of it is not given back: another execution after this one, for a part that was damaged, must not
-            // count on what failed attempts may have cost.
-            budget.set_aside(calls);
+            // Never released: the cost of failed attempts is unknown, and a later execution for damaged parts must not
+            // spend it again.
+            budget.reserve(calls);
         }
         let name = execution_name(&run.name(), unix_ms);
         let started = session.block_on(
@@ -261,13 +260,13 @@ impl StepFunctions {
     }
 }
 
-/// The share of `batches` that may fail, in percent, where nobody says another.
+/// The default percentage of `batches` that may fail.
 fn tolerated(batches: u64) -> f64 {
     let few = 100.0 * TOLERATED_BATCHES / batches.max(1) as f64;
     TOLERATED.max(few).min(100.0)
 }
 
-/// Writes one invocation a line for what is left to do.
+/// Writes one invocation per line for every open batch.
 fn write_manifest(
     work: &Work<'_>,
     name: &str,
@@ -291,7 +290,7 @@ fn write_manifest(
     Ok(out.finish().map_err(failed)?)
 }
 
-/// A name that Step Functions takes: 80 characters of letters, digits, `-` and `_`. *StartExecution, name*.
+/// A valid name for an execution: at most 80 letters, digits, `-` and `_`. *StartExecution, name*.
 fn execution_name(run: &str, unix_ms: u128) -> String {
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let stem: String = run.chars().filter(is_plain).take(60).collect();
@@ -305,7 +304,7 @@ fn platform(reason: String) -> DispatchError {
     }
 }
 
-/// The ARN of the state machine of this name.
+/// The ARN of the state machine with this name.
 pub(crate) async fn find(client: &Client, name: &str) -> Result<String, DispatchError> {
     let mut pages = client.list_state_machines().into_paginator().send();
     while let Some(page) = pages.next().await {
@@ -317,11 +316,12 @@ pub(crate) async fn find(client: &Client, name: &str) -> Result<String, Dispatch
         }
     }
     Err(platform(format!(
-        "there is no state machine {name}; `shoal deploy aws --state-machine` makes one, --state-machine names another"
+        "there is no state machine {name}; deploy one with `shoal deploy aws --state-machine`, or choose another with \
+         --state-machine"
     )))
 }
 
-/// Items of a map, by state.
+/// The number of a map's items in each state.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     succeeded: u64,
@@ -330,7 +330,7 @@ struct Counts {
     pending: u64,
 }
 
-/// Step Functions, asked from an ordinary thread.
+/// A blocking client of Step Functions.
 struct Session {
     client: Client,
     runtime: Runtime,
@@ -341,7 +341,7 @@ impl Session {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| platform(format!("the system cannot start a runtime: {e}")))?;
+            .map_err(|e| platform(format!("failed to start a runtime: {e}")))?;
         Ok(Self {
             client: Client::new(config),
             runtime,
@@ -360,10 +360,10 @@ impl Session {
 
     fn describe(&self, arn: &str) -> Result<DescribeExecutionOutput, DispatchError> {
         let call = self.client.describe_execution().execution_arn(arn).send();
-        self.block_on(&format!("look at execution {arn}"), call)
+        self.block_on(&format!("describe execution {arn}"), call)
     }
 
-    /// The execution that an earlier start of the run left, if it still works.
+    /// The execution of an earlier start of the run, if it is still running.
     fn running(&self, run: &RunDir) -> Result<Option<String>, DispatchError> {
         let Some(Execution { arn, .. }) = known_execution(run)? else {
             return Ok(None);
@@ -373,7 +373,7 @@ impl Session {
             .block_on(self.client.describe_execution().execution_arn(&arn).send());
         match described {
             Ok(described) => Ok((described.status() == &ExecutionStatus::Running).then_some(arn)),
-            // Executions are forgotten after 90 days.
+            // Step Functions deletes executions after 90 days.
             Err(e)
                 if e.as_service_error()
                     .is_some_and(|e| e.is_execution_does_not_exist()) =>
@@ -381,13 +381,13 @@ impl Session {
                 Ok(None)
             }
             Err(e) => Err(platform(format!(
-                "failed to look at execution {arn}: {}",
+                "failed to describe execution {arn}: {}",
                 chain(&e)
             ))),
         }
     }
 
-    /// The ARN of a state machine that is given by ARN or name.
+    /// The ARN of the state machine with this ARN or name.
     fn find(&self, state_machine: &str) -> Result<String, DispatchError> {
         if state_machine.starts_with("arn:") {
             return Ok(state_machine.to_owned());
@@ -395,7 +395,7 @@ impl Session {
         self.runtime.block_on(find(&self.client, state_machine))
     }
 
-    /// How far the map of an execution is, once there is one.
+    /// The item counts of an execution's map, once it has started.
     fn counts(
         &self,
         execution: &str,
@@ -413,7 +413,7 @@ impl Session {
             return Ok(None);
         };
         let call = self.client.describe_map_run().map_run_arn(&*arn).send();
-        let described = self.block_on("look at the map run", call)?;
+        let described = self.block_on("describe the map run", call)?;
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         Ok(described.item_counts().map(|items| Counts {
             succeeded: count(items.succeeded()),
@@ -423,7 +423,7 @@ impl Session {
         }))
     }
 
-    /// Waits for the end of an execution. A wish to stop ends it.
+    /// Waits for the end of an execution, and stops it if the run is cancelled.
     fn wait(
         &self,
         arn: &str,
@@ -431,7 +431,7 @@ impl Session {
         emit: &mut dyn FnMut(Event),
     ) -> Result<DescribeExecutionOutput, DispatchError> {
         let mut map_run = None;
-        let mut pause = FIRST_LOOK;
+        let mut pause = FIRST_POLL;
         loop {
             let described = self.describe(arn)?;
             if described.status() != &ExecutionStatus::Running {
@@ -445,16 +445,16 @@ impl Session {
                 });
             }
             if let Err(stopped) = sleep(pause, work) {
-                // What is left running would be paid for, and nobody waits for it: `--detach` is the way to that.
+                // Otherwise the execution would continue and cost money. `detach` is the setting for that.
                 let call = self.client.stop_execution().execution_arn(arn).send();
                 let _ = self.runtime.block_on(call);
                 return Err(stopped);
             }
-            pause = pause.mul_f64(1.5).min(LONGEST_LOOK);
+            pause = pause.mul_f64(1.5).min(LONGEST_POLL);
         }
     }
 
-    /// Why the first child that failed did, as far as Step Functions tells: Express children leave nothing.
+    /// The failure of the first failed child. Step Functions keeps none for Express children.
     fn first_failure(&self, execution: &str) -> Option<DispatchError> {
         let call = self.client.list_map_runs().execution_arn(execution).send();
         let listed = self.runtime.block_on(call).ok()?;
@@ -482,7 +482,7 @@ impl Session {
         struct Cause {
             error_message: String,
         }
-        // Step Functions hands the function's error payload on as text.
+        // The cause is the function's error payload as text.
         let cause = child.cause().unwrap_or_default();
         let reason = serde_json::from_str::<Cause>(cause).map_or_else(
             |_| format!("{error_type} {cause}"),
@@ -509,7 +509,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_started_that_the_budget_does_not_pay_for() {
+    fn an_execution_starts_only_if_the_budget_covers_it() {
         let store = Arc::new(InMemory::new());
         let run = RunDir::on(store.clone(), "run".into(), "s3://lake/run");
         let backend = StepFunctions {
@@ -547,7 +547,7 @@ mod tests {
             };
             backend.run(&work, &mut |_| {}).unwrap_err()
         };
-        // 5 batches of 3 attempts each.
+        // 5 batches with 3 attempts each.
         match start(0.64) {
             DispatchError::Budget(shortage) => {
                 assert_eq!((shortage.calls, shortage.left), (15, 5));
@@ -560,13 +560,13 @@ mod tests {
             .unwrap();
         let written = runtime.block_on(store.list_with_delimiter(None)).unwrap();
         assert!(written.objects.is_empty() && written.common_prefixes.is_empty());
-        // Enough: it is the platform that is missing now.
+        // The budget suffices, so the call to the platform fails.
         let end = start(0.65);
         assert!(matches!(end, DispatchError::Platform { .. }), "{end:?}");
     }
 
     #[test]
-    fn an_execution_tells_its_kind_of_children() {
+    fn the_type_of_children_is_read_from_the_run_directory() {
         let run = RunDir::on(Arc::new(InMemory::new()), "run".into(), "s3://lake/run");
         assert_eq!(children(&run).unwrap(), None);
         for (content, expected) in [
@@ -582,7 +582,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_executions_are_what_the_platform_takes() {
+    fn execution_names_are_valid() {
         assert_eq!(execution_name("reviews-1a2b", 17), "reviews-1a2b-17");
         assert_eq!(execution_name("a b/ü.c", 1), "abc-1");
         assert_eq!(

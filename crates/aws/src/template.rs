@@ -1,4 +1,4 @@
-//! The CloudFormation template: all that a deployment makes.
+//! The CloudFormation template with all resources of a deployment.
 
 use serde_json::{Value, json};
 
@@ -7,21 +7,21 @@ use crate::permissions;
 use crate::settings::Deployment;
 use crate::state_machine;
 
-/// How long the function's log is kept, in days.
+/// The retention of the function's log in days.
 pub const LOG_DAYS: u32 = 30;
-/// A template in the body of a request, in bytes. CloudFormation quotas, *Template body size in a request*.
+/// The maximum size of a template in a request, in bytes. CloudFormation quotas, *Template body size in a request*.
 pub const TEMPLATE_BYTES: usize = 51_200;
 
-/// The parameter that names the bucket of the code.
+/// The parameter for the bucket of the code.
 pub const CODE_BUCKET: &str = "CodeBucket";
-/// The parameter that names the key of the code.
+/// The parameter for the key of the code.
 pub const CODE_KEY: &str = "CodeKey";
 /// The output with the function's ARN.
 pub const FUNCTION_ARN: &str = "FunctionArn";
 /// The output with the state machine's ARN.
 pub const STATE_MACHINE_ARN: &str = "StateMachineArn";
 
-/// What makes and marks a stack of ours; in its description, where people see it too.
+/// The prefix of a stack's description that identifies stacks of shoal. It must not change: deployed stacks have it.
 pub(crate) const MARK: &str = "Made by `shoal deploy aws`.";
 
 /// The template of a deployment that was [checked](Deployment::check).
@@ -54,7 +54,7 @@ pub fn template(deployment: &Deployment) -> Value {
     json!({
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": format!(
-            "{MARK} Deploys by itself too, with the zip that `shoal deploy aws` uploads: aws cloudformation deploy (or sam \
+            "{MARK} Can also be deployed with the zip that `shoal deploy aws` uploads: aws cloudformation deploy (or sam \
              deploy) --template-file FILE --stack-name {} --capabilities CAPABILITY_IAM --parameter-overrides \
              {CODE_BUCKET}=BUCKET {CODE_KEY}=KEY",
             deployment.name
@@ -90,7 +90,7 @@ fn function(deployment: &Deployment) -> Value {
         "Role": { "Fn::GetAtt": ["FunctionRole", "Arn"] },
         "Code": { "S3Bucket": { "Ref": CODE_BUCKET }, "S3Key": { "Ref": CODE_KEY } },
         "Environment": { "Variables": deployment.variables() },
-        // Made before the function, so that it is ours to delete.
+        // Created before the function, so that it belongs to the stack and is deleted with it.
         "LoggingConfig": { "LogGroup": { "Ref": "LogGroup" } },
     });
     if let Some(megabytes) = deployment.tmp {

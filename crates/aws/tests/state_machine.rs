@@ -1,10 +1,10 @@
-//! The state machine, run by a stand-in for AWS on this machine, with a function that does as each line tells it.
+//! Runs the state machine on a local AWS emulator, with a function that does what each line of the manifest says.
 
 use serde_json::{Value, json};
 use shoal_aws::state_machine::{Children, Input, definition};
 use shoal_testing::Ministack;
 
-/// Speaks Lambda's runtime API, and notes each invocation.
+/// A function that uses Lambda's runtime API and logs each invocation.
 const BOOTSTRAP: &str = r#"#!/usr/bin/env python3
 import json, os, urllib.request
 api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2018-06-01/runtime/invocation/"
@@ -51,7 +51,7 @@ print(json.dumps({"status": end["status"], "output": end.get("output"), "error":
     "cause": end.get("cause"), "counts": counts}))
 "#;
 
-/// Runs the lines of a manifest, and gives how it ended and all invocations.
+/// Runs a manifest with one line for each of `asks`. Returns the result and all invocations.
 fn run(children: Children, asks: &[&str]) -> (Value, Vec<Value>) {
     let server = Ministack::start();
     let folder = tempfile::tempdir().unwrap();
@@ -84,7 +84,7 @@ fn run(children: Children, asks: &[&str]) -> (Value, Vec<Value>) {
         "definition": definition("arn:aws:lambda:us-east-1:000000000000:function:f", 60).to_string(),
         "input": input.json(),
     });
-    // JSON of a string of JSON is a string of Python.
+    // A JSON string literal is also a Python string literal.
     let order = Value::from(order.to_string()).to_string();
     let end = server.python(&format!("ORDER = {order}\n{DRIVER}"));
     let notes = std::fs::read_to_string(notes).unwrap();
@@ -98,12 +98,12 @@ fn count(invocations: &[Value], index: usize) -> usize {
 }
 
 #[test]
-fn every_line_is_one_invocation_and_what_stopped_goes_on() {
+fn every_line_is_one_invocation_and_partial_batches_continue() {
     for children in [Children::Standard, Children::Express] {
         let (end, invocations) = run(children, &["finish", "stop", "finish"]);
         assert_eq!(end["status"], "SUCCEEDED", "{end}");
         assert_eq!(end["counts"][0]["succeeded"], 3, "{end}");
-        // Nothing of the receipts goes through the map.
+        // The map's output contains no receipts.
         assert!(
             !end["output"].as_str().unwrap().contains("receipt"),
             "{end}"
@@ -116,7 +116,7 @@ fn every_line_is_one_invocation_and_what_stopped_goes_on() {
 }
 
 #[test]
-fn what_another_attempt_may_mend_gets_two_more() {
+fn transient_errors_get_two_more_attempts() {
     let asks = [
         "Shoal.Retryable",
         "Shoal.Input",

@@ -1,4 +1,4 @@
-//! The templates by AWS's own schemas.
+//! Checks the templates against AWS's schemas.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -8,8 +8,8 @@ use shoal_aws::{Arch, Deployment, ModelPlace};
 use shoal_testing::{CFN_LINT, venv};
 
 #[test]
-fn cfn_lint_has_nothing_to_say() {
-    let least = Deployment {
+fn cfn_lint_reports_nothing() {
+    let minimal = Deployment {
         name: "shoal".into(),
         store: "s3://data".parse().unwrap(),
         inputs: Vec::new(),
@@ -24,9 +24,9 @@ fn cfn_lint_has_nothing_to_say() {
     };
     let machine = Deployment {
         state_machine: true,
-        ..least.clone()
+        ..minimal.clone()
     };
-    let most = Deployment {
+    let maximal = Deployment {
         name: "a-Name-2".into(),
         store: "s3://data/some/folder".parse().unwrap(),
         inputs: vec!["s3://lake/reviews".parse().unwrap()],
@@ -56,16 +56,20 @@ fn cfn_lint_has_nothing_to_say() {
             .env("HOME", folder.path())
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        let text = String::from_utf8_lossy(&output.stdout).into_owned()
             + &String::from_utf8_lossy(&output.stderr);
-        (output.status.success(), said)
+        (output.status.success(), text)
     };
-    for (name, deployment) in [("least", least), ("machine", machine), ("most", most)] {
+    for (name, deployment) in [
+        ("minimal", minimal),
+        ("machine", machine),
+        ("maximal", maximal),
+    ] {
         deployment.check().unwrap();
         let text = serde_json::to_string_pretty(&template(&deployment)).unwrap();
-        let (clean, said) = lint(&format!("{name}.json"), &text);
-        assert!(clean, "{name}: {said}");
-        // And it would say something: of the function, and of what is in the state machine's text.
+        let (clean, findings) = lint(&format!("{name}.json"), &text);
+        assert!(clean, "{name}: {findings}");
+        // The linter does find errors, in the function and in the state machine's definition.
         let broken = [
             ("\"MemorySize\"", "\"Memory\""),
             (
@@ -74,8 +78,8 @@ fn cfn_lint_has_nothing_to_say() {
             ),
         ];
         for (right, wrong) in broken.iter().filter(|(right, _)| text.contains(right)) {
-            let (clean, said) = lint("broken.json", &text.replace(right, wrong));
-            assert!(!clean, "{name} with {wrong}: {said}");
+            let (clean, findings) = lint("broken.json", &text.replace(right, wrong));
+            assert!(!clean, "{name} with {wrong}: {findings}");
         }
     }
 }

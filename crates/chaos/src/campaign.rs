@@ -1,20 +1,20 @@
-//! The sum of many runs, as a table.
+//! The totals of many runs.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::{Fault, Faults, Report};
 
-/// What came of many runs.
+/// The totals of many runs, displayed as Markdown tables.
 #[derive(Debug, Clone, Default)]
 pub struct Campaign {
     runs: u64,
-    breaches: u64,
+    violations: u64,
     records: u64,
     lost: u64,
-    doubled: u64,
+    duplicated: u64,
     starts: u64,
-    endured: u64,
+    completed_despite_faults: u64,
     requests: u64,
     calls: u64,
     time: Duration,
@@ -24,15 +24,15 @@ pub struct Campaign {
 }
 
 impl Campaign {
-    /// Takes a run.
+    /// Adds a run.
     pub fn add(&mut self, report: &Report) {
         self.runs += 1;
-        self.breaches += u64::from(report.breach.is_some());
+        self.violations += u64::from(report.violation.is_some());
         self.records += report.records;
         self.lost += report.lost;
-        self.doubled += report.doubled;
+        self.duplicated += report.duplicated;
         self.starts += report.starts;
-        self.endured += report.endured;
+        self.completed_despite_faults += report.completed_despite_faults;
         self.requests += report.requests;
         self.calls += report.calls;
         self.time += report.time;
@@ -44,12 +44,12 @@ impl Campaign {
         }
     }
 
-    /// Runs in which something did not hold.
-    pub fn breaches(&self) -> u64 {
-        self.breaches
+    /// The number of runs that violated a guarantee.
+    pub fn violations(&self) -> u64 {
+        self.violations
     }
 
-    /// What was injected.
+    /// The injected faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -65,20 +65,23 @@ impl fmt::Display for Campaign {
         }
         writeln!(f, "| all | {} | {} |", self.faults.total(), self.runs)?;
         writeln!(f)?;
-        writeln!(f, "| what came of it | |")?;
+        writeln!(f, "| result | |")?;
         writeln!(f, "|---|---:|")?;
         let hours = self.time.as_secs_f64() / 3600.0;
         for (name, number) in [
             ("runs", self.runs),
-            ("runs survived", self.runs - self.breaches),
+            ("runs survived", self.runs - self.violations),
             ("records in", self.records),
             ("records lost", self.lost),
-            ("records twice", self.doubled),
+            ("records duplicated", self.duplicated),
             ("starts of the command", self.starts),
-            ("starts that delivered in spite of faults", self.endured),
+            (
+                "starts that completed despite faults",
+                self.completed_despite_faults,
+            ),
             ("calls of the function", self.calls),
             ("requests to the store", self.requests),
-            ("hours of their time", hours as u64),
+            ("simulated hours", hours as u64),
         ] {
             writeln!(f, "| {name} | {number} |")?;
         }

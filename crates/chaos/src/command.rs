@@ -1,4 +1,4 @@
-//! `shoal run` as far as the run directory sees it: plans or goes on, works off, collects.
+//! A model of `shoal run`: plans or resumes the run, processes the batches and collects the output.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,40 +11,40 @@ use shoal_job::spec::Parameters;
 use shoal_job::wire::Receipt;
 use shoal_job::{Cancel, CompletedRanges, Event, Job, RunDir};
 
-use crate::cloud::Cloud;
 use crate::platform::{Platform, run_dir};
-use crate::scenario::Order;
+use crate::scenario::CommandOptions;
+use crate::simulation::Simulation;
 use crate::store::Handle;
 
-/// What the user types, the same each time.
+/// The arguments of the command, the same for each start.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
+pub(crate) struct CommandLine {
     pub(crate) inputs: Vec<String>,
     pub(crate) output: PathBuf,
     pub(crate) parameters: Parameters,
 }
 
-/// What a command leaves behind that came to its end.
+/// The result of a command that completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Delivered {
+pub(crate) struct Completed {
     pub(crate) output: Vec<u8>,
     pub(crate) results: u64,
     pub(crate) failed: u64,
-    /// Those of the failed that killed their function.
+    /// Failed records that crashed their function.
     pub(crate) quarantined: u64,
-    /// Batches that were not done anew.
+    /// Batches that earlier starts had finished.
     pub(crate) reused: u64,
 }
 
 /// Runs the command in the process of `handle`.
 pub(crate) fn command(
-    cloud: &Arc<Cloud>,
+    simulation: &Arc<Simulation>,
     handle: &Handle,
     runner: &Arc<dyn Runner>,
-    line: &Line,
+    line: &CommandLine,
     cancel: &Cancel,
-    order: &Order,
-) -> Result<Delivered, DispatchError> {
+    order: &CommandOptions,
+) -> Result<Completed, DispatchError> {
     let run = run_dir(handle);
     let request = Request {
         inputs: &line.inputs,
@@ -56,7 +56,7 @@ pub(crate) fn command(
         inputs_at: None,
     };
     if !run.is_ours()? {
-        panic!("the run directory holds what shoal did not put there");
+        panic!("the run directory contains files that shoal did not write");
     }
     if order.is_fresh {
         run.clear()?;
@@ -77,12 +77,12 @@ pub(crate) fn command(
     let mut log = run.event_log()?;
     let mut emit = |event: Event| {
         if event.is_recorded() {
-            // The log explains a run; a run must not fail because its log does.
+            // An error of the event log must not fail the run.
             let _ = log.append(&event);
         }
     };
     let platform = Platform {
-        cloud: cloud.clone(),
+        simulation: simulation.clone(),
         handle: handle.clone(),
         job: Arc::new(job.clone()),
         runner: runner.clone(),
@@ -92,17 +92,17 @@ pub(crate) fn command(
         job: &job,
         batches: &[],
         listed: None,
-        timeout: cloud.scenario.timeout,
-        retry: cloud.scenario.retry,
+        timeout: simulation.scenario.timeout,
+        retry: simulation.scenario.retry,
         stop_on_bad_record: order.stop_on_bad_record,
-        speculation: cloud.scenario.speculation,
+        speculation: simulation.scenario.speculation,
         budget: None,
     };
     let mut tally = Tally::default();
     match order.batches_at_once {
         Some(size) if (size.get() as u64) < job.batches => {
-            let see = &mut |processed: &_| tally.add(processed);
-            process_in_windows(&plan, size, &platform, cancel, &mut emit, see)?;
+            let add = &mut |processed: &_| tally.add(processed);
+            process_in_windows(&plan, size, &platform, cancel, &mut emit, add)?;
         }
         _ => {
             let batches = &run.batches(&job)?;
@@ -122,7 +122,7 @@ pub(crate) fn command(
     collect_dead_letters(&run, &ranges)?;
     let results = records - failed;
     emit(Event::Completed { results, failed });
-    Ok(Delivered {
+    Ok(Completed {
         output: read(&line.output),
         results,
         failed,
@@ -131,7 +131,7 @@ pub(crate) fn command(
     })
 }
 
-/// What was done, added up.
+/// The totals of all windows.
 #[derive(Default)]
 struct Tally {
     ranges: CompletedRanges,
@@ -152,7 +152,7 @@ impl Tally {
     }
 }
 
-/// What `shoal retry` does first: forgets the dead letters of records that killed their function.
+/// The first step of `shoal retry`: forgets the dead letters of quarantined records.
 fn retry_quarantined(run: &RunDir, job: &Job) -> shoal_job::Result<()> {
     let receipts = run.receipts()?;
     for receipt in receipts.values().filter(|receipt| receipt.quarantined > 0) {

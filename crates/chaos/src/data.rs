@@ -1,4 +1,4 @@
-//! Inputs that are made, and what must come of them.
+//! Generated inputs, and readers for outputs.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -18,14 +18,14 @@ const WORDS: [&str; 12] = [
     "a", "good", "bad", "film", "the", "was", "not", "great", "boring", "shoal", "42", "naïve",
 ];
 
-/// The ids in the order of the input: those that get a label, and those that cannot be read.
+/// The ids of valid and of malformed records, in input order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ids {
     pub(crate) good: Vec<String>,
     pub(crate) bad: Vec<String>,
 }
 
-/// Writes the inputs of a scenario into `folder`, and tells their names and ids.
+/// Writes the inputs of a scenario into `folder`. Returns their paths and ids.
 pub(crate) fn write_inputs(scenario: &Scenario, folder: &Path) -> (Vec<String>, Ids) {
     let rng = &mut rng(scenario.seed, "data", 0);
     let mut ids = Ids::default();
@@ -36,7 +36,7 @@ pub(crate) fn write_inputs(scenario: &Scenario, folder: &Path) -> (Vec<String>, 
             .map(|place| {
                 number += 1;
                 let id = format!("r{number}");
-                // Of a file without a single good record nobody can tell the columns.
+                // The columns of a file are found only if it has a valid record.
                 let is_bad = place > 0 && rng.usize(..100) < scenario.bad_percent;
                 let kept = if is_bad { &mut ids.bad } else { &mut ids.good };
                 kept.push(id.clone());
@@ -49,7 +49,7 @@ pub(crate) fn write_inputs(scenario: &Scenario, folder: &Path) -> (Vec<String>, 
             Format::Jsonl => jsonl(&records),
             _ => parquet(&records),
         };
-        std::fs::write(&path, content).expect("the folder takes a file");
+        std::fs::write(&path, content).expect("the folder can be written");
         names.push(path.display().to_string());
     }
     (names, ids)
@@ -89,15 +89,16 @@ fn parquet(records: &Records) -> Vec<u8> {
     let ids: StringArray = records.iter().map(|(id, _)| Some(id.as_str())).collect();
     let texts: StringArray = records.iter().map(|(_, text)| text.as_deref()).collect();
     let columns: Vec<ArrayRef> = vec![Arc::new(ids), Arc::new(texts)];
-    let rows = RecordBatch::try_new(schema.clone(), columns).expect("both columns are as long");
+    let rows =
+        RecordBatch::try_new(schema.clone(), columns).expect("both columns have the same length");
     let mut out = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut out, schema, None).expect("memory takes a file");
-    writer.write(&rows).expect("memory takes rows");
-    writer.close().expect("memory takes a footer");
+    let mut writer = ArrowWriter::try_new(&mut out, schema, None).expect("memory can be written");
+    writer.write(&rows).expect("memory can be written");
+    writer.close().expect("memory can be written");
     out
 }
 
-/// The ids of an output, read by other means than ours where there are any.
+/// The ids of an output, read by independent libraries.
 pub(crate) fn ids_of(format: OutputFormat, output: &[u8]) -> Vec<String> {
     match format {
         OutputFormat::Csv => csv::Reader::from_reader(output)
@@ -128,13 +129,13 @@ fn first_columns(
         let rows = rows.expect("the output can be read");
         let column = rows.column(0).as_any().downcast_ref::<StringArray>();
         let column = column.expect("ids are strings");
-        let texts = column.iter().map(|id| id.expect("each has an id").to_owned());
+        let texts = column.iter().map(|id| id.expect("every row has an id").to_owned());
         ids.extend(texts);
     }
     ids
 }
 
-/// The ids of lines of JSON.
+/// The ids in JSON Lines.
 pub(crate) fn lines(content: &[u8]) -> Vec<String> {
     let values = serde_json::Deserializer::from_slice(content).into_iter::<serde_json::Value>();
     values

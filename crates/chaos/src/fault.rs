@@ -1,4 +1,4 @@
-//! What can go wrong, and how often it did.
+//! The kinds of faults, and counters for them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,55 +6,54 @@ use std::fmt;
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// A command ends before, in the middle of or after a request to the store.
+    /// A command crashes before, during or after a request to the store.
     ClientCrash,
-    /// A command is asked to stop.
+    /// A command is cancelled.
     Cancel,
-    /// Two commands work on the same run at once.
+    /// Two commands process the same run at the same time.
     SecondClient,
-    /// A call of the function ends before, in the middle of or after a request to the store.
+    /// A call of the function crashes before, during or after a request to the store.
     FunctionCrash,
-    /// A record kills its function, each time.
+    /// A record crashes its function every time.
     PoisonRecord,
-    /// The function is done, and its answer does not arrive.
+    /// The answer of a finished function does not arrive.
     AnswerLost,
-    /// The answer arrives when nobody may wait for it any more.
+    /// The answer arrives late, possibly after the call has timed out.
     AnswerLate,
     /// The platform makes a call twice.
     CallTwice,
-    /// The answer is another one than the function gave.
+    /// The answer differs from the function's.
     AnswerCorrupt,
-    /// The platform does not take a call.
+    /// The platform throttles a call.
     Throttled,
-    /// The store answers with an error and does nothing.
+    /// The store returns an error and ignores the request.
     StoreError,
-    /// The store answers with an error after minutes, and has done what was asked, or not.
+    /// The store returns an error after a long time. It may have executed the request.
     StoreTimeout,
-    /// The store answers at once with an error, although it did what was asked.
-    DoneYetError,
-    /// An object that is read ends with an error in the middle.
+    /// The store returns an error although it executed the request.
+    ErrorAfterSuccess,
+    /// Reading an object fails in the middle.
     TornRead,
     /// A request takes seconds.
     Slow,
-    /// A list lacks what was put lately, or names what was deleted lately.
+    /// A list lacks recent objects, or contains recently deleted ones.
     ListLag,
-    /// A part, dead letters or a receipt lie in the store cut short, or with a tail of zeros, as a crash of the machine
-    /// leaves them.
+    /// A part, dead letters or a receipt are truncated or end in zeros, as after a crash of the machine.
     TornObject,
-    /// A part, dead letters or a receipt are gone, as a crash of the machine may have it.
+    /// A part, dead letters or a receipt are missing, as after a crash of the machine.
     LostObject,
     /// The machine of a command sleeps for an hour.
     ClientSleeps,
-    /// A function is frozen in the middle of its work, and thawed when nobody waits for it any more.
+    /// A function is frozen and continues much later, possibly after its call has timed out.
     FunctionSleeps,
-    /// The store takes nothing more.
+    /// The store accepts no more writes.
     DiskFull,
-    /// The store and the platform refuse everything.
+    /// The store and the platform reject all requests.
     PermissionLost,
 }
 
 impl Fault {
-    /// Every kind.
+    /// All kinds.
     pub const ALL: [Self; 22] = [
         Self::ClientCrash,
         Self::Cancel,
@@ -68,7 +67,7 @@ impl Fault {
         Self::Throttled,
         Self::StoreError,
         Self::StoreTimeout,
-        Self::DoneYetError,
+        Self::ErrorAfterSuccess,
         Self::TornRead,
         Self::Slow,
         Self::ListLag,
@@ -80,22 +79,22 @@ impl Fault {
         Self::PermissionLost,
     ];
 
-    /// The kind in words.
-    pub fn words(self) -> &'static str {
+    /// A short description.
+    pub fn description(self) -> &'static str {
         match self {
             Self::ClientCrash => "command crashes",
             Self::Cancel => "command is cancelled",
             Self::SecondClient => "a second command on the same run",
             Self::FunctionCrash => "function crashes",
-            Self::PoisonRecord => "a record kills its function",
+            Self::PoisonRecord => "a record crashes its function",
             Self::AnswerLost => "answer lost",
             Self::AnswerLate => "answer late",
             Self::CallTwice => "call made twice",
             Self::AnswerCorrupt => "answer corrupt",
             Self::Throttled => "call throttled",
             Self::StoreError => "store error (5xx)",
-            Self::StoreTimeout => "store timeout, done or not",
-            Self::DoneYetError => "store error though it was done",
+            Self::StoreTimeout => "store timeout, request executed or not",
+            Self::ErrorAfterSuccess => "store error after success",
             Self::TornRead => "torn read",
             Self::Slow => "slow request",
             Self::ListLag => "stale list",
@@ -111,11 +110,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words())
+        f.write_str(self.description())
     }
 }
 
-/// How often each kind was injected.
+/// Counts of injected faults by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults(BTreeMap<Fault, u64>);
 
@@ -124,12 +123,12 @@ impl Faults {
         *self.0.entry(fault).or_default() += 1;
     }
 
-    /// How often a kind was.
+    /// The count of one kind.
     pub fn of(&self, fault: Fault) -> u64 {
         self.0.get(&fault).copied().unwrap_or(0)
     }
 
-    /// All of them.
+    /// The total count.
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
@@ -140,7 +139,7 @@ impl Faults {
         }
     }
 
-    /// What was injected since `before`.
+    /// The faults that were injected after `before`.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let grown = Fault::ALL.map(|fault| (fault, self.of(fault) - before.of(fault)));
         Self(grown.into_iter().filter(|(_, count)| *count > 0).collect())

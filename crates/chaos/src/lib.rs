@@ -1,27 +1,27 @@
-//! The fault campaign: short runs of the real planner, dispatcher, function and collector, in a world whose time,
-//! store and platform are played, and go wrong as a seed has it. After each, nothing may be lost, nothing twice, and
-//! the output must be the bytes of an undisturbed run.
+//! Fault injection: short runs of the real planner, dispatcher, function and collector on a simulated clock, store and
+//! platform, with faults that depend on a seed. After each run, no record may be lost or duplicated, and the output must be
+//! byte-identical to that of an undisturbed run.
 //!
-//! One thread at a time acts, and hands on at each request to the store (`world`), so that a seed gives the same run each
-//! time. A process is a handle of the store (`store`): a crash is that its requests fail from some moment on.
+//! Only one thread runs at a time and yields at each request to the store (`scheduler`), so that a seed always gives the
+//! same run. A process is a handle of the store (`store`); after a crash, all of its requests fail.
 //!
 //! ```no_run
-//! let stock = chaos::Stock::new();
-//! let report = chaos::run(&stock, 17, true);
-//! assert_eq!(report.breach, None);
+//! let fixture = chaos::Fixture::new();
+//! let report = chaos::run(&fixture, 17, true);
+//! assert_eq!(report.violation, None);
 //! ```
 
 mod campaign;
-mod cloud;
 mod command;
 mod data;
 mod fault;
 mod platform;
 mod run;
 mod scenario;
+mod scheduler;
+mod simulation;
 mod store;
-mod world;
 
 pub use campaign::Campaign;
 pub use fault::{Fault, Faults};
-pub use run::{Report, Stock, run, seed_of};
+pub use run::{Fixture, Report, run, seed_of};

@@ -1,4 +1,4 @@
-//! The fault campaign as a command.
+//! The command for the fault-injection campaign.
 //!
 //! ```text
 //! cargo run --release -p chaos -- --seeds 10000 --master 1
@@ -13,55 +13,55 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use chaos::{Campaign, Stock, run, seed_of};
+use chaos::{Campaign, Fixture, run, seed_of};
 use clap::Parser;
 
-/// Runs jobs in a world that goes wrong, and checks that nothing is lost, nothing is there twice, and the output has the
-/// bytes of an undisturbed run. Ends with 1 where one does not hold.
+/// Runs jobs with injected faults, and checks that no record is lost or duplicated and that the output is byte-identical to
+/// that of an undisturbed run. Exits with 1 if a run fails this check.
 #[derive(Parser)]
 struct Arguments {
-    /// Runs of the campaign.
+    /// The number of runs
     #[arg(long, default_value_t = 1000)]
     seeds: u64,
-    /// What the seeds of the runs are made of.
+    /// The seed from which the seeds of the runs are derived
     #[arg(long, default_value_t = 1)]
     master: u64,
-    /// Runs at a time; as many as there are cores, where it is not said.
+    /// The number of concurrent runs [default: the number of cores]
     #[arg(long)]
     threads: Option<NonZero<usize>>,
-    /// Prints every step of the run of one seed.
+    /// Replay the run of one seed and print every step
     #[arg(long, conflicts_with_all = ["seeds", "master", "threads"])]
     replay: Option<u64>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // What actors panic with is told with the seed of their run.
+    // Panics are reported with the seed of their run.
     std::panic::set_hook(Box::new(|_| {}));
-    let stock = Stock::new();
+    let fixture = Fixture::new();
     let campaign = match arguments.replay {
         Some(seed) => {
             let mut campaign = Campaign::default();
-            let report = run(&stock, seed, true);
+            let report = run(&fixture, seed, true);
             println!("digest {}", report.digest);
-            if let Some(breach) = &report.breach {
-                println!("breach: {breach}");
+            if let Some(violation) = &report.violation {
+                println!("violation: {violation}");
             }
             campaign.add(&report);
             campaign
         }
-        None => all(&stock, &arguments),
+        None => all(&fixture, &arguments),
     };
     print!("{campaign}");
-    if campaign.breaches() == 0 {
+    if campaign.violations() == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Runs the campaign on threads.
-fn all(stock: &Stock, arguments: &Arguments) -> Campaign {
+/// Runs the campaign on several threads.
+fn all(fixture: &Fixture, arguments: &Arguments) -> Campaign {
     let Arguments { seeds, master, .. } = *arguments;
     let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let threads = arguments.threads.unwrap_or_else(cores).get();
@@ -77,13 +77,15 @@ fn all(stock: &Stock, arguments: &Arguments) -> Campaign {
                     if number >= seeds {
                         break;
                     }
-                    let report = run(stock, seed_of(master, number), false);
-                    let mut campaign = campaign.lock().expect("nobody panics with it");
+                    let report = run(fixture, seed_of(master, number), false);
+                    let mut campaign = campaign
+                        .lock()
+                        .expect("no thread panics with the lock held");
                     campaign.add(&report);
-                    if let Some(breach) = &report.breach {
-                        println!("seed {}: {breach}", report.seed);
+                    if let Some(violation) = &report.violation {
+                        println!("seed {}: {violation}", report.seed);
                         println!(
-                            "  again, step by step: cargo run --release -p chaos -- --replay {}",
+                            "  to replay it: cargo run --release -p chaos -- --replay {}",
                             report.seed
                         );
                     }
@@ -102,5 +104,7 @@ fn all(stock: &Stock, arguments: &Arguments) -> Campaign {
         "{seeds} runs of master seed {master} on {threads} threads in {:.0} s\n",
         started.elapsed().as_secs_f64()
     );
-    campaign.into_inner().expect("nobody panics with it")
+    campaign
+        .into_inner()
+        .expect("no thread panics with the lock held")
 }

@@ -1,4 +1,4 @@
-//! A platform that makes calls of the function: it loses, delays, doubles and garbles answers, and takes no calls at times.
+//! A simulated platform that calls the function. It throttles and duplicates calls, and loses, delays and corrupts answers.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use object_store::ObjectStore;
-use shoal_dispatch::conformance::drive;
+use shoal_dispatch::drive;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work};
 use shoal_function::Runner;
 use shoal_function::{CallLimits, Clock, Function, Host};
@@ -21,28 +21,28 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, advance, sleep, sleep_until};
 
 use crate::Fault;
-use crate::cloud::Cloud;
-use crate::scenario::{Doom, Moment, choose, rng};
+use crate::scenario::{CrashPoint, Trigger, choose, rng};
+use crate::simulation::Simulation;
 use crate::store::Handle;
 
-/// Where the run lies, and what functions know it as.
+/// The prefix of the run directory, and its URL.
 pub(crate) const RUN: &str = "run";
 pub(crate) const URL: &str = "chaos://store/run";
 /// How long a machine sleeps.
 const SLEEP: Duration = Duration::from_secs(3600);
-/// What is waited for answers where there is no timeout: then the platform tells what became of a call.
+/// The time after which the platform reports a lost call if calls have no time limit.
 const NOTICE: Duration = Duration::from_secs(30);
 
-/// The run directory as a process sees it.
+/// The run directory of a process.
 pub(crate) fn run_dir(handle: &Handle) -> RunDir {
     let store: Arc<dyn ObjectStore> = Arc::new(handle.clone());
     RunDir::on(store, RUN.into(), URL)
 }
 
-/// The platform as a command sees it.
+/// The platform of a command.
 pub(crate) struct Platform {
-    pub(crate) cloud: Arc<Cloud>,
-    /// The command's own process.
+    pub(crate) simulation: Arc<Simulation>,
+    /// The command's process.
     pub(crate) handle: Handle,
     pub(crate) job: Arc<Job>,
     pub(crate) runner: Arc<dyn Runner>,
@@ -54,14 +54,14 @@ impl Backend for Platform {
     }
 
     fn concurrency(&self) -> usize {
-        self.cloud.scenario.concurrency
+        self.simulation.scenario.concurrency
     }
 
     fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
         let runtime = Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
-            // Helpers follow each other, so that their requests always come in the same order.
+            // One blocking thread, so that requests always have the same order.
             .max_blocking_threads(1)
             .build()
             .expect("the system can start a runtime");
@@ -70,20 +70,20 @@ impl Backend for Platform {
             timeout: work.timeout.map(|timeout| timeout + work.retry.grace),
             stop: work.cancel.child(),
             base: runtime.block_on(async { Instant::now() }),
-            begun: self.cloud.world.now(),
+            begun: self.simulation.scheduler.now(),
             has_called: AtomicBool::new(false),
         };
         calls.drive(&runtime, work, emit)
     }
 }
 
-/// The calls of one start of the platform.
+/// The calls of one [`Backend::run`].
 struct Calls<'a> {
     platform: &'a Platform,
     timeout: Option<Duration>,
-    /// Seen by functions that are threads of the command.
+    /// Stops functions that run in the process of the command.
     stop: Cancel,
-    /// One moment, by the runtime's clock and by the world's.
+    /// The same instant on the runtime's clock and on the scheduler's.
     base: Instant,
     begun: Duration,
     has_called: AtomicBool,
@@ -92,225 +92,232 @@ struct Calls<'a> {
 /// Why the loop pauses.
 enum Pause {
     Ended(Result<(), DispatchError>),
-    /// Something is to be told, or a call was made.
+    /// There are events to emit, or a call was made.
     Step,
-    /// It is the others' turn.
+    /// Another actor is due.
     Turn,
 }
 
 impl Calls<'_> {
-    /// Drives the dispatcher until its end, or the end of its process. Time goes on from timer to timer, and stops for
-    /// whoever else has something to do.
+    /// Drives the dispatcher until it ends or its process crashes. Time advances from timer to timer, and the loop yields to
+    /// other actors when they are due.
     fn drive(
         &self,
         runtime: &Runtime,
         work: &Work<'_>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<(), DispatchError> {
-        let Platform { cloud, handle, .. } = self.platform;
-        let world = &cloud.world;
+        let Platform {
+            simulation, handle, ..
+        } = self.platform;
+        let scheduler = &simulation.scheduler;
         let settings = FanOut {
-            concurrency: cloud.scenario.concurrency,
-            ramp: cloud.scenario.ramp,
-            second_attempts: !cloud.scenario.in_process,
+            concurrency: simulation.scenario.concurrency,
+            ramp: simulation.scenario.ramp,
+            allow_speculation: !simulation.scenario.in_process,
         };
-        let (events, told) = channel();
+        let (events, emitted) = channel();
         let mut drive = pin!(drive(self, settings, work, events));
-        let mut chance = rng(cloud.scenario.seed, "sleep", cloud.requests());
+        let mut chance = rng(simulation.scenario.seed, "sleep", simulation.requests());
         loop {
-            let turn = world.next_turn().expect("the user waits");
-            let mut happened = Vec::new();
+            let turn = scheduler.next_turn().expect("the user waits");
+            let mut pending = Vec::new();
             let pause = runtime.block_on(async {
                 let mut turn = pin!(sleep_until(self.base + turn.saturating_sub(self.begun)));
                 poll_fn(|context| {
-                    world.set_now(self.now());
+                    scheduler.set_now(self.now());
                     let end = drive.as_mut().poll(context);
-                    happened.extend(told.try_iter());
+                    pending.extend(emitted.try_iter());
                     if let Poll::Ready(end) = end {
                         return Poll::Ready(Pause::Ended(end));
                     }
-                    if self.has_called.swap(false, Ordering::Relaxed) || !happened.is_empty() {
+                    if self.has_called.swap(false, Ordering::Relaxed) || !pending.is_empty() {
                         return Poll::Ready(Pause::Step);
                     }
                     turn.as_mut().poll(context).map(|()| Pause::Turn)
                 })
                 .await
             });
-            for event in happened {
-                show(cloud, &event);
+            for event in pending {
+                show(simulation, &event);
                 emit(event);
             }
-            if handle.is_dead() || world.is_endless() {
+            if handle.is_dead() || scheduler.is_stuck() {
                 return Err(DispatchError::Cancelled);
             }
-            let now = world.now();
+            let now = scheduler.now();
             match pause {
                 Pause::Ended(end) => return end,
                 Pause::Step => {}
                 Pause::Turn => {
-                    world.yield_with_timers();
-                    if chance.f64() < cloud.rate(Fault::ClientSleeps) * 0.01 {
-                        world.emit("its machine sleeps for an hour");
-                        cloud.inject(Fault::ClientSleeps);
-                        world.wait_until(now + SLEEP);
+                    scheduler.yield_with_timers();
+                    if chance.f64() < simulation.rate(Fault::ClientSleeps) * 0.01 {
+                        scheduler.log("its machine sleeps for an hour");
+                        simulation.inject(Fault::ClientSleeps);
+                        scheduler.wait_until(now + SLEEP);
                     }
                 }
             }
-            // Requests of whoever is told take time, and so does sleep.
+            // Emitting events and sleeping take time.
             runtime.block_on(async {
-                let late = world.now().saturating_sub(self.now());
+                let late = scheduler.now().saturating_sub(self.now());
                 if !late.is_zero() {
                     advance(late).await;
                 }
             });
-            world.set_now(runtime.block_on(async { self.now() }));
+            scheduler.set_now(runtime.block_on(async { self.now() }));
         }
     }
 
-    /// The world's time by the runtime's clock.
+    /// The scheduler's time according to the runtime's clock.
     fn now(&self) -> Duration {
         self.begun + (Instant::now() - self.base)
     }
 
-    fn is_storm(&self) -> bool {
+    fn is_throttling_period(&self) -> bool {
         let now = self.now();
-        let Cloud { scenario, .. } = &*self.platform.cloud;
-        let mut storms = scenario.storms.iter();
-        !self.platform.cloud.is_calm() && storms.any(|(from, until)| (*from..*until).contains(&now))
+        let Simulation { scenario, .. } = &*self.platform.simulation;
+        let mut throttling_periods = scenario.throttling_periods.iter();
+        !self.platform.simulation.is_fault_free()
+            && throttling_periods.any(|(from, until)| (*from..*until).contains(&now))
     }
 }
 
 impl Caller for Calls<'_> {
     async fn call(&self, _: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
-        let Platform { cloud, handle, .. } = self.platform;
-        let number = cloud.number_call();
+        let Platform {
+            simulation, handle, ..
+        } = self.platform;
+        let number = simulation.number_call();
         let batch = invocation.batch.index;
-        let chance = &mut rng(cloud.scenario.seed, "platform", number);
-        if self.is_storm() || chance.f64() < cloud.rate(Fault::Throttled) {
-            cloud.inject(Fault::Throttled);
+        let chance = &mut rng(simulation.scenario.seed, "platform", number);
+        if self.is_throttling_period() || chance.f64() < simulation.rate(Fault::Throttled) {
+            simulation.inject(Fault::Throttled);
             sleep(Duration::from_millis(chance.u64(1..80))).await;
             return Err(Failure::new(FailureKind::Throttled, "429"));
         }
-        if cloud.outage() == Some(Fault::PermissionLost) && chance.bool() {
+        if simulation.outage() == Some(Fault::PermissionLost) && chance.bool() {
             return Err(Failure::new(FailureKind::Refused, "403"));
         }
         let (answer, answered) = oneshot::channel();
-        let befalls = |chance: &mut Rng, fault| chance.f64() < cloud.rate(fault);
-        let crash = befalls(chance, Fault::FunctionCrash).then(|| Doom {
+        let occurs = |chance: &mut Rng, fault| chance.f64() < simulation.rate(fault);
+        let crash = occurs(chance, Fault::FunctionCrash).then(|| Trigger {
             step: chance.u64(1..=8),
-            of_all: false,
-            moment: Moment::any(chance),
+            counts_all_requests: false,
+            point: CrashPoint::any(chance),
         });
-        let fate = [Fault::AnswerLost, Fault::AnswerLate, Fault::AnswerCorrupt]
+        let answer_fault = [Fault::AnswerLost, Fault::AnswerLate, Fault::AnswerCorrupt]
             .into_iter()
-            .find(|fault| befalls(chance, *fault));
+            .find(|fault| occurs(chance, *fault));
         let wait = self.timeout.unwrap_or(NOTICE);
-        let call = |number, answer, fate| Call {
-            cloud: cloud.clone(),
-            above: cloud.scenario.in_process.then(|| handle.clone()),
+        let call = |number, answer, answer_fault| Call {
+            simulation: simulation.clone(),
+            parent: simulation.scenario.in_process.then(|| handle.clone()),
             job: self.platform.job.clone(),
             runner: self.platform.runner.clone(),
             invocation: invocation.clone(),
             number,
-            crash: crash.filter(|_| fate != Some(Fault::CallTwice)),
-            cancel: match cloud.scenario.in_process {
+            crash: crash.filter(|_| answer_fault != Some(Fault::CallTwice)),
+            cancel: match simulation.scenario.in_process {
                 true => self.stop.clone(),
                 false => Cancel::new(),
             },
             has_timeout: self.timeout.is_some(),
             wait,
-            fate,
+            answer_fault,
             answer,
         };
         let name = |number| format!("call {number} ({batch})");
         let start = self.now() + Duration::from_millis(chance.u64(1..200));
-        let first = call(number, Some(answer), fate);
-        cloud.world.spawn(name(number), start, move || first.make());
-        if befalls(chance, Fault::CallTwice) {
-            cloud.inject(Fault::CallTwice);
-            let number = cloud.number_call();
+        let first = call(number, Some(answer), answer_fault);
+        simulation
+            .scheduler
+            .spawn(name(number), start, move || first.make());
+        if occurs(chance, Fault::CallTwice) {
+            simulation.inject(Fault::CallTwice);
+            let number = simulation.number_call();
             let second = call(number, None, Some(Fault::CallTwice));
             let later = start + Duration::from_millis(chance.u64(1..5_000));
-            cloud
-                .world
+            simulation
+                .scheduler
                 .spawn(name(number), later, move || second.make());
         }
         self.has_called.store(true, Ordering::Relaxed);
         match answered.await {
             Ok(result) => result,
-            // Whoever waits may wait for ever.
+            // The answer is lost.
             Err(_) => std::future::pending().await,
         }
     }
 
     fn stop(&self) -> bool {
         self.stop.cancel();
-        self.platform.cloud.scenario.in_process
+        self.platform.simulation.scenario.in_process
     }
 }
 
 /// A call of the function.
 struct Call {
-    cloud: Arc<Cloud>,
-    above: Option<Handle>,
+    simulation: Arc<Simulation>,
+    parent: Option<Handle>,
     job: Arc<Job>,
     runner: Arc<dyn Runner>,
     invocation: Invocation,
     number: u64,
-    crash: Option<Doom>,
+    crash: Option<Trigger>,
     cancel: Cancel,
     has_timeout: bool,
     wait: Duration,
-    fate: Option<Fault>,
+    answer_fault: Option<Fault>,
     answer: Option<oneshot::Sender<Result<Receipt, Failure>>>,
 }
 
 impl Call {
     fn make(mut self) {
-        let world = self.cloud.world.clone();
+        let scheduler = self.simulation.scheduler.clone();
         let batch = self.invocation.batch.index;
         let handle = Handle::of_call(
-            &self.cloud,
+            &self.simulation,
             (batch, self.number),
-            self.above.as_ref(),
+            self.parent.as_ref(),
             self.crash,
         );
         let mut result = if self.is_poisoned() {
-            self.cloud.inject(Fault::PoisonRecord);
-            self.cloud.hurt(batch, self.number);
+            self.simulation.inject(Fault::PoisonRecord);
+            self.simulation.mark_disturbed(batch, self.number);
             handle.die();
-            Err(Failure::new(FailureKind::Crashed, "killed by a record"))
+            Err(Failure::new(FailureKind::Crashed, "crashed by a record"))
         } else {
             self.work(&handle)
         };
         match &result {
-            Ok(receipt) => world.emit(format_args!(
+            Ok(receipt) => scheduler.log(format_args!(
                 "done: {}+{} of batch {batch}, {} more",
                 receipt.offset, receipt.records, receipt.remaining
             )),
-            Err(failure) => world.emit(format_args!("fails ({:?})", failure.kind)),
+            Err(failure) => scheduler.log(format_args!("fails ({:?})", failure.kind)),
         }
-        let chance = &mut rng(self.cloud.scenario.seed, "answer", self.number);
+        let chance = &mut rng(self.simulation.scenario.seed, "answer", self.number);
         let Some(answer) = self.answer.take() else {
             return;
         };
-        if self.above.as_ref().is_some_and(Handle::is_dead) {
+        if self.parent.as_ref().is_some_and(Handle::is_dead) {
             return;
         }
-        let mut takes = Duration::from_millis(chance.u64(1..50));
-        let lost = || Failure::new(FailureKind::Crashed, "the environment is gone");
+        let mut duration = Duration::from_millis(chance.u64(1..50));
+        let lost = || Failure::new(FailureKind::Crashed, "the environment has crashed");
         let mut is_lost = false;
         if handle.is_dead() {
             is_lost = self.has_timeout && chance.bool();
             result = Err(lost());
-        } else if let Some(fate) = self.fate {
-            match fate {
+        } else if let Some(answer_fault) = self.answer_fault {
+            match answer_fault {
                 Fault::AnswerLost => {
                     is_lost = self.has_timeout;
                     result = Err(lost());
-                    takes = NOTICE;
+                    duration = NOTICE;
                 }
-                Fault::AnswerLate => takes = self.wait.mul_f64(chance.f64() * 3.0),
+                Fault::AnswerLate => duration = self.wait.mul_f64(chance.f64() * 3.0),
                 Fault::AnswerCorrupt => {
                     if let Ok(receipt) = &mut result {
                         corrupt(receipt, chance);
@@ -318,25 +325,25 @@ impl Call {
                 }
                 _ => {}
             }
-            self.cloud.inject(fate);
-            self.cloud.hurt(batch, self.number);
-            world.emit(fate);
+            self.simulation.inject(answer_fault);
+            self.simulation.mark_disturbed(batch, self.number);
+            scheduler.log(answer_fault);
         }
-        world.wait_until(world.now() + takes);
+        scheduler.wait_until(scheduler.now() + duration);
         if !is_lost {
-            // Who asked may have stopped waiting.
+            // The caller may have timed out.
             let _ = answer.send(result);
         }
     }
 
-    /// Whether one of the records is such that no function survives it.
+    /// Whether one of the records crashes the function.
     fn is_poisoned(&self) -> bool {
         let batch = &self.invocation.batch;
         let first = batch.slices.first().map_or(0, |slice| slice.row);
         let rows = first + batch.offset..first + batch.end();
-        let mut poison = self.cloud.scenario.poison.iter();
-        let is_there = poison.any(|row| rows.contains(row));
-        is_there && self.invocation.quarantine.is_none() && !self.cloud.is_calm()
+        let mut poison = self.simulation.scenario.poison.iter();
+        let is_hit = poison.any(|row| rows.contains(row));
+        is_hit && self.invocation.quarantine.is_none() && !self.simulation.is_fault_free()
     }
 
     fn work(&self, handle: &Handle) -> Result<Receipt, Failure> {
@@ -357,35 +364,35 @@ impl Call {
             .handle(&self.invocation, &limits)
     }
 
-    /// The clock that the function looks at: while it looks, time goes by, for once in a while much of it.
+    /// The clock of the function. Each read advances the time by a little, and rarely by a lot.
     fn clock(&self) -> Clock {
-        let Cloud { world, .. } = &*self.cloud;
-        let chance = &mut rng(self.cloud.scenario.seed, "clock", self.number);
-        let pace = self.cloud.scenario.pace.as_nanos() as u64;
+        let Simulation { scheduler, .. } = &*self.simulation;
+        let chance = &mut rng(self.simulation.scenario.seed, "clock", self.number);
+        let pace = self.simulation.scenario.clock_step.as_nanos() as u64;
         let step = Duration::from_nanos(chance.u64(0..=pace));
-        let sleeps = chance.f64() < self.cloud.rate(Fault::FunctionSleeps);
+        let sleeps = chance.f64() < self.simulation.rate(Fault::FunctionSleeps);
         let sleeps_at = sleeps.then(|| chance.u64(1..60));
         let time_asleep = *choose(chance, &[self.wait * 2, SLEEP]);
-        let (base, start) = (std::time::Instant::now(), world.now());
+        let (base, start) = (std::time::Instant::now(), scheduler.now());
         let looks = AtomicU64::new(0);
         let (batch, number) = (self.invocation.batch.index, self.number);
-        let cloud = self.cloud.clone();
+        let simulation = self.simulation.clone();
         Clock::new(move || {
             let look = 1 + looks.fetch_add(1, Ordering::Relaxed);
-            let Cloud { world, .. } = &*cloud;
-            world.work(step);
+            let Simulation { scheduler, .. } = &*simulation;
+            scheduler.work(step);
             if sleeps_at == Some(look) {
-                cloud.inject(Fault::FunctionSleeps);
-                cloud.hurt(batch, number);
-                world.emit("is frozen");
-                world.wait_until(world.now() + time_asleep);
+                simulation.inject(Fault::FunctionSleeps);
+                simulation.mark_disturbed(batch, number);
+                scheduler.log("is frozen");
+                scheduler.wait_until(scheduler.now() + time_asleep);
             }
-            base + world.now().saturating_sub(start)
+            base + scheduler.now().saturating_sub(start)
         })
     }
 }
 
-/// Makes another receipt of it: of another piece, of other content, or of what cannot be.
+/// Corrupts a receipt: another range, other content or impossible numbers.
 fn corrupt(receipt: &mut Receipt, chance: &mut Rng) {
     match chance.u8(..8) {
         0 => receipt.batch += 1,
@@ -404,21 +411,21 @@ fn corrupt(receipt: &mut Receipt, chance: &mut Rng) {
     }
 }
 
-fn show(cloud: &Cloud, event: &Event) {
-    let world = &cloud.world;
+fn show(simulation: &Simulation, event: &Event) {
+    let scheduler = &simulation.scheduler;
     match event {
         Event::Dispatched { batch, attempt, .. } => {
-            world.emit(format_args!("calls for batch {batch}, attempt {attempt}"));
+            scheduler.log(format_args!("calls for batch {batch}, attempt {attempt}"));
         }
-        Event::Finished { receipt, .. } => world.emit(format_args!(
+        Event::Finished { receipt, .. } => scheduler.log(format_args!(
             "has the receipt of {}+{} of batch {}",
             receipt.offset, receipt.records, receipt.batch
         )),
         Event::Failed {
             batch, kind, retry, ..
-        } => world.emit(format_args!(
+        } => scheduler.log(format_args!(
             "batch {batch} failed ({kind:?}), {}",
-            if *retry { "goes on" } else { "for good" }
+            if *retry { "retried" } else { "not retried" }
         )),
         _ => {}
     }

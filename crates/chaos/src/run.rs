@@ -1,4 +1,4 @@
-//! One run of the campaign: the user starts the command, sees it end, mends what broke, and starts it again.
+//! One run of the campaign: starts the command repeatedly with faults, then without, and checks every result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -8,28 +8,28 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use shoal_dispatch::DispatchError;
-use shoal_dispatch::conformance::HashLabels;
+use shoal_conformance::HashLabels;
 use shoal_function::Runner;
 use shoal_job::spec::Parameters;
 use shoal_job::wire::FailureKind;
 use shoal_job::{Cancel, Error};
 
-use crate::cloud::Cloud;
-use crate::command::{Delivered, Line, command};
+use crate::command::{CommandLine, Completed, command};
 use crate::data::{Ids, ids_of, lines, write_inputs};
 use crate::platform::RUN;
-use crate::scenario::{Order, Scenario, Start, rng};
+use crate::scenario::{CommandOptions, Scenario, Start, rng};
+use crate::scheduler::Scheduler;
+use crate::simulation::Simulation;
 use crate::store::Handle;
-use crate::world::World;
 use crate::{Fault, Faults};
 
-/// What all runs share.
-pub struct Stock {
+/// The runner that all runs share.
+pub struct Fixture {
     runner: Arc<dyn Runner>,
 }
 
-impl Stock {
-    /// Makes it.
+impl Fixture {
+    /// Creates the runner.
     pub fn new() -> Self {
         Self {
             runner: Arc::new(HashLabels::default()),
@@ -37,70 +37,70 @@ impl Stock {
     }
 }
 
-impl Default for Stock {
+impl Default for Fixture {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// Its seed.
     pub seed: u64,
-    /// What did not hold, if anything.
-    pub breach: Option<String>,
-    /// What went wrong in it, on purpose.
+    /// The first violated guarantee, if any.
+    pub violation: Option<String>,
+    /// The injected faults.
     pub faults: Faults,
-    /// Records that went in.
+    /// The number of input records.
     pub records: u64,
-    /// Records that are in the end neither in the output nor among the dead letters.
+    /// Records that are neither in the output nor among the dead letters.
     pub lost: u64,
-    /// Records that are there more than once.
-    pub doubled: u64,
+    /// Records that occur more than once.
+    pub duplicated: u64,
     /// Starts of the command.
     pub starts: u64,
-    /// Starts that came to their end although something went wrong during them.
-    pub endured: u64,
+    /// Starts that completed although faults were injected.
+    pub completed_despite_faults: u64,
     /// Requests to the store.
     pub requests: u64,
     /// Calls of the function.
     pub calls: u64,
-    /// Time that went by in the world.
+    /// The simulated time.
     pub time: Duration,
-    /// Stands for all steps: the same seed has the same digest each time.
+    /// A hash of all steps.
     pub digest: String,
 }
 
-/// The seed of run number `number` of the campaign that `master` stands for.
+/// The seed of run number `number` of the campaign with the seed `master`.
 pub fn seed_of(master: u64, number: u64) -> u64 {
-    // Short enough to be read out.
+    // A short seed is easier to copy.
     rng(master, "campaign", number).u64(..) >> 16
 }
 
-/// Runs what `seed` stands for; `is_told` has each step printed.
-pub fn run(stock: &Stock, seed: u64, is_told: bool) -> Report {
+/// Runs the scenario of `seed`. If `verbose` is set, it prints every step.
+pub fn run(fixture: &Fixture, seed: u64, verbose: bool) -> Report {
     let scenario = Scenario::new(seed);
     let mut report = Report {
         seed,
-        breach: None,
+        violation: None,
         faults: Faults::default(),
         records: scenario.files.iter().sum::<usize>() as u64,
         lost: 0,
-        doubled: 0,
+        duplicated: 0,
         starts: 0,
-        endured: 0,
+        completed_despite_faults: 0,
         requests: 0,
         calls: 0,
         time: Duration::ZERO,
         digest: String::new(),
     };
-    if is_told {
+    if verbose {
         println!("{scenario:#?}");
     }
     let folder = tempfile::tempdir().expect("the system has room for a folder");
     let (inputs, ids) = write_inputs(&scenario, folder.path());
-    let line = Line {
+    let line = CommandLine {
         inputs,
         output: folder
             .path()
@@ -114,107 +114,113 @@ pub fn run(stock: &Stock, seed: u64, is_told: bool) -> Report {
             ..Parameters::default()
         },
     };
-    let expected = undisturbed(stock, &scenario, &line, folder.path());
-    let world = World::new(is_told);
-    let cloud = Cloud::new(world.clone(), scenario);
+    let expected = undisturbed(fixture, &scenario, &line, folder.path());
+    let scheduler = Scheduler::new(verbose);
+    let simulation = Simulation::new(scheduler.clone(), scenario);
     let mut user = User {
-        stock,
-        cloud: &cloud,
+        fixture,
+        simulation: &simulation,
         line: &line,
         expected: &expected,
         report: &mut report,
         commands: 0,
     };
-    let end = catch_unwind(AssertUnwindSafe(|| user.live(&ids)));
-    let breach = match end {
+    let end = catch_unwind(AssertUnwindSafe(|| user.run(&ids)));
+    let violation = match end {
         Ok(Ok(())) => None,
-        Ok(Err(breach)) => Some(breach),
+        Ok(Err(violation)) => Some(violation),
         Err(panic) => Some(shoal_job::wire::Failure::crashed(&*panic).to_string()),
     };
-    // Whatever is still under way must not be left behind.
-    let is_endless = world.is_endless();
-    if breach.is_some() {
-        world.end();
+    // Stop all actors that are still running.
+    let is_stuck = scheduler.is_stuck();
+    if violation.is_some() {
+        scheduler.abort();
     }
-    report.time = world.outlive_all();
-    let panics = world.panics();
-    report.breach = breach.or_else(|| panics.into_iter().next());
-    if report.breach.is_none() && is_endless {
-        report.breach = Some("there is no end to it".into());
+    report.time = scheduler.wait_for_all();
+    let panics = scheduler.panics();
+    report.violation = violation.or_else(|| panics.into_iter().next());
+    if report.violation.is_none() && is_stuck {
+        report.violation = Some("the run does not end".into());
     }
-    report.faults = cloud.faults();
-    report.requests = cloud.requests();
-    report.calls = cloud.calls();
-    report.digest = world.digest();
+    report.faults = simulation.faults();
+    report.requests = simulation.requests();
+    report.calls = simulation.calls();
+    report.digest = scheduler.digest();
     report
 }
 
-/// What a run must deliver.
+/// The expected result.
 struct Expected {
     output: Vec<u8>,
-    letters: Vec<u8>,
+    dead_letters: Vec<u8>,
     results: u64,
     failed: u64,
 }
 
-/// The same job without any fault, cut otherwise.
-fn undisturbed(stock: &Stock, scenario: &Scenario, line: &Line, folder: &Path) -> Expected {
-    let world = World::new(false);
-    let cloud = Cloud::new(world.clone(), scenario.undisturbed());
-    cloud.calm_down();
-    let line = Line {
+/// Runs the same job without faults and with other batches.
+fn undisturbed(
+    fixture: &Fixture,
+    scenario: &Scenario,
+    line: &CommandLine,
+    folder: &Path,
+) -> Expected {
+    let scheduler = Scheduler::new(false);
+    let simulation = Simulation::new(scheduler.clone(), scenario.undisturbed());
+    simulation.stop_faults();
+    let line = CommandLine {
         output: folder
             .join("expected")
             .with_extension(scenario.output.extension()),
         parameters: Parameters {
-            batch_size: cloud.scenario.batch_size,
+            batch_size: simulation.scenario.batch_size,
             ..line.parameters.clone()
         },
         ..line.clone()
     };
-    let delivered = Arc::new(Mutex::new(None));
-    let letters = {
-        let (cloud, runner, delivered) = (cloud.clone(), stock.runner.clone(), delivered.clone());
-        world.spawn("undisturbed".into(), Duration::ZERO, move || {
-            let handle = Handle::of_command(&cloud, 0, None, None);
+    let completed = Arc::new(Mutex::new(None));
+    let dead_letters = {
+        let (simulation, runner, completed) =
+            (simulation.clone(), fixture.runner.clone(), completed.clone());
+        scheduler.spawn("undisturbed".into(), Duration::ZERO, move || {
+            let handle = Handle::of_command(&simulation, 0, None, None);
             let end = command(
-                &cloud,
+                &simulation,
                 &handle,
                 &runner,
                 &line,
                 &Cancel::new(),
-                &Order::default(),
+                &CommandOptions::default(),
             );
-            *delivered.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+            *completed.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
         });
-        world.outlive_all();
-        letters
+        scheduler.wait_for_all();
+        dead_letters
     };
-    let delivered = delivered
+    let completed = completed
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
-    let Delivered {
+    let Completed {
         output,
         results,
         failed,
         ..
-    } = delivered
-        .unwrap_or_else(|| panic!("{:?}", world.panics()))
-        .expect("without faults all is well");
+    } = completed
+        .unwrap_or_else(|| panic!("{:?}", scheduler.panics()))
+        .expect("a run without faults completes");
     Expected {
         output,
-        letters: letters(&cloud),
+        dead_letters: dead_letters(&simulation),
         results,
         failed,
     }
 }
 
-/// The dead letters as they lie in the store, past all faults.
-fn letters(cloud: &Cloud) -> Vec<u8> {
+/// Reads the dead letters from the store, without faults.
+fn dead_letters(simulation: &Simulation) -> Vec<u8> {
     let path = object_store::path::Path::from(format!("{RUN}/failed.jsonl"));
     now(async {
-        match cloud.objects.get(&path).await {
+        match simulation.objects.get(&path).await {
             Ok(found) => found.bytes().await.expect("memory can be read").to_vec(),
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(e) => panic!("{e}"),
@@ -222,7 +228,7 @@ fn letters(cloud: &Cloud) -> Vec<u8> {
     })
 }
 
-/// What a future that needs nobody else comes to.
+/// Runs a future that needs no other actor.
 fn now<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -230,11 +236,11 @@ fn now<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Who starts commands.
+/// The user, who starts commands.
 struct User<'a> {
-    stock: &'a Stock,
-    cloud: &'a Arc<Cloud>,
-    line: &'a Line,
+    fixture: &'a Fixture,
+    simulation: &'a Arc<Simulation>,
+    line: &'a CommandLine,
     expected: &'a Expected,
     report: &'a mut Report,
     commands: u64,
@@ -242,77 +248,80 @@ struct User<'a> {
 
 /// How a command ended.
 struct End {
-    result: Result<Delivered, DispatchError>,
+    result: Result<Completed, DispatchError>,
     handle: Handle,
     cancel: Cancel,
-    order: Order,
+    order: CommandOptions,
 }
 
 impl User<'_> {
-    /// Starts the command until all is well, and once more.
-    fn live(&mut self, ids: &Ids) -> Result<(), String> {
-        let Cloud {
-            world, scenario, ..
-        } = &**self.cloud;
+    /// Starts the command with faults, then twice without, and counts the records.
+    fn run(&mut self, ids: &Ids) -> Result<(), String> {
+        let Simulation {
+            scheduler,
+            scenario,
+            ..
+        } = &**self.simulation;
         for start in &scenario.starts {
-            let before = self.cloud.faults();
-            let calls = self.cloud.calls();
+            let before = self.simulation.faults();
+            let calls = self.simulation.calls();
             let ends = self.start(start)?;
-            let faults = self.cloud.faults().since(&before);
+            let faults = self.simulation.faults().since(&before);
             for end in &ends {
-                self.judge(end, &faults, calls, ends.len())?;
+                self.check_end(end, &faults, calls, ends.len())?;
                 if end.result.is_ok() && faults.total() > 0 {
-                    self.report.endured += 1;
+                    self.report.completed_despite_faults += 1;
                 }
             }
-            if !start.is_hasty {
-                world.outlive_all();
+            if !start.overlaps_next_start {
+                scheduler.wait_for_all();
             }
         }
-        world.emit("all is well from now on");
-        self.cloud.calm_down();
-        world.outlive_all();
+        scheduler.log("no faults from now on");
+        self.simulation.stop_faults();
+        scheduler.wait_for_all();
         for _ in 0..2 {
-            let mut ends = self.start(&Start::calm())?;
+            let mut ends = self.start(&Start::fault_free())?;
             let end = ends.pop().expect("one command was started");
-            self.judge(&end, &Faults::default(), 0, 1)?;
+            self.check_end(&end, &Faults::default(), 0, 1)?;
             if let Err(error) = &end.result {
-                return Err(format!("all is well, and the command fails: {error}"));
+                return Err(format!("the command failed without faults: {error}"));
             }
         }
         self.count(ids)
     }
 
-    /// Starts commands, and waits for their ends.
+    /// Starts commands and waits until they end.
     fn start(&mut self, start: &Start) -> Result<Vec<End>, String> {
-        let world = &self.cloud.world;
-        self.cloud.expect(start.outage);
+        let scheduler = &self.simulation.scheduler;
+        self.simulation.schedule_outage(start.outage);
         if start.commands.len() > 1 {
-            self.cloud.inject(Fault::SecondClient);
+            self.simulation.inject(Fault::SecondClient);
         }
         let ends = Arc::new(Mutex::new(Vec::new()));
         for order in start.commands.clone() {
             self.commands += 1;
             self.report.starts += 1;
             let number = self.commands;
-            let (cloud, runner) = (self.cloud.clone(), self.stock.runner.clone());
+            let (simulation, runner) = (self.simulation.clone(), self.fixture.runner.clone());
             let ends = ends.clone();
             let mut line = self.line.clone();
-            // Two commands that write the same output at once are another matter.
+            // Each command has its own output file: shoal does not support two writers of one file.
             line.output.set_file_name(format!("labels-{number}"));
-            line.output.set_extension(cloud.scenario.output.extension());
-            let begin = world.now() + order.delay;
-            world.spawn(format!("command {number}"), begin, move || {
+            line.output
+                .set_extension(simulation.scenario.output.extension());
+            let begin = scheduler.now() + order.delay;
+            scheduler.spawn(format!("command {number}"), begin, move || {
                 let cancel = Cancel::new();
-                let ask = order.cancel.map(|doom| (doom, cancel.clone()));
-                let handle = Handle::of_command(&cloud, number, order.crash, ask);
-                // The dispatcher's own chances are of this thread.
-                fastrand::seed(rng(cloud.scenario.seed, "jitter", number).u64(..));
-                let result = command(&cloud, &handle, &runner, &line, &cancel, &order);
-                cloud.world.emit(match &result {
-                    _ if handle.is_dead() => "is gone".to_owned(),
-                    Ok(_) => "has delivered".to_owned(),
-                    Err(error) => format!("ends: {}", stable(&error.to_string())),
+                let ask = order.cancel.map(|trigger| (trigger, cancel.clone()));
+                let handle = Handle::of_command(&simulation, number, order.crash, ask);
+                // The dispatcher's jitter uses the generator of this thread.
+                fastrand::seed(rng(simulation.scenario.seed, "jitter", number).u64(..));
+                let result = command(&simulation, &handle, &runner, &line, &cancel, &order);
+                simulation.scheduler.log(match &result {
+                    _ if handle.is_dead() => "has crashed".to_owned(),
+                    Ok(_) => "has completed".to_owned(),
+                    Err(error) => format!("has failed: {}", stable(&error.to_string())),
                 });
                 let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
                 ends.push(End {
@@ -324,23 +333,28 @@ impl User<'_> {
             });
         }
         loop {
-            world.wait_until(world.now() + Duration::from_secs(1));
+            scheduler.wait_until(scheduler.now() + Duration::from_secs(1));
             let mut ended = ends.lock().unwrap_or_else(PoisonError::into_inner);
             if ended.len() == start.commands.len() {
                 return Ok(ended.drain(..).collect());
             }
-            if let Some(panic) = world.panics().into_iter().next() {
+            if let Some(panic) = scheduler.panics().into_iter().next() {
                 return Err(panic);
             }
-            if world.is_endless() {
-                return Err("there is no end to it".into());
+            if scheduler.is_stuck() {
+                return Err("the run does not end".into());
             }
         }
     }
 
-    /// Whether a command ended as it may: by delivering what it must, or by an error that something that went wrong
-    /// explains.
-    fn judge(&self, end: &End, faults: &Faults, calls: u64, commands: usize) -> Result<(), String> {
+    /// Checks that a command ended with the expected output, or with an error that the injected faults explain.
+    fn check_end(
+        &self,
+        end: &End,
+        faults: &Faults,
+        calls: u64,
+        commands: usize,
+    ) -> Result<(), String> {
         let End {
             result,
             handle,
@@ -351,13 +365,13 @@ impl User<'_> {
             return Ok(());
         }
         let error = match result {
-            Ok(delivered) => return self.compare(delivered),
+            Ok(completed) => return self.compare(completed),
             Err(error) => error,
         };
-        let attempts = self.cloud.scenario.retry.attempts;
+        let attempts = self.simulation.scenario.retry.attempts;
         let outage = faults.of(Fault::DiskFull) + faults.of(Fault::PermissionLost) > 0;
-        // What earlier starts left torn is found by this one.
-        let all = self.cloud.faults();
+        // Objects that earlier starts damaged are found by this one.
+        let all = self.simulation.faults();
         let at_rest = all.of(Fault::TornObject)
             + all.of(Fault::LostObject)
             + all.of(Fault::FunctionCrash)
@@ -367,7 +381,7 @@ impl User<'_> {
             DispatchError::Job(Error::Cancelled) => cancel.is_cancelled(),
             DispatchError::BadRecord { .. } => order.stop_on_bad_record,
             DispatchError::Job(Error::Storage { .. }) => handle.faults() > 0 || outage,
-            // What one of two commands finds torn, and forgets, the other one misses.
+            // One of two commands may delete a torn object that the other one needs.
             DispatchError::Job(Error::Corrupt { .. }) => {
                 at_rest >= if commands > 1 { 1 } else { u64::from(attempts) }
             }
@@ -375,20 +389,20 @@ impl User<'_> {
                 FailureKind::Storage | FailureKind::Refused => outage,
                 FailureKind::Throttled => faults.of(Fault::Throttled) > 0,
                 kind if kind.may_retry() => {
-                    // Attempts end after some time too.
+                    // Retries are also limited by time.
                     let slept = faults.of(Fault::FunctionSleeps) + faults.of(Fault::ClientSleeps);
-                    // One record that kills its function twice is to be buried, and that has one attempt.
-                    let least = if slept > 0 {
+                    // A batch of one record is quarantined after two crashes, and the quarantine may fail too.
+                    let min_disturbed = if slept > 0 {
                         1
                     } else {
                         attempts.min(3) as usize
                     };
-                    self.cloud.hurts(*batch, calls) >= least || outage
+                    self.simulation.disturbed_calls_of(*batch, calls) >= min_disturbed || outage
                 }
                 _ => false,
             },
             DispatchError::CircuitOpen { batches, .. } => {
-                self.cloud.all_hurts() >= *batches || outage
+                self.simulation.disturbed_calls() >= *batches || outage
             }
             _ => false,
         };
@@ -396,101 +410,103 @@ impl User<'_> {
             return Ok(());
         }
         Err(format!(
-            "a command (of {commands}) ends by what nothing explains: {error}; in this start there were {faults:?}"
+            "a command (of {commands}) failed without an explanation: {error}; the faults of this start are {faults:?}"
         ))
     }
 
-    fn compare(&self, delivered: &Delivered) -> Result<(), String> {
+    fn compare(&self, completed: &Completed) -> Result<(), String> {
         let Expected {
             output,
             results,
             failed,
             ..
         } = self.expected;
-        if delivered.quarantined > 0 {
-            return self.compare_some(delivered);
+        if completed.quarantined > 0 {
+            return self.compare_some(completed);
         }
-        if (delivered.results, delivered.failed) != (*results, *failed) {
+        if (completed.results, completed.failed) != (*results, *failed) {
             return Err(format!(
-                "{} results and {} dead letters, not {results} and {failed}",
-                delivered.results, delivered.failed
+                "{} results and {} dead letters, expected {results} and {failed}",
+                completed.results, completed.failed
             ));
         }
-        if delivered.output != *output {
+        if completed.output != *output {
             return Err(format!(
-                "the output has other bytes than that of an undisturbed run:\n{}\nrather than\n{}",
-                String::from_utf8_lossy(&delivered.output),
+                "the output differs from that of an undisturbed run:\n{}\nexpected\n{}",
+                String::from_utf8_lossy(&completed.output),
                 String::from_utf8_lossy(output)
             ));
         }
         Ok(())
     }
 
-    /// Compares an output that lacks records which were given up: those that killed their function.
-    fn compare_some(&self, delivered: &Delivered) -> Result<(), String> {
-        let Delivered {
+    /// Compares an output that lacks quarantined records.
+    fn compare_some(&self, completed: &Completed) -> Result<(), String> {
+        let Completed {
             output,
             results,
             failed,
             quarantined,
             ..
-        } = delivered;
-        // A record is buried after it has ended so twice at least.
-        if 2 * quarantined > self.cloud.all_hurts() as u64 {
-            return Err(format!("{quarantined} records are buried, and did nothing"));
+        } = completed;
+        // A record is quarantined after at least two crashes.
+        if 2 * quarantined > self.simulation.disturbed_calls() as u64 {
+            return Err(format!(
+                "{quarantined} records are quarantined without enough crashes"
+            ));
         }
         if results + failed != self.report.records || failed - quarantined != self.expected.failed {
             return Err(format!(
-                "{results} results and {failed} dead letters, {quarantined} of them buried"
+                "{results} results and {failed} dead letters, {quarantined} of them quarantined"
             ));
         }
-        let format = self.cloud.scenario.output;
+        let format = self.simulation.scenario.output;
         let (all, some) = (
             ids_of(format, &self.expected.output),
             ids_of(format, output),
         );
         let mut rest = all.iter();
         if some.len() as u64 != *results || !some.iter().all(|id| rest.any(|other| other == id)) {
-            return Err(format!(
-                "results {some:?} are not some of {all:?}, in order"
-            ));
+            return Err(format!("results {some:?} are not a subsequence of {all:?}"));
         }
         Ok(())
     }
 
     /// Counts every record in the last output and in the dead letters.
     fn count(&mut self, ids: &Ids) -> Result<(), String> {
-        let letters = letters(self.cloud);
-        if letters != self.expected.letters {
-            return Err("the dead letters are others than those of an undisturbed run".into());
+        let dead_letters = dead_letters(self.simulation);
+        if dead_letters != self.expected.dead_letters {
+            return Err("the dead letters differ from those of an undisturbed run".into());
         }
         let output = self
             .line
             .output
             .with_file_name(format!("labels-{}", self.commands));
-        let output = output.with_extension(self.cloud.scenario.output.extension());
-        let output = std::fs::read(output).expect("it was delivered");
-        let good = ids_of(self.cloud.scenario.output, &output);
-        let bad = lines(&letters);
+        let output = output.with_extension(self.simulation.scenario.output.extension());
+        let output = std::fs::read(output).expect("the last command wrote its output");
+        let good = ids_of(self.simulation.scenario.output, &output);
+        let bad = lines(&dead_letters);
         for (wanted, found) in [(&ids.good, &good), (&ids.bad, &bad)] {
             for id in wanted {
                 match found.iter().filter(|found| *found == id).count() {
                     0 => self.report.lost += 1,
                     1 => {}
-                    _ => self.report.doubled += 1,
+                    _ => self.report.duplicated += 1,
                 }
             }
             if wanted != found {
-                return Err(format!("records {found:?}, rather than {wanted:?}"));
+                return Err(format!("records {found:?}, expected {wanted:?}"));
             }
         }
-        let leftovers = now(self.cloud.objects.list(None).count());
-        self.cloud.world.emit(format_args!("{leftovers} objects"));
+        let leftovers = now(self.simulation.objects.list(None).count());
+        self.simulation
+            .scheduler
+            .log(format_args!("{leftovers} objects"));
         Ok(())
     }
 }
 
-/// An error without what differs each time: names of folders, and numbers that are measured.
+/// An error message without paths of temporary folders, which vary between runs.
 fn stable(text: &str) -> String {
     let folder = std::env::temp_dir().display().to_string();
     let words = text.split(' ').filter(|word| !word.contains(&folder));

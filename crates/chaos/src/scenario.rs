@@ -1,4 +1,4 @@
-//! What one run of the campaign is: everything that chance decides before it begins.
+//! Scenarios: all random choices that are made before a run.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -10,16 +10,16 @@ use shoal_job::format::{Format, OutputFormat};
 
 use crate::Fault;
 
-/// Starts of the command before everything is well, at most.
-const MOST_TROUBLED_STARTS: usize = 6;
+/// The maximum number of starts with faults, before the final starts without.
+const MAX_FAULTY_STARTS: usize = 6;
 
 /// One run of the campaign.
 #[derive(Debug, Clone)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
-    /// Records of each input file.
+    /// The number of records in each input file.
     pub(crate) files: Vec<usize>,
-    /// Records that cannot be read, of a hundred.
+    /// The percentage of malformed records.
     pub(crate) bad_percent: usize,
     pub(crate) input: Format,
     pub(crate) output: OutputFormat,
@@ -29,69 +29,69 @@ pub(crate) struct Scenario {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) speculation: Option<Speculation>,
-    /// Records, by their number from 0, that kill their function, until all is well.
+    /// The rows, from 0, of records that crash their function as long as faults are injected.
     pub(crate) poison: Vec<u64>,
-    /// Whether the store is a folder of this machine rather than memory.
+    /// Whether the store is a local folder instead of memory.
     pub(crate) on_disk: bool,
-    /// Whether functions live in the process of the command: they die with it, and stop with it.
+    /// Whether functions run in the process of the command, so that they crash and stop with it.
     pub(crate) in_process: bool,
-    /// What goes by between two looks of a function at its clock, at most.
-    pub(crate) pace: Duration,
-    /// How probable a fault is, at each request or call where it may be.
+    /// The maximum time between two reads of the clock by a function.
+    pub(crate) clock_step: Duration,
+    /// The probability of each fault, at each request or call where it is possible.
     pub(crate) rates: BTreeMap<Fault, f64>,
-    /// From when to when the platform takes nothing.
-    pub(crate) storms: Vec<(Duration, Duration)>,
-    /// The starts of the command in which all this holds. Afterwards everything is well.
+    /// Time spans in which the platform throttles all calls.
+    pub(crate) throttling_periods: Vec<(Duration, Duration)>,
+    /// The starts of the command with faults. Two starts without faults follow.
     pub(crate) starts: Vec<Start>,
 }
 
-/// One start of the command, or of two at once.
+/// One start of the command, or of two commands at the same time.
 #[derive(Debug, Clone)]
 pub(crate) struct Start {
-    pub(crate) commands: Vec<Order>,
-    /// What befalls the whole world, at which request to the store.
+    pub(crate) commands: Vec<CommandOptions>,
+    /// An outage of store and platform, and the request to the store at which it begins.
     pub(crate) outage: Option<(u64, Fault)>,
-    /// Whether the user goes on as soon as the command is at its end, whatever calls are still under way.
-    pub(crate) is_hasty: bool,
+    /// Whether the next start begins while calls of this one are still in flight.
+    pub(crate) overlaps_next_start: bool,
 }
 
-/// A command, and what befalls it.
+/// The options of a command, and its faults.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Order {
+pub(crate) struct CommandOptions {
     pub(crate) delay: Duration,
-    /// At which of its own requests to the store, or of all.
-    pub(crate) crash: Option<Doom>,
-    pub(crate) cancel: Option<Doom>,
+    /// When the command crashes.
+    pub(crate) crash: Option<Trigger>,
+    pub(crate) cancel: Option<Trigger>,
     pub(crate) stop_on_bad_record: bool,
-    /// Whether all that was done is discarded first.
+    /// Whether it first discards the existing run.
     pub(crate) is_fresh: bool,
-    /// Whether records that killed their function are tried again.
+    /// Whether it retries quarantined records.
     pub(crate) retries_quarantined: bool,
-    /// Batches that it has in memory at a time; all of them, if `None`.
+    /// The number of batches in a window; a single window if `None`.
     pub(crate) batches_at_once: Option<NonZeroUsize>,
 }
 
-/// When something befalls a command.
+/// The request to the store at which a process crashes or is cancelled.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Doom {
+pub(crate) struct Trigger {
     pub(crate) step: u64,
-    /// Whether steps of everybody count.
-    pub(crate) of_all: bool,
-    pub(crate) moment: Moment,
+    /// Whether `step` counts the requests of all processes.
+    pub(crate) counts_all_requests: bool,
+    pub(crate) point: CrashPoint,
 }
 
-/// Where in a request to the store something ends.
+/// The point in a request to the store at which a process crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// The store never sees it.
+pub(crate) enum CrashPoint {
+    /// Before the store receives the request.
     Before,
-    /// The machine is gone too: half of what was put is there.
+    /// During the request: the machine crashes too, and the object is torn.
     Half,
-    /// The store did it, and nobody hears of that.
+    /// After the request, before the answer.
     After,
 }
 
-impl Moment {
+impl CrashPoint {
     pub(crate) fn any(rng: &mut Rng) -> Self {
         *choose(rng, &[Self::Before, Self::Half, Self::After])
     }
@@ -101,7 +101,7 @@ pub(crate) fn choose<'a, T>(rng: &mut Rng, among: &'a [T]) -> &'a T {
     &among[rng.usize(..among.len())]
 }
 
-/// Chances for `number` of what `kind` names, which depend on nothing else.
+/// A random generator that depends only on its arguments.
 pub(crate) fn rng(seed: u64, kind: &str, number: u64) -> Rng {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&seed.to_le_bytes());
@@ -113,7 +113,7 @@ pub(crate) fn rng(seed: u64, kind: &str, number: u64) -> Rng {
 }
 
 impl Scenario {
-    /// The run that `seed` stands for.
+    /// The scenario of `seed`.
     pub(crate) fn new(seed: u64) -> Self {
         let rng = &mut rng(seed, "scenario", 0);
         let files: Vec<_> = (0..rng.usize(1..=2)).map(|_| rng.usize(1..=40)).collect();
@@ -124,8 +124,8 @@ impl Scenario {
         let seconds = Duration::from_secs;
         let timeout = (rng.u8(..4) > 0).then(|| seconds(rng.u64(8..=60)));
         let pace = Duration::from_millis(*choose(rng, &[1, 1, 50, 500]));
-        // A function finds its place by reading up to it, which is two looks at the clock a record, and must then have time
-        // for a record more.
+        // A function reads the clock twice per record while it skips to its offset, and must then have time for at least
+        // one more record.
         let longest_pace = timeout.map_or(pace, |timeout| {
             (timeout - seconds(3)) / (2 * batch_size as u32 + 8)
         });
@@ -135,7 +135,7 @@ impl Scenario {
                 rates.insert(fault, *choose(rng, &[0.01, 0.03, 0.1, 0.25]));
             }
         }
-        let storms = match rng.u8(..20) {
+        let throttling_periods = match rng.u8(..20) {
             0 => vec![(Duration::ZERO, seconds(rng.u64(600..=2000)))],
             1..5 => (0..rng.u8(1..=3))
                 .map(|_| {
@@ -145,7 +145,7 @@ impl Scenario {
                 .collect(),
             _ => Vec::new(),
         };
-        let starts = (0..rng.usize(1..=MOST_TROUBLED_STARTS))
+        let starts = (0..rng.usize(1..=MAX_FAULTY_STARTS))
             .map(|_| Start::new(rng, batches))
             .collect();
         Self {
@@ -184,14 +184,14 @@ impl Scenario {
             },
             on_disk: rng.u8(..16) == 0,
             in_process,
-            pace: pace.min(longest_pace),
+            clock_step: pace.min(longest_pace),
             rates,
-            storms,
+            throttling_periods,
             starts,
         }
     }
 
-    /// The same job, undisturbed, and cut otherwise.
+    /// The same job without faults and with other batches.
     pub(crate) fn undisturbed(&self) -> Self {
         Self {
             batch_size: 1000,
@@ -200,9 +200,9 @@ impl Scenario {
             timeout: None,
             in_process: true,
             on_disk: false,
-            pace: Duration::ZERO,
+            clock_step: Duration::ZERO,
             rates: BTreeMap::new(),
-            storms: Vec::new(),
+            throttling_periods: Vec::new(),
             speculation: None,
             poison: Vec::new(),
             starts: Vec::new(),
@@ -218,24 +218,24 @@ impl Scenario {
 impl Start {
     fn new(rng: &mut Rng, batches: u64) -> Self {
         let commands = if rng.u8(..5) == 0 { 2 } else { 1 };
-        // Nobody discards what another command works on.
+        // A command must not discard the run of another one.
         let is_fresh = commands == 1 && rng.u8(..8) == 0;
         let retries_quarantined = commands == 1 && rng.u8(..5) == 0;
-        // Of one command, and of a whole run, about so many.
+        // Estimates of the number of requests of one command, and of all processes.
         let (own, all) = (40 + 3 * batches, 40 + 9 * batches);
-        let doom = |rng: &mut Rng| {
-            let of_all = rng.bool();
-            Doom {
-                step: rng.u64(1..=if of_all { all } else { own }),
-                of_all,
-                moment: Moment::any(rng),
+        let trigger = |rng: &mut Rng| {
+            let counts_all_requests = rng.bool();
+            Trigger {
+                step: rng.u64(1..=if counts_all_requests { all } else { own }),
+                counts_all_requests,
+                point: CrashPoint::any(rng),
             }
         };
         let commands = (0..commands)
-            .map(|number| Order {
+            .map(|number| CommandOptions {
                 delay: Duration::from_millis(number * rng.u64(..8000)),
-                crash: (rng.u8(..2) == 0).then(|| doom(rng)),
-                cancel: (rng.u8(..5) == 0).then(|| doom(rng)),
+                crash: (rng.u8(..2) == 0).then(|| trigger(rng)),
+                cancel: (rng.u8(..5) == 0).then(|| trigger(rng)),
                 stop_on_bad_record: rng.u8(..12) == 0,
                 is_fresh,
                 retries_quarantined,
@@ -250,19 +250,19 @@ impl Start {
         Self {
             commands,
             outage,
-            is_hasty: rng.bool(),
+            overlaps_next_start: rng.bool(),
         }
     }
 
-    /// A start in which all is well.
-    pub(crate) fn calm() -> Self {
+    /// A start without faults.
+    pub(crate) fn fault_free() -> Self {
         Self {
-            commands: vec![Order {
+            commands: vec![CommandOptions {
                 retries_quarantined: true,
-                ..Order::default()
+                ..CommandOptions::default()
             }],
             outage: None,
-            is_hasty: false,
+            overlaps_next_start: false,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The store as one process sees it: with its errors, and up to the process's death.
+//! The store of one process: injects errors, and fails all requests after the process has crashed.
 
 use std::fmt;
 use std::future::Future;
@@ -21,37 +21,37 @@ use object_store::{
 use shoal_job::Cancel;
 
 use crate::Fault;
-use crate::cloud::Cloud;
-use crate::scenario::{Doom, Moment, rng};
+use crate::scenario::{CrashPoint, Trigger, rng};
+use crate::simulation::Simulation;
 
-/// What requests of a command are spared of what befalls those of functions: it makes some hundred in a row, and the first
-/// that fails ends it.
-const SPARED: f64 = 0.1;
-/// An outage lets requests take this long, at most, where they come to an end.
+/// The fraction of the fault rates that applies to requests of commands: a command makes hundreds of requests, and the first
+/// error ends it.
+const COMMAND_FAULT_SHARE: f64 = 0.1;
+/// The maximum time of a request.
 const LONGEST_REQUEST: Duration = Duration::from_secs(300);
 
-/// The store as a process sees it. Clones are of the same process.
+/// The store of one process. Clones belong to the same process.
 #[derive(Debug, Clone)]
 pub(crate) struct Handle(Arc<Process>);
 
 #[derive(Debug)]
 struct Process {
-    cloud: Arc<Cloud>,
-    /// The batch and the number of the call, where it is one of the function.
+    simulation: Arc<Simulation>,
+    /// The batch and the call number, if the process is a call of the function.
     call: Option<(u64, u64)>,
     is_dead: AtomicBool,
-    /// The process that it is a thread of.
-    above: Option<Handle>,
-    crash: Option<Doom>,
-    cancel: Option<(Doom, Cancel)>,
-    /// Requests of everybody before it began.
+    /// The process of which this one is a thread.
+    parent: Option<Handle>,
+    crash: Option<Trigger>,
+    cancel: Option<(Trigger, Cancel)>,
+    /// The number of requests of all processes before this one started.
     before: u64,
     requests: AtomicU64,
     faults: AtomicU64,
     chance: Mutex<Rng>,
 }
 
-/// What kind of request.
+/// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
     Get,
@@ -60,37 +60,37 @@ enum Request {
     List,
 }
 
-/// What becomes of a request.
-enum Fate {
-    /// It is done.
+/// The outcome of a request.
+enum RequestOutcome {
+    /// It is executed.
     Done,
-    /// It is not done, and answered by an error.
+    /// It is ignored and answered with an error.
     Refused(Error),
-    /// It is done, and answered by an error.
-    DoneYet(Error),
-    /// What is read ends in the middle.
+    /// It is executed and answered with an error.
+    DoneWithError(Error),
+    /// Reading fails in the middle.
     Torn,
-    /// What is put lies there otherwise.
+    /// The written object is torn.
     TornObject(Tear),
-    /// What is put is gone when it is looked at.
+    /// The written object is lost.
     LostObject,
-    /// A list is not up to date.
+    /// The list is stale.
     Stale,
 }
 
 /// How an object was torn.
 #[derive(Debug, Clone, Copy)]
 struct Tear {
-    /// The share of it that is whole.
+    /// The fraction that is intact.
     whole: f64,
-    /// Whether zeros follow.
+    /// Whether zeros follow up to the original length.
     with_zeros: bool,
 }
 
 impl Tear {
     fn any(rng: &mut Rng) -> Self {
         Self {
-            // Receipts differ by some digits from run to run, and tearing those off must not matter.
+            // The length of receipts varies by a few digits, which must not affect the outcome.
             whole: rng.f64() * 0.8,
             with_zeros: rng.bool(),
         }
@@ -110,219 +110,230 @@ impl Tear {
 impl Handle {
     /// The store of a command.
     pub(crate) fn of_command(
-        cloud: &Arc<Cloud>,
+        simulation: &Arc<Simulation>,
         number: u64,
-        crash: Option<Doom>,
-        cancel: Option<(Doom, Cancel)>,
+        crash: Option<Trigger>,
+        cancel: Option<(Trigger, Cancel)>,
     ) -> Self {
-        let chance = rng(cloud.scenario.seed, "command", number);
-        Self::new(cloud, None, None, crash, cancel, chance)
+        let chance = rng(simulation.scenario.seed, "command", number);
+        Self::new(simulation, None, None, crash, cancel, chance)
     }
 
-    /// The store of a call of the function, which is part of the process `above` if there is one.
+    /// The store of a call of the function, which runs in the process `parent` if there is one.
     pub(crate) fn of_call(
-        cloud: &Arc<Cloud>,
+        simulation: &Arc<Simulation>,
         (batch, number): (u64, u64),
-        above: Option<&Self>,
-        crash: Option<Doom>,
+        parent: Option<&Self>,
+        crash: Option<Trigger>,
     ) -> Self {
-        let chance = rng(cloud.scenario.seed, "call", number);
-        Self::new(cloud, Some((batch, number)), above, crash, None, chance)
+        let chance = rng(simulation.scenario.seed, "call", number);
+        Self::new(
+            simulation,
+            Some((batch, number)),
+            parent,
+            crash,
+            None,
+            chance,
+        )
     }
 
     fn new(
-        cloud: &Arc<Cloud>,
+        simulation: &Arc<Simulation>,
         call: Option<(u64, u64)>,
-        above: Option<&Self>,
-        crash: Option<Doom>,
-        cancel: Option<(Doom, Cancel)>,
+        parent: Option<&Self>,
+        crash: Option<Trigger>,
+        cancel: Option<(Trigger, Cancel)>,
         chance: Rng,
     ) -> Self {
         Self(Arc::new(Process {
-            cloud: cloud.clone(),
+            simulation: simulation.clone(),
             call,
             is_dead: AtomicBool::new(false),
-            above: above.cloned(),
+            parent: parent.cloned(),
             crash,
             cancel,
-            before: cloud.requests(),
+            before: simulation.requests(),
             requests: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             chance: Mutex::new(chance),
         }))
     }
 
-    /// Whether the process is gone.
+    /// Whether the process has crashed.
     pub(crate) fn is_dead(&self) -> bool {
-        self.0.is_dead.load(Ordering::Relaxed) || self.0.above.as_ref().is_some_and(Self::is_dead)
+        self.0.is_dead.load(Ordering::Relaxed) || self.0.parent.as_ref().is_some_and(Self::is_dead)
     }
 
-    /// How many of its requests something went wrong with.
+    /// The number of its requests that a fault affected.
     pub(crate) fn faults(&self) -> u64 {
         self.0.faults.load(Ordering::Relaxed)
     }
 
-    /// The process ends.
+    /// Crashes the process.
     pub(crate) fn die(&self) {
         self.0.is_dead.store(true, Ordering::Relaxed);
     }
 
     fn inject(&self, fault: Fault) {
-        self.0.cloud.inject(fault);
-        self.suffer();
+        self.0.simulation.inject(fault);
+        self.count_fault();
     }
 
-    /// Something goes wrong with a request.
-    fn suffer(&self) {
+    /// Records that a fault affected a request.
+    fn count_fault(&self) {
         self.0.faults.fetch_add(1, Ordering::Relaxed);
         if let Some((batch, number)) = self.0.call {
-            self.0.cloud.hurt(batch, number);
+            self.0.simulation.mark_disturbed(batch, number);
         }
     }
 
-    /// Takes the time of a request, and tells what becomes of it.
-    fn fate(&self, request: Request, path: &Path) -> Fate {
-        let Process { cloud, .. } = &*self.0;
+    /// Waits for the time of a request and returns its outcome.
+    fn outcome(&self, request: Request, path: &Path) -> RequestOutcome {
+        let Process { simulation, .. } = &*self.0;
         let mut chance = self.0.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        let world = &cloud.world;
-        let share = if self.0.call.is_some() { 1.0 } else { SPARED };
-        let mut befalls = |fault: Fault| chance.f64() < cloud.rate(fault) * share;
-        let is_slow = befalls(Fault::Slow);
-        let befalling: Vec<_> = [
+        let scheduler = &simulation.scheduler;
+        let share = if self.0.call.is_some() {
+            1.0
+        } else {
+            COMMAND_FAULT_SHARE
+        };
+        let mut occurs = |fault: Fault| chance.f64() < simulation.rate(fault) * share;
+        let is_slow = occurs(Fault::Slow);
+        let occurring: Vec<_> = [
             Fault::StoreError,
             Fault::StoreTimeout,
-            Fault::DoneYetError,
+            Fault::ErrorAfterSuccess,
             Fault::TornRead,
             Fault::ListLag,
             Fault::TornObject,
             Fault::LostObject,
         ]
         .into_iter()
-        .filter(|fault| befalls(*fault))
+        .filter(|fault| occurs(*fault))
         .collect();
         let (tear, is_done) = (Tear::any(&mut chance), chance.bool());
-        let mut takes = Duration::from_micros(chance.u64(1_000..30_000));
+        let mut duration = Duration::from_micros(chance.u64(1_000..30_000));
         if is_slow {
-            takes = Duration::from_millis(chance.u64(1_000..30_000));
+            duration = Duration::from_millis(chance.u64(1_000..30_000));
             self.inject(Fault::Slow);
         }
         drop(chance);
-        world.wait_until(world.now() + takes);
+        scheduler.wait_until(scheduler.now() + duration);
 
-        if world.is_endless() {
+        if scheduler.is_stuck() {
             self.die();
         }
         let number = 1 + self.0.requests.fetch_add(1, Ordering::Relaxed);
-        let outage = cloud.request();
+        let outage = simulation.request();
         if self.is_dead() {
-            return Fate::Refused(dead());
+            return RequestOutcome::Refused(dead());
         }
-        let is_time = |doom: &Doom| match doom.of_all {
-            true => cloud.requests() - self.0.before >= doom.step,
-            false => number == doom.step,
+        let is_time = |trigger: &Trigger| match trigger.counts_all_requests {
+            true => simulation.requests() - self.0.before >= trigger.step,
+            false => number == trigger.step,
         };
-        if let Some((doom, cancel)) = &self.0.cancel
-            && is_time(doom)
+        if let Some((trigger, cancel)) = &self.0.cancel
+            && is_time(trigger)
             && !cancel.is_cancelled()
         {
-            world.emit("is asked to stop");
+            scheduler.log("is cancelled");
             self.inject(Fault::Cancel);
             cancel.cancel();
         }
-        if let Some(doom) = self.0.crash.filter(is_time) {
+        if let Some(trigger) = self.0.crash.filter(is_time) {
             self.die();
             self.inject(match self.0.call.is_some() {
                 true => Fault::FunctionCrash,
                 false => Fault::ClientCrash,
             });
-            world.emit(format_args!(
-                "dies at {request:?} {}, {:?}",
-                shown(path),
-                doom.moment
+            scheduler.log(format_args!(
+                "crashes at {request:?} {}, {:?}",
+                display_path(path),
+                trigger.point
             ));
-            return match doom.moment {
-                Moment::Before => Fate::Refused(dead()),
-                Moment::Half if is_tearable(path) => Fate::TornObject(tear),
-                Moment::Half => Fate::Refused(dead()),
-                Moment::After => Fate::DoneYet(dead()),
+            return match trigger.point {
+                CrashPoint::Before => RequestOutcome::Refused(dead()),
+                CrashPoint::Half if is_tearable(path) => RequestOutcome::TornObject(tear),
+                CrashPoint::Half => RequestOutcome::Refused(dead()),
+                CrashPoint::After => RequestOutcome::DoneWithError(dead()),
             };
         }
         let is_change = matches!(request, Request::Put | Request::Delete);
         match outage {
             Some(Fault::DiskFull) if request == Request::Put => {
-                self.suffer();
+                self.count_fault();
                 let full = io::Error::from(io::ErrorKind::StorageFull);
-                return Fate::Refused(generic(full));
+                return RequestOutcome::Refused(generic(full));
             }
             Some(Fault::PermissionLost) => {
-                self.suffer();
-                return Fate::Refused(Error::PermissionDenied {
+                self.count_fault();
+                return RequestOutcome::Refused(Error::PermissionDenied {
                     path: path.to_string(),
                     source: "403 Forbidden".into(),
                 });
             }
             _ => {}
         }
-        for fault in befalling {
-            let fate = match fault {
-                Fault::StoreError => Fate::Refused(generic("503 Service Unavailable")),
+        for fault in occurring {
+            let outcome = match fault {
+                Fault::StoreError => RequestOutcome::Refused(generic("503 Service Unavailable")),
                 Fault::StoreTimeout => {
-                    // Who waits may give up before.
-                    self.suffer();
-                    let takes = Duration::from_millis(1000 * u64::from(is_slow) + 30_000);
-                    world.wait_until(world.now() + takes.min(LONGEST_REQUEST));
+                    // The client may time out earlier.
+                    self.count_fault();
+                    let duration = Duration::from_millis(1000 * u64::from(is_slow) + 30_000);
+                    scheduler.wait_until(scheduler.now() + duration.min(LONGEST_REQUEST));
                     let error = generic(io::Error::from(io::ErrorKind::TimedOut));
                     if is_done && is_change {
-                        Fate::DoneYet(error)
+                        RequestOutcome::DoneWithError(error)
                     } else {
-                        Fate::Refused(error)
+                        RequestOutcome::Refused(error)
                     }
                 }
-                Fault::DoneYetError if is_change => {
-                    Fate::DoneYet(generic("500 Internal Server Error"))
+                Fault::ErrorAfterSuccess if is_change => {
+                    RequestOutcome::DoneWithError(generic("500 Internal Server Error"))
                 }
-                Fault::TornRead if request == Request::Get => Fate::Torn,
-                Fault::ListLag if request == Request::List => Fate::Stale,
+                Fault::TornRead if request == Request::Get => RequestOutcome::Torn,
+                Fault::ListLag if request == Request::List => RequestOutcome::Stale,
                 Fault::TornObject if request == Request::Put && is_tearable(path) => {
-                    Fate::TornObject(tear)
+                    RequestOutcome::TornObject(tear)
                 }
                 Fault::LostObject if request == Request::Put && is_tearable(path) => {
-                    Fate::LostObject
+                    RequestOutcome::LostObject
                 }
                 _ => continue,
             };
             self.inject(fault);
-            world.emit(format_args!("{request:?} {}: {fault}", shown(path)));
-            return fate;
+            scheduler.log(format_args!("{request:?} {}: {fault}", display_path(path)));
+            return outcome;
         }
-        Fate::Done
+        RequestOutcome::Done
     }
 
-    /// Does what is asked, or what becomes of it.
+    /// Answers a request according to its outcome.
     async fn answer<T>(
         &self,
         request: Request,
         path: &Path,
         act: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        let result = match self.fate(request, path) {
-            Fate::Refused(error) => Err(error),
-            Fate::DoneYet(error) => {
-                self.emit(request, path, &act.await);
+        let result = match self.outcome(request, path) {
+            RequestOutcome::Refused(error) => Err(error),
+            RequestOutcome::DoneWithError(error) => {
+                self.log(request, path, &act.await);
                 Err(error)
             }
             _ => act.await,
         };
-        self.emit(request, path, &result);
+        self.log(request, path, &result);
         result
     }
 
-    fn emit<T>(&self, request: Request, path: &Path, result: &Result<T>) {
-        let cloud = &self.0.cloud;
+    fn log<T>(&self, request: Request, path: &Path, result: &Result<T>) {
+        let simulation = &self.0.simulation;
         if result.is_ok() {
             match request {
-                Request::Put => cloud.change(path, true),
-                Request::Delete => cloud.change(path, false),
+                Request::Put => simulation.change(path, true),
+                Request::Delete => simulation.change(path, false),
                 Request::Get | Request::List => {}
             }
         }
@@ -333,20 +344,20 @@ impl Handle {
             Err(Error::PermissionDenied { .. }) => "permission denied",
             Err(_) => "error",
         };
-        cloud
-            .world
-            .emit(format_args!("{request:?} {}: {end}", shown(path)));
+        simulation
+            .scheduler
+            .log(format_args!("{request:?} {}: {end}", display_path(path)));
     }
 }
 
-/// What a crash of the machine may tear: what functions put.
+/// Whether a crash of the machine may tear this object: only objects that functions write.
 fn is_tearable(path: &Path) -> bool {
     let folder = path.parts().nth(1);
     folder.is_some_and(|folder| ["parts", "failed", "receipts"].contains(&folder.as_ref()))
 }
 
-/// A path without what differs each time.
-fn shown(path: &Path) -> String {
+/// A path without parts that vary between runs.
+fn display_path(path: &Path) -> String {
     let path = path.as_ref();
     match path.split_once("events/") {
         Some((head, _)) => format!("{head}events/…"),
@@ -362,7 +373,7 @@ fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error
 }
 
 fn dead() -> Error {
-    generic("the process is gone")
+    generic("the process has crashed")
 }
 
 impl fmt::Display for Handle {
@@ -379,19 +390,19 @@ impl ObjectStore for Handle {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let objects = &self.0.cloud.objects;
-        let result = match self.fate(Request::Put, path) {
-            Fate::Refused(error) => Err(error),
-            Fate::DoneYet(error) => {
+        let objects = &self.0.simulation.objects;
+        let result = match self.outcome(Request::Put, path) {
+            RequestOutcome::Refused(error) => Err(error),
+            RequestOutcome::DoneWithError(error) => {
                 let done = objects.put_opts(path, payload, options).await;
-                self.emit(Request::Put, path, &done);
+                self.log(Request::Put, path, &done);
                 Err(error)
             }
-            Fate::TornObject(tear) => {
+            RequestOutcome::TornObject(tear) => {
                 let done = objects.put_opts(path, tear.apply(payload), options).await;
                 if self.is_dead() { Err(dead()) } else { done }
             }
-            Fate::LostObject => {
+            RequestOutcome::LostObject => {
                 let done = objects.put_opts(path, payload, options).await;
                 if done.is_ok() {
                     objects.delete(path).await?;
@@ -400,7 +411,7 @@ impl ObjectStore for Handle {
             }
             _ => objects.put_opts(path, payload, options).await,
         };
-        self.emit(Request::Put, path, &result);
+        self.log(Request::Put, path, &result);
         result
     }
 
@@ -409,23 +420,25 @@ impl ObjectStore for Handle {
         path: &Path,
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let act = self.0.cloud.objects.put_multipart_opts(path, options);
+        let act = self.0.simulation.objects.put_multipart_opts(path, options);
         self.answer(Request::Put, path, act).await
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         let is_head = options.head;
-        let act = self.0.cloud.objects.get_opts(path, options);
-        let result = match self.fate(Request::Get, path) {
-            Fate::Refused(error) | Fate::DoneYet(error) => Err(error),
-            Fate::Torn if is_head => Err(generic(io::Error::from(io::ErrorKind::ConnectionReset))),
-            Fate::Torn => match act.await {
+        let act = self.0.simulation.objects.get_opts(path, options);
+        let result = match self.outcome(Request::Get, path) {
+            RequestOutcome::Refused(error) | RequestOutcome::DoneWithError(error) => Err(error),
+            RequestOutcome::Torn if is_head => {
+                Err(generic(io::Error::from(io::ErrorKind::ConnectionReset)))
+            }
+            RequestOutcome::Torn => match act.await {
                 Ok(found) => Ok(torn(found).await?),
                 missing => missing,
             },
             _ => act.await,
         };
-        self.emit(Request::Get, path, &result);
+        self.log(Request::Get, path, &result);
         result
     }
 
@@ -438,7 +451,7 @@ impl ObjectStore for Handle {
             .and_then(move |path| {
                 let handle = handle.clone();
                 async move {
-                    let objects = handle.0.cloud.objects.clone();
+                    let objects = handle.0.simulation.objects.clone();
                     let act = objects.delete(&path);
                     handle.answer(Request::Delete, &path, act).await?;
                     Ok(path)
@@ -451,14 +464,16 @@ impl ObjectStore for Handle {
         let handle = self.clone();
         let prefix = prefix.cloned().unwrap_or_default();
         let found = async move {
-            let fate = handle.fate(Request::List, &prefix);
-            let cloud = &handle.0.cloud;
-            let mut found: Vec<ObjectMeta> = match fate {
-                Fate::Refused(error) | Fate::DoneYet(error) => return Err(error),
-                _ => cloud.objects.list(Some(&prefix)).try_collect().await?,
+            let outcome = handle.outcome(Request::List, &prefix);
+            let simulation = &handle.0.simulation;
+            let mut found: Vec<ObjectMeta> = match outcome {
+                RequestOutcome::Refused(error) | RequestOutcome::DoneWithError(error) => {
+                    return Err(error);
+                }
+                _ => simulation.objects.list(Some(&prefix)).try_collect().await?,
             };
-            if matches!(fate, Fate::Stale) {
-                let (put, deleted) = cloud.lately(&prefix);
+            if matches!(outcome, RequestOutcome::Stale) {
+                let (put, deleted) = simulation.recent_changes(&prefix);
                 found.retain(|meta| !put.contains(&meta.location));
                 let example = ObjectMeta {
                     location: prefix.clone(),
@@ -472,9 +487,9 @@ impl ObjectStore for Handle {
                     ..example.clone()
                 }));
             }
-            // A folder of the disk lists in any order.
+            // A local folder has no defined order.
             found.sort_by(|one, other| one.location.cmp(&other.location));
-            handle.emit(Request::List, &prefix, &Ok(()));
+            handle.log(Request::List, &prefix, &Ok(()));
             Ok(stream::iter(found.into_iter().map(Ok)))
         };
         stream::once(found).try_flatten().boxed()
@@ -482,17 +497,17 @@ impl ObjectStore for Handle {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let path = prefix.cloned().unwrap_or_default();
-        let act = self.0.cloud.objects.list_with_delimiter(prefix);
+        let act = self.0.simulation.objects.list_with_delimiter(prefix);
         self.answer(Request::List, &path, act).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let act = self.0.cloud.objects.copy_opts(from, to, options);
+        let act = self.0.simulation.objects.copy_opts(from, to, options);
         self.answer(Request::Put, to, act).await
     }
 }
 
-/// The first half of an object, and the end of the connection.
+/// The first half of an object, followed by a connection error.
 async fn torn(found: GetResult) -> Result<GetResult> {
     let (meta, range) = (found.meta.clone(), found.range.clone());
     let (attributes, extensions) = (found.attributes.clone(), found.extensions.clone());

@@ -1,19 +1,19 @@
-//! A campaign that is short enough for the suite, and that the campaign itself is what it says.
+//! A short campaign, and a test of its determinism.
 
 use std::thread;
 
-use chaos::{Campaign, Fault, Stock, run, seed_of};
+use chaos::{Campaign, Fault, Fixture, run, seed_of};
 
 #[test]
-fn nothing_is_lost_in_some_hundred_runs() {
-    let (stock, threads) = (Stock::new(), 4);
+fn three_hundred_runs_keep_all_guarantees() {
+    let (fixture, threads) = (Fixture::new(), 4);
     let campaign = thread::scope(|scope| {
         let shares: Vec<_> = (0..threads)
             .map(|share| {
-                let stock = &stock;
+                let fixture = &fixture;
                 scope.spawn(move || {
                     let runs = (share..300).step_by(threads as usize);
-                    runs.map(|number| run(stock, seed_of(42, number), false))
+                    runs.map(|number| run(fixture, seed_of(42, number), false))
                         .collect::<Vec<_>>()
                 })
             })
@@ -22,7 +22,7 @@ fn nothing_is_lost_in_some_hundred_runs() {
         for share in shares {
             for report in share.join().expect("a run catches its panics") {
                 assert_eq!(
-                    report.breach, None,
+                    report.violation, None,
                     "cargo run --release -p chaos -- --replay {}",
                     report.seed
                 );
@@ -33,17 +33,20 @@ fn nothing_is_lost_in_some_hundred_runs() {
     });
     println!("{campaign}");
     for fault in Fault::ALL {
-        assert!(campaign.faults().of(fault) > 0, "no run had this: {fault}");
+        assert!(
+            campaign.faults().of(fault) > 0,
+            "no run had the fault: {fault}"
+        );
     }
 }
 
 #[test]
-fn a_seed_is_the_same_run_each_time() {
-    let stock = Stock::new();
+fn the_same_seed_gives_the_same_run() {
+    let fixture = Fixture::new();
     for number in 0..20 {
         let seed = seed_of(7, number);
-        let (one, other) = (run(&stock, seed, false), run(&stock, seed, false));
-        // Not the digest: segments of the event log are put by the real clock, so that requests for them come now and then.
+        let (one, other) = (run(&fixture, seed, false), run(&fixture, seed, false));
+        // Not the digest: the event log writes segments by the real clock, so those requests vary.
         assert_eq!(
             (one.faults, one.time, one.records),
             (other.faults, other.time, other.records),

@@ -7,7 +7,7 @@ use super::commands::print_json;
 use super::print;
 use super::table::table;
 use shoal::bench::{Bench, Grid, GridReport, Peak, SequencesReport, Setup};
-use shoal::summary::{grouped, rate_text};
+use shoal::reports::numbers::{count, number};
 use shoal::{EngineSettings, Result};
 
 pub(super) fn bench(args: BenchArgs) -> Result<()> {
@@ -100,8 +100,8 @@ fn describe_grid(report: &GridReport) -> String {
                 1 => "1 record".into(),
                 records => format!("{records} records"),
             },
-            rate_text(cell.records_per_s_wall),
-            grouped(cell.tokens_per_s_wall.round() as u64),
+            number(cell.records_per_s_wall),
+            count(cell.tokens_per_s_wall.round() as u64),
             format!("{:.2}", cell.ms_per_record),
             cell.share_of_peak.map_or("-".into(), percent),
         ];
@@ -148,15 +148,15 @@ fn describe_sequences(report: &SequencesReport) -> String {
         "sequences",
         format!(
             "{} of {} tokens, {:.2} GFLOP each in full",
-            grouped(report.sequences as u64),
-            grouped(report.tokens as u64),
+            count(report.sequences as u64),
+            count(report.tokens as u64),
             report.gflop_per_record
         ),
     );
     let rates = |seconds: f64, records: f64, normalised: Option<f64>| {
-        let mut text = format!("{seconds:.3} s, {} records/s", rate_text(records));
+        let mut text = format!("{seconds:.3} s, {} records/s", number(records));
         if let Some(rate) = normalised {
-            text += &format!(", {} of the mean work of the file", rate_text(rate));
+            text += &format!(", {} of the mean work of the file", number(rate));
         }
         text
     };
@@ -168,7 +168,7 @@ fn describe_sequences(report: &SequencesReport) -> String {
             report.records_per_s_wall_normalised,
         ) + &format!(
             ", {} tokens/s",
-            grouped(report.tokens_per_s_wall.round() as u64)
+            count(report.tokens_per_s_wall.round() as u64)
         ),
     );
     row(

@@ -13,7 +13,7 @@ use super::table::{ago, table};
 use super::traced::Traced;
 use shoal::error::ExitCode;
 use shoal::job::RunDir;
-use shoal::summary::{duration, grouped, money};
+use shoal::reports::numbers::{count, duration, usd};
 use shoal::{
     Auto, BackendConfig, BackendKind, Cancel, Error, Event, Result, ResumeOptions, RunStatus,
     Summary, find_run, is_own, remove_run,
@@ -35,7 +35,7 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     if options.batches.auto == Some(true) {
         let batch_size = options.batches.batch_size;
         let chosen = shoal::auto(&mut settings, batch_size, &cancel, &mut |event| {
-            progress.see(event);
+            progress.apply(event);
         })?;
         options.batches.batch_size = Some(settings.parameters.batch_size);
         options.backend.concurrency = settings.backend.concurrency();
@@ -47,8 +47,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     }
     settings.command = arguments(&settings.inputs, &options);
     let mut see = |event: &Event| {
-        progress.see(event);
-        traced.see(event);
+        progress.apply(event);
+        traced.apply(event);
     };
     let end = shoal::run(&settings, &cancel, &mut see);
     let end = match end {
@@ -57,8 +57,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
             // The first call planned the run; this one resumes it.
             settings.fresh = false;
             shoal::run(&settings, &cancel, &mut |event| {
-                progress.see(event);
-                traced.see(event);
+                progress.apply(event);
+                traced.apply(event);
             })
         }
         end => end,
@@ -92,8 +92,8 @@ fn resume_run(args: &ResumeArgs, retry: bool) -> Result<()> {
         engine: args.engine.settings(),
     };
     let end = shoal::resume(run.clone(), &options, &cancel, &mut |event| {
-        progress.see(event);
-        traced.see(event);
+        progress.apply(event);
+        traced.apply(event);
     });
     let end = match end {
         Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
@@ -101,8 +101,8 @@ fn resume_run(args: &ResumeArgs, retry: bool) -> Result<()> {
             // The records to retry are open already.
             options.retry = false;
             shoal::resume(run, &options, &cancel, &mut |event| {
-                progress.see(event);
-                traced.see(event);
+                progress.apply(event);
+                traced.apply(event);
             })
         }
         end => end,
@@ -131,7 +131,7 @@ pub(super) fn collect(args: &CollectArgs) -> Result<()> {
     check_json(args.json, args.output.as_deref())?;
     let mut progress = Progress::new(args.quiet);
     let end = shoal::collect(run, args.output.as_deref(), args.trust, &mut |event| {
-        progress.see(event)
+        progress.apply(event)
     });
     finish(end, &progress, args.json)
 }
@@ -140,16 +140,16 @@ pub(super) fn collect(args: &CollectArgs) -> Result<()> {
 fn describe(auto: &Auto) -> String {
     match auto {
         Auto::AsBefore { batch_size } => {
-            format!("resuming in batches of {}", grouped(*batch_size))
+            format!("resuming in batches of {}", count(*batch_size))
         }
         Auto::Chosen { estimate, why } => {
             let cost = estimate
                 .usd()
-                .map_or_else(String::new, |usd| format!(" for {}", money(usd)));
+                .map_or_else(String::new, |cost| format!(" for {}", usd(cost)));
             format!(
                 "batches of {}, {} at a time: {why}; expected to take {}{cost}",
-                grouped(estimate.batch_size),
-                grouped(estimate.concurrency),
+                count(estimate.batch_size),
+                count(estimate.concurrency),
                 duration(estimate.seconds)
             )
         }
@@ -157,7 +157,7 @@ fn describe(auto: &Auto) -> String {
 }
 
 /// Whether the user at the terminal accepts the cost; without a terminal, no.
-fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
+fn agrees(progress: &Progress, cost: f64, batches: u64) -> bool {
     let (mut answers, mut screen) = (std::io::stdin(), std::io::stderr());
     if !answers.is_terminal() || !screen.is_terminal() {
         return false;
@@ -165,8 +165,8 @@ fn agrees(progress: &Progress, usd: f64, batches: u64) -> bool {
     progress.clear();
     let question = format!(
         "The remaining {} batches are expected to cost {}. Continue? [y/N] ",
-        grouped(batches),
-        money(usd)
+        count(batches),
+        usd(cost)
     );
     let asked = write!(screen, "{question}").and_then(|()| screen.flush());
     let mut answer = [0; 64];
@@ -266,7 +266,7 @@ pub(super) fn runs(args: RunsArgs) -> Result<()> {
             name,
             status.state.to_owned(),
             done(&status),
-            grouped(status.failed),
+            count(status.failed),
             status.idle_seconds.map(ago).unwrap_or_default(),
             status.output,
         ],
@@ -284,12 +284,12 @@ pub(super) fn runs(args: RunsArgs) -> Result<()> {
 
 fn done(status: &RunStatus) -> String {
     if status.records_done == status.records {
-        grouped(status.records)
+        count(status.records)
     } else {
         format!(
             "{} of {}",
-            grouped(status.records_done),
-            grouped(status.records)
+            count(status.records_done),
+            count(status.records)
         )
     }
 }
@@ -315,11 +315,11 @@ pub(super) fn status(args: StatusArgs) -> Result<()> {
             "batches",
             format!(
                 "{} of {}",
-                grouped(status.batches_done),
-                grouped(status.batches)
+                count(status.batches_done),
+                count(status.batches)
             ),
         ),
-        row("failed", grouped(status.failed)),
+        row("failed", count(status.failed)),
         row("input", status.inputs.join(", ")),
         row("model", status.model.clone()),
         row("output", status.output.clone()),

@@ -49,7 +49,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
     };
     let mut progress = Progress::new(args.quiet);
     let cancel = cancel_on_signal();
-    let comparison = shoal::compare(&settings, &cancel, &mut |event| progress.see(event));
+    let comparison = shoal::compare(&settings, &cancel, &mut |event| progress.apply(event));
     progress.clear();
     let report = ComparisonReport::of(&comparison?);
     let content = match args.format {

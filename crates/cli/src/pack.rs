@@ -6,7 +6,7 @@ use super::args::pack::PackArgs;
 use super::commands::{cancel_on_signal, print_json};
 use super::options::{TaskOptions, refuse};
 use super::progress::say;
-use shoal::summary::grouped;
+use shoal::reports::numbers::count;
 use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Result};
 
 pub(super) fn pack(args: PackArgs) -> Result<()> {
@@ -72,16 +72,16 @@ fn describe_check(check: &Comparison, precision: &str) -> String {
         "agreement  {:.2} % with f32 ({}; {} records)",
         100.0 * check.agreement(),
         check.measure,
-        grouped(check.records),
+        count(check.records),
     );
     if check.gold > 0 {
         text += &format!(
             "\naccuracy   {precision} {:.2} % ({} of {}), f32 {:.2} % ({})",
             percent(check.right_packed, check.gold),
-            grouped(check.right_packed),
-            grouped(check.gold),
+            count(check.right_packed),
+            count(check.gold),
             percent(check.right_f32, check.gold),
-            grouped(check.right_f32),
+            count(check.right_f32),
         );
     }
     text

@@ -9,7 +9,7 @@ use super::print;
 use super::progress::{Progress, say};
 use super::table::table;
 use shoal::planning::{Basis, Constraints, Estimate};
-use shoal::summary::{duration, grouped, money};
+use shoal::reports::numbers::{count, duration, usd};
 use shoal::{PlanReport, PlanSettings, Result};
 
 pub(super) fn plan(args: PlanArgs) -> Result<()> {
@@ -36,7 +36,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
     };
     let mut progress = Progress::new(args.json);
     let cancel = cancel_on_signal();
-    let report = shoal::plan(&settings, &cancel, &mut |event| progress.see(event));
+    let report = shoal::plan(&settings, &cancel, &mut |event| progress.apply(event));
     progress.clear();
     let report = report?;
     if let Some(path) = &args.save_calibration {
@@ -101,9 +101,9 @@ fn text(report: &PlanReport, all: bool) -> String {
             let items: Vec<_> = bill
                 .items
                 .iter()
-                .map(|item| format!("{} {}", item.name, money(item.usd)))
+                .map(|item| format!("{} {}", item.name, usd(item.usd)))
                 .collect();
-            let _ = write!(text, ", {} ({})", money(bill.usd()), items.join(", "));
+            let _ = write!(text, ", {} ({})", usd(bill.usd()), items.join(", "));
         }
         text.push('\n');
     } else {
@@ -142,13 +142,13 @@ fn head(report: &PlanReport) -> String {
     let mut row = |name: &str, value: String, basis: Basis| {
         rows.push(vec![name.to_owned(), value, basis.to_string()]);
     };
-    row("records", grouped(workload.records), Basis::Measured);
+    row("records", count(workload.records), Basis::Measured);
     let counted = if workload.is_whole() {
         Basis::Measured
     } else {
         Basis::Predicted
     };
-    row("tokens", grouped(report.tokens as u64), counted);
+    row("tokens", count(report.tokens as u64), counted);
     let calibration = &report.calibrations[0];
     row(
         "engine",
@@ -198,7 +198,7 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
             (false, true) => " *",
             (false, false) => "",
         };
-        let usd = estimate.usd();
+        let cost = estimate.usd();
         let million = 1e6 / report.workload.records.max(1) as f64;
         rows.push(vec![
             mark.into(),
@@ -207,12 +207,12 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
             estimate
                 .memory_mb
                 .map_or_else(|| "-".into(), |mb| mb.to_string()),
-            grouped(estimate.batch_size),
-            grouped(estimate.concurrency),
+            count(estimate.batch_size),
+            count(estimate.concurrency),
             duration(estimate.seconds),
-            usd.map_or_else(|| "no price".into(), money),
-            usd.map_or_else(String::new, |usd| money(usd * million)),
-            grouped(estimate.cold_starts),
+            cost.map_or_else(|| "no price".into(), usd),
+            cost.map_or_else(String::new, |cost| usd(cost * million)),
+            count(estimate.cold_starts),
             estimate.broken.join("; "),
         ]);
     }
@@ -226,8 +226,8 @@ fn describe(estimate: &Estimate) -> String {
     format!(
         "{}{memory}, batches of {}, {} at a time",
         estimate.place,
-        grouped(estimate.batch_size),
-        grouped(estimate.concurrency)
+        count(estimate.batch_size),
+        count(estimate.concurrency)
     )
 }
 
@@ -236,9 +236,9 @@ fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
         "{:<10} {} for {}, functions {} for {}",
         even.machine,
         duration(even.machine_seconds),
-        money(even.machine_usd),
+        usd(even.machine_usd),
         duration(even.functions_seconds),
-        money(even.functions_usd)
+        usd(even.functions_usd)
     );
     match even.cheaper_from_records {
         None => text += "; functions are never more expensive",
@@ -246,7 +246,7 @@ fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
             let _ = write!(
                 text,
                 "; cheaper than functions from {} such records on, if the run may take {}",
-                grouped(records.ceil() as u64),
+                count(records.ceil() as u64),
                 duration(
                     even.machine_seconds
                         * (records / report.workload.records.max(1) as f64).max(1.0)

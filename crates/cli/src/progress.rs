@@ -1,4 +1,4 @@
-//! What is seen while a run goes on: a bar on a terminal, plain lines elsewhere, nothing when quiet.
+//! The progress of a run: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
 
 use std::cell::Cell;
 use std::io::{IsTerminal, Write};
@@ -9,25 +9,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use shoal::Event;
 use shoal::job::wire::FailureKind;
 use shoal::log;
-use shoal::summary::{duration, grouped, rate_text};
+use shoal::reports::numbers::{count, duration, number, plural};
+use shoal::reports::{RunState, now_unix_ms};
 
 /// Time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows a run's events on standard error.
+/// Shows the events of a run on standard error.
 pub(super) struct Progress {
     view: View,
-    records: u64,
-    batches: u64,
-    done: u64,
-    done_before: u64,
-    in_flight: u64,
-    /// Batches that have not been dispatched yet.
-    waiting: u64,
-    failed: u64,
-    /// Whether the platform has throttled calls.
-    throttled: bool,
-    started: Instant,
+    state: RunState,
     last_line: Cell<Instant>,
 }
 
@@ -49,196 +40,142 @@ impl Progress {
         } else {
             View::Lines
         };
-        let now = Instant::now();
         Self {
             view,
-            records: 0,
-            batches: 0,
-            done: 0,
-            done_before: 0,
-            in_flight: 0,
-            waiting: 0,
-            failed: 0,
-            throttled: false,
-            started: now,
-            last_line: Cell::new(now),
+            state: RunState::default(),
+            last_line: Cell::new(Instant::now()),
         }
     }
 
-    /// Takes in a step of the run.
-    pub(super) fn see(&mut self, event: &Event) {
+    /// Takes the next event of the run.
+    pub(super) fn apply(&mut self, event: &Event) {
+        let _ = self.state.apply(now_unix_ms(), event);
+        let state = &self.state;
         match event {
             Event::Planning { records } => {
-                let text = format!("reading the input: {} records", grouped(*records));
-                match &self.view {
-                    View::Bar(bar) => bar.set_message(text),
-                    View::Lines if self.is_time() => self.line(&text),
-                    _ => {}
-                }
-            }
-            Event::Planned { records, batches } => {
-                (self.records, self.batches) = (*records, *batches);
+                self.show(|| format!("reading the input: {} records", count(*records)));
             }
             Event::Started {
                 concurrency,
                 reused_batches,
-                reused_records,
                 ..
             } => {
-                (self.done, self.done_before) = (*reused_records, *reused_records);
-                self.waiting = self.batches - reused_batches;
-                self.started = Instant::now();
                 let mut text = format!(
-                    "{} records in {} batches, {concurrency} at a time",
-                    grouped(self.records),
-                    grouped(self.batches),
+                    "{} in {}, {concurrency} at a time",
+                    plural(state.records, "record", "records"),
+                    plural(state.batches, "batch", "batches"),
                 );
                 if *reused_batches > 0 {
-                    text += &format!("; {} batches are done already", grouped(*reused_batches));
+                    let reused = plural(*reused_batches, "batch is", "batches are");
+                    text += &format!("; {reused} finished already");
                 }
                 self.line(&text);
                 if let View::Bar(bar) = &self.view {
                     bar.set_style(style("{bar:16} {msg}"));
-                    bar.set_length(self.records);
-                    bar.set_position(self.done);
+                    bar.set_length(state.records);
+                    bar.set_position(state.records_done());
                     bar.set_message("starting");
                 }
             }
-            Event::Dispatched { attempt, .. } => {
-                self.in_flight += 1;
-                self.waiting -= u64::from(*attempt == 1 && self.waiting > 0);
-                self.show();
-            }
-            Event::Finished { receipt, .. } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                self.done += receipt.records;
-                self.failed += receipt.failed;
-                // As long as batches wait, the next one is dispatched at once, and shows both.
-                if self.waiting == 0 {
-                    self.show();
-                }
-            }
-            Event::Superseded { .. } => self.in_flight = self.in_flight.saturating_sub(1),
+            Event::Dispatched { .. } => self.show(|| self.text()),
+            // While batches wait, the next call follows at once and shows both.
+            Event::Finished { .. } if state.batches_waiting() == 0 => self.show(|| self.text()),
+            // Shown once: a throttling platform says so for every call.
+            Event::Failed {
+                kind: FailureKind::Throttled,
+                reason,
+                ..
+            } if state.throttled_calls == 1 => self.line(&format!(
+                "the platform accepts fewer calls than are made, slowing down: {reason}"
+            )),
             Event::Failed {
                 batch,
                 attempt,
                 reason,
-                retry,
+                retry: true,
                 kind,
                 ..
-            } => {
-                self.in_flight = self.in_flight.saturating_sub(1);
-                if *kind == FailureKind::Throttled {
-                    // Said once: a platform that is full says so to every call.
-                    if !std::mem::replace(&mut self.throttled, true) {
-                        self.line(&format!(
-                            "the platform takes fewer calls than are sent, going slower: {reason}"
-                        ));
-                    }
-                } else if *retry {
-                    self.line(&format!(
-                        "batch {batch}: attempt {attempt} failed, trying again: {reason}"
-                    ));
-                }
-            }
+            } if *kind != FailureKind::Throttled => self.line(&format!(
+                "batch {batch}: attempt {attempt} failed, trying again: {reason}"
+            )),
             Event::Collecting { parts, of } => {
                 if let View::Bar(bar) = &self.view {
-                    bar.set_message(format!(
-                        "writing the output: part {} of {}",
-                        grouped(*parts),
-                        grouped(*of)
-                    ));
+                    let (parts, of) = (count(*parts), count(*of));
+                    bar.set_message(format!("writing the output: part {parts} of {of}"));
                 }
             }
             Event::Progressed {
                 finished,
                 failed,
                 running,
-            } => {
-                self.in_flight = *running;
-                let text = format!(
-                    "{} batches done, {} in flight{}",
-                    grouped(*finished),
-                    grouped(*running),
-                    if *failed > 0 {
-                        format!(", {} failed", grouped(*failed))
-                    } else {
-                        String::new()
-                    }
+            } => self.show(|| {
+                let mut text = format!(
+                    "{} finished, {} in flight",
+                    plural(*finished, "batch", "batches"),
+                    count(*running)
                 );
-                match &self.view {
-                    View::Bar(bar) => bar.set_message(text),
-                    View::Lines if self.is_time() => self.line(&text),
-                    _ => {}
+                if *failed > 0 {
+                    text += &format!(", {} failed", count(*failed));
                 }
-            }
+                text
+            }),
             Event::Cancelled
             | Event::Stopped { .. }
             | Event::Completed { .. }
             | Event::Detached { .. } => self.clear(),
-            // What they say shows in the calls in flight.
-            Event::Waiting { .. } | Event::Held { .. } | Event::Verifying { .. } => {}
+            _ => {}
         }
     }
 
-    /// Takes the bar off the screen.
+    /// Removes the bar from the screen.
     pub(super) fn clear(&self) {
         if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
         }
     }
 
-    /// Whether a summary is wanted at the end.
+    /// Whether the user wants no summary at the end.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.view, View::Quiet)
     }
 
-    fn show(&self) {
+    fn show(&self, text: impl FnOnce() -> String) {
         match &self.view {
             View::Quiet => {}
             View::Bar(bar) => {
-                bar.set_position(self.done);
-                bar.set_message(self.text());
+                bar.set_position(self.state.records_done());
+                bar.set_message(text());
             }
             View::Lines => {
-                if self.is_time() {
-                    self.line(&self.text());
+                if self.last_line.get().elapsed() >= LINE_INTERVAL {
+                    self.last_line.set(Instant::now());
+                    self.line(&text());
                 }
             }
         }
     }
 
-    /// Records, rate, batches in flight and time left, in less than a terminal's width.
+    /// Records, rate, batches in flight and time left, in less than the width of a terminal.
     fn text(&self) -> String {
-        let mut text = format!("{}/{} records", grouped(self.done), grouped(self.records));
-        if self.failed > 0 {
-            text += &format!(" ({} failed)", grouped(self.failed));
+        let state = &self.state;
+        let done = state.records_done();
+        let mut text = format!("{}/{} records", count(done), count(state.records));
+        if state.answered.failed > 0 {
+            text += &format!(" ({} failed)", count(state.answered.failed));
         }
-        let seconds = self.started.elapsed().as_secs_f64();
-        let rate = (self.done - self.done_before) as f64 / seconds;
+        let rate = state.records_per_second(now_unix_ms()).unwrap_or(0.0);
         if rate > 0.0 {
-            text += &format!(", {}/s", rate_text(rate));
+            text += &format!(", {}/s", number(rate));
         }
-        let batches = if self.in_flight == 1 {
-            "batch"
-        } else {
-            "batches"
-        };
-        text += &format!(", {} {batches} in flight", self.in_flight);
+        text += &format!(
+            ", {} in flight",
+            plural(state.running(), "batch", "batches")
+        );
         if rate > 0.0 {
-            let left = self.records.saturating_sub(self.done) as f64 / rate;
+            let left = state.records.saturating_sub(done) as f64 / rate;
             text += &format!(", {} left", duration(left));
         }
         text
-    }
-
-    /// Whether enough time has gone by for another plain line.
-    fn is_time(&self) -> bool {
-        let is_time = self.last_line.get().elapsed() >= LINE_INTERVAL;
-        if is_time {
-            self.last_line.set(Instant::now());
-        }
-        is_time
     }
 
     fn line(&self, text: &str) {
@@ -250,7 +187,7 @@ impl Progress {
     }
 }
 
-/// A line on standard error; who does not listen does not stop a run.
+/// Writes a line to standard error. A run does not stop because nobody reads it.
 pub(super) fn say(text: &str) {
     if log::is_json() {
         tracing::info!(target: "shoal", "{text}");

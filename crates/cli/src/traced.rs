@@ -1,9 +1,9 @@
-//! `--otlp`: tracing what a command does, where it was built in and asked for.
+//! `--otlp`: the trace of a command, if the feature is built in and the option is set.
 
 use super::progress::say;
 use shoal::{Error, Event, Result, Summary};
 
-/// A trace, if one is wanted.
+/// A trace, if the option is set.
 pub(super) struct Traced {
     #[cfg(feature = "otel")]
     traces: Option<shoal::traces::Traces>,
@@ -27,15 +27,15 @@ impl Traced {
         }
     }
 
-    /// Takes in a step of the run.
+    /// Takes the next event of the run.
     #[cfg_attr(
         not(feature = "otel"),
         allow(unused_variables, reason = "nothing is traced")
     )]
-    pub(super) fn see(&mut self, event: &Event) {
+    pub(super) fn apply(&mut self, event: &Event) {
         #[cfg(feature = "otel")]
         if let Some(traces) = &mut self.traces {
-            traces.see(event);
+            traces.apply(event);
         }
     }
 

@@ -1,4 +1,4 @@
-//! `shoal watch`: a run as it goes on, in the terminal.
+//! `shoal watch`: the progress of a run in the terminal.
 
 mod screen;
 
@@ -8,20 +8,19 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 
 use super::args::watch::WatchArgs;
-use shoal::cost::{History, Spent};
 use shoal::job::{Receipts, RunDir};
 use shoal::planning::Prices;
-use shoal::reports::RunReport;
-use shoal::{Error, Event, Result, find_run, report};
+use shoal::reports::{CallHistory, Phase, RunReport, Totals};
+use shoal::{Error, Result, find_run, report};
 
-/// Between two looks at the run; more where a look takes long.
+/// The time between two looks at the run; longer where a look takes long.
 const EVERY: Duration = Duration::from_millis(500);
 
 pub(super) fn watch(args: WatchArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     if !std::io::stdout().is_terminal() {
         return Err(Error::Settings(
-            "failed to watch: standard output is no terminal; `shoal status RUN` and `shoal report RUN` tell it there".into(),
+            "failed to watch: standard output is not a terminal; use `shoal status RUN` or `shoal report RUN` instead".into(),
         ));
     }
     let mut watched = Watched {
@@ -29,7 +28,7 @@ pub(super) fn watch(args: WatchArgs) -> Result<()> {
         receipts: Receipts::default(),
         prices: shoal::plan::prices(args.prices.as_deref())?,
     };
-    // What cannot be read is better told before the screen is taken than after.
+    // An error is easier to read before the screen is taken over.
     let mut seen = watched.look()?;
     let mut terminal = ratatui::init();
     let end = show(&mut terminal, &mut watched, &mut seen);
@@ -37,7 +36,7 @@ pub(super) fn watch(args: WatchArgs) -> Result<()> {
     end
 }
 
-/// Draws until somebody has seen enough.
+/// Draws until the user leaves.
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     watched: &mut Watched,
@@ -73,22 +72,19 @@ fn show(
     }
 }
 
-/// What was seen at a look.
+/// The result of a look.
 struct Seen {
     report: RunReport,
-    /// Records that are done, of all.
-    done: u64,
-    /// Calls under way, as far as events tell.
+    /// Calls in flight, as far as events say.
     in_flight: u64,
-    /// In a word.
-    state: &'static str,
-    /// What the look took.
+    phase: Phase,
+    /// The duration of the look.
     took: Duration,
 }
 
 struct Watched {
     run: RunDir,
-    /// Those that were there at earlier looks.
+    /// The receipts of earlier looks.
     receipts: Receipts,
     prices: Prices,
 }
@@ -99,49 +95,21 @@ impl Watched {
         let Some(job) = self.run.job()? else {
             return Err(Error::NoSuchRun {
                 name: self.run.reference(),
-                reason: "its plan is not there yet; watch again in a moment".into(),
+                reason: "it is not planned yet; try again in a moment".into(),
             });
         };
         let new = self.run.receipts_beyond(&self.receipts)?;
         self.receipts.merge(new);
-        let events = self.run.events()?;
-        let (spent, history) = (Spent::of(&self.receipts), History::of(&events));
-        let bill = report::bill(&self.run, &job, &spent, &history, &self.prices)?;
-        let report = report::of(&self.run, &job, &self.receipts, &events, bill)?;
-        let done = self.receipts.records();
-        let state = match events.last() {
-            Some((_, Event::Completed { .. })) => "finished",
-            Some((_, Event::Cancelled | Event::Stopped { .. })) => "stopped",
-            Some((_, Event::Detached { .. })) => "left to the platform",
-            None => "planned",
-            _ if done == job.records => "collecting",
-            _ => "working",
-        };
+        let history = CallHistory::of(&self.run.events_beside(&self.receipts)?);
+        let totals = Totals::of(&self.receipts);
+        let (phase, in_flight) = (history.state().phase, history.state().running());
+        let bill = report::bill(&self.run, &job, &totals, history.state(), &self.prices)?;
+        let report = report::of(&self.run, &job, &self.receipts, history, bill)?;
         Ok(Seen {
             report,
-            done,
-            in_flight: in_flight(&events),
-            state,
+            in_flight,
+            phase,
             took: started.elapsed(),
         })
     }
-}
-
-/// Calls that were made and not answered, of the last start.
-fn in_flight(events: &[(u64, Event)]) -> u64 {
-    let mut calls: u64 = 0;
-    for (_, event) in events {
-        match event {
-            Event::Started { .. }
-            | Event::Cancelled
-            | Event::Stopped { .. }
-            | Event::Completed { .. } => calls = 0,
-            Event::Dispatched { .. } => calls += 1,
-            Event::Finished { .. } | Event::Failed { .. } | Event::Superseded { .. } => {
-                calls = calls.saturating_sub(1);
-            }
-            _ => {}
-        }
-    }
-    calls
 }

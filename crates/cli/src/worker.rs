@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::args::worker::WorkerArgs;
 use super::commands::{cancel_on_signal, on_signal};
 use super::progress::say;
-use shoal::summary::grouped;
+use shoal::reports::numbers::count;
 use shoal::worker::http::HttpSettings;
 use shoal::worker::share::Share;
 use shoal::worker::{Allow, Token, WorkerSettings, host, http, share, stdio};
@@ -107,11 +107,11 @@ fn work(
     })?;
     say(&format!(
         "{share}: {} records ({} failed) in {} of its {} batches; {} were done before",
-        grouped(done.records),
-        grouped(done.failed),
-        grouped(done.batches - done.reused),
-        grouped(done.batches),
-        grouped(done.reused),
+        count(done.records),
+        count(done.failed),
+        count(done.batches - done.reused),
+        count(done.batches),
+        count(done.reused),
     ));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A limit to what calls may cost.
+//! A limit on what calls may cost.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,54 +6,54 @@ use std::time::Duration;
 
 use shoal_job::wire::{Failure, FailureKind, Receipt};
 
-/// What sums of floating-point numbers may drift, in USD: a limit that is just enough is enough.
-const DRIFT_USD: f64 = 1e-9;
+/// Tolerance for rounding errors, in USD: a limit that is exactly enough must suffice.
+const TOLERANCE_USD: f64 = 1e-9;
 
-/// What a call cost, in USD, by its receipt and the time from the call to the answer.
+/// Computes the cost of a call in USD from its receipt and its duration.
 pub type Cost = dyn Fn(&Receipt, Duration) -> f64 + Send + Sync;
 
-/// What calls may cost. Before each call the most that it can cost is set aside, and its answer gives back what it did not
-/// cost, so that what is spent never passes the limit.
+/// A spending limit for calls. Before each call the maximum that it can cost is reserved; its answer releases what it did
+/// not cost. The sum of all calls therefore never exceeds the limit.
 ///
 /// ```
 /// # use shoal_dispatch::{Budget, Ledger};
 /// let budget = Budget {
 ///     max_usd: 5.0,
 ///     most_per_call_usd: 0.002,
-///     cost: Box::new(|receipt, took| 0.00003 * took.as_secs_f64()),
+///     cost: Box::new(|receipt, elapsed| 0.00003 * elapsed.as_secs_f64()),
 ///     ledger: Ledger::after(1.25),
 /// };
 /// assert!(budget.affords(1875) && !budget.affords(1876));
 /// ```
 pub struct Budget {
-    /// The limit, over all starts of the run.
+    /// The limit for all starts of the run together.
     pub max_usd: f64,
-    /// The most that one call can cost, whatever comes of it.
+    /// The maximum cost of one call, whether it succeeds or fails.
     pub most_per_call_usd: f64,
-    /// What a call that was answered by a receipt did cost. More than the most is taken for the most.
+    /// The cost of a call that returned a receipt, capped at `most_per_call_usd`.
     pub cost: Box<Cost>,
-    /// What was spent so far.
+    /// The spending so far.
     pub ledger: Ledger,
 }
 
-/// What was spent, and how many calls are under way. It outlives a [`Backend::run`](crate::Backend::run), since a batch
-/// whose part is damaged is paid for again.
+/// The amount spent and the number of calls in flight. It outlives a single [`Backend::run`](crate::Backend::run),
+/// because repeating the batch of a damaged part costs money too.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Entries>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Entries {
     spent_usd: f64,
-    /// Counted rather than added up in USD, so that what is set aside and given back again leaves nothing behind.
-    under_way: u64,
+    /// A count rather than an amount, so that reserving and releasing leaves no rounding error.
+    in_flight: u64,
 }
 
 impl Ledger {
-    /// A ledger to go on with after `spent_usd`, which earlier starts of the run spent.
+    /// Creates a ledger for a run whose earlier starts spent `spent_usd`.
     pub fn after(spent_usd: f64) -> Self {
         Self(Mutex::new(Entries {
             spent_usd,
-            under_way: 0,
+            in_flight: 0,
         }))
     }
 
@@ -63,56 +63,56 @@ impl Ledger {
 }
 
 impl Budget {
-    /// What was spent, calls under way not counted, in USD. A call that failed counts as the most that it can cost.
+    /// The amount spent in USD, without calls in flight. A failed call counts with its maximum cost.
     pub fn spent_usd(&self) -> f64 {
         self.ledger.entries().spent_usd
     }
 
-    /// What was spent, and what calls under way can cost at most, in USD: never above the limit. Calls that nobody waited
-    /// for are under way for ever.
+    /// The amount spent plus the maximum cost of calls in flight, in USD. Never exceeds the limit. Abandoned calls stay
+    /// in flight.
     pub fn committed_usd(&self) -> f64 {
         let Entries {
             spent_usd,
-            under_way,
+            in_flight,
         } = *self.ledger.entries();
-        spent_usd + under_way as f64 * self.most_per_call_usd
+        spent_usd + in_flight as f64 * self.most_per_call_usd
     }
 
-    /// Whether `calls` more calls may be made now.
+    /// Whether the budget covers `calls` more calls.
     pub fn affords(&self, calls: u64) -> bool {
         let Entries {
             spent_usd,
-            under_way,
+            in_flight,
         } = *self.ledger.entries();
-        let calls = under_way.saturating_add(calls) as f64;
-        spent_usd + calls * self.most_per_call_usd <= self.max_usd + DRIFT_USD
+        let calls = in_flight.saturating_add(calls) as f64;
+        spent_usd + calls * self.most_per_call_usd <= self.max_usd + TOLERANCE_USD
     }
 
-    /// Sets aside the most that `calls` calls can cost.
-    pub fn set_aside(&self, calls: u64) {
-        self.ledger.entries().under_way += calls;
+    /// Reserves the maximum cost of `calls` calls.
+    pub fn reserve(&self, calls: u64) {
+        self.ledger.entries().in_flight += calls;
     }
 
-    /// A call under way was answered, after `took`; `None` where it turned out that none had to be made.
-    pub(crate) fn settle(&self, answer: &Result<Receipt, Failure>, took: Option<Duration>) {
-        let cost_usd = match (answer, took) {
+    /// Settles a call that was answered after `elapsed`, or that turned out to be unnecessary if `elapsed` is `None`.
+    pub(crate) fn settle(&self, answer: &Result<Receipt, Failure>, elapsed: Option<Duration>) {
+        let cost_usd = match (answer, elapsed) {
             (_, None) => 0.0,
-            (Ok(receipt), Some(took)) => (self.cost)(receipt, took)
+            (Ok(receipt), Some(elapsed)) => (self.cost)(receipt, elapsed)
                 .min(self.most_per_call_usd)
                 .max(0.0),
             (Err(failure), Some(_)) => match failure.kind {
-                // The platform did not take the call.
+                // The platform rejected the call.
                 FailureKind::Throttled | FailureKind::Refused => 0.0,
-                // Nobody knows how long it ran.
+                // It is unknown how long the function ran.
                 _ => self.most_per_call_usd,
             },
         };
         let mut entries = self.ledger.entries();
-        entries.under_way -= 1;
+        entries.in_flight -= 1;
         entries.spent_usd += cost_usd;
     }
 
-    /// What is missing for `calls` more calls, where `left` batches are left.
+    /// The error data for `calls` more calls that the budget does not cover, with `left` open batches.
     pub fn shortage(&self, calls: u64, left: u64) -> Shortage {
         Shortage {
             max_usd: self.max_usd,
@@ -134,18 +134,19 @@ impl fmt::Debug for Budget {
     }
 }
 
-/// Why no further call may be made: what is left of the budget would not pay for the most that it can cost.
+/// The data of an exhausted budget: the remainder is less than the maximum cost of the next calls.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Shortage {
     /// The limit.
     pub max_usd: f64,
-    /// What was spent of it, by all starts of the run.
+    /// The amount that all starts of the run spent or reserved.
     pub spent_usd: f64,
-    /// The most that one call can cost.
+    /// The maximum cost of one call.
     pub call_usd: f64,
-    /// Calls that would have to be paid for at once: 1, but where the platform fans out by itself.
+    /// Calls that must be covered at once: 1, except on platforms with their own fan-out.
     pub calls: u64,
-    /// Batches that are left to do.
+    /// The number of open batches.
     pub left: u64,
 }
 
@@ -161,23 +162,22 @@ impl fmt::Display for Shortage {
         let batches = if left == 1 { "batch is" } else { "batches are" };
         write!(
             f,
-            "of {} USD {} are spent, {left} {batches} left, and ",
-            usd(max_usd),
-            usd(spent_usd)
+            "{} of {} USD are spent, {left} {batches} left, and ",
+            usd(spent_usd),
+            usd(max_usd)
         )?;
         if calls == 1 {
-            return write!(f, "one more call can cost up to {} USD", usd(call_usd));
+            return write!(f, "the next call can cost up to {} USD", usd(call_usd));
         }
         write!(
             f,
-            "the up to {calls} calls that the platform may make for them can cost up to {} USD (--backend lambda sets money \
-             aside call by call)",
+            "the platform may make up to {calls} calls that can cost up to {} USD",
             usd(calls as f64 * call_usd)
         )
     }
 }
 
-/// An amount as people write it, to a millionth.
+/// Rounds an amount to a millionth.
 fn usd(amount: f64) -> f64 {
     (amount * 1e6).round() / 1e6
 }
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_tells_what_is_missing() {
+    fn a_shortage_names_limit_spending_and_next_cost() {
         let budget = Budget {
             max_usd: 0.5,
             most_per_call_usd: 0.026_55,
@@ -196,17 +196,17 @@ mod tests {
         };
         assert_eq!(
             budget.shortage(1, 1).to_string(),
-            "of 0.5 USD 0.3 are spent, 1 batch is left, and one more call can cost up to 0.02655 USD"
+            "0.3 of 0.5 USD are spent, 1 batch is left, and the next call can cost up to 0.02655 USD"
         );
         assert_eq!(
             budget.shortage(30, 10).to_string(),
-            "of 0.5 USD 0.3 are spent, 10 batches are left, and the up to 30 calls that the platform may make for them can \
-             cost up to 0.7965 USD (--backend lambda sets money aside call by call)"
+            "0.3 of 0.5 USD are spent, 10 batches are left, and the platform may make up to 30 calls that can cost up to \
+             0.7965 USD"
         );
     }
 
     #[test]
-    fn a_budget_that_is_no_number_pays_for_nothing() {
+    fn a_nan_budget_affords_nothing() {
         let budget = |max_usd, most_per_call_usd| Budget {
             max_usd,
             most_per_call_usd,

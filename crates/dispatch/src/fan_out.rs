@@ -1,4 +1,4 @@
-//! Fanning out: many calls in flight, each batch tried until it has a receipt.
+//! Fan-out: keeps many calls in flight and retries each batch until it has a receipt.
 
 mod breaker;
 mod queue;
@@ -15,17 +15,17 @@ use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Event, RunDir};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::pace::Ramp;
+use crate::concurrency::Ramp;
 use crate::{DispatchError, Work};
 use queue::{Dispatched, Queue};
 pub use stragglers::Speculation;
 
-/// How soon a wish to stop is seen.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How often the loop checks for cancellation.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Makes one call of the function.
+/// Makes single calls of the function.
 pub trait Caller: Sync {
-    /// Has `invocation` worked off. No two calls of the same `lane` are under way at a time; lanes count from 0.
+    /// Processes `invocation`. A lane has at most one call in flight; lanes are numbered from 0.
     ///
     /// The future may be dropped at any time.
     fn call(
@@ -34,36 +34,36 @@ pub trait Caller: Sync {
         invocation: &Invocation,
     ) -> impl Future<Output = Result<Receipt, Failure>>;
 
-    /// Asks calls under way to end. Where it answers `true` they will, soon, and are waited for; where `false`, they are
-    /// left alone: the function runs elsewhere, and will write its part.
+    /// Asks the calls in flight to stop. Returns `true` if they stop soon, so that the loop waits for them, and `false` if
+    /// they are abandoned: a function on a remote platform finishes and writes its part.
     fn stop(&self) -> bool {
         false
     }
 }
 
-/// How far to fan out.
+/// How to fan out.
 #[derive(Debug, Clone, Copy)]
 pub struct FanOut {
-    /// Calls in flight, at most; at least 1.
+    /// The maximum number of calls in flight, at least 1.
     pub concurrency: usize,
-    /// The platform's own rule, where it has one.
+    /// The rate at which the platform adds environments, if it is limited.
     pub ramp: Option<Ramp>,
-    /// Whether a call may be made a second time while the first is under way: not where both would wait for the same thing.
-    pub second_attempts: bool,
+    /// Whether a second attempt may run beside the first. Useless if both compete for the same resources.
+    pub allow_speculation: bool,
 }
 
-/// Has every batch of `work` worked off by `caller`.
+/// Processes every batch of `work` by calls of `caller`.
 ///
 /// # Errors
-/// Why not all of them have a receipt.
+/// Fails if not all batches have a receipt in the end.
 pub fn fan_out<C: Caller>(
     caller: &C,
     settings: FanOut,
     work: &Work<'_>,
     emit: &mut dyn FnMut(Event),
 ) -> Result<(), DispatchError> {
-    // Who is told may write to a store, which must not be waited for within a task.
-    let (events, told) = channel();
+    // `emit` may block on a store, which must not happen within a task.
+    let (events, emitted) = channel();
     std::thread::scope(|scope| {
         let driver = std::thread::Builder::new()
             .name("shoal-dispatch".into())
@@ -75,23 +75,27 @@ pub fn fan_out<C: Caller>(
                     .block_on(drive(caller, settings, work, events))
             })
             .expect("the system can start a thread");
-        told.iter().for_each(&mut *emit);
+        emitted.iter().for_each(&mut *emit);
         driver
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// What a call came to.
+/// The result of a call.
 struct Answer {
-    /// Which call it was.
+    /// The number of the call.
     call: u64,
     result: Result<Receipt, Failure>,
-    /// From the call to the answer; `None` where no call had to be made.
-    took: Option<Duration>,
+    /// Time from the call to the answer; `None` if no call was necessary.
+    elapsed: Option<Duration>,
 }
 
-pub(crate) async fn drive<C: Caller>(
+/// As [`fan_out`], as a future on the caller's runtime. Every event is sent to `events` immediately.
+///
+/// # Errors
+/// As [`fan_out`].
+pub async fn drive<C: Caller>(
     caller: &C,
     settings: FanOut,
     work: &Work<'_>,
@@ -113,12 +117,12 @@ pub(crate) async fn drive<C: Caller>(
                 calls.push(call(caller, work, dispatched));
             }
         }
-        // Calls that are under way then are for what others have done meanwhile.
+        // Calls that are still in flight then are duplicates of finished ones.
         if queue.is_done() || (stopping && calls.is_empty()) {
             break;
         }
         if calls.is_empty()
-            && let Some(error) = queue.dead_end()
+            && let Some(error) = queue.blocking_error()
         {
             return Err(error);
         }
@@ -143,24 +147,28 @@ async fn call<C: Caller>(caller: &C, work: &Work<'_>, dispatched: Dispatched) ->
         invocation,
         is_second,
     } = dispatched;
-    let mut took = None;
-    // The attempt before may have come to its end, and its answer was lost; one that is under way has left nothing yet.
-    let is_new = invocation.attempt == 1 || is_second;
-    let found = match is_new {
-        true => None,
-        false => find_receipt(work.run, &invocation).await,
+    let mut elapsed = None;
+    // The previous attempt may have finished although its answer was lost.
+    let is_retry = invocation.attempt > 1 && !is_second;
+    let found = match is_retry {
+        true => find_receipt(work.run, &invocation).await,
+        false => None,
     };
     let result = match found {
         Some(receipt) => Ok(receipt),
         None => {
             let called = Instant::now();
             let result = attempt(caller, work, lane, &invocation).await;
-            took = Some(called.elapsed());
+            elapsed = Some(called.elapsed());
             result
         }
     };
     let result = result.and_then(|receipt| check(&invocation, receipt));
-    Answer { call, result, took }
+    Answer {
+        call,
+        result,
+        elapsed,
+    }
 }
 
 async fn attempt<C: Caller>(
@@ -184,33 +192,34 @@ async fn attempt<C: Caller>(
     }
 }
 
-/// The receipt of an attempt before `invocation`, if there is one.
+/// The receipt that an earlier attempt at `invocation` wrote, if there is one.
 async fn find_receipt(run: &RunDir, invocation: &Invocation) -> Option<Receipt> {
     let (run, batch) = (run.clone(), invocation.batch.clone());
-    // A store that does not tell now is no reason not to try the batch.
+    // If the store cannot be read, the batch is simply processed again.
     tokio::task::spawn_blocking(move || run.receipt(batch.index, batch.offset))
         .await
         .ok()?
         .ok()?
 }
 
-/// Whether a receipt answers an invocation. It may be for more than was asked for, where another attempt wrote it.
+/// Checks that a receipt answers an invocation. It may cover more records than requested if another attempt wrote it.
 fn check(invocation: &Invocation, receipt: Receipt) -> Result<Receipt, Failure> {
     let batch = &invocation.batch;
     let covered = receipt
         .offset
         .checked_add(receipt.records)
         .and_then(|covered| covered.checked_add(receipt.remaining));
-    let is_answer = receipt.batch == batch.index
+    let is_valid = receipt.batch == batch.index
         && receipt.offset == batch.offset
         && covered == Some(batch.records)
         && receipt.records > 0
         && receipt.failed <= receipt.records;
-    if is_answer {
+    if is_valid {
         return Ok(receipt);
     }
     let reason = format!(
-        "the function answered for batch {} (records {}+{} and {} more), and was asked for batch {} (from {} of {})",
+        "the function returned a receipt for batch {} (offset {}, {} records, {} remaining), expected batch {} (offset {} of \
+         {} records)",
         receipt.batch,
         receipt.offset,
         receipt.records,

@@ -1,6 +1,6 @@
-//! The HTTP backend: workers that answer at URLs.
+//! The HTTP backend: calls workers at URLs.
 
-mod look;
+mod probe;
 mod workers;
 
 use std::time::Duration;
@@ -11,27 +11,26 @@ use shoal_job::Event;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt};
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
-pub use look::{Looked, look};
+pub use probe::{WorkerProbe, probe_workers};
 use workers::Workers;
 
 const NAME: &str = "http";
-/// The largest answer that is read, in bytes; outcomes are a few hundred.
-const LARGEST_ANSWER: usize = 1 << 20;
-/// How long a worker may take to take up a connection.
+/// The maximum size of a response in bytes; outcomes have a few hundred.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
+/// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be silent before the system looks whether the other end is still there: a call may take
-/// minutes.
+/// The idle time after which the system probes a connection: a call may take minutes.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long workers are asked for how many calls they take.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often workers are asked again that are not there; they may have been started a moment ago.
-const ASKS: u32 = 10;
-/// Time between two of them.
-const ASK_AGAIN: Duration = Duration::from_millis(300);
-/// Calls for each URL that does not tell how many it takes.
-const UNKNOWN_CONCURRENCY: usize = 8;
+/// The time limit of a readiness request.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts to reach a worker that may have just been started.
+const READY_ATTEMPTS: u32 = 10;
+/// The pause between two attempts.
+const READY_PAUSE: Duration = Duration::from_millis(300);
+/// Concurrent calls to a worker that does not report its concurrency.
+const DEFAULT_CONCURRENCY: usize = 8;
 
-/// Calls workers over HTTP: each [`Invocation`] is posted to one of the URLs, which answers an [`Outcome`].
+/// Calls workers over HTTP. Each [`Invocation`] is posted to one of the URLs, which answers with an [`Outcome`].
 #[derive(Debug)]
 pub struct Http {
     urls: Vec<Url>,
@@ -40,11 +39,11 @@ pub struct Http {
 }
 
 impl Http {
-    /// A backend of the workers at `urls`, with `concurrency` calls in flight; as many as the workers say that they take,
-    /// where `None`. `token` is told to each of them.
+    /// Connects to the workers at `urls` with `concurrency` calls in flight, or as many as the workers report if `None`.
+    /// `token` is sent to each of them.
     ///
     /// # Errors
-    /// A URL is malformed or would carry the token in the open, or no worker can be reached.
+    /// Fails if a URL is malformed or would send the token unencrypted, or if no worker is reachable.
     pub fn connect(
         urls: &[String],
         token: Option<&str>,
@@ -54,57 +53,57 @@ impl Http {
             .iter()
             .map(|text| parse(text, token.is_some()))
             .collect::<Result<Vec<_>, _>>()
-            .map_err(unusable)?;
-        let headers = headers(token).map_err(unusable)?;
+            .map_err(platform_error)?;
+        let headers = headers(token).map_err(platform_error)?;
         let mut backend = Self {
             urls,
             headers,
             concurrency: 0,
         };
-        let taken = tokio::runtime::Builder::new_current_thread()
+        let reported = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| unusable(format!("failed to start a runtime: {e}")))?
-            .block_on(backend.ask())?;
-        backend.concurrency = concurrency.unwrap_or(taken).max(1);
+            .map_err(|e| platform_error(format!("failed to start a runtime: {e}")))?
+            .block_on(backend.total_concurrency())?;
+        backend.concurrency = concurrency.unwrap_or(reported).max(1);
         Ok(backend)
     }
 
     fn client(&self) -> Result<Client, DispatchError> {
-        http_client(self.headers.clone()).map_err(unusable)
+        http_client(self.headers.clone()).map_err(platform_error)
     }
 
-    /// How many calls the workers take at a time, all together.
-    async fn ask(&self) -> Result<usize, DispatchError> {
+    /// The number of calls that all reachable workers accept at a time.
+    async fn total_concurrency(&self) -> Result<usize, DispatchError> {
         let client = self.client()?;
         let mut last = String::new();
-        for _ in 0..ASKS {
-            let asked = self.urls.iter().map(|url| ask(&client, url));
-            let answers = futures_util::future::join_all(asked).await;
-            let (there, missing): (Vec<_>, Vec<_>) =
+        for _ in 0..READY_ATTEMPTS {
+            let requests = self.urls.iter().map(|url| worker_concurrency(&client, url));
+            let answers = futures_util::future::join_all(requests).await;
+            let (reachable, unreachable): (Vec<_>, Vec<_>) =
                 answers.into_iter().partition(std::result::Result::is_ok);
-            if !there.is_empty() {
-                return Ok(there.into_iter().flatten().sum());
+            if !reachable.is_empty() {
+                return Ok(reachable.into_iter().flatten().sum());
             }
-            last = missing
+            last = unreachable
                 .into_iter()
                 .find_map(std::result::Result::err)
                 .unwrap_or_default();
-            tokio::time::sleep(ASK_AGAIN).await;
+            tokio::time::sleep(READY_PAUSE).await;
         }
-        Err(unusable(format!(
-            "no worker can be reached: {last}; start workers with `shoal worker --http`, and name their URLs with --url"
+        Err(platform_error(format!(
+            "no worker is reachable: {last}; start a worker with `shoal worker --http`, or check the URLs"
         )))
     }
 }
 
-/// What each request carries.
+/// The headers of every request.
 fn headers(token: Option<&str>) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     if let Some(token) = token {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| "the token (SHOAL_TOKEN) cannot stand in a header")?;
+            .map_err(|_| "the token (SHOAL_TOKEN) is not a valid header value")?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -114,7 +113,7 @@ fn headers(token: Option<&str>) -> Result<HeaderMap, String> {
 fn http_client(headers: HeaderMap) -> Result<Client, String> {
     Client::builder()
         .default_headers(headers)
-        // A call that is sent elsewhere would lose its body, or tell the token to strangers.
+        // A redirected call would lose its body, or send the token to another host.
         .redirect(redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_keepalive(KEEPALIVE)
@@ -122,116 +121,117 @@ fn http_client(headers: HeaderMap) -> Result<Client, String> {
         .map_err(|e| describe(&e))
 }
 
-fn unusable(reason: String) -> DispatchError {
+fn platform_error(reason: String) -> DispatchError {
     DispatchError::Platform {
         backend: NAME,
         reason,
     }
 }
 
-/// Whether calls may be sent to `url`, with or without a token.
+/// Checks that calls may be sent to `url`, with or without a token.
 ///
 /// # Errors
-/// It is malformed, holds a password, or would carry the token in the open.
+/// Fails if the URL is malformed, contains a password, or would send the token unencrypted.
 pub fn check_url(url: &str, has_token: bool) -> Result<(), DispatchError> {
-    parse(url, has_token).map(drop).map_err(unusable)
+    parse(url, has_token).map(drop).map_err(platform_error)
 }
 
-/// Stands for what is behind the `?` of a URL, where that is not told.
-const NOT_TOLD: &str = "…";
+/// Replaces the query of a URL, which may contain a key.
+const REDACTED: &str = "…";
 
-/// `url` as it may be kept and shown: what stands behind its `?` may be a key.
-pub fn shown_url(url: &str) -> String {
+/// Replaces the query and the fragment of `url`, which may contain a key, so that the URL can be stored and shown.
+pub fn redact_url(url: &str) -> String {
     match url.split_once(['?', '#']) {
-        Some((place, _)) => format!("{place}?{NOT_TOLD}"),
+        Some((base, _)) => format!("{base}?{REDACTED}"),
         None => url.to_owned(),
     }
 }
 
-/// The URL that `text` is. A token may cross this machine in the open, and nothing else.
+/// Parses a worker's URL. A token may be sent unencrypted only to a loopback address.
 fn parse(text: &str, has_token: bool) -> Result<Url, String> {
-    let shown = shown_url(text);
-    let url = Url::parse(text).map_err(|e| format!("--url {shown} is malformed: {e}"))?;
+    let shown = redact_url(text);
+    let url = Url::parse(text).map_err(|e| format!("URL {shown} is malformed: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("--url {shown} is no URL of HTTP"));
+        return Err(format!("URL {shown} is not an HTTP or HTTPS URL"));
     }
-    if text.ends_with(&format!("?{NOT_TOLD}")) {
+    if text.ends_with(&format!("?{REDACTED}")) {
         return Err(format!(
-            "what stands behind the ? of {shown} is not kept, as it may be a key; give the whole URL again (--url)"
+            "the query of {shown} was not stored, because it may contain a key; give the whole URL again"
         ));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(format!(
-            "--url {} holds a user or password; a token is given as SHOAL_TOKEN",
-            place(&url)
+            "URL {} contains a user or password; set SHOAL_TOKEN to send a token",
+            display_url(&url)
         ));
     }
-    let is_here = match url.host_str() {
+    let is_loopback = match url.host_str() {
         Some(host) => {
             let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
             host == "localhost" || address.is_ok_and(|address| address.is_loopback())
         }
         None => false,
     };
-    if has_token && url.scheme() == "http" && !is_here {
+    if has_token && url.scheme() == "http" && !is_loopback {
         return Err(format!(
-            "the token (SHOAL_TOKEN) would go to {} in the open; use https, or unset it",
-            place(&url)
+            "the token (SHOAL_TOKEN) would be sent to {} unencrypted; use https, or unset it",
+            display_url(&url)
         ));
     }
     Ok(url)
 }
 
-/// A URL as it is shown: a query may hold a key.
-fn place(url: &Url) -> String {
+/// A URL without its query, fragment, user and password, for messages.
+fn display_url(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);
-    // Refused by schemes that have none.
+    // These fail for schemes that have no user and password.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
 }
 
-/// How many calls the worker at `url` takes.
-async fn ask(client: &Client, url: &Url) -> Result<usize, String> {
+/// The number of calls that the worker at `url` accepts at a time.
+async fn worker_concurrency(client: &Client, url: &Url) -> Result<usize, String> {
     let Ok(ready) = url.join("/ready") else {
-        return Ok(UNKNOWN_CONCURRENCY);
+        return Ok(DEFAULT_CONCURRENCY);
     };
-    let answer = client.get(ready).timeout(ASK_TIMEOUT).send().await;
-    let answer = answer.map_err(|e| format!("{}: {}", place(url), describe(&e)))?;
+    let answer = client.get(ready).timeout(READY_TIMEOUT).send().await;
+    let answer = answer.map_err(|e| format!("{}: {}", display_url(url), describe(&e)))?;
     let Ok(body) = read(answer).await else {
-        return Ok(UNKNOWN_CONCURRENCY);
+        return Ok(DEFAULT_CONCURRENCY);
     };
-    Ok(calls_of(&body))
+    Ok(parse_concurrency(&body))
 }
 
-/// The calls that a worker takes at a time, by its answer. More than that is not believed of one URL: whoever wants it says
-/// `--concurrency`.
-fn calls_of(ready: &[u8]) -> usize {
-    const MOST: usize = 1024;
+/// The concurrency in a worker's readiness answer, up to a limit: an explicit setting is needed to exceed it.
+fn parse_concurrency(ready: &[u8]) -> usize {
+    const MAX: usize = 1024;
     #[derive(serde::Deserialize)]
     struct Ready {
         concurrency: usize,
     }
-    serde_json::from_slice(ready).map_or(UNKNOWN_CONCURRENCY, |ready: Ready| {
-        ready.concurrency.min(MOST)
+    serde_json::from_slice(ready).map_or(DEFAULT_CONCURRENCY, |ready: Ready| {
+        ready.concurrency.min(MAX)
     })
 }
 
-/// The whole of an answer, which must not be large.
+/// Reads the body of a response, up to [`MAX_RESPONSE_BYTES`].
 async fn read(mut answer: Response) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|e| describe(&e))? {
-        if body.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(format!("its answer has more than {LARGEST_ANSWER} bytes"));
+        if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            return Err(format!(
+                "its response has more than {MAX_RESPONSE_BYTES} bytes"
+            ));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
 }
 
-/// An error with its causes, and without the URL, which may hold a key.
+/// An error with its causes, without the URL, which may contain a key.
 fn describe(error: &reqwest::Error) -> String {
     let mut text = String::from(if error.is_connect() {
         "failed to connect"
@@ -248,44 +248,44 @@ fn describe(error: &reqwest::Error) -> String {
     text
 }
 
-/// The workers, and what calls them.
+/// The workers and the client that calls them.
 struct Calls<'a> {
     client: Client,
     workers: &'a Workers,
 }
 
-/// What one worker said to a call.
-enum Said {
-    /// The answer.
-    Outcome(Box<Result<Receipt, Failure>>),
-    /// It did not take the call; it may take others.
+/// The result of sending a call to one worker.
+enum CallResult {
+    /// The worker answered with an outcome.
+    Answered(Box<Result<Receipt, Failure>>),
+    /// The worker rejected the call, but may accept others.
     Busy(String),
-    /// It did not take the call, and will take none for a while.
-    Away(String),
-    /// The call was lost in the middle, and the worker may be too: the batch may have killed it, or the network the call.
+    /// The worker is unreachable or rejects all calls for now.
+    Unavailable(String),
+    /// The connection was lost during the call. The batch may have crashed the worker.
     Lost(Failure),
 }
 
 impl Caller for Calls<'_> {
     async fn call(&self, lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
-        let mut last = String::from("all workers are away");
+        let mut last = String::from("no worker is available");
         for worker in self.workers.for_lane(lane) {
             let url = self.workers.url(worker);
             match self.post(url, invocation).await {
-                Said::Outcome(result) => {
-                    self.workers.is_there(worker);
+                CallResult::Answered(result) => {
+                    self.workers.mark_available(worker);
                     return *result;
                 }
-                Said::Busy(reason) => {
-                    self.workers.is_there(worker);
+                CallResult::Busy(reason) => {
+                    self.workers.mark_available(worker);
                     last = reason;
                 }
-                Said::Away(reason) => {
-                    self.workers.rest(worker);
+                CallResult::Unavailable(reason) => {
+                    self.workers.mark_unavailable(worker);
                     last = reason;
                 }
-                Said::Lost(failure) => {
-                    self.workers.lost(worker);
+                CallResult::Lost(failure) => {
+                    self.workers.mark_lost(worker);
                     return Err(failure);
                 }
             }
@@ -295,48 +295,49 @@ impl Caller for Calls<'_> {
 }
 
 impl Calls<'_> {
-    async fn post(&self, url: &Url, invocation: &Invocation) -> Said {
+    async fn post(&self, url: &Url, invocation: &Invocation) -> CallResult {
         let body = serde_json::to_vec(invocation).expect("an invocation is always JSON");
-        let at = |reason: &str| format!("worker {}: {reason}", place(url));
+        let at = |reason: &str| format!("worker {}: {reason}", display_url(url));
         let answer = match self.client.post(url.clone()).body(body).send().await {
             Ok(answer) => answer,
-            Err(e) if e.is_connect() => return Said::Away(at(&describe(&e))),
+            Err(e) if e.is_connect() => return CallResult::Unavailable(at(&describe(&e))),
             Err(e) => {
                 let reason = at(&describe(&e));
-                return Said::Lost(Failure::new(FailureKind::Crashed, reason));
+                return CallResult::Lost(Failure::new(FailureKind::Crashed, reason));
             }
         };
         let status = answer.status();
         match read(answer).await {
-            Ok(body) => understand(status, &body, at),
-            Err(reason) => Said::Lost(Failure::new(FailureKind::Crashed, at(&reason))),
+            Ok(body) => interpret(status, &body, at),
+            Err(reason) => CallResult::Lost(Failure::new(FailureKind::Crashed, at(&reason))),
         }
     }
 }
 
-fn understand(status: StatusCode, body: &[u8], at: impl Fn(&str) -> String) -> Said {
-    let failed = |kind, reason: &str| Said::Outcome(Box::new(Err(Failure::new(kind, at(reason)))));
+fn interpret(status: StatusCode, body: &[u8], at: impl Fn(&str) -> String) -> CallResult {
+    let failed =
+        |kind, reason: &str| CallResult::Answered(Box::new(Err(Failure::new(kind, at(reason)))));
     match (status.as_u16(), serde_json::from_slice::<Outcome>(body)) {
-        (200, Ok(Outcome::Receipt(receipt))) => Said::Outcome(Box::new(Ok(*receipt))),
-        (503, _) => Said::Away(at("it takes no calls now (503)")),
-        (429, _) => Said::Busy(at("it is busy (429)")),
+        (200, Ok(Outcome::Receipt(receipt))) => CallResult::Answered(Box::new(Ok(*receipt))),
+        (503, _) => CallResult::Unavailable(at("it accepts no calls at the moment (503)")),
+        (429, _) => CallResult::Busy(at("it is busy (429)")),
         (_, Ok(Outcome::Failure(failure))) => failed(failure.kind, &failure.reason),
-        (502, _) => Said::Lost(Failure::new(
+        (502, _) => CallResult::Lost(Failure::new(
             FailureKind::Crashed,
-            at("it ended in the middle of the call, or is not there (502)"),
+            at("it exited during the call, or is not running (502)"),
         )),
-        (504, _) => failed(FailureKind::TimedOut, "it had no more time (504)"),
+        (504, _) => failed(FailureKind::TimedOut, "it timed out (504)"),
         (408 | 425 | 500..=599, _) => {
             failed(FailureKind::Retryable, &format!("it answered {status}"))
         }
         (401 | 403, _) => failed(
             FailureKind::Refused,
-            &format!("it answered {status}; is SHOAL_TOKEN what the worker was given?"),
+            &format!("it answered {status}; check that SHOAL_TOKEN is the worker's token"),
         ),
         (_, _) => failed(
             FailureKind::Refused,
             &format!(
-                "it answered {status} and no outcome; is this the URL of `shoal worker --http`?"
+                "it answered {status} without an outcome; check that a worker (`shoal worker --http`) runs at this URL"
             ),
         ),
     }
@@ -359,7 +360,7 @@ impl Backend for Http {
         let settings = FanOut {
             concurrency: self.concurrency,
             ramp: None,
-            second_attempts: true,
+            allow_speculation: true,
         };
         fan_out(&calls, settings, work, emit)
     }
@@ -370,25 +371,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_worker_says_of_itself_is_believed_within_limits() {
-        assert_eq!(calls_of(br#"{"ready":true,"concurrency":7}"#), 7);
-        assert_eq!(calls_of(br#"{"concurrency":18446744073709551615}"#), 1024);
-        assert_eq!(calls_of(b"alive"), UNKNOWN_CONCURRENCY);
-        assert_eq!(calls_of(br#"{"concurrency":-1}"#), UNKNOWN_CONCURRENCY);
+    fn the_reported_concurrency_is_capped() {
+        assert_eq!(parse_concurrency(br#"{"ready":true,"concurrency":7}"#), 7);
+        assert_eq!(
+            parse_concurrency(br#"{"concurrency":18446744073709551615}"#),
+            1024
+        );
+        assert_eq!(parse_concurrency(b"alive"), DEFAULT_CONCURRENCY);
+        assert_eq!(
+            parse_concurrency(br#"{"concurrency":-1}"#),
+            DEFAULT_CONCURRENCY
+        );
     }
 
     #[test]
-    fn what_is_kept_of_a_url_holds_no_key() {
-        assert_eq!(shown_url("https://host/a?code=k#x"), "https://host/a?…");
-        assert_eq!(shown_url("https://host/a#k"), "https://host/a?…");
-        assert_eq!(shown_url("https://host/a"), "https://host/a");
-        let kept = shown_url("https://host/a?code=k");
-        let error = check_url(&kept, false).unwrap_err().to_string();
+    fn redacted_urls_contain_no_key() {
+        assert_eq!(redact_url("https://host/a?code=k#x"), "https://host/a?…");
+        assert_eq!(redact_url("https://host/a#k"), "https://host/a?…");
+        assert_eq!(redact_url("https://host/a"), "https://host/a");
+        let redacted = redact_url("https://host/a?code=k");
+        let error = check_url(&redacted, false).unwrap_err().to_string();
         assert!(error.contains("give the whole URL again"), "{error}");
     }
 
     #[test]
-    fn tokens_do_not_leave_this_machine_in_the_open() {
+    fn tokens_are_not_sent_unencrypted_to_other_machines() {
         for (url, has_token, ok) in [
             ("http://example.org:8080/", false, true),
             ("http://example.org:8080/", true, false),
@@ -408,16 +415,16 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_understood_by_their_body_then_by_their_status() {
+    fn answers_are_interpreted_by_body_first_then_by_status() {
         let failure = |kind: &str| format!(r#"{{"failure":{{"kind":"{kind}","reason":"so"}}}}"#);
-        let kind = |status: u16, body: &str| match understand(
+        let kind = |status: u16, body: &str| match interpret(
             StatusCode::from_u16(status).unwrap(),
             body.as_bytes(),
             str::to_owned,
         ) {
-            Said::Outcome(result) => result.err().map(|failure| failure.kind),
-            Said::Lost(failure) => Some(failure.kind),
-            Said::Busy(_) | Said::Away(_) => Some(FailureKind::Throttled),
+            CallResult::Answered(result) => result.err().map(|failure| failure.kind),
+            CallResult::Lost(failure) => Some(failure.kind),
+            CallResult::Busy(_) | CallResult::Unavailable(_) => Some(FailureKind::Throttled),
         };
         use FailureKind as K;
         for (status, body, expected) in [

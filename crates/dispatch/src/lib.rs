@@ -1,17 +1,15 @@
-//! Running the batches of a plan on a backend.
+//! Runs the batches of a job on a backend.
 //!
 //! Dispatch never sees a record or a tensor: the [`wire`](shoal_job::wire) types are its only contract with the
-//! function. A [`Backend`] takes all batches that have no receipt yet, rather than one at a time, so that a platform
-//! that fans out by itself can be one. Where we fan out ourselves, a backend is a [`Caller`], which makes one call, and
-//! [`fan_out`] does the rest. [`process_batches`] has a backend work until every part is there and whole.
+//! function. A [`Backend`] receives all open batches at once, so that a platform with its own fan-out can implement it.
+//! Other backends implement [`Caller`], which makes a single call, and leave concurrency, retries and budgets to
+//! [`fan_out`]. [`process_batches`] runs a backend until every part exists and matches its receipt.
 
 mod budget;
-#[cfg(feature = "conformance")]
-pub mod conformance;
+mod concurrency;
 mod fan_out;
 mod http;
 mod local;
-mod pace;
 mod process;
 mod processing;
 mod retry;
@@ -23,88 +21,88 @@ use std::time::Duration;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 
 pub use budget::{Budget, Cost, Ledger, Shortage};
-pub use fan_out::{Caller, FanOut, Speculation, fan_out};
-pub use http::{Http, Looked, check_url, look, shown_url};
+pub use concurrency::Ramp;
+pub use fan_out::{drive, Caller, FanOut, Speculation, fan_out};
+pub use http::{Http, WorkerProbe, check_url, probe_workers, redact_url};
 pub use local::Local;
-pub use pace::Ramp;
 pub use process::Process;
 pub use processing::{Plan, Processed, process_batches, process_in_windows};
 pub use retry::RetryPolicy;
-pub use watch::{Watch, emit_new, sleep};
+pub use watch::{Watch, emit_new_receipts, sleep};
 
-/// What a backend is to do.
+/// The batches that a backend has to process, and how.
 #[derive(Debug, Clone)]
 pub struct Work<'a> {
-    /// Where the job lies, and its parts and receipts will.
+    /// The run directory, which holds the job and receives parts and receipts.
     pub run: &'a RunDir,
-    /// What is left to do: batches that have no receipt yet, and the rest of those that were left in the middle.
+    /// The open batches: those without a receipt, and the unfinished ranges of partly processed ones.
     pub batches: Vec<Cow<'a, Batch>>,
-    /// Whether these batches have killed their functions before: then they are divided at once.
+    /// Whether these batches have crashed their function before. They are then split right away.
     pub is_suspect: bool,
-    /// When a batch is tried again.
+    /// When to retry a failed call.
     pub retry: RetryPolicy,
-    /// How long one call may take; for ever where `None`.
+    /// The time limit of one call; unlimited if `None`.
     pub timeout: Option<Duration>,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
-    /// Whether calls that take far too long are made a second time, by backends that can.
+    /// Whether and how much to speculate on stragglers, for backends that support it.
     pub speculation: Option<Speculation>,
-    /// What calls may cost, where there is a limit. A backend that cannot keep it starts nothing.
+    /// The spending limit, if there is one. A backend that cannot enforce it must not start any call.
     pub budget: Option<&'a Budget>,
-    /// Asks for the end.
+    /// Cancels the run.
     pub cancel: &'a Cancel,
 }
 
-/// A place that runs functions.
+/// A platform that runs functions.
 pub trait Backend {
-    /// Its name in events and reports.
+    /// The backend's name in events and reports.
     fn name(&self) -> &'static str;
 
-    /// Invocations in flight, at most.
+    /// The maximum number of invocations in flight.
     fn concurrency(&self) -> usize;
 
-    /// Has every batch of `work` worked off, telling each step. Returns when all have a receipt.
+    /// Processes every batch of `work` and reports progress to `emit`. Returns when all batches have a receipt.
     ///
     /// # Errors
-    /// Why not all of them have one. Invocations that run elsewhere may go on; their receipts are found in the run
-    /// directory by whoever goes on with the run.
+    /// Fails if a batch has no receipt in the end. Invocations on a remote platform may still be running then; a later
+    /// start of the run finds their receipts in the run directory.
     fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError>;
 }
 
-/// Why a backend stopped before all batches had a receipt.
+/// The reason that a backend stopped before all batches had a receipt.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
-    /// A batch failed for good.
+    /// A batch failed, and another attempt would not help or is not allowed.
     #[error("failed to process batch {batch} (attempt {attempt}): {failure}")]
     Batch {
         /// The batch.
         batch: u64,
         /// Its last attempt, from 1.
         attempt: u32,
-        /// Why.
+        /// The last failure.
         failure: shoal_job::wire::Failure,
     },
-    /// Batch after batch failed, and nothing succeeded between.
+    /// Several batches in a row failed, without a success in between.
     #[error(
-        "stopped, since nothing succeeds any more: {batches} {} failed in a row, the last one with: {failure}",
+        "stopped after {batches} {} in a row failed; last failure: {failure}",
         if *batches == 1 { "batch" } else { "batches" }
     )]
     CircuitOpen {
-        /// Batches that failed.
+        /// The number of batches that failed.
         batches: usize,
-        /// Why the last of them did.
+        /// The last failure.
         failure: shoal_job::wire::Failure,
     },
-    /// A record went to the dead letters, and the run was to stop at the first one.
+    /// There is a dead letter, and the run stops at the first one.
     #[error("stopped at a bad record in batch {batch}")]
     BadRecord {
         /// The batch.
         batch: u64,
     },
-    /// The run directory cannot be used.
+    /// The run directory cannot be read or written.
     #[error(transparent)]
     Job(#[from] shoal_job::Error),
-    /// The platform cannot be used as it is set up.
+    /// The platform is unreachable or misconfigured.
     #[error("failed to use {backend}: {reason}")]
     Platform {
         /// The backend's name.
@@ -112,13 +110,13 @@ pub enum DispatchError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// What is left of the budget does not pay for the calls that are left.
-    #[error("stopped, since {0}; what is done is kept, and a higher --max-cost goes on from there")]
+    /// The rest of the budget does not cover another call.
+    #[error("budget exhausted: {0}")]
     Budget(Shortage),
-    /// Others work on; nobody waits for them here.
-    #[error("left to the platform")]
+    /// The platform continues on its own, and this process does not wait for it.
+    #[error("detached: the run continues on the platform")]
     Detached,
-    /// The user asked for the end.
+    /// The user cancelled the run.
     #[error("cancelled")]
     Cancelled,
 }

@@ -10,8 +10,8 @@ use tokio::sync::oneshot;
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
 
-/// Runs the function on threads of this process. `F` makes a worker, which handles invocations in turn; each thread
-/// makes its own.
+/// Runs the function on threads of this process. `F` creates a worker, which handles one invocation at a time; every
+/// thread has its own worker.
 #[derive(Debug)]
 pub struct Local<F> {
     concurrency: usize,
@@ -23,10 +23,10 @@ where
     F: Fn() -> W + Sync,
     W: FnMut(&Invocation, &Cancel) -> Result<Receipt, Failure>,
 {
-    /// A backend of `concurrency` threads.
+    /// Creates a backend with `concurrency` threads.
     ///
     /// # Panics
-    /// `concurrency` is 0.
+    /// Panics if `concurrency` is 0.
     pub fn new(concurrency: usize, make_worker: F) -> Self {
         assert!(concurrency > 0, "a backend needs a worker");
         Self {
@@ -35,11 +35,11 @@ where
         }
     }
 
-    /// What one thread does until there is nothing left for it.
-    fn work(&self, inbox: Receiver<Order>, cancel: &Cancel) {
+    /// Handles requests until the inbox is closed.
+    fn work(&self, inbox: Receiver<Request>, cancel: &Cancel) {
         let mut worker = None;
-        for Order { invocation, answer } in inbox {
-            // A worker that crashed is not used again: its memory may be in any state.
+        for Request { invocation, answer } in inbox {
+            // A worker that panicked is not reused: its state may be inconsistent.
             let mut current = worker.take().unwrap_or_else(|| (self.make_worker)());
             let result = catch_unwind(AssertUnwindSafe(|| current(&invocation, cancel)));
             let result = match result {
@@ -49,34 +49,34 @@ where
                 }
                 Err(panic) => Err(Failure::crashed(&*panic)),
             };
-            // Who asked may have stopped waiting.
+            // The receiver may have been dropped after a timeout or a cancellation.
             let _ = answer.send(result);
         }
     }
 }
 
-/// What a worker is to do, and where it answers.
-struct Order {
+/// An invocation and the channel for its result.
+struct Request {
     invocation: Invocation,
     answer: oneshot::Sender<Result<Receipt, Failure>>,
 }
 
-/// The threads as seen by whoever fans out: a thread is a lane.
+/// The worker threads, one for each lane.
 struct Threads<'a> {
-    inboxes: Vec<Sender<Order>>,
-    /// Seen by the workers; it is there when the user's wish is, or when the run has failed.
+    inboxes: Vec<Sender<Request>>,
+    /// Stops the workers. Set when the user cancels, or when the run has failed.
     stop: &'a Cancel,
 }
 
 impl Caller for Threads<'_> {
     async fn call(&self, lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
         let (answer, answered) = oneshot::channel();
-        let order = Order {
+        let request = Request {
             invocation: invocation.clone(),
             answer,
         };
         self.inboxes[lane]
-            .send(order)
+            .send(request)
             .expect("a worker lives as long as its inbox");
         answered.await.expect("a worker answers every invocation")
     }
@@ -122,7 +122,7 @@ where
             let settings = FanOut {
                 concurrency: workers,
                 ramp: None,
-                second_attempts: false,
+                allow_speculation: false,
             };
             fan_out(&threads, settings, work, emit)
         })

@@ -1,6 +1,6 @@
-//! The process backend: worker processes of this machine, which are asked and answer by lines of JSON.
+//! The process backend: local worker processes that read and write lines of JSON.
 //!
-//! A crash of one, or its end by the system for want of memory, costs an attempt at one batch, and not the run.
+//! A worker that crashes or is killed by the system costs one attempt at one batch, not the run.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -13,8 +13,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
 
-/// Runs the function in processes of this machine. `F` makes the command that starts one; it reads an
-/// [`Invocation`] a line from its standard input, and writes an [`Outcome`] a line to its standard output.
+/// Runs the function in local processes. `F` builds the command that starts one. The process reads one [`Invocation`]
+/// per line from its standard input and writes one [`Outcome`] per line to its standard output.
 #[derive(Debug)]
 pub struct Process<F> {
     concurrency: usize,
@@ -22,10 +22,10 @@ pub struct Process<F> {
 }
 
 impl<F: Fn() -> std::process::Command + Sync> Process<F> {
-    /// A backend of `concurrency` processes.
+    /// Creates a backend with `concurrency` processes.
     ///
     /// # Panics
-    /// `concurrency` is 0.
+    /// Panics if `concurrency` is 0.
     pub fn new(concurrency: usize, command: F) -> Self {
         assert!(concurrency > 0, "a backend needs a worker");
         Self {
@@ -35,14 +35,14 @@ impl<F: Fn() -> std::process::Command + Sync> Process<F> {
     }
 }
 
-/// A worker process that waits for its next line.
+/// A running worker process.
 struct Worker {
     child: Child,
-    to: ChildStdin,
-    from: Lines<BufReader<ChildStdout>>,
+    stdin: ChildStdin,
+    stdout: Lines<BufReader<ChildStdout>>,
 }
 
-/// The processes, by lane; those that work are with their call.
+/// The idle processes, by lane. A busy process is owned by its call.
 struct Workers<'a, F> {
     command: &'a F,
     idle: Mutex<Vec<Option<Worker>>>,
@@ -53,15 +53,15 @@ impl<F: Fn() -> std::process::Command + Sync> Workers<'_, F> {
         let mut child = Command::from((self.command)())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A call that nobody waits for any more takes its process with it.
+            // Dropping a call kills its process.
             .kill_on_drop(true)
             .spawn()?;
-        let to = child.stdin.take().expect("it is a pipe");
-        let from = child.stdout.take().expect("it is a pipe");
+        let stdin = child.stdin.take().expect("stdin is a pipe");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
         Ok(Worker {
             child,
-            to,
-            from: BufReader::new(from).lines(),
+            stdin,
+            stdout: BufReader::new(stdout).lines(),
         })
     }
 
@@ -71,18 +71,18 @@ impl<F: Fn() -> std::process::Command + Sync> Workers<'_, F> {
 }
 
 impl Worker {
-    /// The line that answers `line`; `None` where the process has ended.
-    async fn ask(&mut self, line: &[u8]) -> io::Result<Option<String>> {
-        self.to.write_all(line).await?;
-        self.to.flush().await?;
-        self.from.next_line().await
+    /// Sends `line` and returns the answering line, or `None` if the process has ended.
+    async fn request(&mut self, line: &[u8]) -> io::Result<Option<String>> {
+        self.stdin.write_all(line).await?;
+        self.stdin.flush().await?;
+        self.stdout.next_line().await
     }
 }
 
 impl<F: Fn() -> std::process::Command + Sync> Caller for Workers<'_, F> {
     async fn call(&self, lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
-        let there = self.idle()[lane].take();
-        let mut worker = match there {
+        let idle = self.idle()[lane].take();
+        let mut worker = match idle {
             Some(worker) => worker,
             None => self.start().map_err(|e| {
                 let reason = format!("failed to start a worker process: {e}");
@@ -91,12 +91,12 @@ impl<F: Fn() -> std::process::Command + Sync> Caller for Workers<'_, F> {
         };
         let mut line = serde_json::to_vec(invocation).expect("an invocation is always JSON");
         line.push(b'\n');
-        let Ok(Some(answer)) = worker.ask(&line).await else {
+        let Ok(Some(answer)) = worker.request(&line).await else {
             let status = worker.child.wait().await;
-            return Err(ended(status));
+            return Err(exited(status));
         };
         let outcome = serde_json::from_str(&answer).map_err(|e| {
-            let reason = format!("a worker process answered what is no outcome: {e}");
+            let reason = format!("failed to parse the answer of a worker process: {e}");
             Failure::new(FailureKind::Crashed, reason)
         })?;
         self.idle()[lane] = Some(worker);
@@ -107,19 +107,19 @@ impl<F: Fn() -> std::process::Command + Sync> Caller for Workers<'_, F> {
     }
 }
 
-fn ended(status: io::Result<ExitStatus>) -> Failure {
-    let how = match status {
+fn exited(status: io::Result<ExitStatus>) -> Failure {
+    let status = match status {
         Ok(status) => status.to_string(),
         Err(e) => e.to_string(),
     };
-    let hint = if how.contains("SIGKILL") {
-        "; the system kills so when memory runs out: use fewer workers (--concurrency)"
+    let hint = if status.contains("SIGKILL") {
+        "; the system may have run out of memory: use fewer workers"
     } else {
         ""
     };
     Failure::new(
         FailureKind::Crashed,
-        format!("a worker process ended in the middle of the batch ({how}){hint}"),
+        format!("a worker process exited while it processed a batch ({status}){hint}"),
     )
 }
 
@@ -141,7 +141,7 @@ impl<F: Fn() -> std::process::Command + Sync> Backend for Process<F> {
         let settings = FanOut {
             concurrency,
             ramp: None,
-            second_attempts: true,
+            allow_speculation: true,
         };
         fan_out(&workers, settings, work, emit)
     }

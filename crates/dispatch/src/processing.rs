@@ -1,4 +1,4 @@
-//! Working off a plan: dispatching what is left, until every part is there and whole.
+//! Dispatches open batches until every part exists and matches its receipt.
 
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
@@ -10,42 +10,42 @@ use shoal_job::{Batch, Cancel, Error, Event, Job, Receipts, RunDir};
 
 use crate::{Backend, Budget, DispatchError, RetryPolicy, Speculation, Work};
 
-/// A plan to be worked off.
+/// A planned job to process.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
-    /// Where it lies.
+    /// The run directory.
     pub run: &'a RunDir,
-    /// What is to be done.
+    /// The job.
     pub job: &'a Job,
-    /// All batches of it, or a share of them, in order.
+    /// All batches of the job, or a subset of them, in order.
     pub batches: &'a [Batch],
-    /// The receipts that were there when somebody looked last; looked for now, if `None`.
+    /// A recent listing of the receipts; if `None`, the run directory is listed.
     pub listed: Option<&'a Listed>,
-    /// How long one call may take; for ever where `None`.
+    /// The time limit of one call; unlimited if `None`.
     pub timeout: Option<Duration>,
-    /// When a batch is tried again.
+    /// When to retry a failed call.
     pub retry: RetryPolicy,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
-    /// Whether calls that take far too long are made a second time, by backends that can.
+    /// Whether and how much to speculate on stragglers, for backends that support it.
     pub speculation: Option<Speculation>,
-    /// What calls may cost, where there is a limit.
+    /// The spending limit, if there is one.
     pub budget: Option<&'a Budget>,
 }
 
-/// What was done.
+/// The result of processing a plan.
 #[derive(Debug)]
 pub struct Processed {
-    /// The receipts of all batches, whose parts are whole.
+    /// The receipts of all batches; their parts were verified.
     pub receipts: Receipts,
-    /// Those of them that earlier starts had written.
+    /// The receipts that earlier starts of the run had written.
     pub reused: Receipts,
-    /// From the first batch's dispatch to the last receipt.
+    /// Time from the first dispatch to the last receipt.
     pub time: Duration,
 }
 
-/// Works off the whole job of `plan`, `size` batches after the other, so that memory does not grow with their number; `see` is
-/// given what was done of each chapter. The batches of the plan itself do not count.
+/// Processes the whole job of `plan` in windows of `size` batches, so that memory does not grow with the number of
+/// batches. `on_window` receives the result of each window. `plan.batches` is ignored.
 ///
 /// # Errors
 /// As [`process_batches`].
@@ -55,7 +55,7 @@ pub fn process_in_windows(
     backend: &dyn Backend,
     cancel: &Cancel,
     emit: &mut dyn FnMut(Event),
-    see: &mut dyn FnMut(&Processed),
+    on_window: &mut dyn FnMut(&Processed),
 ) -> Result<(), DispatchError> {
     let Plan { run, job, .. } = *plan;
     let listed = run.list_receipts()?;
@@ -67,8 +67,8 @@ pub fn process_in_windows(
             Ok(())
         })?;
     }
-    // It is one start, however many chapters it has.
-    let mut is_told = false;
+    // All windows together are one start of the run.
+    let mut has_started = false;
     for batches in run.windows(job, size)? {
         let window = Plan {
             batches: &batches?,
@@ -81,7 +81,7 @@ pub fn process_in_windows(
                 concurrency,
                 ..
             } => {
-                if !std::mem::replace(&mut is_told, true) {
+                if !std::mem::replace(&mut has_started, true) {
                     emit(Event::Started {
                         backend,
                         concurrency,
@@ -92,16 +92,17 @@ pub fn process_in_windows(
             }
             event => emit(event),
         })?;
-        see(&processed);
+        on_window(&processed);
     }
     Ok(())
 }
 
-/// Has `backend` work off what is left of `plan`, and verifies that every part is what its receipt says. What is not is
-/// done again.
+/// Processes the open batches of `plan` on `backend`, then verifies every part against its receipt and repeats the
+/// batches of damaged parts.
 ///
 /// # Errors
-/// Why not all of it is done. What is done stays.
+/// Fails if the backend fails, or if parts do not match their receipts after several rounds. Finished batches stay
+/// finished.
 pub fn process_batches(
     plan: &Plan<'_>,
     backend: &dyn Backend,
@@ -109,15 +110,15 @@ pub fn process_batches(
     emit: &mut dyn FnMut(Event),
 ) -> Result<Processed, DispatchError> {
     let Plan { run, job, .. } = plan;
-    let there = match plan.listed {
+    let existing = match plan.listed {
         Some(listed) => run.receipts_of(plan.batches, listed)?,
         None => run.receipts_of(plan.batches, &run.list_receipts()?)?,
     };
-    let mut receipts = there.clone();
+    let mut receipts = existing.clone();
     receipts.retain_ranges_of(plan.batches);
     for batch in receipts.open(plan.batches) {
-        for foreign in there.between(&batch) {
-            // It is of no cut of this batch, and would stand before the one that is.
+        for foreign in existing.between(&batch) {
+            // The receipt belongs to no valid split of this batch, and would block the one that does.
             run.delete(&RunDir::receipt_name(foreign.batch, foreign.offset))?;
         }
     }
@@ -167,12 +168,14 @@ pub fn process_batches(
         let reason = match (damaged.first(), open.first()) {
             (None, None) => break,
             (Some(range), _) => format!(
-                "part {} reads back otherwise than it was written, again and again",
-                range.batch
+                "part {} does not match its receipt after {} rounds",
+                range.batch,
+                rounds + 1
             ),
             (None, Some(batch)) => format!(
-                "batch {} has no receipt for all of its records, though it was worked on again and again",
-                batch.index
+                "the receipts of batch {} do not cover all of its records after {} rounds",
+                batch.index,
+                rounds + 1
             ),
         };
         rounds += 1;
@@ -182,14 +185,14 @@ pub fn process_batches(
                 reason,
             }));
         }
-        // The store lost what it had taken, or a receipt vouches for something else; the piece is done again.
+        // The store lost or damaged the part, or the receipt is wrong: repeat the range.
         for range in damaged {
             let now = run.receipt(range.batch, range.offset)?;
             let seen = receipts.get(range.batch, range.offset);
-            // Unless another worker, who saw it too, is about it. What is compared is what was stored: a platform adds to
-            // the answer what it bills.
-            let vouches = |receipt: &Receipt| (receipt.part.clone(), receipt.dead_letters.clone());
-            if now.as_ref().map(vouches) == seen.map(vouches) {
+            // Another worker may already have replaced it. Only the stored fields are compared, since platforms add
+            // billing data to the receipt that they return.
+            let stored = |receipt: &Receipt| (receipt.part.clone(), receipt.dead_letters.clone());
+            if now.as_ref().map(stored) == seen.map(stored) {
                 run.forget(range, job.parameters.output_format)?;
             }
             for kept in [&mut receipts, &mut reused] {

@@ -1,20 +1,20 @@
-//! When a batch is tried again.
+//! When to retry a failed call.
 
 use std::time::Duration;
 
-/// How often, and after what time, a batch may be tried again, and when a call counts as lost. Which failures are worth
-/// it, they say themselves: [`FailureKind::remedy`](shoal_job::wire::FailureKind::remedy).
+/// The number of attempts at a batch, the delays between them, and the time after which a call counts as lost.
+/// [`FailureKind::remedy`](shoal_job::wire::FailureKind::remedy) says which failures are retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Attempts at a batch, at least 1.
+    /// The maximum number of attempts at a batch, at least 1.
     pub attempts: u32,
-    /// The longest wait before the second attempt; it doubles with each further one.
+    /// The upper bound of the delay before the second attempt; it doubles with each further attempt.
     pub delay: Duration,
-    /// The longest wait before any attempt.
+    /// The upper bound of the delay before any attempt.
     pub longest_delay: Duration,
-    /// The time from the first failure in which further attempts begin.
+    /// No attempt starts later than this after the first failure.
     pub time: Duration,
-    /// What a call may take beyond the time that the function was given, for the way there and back.
+    /// How much longer than the function's time limit a call may take, for transfer in both directions.
     pub grace: Duration,
 }
 
@@ -31,13 +31,14 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Whether to try again what failed `failures` times, for the first time `since`.
-    pub fn tries_again(self, failures: u32, since: Duration) -> bool {
+    /// Whether to retry after `failures` failures, the first of them `since` ago.
+    pub fn allows_retry(self, failures: u32, since: Duration) -> bool {
         failures < self.attempts && since < self.time
     }
 
-    /// How long to wait after attempt number `attempt`: anything up to a bound that doubles, so that what failed together
-    /// does not come back together ("full jitter", <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
+    /// A random delay after attempt number `attempt`, below an upper bound that doubles with each attempt. The jitter
+    /// keeps calls that failed together from being retried together ("full jitter",
+    /// <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
     pub fn wait(self, attempt: u32) -> Duration {
         let bound = self
             .delay
@@ -55,12 +56,12 @@ mod tests {
     fn attempts_and_time_are_bounded() {
         let policy = RetryPolicy::default();
         let soon = Duration::ZERO;
-        assert!(policy.tries_again(1, soon) && policy.tries_again(2, soon));
-        assert!(!policy.tries_again(3, soon) && !policy.tries_again(1, policy.time));
+        assert!(policy.allows_retry(1, soon) && policy.allows_retry(2, soon));
+        assert!(!policy.allows_retry(3, soon) && !policy.allows_retry(1, policy.time));
     }
 
     #[test]
-    fn waits_grow_to_a_bound() {
+    fn delays_grow_to_a_bound() {
         let policy = RetryPolicy::default();
         for (attempt, bound) in [
             (1, 200),

@@ -1,4 +1,4 @@
-//! Waiting for receipts that others write: workers that find their share of the batches by themselves.
+//! The array backend: waits for receipts from workers that pick their own share of the batches.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +6,18 @@ use shoal_job::{Event, Receipts};
 
 use crate::{Backend, DispatchError, Work};
 
-/// The longest sleep before a wish to stop is seen.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How often a sleep checks for cancellation.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The array backend as seen by whoever waits: workers of an array job do their shares, and their receipts appear in
-/// the run directory.
+/// Waits for the workers of an array job. Each worker processes its share of the batches and writes receipts to the run
+/// directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Watch {
-    /// Workers that were asked for, as far as known.
+    /// The number of workers, as far as known.
     pub workers: usize,
-    /// How often the run directory is looked at.
+    /// How often the run directory is listed.
     pub every: Duration,
-    /// Not to wait at all.
+    /// Whether to return without waiting for the workers.
     pub detach: bool,
 }
 
@@ -34,14 +34,14 @@ impl Backend for Watch {
         if work.budget.is_some() {
             return Err(DispatchError::Platform {
                 backend: self.name(),
-                reason: "its workers call no function and ask nobody before they work, so that --max-cost could not be kept"
+                reason: "array workers run without coordination, so a budget cannot be enforced"
                     .into(),
             });
         }
         let mut known = Receipts::default();
         loop {
-            let looked = Instant::now();
-            emit_new(work, &mut known, emit)?;
+            let started = Instant::now();
+            emit_new_receipts(work, &mut known, emit)?;
             let left = work.batches.iter().filter(|batch| !known.covers(batch));
             if left.count() == 0 {
                 return Ok(());
@@ -50,18 +50,18 @@ impl Backend for Watch {
                 emit(Event::Detached { execution: None });
                 return Err(DispatchError::Detached);
             }
-            // A store with very many receipts is not looked at all the time.
-            sleep(self.every.max(looked.elapsed() * 10), work)?;
+            // Listing a store with many receipts is slow: spend at most a tenth of the time on it.
+            sleep(self.every.max(started.elapsed() * 10), work)?;
         }
     }
 }
 
-/// Tells of the receipts of `work` that are there and not in `known` yet, and of no others: what earlier starts did is
-/// told already.
+/// Emits [`Event::Finished`] for every receipt of `work` that is in the run directory but not in `known`, and adds it to
+/// `known`. Receipts from earlier starts are not part of `work`.
 ///
 /// # Errors
-/// The run directory cannot be read, or the first dead letter is to end the run and there is one.
-pub fn emit_new(
+/// Fails if the run directory cannot be read, or if there is a dead letter and `work.stop_on_bad_record` is set.
+pub fn emit_new_receipts(
     work: &Work<'_>,
     known: &mut Receipts,
     emit: &mut dyn FnMut(Event),
@@ -95,10 +95,10 @@ pub fn emit_new(
     }
 }
 
-/// Sleeps, unless somebody asks for the end.
+/// Sleeps until `time` has passed or the run is cancelled.
 ///
 /// # Errors
-/// Somebody did.
+/// [`DispatchError::Cancelled`] if the run was cancelled.
 pub fn sleep(time: Duration, work: &Work<'_>) -> Result<(), DispatchError> {
     let until = Instant::now() + time;
     loop {
@@ -109,7 +109,7 @@ pub fn sleep(time: Duration, work: &Work<'_>) -> Result<(), DispatchError> {
         if left.is_zero() {
             return Ok(());
         }
-        std::thread::sleep(left.min(PATIENCE));
+        std::thread::sleep(left.min(POLL_INTERVAL));
     }
 }
 
@@ -124,7 +124,7 @@ mod tests {
     use crate::{Budget, Ledger, RetryPolicy};
 
     #[test]
-    fn a_budget_that_cannot_be_kept_is_refused() {
+    fn a_budget_is_refused() {
         let run = RunDir::on(Arc::new(InMemory::new()), "run".into(), "memory:///run");
         let budget = Budget {
             max_usd: 1e6,

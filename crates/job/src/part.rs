@@ -54,6 +54,8 @@ pub(crate) fn csv_header(job: &Job) -> Result<Vec<u8>> {
 pub struct PartWriter {
     format: OutputFormat,
     schema: SchemaRef,
+    /// Number of the function's columns.
+    tasks: usize,
     writer: std::result::Result<Box<dyn Writer>, WriteError>,
 }
 
@@ -64,6 +66,7 @@ impl PartWriter {
         let schema = written_schema(job);
         Self {
             format,
+            tasks: job.function.output.fields().len(),
             writer: writers::writer(format, &schema),
             schema,
         }
@@ -83,7 +86,13 @@ impl PartWriter {
                 records.len()
             )));
         }
-        let tasks = rows.num_columns();
+        let tasks = self.tasks;
+        if rows.num_columns() != tasks {
+            return Err(function(format!(
+                "it gave {} columns and declares {tasks}",
+                rows.num_columns()
+            )));
+        }
         let carried = |index: usize, cells: &mut dyn Iterator<Item = &Cell>| {
             writers::carried_array(self.format, self.schema.field(index), cells)
                 .map_err(|e| Error::input("a carried column", e.to_string()))
@@ -142,7 +151,7 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
         }
         OutputFormat::Arrow => {
             let file = ipc::File::open(Bytes::copy_from_slice(part)).ok()?;
-            file.index().ok()?.last().copied()
+            Some(file.index().ok()?.last().copied().unwrap_or(0))
         }
     }
 }

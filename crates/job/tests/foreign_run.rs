@@ -6,7 +6,9 @@
 use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow_schema::{DataType, Field};
 use serde_json::{Value, json};
 use shoal_job::input::Sources;
 use shoal_job::wire::{Receipt, Stored, Timings};
@@ -22,11 +24,16 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let job = json!({
-            "layout": 1, "shoal": "0", "inputs": ["-"], "output": "-", "records": 2, "batches": 1,
+            "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": ["-"], "output": "-", "records": 2, "batches": 1,
             "sources": [{ "uri": "-", "format": "jsonl", "identity": { "bytes": 24 }, "staged": "input/0000.jsonl" }],
-            "model": { "reference": "none", "fingerprint": "é", "precision": "int8", "labels": [], "max_tokens": 8 },
+            "function": {
+                "kind": "none", "reference": "none", "fingerprint": "é", "inputs": [], "unit": "rows", "determinism": "exact",
+                "output": { "fields": [], "metadata": {} },
+            },
             "parameters": shoal_job::spec::Parameters::default(),
-            "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
+            "columns": {
+                "inputs": [{ "role": { "name": "text" }, "source": "text" }], "id": null, "kept": [],
+            },
         });
         let batch = json!({
             "index": 0, "records": 2,
@@ -266,11 +273,48 @@ fn what_is_too_large_to_be_true_is_not_read() {
 #[test]
 fn a_type_that_is_nested_without_end_is_an_error() {
     let mut scene = Scene::new();
-    let deep = "List(".repeat(1 << 20) + "Int64" + &")".repeat(1 << 20);
-    scene.job["columns"]["id"] = json!({ "source": "id", "name": "id", "data_type": deep });
-    assert!(scene.refusal().contains("too long"));
-    scene.job["columns"]["id"]["data_type"] = json!("Timestamp(ms, \"+01:00\")");
+    // As deep as JSON may nest, and deeper.
+    for levels in [10, 40, 70, 1 << 16] {
+        let item = serde_json::to_string(&Field::new("item", DataType::Null, true)).unwrap();
+        let (start, end) = item.split_once("\"Null\"").unwrap();
+        let (start, end) = (format!("{{\"List\":{start}"), format!("{end}}}"));
+        let deep = start.repeat(levels) + "\"Int64\"" + &end.repeat(levels);
+        let column = format!(r#"{{"source":"id","name":"id","data_type":{deep}}}"#);
+        let job = scene.job.to_string();
+        let job = job.replace(r#""id":null"#, &format!(r#""id":{column}"#));
+        assert!(job.contains("Int64"));
+        scene.write("job.json", job.as_bytes());
+        let read = RunDir::open(scene.path()).unwrap().job();
+        assert_eq!(read.is_ok(), levels <= 40, "{levels} levels");
+    }
+    scene.job["columns"]["id"] = json!({
+        "source": "id", "name": "id", "data_type": { "Timestamp": ["Millisecond", "+01:00"] },
+    });
     assert_eq!(scene.read().unwrap(), 2);
+}
+
+#[test]
+fn columns_that_no_task_has_are_refused() {
+    let item = Arc::new(Field::new("item", DataType::Int8, true));
+    let wrong = [
+        DataType::FixedSizeBinary(-1),
+        DataType::Dictionary(DataType::Int8.into(), DataType::Utf8.into()),
+        DataType::FixedSizeList(item, -1),
+    ];
+    for data_type in wrong {
+        for format in ["csv", "jsonl", "parquet", "arrow"] {
+            let mut scene = Scene::new();
+            scene.job["parameters"]["output_format"] = format.into();
+            let field = Field::new("bad", data_type.clone(), true);
+            scene.job["function"]["output"]["fields"] = json!([field]);
+            assert!(scene.refusal().contains("\"bad\""));
+            let mut scene = Scene::new();
+            scene.job["parameters"]["output_format"] = format.into();
+            scene.job["columns"]["kept"] =
+                json!([{ "source": "bad", "name": "bad", "data_type": data_type }]);
+            assert!(scene.refusal().contains("\"bad\""));
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Writes reports of runs that never were into a folder, to look at: `sample_reports FOLDER`.
+//! Writes reports of synthetic runs into a folder: `sample_reports FOLDER`.
 
 #[path = "../src/fixture.rs"]
 mod fixture;
@@ -14,7 +14,7 @@ use shoal_estimate::{
 };
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
-use shoal_report::{ComparisonReport, Recorded, RunReport};
+use shoal_report::{CallHistory, ComparisonReport, Recorded, RunReport};
 
 fn main() -> std::io::Result<()> {
     let Some(folder) = std::env::args().nth(1) else {
@@ -63,11 +63,11 @@ fn write_run(folder: &Path, name: &str, scene: &Scene, bill: Option<Bill>) -> st
                 "reason": "the column \"text\" is empty"})
         })
         .collect();
-    let report = RunReport::of(&Recorded {
+    let report = RunReport::of(Recorded {
         job: &scene.job,
         run: &format!("reviews-{name}-ebcf50ee"),
         receipts: &scene.receipts,
-        events: &scene.events,
+        history: CallHistory::of(&scene.events),
         dead_letters: &letters,
         dead_letters_total: failed,
         bill,
@@ -205,7 +205,7 @@ fn cloud(noise: &mut Noise, batches: u64, functions: usize) -> Scene {
     scene
 }
 
-/// Two starts hours apart: the first one is stopped, a batch is worked off twice, some attempts fail.
+/// Two starts hours apart: the first one is stopped, a batch is processed twice, some attempts fail.
 fn resumed(noise: &mut Noise) -> Scene {
     let mut scene = Scene::new(80, 50);
     let names = ["vm-a-2201-0", "vm-a-2201-1", "vm-b-3307-0", "vm-b-3307-1"];
@@ -264,7 +264,7 @@ fn resumed(noise: &mut Noise) -> Scene {
     scene
 }
 
-/// What so many invocations of so many seconds cost on Lambda.
+/// The cost of invocations on Lambda.
 fn bill(invocations: f64, seconds: f64) -> Bill {
     let usage = Usage {
         compute_gb_s: invocations * seconds * 1_769.0 / 1_024.0,

@@ -1,4 +1,4 @@
-//! Runs that never were, told as a dispatcher tells them: for tests and samples.
+//! Runs for tests and samples, with the events that a dispatcher emits.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Scene {
         self.emit(at, dispatched(batch, 0, attempt, worker))
     }
 
-    /// The call for what is left of a batch behind its first `offset` records.
+    /// The call for the rest of a batch after its first `offset` records.
     #[cfg(test)]
     pub(crate) fn called_for_rest(
         &mut self,
@@ -106,7 +106,7 @@ impl Scene {
     }
 }
 
-/// A receipt of 10 records and 1,000 tokens: of its time 2 % read, 3 % tokenized, 90 % the model, 4 % wrote.
+/// A receipt of 10 records and 1,000 tokens: 2 % of its time is reading, 3 % tokenizing, 90 % the model and 4 % writing.
 pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> Receipt {
     let mut stages = Stages::default();
     stages.add("tokenize", total * 0.03);
@@ -140,7 +140,7 @@ pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> 
     }
 }
 
-/// The same of an environment's first invocation, which took `init` ms to begin.
+/// The receipt of an environment's first invocation, after an initialization of `init` ms.
 pub(crate) fn cold(mut receipt: Receipt, init: f64) -> Receipt {
     receipt.cold = true;
     receipt.timings.init = init;

@@ -1,4 +1,4 @@
-//! Reports as a page: one file that loads nothing and runs nothing.
+//! Reports as one HTML file that loads nothing and runs no script.
 
 use askama::Template;
 
@@ -10,7 +10,7 @@ pub(crate) fn render(page: &Page<'_>) -> String {
     let html = PageTemplate { page, version }
         .render()
         .expect("memory takes it");
-    // No page may hold them, and no escape stands for them.
+    // HTML forbids them, and has no escape for them.
     html.replace(
         |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t'),
         "\u{fffd}",
@@ -41,7 +41,7 @@ impl Table {
         self.columns.iter().any(|column| !column.name.is_empty())
     }
 
-    /// Whether it takes all the width that there is.
+    /// Whether it takes the whole width.
     fn is_large(&self) -> bool {
         self.columns.len() > 4
     }
@@ -88,8 +88,7 @@ pub(crate) mod tests {
 
     const VOID: [&str; 3] = ["meta", "link", "br"];
 
-    /// Whether a page is well formed: every element is closed in its order, ids are there once, and what refers to one finds
-    /// it.
+    /// Checks that a page is well formed: elements are closed in order, ids are unique, and references are valid.
     pub(crate) fn check(html: &str) {
         let mut open: Vec<&str> = Vec::new();
         let (mut ids, mut references) = (HashSet::new(), Vec::new());
@@ -113,7 +112,7 @@ pub(crate) mod tests {
                 tag[begin..].split('"').next()
             };
             if let Some(id) = attribute("id") {
-                assert!(ids.insert(id), "two elements are called {id}");
+                assert!(ids.insert(id), "two elements have the id {id}");
             }
             references.extend(
                 attribute("aria-labelledby")
@@ -131,7 +130,7 @@ pub(crate) mod tests {
         }
         assert!(open.is_empty(), "not closed: {open:?}");
         for reference in references {
-            assert!(ids.contains(reference), "nothing is called {reference}");
+            assert!(ids.contains(reference), "no element has the id {reference}");
         }
         assert!(html.contains("default-src 'none'") && !html.contains("<script"));
     }
@@ -160,7 +159,7 @@ pub(crate) mod tests {
             let line = css
                 .lines()
                 .find_map(|line| line.trim().strip_prefix(&format!("--{name}: light-dark(")))
-                .expect("the colour is there");
+                .expect("the style sheet has the colour");
             let (light, dark) = line
                 .trim_end_matches(");")
                 .split_once(", ")

@@ -1,31 +1,39 @@
-//! What a run took and cost, from what it recorded.
+//! What a run did, took and cost, from what it recorded.
 //!
-//! [`RunReport::of`] reads the job, the receipts and the events of a run, and nothing else; [`ComparisonReport::of`] reads
-//! the paper's experiment, monolithic against parallel. Either is plain data, which is its JSON form, and can be had as
-//! one self-contained HTML page, as CSV and as Markdown.
+//! [`RunState`] and [`CallHistory`] fold the events of a run: progress bars, traces, budgets and reports read nothing else.
+//! [`Totals`] adds up receipts. [`RunReport::of`] puts both together, and [`ComparisonReport::of`] reads the paper's
+//! experiment, monolithic against parallel. A report is plain data, which is its JSON form; it is also written as one
+//! self-contained HTML page, as CSV and as Markdown.
 //!
-//! Every number was measured or counted, or is marked as predicted or assumed ([`shoal_estimate::Basis`]). Percentiles are
-//! those of Hyndman and Fan's type 7 ([`Distribution`]).
+//! Every number was measured or counted, or is marked as predicted or assumed ([`shoal_estimate::Basis`]). Percentiles
+//! follow type 7 of Hyndman and Fan ([`Distribution`]).
 
+mod accuracy;
 mod comparison;
-mod explain;
+mod cost;
 #[cfg(test)]
 mod fixture;
+mod fold;
 mod html;
 mod markdown;
+pub mod numbers;
 mod page;
 mod plot;
 mod recorded;
 mod run;
 mod statistics;
-mod words;
+mod time;
+mod totals;
 
+pub use accuracy::Accuracy;
 pub use comparison::{ComparisonReport, ComparisonRow, PaperClaim};
-pub use explain::{Doing, Interval, explain};
-pub use recorded::Recorded;
-pub use run::{
-    Accuracy, Cost, DeadLetters, End, FailureGroup, Invocation, JobFacts, Lane, Letter, Mark,
-    MarkKind, Outcome, Pause, RunReport, Series, SeriesPoint, StageTime, Stages, Start, Summary,
-    Timeline,
+pub use cost::Cost;
+pub use fold::{
+    Activity, Answers, Call, CallHistory, Change, End, FailedCalls, FailureGroup, Interval,
+    Invocation, Outcome, Phase, RunState, Start, activities, now_unix_ms,
 };
+pub use recorded::Recorded;
+pub use run::{DeadLetters, JobFacts, Letter, RunReport, StageTime, Stages, Summary};
 pub use statistics::{Bin, Distribution, Histogram};
+pub use time::{Lane, Mark, MarkKind, Pause, Series, SeriesPoint, Timeline};
+pub use totals::{BilledCalls, Totals, billed_ms};

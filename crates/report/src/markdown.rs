@@ -1,4 +1,4 @@
-//! Reports as Markdown: everything but the plots.
+//! Reports as Markdown: everything except the plots.
 
 use std::fmt::Write;
 
@@ -41,7 +41,7 @@ pub(crate) fn render(page: &Page<'_>) -> String {
 
 fn write_block(text: &mut String, block: &Block<'_>) {
     let _ = match block {
-        Block::Text(words) => write!(text, "\n{}\n", plain(words)),
+        Block::Text(paragraph) => write!(text, "\n{}\n", plain(paragraph)),
         Block::List(items) => {
             text.push('\n');
             items
@@ -74,14 +74,14 @@ fn write_table(text: &mut String, table: &Table) -> std::fmt::Result {
     Ok(())
 }
 
-/// A fence longer than any in the command.
+/// The fence is longer than any in the command.
 fn write_command(text: &mut String, command: &str) -> std::fmt::Result {
     let longest = command.split(|c| c != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat((longest + 1).max(3));
     write!(text, "\n{fence}\n{command}\n{fence}\n")
 }
 
-/// Text that stands for itself: on one line, and without a meaning to Markdown or HTML.
+/// Text on one line, without characters that Markdown or HTML would interpret.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_stands_for_itself() {
+    fn text_is_not_interpreted() {
         assert_eq!(plain("a|b\n<script>`x`"), "a\\|b &lt;script&gt;\\`x\\`");
         let mut text = String::new();
         write_command(&mut text, "echo ```").unwrap();

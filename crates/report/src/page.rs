@@ -1,4 +1,4 @@
-//! What a report shows, before it becomes HTML or Markdown.
+//! The content of a report, before it is written as HTML or Markdown.
 
 use shoal_estimate::Basis;
 
@@ -7,25 +7,25 @@ use crate::plot::Plot;
 /// A report.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
-    /// What it is, in two words.
+    /// Its kind: `Run` or `Comparison`.
     pub(crate) kind: &'static str,
-    /// What it is of.
+    /// Its subject.
     pub(crate) title: String,
-    /// The most important in a sentence or two.
+    /// The most important facts in a sentence or two.
     pub(crate) lead: String,
-    /// The numbers that are read first.
+    /// The key figures.
     pub(crate) tiles: Vec<Tile>,
     pub(crate) sections: Vec<Section<'a>>,
 }
 
-/// A number that is read first.
+/// A key figure.
 #[derive(Debug)]
 pub(crate) struct Tile {
     pub(crate) name: &'static str,
     pub(crate) value: String,
-    /// What it means, or how it came about.
+    /// What it means.
     pub(crate) note: String,
-    /// What it is worth, where that is not the same for the whole page.
+    /// Its basis, where the page has more than one.
     pub(crate) basis: Option<Basis>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) struct Tile {
 pub(crate) struct Section<'a> {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// What its numbers are worth, where they are all worth the same.
+    /// The basis of its numbers, where it is the same for all.
     pub(crate) basis: Option<Basis>,
     pub(crate) blocks: Vec<Block<'a>>,
 }
@@ -43,7 +43,7 @@ pub(crate) enum Block<'a> {
     Text(String),
     List(Vec<String>),
     Table(Table),
-    /// A table that is shown on demand, and what it is called.
+    /// A table that is shown on demand, and its title.
     Folded(String, Table),
     Figure(Box<Figure<'a>>),
     Command(String),
@@ -53,9 +53,9 @@ pub(crate) enum Block<'a> {
 pub(crate) struct Table {
     pub(crate) caption: String,
     pub(crate) columns: Vec<Column>,
-    /// Cells; the first of a row names it.
+    /// The first cell of a row names it.
     pub(crate) rows: Vec<Vec<String>>,
-    /// Cells below a line: a sum.
+    /// The sums, below a line.
     pub(crate) total: Option<Vec<String>>,
 }
 
@@ -84,18 +84,18 @@ impl Table {
     }
 }
 
-/// A plot with what it says in words and numbers.
+/// A plot, described in text and numbers.
 #[derive(Debug)]
 pub(crate) struct Figure<'a> {
     pub(crate) id: &'static str,
     pub(crate) title: String,
-    /// What is seen on it: for those who do not see it.
+    /// What it shows, for readers who cannot see it.
     pub(crate) description: String,
-    /// What to know of it.
+    /// What to know about it.
     pub(crate) caption: String,
-    /// Its colours: a CSS class and a name.
+    /// Its colours: CSS class and name.
     pub(crate) legend: Vec<(&'static str, String)>,
     pub(crate) plot: Plot<'a>,
-    /// Its numbers.
+    /// Its numbers as a table.
     pub(crate) data: Table,
 }

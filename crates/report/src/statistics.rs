@@ -2,23 +2,23 @@
 
 use serde::Serialize;
 
-/// Bins of a histogram, at most, the one for outliers not counted …
+/// The most bins of a histogram, without the one for outliers …
 const MOST_BINS: f64 = 40.0;
-/// … and about as many at least.
+/// … and about the fewest.
 const LEAST_BINS: f64 = 12.0;
 
-/// How a quantity is spread over its samples.
+/// The distribution of samples.
 ///
 /// Percentiles are those of definition 7 of R. J. Hyndman and Y. Fan, *Sample Quantiles in Statistical Packages*, The
-/// American Statistician 50 (1996), 361–365: on the line between the two samples next to place `(n - 1) p`, counted from
-/// 0. R, NumPy and spreadsheets have the same default.
+/// American Statistician 50 (1996), 361–365: they interpolate linearly between the two samples next to position
+/// `(n - 1) p`, counted from 0. R, NumPy and spreadsheets have the same default.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Distribution {
     /// Samples.
     pub count: u64,
     /// Their mean.
     pub mean: f64,
-    /// The least.
+    /// The minimum.
     pub min: f64,
     /// The median.
     pub p50: f64,
@@ -26,12 +26,12 @@ pub struct Distribution {
     pub p95: f64,
     /// 99 % are at most this.
     pub p99: f64,
-    /// The most.
+    /// The maximum.
     pub max: f64,
 }
 
 impl Distribution {
-    /// The distribution of `samples`, which get sorted; `None` where there are none.
+    /// The distribution of `samples`, which are sorted; `None` where there are none.
     pub fn of(samples: &mut [f64]) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
         let (&min, &max) = (samples.first()?, samples.last()?);
@@ -57,7 +57,7 @@ fn quantile(sorted: &[f64], p: f64) -> f64 {
     below + (above - below) * place.fract()
 }
 
-/// Samples of two kinds, counted by bins of one width.
+/// Samples of two kinds, counted in bins of equal width.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Histogram {
     /// Width of a bin.
@@ -68,10 +68,10 @@ pub struct Histogram {
     pub beyond: u64,
 }
 
-/// A bin: from its `from`, included, to the next bin's, excluded.
+/// A bin, from `from` to before the next bin's `from`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bin {
-    /// Where it begins.
+    /// Its lower bound.
     pub from: f64,
     /// First invocations of an environment.
     pub cold: u64,
@@ -86,7 +86,7 @@ impl Histogram {
     /// a normal distribution, as that is at hand. What is further above the 99th percentile than that is above the median
     /// lies beyond the last bin.
     pub fn of(samples: &[(f64, bool)], distribution: &Distribution) -> Self {
-        // A few outliers would press all others together.
+        // A few outliers would squeeze all others into one bin.
         let tail = distribution.p99 - distribution.p50;
         let end = distribution.max.min(distribution.p99 + tail);
         let range = end - distribution.min;

@@ -9,10 +9,10 @@ use shoal_estimate::{
 use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
 
-use crate::cost::billed_ms;
 use crate::plan::candidates::{DEFAULT_MEMORY, DEFAULT_QUOTA, Played};
 use crate::plan::{self, Candidate, PlanContext, Platform, Study};
 use crate::{BackendKind, Error, PlanSettings, Result, Setting, Settings};
+use shoal_report::billed_ms;
 
 /// The batch sizes of the paper (arXiv 2502.12017).
 pub const PAPER_BATCH_SIZES: [u64; 9] = [50, 100, 125, 200, 250, 333, 500, 625, 1000];
@@ -293,9 +293,9 @@ impl Ran {
             batches: summary.batches,
             concurrency: (summary.concurrency as u64).min(summary.batches.max(1)),
             records: summary.records,
-            tokens: summary.tokens,
+            tokens: summary.units,
             model: summary.model,
-            precision: summary.precision,
+            precision: summary.precision.unwrap_or_default(),
             isa: summary.isa.join(", "),
         })
     }

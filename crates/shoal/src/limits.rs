@@ -10,11 +10,11 @@ use shoal_estimate::{Architecture, Basis, Prices, Usage};
 use shoal_job::Cancel;
 use shoal_job::wire::{Receipt, Sizing};
 
-use crate::cost::billed_ms;
 use crate::plan::candidates::{
     CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS,
 };
 use crate::{BackendConfig, BackendKind, Error, Result, Setting};
+use shoal_report::billed_ms;
 
 /// A run that is expected to cost more USD needs consent.
 pub const ASK_ABOVE_USD: f64 = 1.0;

@@ -1,7 +1,7 @@
-//! What is said of the work for those who read logs: lines on standard error, as text or as JSON.
+//! Logs: lines on standard error, as text or as JSON.
 //!
-//! No text of a record, no token and no credentials is ever a field; what other libraries say is kept below warnings, since
-//! nobody vouches for theirs.
+//! No field contains text of a record, a token or credentials. Of other libraries, only warnings and errors are logged, since
+//! their fields are not known.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -10,35 +10,42 @@ use shoal_job::Event;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use tracing::{debug, info, warn};
 
-/// The variable that says how logs are written.
+/// The variable with the format of logs.
 pub const FORMAT: &str = "SHOAL_LOG_FORMAT";
-/// The variable that says how much is logged.
+/// The variable with the level of logs.
 pub const LEVEL: &str = "SHOAL_LOG";
 
-/// How lines are written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people.
     Text,
-    /// A JSON object a line.
+    /// A JSON object in each line.
     Json,
 }
 
 impl Format {
+    /// All formats by name.
     pub const ALL: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
 }
 
-/// How much is logged: each level says what those before it do.
+/// The level of logs: each level includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
+    /// Errors.
     Error,
+    /// Failures that a run survives.
     Warn,
+    /// The phases of a run, and the invocations of a worker.
     Info,
+    /// Each call.
     Debug,
+    /// Everything.
     Trace,
 }
 
 impl Level {
+    /// All levels by name.
     pub const ALL: [(&'static str, Self); 5] = [
         ("error", Self::Error),
         ("warn", Self::Warn),
@@ -48,16 +55,16 @@ impl Level {
     ];
 }
 
-/// The value of this name.
+/// The value called `text`.
 pub fn named<T: Copy>(text: &str, all: &[(&str, T)]) -> std::result::Result<T, String> {
     let found = all.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
-        format!("there are {}", names.join(", "))
+        format!("valid values are {}", names.join(", "))
     })
 }
 
-/// What stands in a variable, for who is started without a command line.
+/// The value of a variable, for a program that is started without a command line.
 #[cfg(feature = "lambda")]
 pub fn variable<T: Copy>(name: &str, all: &[(&str, T)]) -> crate::Result<Option<T>> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -71,12 +78,12 @@ pub fn variable<T: Copy>(name: &str, all: &[(&str, T)]) -> crate::Result<Option<
 
 static STARTED: OnceLock<Format> = OnceLock::new();
 
-/// Whether all that is said on standard error is to be JSON.
+/// Whether everything on standard error is JSON.
 pub fn is_json() -> bool {
     STARTED.get() == Some(&Format::Json)
 }
 
-/// Writes logs from now on. `level` is that of what shoal says; `None` is nothing at all.
+/// Starts logging. `level` is the level of shoal's own lines; `None` logs nothing.
 #[cfg(feature = "worker")]
 pub fn start(format: Format, level: Option<Level>) {
     use tracing_subscriber::Layer;
@@ -97,7 +104,7 @@ pub fn start(format: Format, level: Option<Level>) {
         .with_target("shoal", own);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // Who does not listen does not stop a run.
+        // A run does not stop because nobody reads its logs.
         .log_internal_errors(false);
     let lines = match format {
         Format::Text => lines.with_ansi(false).boxed(),
@@ -111,12 +118,12 @@ pub fn start(format: Format, level: Option<Level>) {
         .with(lines.with_filter(filter))
         .try_init();
     if started.is_ok() {
-        // Set nowhere else.
+        // It is set nowhere else.
         let _ = STARTED.set(format);
     }
 }
 
-/// One call of a function that was worked on here.
+/// Logs an invocation that this process handled.
 pub fn invocation(
     invocation: &Invocation,
     result: &std::result::Result<Receipt, Failure>,
@@ -156,10 +163,10 @@ pub fn invocation(
     }
 }
 
-/// One step of the run of this name.
+/// Logs an event of the run with this name.
 pub fn event(run: &str, event: &Event) {
     match event {
-        // They come by the thousand, and say how far it is.
+        // There are thousands of these; they only report progress.
         Event::Planning { records: 1.. } | Event::Progressed { .. } => {}
         Event::Collecting { parts: 1.., .. } => {}
         Event::Planning { .. } => info!(target: "shoal::run", run, "planning"),
@@ -254,10 +261,5 @@ pub fn event(run: &str, event: &Event) {
         Event::Completed { results, failed } => {
             info!(target: "shoal::run", run, results, failed, "completed");
         }
-        #[allow(
-            unreachable_patterns,
-            reason = "steps that say no more than their name"
-        )]
-        other => debug!(target: "shoal::run", run, step = other.name(), "step"),
     }
 }

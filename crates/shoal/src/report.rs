@@ -1,15 +1,15 @@
-//! What a run took and cost, read back from what it recorded.
+//! The report of a run, from what it recorded.
 
 use shoal_estimate::{Bill, Prices};
 use shoal_job::run_dir::{COMMAND, FAILED, REPORT};
-use shoal_job::{Event, Job, Receipts, RunDir};
-use shoal_report::{Recorded, RunReport};
+use shoal_job::{Job, Receipts, RunDir};
+use shoal_report::{CallHistory, Recorded, RunReport, RunState, Totals};
 
 use crate::backend::BackendConfig;
-use crate::cost::{self, History, Spent};
+use crate::cost;
 use crate::{Children, Error, Result};
 
-/// Dead letters that a page shows.
+/// The most dead letters that a page shows.
 const LETTERS: usize = 100;
 
 /// The report of `run`, finished or not, priced by `prices`.
@@ -20,42 +20,48 @@ pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
     let Some(job) = run.job()? else {
         return Err(Error::NoSuchRun {
             name: run.reference(),
-            reason: "its planning was cut short; run the command that started it again".into(),
+            reason: "its planning was interrupted; run its command again".into(),
         });
     };
     let mut receipts = run.receipts()?;
     receipts.retain_ranges_of(&run.batches(&job)?);
-    let events = run.events_beside(&receipts)?;
-    let (spent, history) = (Spent::of(&receipts), History::of(&events));
-    let bill = bill(run, &job, &spent, &history, prices)?;
-    of(run, &job, &receipts, &events, bill)
+    let history = CallHistory::of(&run.events_beside(&receipts)?);
+    let bill = bill(run, &job, &Totals::of(&receipts), history.state(), prices)?;
+    of(run, &job, &receipts, history, bill)
 }
 
-/// What `run` has cost so far, by what its receipts and events say; `None` where nothing that it used has a price.
+/// The state of `run` by its events. It takes little memory, however long the run is.
+pub(crate) fn state(run: &RunDir) -> Result<RunState> {
+    let mut state = RunState::default();
+    run.each_event(&mut |at, event| drop(state.apply(at, &event)))?;
+    Ok(state)
+}
+
+/// The cost of `run` so far; `None` where nothing that it used has a price.
 pub fn bill(
     run: &RunDir,
     job: &Job,
-    spent: &Spent,
-    history: &History,
+    totals: &Totals,
+    state: &RunState,
     prices: &Prices,
 ) -> Result<Option<Bill>> {
     let backend = BackendConfig::last(run)?;
     let recorded = cost::Recorded {
         job,
-        spent,
-        history,
+        totals,
+        state,
         machine: backend.machine(),
         children: children(run)?,
     };
     recorded.bill(prices)
 }
 
-/// The report of a run of which all this is known.
+/// The report of a run from its receipts, history and bill.
 pub fn of(
     run: &RunDir,
     job: &Job,
     receipts: &Receipts,
-    events: &[(u64, Event)],
+    history: CallHistory,
     bill: Option<Bill>,
 ) -> Result<RunReport> {
     let letters: Vec<_> = run
@@ -63,13 +69,13 @@ pub fn of(
         .iter()
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
-    // Before the run is collected its dead letters lie batch by batch; the receipts count them all.
+    // Before the run is collected, each batch has its own dead letters; the receipts count them all.
     let total = receipts.values().map(|receipt| receipt.failed).sum();
-    Ok(RunReport::of(&Recorded {
+    Ok(RunReport::of(Recorded {
         job,
         run: &run.reference(),
         receipts,
-        events,
+        history,
         dead_letters: &letters,
         dead_letters_total: total,
         bill,
@@ -77,13 +83,13 @@ pub fn of(
     }))
 }
 
-/// Writes the page into the run directory, and tells where it is.
+/// Writes the page into the run directory, and returns its location.
 pub(crate) fn keep(run: &RunDir, report: &RunReport) -> Result<String> {
     run.replace(REPORT, report.html())?;
     Ok(run.object_uri(REPORT))
 }
 
-/// How a Distributed Map ran its children, where one did.
+/// The kind of children of a Distributed Map.
 #[cfg(feature = "aws")]
 fn children(run: &RunDir) -> Result<Option<Children>> {
     let kind = shoal_aws::children(run)

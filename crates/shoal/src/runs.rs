@@ -1,4 +1,4 @@
-//! The runs of this machine: where they lie, which there are, and how far they are.
+//! The runs of this machine: their folders, their names and their progress.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use shoal_job::store::is_url;
 use shoal_job::windows::BATCHES_AT_ONCE;
-use shoal_job::{Event, Job, RunDir};
+use shoal_job::{Job, RunDir};
+use shoal_report::{End, Phase};
 
 use crate::{Error, Result};
 
@@ -20,12 +21,13 @@ pub(crate) fn data_dir() -> Result<PathBuf> {
     Ok(data.join("shoal"))
 }
 
-/// The folder below which runs lie that were given no other.
+/// The folder of runs without a folder of their own.
 pub(crate) fn home() -> Result<PathBuf> {
     Ok(data_dir()?.join("runs"))
 }
 
-/// The folder, or the URL under `store`, of a run that is told from others by what it reads and writes: the same command finds it again.
+/// The folder, or the URL under `store`, of a run. It is named after the inputs and the output, so that the same command
+/// finds it again.
 pub(crate) fn default_dir(
     inputs: &[String],
     output: &str,
@@ -66,10 +68,10 @@ fn stem(input: &str) -> &str {
     }
 }
 
-/// The state of a run whose output stands.
+/// The state of a run whose output is complete.
 pub(crate) const FINISHED: &str = "finished";
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunStatus {
     /// Its name, by which `shoal status` and `shoal resume` find it.
@@ -78,9 +80,9 @@ pub struct RunStatus {
     pub path: String,
     /// One of `planning`, `unfinished` and `finished`.
     pub state: &'static str,
-    /// What it reads.
+    /// Its inputs.
     pub inputs: Vec<String>,
-    /// Where its output goes.
+    /// Its output.
     pub output: String,
     /// The model.
     pub model: String,
@@ -96,7 +98,7 @@ pub struct RunStatus {
     pub batches_done: u64,
     /// Seconds since its last event.
     pub idle_seconds: Option<u64>,
-    /// What went wrong last, if that is the last thing that happened.
+    /// The reason of the latest failure, unless an answer came after it.
     pub last_failure: Option<String>,
 }
 
@@ -129,17 +131,9 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         failed += receipts.values().map(|receipt| receipt.failed).sum::<u64>();
         Ok(())
     })?;
-    let (mut last, mut is_completed, mut last_failure) = (None, false, None);
-    run.each_event(&mut |unix_ms, event| {
-        last = Some(unix_ms);
-        is_completed = matches!(event, Event::Completed { .. });
-        match event {
-            Event::Failed { reason, .. } | Event::Stopped { reason } => last_failure = Some(reason),
-            Event::Finished { .. } | Event::Completed { .. } => last_failure = None,
-            _ => {}
-        }
-    })?;
-    let idle = last.and_then(|unix_ms| {
+    let events = crate::report::state(run)?;
+    let is_completed = events.phase == Phase::Ended(End::Completed);
+    let idle = events.last_unix_ms.and_then(|unix_ms| {
         let then = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         SystemTime::now().duration_since(then).ok()
     });
@@ -168,11 +162,11 @@ pub fn status(run: &RunDir) -> Result<RunStatus> {
         batches,
         batches_done: finished,
         idle_seconds: idle.map(|idle| idle.as_secs()),
-        last_failure,
+        last_failure: events.last_failure,
     })
 }
 
-/// All runs below the platform's data folder, the latest first. One that cannot be read is given with its error.
+/// All runs below the platform's data folder, the latest first. A run that cannot be read is an error in its place.
 ///
 /// # Errors
 /// The folder of runs cannot be read.
@@ -203,10 +197,10 @@ pub fn runs() -> Result<Vec<(String, Result<RunStatus>)>> {
     Ok(found)
 }
 
-/// The run of this name, or in this folder, or at this URL.
+/// The run with this name, folder or URL.
 ///
 /// # Errors
-/// There is none.
+/// There is no such run.
 pub fn find_run(name: &str) -> Result<RunDir> {
     let missing = |reason: &str| Error::NoSuchRun {
         name: name.to_owned(),
@@ -220,7 +214,7 @@ pub fn find_run(name: &str) -> Result<RunDir> {
     };
     if !is_url(name) && !path.is_dir() {
         return Err(missing(
-            "`shoal runs` lists those there are; a run directory may be given by its path or URL",
+            "`shoal runs` lists all runs; a run directory may also be given by its path or URL",
         ));
     }
     let run = RunDir::open(&path)?;
@@ -233,10 +227,10 @@ pub fn find_run(name: &str) -> Result<RunDir> {
     Ok(run)
 }
 
-/// Removes a run with all its parts. Outputs that it wrote elsewhere stay.
+/// Removes a run with all its parts. Its output is kept.
 ///
 /// # Errors
-/// Another process works on it, or it cannot be removed.
+/// Another process uses it, or it cannot be removed.
 pub fn remove_run(run: &RunDir) -> Result<()> {
     let lock = run.lock()?;
     run.clear()?;

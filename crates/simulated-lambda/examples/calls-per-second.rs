@@ -1,7 +1,7 @@
-//! How many calls a second `fan_out` makes and the simulator takes: `calls-per-second [BATCHES]
-//! [CONCURRENCY] [MILLISECONDS]`.
+//! Measures the calls per second of `fan_out` with the simulator: `calls-per-second [BATCHES] [CONCURRENCY]
+//! [MILLISECONDS]`.
 //!
-//! The client is as plain as can be, a connection for each lane, so that what remains is the fan-out's own cost.
+//! The client is minimal, with one connection per lane, so that the overhead of the fan-out dominates.
 
 use std::borrow::Cow;
 use std::io;
@@ -23,7 +23,7 @@ fn main() -> io::Result<()> {
         text.map_or(default, |text| text.parse().expect("arguments are numbers"))
     };
     let (batches, concurrency, call_ms) = (number(1, 20_000), number(2, 1000), number(3, 0));
-    // Both ends count their connections.
+    // Each call in flight needs a connection.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let settings = Settings {
         concurrency: concurrency as usize,
@@ -58,7 +58,7 @@ fn main() -> io::Result<()> {
     let settings = FanOut {
         concurrency: concurrency as usize,
         ramp: None,
-        second_attempts: true,
+        allow_speculation: true,
     };
     let (started, cpu) = (Instant::now(), ProcessTime::now());
     let mut finished = 0;
@@ -66,11 +66,11 @@ fn main() -> io::Result<()> {
         finished += u64::from(matches!(event, Event::Finished { .. }));
     })
     .map_err(io::Error::other)?;
-    let (took, cpu) = (started.elapsed(), cpu.elapsed());
+    let (elapsed, cpu) = (started.elapsed(), cpu.elapsed());
     println!(
         "{finished} calls in {:.2} s: {:.0} a second; the client used {:.2} s of CPU time, {:.0} µs a call",
-        took.as_secs_f64(),
-        finished as f64 / took.as_secs_f64(),
+        elapsed.as_secs_f64(),
+        finished as f64 / elapsed.as_secs_f64(),
         cpu.as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / finished as f64,
     );
@@ -80,7 +80,7 @@ fn main() -> io::Result<()> {
 
 struct Calls {
     address: String,
-    /// Connections, by lane; that of a call under way is with the call.
+    /// Idle connections, by lane. The connection of a running call is owned by the call.
     idle: Mutex<Vec<Option<TcpStream>>>,
 }
 
@@ -89,7 +89,7 @@ impl Calls {
         let idle = self
             .idle
             .lock()
-            .expect("nobody panics")
+            .expect("no thread panics with the lock held")
             .get_mut(lane)
             .and_then(Option::take);
         let mut stream = match idle {
@@ -117,7 +117,10 @@ impl Calls {
                 break serde_json::from_str(body)?;
             }
         };
-        let mut idle = self.idle.lock().expect("nobody panics");
+        let mut idle = self
+            .idle
+            .lock()
+            .expect("no thread panics with the lock held");
         if idle.len() <= lane {
             idle.resize_with(lane + 1, || None);
         }

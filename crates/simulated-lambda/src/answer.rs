@@ -1,4 +1,4 @@
-//! Answers as Lambda gives them: *Invoke* (`lambda/latest/api/API_Invoke.html`).
+//! Responses in Lambda's format: *Invoke* (`lambda/latest/api/API_Invoke.html`).
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,20 +13,20 @@ use crate::environments::Busy;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// An answer of this status with a JSON body.
+/// A response with this status and a JSON body.
 pub(crate) fn json(status: u16, body: &impl serde::Serialize) -> Answer {
     finish(Response::builder().status(status), body)
 }
 
 fn finish(builder: Builder, body: &impl serde::Serialize) -> Answer {
-    let body = serde_json::to_vec(body).expect("it is always JSON");
+    let body = serde_json::to_vec(body).expect("the body is always JSON");
     builder
         .header("Content-Type", "application/json")
         .body(Full::from(body))
         .expect("the headers are well formed")
 }
 
-/// The answer to a call that is not taken.
+/// The response to a throttled call.
 pub(crate) fn throttled() -> Answer {
     let body = json!({
         "Reason": "ConcurrentInvocationLimitExceeded",
@@ -39,13 +39,13 @@ pub(crate) fn throttled() -> Answer {
     finish(builder, &body)
 }
 
-/// The answer of a function that has labelled nothing, and says that it did.
+/// The response of a function that reports success without doing any work.
 pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) -> Answer {
-    let took = busy.takes().as_millis();
+    let duration_ms = busy.duration().as_millis();
     let mut builder = Response::builder().header("X-Amz-Executed-Version", "$LATEST");
     if wants_log {
         let report = format!(
-            "REPORT RequestId: 00000000-0000-4000-8000-000000000000\tDuration: {took}.00 ms\tBilled Duration: {took} ms\t\
+            "REPORT RequestId: 00000000-0000-4000-8000-000000000000\tDuration: {duration_ms}.00 ms\tBilled Duration: {duration_ms} ms\t\
              Memory Size: 1769 MB\tMax Memory Used: 99 MB\t\n"
         );
         builder = builder.header("X-Amz-Log-Result", BASE64_STANDARD.encode(report));
@@ -65,7 +65,7 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         dead_letters: None,
         started_unix_ms: 0,
         timings: Timings {
-            total: took as f64,
+            total: duration_ms as f64,
             ..Timings::default()
         },
         environment: format!("simulated/{}", busy.number).into(),

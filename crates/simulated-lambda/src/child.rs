@@ -1,4 +1,4 @@
-//! The simulator as a process that somebody started.
+//! The simulator as a child process.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use crate::server::{LISTENING, serve};
 use crate::{Counts, Settings};
 
-/// Holds the settings of a process that is to be the simulator.
+/// The environment variable with the simulator's settings.
 const SETTINGS: &str = "SIMULATED_LAMBDA";
 
-/// A simulator in a process of its own, which ends when this is dropped, or when the process that started it ends.
+/// A simulator in a child process. It exits when this is dropped, or when the parent process exits.
 #[derive(Debug)]
 pub struct Simulator {
     child: Child,
@@ -18,18 +18,18 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts this program again as a simulator: it must call [`serve_if_asked`] before it does anything else.
+    /// Starts the current executable as a simulator. It must call [`serve_if_asked`] first thing in `main`.
     ///
     /// # Errors
-    /// It cannot be started, or does not say where it listens.
+    /// Fails if the process cannot be started or does not print its URL.
     pub fn start(settings: &Settings) -> io::Result<Self> {
         Self::start_with(Command::new(std::env::current_exe()?), settings)
     }
 
-    /// Starts `command` as a simulator: a program that calls [`serve_if_asked`].
+    /// Starts `command` as a simulator. The program must call [`serve_if_asked`].
     ///
     /// # Errors
-    /// It cannot be started, or does not say where it listens.
+    /// Fails if the process cannot be started or does not print its URL.
     pub fn start_with(mut command: Command, settings: &Settings) -> io::Result<Self> {
         let settings = serde_json::to_string(settings).expect("settings are always JSON");
         let mut child = command
@@ -37,36 +37,36 @@ impl Simulator {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let out = child.stdout.take().expect("it is a pipe");
+        let out = child.stdout.take().expect("stdout is a pipe");
         let mut simulator = Self {
             child,
             url: String::new(),
         };
-        // A test harness has lines of its own before it.
+        // A test harness may print other lines first.
         for line in BufReader::new(out).lines() {
             if let Some((_, url)) = line?.split_once(LISTENING) {
                 url.clone_into(&mut simulator.url);
                 return Ok(simulator);
             }
         }
-        let reason = "failed to start the simulator: it does not say where it listens";
+        let reason = "failed to start the simulator: it did not print its URL";
         Err(io::Error::other(reason))
     }
 
-    /// Where it listens: `http://127.0.0.1:PORT`.
+    /// Its URL: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The process's id.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What happened so far.
+    /// The counters so far.
     ///
     /// # Errors
-    /// It does not answer.
+    /// Fails if the simulator does not answer.
     pub fn counts(&self) -> io::Result<Counts> {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address)?;
@@ -82,23 +82,22 @@ impl Simulator {
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        // It has nothing to lose.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Is the simulator, and does not return, where this process was started to be one; does nothing otherwise.
+/// Runs the simulator and never returns if this process was started by [`Simulator`]; does nothing otherwise.
 ///
 /// # Panics
-/// No port can be listened at.
+/// Panics if no port is available.
 pub fn serve_if_asked() {
     let Ok(settings) = std::env::var(SETTINGS) else {
         return;
     };
-    let settings = serde_json::from_str(&settings).expect("the settings were written by start");
+    let settings = serde_json::from_str(&settings).expect("the settings are valid JSON");
     std::thread::spawn(|| {
-        // It ends with the process that started it, in whatever way that ends.
+        // Standard input closes when the parent process exits or crashes.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);
     });

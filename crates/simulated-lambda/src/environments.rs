@@ -1,4 +1,4 @@
-//! Which calls are taken, and by what environment.
+//! Assigns calls to environments, or throttles them.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ pub(crate) struct Environments {
 struct State {
     counts: Counts,
     first_call: Option<Instant>,
-    /// Environments that wait, the last used on top.
+    /// Idle environments, the most recently used last.
     idle: Vec<usize>,
 }
 
-/// An environment that works on a call, until it is dropped.
+/// An environment that is busy until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Busy<'a> {
     environments: &'a Environments,
@@ -45,7 +45,7 @@ impl Environments {
         self.state.borrow().counts
     }
 
-    /// An environment for a call, `None` where the call is throttled.
+    /// An environment for a call, or `None` if the call is throttled.
     pub(crate) fn take(&self, now: Instant) -> Option<Busy<'_>> {
         let mut state = self.state.borrow_mut();
         let first_call = *state.first_call.get_or_insert(now);
@@ -71,7 +71,7 @@ impl Environments {
         })
     }
 
-    /// Environments that there may be so long after the first call.
+    /// The maximum number of environments at this time after the first call.
     fn allowed(&self, since: Duration) -> usize {
         let ramp = self.settings.ramp.map_or(usize::MAX, |ramp| {
             let steps = since.as_millis() / u128::from(ramp.every_ms.max(1));
@@ -83,8 +83,8 @@ impl Environments {
 }
 
 impl Busy<'_> {
-    /// What the call takes.
-    pub(crate) fn takes(&self) -> Duration {
+    /// The duration of the call.
+    pub(crate) fn duration(&self) -> Duration {
         let Settings {
             cold_ms, call_ms, ..
         } = self.environments.settings;
@@ -106,7 +106,7 @@ mod tests {
     use crate::Ramp;
 
     #[test]
-    fn environments_come_as_fast_as_the_ramp_and_stay_warm() {
+    fn environments_follow_the_ramp_and_stay_warm() {
         let environments = Environments::new(Settings {
             concurrency: 5,
             cold_ms: 100,
@@ -121,12 +121,12 @@ mod tests {
         let first = environments.take(now).unwrap();
         let second = environments.take(now).unwrap();
         assert!(first.cold && second.cold);
-        assert_eq!(first.takes(), Duration::from_millis(107));
+        assert_eq!(first.duration(), Duration::from_millis(107));
         assert!(environments.take(now).is_none());
         drop(first);
         let again = environments.take(now).unwrap();
         assert!(!again.cold && again.number == 0);
-        assert_eq!(again.takes(), Duration::from_millis(7));
+        assert_eq!(again.duration(), Duration::from_millis(7));
         let later = now + Duration::from_secs(20);
         let more: Vec<_> = (0..3).map_while(|_| environments.take(later)).collect();
         assert_eq!(more.len(), 3);

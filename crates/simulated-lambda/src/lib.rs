@@ -1,11 +1,11 @@
-//! AWS Lambda's `Invoke` on a port of this machine: environments that start cold and stay warm, a limit to how many
-//! there may be and how fast they come, and a function that does nothing.
+//! A local simulator of AWS Lambda's `Invoke` API: environments start cold and stay warm, their number and growth are
+//! limited, and the function does nothing.
 //!
-//! It answers [`Reply`](shoal_job::wire::Reply)s without writing a part, so that what is measured is the client. Drive it
-//! by [`Backend::run`] or [`fan_out`], which look at receipts alone, not by `process_batches`, which looks for the parts too.
+//! The function returns a [`Reply`](shoal_job::wire::Reply) without writing a part, so that only the client is measured. Use
+//! it with [`Backend::run`] or [`fan_out`], which need only receipts, but not with `process_batches`, which verifies parts.
 //!
-//! The simulator is a process of its own, so that the client's CPU time and memory are its own. A program that wants one
-//! may be one itself:
+//! The simulator is a separate process, so that the client's CPU time and memory can be measured. A program can start its
+//! own executable as the simulator:
 //!
 //! ```no_run
 //! use simulated_lambda::{Settings, Simulator};
@@ -35,30 +35,30 @@ pub use server::serve;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Environments at a time, at most: the account's or the function's limit.
+    /// The maximum number of environments: the limit of the account or the function.
     pub concurrency: usize,
-    /// Milliseconds until a new environment begins with its first call.
+    /// Milliseconds that a new environment takes to start.
     pub cold_ms: u64,
     /// Milliseconds that a call takes.
     pub call_ms: u64,
-    /// How fast environments may come; at once where `None`.
+    /// The rate at which environments are added; unlimited if `None`.
     pub ramp: Option<Ramp>,
 }
 
-/// How fast environments may come.
+/// The rate at which environments are added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ramp {
-    /// Environments from the start.
+    /// The number of environments from the start.
     pub start: usize,
-    /// How many more after each step of time.
+    /// The increase after each interval.
     pub step: usize,
-    /// The step of time in milliseconds, from the first call on.
+    /// The interval in milliseconds, from the first call on.
     pub every_ms: u64,
 }
 
 impl Default for Settings {
-    /// 1,000 environments at once that take no time.
+    /// 1,000 environments without a ramp or delays.
     fn default() -> Self {
         Self {
             concurrency: 1000,
@@ -69,19 +69,19 @@ impl Default for Settings {
     }
 }
 
-/// What happened so far.
+/// The simulator's counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// Calls that were taken.
+    /// Accepted calls.
     pub taken: u64,
-    /// Calls that were throttled.
+    /// Throttled calls.
     pub throttled: u64,
-    /// Environments that were started.
+    /// Started environments.
     pub environments: usize,
-    /// Calls under way.
+    /// Running calls.
     pub running: usize,
-    /// Calls that were under way at a time, at most.
+    /// The maximum number of calls that ran at the same time.
     pub most_running: usize,
-    /// Connections that were accepted.
+    /// Accepted connections.
     pub connections: u64,
 }

@@ -1,4 +1,4 @@
-//! The server: one thread, so that it takes no more than one core from who is measured.
+//! The server. It uses one thread, so that it takes at most one core from the client under test.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -21,18 +21,17 @@ use crate::Settings;
 use crate::answer::{self, Answer};
 use crate::environments::Environments;
 
-/// Connections that may wait to be accepted: a client opens one for each call in flight.
+/// The backlog of connections: a client opens one for each call in flight.
 const BACKLOG: u32 = 4096;
-/// What stands before the URL in the first line of the output.
+/// The prefix of the output line with the URL.
 pub(crate) const LISTENING: &str = "listening on ";
 
-/// Listens on a free port, writes its URL to the standard output, and serves until the process ends. The address answers
-/// `GET /counts`, too: what happened so far.
+/// Listens on a free port, prints the URL and serves until the process exits. `GET /counts` returns the counters.
 ///
 /// # Errors
-/// No port can be listened at.
+/// Fails if no port is available.
 pub fn serve(settings: Settings) -> io::Result<Infallible> {
-    // Each call in flight is a connection. Where the system allows no more, some are refused.
+    // Each call in flight needs a connection. If the limit cannot be raised, connections beyond it fail.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,7 +50,7 @@ async fn accept(settings: Settings) -> io::Result<Infallible> {
     loop {
         let (stream, _) = match listener.accept().await {
             Ok(accepted) => accepted,
-            // The client gave up, or there are no descriptors for now.
+            // The client has disconnected, or there are no free file descriptors.
             Err(_) => continue,
         };
         stream.set_nodelay(true)?;
@@ -62,7 +61,7 @@ async fn accept(settings: Settings) -> io::Result<Infallible> {
                 let environments = environments.clone();
                 async move { Ok::<_, Infallible>(handle(request, &environments).await) }
             });
-            // A client that goes away is no error of the server.
+            // A client that disconnects is not a server error.
             let _ = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .serve_connection(TokioIo::new(stream), service)
@@ -79,23 +78,23 @@ async fn handle(request: Request<Incoming>, environments: &Environments) -> Answ
         (&Method::GET, _) if path == "/counts" => {
             return answer::json(200, &environments.counts());
         }
-        _ => return answer::json(404, &json!({"message": "there is nothing here"})),
+        _ => return answer::json(404, &json!({"message": "not found"})),
     }
     let log_type = request.headers().get("X-Amz-Log-Type");
     let wants_log = log_type.is_some_and(|kind| kind == "Tail");
     let Ok(body) = request.into_body().collect().await else {
-        return answer::json(400, &json!({"message": "the body ends early"}));
+        return answer::json(400, &json!({"message": "the body is incomplete"}));
     };
     let invocation: Invocation = match serde_json::from_slice(&body.to_bytes()) {
         Ok(invocation) => invocation,
-        Err(e) => return answer::json(400, &json!({"message": format!("no invocation: {e}")})),
+        Err(e) => return answer::json(400, &json!({"message": format!("not an invocation: {e}")})),
     };
     let Some(busy) = environments.take(Instant::now()) else {
         return answer::throttled();
     };
-    let takes = busy.takes();
-    if !takes.is_zero() {
-        tokio::time::sleep(takes).await;
+    let duration = busy.duration();
+    if !duration.is_zero() {
+        tokio::time::sleep(duration).await;
     }
     answer::done(&invocation, &busy, wants_log)
 }

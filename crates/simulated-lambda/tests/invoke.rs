@@ -1,4 +1,4 @@
-//! The simulator answers as Lambda does, and ends when nobody needs it. The program is the simulator itself, too.
+//! Tests the simulator. The test executable is also the simulator.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -36,7 +36,7 @@ fn answers_on_one_connection() {
     );
     assert_eq!(
         counts.connections, 2,
-        "this one, and that which asks for the counts"
+        "this connection, and one for the counters"
     );
 }
 
@@ -75,12 +75,12 @@ fn throttles_above_the_limit() {
         );
         assert!(String::from_utf8_lossy(&body).contains("ConcurrentInvocationLimitExceeded"));
         assert_eq!(simulator.counts().unwrap().throttled, 1);
-        // Whoever does not wait for the answer gives the environment back.
+        // Disconnecting frees the environment.
         drop(first);
         while simulator.counts().unwrap().running == 1 {}
         assert!(
             second.call(2).0.starts_with("HTTP/1.1 200 "),
-            "it is warm now"
+            "the environment is warm"
         );
     }
 }

@@ -135,10 +135,6 @@ impl Task for Classify {
             .count() as f64
     }
 
-    fn sufficient_agreement(&self) -> f64 {
-        0.99
-    }
-
     fn agreement_measure(&self) -> &'static str {
         match self.decision.objective {
             Objective::Regression => "same value within 5 %",

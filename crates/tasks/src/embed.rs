@@ -146,10 +146,6 @@ impl Task for Embed {
             .sum()
     }
 
-    fn sufficient_agreement(&self) -> f64 {
-        0.995
-    }
-
     fn agreement_measure(&self) -> &'static str {
         "cosine"
     }

@@ -11,7 +11,7 @@ mod options;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde_json::{Map, Value};
-use shoal_encoder::Model;
+use shoal_encoder::{Model, Purpose};
 use shoal_job::{Cell, Metrics, Role};
 
 pub use classify::Classify;
@@ -44,11 +44,13 @@ pub trait Task: Send + Sync {
     /// How well `other` agrees with `reference`, summed over the records: 1 for each in which both are the same.
     fn agreement(&self, reference: &RecordBatch, other: &RecordBatch) -> f64;
 
-    /// The mean agreement from which `int8` may stand for `f32`.
-    fn sufficient_agreement(&self) -> f64;
-
     /// What [`agreement`](Self::agreement) measures, such as "same label".
     fn agreement_measure(&self) -> &'static str;
+}
+
+/// The mean [agreement](Task::agreement) from which `int8` may stand for `f32`, for models packed for `purpose`.
+pub fn sufficient_agreement(purpose: Purpose) -> f64 {
+    TaskKind::of(purpose).sufficient_agreement()
 }
 
 /// Collects the rows of some records.

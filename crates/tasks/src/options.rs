@@ -38,6 +38,14 @@ impl TaskKind {
         }
     }
 
+    /// The mean agreement of a record from which `int8` may stand for `f32`.
+    pub(crate) fn sufficient_agreement(self) -> f64 {
+        match self {
+            Self::Classify => 0.99,
+            Self::Embed => 0.995,
+        }
+    }
+
     /// The task that a model is made for which is packed for `purpose`.
     pub(crate) fn of(purpose: Purpose) -> Self {
         let found = Self::ALL.into_iter().find(|kind| kind.purpose() == purpose);

@@ -1,6 +1,6 @@
-//! What tests of several crates need, and no program does.
+//! Utilities that tests of several crates share.
 //!
-//! Everything here panics where it fails: a test that cannot have its tools fails, rather than pass without them.
+//! Everything here panics on errors: a test whose tools are missing must fail, not pass.
 
 mod ministack;
 mod python;

@@ -1,4 +1,4 @@
-//! AWS on this machine: S3, Lambda, Step Functions and CloudFormation in one process on the loopback.
+//! A local AWS emulator: S3, Lambda, Step Functions and CloudFormation in one process on the loopback interface.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 use crate::python::{MINISTACK, venv};
 
-/// Between two looks at whether the server answers.
+/// The pause between two readiness checks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Much longer than a start takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Another process may take the port between our finding it and the server's binding it.
+/// The time limit of a start, with a large margin for busy machines.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// Attempts to start the server: another process may take the free port before the server binds it.
 const TRIES: usize = 3;
 
-/// A running server with an empty account; it ends when this is dropped.
+/// A running server with an empty account. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Ministack {
     process: Child,
@@ -27,13 +27,13 @@ pub struct Ministack {
 }
 
 impl Ministack {
-    /// Starts a server on a free port of the loopback.
+    /// Starts a server on a free port of the loopback interface.
     ///
     /// # Panics
-    /// It cannot be installed, or does not answer.
+    /// Panics if the server cannot be installed or does not answer.
     pub fn start() -> Self {
         let program = venv(MINISTACK).join("ministack");
-        let mut said = String::new();
+        let mut log_text = String::new();
         for _ in 0..TRIES {
             let folder = tempfile::tempdir().unwrap();
             let port = free_port();
@@ -60,15 +60,15 @@ impl Ministack {
             if server.is_ready() {
                 return server;
             }
-            said = server.log();
+            log_text = server.log();
         }
-        panic!("ministack does not answer: {said}");
+        panic!("ministack does not answer: {log_text}");
     }
 
-    /// Waits for an answer; `false` if the process ends instead.
+    /// Waits until the server answers; returns `false` if the process exits instead.
     fn is_ready(&mut self) -> bool {
         let start = Instant::now();
-        while start.elapsed() < PATIENCE {
+        while start.elapsed() < START_TIMEOUT {
             if self.process.try_wait().unwrap().is_some() {
                 return false;
             }
@@ -94,12 +94,12 @@ impl Ministack {
         Some(answer)
     }
 
-    /// Where it listens.
+    /// The URL of the server.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What a process needs in its environment to talk to it as if it were AWS.
+    /// The environment variables with which a process uses this server instead of AWS.
     pub fn variables(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.endpoint()),
@@ -110,15 +110,15 @@ impl Ministack {
         ]
     }
 
-    /// Runs a Python program with `boto3` and these variables, which must succeed, and gives what it printed.
+    /// Runs a Python program with `boto3` and these variables. Returns its output.
     ///
     /// # Panics
-    /// The program fails.
+    /// Panics if the program fails.
     pub fn python(&self, program: &str) -> String {
         let python: PathBuf = venv(MINISTACK).join("python");
         let output = Command::new(python)
             .args(["-c", program])
-            // The name that Python knows it by.
+            // boto3's name for the region.
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .envs(self.variables())
             .output()
@@ -131,7 +131,7 @@ impl Ministack {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What the server has said.
+    /// The log of the server.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

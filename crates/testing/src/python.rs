@@ -1,40 +1,40 @@
-//! Python tools in virtual environments that are made once and kept with the build.
+//! Python tools in virtual environments, created once and kept in the build folder.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Pinned packages, all that are installed together.
+/// Pinned packages for one virtual environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Requirements {
     name: &'static str,
     pins: &'static str,
 }
 
-/// `cfn-lint`, which checks CloudFormation templates by AWS's own schemas.
+/// `cfn-lint`, which checks CloudFormation templates against AWS's schemas.
 pub const CFN_LINT: Requirements = Requirements {
     name: "cfn-lint",
     pins: include_str!("../requirements/cfn-lint.txt"),
 };
 
-/// `ministack`, AWS on this machine.
+/// `ministack`, a local AWS emulator.
 pub const MINISTACK: Requirements = Requirements {
     name: "ministack",
     pins: include_str!("../requirements/ministack.txt"),
 };
 
-/// The folder `bin` of a virtual environment with these packages. The first call makes it, others wait for it, also those
-/// of other processes.
+/// The `bin` folder of a virtual environment with these packages. The first call creates it; concurrent calls, also in other
+/// processes, wait for it.
 ///
 /// # Panics
-/// Python 3 with `venv` is missing, or the packages cannot be installed.
+/// Panics if Python 3 with `venv` is missing, or if the packages cannot be installed.
 pub fn venv(requirements: Requirements) -> PathBuf {
     let root = target_tmp().join(format!("python-{}", requirements.name));
     fs::create_dir_all(&root).unwrap();
     let lock = File::create(root.join("lock")).unwrap();
     lock.lock().unwrap();
     let (venv, marker) = (root.join("venv"), root.join("pins.txt"));
-    // Written last: what a killed test left half-way is made anew, and so are other pins.
+    // The marker is written last, so that incomplete and outdated environments are created again.
     if fs::read_to_string(&marker).is_ok_and(|pins| pins == requirements.pins) {
         return venv.join("bin");
     }
@@ -58,7 +58,7 @@ pub fn venv(requirements: Requirements) -> PathBuf {
     venv.join("bin")
 }
 
-/// A folder of the build for what tests keep from run to run, the one that cargo calls `CARGO_TARGET_TMPDIR`.
+/// The build folder for persistent test data, which Cargo calls `CARGO_TARGET_TMPDIR`.
 fn target_tmp() -> PathBuf {
     // TARGET/PROFILE/deps/TEST-HASH
     let test = std::env::current_exe().unwrap();

@@ -1,13 +1,13 @@
 use super::*;
 
-/// A file of ELF with a loader and the versions that it asks for, each with its flags, put together by hand.
+/// Builds an ELF file with a loader and required symbol versions, each with its flags.
 fn elf(machine: u16, os_abi: u8, loader: &str, versions: &[(&str, u16)]) -> Vec<u8> {
     const HEADER: usize = 64;
     const SEGMENT: usize = 56;
     const SECTION: usize = 64;
     let mut strings = b"\0libc.so.6\0".to_vec();
     let mut needed = Vec::new();
-    // One library: structure's version, number of its versions; its name, where its versions begin, no next library.
+    // One library: structure version, number of symbol versions; name, offset of the first version, no next library.
     for half in [1, versions.len() as u16] {
         needed.extend(half.to_le_bytes());
     }
@@ -15,14 +15,14 @@ fn elf(machine: u16, os_abi: u8, loader: &str, versions: &[(&str, u16)]) -> Vec<
         needed.extend(word.to_le_bytes());
     }
     for (index, (name, flags)) in versions.iter().enumerate() {
-        let place = strings.len() as u32;
+        let offset = strings.len() as u32;
         strings.extend(name.as_bytes());
         strings.push(0);
         let next: u32 = if index + 1 == versions.len() { 0 } else { 16 };
         needed.extend(0u32.to_le_bytes());
         needed.extend(flags.to_le_bytes());
         needed.extend((index as u16 + 2).to_le_bytes());
-        needed.extend(place.to_le_bytes());
+        needed.extend(offset.to_le_bytes());
         needed.extend(next.to_le_bytes());
     }
     let loader = [loader.as_bytes(), b"\0"].concat();
@@ -36,8 +36,8 @@ fn elf(machine: u16, os_abi: u8, loader: &str, versions: &[(&str, u16)]) -> Vec<
     file.extend(elf::ET_DYN.to_le_bytes());
     file.extend(machine.to_le_bytes());
     file.extend(1u32.to_le_bytes());
-    for place in [0, HEADER as u64, sections_at as u64] {
-        file.extend(place.to_le_bytes());
+    for offset in [0, HEADER as u64, sections_at as u64] {
+        file.extend(offset.to_le_bytes());
     }
     file.extend(0u32.to_le_bytes());
     for half in [HEADER, SEGMENT, 1, SECTION, 3, 1] {
@@ -81,7 +81,7 @@ fn version(minor: u32) -> Version {
 }
 
 #[test]
-fn the_highest_version_counts_by_its_numbers() {
+fn the_highest_version_is_compared_numerically() {
     assert_eq!(
         x86(&[("GLIBC_2.9", 0), ("GLIBC_2.17", 0), ("GLIBC_2.2.5", 0)]).unwrap(),
         Some(version(17))
@@ -93,7 +93,7 @@ fn the_highest_version_counts_by_its_numbers() {
 }
 
 #[test]
-fn newer_versions_are_refused_with_the_way_out() {
+fn newer_versions_are_refused_with_a_hint() {
     for (name, says) in [
         ("GLIBC_2.35", "needs glibc 2.35"),
         ("GLIBC_2.100", "needs glibc 2.100"),
@@ -111,7 +111,7 @@ fn newer_versions_are_refused_with_the_way_out() {
 }
 
 #[test]
-fn versions_that_only_weak_symbols_want_do_not_count() {
+fn weak_versions_are_ignored() {
     assert_eq!(
         x86(&[("GLIBC_2.34", 0), ("GLIBC_2.38", elf::VER_FLG_WEAK)]).unwrap(),
         Some(version(34))
@@ -137,12 +137,12 @@ fn other_machines_systems_and_loaders_are_refused() {
     refused(&freebsd, Arch::X86_64, "not built for Linux");
     let musl = elf(elf::EM_X86_64, 0, "/lib/ld-musl-x86_64.so.1", &glibc);
     refused(&musl, Arch::X86_64, "ld-musl");
-    refused(b"MZ\x90\0", Arch::X86_64, "no ELF");
-    refused(b"#!/bin/sh\n", Arch::X86_64, "no ELF");
-    refused(b"", Arch::X86_64, "no ELF");
+    refused(b"MZ\x90\0", Arch::X86_64, "not a Linux ELF");
+    refused(b"#!/bin/sh\n", Arch::X86_64, "not a Linux ELF");
+    refused(b"", Arch::X86_64, "not a Linux ELF");
     let mut narrow = intel;
     narrow[4] = 1;
-    refused(&narrow, Arch::X86_64, "no 64-bit ELF");
+    refused(&narrow, Arch::X86_64, "not a 64-bit ELF");
 }
 
 #[test]
@@ -159,11 +159,11 @@ fn damaged_files_are_errors() {
             "{length}"
         );
     }
-    // Whatever a byte says, it is an answer, and never a panic or an endless loop.
-    for place in 0..file.len() {
+    // A damaged byte must never cause a panic or an endless loop.
+    for offset in 0..file.len() {
         for value in [0, 1, 0x7f, 0xff] {
             let mut damaged = file.clone();
-            damaged[place] = value;
+            damaged[offset] = value;
             let _ = check(Path::new("b"), &damaged, Arch::X86_64);
         }
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::limits::check_definition;
 
-/// Fields that a state may have, by its type, in a machine of JSONPath.
+/// The fields that a state of this type may have in a JSONPath state machine.
 fn allowed(kind: &str) -> &'static [&'static str] {
     match kind {
         "Task" => &[
@@ -35,7 +35,7 @@ fn allowed(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Where a state may lead.
+/// The possible successors of a state.
 fn targets(state: &Value) -> Vec<&str> {
     let choices = state["Choices"].as_array().into_iter().flatten();
     let ends = [&state["Next"], &state["Default"]];
@@ -50,7 +50,7 @@ fn is_terminal(state: &Value) -> bool {
     state["End"] == true || state["Type"] == "Succeed"
 }
 
-/// Checks a machine, or a map's processor, by the rules of the Amazon States Language, and gives the number of states.
+/// Validates a state machine or a map's processor by the rules of the Amazon States Language. Returns the number of states.
 fn validate(machine: &Value) -> Result<usize, String> {
     let states = machine["States"].as_object().ok_or("no states")?;
     let start = machine["StartAt"].as_str().ok_or("no start")?;
@@ -66,12 +66,12 @@ fn validate(machine: &Value) -> Result<usize, String> {
                 return fail(&format!("{kind} has no field {field}"));
             }
         }
-        let candidates = usize::from(state["Next"].is_string()) + usize::from(state["End"] == true);
-        if matches!(kind, "Task" | "Pass" | "Map") && candidates != 1 {
+        let exits = usize::from(state["Next"].is_string()) + usize::from(state["End"] == true);
+        if matches!(kind, "Task" | "Pass" | "Map") && exits != 1 {
             return fail("it needs either Next or End");
         }
         if let Some(missing) = targets(state).iter().find(|t| !states.contains_key(**t)) {
-            return fail(&format!("{missing} is not there"));
+            return fail(&format!("state {missing} does not exist"));
         }
         if kind == "Map" {
             if state["Label"].as_str().is_none_or(|label| label.len() > 40) {
@@ -81,17 +81,19 @@ fn validate(machine: &Value) -> Result<usize, String> {
         }
         count += 1;
     }
-    // Every state can be reached, and the end from every state.
+    // Every state is reachable, and an end is reachable from every state.
     let mut reached = BTreeSet::new();
     let mut open = vec![start];
     while let Some(name) = open.pop() {
-        let state = states.get(name).ok_or(format!("{name} is not there"))?;
+        let state = states
+            .get(name)
+            .ok_or(format!("state {name} does not exist"))?;
         if reached.insert(name) {
             open.extend(targets(state));
         }
     }
     if reached.len() != states.len() {
-        return Err(format!("only {reached:?} can be reached"));
+        return Err(format!("only {reached:?} are reachable"));
     }
     let mut ending: BTreeSet<_> = BTreeSet::new();
     loop {
@@ -106,13 +108,13 @@ fn validate(machine: &Value) -> Result<usize, String> {
         }
     }
     if ending.len() != states.len() {
-        return Err(format!("only {ending:?} come to an end"));
+        return Err(format!("only {ending:?} reach an end"));
     }
     Ok(count)
 }
 
 #[test]
-fn the_definition_keeps_the_rules_of_the_language() {
+fn the_definition_is_valid() {
     for timeout in [1, 900] {
         let definition = definition(
             "arn:aws:lambda:us-east-1:123456789012:function:shoal",
@@ -124,7 +126,7 @@ fn the_definition_keeps_the_rules_of_the_language() {
 }
 
 #[test]
-fn the_validator_finds_what_is_wrong() {
+fn the_validator_finds_errors() {
     let break_it = |pointer: &str, value: Value| {
         let mut machine = definition("f", 900);
         *machine.pointer_mut(pointer).unwrap() = value;
@@ -134,17 +136,17 @@ fn the_validator_finds_what_is_wrong() {
     assert!(break_it("/StartAt", json!("Nowhere")).contains("Nowhere"));
     assert!(break_it("/States/Children/Default", json!("Expres")).contains("Expres"));
     assert!(break_it(&format!("{work}/Next"), json!(null)).contains("Next or End"));
-    assert!(break_it(&format!("{work}/Next"), json!("Work")).contains("can be reached"));
+    assert!(break_it(&format!("{work}/Next"), json!("Work")).contains("reachable"));
     assert!(break_it("/States/Express/End", json!(false)).contains("Next or End"));
     let done = "/States/Express/ItemProcessor/States/Done";
     let pass = json!({ "Type": "Pass", "Next": "Done" });
-    assert!(break_it(done, pass).contains("come to an end"));
+    assert!(break_it(done, pass).contains("reach an end"));
     let misspelt = json!({ "Type": "Succeed", "OutputPath": null });
     assert!(break_it(done, misspelt).contains("no field OutputPath"));
 }
 
 #[test]
-fn both_maps_differ_in_their_kind_alone() {
+fn both_maps_differ_only_in_their_type() {
     let text = |name: &str| {
         let definition = definition("f", 200);
         definition["States"][name].to_string()
@@ -159,7 +161,7 @@ fn both_maps_differ_in_their_kind_alone() {
 }
 
 #[test]
-fn a_task_is_not_waited_for_longer_than_its_execution_lives() {
+fn the_task_timeout_is_within_the_execution_time_limit() {
     let task = |name: &str| {
         definition("f", 900)["States"][name]["ItemProcessor"]["States"]["Work"]["TimeoutSeconds"]
             .clone()
@@ -169,7 +171,7 @@ fn a_task_is_not_waited_for_longer_than_its_execution_lives() {
 }
 
 #[test]
-fn only_errors_that_an_attempt_may_mend_are_retried() {
+fn only_transient_errors_are_retried() {
     let definition = definition("f", 900);
     let retry = &definition["States"]["Standard"]["ItemProcessor"]["States"]["Work"]["Retry"];
     let attempts = |error: &str| {
@@ -183,7 +185,7 @@ fn only_errors_that_an_attempt_may_mend_are_retried() {
         let attempts = rules
             .next()
             .map(|rule| rule["MaxAttempts"].as_u64().unwrap());
-        assert!(rules.next().is_none(), "{error} is named twice");
+        assert!(rules.next().is_none(), "{error} is listed twice");
         attempts
     };
     assert_eq!(attempts("Lambda.TooManyRequestsException"), Some(30));
@@ -207,7 +209,7 @@ fn only_errors_that_an_attempt_may_mend_are_retried() {
 }
 
 #[test]
-fn inputs_name_what_the_definition_reads() {
+fn inputs_have_the_fields_that_the_definition_reads() {
     let input = Input {
         bucket: "b".into(),
         manifest: "m".into(),

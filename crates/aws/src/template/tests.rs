@@ -4,10 +4,10 @@ use super::*;
 use crate::settings::tests::deployment;
 use crate::{Arch, ModelPlace};
 
-/// All that a role may do: `action` → resources, each as text. A role that has rights by other means than the policy in it
-/// may do anything.
+/// The permissions of a role: action → resources, each as text. A role with permissions outside its inline policy counts
+/// as unrestricted.
 fn permissions(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
-    let anything = || BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]);
+    let unrestricted = || BTreeMap::from([("*".to_owned(), vec!["*".to_owned()])]);
     let mut grants = template["Resources"].as_object().unwrap().values();
     let known = [
         "AWS::IAM::Role",
@@ -23,7 +23,7 @@ fn permissions(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
         .unwrap();
     let names: Vec<_> = properties.keys().collect();
     if !grants.all(is_known) || names != ["AssumeRolePolicyDocument", "Policies"] {
-        return anything();
+        return unrestricted();
     }
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for policy in properties["Policies"].as_array().unwrap() {
@@ -41,7 +41,7 @@ fn permissions(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
                     .as_slice(),
                 lists,
             ) else {
-                return anything();
+                return unrestricted();
             };
             assert_eq!(statement["Effect"], "Allow");
             for action in actions {
@@ -57,9 +57,9 @@ fn permissions(template: &Value, role: &str) -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// What the tests below hold the roles to would not be worth much if it did not see more rights than there are to be.
+/// Checks `permissions` itself, which the tests below rely on.
 #[test]
-fn rights_that_are_added_are_seen() {
+fn added_permissions_are_detected() {
     let template = template(&deployment());
     for role in ["FunctionRole", "StateMachineRole"] {
         let before = permissions(&template, role);
@@ -134,7 +134,7 @@ fn expect(found: BTreeMap<String, Vec<String>>, wanted: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn the_function_may_do_this_and_nothing_else() {
+fn the_function_role_has_exactly_these_permissions() {
     let mut deployment = deployment();
     deployment.inputs = vec![
         "s3://lake/reviews".parse().unwrap(),
@@ -168,7 +168,7 @@ fn the_function_may_do_this_and_nothing_else() {
 }
 
 #[test]
-fn the_state_machine_may_do_this_and_nothing_else() {
+fn the_state_machine_role_has_exactly_these_permissions() {
     let results = "arn:{Partition}:s3:::data/shoal/runs/*/map/*";
     let executions = "arn:{Partition}:states:{Region}:{AccountId}:execution:shoal:*";
     expect(
@@ -196,7 +196,7 @@ fn the_state_machine_may_do_this_and_nothing_else() {
 }
 
 #[test]
-fn roles_are_trusted_to_one_service_each() {
+fn each_role_trusts_one_service() {
     let template = template(&deployment());
     for (role, service) in [
         ("FunctionRole", "lambda.amazonaws.com"),
@@ -210,7 +210,7 @@ fn roles_are_trusted_to_one_service_each() {
 }
 
 #[test]
-fn the_function_is_as_it_was_ordered() {
+fn the_function_has_the_settings_of_the_deployment() {
     let mut deployment = deployment();
     deployment.arch = Arch::Arm64;
     deployment.memory = 3008;
@@ -238,7 +238,7 @@ fn the_function_is_as_it_was_ordered() {
 }
 
 #[test]
-fn what_was_not_asked_for_is_not_there() {
+fn optional_resources_and_properties_are_omitted() {
     let mut deployment = deployment();
     deployment.state_machine = false;
     deployment.model = ModelPlace::Path("/mnt/m.shoal".into());
@@ -263,6 +263,6 @@ fn the_template_fits_into_a_request() {
     deployment.environment = BTreeMap::from([("BIG".into(), "x".repeat(4000))]);
     let template = template(&deployment);
     assert!(serde_json::to_string_pretty(&template).unwrap().len() < TEMPLATE_BYTES);
-    // CloudFormation takes 1024 bytes of description.
+    // CloudFormation allows 1024 bytes for the description.
     assert!(template["Description"].as_str().unwrap().len() <= 1024);
 }

@@ -1,5 +1,5 @@
-//! Lambda and Step Functions pass the suite of every backend: the real clients, against small servers that speak their
-//! interfaces and call the scripted function. Arguments are parts of names: the stands that have one of them are run.
+//! Runs the conformance suite for the Lambda and Step Functions backends: the real clients, against small servers that
+//! implement the AWS APIs and call the scripted function. Arguments select harnesses by parts of their names.
 
 mod step_functions;
 
@@ -12,17 +12,17 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use object_store::local::LocalFileSystem;
 use shoal_aws::state_machine::Children;
 use shoal_aws::{Lambda, StepFunctions};
-use shoal_dispatch::conformance::{Front, Protocol, Scene, Stand, conformance};
+use shoal_conformance::{BackendHarness, Protocol, TestRun, TestServer, conformance};
 use shoal_dispatch::{Backend, DispatchError, Work};
 use shoal_job::{Event, RunDir};
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let names: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let stands: [&dyn Stand; 2] = [&Direct(Front::start(Protocol::Lambda)), &Map];
-    for stand in stands {
-        if names.is_empty() || names.iter().any(|name| stand.name().contains(&**name)) {
-            conformance(stand);
+    let harnesses: [&dyn BackendHarness; 2] = [&Direct(TestServer::start(Protocol::Lambda)), &Map];
+    for harness in harnesses {
+        if names.is_empty() || names.iter().any(|name| harness.name().contains(&**name)) {
+            conformance(harness);
         }
     }
 }
@@ -38,14 +38,14 @@ fn config(url: &str) -> SdkConfig {
 }
 
 /// Direct invocations.
-struct Direct(Front);
+struct Direct(TestServer);
 
-impl Stand for Direct {
+impl BackendHarness for Direct {
     fn name(&self) -> &'static str {
         "lambda"
     }
 
-    fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
+    fn backend<'a>(&'a self, _: &'a TestRun) -> Box<dyn Backend + 'a> {
         Box::new(Lambda::new(config(&self.0.url()), "shoal", 4))
     }
 }
@@ -53,25 +53,25 @@ impl Stand for Direct {
 /// A Distributed Map.
 struct Map;
 
-impl Stand for Map {
+impl BackendHarness for Map {
     fn name(&self) -> &'static str {
         "step-functions"
     }
 
-    /// A folder that is called like a prefix of S3, which the client demands.
+    /// A local folder with an S3 URL, which the client requires.
     fn run_dir(&self, folder: &Path) -> RunDir {
         let store = LocalFileSystem::new_with_prefix(folder).expect("the folder is there");
         RunDir::on(Arc::new(store), "run".into(), "s3://lake/run")
     }
 
-    fn backend<'a>(&'a self, scene: &'a Scene) -> Box<dyn Backend + 'a> {
-        let front = step_functions::Front::start(scene.run().clone(), scene.function());
-        let function = scene.function();
+    fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a> {
+        let server = step_functions::MachineServer::start(run.run_dir().clone(), run.function());
+        let function = run.function();
         let direct =
-            Front::start_with(Protocol::Lambda, move |invocation| function.act(invocation));
+            TestServer::start_with(Protocol::Lambda, move |invocation| function.act(invocation));
         let client = StepFunctions {
             direct: Some(Lambda::new(config(&direct.url()), "shoal", 4)),
-            config: config(&front.url()),
+            config: config(&server.url()),
             state_machine: "shoal".into(),
             concurrency: 4,
             children: Some(Children::Standard),
@@ -81,38 +81,38 @@ impl Stand for Map {
         };
         Box::new(Client {
             client,
-            _front: front,
+            _server: server,
             _direct: direct,
         })
     }
 
-    fn tells_attempts(&self) -> bool {
+    fn reports_attempts(&self) -> bool {
         false
     }
 
-    fn asks_before_it_calls_again(&self) -> bool {
+    fn checks_receipt_before_retry(&self) -> bool {
         false
     }
 
-    fn left_out(&self) -> &'static [(&'static str, &'static str)] {
+    fn skipped(&self) -> &'static [(&'static str, &'static str)] {
         const ALL_OR_NONE: &str =
-            "all calls of an execution are paid for before it is started, or none";
+            "the budget covers all calls of an execution, or it does not start";
         &[
             (
-                "cancelled, then gone on with",
-                "receipts are read when the execution has ended, so that there is nothing left to cancel",
+                "cancelled, then resumed",
+                "receipts are read after the execution has ended, when there is nothing left to cancel",
             ),
-            ("out of money, then gone on with", ALL_OR_NONE),
-            ("out of money for a damaged part", ALL_OR_NONE),
+            ("budget exhausted, then resumed", ALL_OR_NONE),
+            ("budget exhausted by a damaged part", ALL_OR_NONE),
         ]
     }
 }
 
-/// A client with the servers that it talks to.
+/// The backend together with its servers.
 struct Client {
     client: StepFunctions,
-    _front: step_functions::Front,
-    _direct: Front,
+    _server: step_functions::MachineServer,
+    _direct: TestServer,
 }
 
 impl Backend for Client {

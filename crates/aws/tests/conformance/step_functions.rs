@@ -1,5 +1,5 @@
-//! As much of Step Functions as the backend asks for: executions of one state machine, which do what its definition says
-//! with the scripted function. *API reference* (`step-functions/latest/apireference`).
+//! A server for the part of the Step Functions API that the backend uses: executions of one state machine, which follow
+//! its definition and call the scripted function. *API reference* (`step-functions/latest/apireference`).
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,18 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
-use shoal_dispatch::conformance::{Act, Function};
+use shoal_conformance::{Act, Function};
 use shoal_job::RunDir;
 use shoal_job::wire::{FailureKind, Invocation, Reply};
 
 const MACHINE: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:shoal";
-/// Children at a time.
+/// The number of concurrent children.
 const CHILDREN: usize = 4;
-/// Attempts that the definition allows an error that may pass.
+/// The attempts that the definition allows for transient errors.
 const ATTEMPTS: u32 = 3;
 
-/// The server; it ends when it is dropped, once its executions have.
-pub(crate) struct Front {
+/// The server. Dropping it waits for its executions and closes it.
+pub(crate) struct MachineServer {
     address: SocketAddr,
     served: Arc<Served>,
     acceptor: Option<JoinHandle<()>>,
@@ -33,11 +33,11 @@ struct Served {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// An execution, its one map and the children that failed.
+/// An execution with its map and failed children.
 #[derive(Default)]
 struct Execution {
     arn: String,
-    /// Children that may fail.
+    /// The number of children that may fail.
     tolerated: usize,
     stopped: AtomicBool,
     state: Mutex<State>,
@@ -63,8 +63,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Front {
-    /// A server of a state machine whose function is `function`, on runs in `run`.
+impl MachineServer {
+    /// Starts a server for a state machine that calls `function` for the run in `run`.
     pub(crate) fn start(run: RunDir, function: Function) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -82,7 +82,7 @@ impl Front {
                     return;
                 }
                 let served = accepting.clone();
-                // A connection ends with its client.
+                // A connection lasts until its client disconnects.
                 std::thread::spawn(move || served.serve(stream?));
             }
         });
@@ -98,7 +98,7 @@ impl Front {
     }
 }
 
-impl Drop for Front {
+impl Drop for MachineServer {
     fn drop(&mut self) {
         self.served.closed.store(true, Ordering::Relaxed);
         // Wakes the acceptor.
@@ -204,7 +204,7 @@ impl Served {
                 });
                 json!({"executions": children.collect::<Vec<_>>()})
             }
-            other => panic!("nobody asks for {other}"),
+            other => panic!("the backend does not call {other}"),
         })
     }
 
@@ -254,7 +254,7 @@ impl Served {
         arn
     }
 
-    /// The Distributed Map: it ends when more children failed than are tolerated.
+    /// The Distributed Map. It stops when more children have failed than are tolerated.
     fn map(&self, execution: &Execution, lines: Vec<String>) {
         let lines = Mutex::new(lines.into_iter());
         std::thread::scope(|scope| {
@@ -289,12 +289,12 @@ impl Served {
         });
     }
 
-    /// Work, Finished, Rest: until nothing is left of the batch.
+    /// The states Work, Finished and Rest, until the batch is finished.
     fn child(&self, line: &str) -> Result<(), (String, String)> {
         let mut invocation: Invocation = serde_json::from_str(line).unwrap();
         let mut attempt = 1;
         loop {
-            // A state machine says the same payload again.
+            // Unlike here, Step Functions retries with an unchanged payload.
             match self.function.act(&Invocation {
                 attempt,
                 ..invocation.clone()
@@ -316,7 +316,7 @@ impl Served {
                         attempt += 1;
                     }
                 },
-                // Retried by another rule, which does not count against this one.
+                // Retried by a rule of its own, which does not count as an attempt.
                 Act::Throttle => {}
                 Act::Crash if attempt < ATTEMPTS => attempt += 1,
                 Act::Hang if attempt < ATTEMPTS => attempt += 1,

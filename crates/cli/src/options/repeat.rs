@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::Value;
 
 use super::{RunOptions, given};
-use shoal::dispatch::shown_url;
+use shoal::dispatch::redact_url;
 use shoal::job::store::is_url;
 
 /// Options that do not change the results or how they are computed, or are settled when a run starts: what a plan chose is
@@ -83,7 +83,7 @@ fn public(text: &str) -> String {
         _ => text.to_owned(),
     };
     // `?` is a wildcard in the URLs of other stores.
-    if is_http { shown_url(&shown) } else { shown }
+    if is_http { redact_url(&shown) } else { shown }
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Wrap};
 
 use super::Seen;
-use shoal::summary::{duration, grouped, money, rate_text};
+use shoal::reports::numbers::{count, duration, number, usd};
 
-/// Lines of a chart below which its numbers say more.
+/// The fewest lines of a useful chart.
 const LEAST_CHART: u16 = 8;
 
 pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen) {
@@ -28,7 +28,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen) {
     draw_charts(frame, seen, charts);
     frame.render_widget(
         Line::styled(
-            "q leaves; the run goes on",
+            "q leaves; the run continues",
             Style::new().add_modifier(Modifier::DIM),
         ),
         foot,
@@ -36,25 +36,22 @@ pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen) {
 }
 
 fn title(seen: &Seen) -> Line<'_> {
-    let job = &seen.report.job;
+    let report = &seen.report;
     Line::from(vec![
         Span::styled(
-            seen.report.run.as_str(),
+            report.run.as_str(),
             Style::new().add_modifier(Modifier::BOLD),
         ),
-        Span::raw(format!(
-            "  {}  {} in {}",
-            seen.state, job.function, job.kind
-        )),
+        Span::raw(format!("  {}  {}", seen.phase.name(), report.job.function)),
     ])
 }
 
 fn progress(seen: &Seen) -> Gauge<'_> {
-    let all = seen.report.job.records;
+    let (done, all) = (seen.report.summary.records, seen.report.job.records);
     let share = if all == 0 {
         1.0
     } else {
-        seen.done as f64 / all as f64
+        done as f64 / all as f64
     };
     Gauge::default()
         .ratio(share.clamp(0.0, 1.0))
@@ -62,8 +59,8 @@ fn progress(seen: &Seen) -> Gauge<'_> {
         .use_unicode(true)
         .label(format!(
             "{} of {} records, {:.1} %",
-            grouped(seen.done),
-            grouped(all),
+            count(done),
+            count(all),
             100.0 * share
         ))
 }
@@ -72,20 +69,11 @@ fn lines(seen: &Seen) -> Vec<Line<'_>> {
     let report = &seen.report;
     let mut lines = Vec::new();
     let mut line = |name: &str, value: String| lines.push(Line::raw(format!("{name:<11}{value}")));
-    let seconds = report
-        .series
-        .points
-        .last()
-        .map_or(0.0, |point| point.seconds + report.series.step_seconds);
-    let rate = if seconds > 0.0 {
-        seen.done as f64 / seconds
-    } else {
-        0.0
-    };
-    let mut time = format!("{} at work", duration(seconds));
-    if rate > 0.0 {
-        time += &format!(", {} records/s", rate_text(rate));
-        let left = report.job.records.saturating_sub(seen.done) as f64 / rate;
+    let summary = &report.summary;
+    let mut time = format!("{} at work", duration(summary.working_seconds));
+    if let Some(rate) = summary.records_per_second.filter(|rate| *rate > 0.0) {
+        time += &format!(", {} records/s", number(rate));
+        let left = report.job.records.saturating_sub(summary.records) as f64 / rate;
         if left > 0.0 {
             time += &format!(", about {} left", duration(left));
         }
@@ -94,54 +82,45 @@ fn lines(seen: &Seen) -> Vec<Line<'_>> {
     line(
         "calls",
         format!(
-            "{} under way, {} answered",
-            grouped(seen.in_flight),
-            grouped(report.invocations.len() as u64)
+            "{} in flight, {} answered",
+            count(seen.in_flight),
+            count(summary.invocations - summary.unanswered)
         ),
     );
     if let Some(spread) = &report.batch_seconds {
         line(
             "batches",
             format!(
-                "{} in the middle, 95 % within {}, 99 % within {}",
+                "median {}, 95 % within {}, 99 % within {}",
                 duration(spread.p50),
                 duration(spread.p95),
                 duration(spread.p99)
             ),
         );
     }
-    let cold: u64 = report
-        .timeline
-        .lanes
-        .iter()
-        .map(|lane| lane.cold_starts)
-        .sum();
     line(
-        "places",
+        "functions",
         format!(
             "{} environments, {} cold starts",
-            grouped(report.timeline.environments),
-            grouped(cold)
+            count(summary.environments),
+            count(summary.cold_starts)
         ),
     );
     if let Some(cost) = &report.cost {
-        line(
-            "cost",
-            format!("{} so far, {}", money(cost.usd), cost.basis),
-        );
+        line("cost", format!("{} so far, {}", usd(cost.usd), cost.basis));
     }
     if let Some(failure) = report.failures.first() {
         line(
             "failures",
-            format!("{} times: {}", grouped(failure.attempts), failure.reason),
+            format!("{} times: {}", count(failure.attempts), failure.reason),
         );
     }
     if report.dead_letters.total > 0 {
         line(
-            "bad",
+            "failed",
             format!(
                 "{} records in failed.jsonl",
-                grouped(report.dead_letters.total)
+                count(report.dead_letters.total)
             ),
         );
     }
@@ -190,7 +169,7 @@ fn chart(frame: &mut Frame<'_>, area: Rect, title: &str, points: &[(f64, f64)], 
         .y_axis(
             Axis::default()
                 .bounds([0.0, top])
-                .labels(["0".to_owned(), rate_text(top)]),
+                .labels(["0".to_owned(), number(top)]),
         );
     frame.render_widget(chart, area);
 }

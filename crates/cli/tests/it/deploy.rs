@@ -203,7 +203,7 @@ boto3.client('cloudformation').create_stack(StackName='shoal', TemplateBody=json
         &bootstrap,
     ];
     let error = account.fails(2, &order);
-    assert!(error.contains("not made by `shoal deploy`"), "{error}");
+    assert!(error.contains("not created by `shoal deploy`"), "{error}");
     let error = account.fails(2, &["destroy", "aws", "--yes"]);
     assert!(error.contains("failed to delete stack shoal"), "{error}");
     assert_eq!(account.look()["logs"], serde_json::json!(["precious"]));
@@ -216,7 +216,7 @@ fn what_cannot_be_deployed_is_told_before_anything_is_sent() {
     let cases: [(&[&str], &str); 15] = [
         (&[], "--store"),
         (&["--store", "data"], "s3://BUCKET"),
-        (&["--store", "s3://data/*"], "folder's name"),
+        (&["--store", "s3://data/*"], "folder name"),
         (&["--store", "s3://data", "--name", "my_shoal"], "--name"),
         (
             &["--store", "s3://data", "--memory", "64"],
@@ -252,7 +252,10 @@ fn what_cannot_be_deployed_is_told_before_anything_is_sent() {
             "cannot be used",
         ),
         (&["--store", "s3://data", "--arch", "sparc"], "arm64"),
-        (&["--store", "s3://data", "--bootstrap", &text], "no ELF"),
+        (
+            &["--store", "s3://data", "--bootstrap", &text],
+            "not a Linux ELF",
+        ),
         (
             &["--store", "s3://data", "--bootstrap", "missing"],
             "missing",

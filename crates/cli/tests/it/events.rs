@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shoal::job::RunDir;
-use shoal::reports::{Doing, explain};
+use shoal::reports::{Activity, activities};
 
 use crate::server::{Request, Response, Server};
 use crate::support::{ManyBatches, describe, failures, summary};
@@ -42,11 +42,11 @@ fn forward(request: &Request, url: &str) -> Response {
 }
 
 #[test]
-fn every_moment_of_a_run_with_faults_is_explained() {
+fn every_moment_of_a_run_with_faults_has_an_activity() {
     let job = ManyBatches::new(60, 20);
     let worker = Worker::start(&mut job.bench.shoal(LISTEN));
     let url = worker.url.clone();
-    // The first call is lost, the second and third are too many; all others are worked on.
+    // The first call is lost, the second and third are too many; all others are processed.
     let calls = AtomicUsize::new(0);
     let moody = Server::new(move |request, _| {
         if request.method == "POST" {
@@ -98,28 +98,35 @@ fn every_moment_of_a_run_with_faults_is_explained() {
         .unwrap();
     let (first, last) = (events[0].0, events.last().unwrap().0);
     assert_eq!(events.last().unwrap().1.name(), "stopped");
-    let told = explain(&events);
-    assert_eq!(told[0].from_unix_ms, first);
-    assert_eq!(told.last().unwrap().to_unix_ms, last);
-    for pair in told.windows(2) {
+    let intervals = activities(&events);
+    assert_eq!(intervals[0].from_unix_ms, first);
+    assert_eq!(intervals.last().unwrap().to_unix_ms, last);
+    for pair in intervals.windows(2) {
         assert_eq!(pair[0].to_unix_ms, pair[1].from_unix_ms);
-        assert_ne!(pair[0].doing, pair[1].doing);
+        assert_ne!(pair[0].activity, pair[1].activity);
     }
-    let ms = |doing: Doing| -> u64 {
-        let those = told.iter().filter(|interval| interval.doing == doing);
+    let ms = |activity: Activity| -> u64 {
+        let those = intervals
+            .iter()
+            .filter(|interval| interval.activity == activity);
         those
             .map(|interval| interval.to_unix_ms - interval.from_unix_ms)
             .sum()
     };
     // What the faults cost has its own names: two holds, since nothing was answered in between.
-    assert!(ms(Doing::Throttled) > 0, "{told:?}");
-    assert!(ms(Doing::Dispatching { in_flight: 1 }) > 0, "{told:?}");
-    assert!(ms(Doing::Away) > 0, "{told:?}");
-    // With one call at a time, no more are ever told.
-    let most = told.iter().filter_map(|interval| match interval.doing {
-        Doing::Dispatching { in_flight } => Some(in_flight),
-        _ => None,
-    });
+    assert!(ms(Activity::Throttled) > 0, "{intervals:?}");
+    assert!(
+        ms(Activity::Dispatching { in_flight: 1 }) > 0,
+        "{intervals:?}"
+    );
+    assert!(ms(Activity::Idle) > 0, "{intervals:?}");
+    // With one call at a time, there is never more than one in flight.
+    let most = intervals
+        .iter()
+        .filter_map(|interval| match interval.activity {
+            Activity::Dispatching { in_flight } => Some(in_flight),
+            _ => None,
+        });
     assert_eq!(most.max(), Some(1));
     let names: Vec<_> = events.iter().map(|(_, event)| event.name()).collect();
     for name in [

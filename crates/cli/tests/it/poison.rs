@@ -99,7 +99,7 @@ fn a_record_that_kills_its_worker_is_buried_alone_and_tried_again_by_wish() {
         letter["reason"]
             .as_str()
             .unwrap()
-            .contains("kills its function"),
+            .contains("crashes its function"),
         "{letter}"
     );
 

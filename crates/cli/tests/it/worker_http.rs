@@ -339,7 +339,7 @@ fn nobody_listens_to_the_world_by_mistake() {
     assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
     let told = describe(&output);
     assert!(
-        told.contains("in the open") && !told.contains("s3cret"),
+        told.contains("unencrypted") && !told.contains("s3cret"),
         "{told}"
     );
 }

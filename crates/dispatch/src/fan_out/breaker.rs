@@ -1,46 +1,46 @@
-//! Stopping where nothing succeeds.
+//! The circuit breaker: stops a run in which nothing succeeds.
 //!
-//! What is wrong with a batch costs that batch alone. Where batch after batch fails, with no success between, something else
-//! is wrong: the function's memory, its model, its network. Before more money goes there, nothing new is called until
-//! all calls under way are answered; one that succeeds lets the run go on, and if none does it ends.
+//! A bad batch affects only itself. If several batches in a row fail without a success in between, the cause is elsewhere:
+//! the function's memory, its model or the network. To avoid wasting money, the breaker then holds new calls until all
+//! calls in flight are answered. One success closes it again; otherwise the run ends.
 
 use std::collections::BTreeSet;
 
 use shoal_job::wire::{Failure, Receipt};
 
-/// Batches that fail in a row, or records that are buried in a row, until nothing new is called.
+/// How many batches in a row may fail, or records in a row be quarantined, before the breaker opens.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     batches: usize,
     quarantined: u32,
 }
 
-/// As long as nothing has succeeded at all.
-const AT_FIRST: Limits = Limits {
+/// The limits before the first success.
+const BEFORE_FIRST_SUCCESS: Limits = Limits {
     batches: 5,
     quarantined: 3,
 };
-/// Once something has: a file may well have its bad records together.
-const LATER: Limits = Limits {
+/// The limits after it. They are higher, because bad records are often adjacent in a file.
+const AFTER_FIRST_SUCCESS: Limits = Limits {
     batches: 20,
     quarantined: 10,
 };
 
-/// Counts what fails in a row.
+/// Counts consecutive failures.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     has_succeeded: bool,
-    /// Batches that failed since the last success, if only once.
-    once: BTreeSet<u64>,
-    /// Batches that failed more than once since the last success.
+    /// Batches with a failure that was retried, before the first success.
+    retried: BTreeSet<u64>,
+    /// Batches that failed for good or were split since the last success.
     batches: BTreeSet<u64>,
-    /// Records that were found to kill their function since then.
+    /// Records that were quarantined since the last success.
     quarantined: u32,
     last: Option<Failure>,
 }
 
 impl Breaker {
-    /// A call was answered by a receipt.
+    /// Records a call that returned a receipt.
     pub(super) fn succeeded(&mut self, receipt: &Receipt) {
         if receipt.records > receipt.quarantined {
             *self = Self {
@@ -50,37 +50,41 @@ impl Breaker {
         }
     }
 
-    /// A call has failed, and is made again.
-    pub(super) fn stumbled(&mut self, batch: u64) {
+    /// Records a failure that is retried.
+    pub(super) fn retried(&mut self, batch: u64) {
         if !self.has_succeeded {
-            self.once.insert(batch);
+            self.retried.insert(batch);
         }
     }
 
-    /// Whether no further batch may be begun until it is known what becomes of those that failed: nothing has succeeded yet.
-    pub(super) fn is_wary(&self) -> bool {
-        self.once.len() >= AT_FIRST.batches
+    /// Whether no further batch may start until the retries are settled, because nothing has succeeded yet.
+    pub(super) fn holds_new_batches(&self) -> bool {
+        self.retried.len() >= BEFORE_FIRST_SUCCESS.batches
     }
 
-    /// A batch has failed too often for the same call to be made again.
+    /// Records a batch whose failed call is not retried unchanged.
     pub(super) fn failed(&mut self, batch: u64, failure: &Failure) {
         self.batches.insert(batch);
         self.last = Some(failure.clone());
     }
 
-    /// A record is going to be buried.
-    pub(super) fn buries(&mut self) {
+    /// Records that a record is about to be quarantined.
+    pub(super) fn quarantines_record(&mut self) {
         self.quarantined += 1;
     }
 
-    /// Whether nothing new may be called until it is known whether anything succeeds.
+    /// Whether new calls are held until the calls in flight are settled.
     pub(super) fn is_open(&self) -> bool {
-        let limits = if self.has_succeeded { LATER } else { AT_FIRST };
+        let limits = if self.has_succeeded {
+            AFTER_FIRST_SUCCESS
+        } else {
+            BEFORE_FIRST_SUCCESS
+        };
         self.batches.len() >= limits.batches || self.quarantined >= limits.quarantined
     }
 
-    /// Batches that failed in a row, and why the last of them did.
-    pub(super) fn verdict(&self) -> Option<(usize, Failure)> {
+    /// The number of batches that failed in a row, and the last failure.
+    pub(super) fn last_failure(&self) -> Option<(usize, Failure)> {
         Some((self.batches.len(), self.last.clone()?))
     }
 }

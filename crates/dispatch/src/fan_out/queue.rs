@@ -1,4 +1,4 @@
-//! What waits, what is under way, and what comes next.
+//! The queue of calls: waiting, in flight, and next.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -12,37 +12,37 @@ use tokio::time::Instant;
 
 use super::breaker::Breaker;
 use super::search::{Suspects, WHOLE_ATTEMPTS};
-use super::stragglers::{Second, Stragglers};
-use super::{Answer, FanOut, PATIENCE};
-use crate::pace::Pace;
+use super::stragglers::{SecondAttempt, Stragglers};
+use super::{Answer, FanOut, POLL_INTERVAL};
+use crate::concurrency::ConcurrencyLimit;
 use crate::{DispatchError, Work};
 
-/// A platform that takes not a single call in this time is given up.
+/// The run fails if the platform accepts no call for this long.
 const LONGEST_THROTTLE: Duration = Duration::from_secs(900);
 
 /// A call to be made.
 #[derive(Debug)]
 pub(super) struct Dispatched {
-    /// Which one.
+    /// Its number.
     pub(super) call: u64,
     pub(super) lane: usize,
     pub(super) invocation: Invocation,
-    /// Whether the attempt before is under way.
+    /// Whether it runs beside the previous attempt.
     pub(super) is_second: bool,
 }
 
-/// What is to be done of a batch, and what is known of it.
+/// A call to make, with the history of its records.
 #[derive(Debug, Clone)]
 struct Call {
     invocation: Invocation,
-    /// Attempts at these records, this one and one beside it included.
+    /// Attempts at these records, including this one and a speculative one.
     attempts: u32,
-    /// One past the last record that is to be done; the invocation may stop before.
+    /// One past the last record to process; the invocation may end earlier.
     end: u64,
     suspects: Suspects,
-    /// Attempts at these records that failed, throttled ones not counted.
+    /// Failed attempts at these records, except throttled ones.
     failures: u32,
-    /// When the first of them did.
+    /// When the first of them failed.
     since: Option<Instant>,
 }
 
@@ -76,26 +76,26 @@ impl Call {
         }
     }
 
-    /// Another attempt at these records.
-    fn count(&mut self) {
+    /// Counts another attempt at these records.
+    fn add_attempt(&mut self) {
         self.attempts += 1;
         self.invocation.attempt = self.attempts;
     }
 
-    /// The call with one more failure of these records, of which `suspects` is known now.
+    /// The next step of the search for a bad record, after another failure of these records.
     fn narrowed(&self, suspects: Suspects, failure: &Failure) -> Self {
         let offset = self.invocation.batch.offset;
         let mut next = self.from(offset, suspects);
         next.attempts = self.attempts;
-        next.count();
+        next.add_attempt();
         if suspects == Suspects::First {
-            next.invocation.quarantine = Some(format!("it kills its function: {failure}"));
+            next.invocation.quarantine = Some(format!("it crashes its function: {failure}"));
         }
         next
     }
 }
 
-/// A call that waits for its time.
+/// A call that is delayed until `at`.
 struct Waiting {
     at: Instant,
     call: Call,
@@ -121,39 +121,39 @@ impl Ord for Waiting {
     }
 }
 
-/// A call under way.
+/// A call in flight.
 struct Running {
     call: Call,
     lane: usize,
     since: Instant,
-    /// Where it is a second attempt.
-    second: Option<Second>,
-    /// The other attempt at the same records, if it is under way.
+    /// Set if this is a second attempt.
+    second: Option<SecondAttempt>,
+    /// The other attempt at the same records, if it is in flight.
     twin: Option<u64>,
-    /// Whether there may be another one: there is no third.
-    may_be_doubled: bool,
-    /// Whether the other attempt has answered.
+    /// Whether a second attempt is allowed. There is never a third.
+    may_speculate: bool,
+    /// Whether the other attempt has succeeded.
     is_superseded: bool,
 }
 
-/// Which batches wait, and which lanes are free.
+/// The waiting batches, the calls in flight and the free lanes.
 pub(super) struct Queue<'a> {
     work: &'a Work<'a>,
     run: Arc<str>,
     events: &'a Sender<Event>,
-    pace: Pace,
+    limit: ConcurrencyLimit,
     breaker: Breaker,
     stragglers: Option<Stragglers>,
-    /// Lanes that were used and are free, the lowest on top: environments that are warm are used first.
+    /// Free lanes, the lowest first, so that warm environments are reused.
     free: BinaryHeap<Reverse<usize>>,
     lanes: usize,
     running: BTreeMap<u64, Running>,
     calls: u64,
     /// The next batch that was never dispatched.
     next: usize,
-    /// What goes before it: the rest of batches, and calls that were throttled.
-    first: VecDeque<Call>,
-    later: BinaryHeap<Reverse<Waiting>>,
+    /// Calls that precede new batches: the rest of partly processed batches, and throttled calls.
+    priority: VecDeque<Call>,
+    delayed: BinaryHeap<Reverse<Waiting>>,
     finished: usize,
     last_answer: Instant,
 }
@@ -165,10 +165,10 @@ impl<'a> Queue<'a> {
             work,
             run: work.run.uri().into(),
             events,
-            pace: Pace::new(settings.concurrency.max(1), settings.ramp, now),
+            limit: ConcurrencyLimit::new(settings.concurrency.max(1), settings.ramp, now),
             breaker: Breaker::default(),
             stragglers: settings
-                .second_attempts
+                .allow_speculation
                 .then_some(work.speculation)
                 .flatten()
                 .map(Stragglers::new),
@@ -177,15 +177,15 @@ impl<'a> Queue<'a> {
             running: BTreeMap::new(),
             calls: 0,
             next: 0,
-            first: VecDeque::new(),
-            later: BinaryHeap::new(),
+            priority: VecDeque::new(),
+            delayed: BinaryHeap::new(),
             finished: 0,
             last_answer: now,
         }
     }
 
     fn emit(&self, event: Event) {
-        // The listener lives as long as the sender.
+        // The receiver lives as long as the sender.
         let _ = self.events.send(event);
     }
 
@@ -193,10 +193,10 @@ impl<'a> Queue<'a> {
         self.finished == self.work.batches.len()
     }
 
-    /// Why nothing can go on, where no call is under way whose answer could change that.
-    pub(super) fn dead_end(&self) -> Option<DispatchError> {
+    /// The error that prevents further calls, if no call is in flight that could change that.
+    pub(super) fn blocking_error(&self) -> Option<DispatchError> {
         if self.breaker.is_open()
-            && let Some((batches, failure)) = self.breaker.verdict()
+            && let Some((batches, failure)) = self.breaker.last_failure()
         {
             return Some(DispatchError::CircuitOpen { batches, failure });
         }
@@ -205,28 +205,28 @@ impl<'a> Queue<'a> {
         Some(DispatchError::Budget(budget.shortage(1, left as u64)))
     }
 
-    /// When there may be something to do, if no call is answered before.
+    /// The next time at which a call may be due, unless an answer arrives earlier.
     pub(super) fn wake(&self) -> Instant {
         let now = Instant::now();
-        let mut wake = now + PATIENCE;
-        // One whose time has come waits for a place or for money: for an answer.
-        if let Some(Reverse(waiting)) = self.later.peek()
+        let mut wake = now + POLL_INTERVAL;
+        // A call that is already due waits for a lane or for budget, so for an answer.
+        if let Some(Reverse(waiting)) = self.delayed.peek()
             && waiting.at > now
         {
             wake = wake.min(waiting.at);
         }
-        if self.pace.held_until() > now {
-            wake = wake.min(self.pace.held_until());
+        if self.limit.held_until() > now {
+            wake = wake.min(self.limit.held_until());
         }
         wake
     }
 
-    /// The next call, if it is time for one.
+    /// The next call, if one is due and allowed.
     pub(super) fn dispatch(&mut self) -> Option<Dispatched> {
         let now = Instant::now();
         let affords_call = self.work.budget.is_none_or(|budget| budget.affords(1));
-        let has_place = self.running.len() < self.pace.allowed(now);
-        if !has_place || !affords_call || self.breaker.is_open() {
+        let has_capacity = self.running.len() < self.limit.allowed(now);
+        if !has_capacity || !affords_call || self.breaker.is_open() {
             return None;
         }
         match self.next_call(now) {
@@ -239,11 +239,11 @@ impl<'a> Queue<'a> {
         &mut self,
         call: Call,
         now: Instant,
-        second: Option<Second>,
+        second: Option<SecondAttempt>,
         twin: Option<u64>,
     ) -> Dispatched {
         if let Some(budget) = self.work.budget {
-            budget.set_aside(1);
+            budget.reserve(1);
         }
         let lane = match self.free.pop() {
             Some(Reverse(lane)) => lane,
@@ -261,7 +261,7 @@ impl<'a> Queue<'a> {
                 call,
                 lane,
                 since: now,
-                may_be_doubled: second.is_none(),
+                may_speculate: second.is_none(),
                 second,
                 twin,
                 is_superseded: false,
@@ -284,14 +284,14 @@ impl<'a> Queue<'a> {
     }
 
     fn next_call(&mut self, now: Instant) -> Option<Call> {
-        let is_time = |Reverse(waiting): &Reverse<Waiting>| waiting.at <= now;
-        if self.later.peek().is_some_and(is_time) {
-            return self.later.pop().map(|Reverse(waiting)| waiting.call);
+        let is_due = |Reverse(waiting): &Reverse<Waiting>| waiting.at <= now;
+        if self.delayed.peek().is_some_and(is_due) {
+            return self.delayed.pop().map(|Reverse(waiting)| waiting.call);
         }
-        if let Some(call) = self.first.pop_front() {
+        if let Some(call) = self.priority.pop_front() {
             return Some(call);
         }
-        if self.breaker.is_wary() {
+        if self.breaker.holds_new_batches() {
             return None;
         }
         let batch = self.work.batches.get(self.next)?;
@@ -310,11 +310,11 @@ impl<'a> Queue<'a> {
         self.work.timeout.map(|timeout| timeout.as_millis() as u64)
     }
 
-    /// The second attempt at what takes too long.
+    /// A second attempt at a straggler, if there is one.
     fn second_attempt(&mut self, now: Instant) -> Option<Dispatched> {
         let stragglers = self.stragglers.as_mut()?;
         let (number, second) = self.running.iter().find_map(|(number, running)| {
-            let is_alone = running.may_be_doubled && !running.is_superseded;
+            let is_alone = running.may_speculate && !running.is_superseded;
             let batch = &running.call.invocation.batch;
             let second = is_alone
                 .then(|| stragglers.second(batch, now - running.since))
@@ -322,28 +322,35 @@ impl<'a> Queue<'a> {
             Some((*number, second?))
         })?;
         stragglers.begin(second);
-        let running = self.running.get_mut(&number).expect("it is under way");
-        (running.twin, running.may_be_doubled) = (Some(self.calls), false);
+        let running = self
+            .running
+            .get_mut(&number)
+            .expect("the call is in flight");
+        (running.twin, running.may_speculate) = (Some(self.calls), false);
         let mut call = running.call.clone();
-        call.count();
+        call.add_attempt();
         running.call.attempts = call.attempts;
         let limit = second.limit.as_millis() as u64;
-        let most = call.invocation.timeout_ms.unwrap_or(u64::MAX);
-        call.invocation.timeout_ms = Some(limit.min(most));
+        let max_ms = call.invocation.timeout_ms.unwrap_or(u64::MAX);
+        call.invocation.timeout_ms = Some(limit.min(max_ms));
         Some(self.start(call, now, Some(second), Some(number)))
     }
 
-    /// Takes an answer; an error ends the run. `stopping` tells that the calls under way were asked to end.
+    /// Processes an answer; an error ends the run. `stopping` is set when the calls in flight were asked to stop.
     pub(super) fn settle(&mut self, answer: Answer, stopping: bool) -> Result<(), DispatchError> {
-        let Answer { call, result, took } = answer;
-        let mut ended = self.running.remove(&call).expect("it was under way");
-        // What follows has all the time again, though a second attempt had less.
+        let Answer {
+            call,
+            result,
+            elapsed,
+        } = answer;
+        let mut ended = self.running.remove(&call).expect("the call was in flight");
+        // A second attempt had a shorter time limit; the calls that follow get the full one.
         ended.call.invocation.timeout_ms = self.timeout_ms();
         if let Some(budget) = self.work.budget {
-            budget.settle(&result, took);
+            budget.settle(&result, elapsed);
         }
         if let (Some(stragglers), Some(second)) = (&mut self.stragglers, ended.second) {
-            stragglers.end(second, took);
+            stragglers.end(second, elapsed);
         }
         self.free.push(Reverse(ended.lane));
         let twin = ended.twin.and_then(|twin| self.running.get_mut(&twin));
@@ -362,10 +369,10 @@ impl<'a> Queue<'a> {
                 if let Some(twin) = twin {
                     twin.is_superseded = true;
                 }
-                self.finish(ended, receipt, took)
+                self.finish(ended, receipt, elapsed)
             }
             Err(failure) if twin.is_some() => {
-                // The other attempt may do better, and if it does not, it is the one that counts.
+                // The other attempt may still succeed. If it fails, its failure counts.
                 if let Some(twin) = twin {
                     twin.twin = None;
                 }
@@ -374,7 +381,7 @@ impl<'a> Queue<'a> {
             }
             Err(failure) => match failure.kind {
                 FailureKind::Cancelled if stopping || self.work.cancel.is_cancelled() => Ok(()),
-                // Somebody else stopped the worker; another one may go on.
+                // The worker was stopped from outside; another one can process the batch.
                 FailureKind::Cancelled => {
                     let kind = FailureKind::Retryable;
                     self.fail(ended, Failure { kind, ..failure })
@@ -389,14 +396,14 @@ impl<'a> Queue<'a> {
         &mut self,
         ended: Running,
         receipt: Receipt,
-        took: Option<Duration>,
+        elapsed: Option<Duration>,
     ) -> Result<(), DispatchError> {
         let Running { call, lane, .. } = ended;
         self.last_answer = Instant::now();
-        self.pace.answered();
+        self.limit.answered();
         self.breaker.succeeded(&receipt);
-        if let (Some(stragglers), Some(took)) = (&mut self.stragglers, took) {
-            stragglers.answered(&call.invocation.batch, receipt.records, took);
+        if let (Some(stragglers), Some(elapsed)) = (&mut self.stragglers, elapsed) {
+            stragglers.answered(&call.invocation.batch, receipt.records, elapsed);
         }
         let batch = receipt.batch;
         let has_bad_record = receipt.failed > 0;
@@ -404,9 +411,9 @@ impl<'a> Queue<'a> {
         if done >= call.end {
             self.finished += 1;
         } else {
-            // The function ran out of time, or was asked for no more; the rest is a call of its own.
+            // The function ran out of time, or the invocation ended early: the rest is a separate call.
             let suspects = call.suspects.after_success(done);
-            self.first.push_back(call.from(done, suspects));
+            self.priority.push_back(call.from(done, suspects));
         }
         self.emit(Event::Finished {
             worker: lane,
@@ -433,26 +440,26 @@ impl<'a> Queue<'a> {
 
     fn throttled(&mut self, ended: Running, failure: Failure) -> Result<(), DispatchError> {
         let now = Instant::now();
-        let held_before = self.pace.held_until();
-        self.pace.throttled(self.running.len(), now);
-        let held = self.pace.held_until();
-        let is_hopeless = now - self.last_answer > LONGEST_THROTTLE && self.running.is_empty();
-        self.emit_failure(&ended, &failure, !is_hopeless);
-        if is_hopeless {
+        let held_before = self.limit.held_until();
+        self.limit.throttled(self.running.len(), now);
+        let held = self.limit.held_until();
+        let is_exhausted = now - self.last_answer > LONGEST_THROTTLE && self.running.is_empty();
+        self.emit_failure(&ended, &failure, !is_exhausted);
+        if is_exhausted {
             let reason = format!(
-                "the platform took no call for {} minutes: {}",
+                "the platform accepted no call for {} minutes: {}",
                 LONGEST_THROTTLE.as_secs() / 60,
                 failure.reason
             );
             let failure = Failure::new(FailureKind::Throttled, reason);
-            return Err(given_up(&ended.call, failure));
+            return Err(batch_error(&ended.call, failure));
         }
         if held > held_before {
             self.emit(Event::Held {
                 ms: (held - now).as_millis() as u64,
             });
         }
-        self.first.push_front(ended.call);
+        self.priority.push_front(ended.call);
         Ok(())
     }
 
@@ -463,24 +470,24 @@ impl<'a> Queue<'a> {
         call.failures += 1;
         let since = *call.since.get_or_insert(now);
         let policy = self.work.retry;
-        let is_known = call.suspects != Suspects::None;
-        let again = match failure.kind.remedy() {
-            Remedy::Again => policy.tries_again(call.failures, now - since),
-            // It is the last that can be done for a record, and next to no work.
+        let is_search = call.suspects != Suspects::None;
+        let retry = match failure.kind.remedy() {
+            Remedy::Again => policy.allows_retry(call.failures, now - since),
+            // Writing a dead letter is the last resort and takes little time.
             Remedy::Split if call.invocation.quarantine.is_some() => {
-                policy.tries_again(call.failures, now - since)
+                policy.allows_retry(call.failures, now - since)
             }
             Remedy::Split => {
-                !is_known
+                !is_search
                     && call.failures < WHOLE_ATTEMPTS
-                    && policy.tries_again(call.failures, now - since)
+                    && policy.allows_retry(call.failures, now - since)
             }
             Remedy::Later | Remedy::Stop => false,
         };
-        if again {
+        if retry {
             self.emit_failure(&ended, &failure, true);
-            self.breaker.stumbled(call.invocation.batch.index);
-            call.count();
+            self.breaker.retried(call.invocation.batch.index);
+            call.add_attempt();
             let wait = policy.wait(call.failures);
             self.emit(Event::Waiting {
                 batch: call.invocation.batch.index,
@@ -488,34 +495,34 @@ impl<'a> Queue<'a> {
                 ms: wait.as_millis() as u64,
             });
             let at = now + wait;
-            self.later.push(Reverse(Waiting { at, call }));
+            self.delayed.push(Reverse(Waiting { at, call }));
             return Ok(());
         }
         let splits = failure.kind.remedy() == Remedy::Split && call.invocation.quarantine.is_none();
         self.emit_failure(&ended, &failure, splits);
         if !splits {
-            // A function that cannot even bury a record is not killed by records.
-            let verdict = call
+            // If the function fails even without processing the record, the record is not the cause.
+            let last_failure = call
                 .invocation
                 .quarantine
                 .as_ref()
-                .and(self.breaker.verdict());
-            return Err(match verdict {
+                .and(self.breaker.last_failure());
+            return Err(match last_failure {
                 Some((batches, failure)) => DispatchError::CircuitOpen { batches, failure },
-                None => given_up(&call, failure),
+                None => batch_error(&call, failure),
             });
         }
         self.breaker.failed(call.invocation.batch.index, &failure);
         let suspects = Suspects::after_failure(&call.invocation.batch);
         if suspects == Suspects::First {
-            self.breaker.buries();
+            self.breaker.quarantines_record();
         }
-        self.first.push_front(call.narrowed(suspects, &failure));
+        self.priority.push_front(call.narrowed(suspects, &failure));
         Ok(())
     }
 }
 
-fn given_up(call: &Call, failure: Failure) -> DispatchError {
+fn batch_error(call: &Call, failure: Failure) -> DispatchError {
     DispatchError::Batch {
         batch: call.invocation.batch.index,
         attempt: call.invocation.attempt,

@@ -1,30 +1,30 @@
-//! Looking for the record that kills its function.
+//! Binary search for the record that crashes its function.
 //!
-//! A batch that kills its function twice is worked on by ever fewer records from its beginning: half of those among which the
-//! bad one must be. What comes through is done and kept; where it does not, the bad record is among them. After log₂ n calls
-//! it is known, is tried once more on its own, and is buried: its dead letter is written without working on it. Then what
-//! lies behind is an ordinary batch again. A record that kills its function costs log₂ n + 4 calls at most, rounded up, beyond
-//! the one that every batch takes: never more than 2 log₂ n + 2.
+//! A batch that crashes its function twice is split: the next call processes the first half of the suspect records. If it
+//! succeeds, its result is kept and the search continues behind it; otherwise the bad record is in that half. After log₂ n
+//! calls the record is known. It is tried once more on its own and then quarantined: its dead letter is written without
+//! processing the record. The records behind it form an ordinary batch again. Beyond the one call that every batch takes,
+//! a bad record costs at most log₂ n + 4 calls, rounded up, and never more than 2 log₂ n + 2.
 
 use shoal_job::Batch;
 
-/// How often all of a batch may kill its function before its records are divided.
+/// How often a whole batch may crash its function before it is split.
 pub(super) const WHOLE_ATTEMPTS: u32 = 2;
 
-/// What is known of the records from a batch's offset on.
+/// What is known about the records from a batch's offset on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Suspects {
-    /// Nothing bad.
+    /// No record is suspect.
     #[default]
     None,
-    /// One of those before this one kills its function.
+    /// A record before this one crashes its function.
     Before(u64),
-    /// The first one does, on its own.
+    /// The first record crashes its function.
     First,
 }
 
 impl Suspects {
-    /// What is known when `tried` has killed its function, and no more attempts are made at it as it is.
+    /// The state after `tried` crashed its function for the last time that it may.
     pub(super) fn after_failure(tried: &Batch) -> Self {
         match tried.end() - tried.offset {
             1 => Self::First,
@@ -32,7 +32,7 @@ impl Suspects {
         }
     }
 
-    /// What is known of the records from `done` on, when all before it came through.
+    /// The state of the records from `done` on, after all records before it were processed.
     pub(super) fn after_success(self, done: u64) -> Self {
         match self {
             Self::Before(end) if done < end => self,
@@ -40,7 +40,7 @@ impl Suspects {
         }
     }
 
-    /// Where the next call stops that begins at `offset`, of a batch of which `end` is to be done.
+    /// The end of the next call, which begins at `offset`, in a batch that ends at `end`.
     pub(super) fn until(self, offset: u64, end: u64) -> u64 {
         match self {
             Self::None => end,
@@ -54,7 +54,7 @@ impl Suspects {
 mod tests {
     use super::*;
 
-    /// The calls that it takes until all of `records` are done or buried, where those of `bad` kill their function.
+    /// The number of calls until all `records` are processed or quarantined, if those in `bad` crash their function.
     fn calls(records: u64, bad: &[u64]) -> u32 {
         let batch = Batch {
             records,
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_record_costs_the_logarithm_of_its_batch() {
+    fn a_bad_record_costs_a_logarithmic_number_of_calls() {
         for records in 1..=300_u64 {
             for bad in 0..records {
                 let extra = calls(records, &[bad]) - 1;
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn several_are_found_one_after_the_other() {
+    fn several_bad_records_are_found() {
         for bad in [&[0, 1][..], &[0, 99], &[3, 4, 5, 60], &[98, 99]] {
             let each = 2.0 * 100_f64.log2() + 2.0;
             assert!(f64::from(calls(100, bad) - 1) <= each * bad.len() as f64);

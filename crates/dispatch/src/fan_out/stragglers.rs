@@ -1,28 +1,28 @@
-//! Second attempts at calls that take far longer than they should.
+//! Speculative execution: second attempts at calls that take much longer than expected.
 //!
-//! What a call should take is its work times what the answered calls took for theirs, in the middle. One that takes several
-//! times that is called a second time where there is a place and nothing else to do, and whichever attempt answers first
-//! counts (the backup tasks of *MapReduce*, Dean and Ghemawat, OSDI 2004, section 3.6).
+//! The expected time of a call is its size times the median rate of the answered calls. A call that takes several times
+//! longer gets a second attempt if a lane is free and no batch is waiting. The first answer counts. These are the backup
+//! tasks of *MapReduce* (Dean and Ghemawat, OSDI 2004, section 3.6).
 
 use std::time::Duration;
 
 use shoal_job::Batch;
 
-/// A second attempt is made when a call has taken this many times what it should.
+/// A second attempt starts when a call has taken this many times its expected time,
 const FACTOR: f64 = 3.0;
-/// And this long at least.
-const LEAST: Duration = Duration::from_secs(1);
-/// Calls that must have been answered before it is known what one should take.
-const ENOUGH: u64 = 10;
-/// Answered calls that count: the last ones.
-const REMEMBERED: usize = 101;
-/// What a function may take beyond the time that it was given, until it is ended.
+/// and at least this long.
+const MIN_AGE: Duration = Duration::from_secs(1);
+/// The number of answered calls needed for an estimate.
+const MIN_SAMPLES: u64 = 10;
+/// The estimate uses this many of the last calls.
+const WINDOW: usize = 101;
+/// How much longer than its time limit a function may run before the platform stops it.
 const OVERTIME: Duration = Duration::from_secs(2);
 
-/// How second attempts are bounded.
+/// The bounds on second attempts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Speculation {
-    /// The time of second attempts, at most, as a share of the time of all calls that were answered.
+    /// The maximum time of second attempts, as a fraction of the time of all answered calls.
     pub budget: f64,
 }
 
@@ -33,30 +33,30 @@ impl Default for Speculation {
     }
 }
 
-/// What calls take, and what second attempts did.
+/// Estimates call times and keeps the budget of second attempts.
 #[derive(Debug)]
 pub(super) struct Stragglers {
     budget: f64,
     answered: u64,
-    /// Seconds for a byte (of Parquet: for a row), and for a record, of the last calls.
+    /// Seconds per byte (per row for Parquet) and per record of the last calls.
     rates: Vec<(f64, f64)>,
-    /// Of them in the middle; where batches differ, the one that expects more counts.
-    middle: Option<(f64, f64)>,
+    /// The cached medians of `rates`. The larger estimate of the two counts.
+    median: Option<(f64, f64)>,
     answered_seconds: f64,
     second_seconds: f64,
-    set_aside: f64,
+    reserved_seconds: f64,
 }
 
 /// A second attempt.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Second {
-    /// What it may take.
+pub(super) struct SecondAttempt {
+    /// Its time limit.
     pub(super) limit: Duration,
-    /// Seconds of the budget that are set aside for it.
-    pub(super) set_aside: f64,
+    /// The seconds of the budget that are reserved for it.
+    pub(super) reserved_seconds: f64,
 }
 
-/// Bytes and records that a call is to work off.
+/// The bytes and records that a call processes.
 fn size(batch: &Batch, records: u64) -> (f64, f64) {
     let bytes: u64 = batch
         .slices
@@ -73,48 +73,51 @@ impl Stragglers {
             budget: speculation.budget,
             answered: 0,
             rates: Vec::new(),
-            middle: None,
+            median: None,
             answered_seconds: 0.0,
             second_seconds: 0.0,
-            set_aside: 0.0,
+            reserved_seconds: 0.0,
         }
     }
 
-    /// A call for `records` of a batch was answered after `took`.
-    pub(super) fn answered(&mut self, batch: &Batch, records: u64, took: Duration) {
+    /// Records that a call for `records` records of a batch was answered after `elapsed`.
+    pub(super) fn answered(&mut self, batch: &Batch, records: u64, elapsed: Duration) {
         let (bytes, records) = size(batch, records);
-        let took = took.as_secs_f64();
-        let rate = (took / bytes.max(1.0), took / records.max(1.0));
-        match self.rates.get_mut(self.answered as usize % REMEMBERED) {
+        let elapsed = elapsed.as_secs_f64();
+        let rate = (elapsed / bytes.max(1.0), elapsed / records.max(1.0));
+        match self.rates.get_mut(self.answered as usize % WINDOW) {
             Some(oldest) => *oldest = rate,
             None => self.rates.push(rate),
         }
         self.answered += 1;
-        self.answered_seconds += took;
-        self.middle = None;
+        self.answered_seconds += elapsed;
+        self.median = None;
     }
 
-    /// The second attempt for a call that has run for `running`, if it is time for one and there is time left for it.
-    pub(super) fn second(&mut self, batch: &Batch, running: Duration) -> Option<Second> {
-        if self.budget <= 0.0 || self.answered < ENOUGH || running < LEAST {
+    /// The second attempt for a call that has run for `running`, if one is due and the budget covers it.
+    pub(super) fn second(&mut self, batch: &Batch, running: Duration) -> Option<SecondAttempt> {
+        if self.budget <= 0.0 || self.answered < MIN_SAMPLES || running < MIN_AGE {
             return None;
         }
-        let (by_bytes, by_records) = self.middle();
+        let (by_bytes, by_records) = self.median();
         let (bytes, records) = size(batch, batch.end() - batch.offset);
         let expected = (bytes * by_bytes).max(records * by_records);
         let late = Duration::try_from_secs_f64(FACTOR * expected).unwrap_or(Duration::MAX);
         if running < late {
             return None;
         }
-        let limit = late.max(LEAST) + OVERTIME;
-        let set_aside = (limit + OVERTIME).as_secs_f64();
-        let spent = self.second_seconds + self.set_aside + set_aside;
-        (spent <= self.budget * self.answered_seconds).then_some(Second { limit, set_aside })
+        let limit = late.max(MIN_AGE) + OVERTIME;
+        let reserved_seconds = (limit + OVERTIME).as_secs_f64();
+        let spent = self.second_seconds + self.reserved_seconds + reserved_seconds;
+        (spent <= self.budget * self.answered_seconds).then_some(SecondAttempt {
+            limit,
+            reserved_seconds,
+        })
     }
 
-    fn middle(&mut self) -> (f64, f64) {
-        let Self { rates, middle, .. } = self;
-        *middle.get_or_insert_with(|| {
+    fn median(&mut self) -> (f64, f64) {
+        let Self { rates, median, .. } = self;
+        *median.get_or_insert_with(|| {
             let of = |rate: fn(&(f64, f64)) -> f64| {
                 let mut rates: Vec<_> = rates.iter().map(rate).collect();
                 let half = rates.len() / 2;
@@ -124,15 +127,15 @@ impl Stragglers {
         })
     }
 
-    /// A second attempt is made.
-    pub(super) fn begin(&mut self, second: Second) {
-        self.set_aside += second.set_aside;
+    /// Reserves the budget for a second attempt.
+    pub(super) fn begin(&mut self, second: SecondAttempt) {
+        self.reserved_seconds += second.reserved_seconds;
     }
 
-    /// A second attempt has ended. What is set aside is more than a platform bills for it.
-    pub(super) fn end(&mut self, second: Second, took: Option<Duration>) {
-        self.set_aside -= second.set_aside;
-        let took = took.unwrap_or_default().as_secs_f64();
-        self.second_seconds += took.min(second.set_aside);
+    /// Settles a second attempt. The reserved time exceeds what a platform bills for it.
+    pub(super) fn end(&mut self, second: SecondAttempt, elapsed: Option<Duration>) {
+        self.reserved_seconds -= second.reserved_seconds;
+        let elapsed = elapsed.unwrap_or_default().as_secs_f64();
+        self.second_seconds += elapsed.min(second.reserved_seconds);
     }
 }

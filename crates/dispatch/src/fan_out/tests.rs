@@ -1,4 +1,4 @@
-//! Hours of a platform's moods, on a clock that nobody waits for.
+//! The dispatch loop against simulated platforms, on a paused clock.
 
 mod breaker;
 mod budget;
@@ -20,7 +20,7 @@ use crate::{Budget, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A platform that does what a closure does.
+/// A platform whose calls run a closure.
 struct Calls<F>(F);
 
 impl<F: AsyncFn(&Invocation) -> Result<Receipt, Failure> + Sync> Caller for Calls<F> {
@@ -29,11 +29,11 @@ impl<F: AsyncFn(&Invocation) -> Result<Receipt, Failure> + Sync> Caller for Call
     }
 }
 
-/// How a run is set up.
+/// The settings of a run.
 struct Setup {
     store: Arc<InMemory>,
     batches: u64,
-    /// In each batch.
+    /// Records in each batch.
     records: u64,
     concurrency: usize,
     ramp: Option<Ramp>,
@@ -65,13 +65,13 @@ impl Setup {
     }
 }
 
-/// The end of a run, and the time until then.
+/// The result of a run and the time that it elapsed.
 async fn run(caller: &impl Caller, setup: &Setup) -> (Result<(), DispatchError>, Duration) {
     let (end, time, _) = run_and_emit(caller, setup).await;
     (end, time)
 }
 
-/// The same, and what was told.
+/// As [`run`], with the emitted events.
 async fn run_and_emit(
     caller: &impl Caller,
     setup: &Setup,
@@ -98,28 +98,28 @@ async fn run_and_emit(
     let settings = FanOut {
         concurrency: setup.concurrency,
         ramp: setup.ramp,
-        second_attempts: true,
+        allow_speculation: true,
     };
-    let (events, told) = channel();
+    let (events, emitted) = channel();
     let started = Instant::now();
     let end = drive(caller, settings, &work, events).await;
     let time = started.elapsed();
-    let told: Vec<_> = told.iter().collect();
+    let emitted: Vec<_> = emitted.iter().collect();
     if end.is_ok() {
-        assert_eq!(records_finished(&told), setup.batches * setup.records);
+        assert_eq!(records_finished(&emitted), setup.batches * setup.records);
     }
-    (end, time, told)
+    (end, time, emitted)
 }
 
-/// Records that are done, none of them twice.
-fn records_finished(told: &[Event]) -> u64 {
+/// Counts the finished records and checks that none is finished twice.
+fn records_finished(emitted: &[Event]) -> u64 {
     let mut seen = std::collections::BTreeSet::new();
-    for event in told {
+    for event in emitted {
         if let Event::Finished { receipt, .. } = event {
             for record in receipt.offset..receipt.offset + receipt.records {
                 assert!(
                     seen.insert((receipt.batch, record)),
-                    "{record} is done twice"
+                    "record {record} is finished twice"
                 );
             }
         }
@@ -127,7 +127,7 @@ fn records_finished(told: &[Event]) -> u64 {
     seen.len() as u64
 }
 
-/// The answer to a call for which there was time.
+/// The receipt of a call that processed all of its records.
 fn receipt(invocation: &Invocation) -> Receipt {
     let batch = &invocation.batch;
     let quarantined = u64::from(invocation.quarantine.is_some());
@@ -162,13 +162,13 @@ fn failure(kind: FailureKind) -> Failure {
     Failure::new(kind, "made to fail")
 }
 
-/// Takes up to `limit` calls at a time, and throttles the others after 10 ms.
+/// Accepts up to `limit` calls at a time and throttles the others after 10 ms.
 struct Limited {
     limit: fn(Duration) -> usize,
     takes: Duration,
     started: Instant,
     running: AtomicUsize,
-    most: AtomicUsize,
+    peak: AtomicUsize,
     throttled: AtomicUsize,
 }
 
@@ -179,7 +179,7 @@ impl Limited {
             takes,
             started: Instant::now(),
             running: AtomicUsize::new(0),
-            most: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
             throttled: AtomicUsize::new(0),
         }
     }
@@ -194,7 +194,7 @@ impl Caller for Limited {
             sleep(SECOND / 100).await;
             return Err(failure(FailureKind::Throttled));
         }
-        self.most.fetch_max(running + 1, Relaxed);
+        self.peak.fetch_max(running + 1, Relaxed);
         sleep(self.takes).await;
         self.running.fetch_sub(1, Relaxed);
         Ok(receipt(invocation))
@@ -228,12 +228,12 @@ async fn calls_in_flight_follow_the_platforms_ramp() {
         [0, 9, 10, 19, 20, 30, 59].map(until),
         [1000, 1000, 2000, 2000, 3000, 3500, 3500]
     );
-    // The last of 5,000 takes the place of one that started after 0 s or 10 s.
+    // The last of the 5,000 calls follows one that started after 0 s or 10 s.
     assert!(time < 131 * SECOND, "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_small_platform_is_not_overrun() {
+async fn a_small_platform_is_not_flooded() {
     let platform = Limited::new(SECOND, |_| 10);
     let setup = Setup {
         batches: 2000,
@@ -242,15 +242,15 @@ async fn a_small_platform_is_not_overrun() {
     let (end, time) = run(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
     let throttled = platform.throttled.into_inner();
-    // One burst, and then a few calls now and then that look whether there is more.
+    // One burst, then a few calls now and then that probe for more capacity.
     assert!(throttled < 990 + 500, "{throttled}");
     // 200 s at full use.
     assert!(time < 250 * SECOND, "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_platform_that_grows_is_followed() {
-    // As Lambda would, had nobody told us its rule.
+async fn concurrency_follows_a_growing_platform() {
+    // Like Lambda, but without a known ramp.
     let platform = Limited::new(5 * SECOND, |time| {
         1000 + 1000 * (time.as_secs() / 10) as usize
     });
@@ -261,24 +261,24 @@ async fn a_platform_that_grows_is_followed() {
     };
     let (end, time) = run(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
-    assert!(platform.most.into_inner() >= 3000);
-    // 45 s at full use of what it takes.
+    assert!(platform.peak.into_inner() >= 3000);
+    // 45 s at full use.
     assert!(time < 80 * SECOND, "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn hours_of_throttling_are_waited_out_with_few_calls() {
+async fn few_calls_are_made_during_hours_of_throttling() {
     let started = Instant::now();
-    let taken = Mutex::new(Duration::ZERO);
+    let accepted = Mutex::new(Duration::ZERO);
     let calls = AtomicUsize::new(0);
     // One call every 14 minutes.
     let platform = Calls(async |invocation: &Invocation| {
         calls.fetch_add(1, Relaxed);
-        let mut taken = taken.lock().unwrap();
-        if started.elapsed() < *taken + 14 * 60 * SECOND {
+        let mut accepted = accepted.lock().unwrap();
+        if started.elapsed() < *accepted + 14 * 60 * SECOND {
             return Err(failure(FailureKind::Throttled));
         }
-        *taken = started.elapsed();
+        *accepted = started.elapsed();
         Ok(receipt(invocation))
     });
     let setup = Setup {
@@ -288,13 +288,13 @@ async fn hours_of_throttling_are_waited_out_with_few_calls() {
     let (end, time) = run(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
     assert!(time > 4 * 3600 * SECOND, "{time:?}");
-    // Holds are 5 to 10 s, and after one some calls may go out together.
+    // Pauses are 5 to 10 s, and several calls may follow one.
     let calls = calls.into_inner() as u64;
     assert!(calls < time.as_secs() / 3, "{calls} in {time:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_platform_that_takes_nothing_is_given_up_after_a_quarter_of_an_hour() {
+async fn a_platform_that_accepts_no_call_fails_the_run_after_15_minutes() {
     let platform = Calls(async |_: &Invocation| Err(failure(FailureKind::Throttled)));
     let setup = Setup {
         batches: 5000,
@@ -313,8 +313,8 @@ async fn a_platform_that_takes_nothing_is_given_up_after_a_quarter_of_an_hour() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_long_call_is_no_reason_to_give_up() {
-    // The only call that is taken takes an hour, as those of a platform with one place would.
+async fn throttling_during_a_long_call_does_not_fail_the_run() {
+    // The platform accepts one call at a time, and each takes an hour.
     let platform = Limited::new(3600 * SECOND, |_| 1);
     let setup = Setup {
         batches: 3,
@@ -327,7 +327,7 @@ async fn a_long_call_is_no_reason_to_give_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn attempts_are_spread_and_come_to_an_end() {
+async fn retries_are_delayed_and_limited() {
     let policy = RetryPolicy::default();
     for (failures, is_done) in [(policy.attempts - 1, true), (policy.attempts, false)] {
         let platform = Calls(async |invocation: &Invocation| {
@@ -348,7 +348,7 @@ async fn attempts_are_spread_and_come_to_an_end() {
             }
             end => panic!("{end:?}"),
         }
-        // With 200 batches the slowest has waited for most of the two waits, of 200 and 400 ms.
+        // The delays are up to 200 and 400 ms; with 200 batches, the longest sum is close to the maximum.
         let longest = Duration::from_millis(600 + 2);
         assert!(time <= longest, "{time:?}");
         assert!(!is_done || time >= longest / 2, "{time:?}");
@@ -356,7 +356,7 @@ async fn attempts_are_spread_and_come_to_an_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_finds_no_place_does_not_keep_the_clock_from_going_on() {
+async fn a_due_retry_without_a_free_lane_does_not_stop_the_clock() {
     let platform = Calls(async |invocation: &Invocation| {
         if invocation.batch.index == 0 && invocation.attempt == 1 {
             return Err(failure(FailureKind::Crashed));
@@ -375,7 +375,7 @@ async fn a_retry_that_finds_no_place_does_not_keep_the_clock_from_going_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_without_an_answer_are_made_again() {
+async fn calls_without_an_answer_are_retried() {
     let platform = Calls(async |invocation: &Invocation| {
         assert_eq!(invocation.timeout_ms, Some(30_000));
         if invocation.attempt == 1 {
@@ -395,7 +395,7 @@ async fn calls_without_an_answer_are_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wish_to_stop_is_seen_at_once_and_leaves_calls_to_the_platform() {
+async fn cancellation_is_immediate_and_abandons_calls_in_flight() {
     let setup = Setup {
         batches: 10,
         ..Setup::default()
@@ -407,10 +407,13 @@ async fn a_wish_to_stop_is_seen_at_once_and_leaves_calls_to_the_platform() {
     });
     let (end, time) = run(&platform, &setup).await;
     assert!(matches!(end, Err(DispatchError::Cancelled)), "{end:?}");
-    assert!(time <= 3 * SECOND + PATIENCE + SECOND / 100, "{time:?}");
+    assert!(
+        time <= 3 * SECOND + POLL_INTERVAL + SECOND / 100,
+        "{time:?}"
+    );
 }
 
-/// Asks its calls to end, and is waited for.
+/// A platform whose calls can be stopped.
 struct Stoppable {
     asked: AtomicBool,
     fails: bool,
@@ -433,13 +436,13 @@ impl Caller for Stoppable {
     }
 
     fn stop(&self) -> bool {
-        assert!(!self.asked.swap(true, Relaxed), "asked once");
+        assert!(!self.asked.swap(true, Relaxed), "stop is called once");
         true
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_were_asked_to_end_are_waited_for() {
+async fn stopping_calls_are_awaited() {
     for fails in [false, true] {
         let platform = Stoppable {
             asked: AtomicBool::new(false),
@@ -455,7 +458,7 @@ async fn calls_that_were_asked_to_end_are_waited_for() {
         }
         let (end, time) = run(&platform, &setup).await;
         match end {
-            Err(DispatchError::Cancelled) => assert!(!fails && time < SECOND, "none was made"),
+            Err(DispatchError::Cancelled) => assert!(!fails && time < SECOND, "no call was made"),
             Err(DispatchError::Batch { batch: 0, .. }) => {
                 assert!(
                     fails && time >= 8 * SECOND && time < 10 * SECOND,
@@ -468,7 +471,7 @@ async fn calls_that_were_asked_to_end_are_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_others_stop_does_not_take_its_batch_with_it() {
+async fn a_batch_of_a_stopped_worker_is_retried() {
     let platform = Calls(async |invocation: &Invocation| match invocation.attempt {
         1 => Err(failure(FailureKind::Cancelled)),
         _ => Ok(receipt(invocation)),

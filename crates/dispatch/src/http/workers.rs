@@ -1,4 +1,4 @@
-//! Which workers there are, and which of them rest.
+//! Tracks which workers are available.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,79 +6,80 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::time::Instant;
 
-/// The first rest of a worker that is away; it doubles with each further one.
-const FIRST_REST: Duration = Duration::from_millis(500);
-/// The longest rest.
-const LONGEST_REST: Duration = Duration::from_secs(30);
+/// How long an unavailable worker is skipped at first; the time doubles with each further failure.
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+/// The longest time for which a worker is skipped.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// The workers behind the URLs.
 pub(super) struct Workers {
     urls: Vec<Url>,
-    rests: Mutex<Vec<Rest>>,
+    backoffs: Mutex<Vec<Backoff>>,
 }
 
-/// How long a worker is left alone.
+/// How long a worker is skipped.
 #[derive(Clone)]
-struct Rest {
+struct Backoff {
     until: Option<Instant>,
     next: Duration,
 }
 
-const NONE: Rest = Rest {
+const AVAILABLE: Backoff = Backoff {
     until: None,
-    next: FIRST_REST,
+    next: FIRST_BACKOFF,
 };
 
 impl Workers {
     pub(super) fn new(urls: Vec<Url>) -> Self {
-        let rests = Mutex::new(vec![NONE; urls.len()]);
-        Self { urls, rests }
+        let backoffs = Mutex::new(vec![AVAILABLE; urls.len()]);
+        Self { urls, backoffs }
     }
 
     pub(super) fn url(&self, worker: usize) -> &Url {
         &self.urls[worker]
     }
 
-    /// The workers that do not rest, in the order in which a lane tries them. Lanes are spread over all of them.
+    /// The available workers, in the order in which a lane tries them. Lanes are spread over all of them.
     pub(super) fn for_lane(&self, lane: usize) -> Vec<usize> {
         let now = Instant::now();
-        let mut awake: Vec<_> = self
-            .rests()
+        let mut available: Vec<_> = self
+            .backoffs()
             .iter()
             .enumerate()
-            .filter(|(_, rest)| rest.until.is_none_or(|until| until <= now))
+            .filter(|(_, backoff)| backoff.until.is_none_or(|until| until <= now))
             .map(|(worker, _)| worker)
             .collect();
-        if !awake.is_empty() {
-            let first = lane % awake.len();
-            awake.rotate_left(first);
+        if !available.is_empty() {
+            let first = lane % available.len();
+            available.rotate_left(first);
         }
-        awake
+        available
     }
 
-    /// A worker answers.
-    pub(super) fn is_there(&self, worker: usize) {
-        self.rests()[worker] = NONE;
+    /// Records that a worker answered.
+    pub(super) fn mark_available(&self, worker: usize) {
+        self.backoffs()[worker] = AVAILABLE;
     }
 
-    /// A worker is away. Calls that are lost together say it once.
-    pub(super) fn rest(&self, worker: usize) {
+    /// Records that a worker is unavailable. Calls that fail at the same time count once.
+    pub(super) fn mark_unavailable(&self, worker: usize) {
         let now = Instant::now();
-        let rest = &mut self.rests()[worker];
-        if rest.until.is_none_or(|until| until <= now) {
-            rest.until = Some(now + rest.next.mul_f64(0.5 + fastrand::f64() / 2.0));
-            rest.next = (rest.next * 2).min(LONGEST_REST);
+        let backoff = &mut self.backoffs()[worker];
+        if backoff.until.is_none_or(|until| until <= now) {
+            backoff.until = Some(now + backoff.next.mul_f64(0.5 + fastrand::f64() / 2.0));
+            backoff.next = (backoff.next * 2).min(MAX_BACKOFF);
         }
     }
 
-    /// A call to a worker that took it was lost: it may be dead, or starting again. If it is dead, the next call will tell.
-    pub(super) fn lost(&self, worker: usize) {
-        let until = Instant::now() + FIRST_REST.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.rests()[worker].until = Some(until);
+    /// Records that a worker lost a call that it had accepted. It may be restarting; the next call shows whether it is
+    /// unavailable.
+    pub(super) fn mark_lost(&self, worker: usize) {
+        let until = Instant::now() + FIRST_BACKOFF.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.backoffs()[worker].until = Some(until);
     }
 
-    fn rests(&self) -> std::sync::MutexGuard<'_, Vec<Rest>> {
-        self.rests.lock().unwrap_or_else(PoisonError::into_inner)
+    fn backoffs(&self) -> std::sync::MutexGuard<'_, Vec<Backoff>> {
+        self.backoffs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,28 +88,28 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn lanes_go_to_those_that_are_there() {
+    async fn lanes_use_available_workers() {
         let urls = ["http://a", "http://b", "http://c"].map(|url| Url::parse(url).unwrap());
         let workers = Workers::new(urls.to_vec());
         assert_eq!(workers.for_lane(0), [0, 1, 2]);
         assert_eq!(workers.for_lane(4), [1, 2, 0]);
-        workers.rest(1);
+        workers.mark_unavailable(1);
         assert_eq!(workers.for_lane(4), [0, 2]);
         assert_eq!(workers.for_lane(1), [2, 0]);
-        tokio::time::advance(FIRST_REST).await;
+        tokio::time::advance(FIRST_BACKOFF).await;
         assert_eq!(workers.for_lane(0), [0, 1, 2]);
-        (0..3).for_each(|worker| workers.rest(worker));
+        (0..3).for_each(|worker| workers.mark_unavailable(worker));
         assert!(workers.for_lane(0).is_empty());
-        // Those that rested for the first time are back before the one that did again.
-        tokio::time::advance(FIRST_REST).await;
+        // Worker 1 failed for the second time, so it is skipped for longer than the others.
+        tokio::time::advance(FIRST_BACKOFF).await;
         assert_eq!(workers.for_lane(0).first(), Some(&0));
-        workers.is_there(1);
+        workers.mark_available(1);
         assert!(workers.for_lane(0).contains(&1));
-        // Losing calls makes no rest longer.
+        // Lost calls do not increase the backoff.
         for _ in 0..10 {
-            workers.lost(1);
+            workers.mark_lost(1);
             assert!(!workers.for_lane(0).contains(&1));
-            tokio::time::advance(FIRST_REST).await;
+            tokio::time::advance(FIRST_BACKOFF).await;
             assert!(workers.for_lane(0).contains(&1));
         }
     }

@@ -1,20 +1,20 @@
-//! Every backend passes one suite. Arguments are parts of names: the stands that have one of them are run.
+//! Runs the conformance suite for every backend, or for those whose name contains one of the arguments.
 //!
-//! The program is also the worker that the process backend starts.
+//! The executable is also the worker that the process backend starts.
 
-mod fronts;
+mod servers;
 
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use shoal_dispatch::conformance::{
-    Front, InMemory, Protocol, Scene, Stand, conformance, scripted, work_lines,
+use shoal_conformance::{
+    BackendHarness, InMemory, Protocol, TestRun, TestServer, conformance, scripted, work_lines,
 };
 use shoal_dispatch::{Backend, DispatchError, Http, Local, Process, Watch, Work, process_batches};
 use shoal_job::{Batch, Event};
 
-use fronts::Fronts;
+use servers::PlainServer;
 
 const WORK: &str = "--work";
 
@@ -24,49 +24,49 @@ fn main() {
         return work_lines();
     }
     let names: Vec<_> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
-    let stands: [&dyn Stand; 7] = [
+    let harnesses: [&dyn BackendHarness; 7] = [
         &InMemory,
         &Threads,
         &Processes,
         &Array,
-        &Workers(Front::start(Protocol::Worker)),
-        &Fronts::new(Protocol::Worker),
-        &Fronts::new(Protocol::Lambda),
+        &Workers(TestServer::start(Protocol::Worker)),
+        &PlainServer::new(Protocol::Worker),
+        &PlainServer::new(Protocol::Lambda),
     ];
-    for stand in stands {
-        if names.is_empty() || names.iter().any(|name| stand.name().contains(&**name)) {
-            conformance(stand);
+    for harness in harnesses {
+        if names.is_empty() || names.iter().any(|name| harness.name().contains(&**name)) {
+            conformance(harness);
         }
     }
 }
 
-/// Threads of this process.
+/// Threads in this process.
 struct Threads;
 
-impl Stand for Threads {
+impl BackendHarness for Threads {
     fn name(&self) -> &'static str {
         "local"
     }
 
-    fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
+    fn backend<'a>(&'a self, _: &'a TestRun) -> Box<dyn Backend + 'a> {
         Box::new(Local::new(4, || scripted))
     }
 
-    fn left_out(&self) -> &'static [(&'static str, &'static str)] {
-        &[("timeout", "a thread cannot be stopped by force")]
+    fn skipped(&self) -> &'static [(&'static str, &'static str)] {
+        &[("timeout", "a thread cannot be killed")]
     }
 }
 
-/// Processes of this machine, which crash in earnest.
+/// Local processes, which really crash.
 struct Processes;
 
-impl Stand for Processes {
+impl BackendHarness for Processes {
     fn name(&self) -> &'static str {
         "process"
     }
 
-    fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
-        let program = std::env::current_exe().expect("the program has a name");
+    fn backend<'a>(&'a self, _: &'a TestRun) -> Box<dyn Backend + 'a> {
+        let program = std::env::current_exe().expect("the executable has a path");
         Box::new(Process::new(3, move || {
             let mut command = Command::new(&program);
             command.arg(WORK);
@@ -75,60 +75,60 @@ impl Stand for Processes {
     }
 }
 
-/// Whatever answers HTTP.
-struct Workers(Front);
+/// HTTP workers.
+struct Workers(TestServer);
 
-impl Stand for Workers {
+impl BackendHarness for Workers {
     fn name(&self) -> &'static str {
         "http"
     }
 
-    fn backend<'a>(&'a self, _: &'a Scene) -> Box<dyn Backend + 'a> {
+    fn backend<'a>(&'a self, _: &'a TestRun) -> Box<dyn Backend + 'a> {
         let backend = Http::connect(&[self.0.url()], None, Some(4));
         Box::new(backend.expect("the worker answers"))
     }
 }
 
-/// Workers that find their share by themselves, and one who waits for them.
+/// Array workers that pick their own share, and a watcher that waits for them.
 struct Array;
 
 const SHARES: usize = 2;
 
-impl Stand for Array {
+impl BackendHarness for Array {
     fn name(&self) -> &'static str {
         "array"
     }
 
-    fn backend<'a>(&'a self, scene: &'a Scene) -> Box<dyn Backend + 'a> {
-        Box::new(Shares(scene))
+    fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a> {
+        Box::new(Shares(run))
     }
 
-    fn tells_attempts(&self) -> bool {
+    fn reports_attempts(&self) -> bool {
         false
     }
 
-    fn left_out(&self) -> &'static [(&'static str, &'static str)] {
-        const NO_BUDGET: &str = "workers ask nobody before they work";
-        const UNSEEN: &str = "who waits sees receipts, and no failures";
+    fn skipped(&self) -> &'static [(&'static str, &'static str)] {
+        const NO_BUDGET: &str = "array workers run without coordination";
+        const UNSEEN: &str = "the watcher sees receipts, but no failures";
         &[
-            ("an error for good", UNSEEN),
-            ("errors until no attempt is left", UNSEEN),
-            ("a function that dies of everything", UNSEEN),
-            ("timeout", "threads do the shares here"),
+            ("permanent error", UNSEEN),
+            ("attempts exhausted", UNSEEN),
+            ("every call crashes", UNSEEN),
+            ("timeout", "the workers of this test are threads"),
             (
                 "wrong checksum",
-                "the worker and who waits may both make the part again",
+                "both the worker and the watcher may repeat the batch",
             ),
-            ("out of money, then gone on with", NO_BUDGET),
-            ("out of money for a damaged part", NO_BUDGET),
+            ("budget exhausted, then resumed", NO_BUDGET),
+            ("budget exhausted by a damaged part", NO_BUDGET),
         ]
     }
 }
 
-struct Shares<'a>(&'a Scene);
+struct Shares<'a>(&'a TestRun);
 
 impl Shares<'_> {
-    /// What one worker does: all that is left of its share.
+    /// Processes the open batches of one worker's share.
     fn share(&self, number: usize, work: &Work<'_>) {
         let share = self.0.batches().iter().skip(number).step_by(SHARES);
         let share: Vec<Batch> = share.cloned().collect();

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::RecordBatch;
-use arrow_schema::{DataType, Field, Schema as Fields, SchemaRef};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, DataType, Field, Schema as Fields, SchemaRef};
 
 use super::columns::{self, Found};
 use super::ipc::{self, Dictionaries, File, Footer};
@@ -61,7 +61,7 @@ impl Index {
         })
     }
 
-    fn rows(&self) -> u64 {
+    pub(crate) fn rows(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
 }
@@ -93,8 +93,8 @@ pub(crate) struct Records {
     location: Location,
     next: u64,
     end: u64,
-    /// The record batch that was read last, and its rows.
-    current: Option<(Range<u64>, RecordBatch)>,
+    /// The columns that are only read whole, of the record batch with this number.
+    whole: Option<(usize, RecordBatch)>,
     ready: std::vec::IntoIter<Found>,
     ready_from: u64,
 }
@@ -144,7 +144,7 @@ impl Records {
             location: location.clone(),
             next: rows.start,
             end: rows.end,
-            current: None,
+            whole: None,
             ready: Vec::new().into_iter(),
             ready_from: rows.start,
         })
@@ -167,28 +167,52 @@ impl Records {
 
     /// The records from `next` on, as many as are decoded together.
     fn decode(&mut self) -> Result<Vec<Found>> {
-        let start = self.next;
-        let (rows, batch) = match &mut self.current {
-            Some(current) if current.0.contains(&start) => current,
-            current => {
-                // What was read before must not be held beside what is read now.
-                *current = None;
-                let ends = &self.index.ends;
-                let number = ends.partition_point(|end| *end <= start);
-                let first = number.checked_sub(1).map_or(0, |before| ends[before]);
-                let schema = &self.index.schema;
-                let batch = self
-                    .file
-                    .batch(number, schema, &self.dictionaries, &self.projection)
-                    .map_err(|e| unreadable(&self.bytes, &self.location, e))?;
-                current.insert((first..ends[number], batch))
-            }
-        };
-        let end = self.end.min(rows.end).min(start + ROWS_AT_ONCE);
-        let slice = batch.slice((start - rows.start) as usize, (end - start) as usize);
+        let ends = &self.index.ends;
+        let number = ends.partition_point(|end| *end <= self.next);
+        let first = number.checked_sub(1).map_or(0, |before| ends[before]);
+        let end = self.end.min(ends[number]).min(self.next + ROWS_AT_ONCE);
+        let rows = self.next - first..end - first;
         self.next = end;
-        ipc::caught(|| Ok(columns::records(&self.columns, &slice)))
+        self.read(number, rows)
+            .and_then(|batch| ipc::caught(|| Ok(columns::records(&self.columns, &batch))))
             .map_err(|e| unreadable(&self.bytes, &self.location, e))
+    }
+
+    /// Rows of a record batch.
+    fn read(
+        &mut self,
+        number: usize,
+        rows: Range<u64>,
+    ) -> std::result::Result<RecordBatch, ArrowError> {
+        let schema = &self.index.schema;
+        let (first, length) = (rows.start as usize, (rows.end - rows.start) as usize);
+        let mut arrays = self.file.range(number, schema, &self.projection, rows)?;
+        let missing: Vec<_> = (0..arrays.len())
+            .filter(|place| arrays[*place].is_none())
+            .collect();
+        if !missing.is_empty() {
+            let whole = match &self.whole {
+                Some((known, whole)) if *known == number => whole,
+                _ => {
+                    // What was read before must not be held beside what is read now.
+                    self.whole = None;
+                    let projection: Vec<_> = missing
+                        .iter()
+                        .map(|place| self.projection[*place])
+                        .collect();
+                    let dictionaries = &self.dictionaries;
+                    let whole = self.file.batch(number, schema, dictionaries, &projection)?;
+                    &self.whole.insert((number, whole)).1
+                }
+            };
+            for (place, array) in missing.into_iter().zip(whole.columns()) {
+                arrays[place] = Some(array.slice(first, length));
+            }
+        }
+        let schema = Arc::new(schema.project(&self.projection)?);
+        let options = RecordBatchOptions::new().with_row_count(Some(length));
+        let arrays = arrays.into_iter().flatten().collect();
+        RecordBatch::try_new_with_options(schema, arrays, &options)
     }
 }
 
@@ -210,3 +234,6 @@ fn has_dictionary(data_type: &DataType) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! The file format of Arrow IPC, read a record batch at a time and within bounds: nothing that a file says about itself is
 //! believed before it is checked against the file's length.
 
+mod range;
+
 use std::collections::HashMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +15,8 @@ use arrow_ipc::reader::{read_dictionary, read_record_batch};
 use arrow_ipc::{Message, MetadataVersion, root_as_footer, root_as_message};
 use arrow_schema::{ArrowError, DataType, Fields, Schema, SchemaRef, UnionMode};
 use parquet::file::reader::ChunkReader;
+
+use range::Part;
 
 type Result<T> = std::result::Result<T, ArrowError>;
 
@@ -133,14 +137,14 @@ impl<R: ChunkReader> File<R> {
                     .ok_or_else(|| damaged("a dictionary has no values"))?;
                 check_nodes(&batch)?;
                 let buffers = batch.buffers().map_or(0, |buffers| buffers.len());
-                let body = self.body(*block, &batch, &[0..buffers], &mut room)?;
+                let body = self.body(*block, &batch, 0..buffers, &mut room)?;
                 read_dictionary(&body, dictionary, schema, &mut known, &self.footer.version)?;
             }
             Ok(known)
         })
     }
 
-    /// The columns `projection` of a record batch. No other columns are read. `schema` is that of the file; it may have
+    /// The columns `projection`, which is sorted, of a record batch. No other columns are read. `schema` is that of the file; it may have
     /// bytes in the place of strings.
     pub(crate) fn batch(
         &self,
@@ -155,8 +159,10 @@ impl<R: ChunkReader> File<R> {
             let message = parse(&content)?;
             let batch = batch_of(&message)?;
             let version = self.footer.version;
-            let wanted = buffers_of(schema, &batch, version, projection)?;
-            let body = self.body(block, &batch, &wanted, &mut MAX_BATCH_BYTES.clone())?;
+            let columns = columns_of(schema, &batch, version, projection)?;
+            let wanted = columns.into_iter().flat_map(|column| column.parts);
+            let mut room = MAX_BATCH_BYTES;
+            let body = self.body(block, &batch, wanted, &mut room)?;
             let schema = schema.clone();
             let projection = Some(projection);
             read_record_batch(&body, batch, schema, dictionaries, projection, &version)
@@ -193,43 +199,33 @@ impl<R: ChunkReader> File<R> {
         &self,
         block: Block,
         batch: &arrow_ipc::RecordBatch<'_>,
-        wanted: &[Range<usize>],
+        wanted: impl Iterator<Item = usize>,
         room: &mut u64,
     ) -> Result<Buffer> {
         let buffers = batch
             .buffers()
             .ok_or_else(|| damaged("a record batch has no buffers"))?;
-        let ranges = wanted.iter().cloned().flatten().map(|number| {
-            let buffer = buffers.get(number);
-            let start = u64::try_from(buffer.offset()).ok()?;
-            let end = start.checked_add(u64::try_from(buffer.length()).ok()?)?;
-            (end <= block.body).then_some(start..end)
-        });
-        let ranges = ranges
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| damaged("a column lies beyond its record batch"))?;
-        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
-        // Buffers that are skipped are looked at too, none beyond what is there.
-        let mut body = MutableBuffer::try_from_len_zeroed(end as usize)
+        let parts = wanted
+            .map(|number| Part::new(buffers.get(number), block))
+            .collect::<Result<Vec<_>>>()?;
+        let start = block.start + block.metadata;
+        let end = parts.iter().map(|part| part.start + part.length).max();
+        let mut body = MutableBuffer::try_from_len_zeroed((end.unwrap_or(start) - start) as usize)
             .map_err(|e| ArrowError::MemoryError(e.to_string()))?;
-        for range in ranges.into_iter().filter(|range| !range.is_empty()) {
-            let too_large = || {
-                damaged(format!(
-                    "a record batch has more than {} MiB in the columns that are read; write it in smaller ones",
-                    MAX_BATCH_BYTES >> 20
-                ))
-            };
+        for part in parts {
             let mut take = |bytes| {
-                *room = room.checked_sub(bytes).ok_or_else(too_large)?;
+                *room = room.checked_sub(bytes).ok_or_else(|| {
+                    damaged(format!(
+                        "a record batch has more than {} MiB in the columns that are read; write it in smaller ones",
+                        MAX_BATCH_BYTES >> 20
+                    ))
+                })?;
                 Ok::<_, ArrowError>(())
             };
-            take(range.end - range.start)?;
-            let place = &mut body[range.start as usize..range.end as usize];
-            let mut start = block.start + block.metadata + range.start;
-            for place in place.chunks_mut(READ_BYTES) {
-                place.copy_from_slice(&self.bytes.get_bytes(start, place.len())?);
-                start += place.len() as u64;
-            }
+            take(part.length)?;
+            let first = (part.start - start) as usize;
+            let place = &mut body[first..first + part.length as usize];
+            self.fill(place, part.start)?;
             if batch.compression().is_some()
                 && let Some(length) = place.first_chunk()
             {
@@ -319,37 +315,52 @@ fn check_nodes(batch: &arrow_ipc::RecordBatch<'_>) -> Result<()> {
     }
 }
 
-/// The numbers of the buffers of the columns `projection`.
-fn buffers_of(
+/// What belongs to a column in the lists of a record batch.
+struct Column {
+    /// Its place in the schema.
+    index: usize,
+    /// Its own node.
+    node: usize,
+    /// Its buffers, with those of its children.
+    parts: Range<usize>,
+}
+
+/// The columns `projection`, which is sorted.
+fn columns_of(
     schema: &Schema,
     batch: &arrow_ipc::RecordBatch<'_>,
     version: MetadataVersion,
     projection: &[usize],
-) -> Result<Vec<Range<usize>>> {
+) -> Result<Vec<Column>> {
     let mut variadic = batch.variadicBufferCounts().into_iter().flatten();
-    let total = batch.buffers().map_or(0, |buffers| buffers.len());
-    let (mut wanted, mut first) = (Vec::new(), 0);
-    for (column, field) in schema.fields().iter().enumerate() {
-        let end = buffers_in(field.data_type(), version, &mut variadic)
-            .and_then(|buffers| buffers.checked_add(first))
-            .filter(|end| *end <= total)
-            .ok_or_else(|| damaged("a record batch has fewer buffers than its columns need"))?;
-        if projection.contains(&column) {
-            wanted.push(first..end);
+    let nodes = batch.nodes().map_or(0, |nodes| nodes.len());
+    let buffers = batch.buffers().map_or(0, |buffers| buffers.len());
+    let (mut wanted, mut node, mut first) = (Vec::new(), 0, 0);
+    for (index, field) in schema.fields().iter().enumerate() {
+        let (own_nodes, own_buffers) = shape(field.data_type(), version, &mut variadic)
+            .filter(|(own_nodes, own_buffers)| {
+                *own_nodes <= nodes - node && *own_buffers <= buffers - first
+            })
+            .ok_or_else(|| damaged("a record batch has fewer columns than its file"))?;
+        let parts = first..first + own_buffers;
+        if projection.binary_search(&index).is_ok() {
+            wanted.push(Column { index, node, parts });
         }
-        first = end;
+        node += own_nodes;
+        first += own_buffers;
     }
     Ok(wanted)
 }
 
-/// The number of buffers of a column. `variadic` has the next number of those that a column of views refers to.
-fn buffers_in(
+/// The number of nodes and of buffers of a column. `variadic` has the next number of buffers that a column of views refers
+/// to.
+fn shape(
     data_type: &DataType,
     version: MetadataVersion,
     variadic: &mut impl Iterator<Item = i64>,
-) -> Option<usize> {
+) -> Option<(usize, usize)> {
     use DataType as T;
-    let (own, children) = match data_type {
+    let (buffers, children) = match data_type {
         T::Null => (0, Fields::empty()),
         T::Utf8 | T::LargeUtf8 | T::Binary | T::LargeBinary => (3, Fields::empty()),
         T::Utf8View | T::BinaryView => {
@@ -369,7 +380,10 @@ fn buffers_in(
         }
         _ => (2, Fields::empty()),
     };
-    children.iter().try_fold(own, |sum, child| {
-        buffers_in(child.data_type(), version, variadic)?.checked_add(sum)
-    })
+    children
+        .iter()
+        .try_fold((1, buffers), |(nodes, buffers), child| {
+            let (more_nodes, more_buffers) = shape(child.data_type(), version, variadic)?;
+            Some((nodes + more_nodes, buffers.checked_add(more_buffers)?))
+        })
 }

@@ -35,6 +35,13 @@ pub struct Found {
     pub spooled: bool,
 }
 
+impl Found {
+    /// Whether its bytes are fewer than its text.
+    pub fn is_compressed(&self) -> bool {
+        self.compression != Compression::None
+    }
+}
+
 /// The sources behind `inputs`: paths, folders, globs, URLs, and `-`, which stands for `spool`.
 ///
 /// `format` overrides what names and content tell.

@@ -11,6 +11,7 @@ mod look;
 pub(crate) mod parquet;
 mod ranged;
 mod read;
+mod sample;
 pub(crate) mod schema;
 pub(crate) mod span;
 mod stream;
@@ -19,6 +20,7 @@ pub(crate) mod text_folder;
 pub use locate::{Found, Spool, locate};
 pub use look::look;
 pub use read::{Rows, Sources};
+pub use sample::sample;
 pub(crate) use stream::Stream;
 
 use crate::spec::Identity;

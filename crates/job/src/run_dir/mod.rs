@@ -519,6 +519,8 @@ impl RunDir {
                 )));
             }
         }
+        crate::writers::check_job(&job)
+            .map_err(|e| self.corrupt(format!("{JOB} has columns that no plan has: {e}")))?;
         Ok(Some(job))
     }
 
@@ -736,7 +738,7 @@ mod tests {
         let content = |batch: u64| {
             serde_json::json!({
                 "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 2,
-                "part": { "bytes": 1, "checksum": "" }, "cold": false, "isa": "none",
+                "part": { "bytes": 1, "checksum": "" }, "cold": false, "engine": "none",
                 "timings": { "init": 0.0, "read": 0.0, "tokenize": 0.0, "model": 0.0, "write": 0.0, "total": 0.0 },
             })
             .to_string()

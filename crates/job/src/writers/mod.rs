@@ -14,6 +14,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 
 use crate::format::OutputFormat;
 use crate::record::Cell;
+use crate::spec::Job;
 use crate::{Error, Result};
 
 /// Rows that are written at a time to the columnar formats that several parts are joined in, so that the file does not
@@ -102,6 +103,22 @@ pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the output of `job` can be written, whoever made the job.
+///
+/// # Errors
+/// It has a column that no plan gives it.
+pub(crate) fn check_job(job: &Job) -> Result<()> {
+    check(job.parameters.output_format, &job.function.output)?;
+    let mut carried = job.columns.id.iter().chain(&job.columns.kept);
+    match carried.find(|column| !is_sound(&column.data_type)) {
+        None => Ok(()),
+        Some(column) => Err(Error::Parameter(format!(
+            "failed to carry column {:?} of type {}",
+            column.name, column.data_type
+        ))),
+    }
 }
 
 /// What a nested type is called.

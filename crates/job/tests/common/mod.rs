@@ -1,14 +1,19 @@
 //! Planning files and reading all of their batches again.
 
+// Each test uses its own share of it.
+#![allow(dead_code, unused_imports)]
+
 mod function;
+mod parts;
 
 use std::path::{Path, PathBuf};
 
-use function::function;
+pub(crate) use function::function;
+pub(crate) use parts::{FORMATS, job, read_columns, record};
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::{Batch, Job, Parameters};
-use shoal_job::{Cancel, Row, RunDir};
+use shoal_job::{Cancel, Result, Row, RunDir};
 
 /// A folder with inputs and a run directory.
 pub(crate) struct Bench {
@@ -26,11 +31,12 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads every batch by itself, the last one
-    /// first: no batch may depend on another.
-    pub(crate) fn read(&self, inputs: &[&Path], batch_size: u64) -> (Job, Vec<Row>) {
-        let run_dir = tempfile::tempdir_in(self.dir.path()).unwrap();
-        let run = RunDir::create(run_dir.path()).unwrap();
+    /// Plans `inputs` in batches of `batch_size` in a run directory of its own.
+    pub(crate) fn plan(&self, inputs: &[&Path], batch_size: u64) -> Result<(Job, RunDir)> {
+        self.plan_with(inputs, batch_size, &[])
+    }
+
+    fn plan_with(&self, inputs: &[&Path], batch_size: u64, kept: &[&str]) -> Result<(Job, RunDir)> {
         let inputs: Vec<_> = inputs
             .iter()
             .map(|path| path.display().to_string())
@@ -42,13 +48,39 @@ impl Bench {
             parameters: Parameters {
                 batch_size,
                 columns: [("text".into(), "text".into())].into(),
+                keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
                 ..Parameters::default()
             },
             output: "-",
             version: "test",
             inputs_at: None,
         };
-        let job = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
+        let run_dir = tempfile::tempdir_in(self.dir.path()).unwrap().keep();
+        let run = RunDir::create(&run_dir).unwrap();
+        let job = plan(&request, &run, &Cancel::new(), &mut |_| {})?;
+        Ok((job, run))
+    }
+
+    /// Plans and reads `input` in batches of two, and counts its rows.
+    pub(crate) fn count(&self, input: &Path, kept: &[&str]) -> Result<u64> {
+        let (job, run) = self.plan_with(&[input], 2, kept)?;
+        assert_eq!(run.job()?.as_ref(), Some(&job));
+        let sources = Sources::default();
+        let mut rows = 0;
+        for batch in &run.batches(&job)? {
+            for row in sources.rows(&job, &run, batch) {
+                row?;
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, job.records);
+        Ok(rows)
+    }
+
+    /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads every batch by itself, the last one
+    /// first: no batch may depend on another.
+    pub(crate) fn read(&self, inputs: &[&Path], batch_size: u64) -> (Job, Vec<Row>) {
+        let (job, run) = self.plan(inputs, batch_size).unwrap();
         assert_eq!(run.job().unwrap().as_ref(), Some(&job));
         let batches = run.batches(&job).unwrap();
         check_table(&job, &batches, batch_size);
@@ -59,7 +91,7 @@ impl Bench {
             .map(|batch| {
                 sources
                     .rows(&job, &run, batch)
-                    .collect::<Result<_, _>>()
+                    .collect::<Result<_>>()
                     .unwrap_or_else(|e| panic!("batch {batch:?}: {e}"))
             })
             .collect();

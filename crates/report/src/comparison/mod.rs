@@ -7,9 +7,9 @@ mod tests;
 use serde::Serialize;
 use shoal_estimate::{BatchSize, Comparison};
 
-/// The least share of time that a parallel run is to save, where the platform gives the functions.
+/// The least share of time that a parallel run saves by the claim, if the platform provides the functions.
 const LEAST_REDUCTION: f64 = 0.95;
-/// The most that it may cost more or less than a monolithic one.
+/// The largest difference in cost to a monolithic run by the claim.
 const COST_WITHIN: f64 = 0.05;
 
 /// Monolithic against parallel. All times are in seconds.
@@ -17,40 +17,40 @@ const COST_WITHIN: f64 = 0.05;
 pub struct ComparisonReport {
     /// What was compared.
     pub comparison: Comparison,
-    /// What follows from it, one a batch size.
+    /// The results, one for each batch size.
     pub rows: Vec<ComparisonRow>,
     /// What the paper measured.
     pub paper: PaperClaim,
 }
 
-/// What follows from a batch size's two ways.
+/// The results of one batch size.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ComparisonRow {
     /// Records in a batch.
     pub batch_size: u64,
     /// Batches.
     pub batches: u64,
-    /// Time of the monolithic way.
+    /// Time of the monolithic run.
     pub monolithic_seconds: f64,
-    /// Time of the parallel way.
+    /// Time of the parallel run.
     pub parallel_seconds: f64,
-    /// The share of time that the parallel way saves.
+    /// The share of time that the parallel run saves.
     pub reduction: f64,
-    /// Cost of the monolithic way.
+    /// Cost of the monolithic run.
     pub monolithic_usd: Option<f64>,
-    /// Cost of the parallel way.
+    /// Cost of the parallel run.
     pub parallel_usd: Option<f64>,
-    /// What the parallel way costs more, as a share of the monolithic one's cost.
+    /// The additional cost of the parallel run, as a share of the monolithic run's cost.
     pub cost_change: Option<f64>,
-    /// Cost of a million records at the parallel way's rate.
+    /// Cost of a million records at the rate of the parallel run.
     pub parallel_usd_per_million_records: Option<f64>,
-    /// How many times as fast the parallel way is, by its functions at work at a time.
+    /// The speedup of the parallel run, divided by its number of functions.
     pub efficiency: f64,
-    /// The most functions of the parallel way at a time.
+    /// The most functions of the parallel run at a time.
     pub peak_functions: u64,
-    /// Cold starts of the parallel way.
+    /// Cold starts of the parallel run.
     pub cold_starts: u64,
-    /// Whether it is as the paper says: at least 95 % less time, at a cost within 5 %. `None` without a price.
+    /// Whether the claim holds: at least 95 % less time, at a cost within 5 %. `None` without a price.
     pub is_as_claimed: Option<bool>,
 }
 
@@ -58,15 +58,15 @@ pub struct ComparisonRow {
 /// Serverless Functions*, arXiv 2502.12017.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PaperClaim {
-    /// Where it is from.
+    /// The source.
     pub source: &'static str,
-    /// Batch sizes, least and most.
+    /// The smallest and the largest batch size.
     pub batch_sizes: [u64; 2],
-    /// Minutes of the monolithic way, least and most.
+    /// Minutes of the monolithic runs, minimum and maximum.
     pub monolithic_minutes: [f64; 2],
-    /// Minutes of the parallel way, least and most.
+    /// Minutes of the parallel runs, minimum and maximum.
     pub parallel_minutes: [f64; 2],
-    /// Cost of either way in USD, least and most.
+    /// Cost of either run in USD, minimum and maximum.
     pub usd: [f64; 2],
     /// The least share of time saved.
     pub reduction: f64,
@@ -94,17 +94,17 @@ impl ComparisonReport {
         }
     }
 
-    /// One self-contained page: no script, and nothing is loaded.
+    /// One self-contained page: it has no script and loads nothing.
     pub fn html(&self) -> String {
         crate::html::render(&self.page())
     }
 
-    /// Everything that is shown, as data.
+    /// The report as data.
     pub fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("numbers and strings are always JSON") + "\n"
     }
 
-    /// One row a batch size and way.
+    /// One row for each batch size and approach.
     pub fn csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let columns = [

@@ -3,10 +3,11 @@
 use shoal_estimate::{Basis, PaperBaseline};
 
 use crate::comparison::{ComparisonReport, ComparisonRow};
+use crate::cost::bill_table;
 use crate::page::{Block, Figure, Page, Section, Table, Tile};
 use crate::plot::{Line, Lines, Plot};
-use crate::run::bill_table;
-use crate::words;
+
+use crate::numbers;
 
 impl ComparisonReport {
     pub(crate) fn page(&self) -> Page<'_> {
@@ -34,15 +35,15 @@ impl ComparisonReport {
         let source = match c.basis {
             Basis::Measured => "Times were measured.",
             Basis::Predicted => {
-                "Times are predicted: computed from measurements, and nothing ran on the platform."
+                "Times are predicted: they were computed from measurements, and nothing ran on the platform."
             }
             Basis::Assumed => "Times are assumed.",
         };
         format!(
-            "{} of {}, as one function for all batches in turn and as a function a batch, {} at a time at most ({}). {source}",
-            words::of(c.records, "record", "records"),
+            "{} of {}, processed by one function for all batches in turn and by one function per batch, at most {} at a time ({}). {source}",
+            numbers::plural(c.records, "record", "records"),
             c.inputs.join(", "),
-            words::count(c.concurrency),
+            numbers::count(c.concurrency),
             c.place,
         )
     }
@@ -58,40 +59,44 @@ impl ComparisonReport {
         let Some(best) = self.fastest() else {
             return Vec::new();
         };
-        let at = format!("at batch size {}", words::count(best.batch_size));
+        let at = format!("at batch size {}", numbers::count(best.batch_size));
         let mut tiles = vec![
             tile(
                 "Monolithic",
-                words::time(best.monolithic_seconds),
+                numbers::duration(best.monolithic_seconds),
                 at.clone(),
             ),
             tile(
                 "Parallel",
-                words::time(best.parallel_seconds),
+                numbers::duration(best.parallel_seconds),
                 format!("{at}, the fastest"),
             ),
             tile(
                 "Less time",
-                words::percent(best.reduction),
+                numbers::percent(best.reduction),
                 format!(
-                    "{} functions at a time at most",
-                    words::count(best.peak_functions)
+                    "at most {} functions at a time",
+                    numbers::count(best.peak_functions)
                 ),
             ),
         ];
         match best.cost_change {
             Some(change) => {
-                let usd = |usd: Option<f64>| usd.map(words::usd).unwrap_or_default();
+                let usd = |usd: Option<f64>| usd.map(numbers::usd).unwrap_or_default();
                 let note = format!(
                     "{} and {}",
                     usd(best.monolithic_usd),
                     usd(best.parallel_usd)
                 );
-                tiles.push(tile("Cost", words::change(change), note));
+                tiles.push(tile("Cost", numbers::change(change), note));
             }
             None => tiles.push(Tile {
                 basis: None,
-                ..tile("Cost", "–".into(), "nothing of it has a price".into())
+                ..tile(
+                    "Cost",
+                    "–".into(),
+                    "nothing that was used has a price".into(),
+                )
             }),
         }
         tiles
@@ -105,11 +110,11 @@ impl ComparisonReport {
         let time = Figure {
             id: "time",
             title: "Time over batch size".into(),
-            description: self.in_words(|row| {
+            description: self.at_the_ends(|row| {
                 format!(
                     "{} monolithic, {} parallel",
-                    words::time(row.monolithic_seconds),
-                    words::time(row.parallel_seconds)
+                    numbers::duration(row.monolithic_seconds),
+                    numbers::duration(row.parallel_seconds)
                 )
             }),
             caption: "From the start to the last receipt.".into(),
@@ -122,7 +127,7 @@ impl ComparisonReport {
                     line(|row| row.parallel_seconds),
                 ],
                 is_logarithmic: true,
-                words: words::time,
+                format: numbers::duration,
             }),
             data: self.table(),
         };
@@ -133,8 +138,8 @@ impl ComparisonReport {
             let cost = Figure {
                 id: "cost-over-size",
                 title: "Cost over batch size".into(),
-                description: self.in_words(|row| {
-                    let usd = |usd: Option<f64>| usd.map(words::usd).unwrap_or_default();
+                description: self.at_the_ends(|row| {
+                    let usd = |usd: Option<f64>| usd.map(numbers::usd).unwrap_or_default();
                     format!(
                         "{} monolithic, {} parallel",
                         usd(row.monolithic_usd),
@@ -151,7 +156,7 @@ impl ComparisonReport {
                         line(|row| row.parallel_usd.unwrap_or(0.0)),
                     ],
                     is_logarithmic: false,
-                    words: words::usd,
+                    format: numbers::usd,
                 }),
                 data: self.table(),
             };
@@ -166,15 +171,15 @@ impl ComparisonReport {
         }
     }
 
-    /// A sentence on the least and the greatest batch size.
-    fn in_words(&self, of: fn(&ComparisonRow) -> String) -> String {
+    /// A sentence on the smallest and the largest batch size.
+    fn at_the_ends(&self, of: fn(&ComparisonRow) -> String) -> String {
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else {
             return "No batch size was compared.".into();
         };
         let at = |row: &ComparisonRow| {
             format!(
                 "at {} records a batch {}",
-                words::count(row.batch_size),
+                numbers::count(row.batch_size),
                 of(row)
             )
         };
@@ -187,7 +192,7 @@ impl ComparisonReport {
 
     fn table(&self) -> Table {
         let mut table = Table::new(
-            "Both ways by batch size",
+            "Both approaches by batch size",
             &[
                 "Batch size",
                 "#Monolithic",
@@ -202,20 +207,20 @@ impl ComparisonReport {
                 "#Cold starts",
             ],
         );
-        let usd = |usd: Option<f64>| usd.map_or_else(|| "–".into(), words::usd);
+        let usd = |usd: Option<f64>| usd.map_or_else(|| "–".into(), numbers::usd);
         for row in &self.rows {
             table.push([
-                words::count(row.batch_size),
-                words::time(row.monolithic_seconds),
-                words::time(row.parallel_seconds),
-                words::percent(row.reduction),
+                numbers::count(row.batch_size),
+                numbers::duration(row.monolithic_seconds),
+                numbers::duration(row.parallel_seconds),
+                numbers::percent(row.reduction),
                 usd(row.monolithic_usd),
                 usd(row.parallel_usd),
-                row.cost_change.map_or_else(|| "–".into(), words::change),
+                row.cost_change.map_or_else(|| "–".into(), numbers::change),
                 usd(row.parallel_usd_per_million_records),
-                words::count(row.peak_functions),
-                words::percent(row.efficiency),
-                words::count(row.cold_starts),
+                numbers::count(row.peak_functions),
+                numbers::percent(row.efficiency),
+                numbers::count(row.cold_starts),
             ]);
         }
         table
@@ -223,12 +228,12 @@ impl ComparisonReport {
 
     fn claim(&self) -> Section<'_> {
         let (c, paper) = (&self.comparison, &self.paper);
-        let range = |values: &mut dyn Iterator<Item = f64>, words: fn(f64) -> String| {
+        let range = |values: &mut dyn Iterator<Item = f64>, format: fn(f64) -> String| {
             let (least, most) = values.fold(
                 (f64::INFINITY, f64::NEG_INFINITY),
                 |(least, most), value| (least.min(value), most.max(value)),
             );
-            match (words(least), words(most)) {
+            match (format(least), format(most)) {
                 _ if least > most => "–".into(),
                 (least, most) if least == most => least,
                 (least, most) => format!("{least} to {most}"),
@@ -237,7 +242,7 @@ impl ComparisonReport {
         let minutes = |[least, most]: [f64; 2]| format!("{least} to {most} min");
         let rows = &self.rows;
         let mut table = Table::new(
-            "Beside the paper, whose model, data and functions are others",
+            "Compared with the paper, which used another model, other data and other functions",
             &["", "Paper", "Here"],
         );
         table.push([
@@ -245,10 +250,10 @@ impl ComparisonReport {
             format!(
                 "{} to {}",
                 paper.batch_sizes[0],
-                words::count(paper.batch_sizes[1])
+                numbers::count(paper.batch_sizes[1])
             ),
             range(&mut rows.iter().map(|row| row.batch_size as f64), |size| {
-                words::count(size as u64)
+                numbers::count(size as u64)
             }),
         ]);
         table.push([
@@ -256,7 +261,7 @@ impl ComparisonReport {
             minutes(paper.monolithic_minutes),
             range(
                 &mut rows.iter().map(|row| row.monolithic_seconds),
-                words::time,
+                numbers::duration,
             ),
         ]);
         table.push([
@@ -264,37 +269,37 @@ impl ComparisonReport {
             minutes(paper.parallel_minutes),
             range(
                 &mut rows.iter().map(|row| row.parallel_seconds),
-                words::time,
+                numbers::duration,
             ),
         ]);
         table.push([
             "Less time".into(),
             "at least 95 %".into(),
-            range(&mut rows.iter().map(|row| row.reduction), words::percent),
+            range(&mut rows.iter().map(|row| row.reduction), numbers::percent),
         ]);
         let either = rows
             .iter()
             .flat_map(|row| [row.monolithic_usd, row.parallel_usd])
             .flatten();
         table.push([
-            "Cost of either way".into(),
+            "Cost of either approach".into(),
             format!(
                 "{} to {}",
-                words::usd(paper.usd[0]),
-                words::usd(paper.usd[1])
+                numbers::usd(paper.usd[0]),
+                numbers::usd(paper.usd[1])
             ),
-            range(&mut either.into_iter(), words::usd),
+            range(&mut either.into_iter(), numbers::usd),
         ]);
         table.push([
-            "Change of cost".into(),
+            "Change in cost".into(),
             "within ±5 %".into(),
             range(
                 &mut rows.iter().filter_map(|row| row.cost_change),
-                words::change,
+                numbers::change,
             ),
         ]);
         let text = format!(
-            "The claim is at least 95 % less time at a cost within ±5 % of the monolithic way's, where the platform gives the \
+            "The claim is at least 95 % less time at a cost within ±5 % of the monolithic run, if the platform provides the \
              functions ({}). {}",
             paper.source,
             self.verdict()
@@ -307,7 +312,7 @@ impl ComparisonReport {
         }
     }
 
-    /// Whether it is as the paper says.
+    /// Whether the claim holds.
     fn verdict(&self) -> String {
         let judged: Vec<bool> = self
             .rows
@@ -323,12 +328,12 @@ impl ComparisonReport {
                 .count();
             return format!(
                 "Nothing here has a price; {saved} of {} save 95 % of the time.",
-                words::of(self.rows.len() as u64, "batch size", "batch sizes")
+                numbers::plural(self.rows.len() as u64, "batch size", "batch sizes")
             );
         }
         let mut verdict = format!(
             "Here it holds at {as_claimed} of {}.",
-            words::of(judged.len() as u64, "batch size", "batch sizes")
+            numbers::plural(judged.len() as u64, "batch size", "batch sizes")
         );
         let most = self
             .rows
@@ -338,9 +343,9 @@ impl ComparisonReport {
             .unwrap_or(0);
         if as_claimed < judged.len() && most < 20 {
             verdict += &format!(
-                " With {} at a time, no more than {} can be saved.",
-                words::of(most, "function", "functions"),
-                words::percent(1.0 - 1.0 / most.max(1) as f64)
+                " With {} at a time, at most {} of the time can be saved.",
+                numbers::plural(most, "function", "functions"),
+                numbers::percent(1.0 - 1.0 / most.max(1) as f64)
             );
         }
         verdict
@@ -361,7 +366,7 @@ impl ComparisonReport {
             let mut table = bill_table(candidate.bill.as_ref()?);
             table.caption = format!(
                 "{name} at batch size {}: {}",
-                words::count(size.batch_size),
+                numbers::count(size.batch_size),
                 lower(&table.caption)
             );
             Some(table)
@@ -385,21 +390,19 @@ impl ComparisonReport {
         for input in &c.inputs {
             fact("Input", input.clone());
         }
-        fact("Records", words::count(c.records));
-        fact("Tokens", words::count(c.tokens));
+        fact("Records", numbers::count(c.records));
+        fact("Tokens", numbers::count(c.tokens));
         fact("Model", c.model.clone());
         fact("Engine", format!("{} on {}", c.precision, c.isa));
-        fact("Place", c.place.clone());
+        fact("Backend", c.place.clone());
         fact(
-            "Functions at a time",
-            format!("{} at most", words::count(c.concurrency)),
+            "Concurrency",
+            format!("at most {}", numbers::count(c.concurrency)),
         );
         fact("Times", c.basis.to_string());
         let mut blocks = vec![Block::Table(table)];
         if !c.assumptions.is_empty() {
-            blocks.push(Block::Text(
-                "What was not measured here, and is taken to be so:".into(),
-            ));
+            blocks.push(Block::Text("What was assumed, not measured:".into()));
             blocks.push(Block::List(c.assumptions.clone()));
         }
         Section {
@@ -420,7 +423,7 @@ impl ComparisonReport {
     }
 }
 
-/// The colours of both ways.
+/// The colours of both approaches.
 fn candidates() -> Vec<(&'static str, String)> {
     ["monolithic", "parallel"]
         .map(|candidate| (candidate, candidate.to_owned()))
@@ -433,42 +436,42 @@ fn lower(text: &str) -> String {
     first.unwrap_or_default() + letters.as_str()
 }
 
-/// The paper's own way beside shoal's.
+/// The paper's implementation compared with shoal.
 fn paper_baseline(paper: &PaperBaseline) -> Section<'static> {
     let mut table = Table::new(
         format!(
             "One thread on {}, in padded batches of {}",
-            words::of(paper.records, "record", "records"),
-            words::count(paper.batch_size)
+            numbers::plural(paper.records, "record", "records"),
+            numbers::count(paper.batch_size)
         ),
-        &["", "#Paper's way", "#shoal", "#Times"],
+        &["", "#Paper's implementation", "#shoal", "#Ratio"],
     );
-    let times = |theirs: f64, ours: f64| words::number(theirs / ours);
+    let times = |theirs: f64, ours: f64| numbers::number(theirs / ours);
     table.push([
-        "Time of a record".into(),
-        words::time(paper.seconds_per_record),
-        words::time(paper.shoal_seconds_per_record),
+        "Time per record".into(),
+        numbers::duration(paper.seconds_per_record),
+        numbers::duration(paper.shoal_seconds_per_record),
         times(paper.seconds_per_record, paper.shoal_seconds_per_record),
     ]);
     table.push([
         "Cost of a million records".into(),
-        words::usd(paper.usd_per_million),
-        words::usd(paper.shoal_usd_per_million),
+        numbers::usd(paper.usd_per_million),
+        numbers::usd(paper.shoal_usd_per_million),
         times(paper.usd_per_million, paper.shoal_usd_per_million),
     ]);
     table.push([
         "Start of a process".into(),
-        words::time(paper.start_seconds),
+        numbers::duration(paper.start_seconds),
         String::new(),
         String::new(),
     ]);
     Section {
         id: "paper-baseline",
-        title: "The paper's own way",
+        title: "The paper's implementation",
         basis: None,
         blocks: vec![
             Block::Text(format!(
-                "{}, measured here with the same model and records, and priced as the functions are. Times are measured, costs computed from them.",
+                "{}, measured here with the same model and records, at the price of the functions. Times are measured; costs are computed from them.",
                 paper.runtime
             )),
             Block::Table(table),

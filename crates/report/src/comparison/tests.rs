@@ -86,7 +86,7 @@ fn rows_by_hand() {
 }
 
 #[test]
-fn what_has_no_price_is_judged_by_its_time() {
+fn without_a_price_only_the_time_is_judged() {
     let report = ComparisonReport::of(&comparison([None, None]));
     assert!(report.rows.iter().all(|row| row.is_as_claimed.is_none()));
     let text = report.markdown();
@@ -108,7 +108,7 @@ fn text_forms() {
 }
 
 #[test]
-fn nothing_compared_is_told_so() {
+fn a_comparison_without_batch_sizes_says_so() {
     let mut empty = comparison([None, None]);
     empty.rows.clear();
     let report = ComparisonReport::of(&empty);

@@ -1,9 +1,9 @@
 //! Axes: ticks at round values, a thin grid, titles with units.
 
+use crate::numbers;
 use crate::plot::TimeAxis;
 use crate::plot::canvas::{Canvas, Ink, Side};
 use crate::statistics::round_up;
-use crate::words;
 
 /// A scale with its ticks.
 #[derive(Debug, Clone)]
@@ -15,23 +15,23 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// From 0 to a round value that is not below `to`, with up to `most` steps.
-    pub(crate) fn up_to(to: f64, most: usize, title: &str, words: fn(f64) -> String) -> Self {
+    /// From 0 to a round value of at least `to`, in at most `most` steps.
+    pub(crate) fn up_to(to: f64, most: usize, title: &str, format: fn(f64) -> String) -> Self {
         let step = round_up(to / most as f64).unwrap_or(1.0);
         let steps = (to / step - 1e-9).ceil().max(1.0);
         let ticks = (0..=steps as usize).map(|tick| tick as f64 * step);
         Self {
             from: 0.0,
             to: steps * step,
-            ticks: ticks.map(|tick| (tick, words(tick))).collect(),
+            ticks: ticks.map(|tick| (tick, format(tick))).collect(),
             title: title.into(),
         }
     }
 
-    /// The same for what is counted: no tick lies between whole numbers.
+    /// The same for counts: all ticks are whole numbers.
     pub(crate) fn of_counts(to: u64, most: usize, title: &str) -> Self {
         let mut axis = Self::up_to((to as f64).max(1.0), most, title, |value| {
-            words::count(value as u64)
+            numbers::count(value as u64)
         });
         axis.ticks.retain(|(value, _)| value.fract() == 0.0);
         axis
@@ -43,7 +43,7 @@ impl Axis {
         to: f64,
         most: usize,
         title: &str,
-        words: fn(f64) -> String,
+        format: fn(f64) -> String,
     ) -> Self {
         let step = round_up((to - from) / most as f64).unwrap_or(1.0);
         let (first, last) = (
@@ -54,12 +54,12 @@ impl Axis {
         Self {
             from,
             to,
-            ticks: ticks.map(|tick| (tick, words(tick))).collect(),
+            ticks: ticks.map(|tick| (tick, format(tick))).collect(),
             title: title.into(),
         }
     }
 
-    /// Times at equal factors.
+    /// A logarithmic axis for times.
     pub(crate) fn of_times(from: f64, to: f64, title: &str) -> Self {
         const ROUND: [f64; 12] = [
             1e-4,
@@ -98,12 +98,12 @@ fn short_time(seconds: f64) -> String {
     match seconds {
         1.0 => "1 s".into(),
         10.0 => "10 s".into(),
-        seconds => words::time(seconds),
+        seconds => numbers::duration(seconds),
     }
 }
 
 impl TimeAxis<'_> {
-    /// Seconds of one unit of the axis.
+    /// The unit of the axis, in seconds.
     fn unit(&self) -> (f64, &'static str) {
         match self.seconds {
             ..=180.0 => (1.0, "seconds"),
@@ -118,14 +118,14 @@ impl TimeAxis<'_> {
             [] => format!("{name} since the start"),
             _ => format!("{name} at work, pauses cut out"),
         };
-        let mut axis = Axis::between(0.0, self.seconds / unit, most, &title, words::number);
+        let mut axis = Axis::between(0.0, self.seconds / unit, most, &title, numbers::number);
         axis.to = self.seconds;
         axis.ticks.iter_mut().for_each(|tick| tick.0 *= unit);
         axis
     }
 }
 
-/// Where a plot lies on its canvas, and what its axes mean.
+/// The position of a plot on its canvas, and its axes.
 pub(crate) struct Axes {
     pub(crate) left: f64,
     pub(crate) right: f64,
@@ -136,7 +136,7 @@ pub(crate) struct Axes {
 }
 
 impl Axes {
-    /// The room that labels of an axis at the left take.
+    /// The width that the labels of a y axis take.
     pub(crate) fn room(canvas: &Canvas<'_>, labels: &[(f64, String)]) -> f64 {
         let widths = labels.iter().map(|(_, label)| canvas.frame.width_of(label));
         widths.fold(0.0, f64::max) + 10.0
@@ -152,7 +152,7 @@ impl Axes {
         self.bottom - along.clamp(0.0, 1.0) * (self.bottom - self.top)
     }
 
-    /// The grid, ticks and titles: first of all, so that marks lie over them.
+    /// The grid, ticks and titles. They are drawn first, below the marks.
     pub(crate) fn draw(&self, canvas: &Canvas<'_>, title_top: f64) {
         for (value, label) in &self.y.ticks {
             let y = self.y(*value);
@@ -163,7 +163,7 @@ impl Axes {
         self.draw_x(canvas);
     }
 
-    /// The axis at the bottom.
+    /// The x axis.
     pub(crate) fn draw_x(&self, canvas: &Canvas<'_>) {
         canvas.line(
             &[(self.left, self.bottom), (self.right, self.bottom)],
@@ -174,7 +174,7 @@ impl Axes {
         for (value, label) in &self.x.ticks {
             let x = self.x(*value);
             canvas.line(&[(x, self.bottom), (x, self.bottom + 4.0)], Ink::Base, 1.0);
-            // A label does not leave the canvas.
+            // A label stays on the canvas.
             let half = canvas.frame.width_of(label) / 2.0;
             let (at, side) = if x + half > canvas.frame.width {
                 (canvas.frame.width, Side::Left)
@@ -192,13 +192,13 @@ impl Axes {
         );
     }
 
-    /// Dashed lines where pauses are cut out, with how long they were as far as there is room.
+    /// Dashed lines where pauses are left out, with their durations where there is room.
     pub(crate) fn draw_pauses(&self, canvas: &Canvas<'_>, axis: TimeAxis<'_>, label_at: f64) {
         let mut free = self.left;
         for pause in axis.pauses {
             let x = self.x(pause.at);
             canvas.rule((x, label_at + canvas.frame.font * 0.7), (x, self.bottom));
-            let label = format!("{} cut", words::time(pause.seconds));
+            let label = format!("{} cut", numbers::duration(pause.seconds));
             let width = canvas.frame.width_of(&label);
             let from = (x - width / 2.0).min(self.right - width);
             if from >= free {
@@ -209,7 +209,7 @@ impl Axes {
     }
 }
 
-/// Height below the base line that ticks and title take.
+/// The height of ticks and title below the base line.
 pub(crate) fn below(canvas_font: f64) -> f64 {
     canvas_font * 3.2 + 4.0
 }

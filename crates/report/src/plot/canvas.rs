@@ -1,18 +1,18 @@
-//! Drawing into SVG that takes its colours from the page.
+//! Drawing SVG that takes its colours from the page.
 //!
-//! plotters writes colours into attributes. They are placeholders here, one an [`Ink`], which become CSS classes when the
-//! drawing is done, so that the page's theme says how each looks.
+//! plotters writes colours into attributes. Here they are placeholders, one for each [`Ink`], which become CSS classes when
+//! the drawing is finished, so that the theme of the page defines the colours.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// plotters places things on whole pixels; it gets a canvas this many times as large.
+/// plotters rounds to whole pixels; its canvas is larger by this factor.
 const FINE: f64 = 4.0;
-/// plotters writes font sizes smaller by this.
+/// plotters writes font sizes smaller by this factor.
 const FONT: f64 = 1.24;
 
-/// How large a drawing is, in CSS pixels at its natural size.
+/// The size of a drawing, in CSS pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Frame {
     pub(crate) width: f64,
@@ -22,7 +22,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// For pages.
+    /// For wide pages.
     pub(crate) const WIDE: Self = Self {
         width: 960.0,
         font: 13.0,
@@ -35,7 +35,7 @@ impl Frame {
         is_narrow: true,
     };
 
-    /// About how wide a text is.
+    /// The approximate width of a text.
     pub(crate) fn width_of(self, text: &str) -> f64 {
         text.chars().count() as f64 * self.font * 0.56
     }
@@ -43,7 +43,7 @@ impl Frame {
 
 macro_rules! inks {
     ($($(#[$doc:meta])* $ink:ident $class:literal)*) => {
-        /// What something is drawn with: a class of the page's style sheet.
+        /// A colour: a class of the page's style sheet.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub(crate) enum Ink { $($(#[$doc])* $ink),* }
 
@@ -57,13 +57,13 @@ macro_rules! inks {
 inks! {
     /// Text of labels and ticks.
     Text "text"
-    /// Text that is read first.
+    /// Emphasized text.
     Strong "strong"
     /// Lines of the grid.
     Grid "grid"
-    /// The line that a plot stands on.
+    /// The base line of a plot.
     Base "base"
-    /// A dashed line: a cut, a limit, a mean; and what sets it off from what lies under it.
+    /// A dashed line for a cut, a limit or a mean, and its background.
     Rule "rule"
     Halo "halo"
     /// Work, in four shades.
@@ -91,7 +91,7 @@ impl Ink {
     }
 }
 
-/// Where a text stands from its point.
+/// The anchor of a text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Side {
     /// Its left end is there.
@@ -102,13 +102,13 @@ pub(crate) enum Side {
     Middle,
 }
 
-/// A drawing under way. Points are in CSS pixels from the upper left corner.
+/// A drawing in progress. Points are in CSS pixels from the upper left corner.
 pub(crate) struct Canvas<'a> {
     area: DrawingArea<SVGBackend<'a>, Shift>,
     pub(crate) frame: Frame,
 }
 
-/// Draws in a frame, and gives the SVG elements with a `viewBox` for them.
+/// Draws in a frame.
 pub(crate) fn draw(frame: Frame, height: f64, paint: impl FnOnce(&Canvas<'_>)) -> Drawing {
     let mut svg = String::new();
     let size = (fine(frame.width) as u32, fine(height) as u32);
@@ -124,7 +124,7 @@ pub(crate) fn draw(frame: Frame, height: f64, paint: impl FnOnce(&Canvas<'_>)) -
     }
 }
 
-/// What is within an `svg` element.
+/// The content of an `svg` element.
 #[derive(Debug)]
 pub(crate) struct Drawing {
     pub(crate) view_box: String,
@@ -148,7 +148,7 @@ impl Canvas<'_> {
             .expect("memory takes it");
     }
 
-    /// A dashed line that is seen over everything.
+    /// A dashed line with a background, visible over everything.
     pub(crate) fn rule(&self, from: (f64, f64), to: (f64, f64)) {
         self.line(&[from, to], Ink::Halo, 2.5);
         self.line(&[from, to], Ink::Rule, 1.25);
@@ -172,7 +172,7 @@ impl Canvas<'_> {
             .expect("memory takes it");
     }
 
-    /// The outline of one.
+    /// The outline of a rectangle.
     pub(crate) fn outline(&self, from: (f64, f64), to: (f64, f64), least: f64, ink: Ink) {
         let to = (to.0.max(from.0 + least), to.1);
         self.area
@@ -193,7 +193,7 @@ impl Canvas<'_> {
             .expect("memory takes it");
     }
 
-    /// A text whose middle line is at a point's height.
+    /// A text, vertically centred at a point.
     pub(crate) fn text(&self, at: (f64, f64), side: Side, text: &str, ink: Ink) {
         let across = match side {
             Side::Right => HPos::Left,
@@ -210,8 +210,8 @@ impl Canvas<'_> {
     }
 }
 
-/// Classes for placeholders, and nothing that says what goes without saying. Quotes within texts are escaped, so that what
-/// is looked for are attributes.
+/// Replaces placeholders by classes and drops default attributes. Quotes within texts are escaped, so that only attributes
+/// match.
 fn themed(svg: &str) -> String {
     let begin = svg.find('>').map_or(0, |end| end + 1);
     let end = svg.rfind("</svg>").unwrap_or(svg.len());
@@ -222,7 +222,7 @@ fn themed(svg: &str) -> String {
     for (ink, class) in Ink::CLASSES {
         let RGBColor(red, green, blue) = ink.placeholder();
         let colour = format!("#{red:02X}{green:02X}{blue:02X}");
-        // An outline is all that ends with its stroke; the class of a line says that it has no area.
+        // Only outlines end with their stroke; the class of a line says that it has no area.
         svg = svg
             .replace(
                 &format!("fill=\"none\" stroke=\"{colour}\"/>"),

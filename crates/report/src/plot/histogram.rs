@@ -1,9 +1,9 @@
-//! How many batches took how long.
+//! The distribution of batch times.
 
+use crate::numbers;
 use crate::plot::axes::{Axes, Axis, below};
 use crate::plot::canvas::{Drawing, Frame, Ink, Side, draw};
 use crate::statistics::{Distribution, Histogram};
-use crate::words;
 
 pub(crate) fn draw_histogram(
     histogram: &Histogram,
@@ -27,7 +27,7 @@ pub(crate) fn draw_histogram(
             to / unit,
             if frame.is_narrow { 4 } else { 10 },
             &format!("{name} of an invocation"),
-            words::number,
+            numbers::number,
         );
         (x.from, x.to) = (from, to);
         x.ticks.iter_mut().for_each(|tick| tick.0 *= unit);
@@ -69,13 +69,13 @@ pub(crate) fn draw_histogram(
             let x = axes.x(seconds);
             let at = frame.font * 2.2 + index as f64 * row;
             canvas.rule((x, at + frame.font * 0.6), (x, axes.bottom));
-            let label = format!("{name} {}", words::time(seconds));
+            let label = format!("{name} {}", numbers::duration(seconds));
             let half = frame.width_of(&label) / 2.0;
             let middle = x.clamp(half, (frame.width - half).max(half));
             canvas.text((middle, at), Side::Middle, &label, Ink::Strong);
         }
         if histogram.beyond > 0 {
-            let label = format!("{} beyond →", words::count(histogram.beyond));
+            let label = format!("{} beyond →", numbers::count(histogram.beyond));
             canvas.text(
                 (frame.width - 8.0, frame.font * 0.7),
                 Side::Left,
@@ -86,7 +86,7 @@ pub(crate) fn draw_histogram(
     })
 }
 
-/// Seconds of the axis's unit, and its name.
+/// The unit of the axis in seconds, and its name.
 fn unit(to: f64) -> (f64, &'static str) {
     match to {
         ..0.9 => (1e-3, "milliseconds"),

@@ -1,4 +1,4 @@
-//! Plots, drawn twice: for a page and for a phone.
+//! Plots. Each is drawn in two sizes: for a wide page and for a phone.
 
 mod axes;
 mod canvas;
@@ -10,22 +10,22 @@ mod timeline;
 use canvas::Ink;
 use over_time::OverTime;
 
-use crate::run::{Pause, Series, Timeline};
+use crate::numbers;
 use crate::statistics::{Distribution, Histogram};
-use crate::words;
+use crate::time::{Pause, Series, Timeline};
 
-/// What is drawn.
+/// A plot.
 #[derive(Debug)]
 pub(crate) enum Plot<'a> {
     /// Invocations by environment.
     Timeline(&'a Timeline, TimeAxis<'a>),
-    /// Functions at work over time, and how many were asked for.
+    /// Functions at work over time, and the requested concurrency.
     Functions(&'a Series, TimeAxis<'a>, u64),
-    /// Records a second over time, and their mean.
+    /// Records per second over time, and their mean.
     Throughput(&'a Series, TimeAxis<'a>, f64),
-    /// How many batches took how long.
+    /// The distribution of batch times.
     Histogram(&'a Histogram, &'a Distribution),
-    /// Both ways over batch sizes.
+    /// Both approaches over batch sizes.
     OverBatchSize(Lines),
 }
 
@@ -39,20 +39,20 @@ pub(crate) struct TimeAxis<'a> {
 /// A quantity over batch sizes.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    /// What goes up, with its unit.
+    /// The title of the y axis, with its unit.
     pub(crate) title: &'static str,
     pub(crate) batch_sizes: Vec<u64>,
     pub(crate) lines: Vec<Line>,
-    /// Powers of ten at equal distances rather than equal amounts.
+    /// Whether the y axis is logarithmic.
     pub(crate) is_logarithmic: bool,
-    /// How its values are written.
-    pub(crate) words: fn(f64) -> String,
+    /// Formats a value.
+    pub(crate) format: fn(f64) -> String,
 }
 
-/// One of them.
+/// The values of one approach.
 #[derive(Debug)]
 pub(crate) struct Line {
-    /// One a batch size.
+    /// One for each batch size.
     pub(crate) values: Vec<f64>,
 }
 
@@ -64,16 +64,16 @@ impl Plot<'_> {
             Self::Timeline(timeline, axis) => timeline::draw_timeline(timeline, *axis, frame),
             Self::Functions(series, axis, limit) => OverTime {
                 axis: *axis,
-                title: "functions at work",
+                title: "functions",
                 is_count: true,
                 step: series.step_seconds,
                 values: series.points.iter().map(|point| point.functions).collect(),
                 line: Ink::Work,
                 area: Ink::WorkArea,
-                // A limit far away would press the rest to the ground.
+                // A limit far above the values would flatten them.
                 level: Some(*limit as f64)
                     .filter(|limit| *limit > 0.0 && *limit <= 2.0 * most(series))
-                    .map(|limit| (limit, format!("asked for {}", words::number(limit)))),
+                    .map(|limit| (limit, format!("requested {}", numbers::number(limit)))),
             }
             .draw(frame),
             Self::Throughput(series, axis, mean) => OverTime {
@@ -88,7 +88,7 @@ impl Plot<'_> {
                     .collect(),
                 line: Ink::Records,
                 area: Ink::RecordsArea,
-                level: Some((*mean, format!("mean {}", words::number(*mean)))),
+                level: Some((*mean, format!("mean {}", numbers::number(*mean)))),
             }
             .draw(frame),
             Self::Histogram(histogram, spread) => {

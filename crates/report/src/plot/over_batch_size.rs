@@ -1,9 +1,9 @@
-//! Both ways over batch sizes: lines on a logarithmic scale, bars on one from 0.
+//! Both approaches over batch sizes: lines on a logarithmic scale, bars on a linear one.
 
+use crate::numbers;
 use crate::plot::Lines;
 use crate::plot::axes::{Axes, Axis, below};
 use crate::plot::canvas::{Canvas, Drawing, Frame, Ink, Side, draw};
-use crate::words;
 
 const INKS: [Ink; 2] = [Ink::Monolithic, Ink::Parallel];
 
@@ -23,7 +23,7 @@ impl Lines {
                     .fold(f64::INFINITY, f64::min);
                 Axis::of_times(least.min(most), most, self.title)
             } else {
-                Axis::up_to(most, 4, self.title, self.words)
+                Axis::up_to(most, 4, self.title, self.format)
             };
             let count = self.batch_sizes.len() as f64;
             let axes = Axes {
@@ -48,7 +48,7 @@ impl Lines {
         let labels: Vec<String> = self
             .batch_sizes
             .iter()
-            .map(|size| words::count(*size))
+            .map(|size| numbers::count(*size))
             .collect();
         let widest = labels
             .iter()
@@ -83,7 +83,7 @@ impl Lines {
             let room = (axes.right - axes.left) / points.len().max(1) as f64;
             for (&(x, y), value) in points.iter().zip(&line.values) {
                 canvas.dot((x, y), 4.0, ink);
-                let label = (self.words)(*value);
+                let label = (self.format)(*value);
                 if canvas.frame.width_of(&label) + 6.0 <= room {
                     // Not into the axis.
                     let is_low = y + away > axes.bottom - canvas.frame.font * 0.6;
@@ -112,7 +112,7 @@ impl Lines {
                     1.0,
                     ink,
                 );
-                let label = (self.words)(*value);
+                let label = (self.format)(*value);
                 if canvas.frame.width_of(&label) <= width {
                     let above = y - canvas.frame.font * 0.75;
                     canvas.text(

@@ -1,9 +1,9 @@
 //! A quantity over time: an area under steps.
 
+use crate::numbers;
 use crate::plot::TimeAxis;
 use crate::plot::axes::{Axes, Axis, below};
 use crate::plot::canvas::{Drawing, Frame, Ink, Side, draw};
-use crate::words;
 
 /// What is drawn over time.
 pub(crate) struct OverTime<'a> {
@@ -17,7 +17,7 @@ pub(crate) struct OverTime<'a> {
     pub(crate) values: Vec<f64>,
     pub(crate) line: Ink,
     pub(crate) area: Ink,
-    /// A level to compare with, and what it is.
+    /// A level to compare with, and its label.
     pub(crate) level: Option<(f64, String)>,
 }
 
@@ -27,8 +27,8 @@ impl OverTime<'_> {
         draw(frame, height, |canvas| {
             let most = self.values.iter().copied().fold(0.0, f64::max);
             let top = most.max(self.level.as_ref().map_or(0.0, |level| level.0));
-            // A hair of room above the highest.
-            let mut y = Axis::between(0.0, (top * 1.03).max(1e-9), 5, self.title, words::number);
+            // Some room above the maximum.
+            let mut y = Axis::between(0.0, (top * 1.03).max(1e-9), 5, self.title, numbers::number);
             if self.is_count {
                 y.ticks.retain(|(value, _)| value.fract() == 0.0);
             }
@@ -49,7 +49,7 @@ impl OverTime<'_> {
                 let to = (from + self.step).min(self.axis.seconds);
                 steps.extend([(axes.x(from), axes.y(value)), (axes.x(to), axes.y(value))]);
             }
-            // Corners between steps of one height say nothing.
+            // Corners between steps of equal height are not needed.
             steps.dedup_by(|next, last| {
                 (next.0 - last.0).abs() < 1e-9 && (next.1 - last.1).abs() < 1e-9
             });

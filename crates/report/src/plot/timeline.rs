@@ -1,12 +1,12 @@
 //! Invocations by environment.
 
+use crate::numbers;
 use crate::plot::TimeAxis;
 use crate::plot::axes::{Axes, Axis, below};
 use crate::plot::canvas::{Canvas, Drawing, Frame, Ink, Side, draw};
-use crate::run::{Lane, Mark, MarkKind, Timeline};
-use crate::words;
+use crate::time::{Lane, Mark, MarkKind, Timeline};
 
-/// Letters of an environment's name that are shown.
+/// The most characters of an environment's name that are shown.
 const NAME: usize = 16;
 
 pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Frame) -> Drawing {
@@ -122,7 +122,7 @@ fn draw_mark(
         MarkKind::Failed | MarkKind::Unanswered => {
             canvas.outline((from + 0.5, top + 0.5), (to - 0.5, bottom - 0.5), 2.5, ink);
         }
-        // A hair of room between one invocation and the next.
+        // A small gap between neighbouring invocations.
         _ => canvas.bar((from, top), ((to - 0.75).max(from), bottom), 0.75, ink),
     }
 }
@@ -133,7 +133,7 @@ struct Names {
     are_numbers: bool,
 }
 
-/// Names of lanes where there is room, else some of the environments' numbers.
+/// The names of lanes where there is room, else some of the environments' numbers.
 fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
     let is_known = |lane: &&Lane| lane.environments > 0;
     let are_numbers =
@@ -144,7 +144,7 @@ fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
             labels.push((index as f64, shortened(&lane.name)));
         }
     } else {
-        // Every lane where there is room, else some.
+        // Every lane where there is room, else every few.
         let lines = if lane_height < 14.0 { 2.5 } else { 1.0 };
         let every = (frame.font * lines / lane_height).ceil().max(1.0) as usize;
         let mut before = 0;
@@ -154,7 +154,7 @@ fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
             .take_while(|(_, lane)| is_known(lane))
         {
             if index % every == 0 {
-                labels.push((index as f64, words::count(before + 1)));
+                labels.push((index as f64, numbers::count(before + 1)));
             }
             before += lane.environments;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use shoal_job::wire::Receipt;
 
-use crate::run::history::Invocation;
+use crate::fold::Invocation;
 
 /// The names that a function gives to what it counts.
 struct Names<'a> {
@@ -113,7 +113,7 @@ fn maybe(value: Option<impl ToString>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-/// Text that a spreadsheet does not take for a formula: an apostrophe goes before what would begin one.
+/// Text that a spreadsheet does not read as a formula: an apostrophe precedes a character that would begin one.
 pub(crate) fn plain(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         return format!("'{text}");

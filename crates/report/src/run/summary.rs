@@ -1,16 +1,14 @@
-//! A run in a few numbers.
-
-use std::collections::BTreeSet;
+//! The totals of a run.
 
 use serde::Serialize;
-use shoal_job::Metrics;
-use shoal_job::wire::{Receipt, Sizing, Timings};
+use shoal_job::wire::{Sizing, Timings};
+use shoal_job::{Job, Metrics};
 
-use crate::Recorded;
-use crate::run::clock::Clock;
-use crate::run::history::{History, Invocation, Outcome};
+use crate::Totals;
+use crate::fold::{Calls, Invocation, Outcome};
+use crate::time::Clock;
 
-/// A run in a few numbers; all of them measured or counted.
+/// The totals of a run; all of them were measured or counted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     /// Records with a receipt: results and dead letters.
@@ -27,43 +25,43 @@ pub struct Summary {
     pub metrics: Metrics,
     /// Batches of the job.
     pub batches: u64,
-    /// Batches that are done to their end.
+    /// Batches that are complete.
     pub finished_batches: u64,
-    /// Invocations: done, duplicate, failed and unanswered ones.
+    /// Invocations with every outcome.
     pub invocations: u64,
-    /// Invocations whose part stands.
+    /// Invocations whose part is in the output.
     pub done: u64,
-    /// Invocations that stopped before their batch's end, for want of time.
+    /// Invocations that ran out of time before the end of their batch.
     pub cut_short: u64,
-    /// Invocations that are not their piece's first attempt.
+    /// Invocations that are not the first attempt at their records.
     pub retries: u64,
-    /// Invocations that worked on records whose part stands by another one.
+    /// Invocations for records of which another invocation's part is in the output.
     pub duplicates: u64,
     /// Invocations that failed.
     pub failed_attempts: u64,
-    /// Invocations without an answer when their start of the run ended, and of which nothing was seen since.
+    /// Invocations that were in flight when their start of the run ended, and left no receipt.
     pub unanswered: u64,
-    /// Calls that the platform would not take.
+    /// Calls that the platform throttled.
     pub throttled: u64,
     /// First invocations of an environment.
     pub cold_starts: u64,
     /// Environments by name.
     pub environments: u64,
-    /// From the first start to the output, or to the last receipt where there is none yet; pauses between starts included.
+    /// From the first start to the output, or to the last receipt; pauses between starts included.
     pub wall_seconds: f64,
     /// The same without joining the parts and without long pauses between starts.
     pub working_seconds: f64,
-    /// Time of all invocations together.
+    /// The time of all invocations together.
     pub function_seconds: f64,
-    /// Time that the platform bills, where it tells for every invocation that is done.
+    /// The billed time, where the platform reports it for every finished invocation.
     pub billed_seconds: Option<f64>,
-    /// Records by `working_seconds`.
+    /// `records` by `working_seconds`.
     pub records_per_second: Option<f64>,
     /// `units` by `working_seconds`.
     pub units_per_second: Option<f64>,
     /// The most functions at work at a time.
     pub peak_functions: u64,
-    /// `function_seconds` of those that are drawn by `working_seconds`.
+    /// The mean number of functions at work.
     pub mean_functions: Option<f64>,
     /// The most memory of an environment's process, in bytes.
     pub peak_memory_bytes: Option<u64>,
@@ -74,89 +72,80 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(crate) fn of(
-        recorded: &Recorded<'_>,
-        history: &History,
+    pub(super) fn of(
+        job: &Job,
+        calls: &Calls,
+        totals: &Totals,
         clock: &Clock,
         peak_functions: u64,
+        finished_batches: u64,
     ) -> Self {
-        let all = &history.invocations;
-        let of = |outcome: Outcome| all.iter().filter(move |i| i.outcome == outcome);
-        let done = || of(Outcome::Done).filter_map(|i| i.receipt.as_deref());
-        let sum = |count: fn(&Receipt) -> u64| done().map(count).sum::<u64>();
-        let (records, failed_records) = (sum(|r| r.records), sum(|r| r.failed));
-        let units = sum(|r| r.units);
-        let mut metrics = Metrics::default();
-        done().for_each(|receipt| metrics.merge(&receipt.metrics));
+        let all = &calls.invocations;
+        let count = |is: &dyn Fn(&Invocation) -> bool| all.iter().filter(|i| is(i)).count() as u64;
+        let of = |outcome: Outcome| count(&|i| i.outcome == outcome);
         let working_seconds = clock.seconds();
         let drawn = all.iter().filter_map(Invocation::span_ms);
         let drawn: f64 = drawn.map(|(from, to)| clock.at(to) - clock.at(from)).sum();
         let rate = |amount: f64| (working_seconds > 0.0).then(|| amount / working_seconds);
         let mut environments: Vec<&str> = all.iter().map(|i| &*i.environment).collect();
-        let engines: BTreeSet<&str> = done().map(|receipt| &*receipt.engine).collect();
-        let mut sizings: Vec<Sizing> = Vec::new();
-        for sizing in done().filter_map(|i| i.sizing.as_deref()) {
-            if !sizings.contains(sizing) {
-                sizings.push(sizing.clone());
-            }
-        }
         environments.sort_unstable();
         environments.dedup();
         environments.retain(|name| !name.is_empty());
-        let billed: Option<f64> = done().map(|i| i.billed_ms).sum();
+        let is_billed = totals.records > 0 && totals.billed == totals.receipts;
         Self {
-            records,
-            results: records - failed_records.min(records),
-            failed_records,
-            unit: recorded.job.function.unit.clone(),
-            units,
-            metrics,
-            batches: recorded.job.batches,
-            finished_batches: recorded.receipts.finished_batches(),
+            records: totals.records,
+            results: totals.records.saturating_sub(totals.failed),
+            failed_records: totals.failed,
+            unit: job.function.unit.clone(),
+            units: totals.units,
+            metrics: totals.metrics.clone(),
+            batches: job.batches,
+            finished_batches,
             invocations: all.len() as u64,
-            done: done().count() as u64,
-            cut_short: recorded
-                .receipts
-                .values()
-                .filter(|receipt| receipt.remaining > 0)
-                .count() as u64,
-            retries: all.iter().filter(|i| i.attempt > 1).count() as u64,
-            duplicates: of(Outcome::Duplicate).count() as u64,
-            failed_attempts: of(Outcome::Failed).count() as u64,
-            unanswered: of(Outcome::Unanswered).count() as u64,
-            throttled: history.throttled_ms.len() as u64,
-            cold_starts: all.iter().filter(|i| i.is_cold()).count() as u64,
+            done: of(Outcome::Done),
+            cut_short: totals.cut_short,
+            retries: count(&|i| i.attempt > 1),
+            duplicates: of(Outcome::Duplicate),
+            failed_attempts: of(Outcome::Failed),
+            unanswered: of(Outcome::Unanswered),
+            throttled: calls.throttled_unix_ms.len() as u64,
+            cold_starts: count(&Invocation::is_cold),
             environments: environments.len() as u64,
-            wall_seconds: wall(history, working_seconds),
+            wall_seconds: wall(calls, working_seconds),
             working_seconds,
             function_seconds: all.iter().map(|i| i.seconds).sum(),
-            billed_seconds: billed.filter(|_| records > 0).map(|ms| ms / 1000.0),
-            records_per_second: rate(records as f64),
-            units_per_second: rate(units as f64),
+            billed_seconds: is_billed.then_some(totals.billed_ms / 1000.0),
+            records_per_second: rate(totals.records as f64),
+            units_per_second: rate(totals.units as f64),
             peak_functions,
             mean_functions: rate(drawn),
-            peak_memory_bytes: done().filter_map(|r| r.peak_memory_bytes).max(),
-            engines: engines.into_iter().map(str::to_owned).collect(),
-            sizings,
+            peak_memory_bytes: totals.peak_memory_bytes,
+            engines: totals.engines.iter().map(|name| name.to_string()).collect(),
+            sizings: totals
+                .functions
+                .iter()
+                .map(|(sizing, _)| (**sizing).clone())
+                .collect(),
         }
     }
 }
 
-/// From the first start to the last that was seen of the work.
-fn wall(history: &History, working_seconds: f64) -> f64 {
-    let Some(first) = history.starts.first() else {
+/// From the first start to the last result.
+fn wall(calls: &Calls, working_seconds: f64) -> f64 {
+    let Some(first) = calls.state.starts.first() else {
         return working_seconds;
     };
-    let ends = history.invocations.iter().filter_map(Invocation::span_ms);
-    let last = ends.map(|(_, end)| end).chain(history.last_ms);
     let first = first.began_unix_ms as f64;
-    ((last.fold(first, f64::max) - first) / 1000.0).max(0.0)
+    let ends = calls.invocations.iter().filter_map(Invocation::span_ms);
+    let result = calls.last_result_unix_ms.map(|at| at as f64);
+    let last = ends.map(|(_, end)| end).chain(result);
+    (last.fold(first, f64::max) - first) / 1000.0
 }
 
-/// Where the functions' time went, summed over the invocations that are done, in seconds.
+/// Where the functions' time went, summed over the finished invocations, in seconds.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Stages {
-    /// What environments did before their first batch. It is not in the invocations' time.
+    /// Preparing environments before their first batch; it is not part of the invocations' time.
     pub init_seconds: f64,
     /// The stages in their order, and last what is in none of them.
     pub stages: Vec<StageTime>,
@@ -174,14 +163,15 @@ pub struct StageTime {
 }
 
 impl Stages {
-    pub(crate) fn of<'a>(done: impl Iterator<Item = &'a Receipt>) -> Self {
-        let mut sum = Timings::default();
-        done.for_each(|receipt| sum += &receipt.timings);
+    pub(super) fn of(sum: &Timings) -> Self {
         let named = sum.read + sum.stages.total() + sum.write;
         let stages = [("read", sum.read)]
             .into_iter()
             .chain(sum.stages.iter())
-            .chain([("write", sum.write), ("rest", (sum.total - named).max(0.0))]);
+            .chain([
+                ("write", sum.write),
+                ("other", (sum.total - named).max(0.0)),
+            ]);
         Self {
             init_seconds: sum.init / 1000.0,
             stages: stages

@@ -4,17 +4,19 @@ use shoal_job::wire::FailureKind;
 
 use super::*;
 use crate::fixture::{NOON, Scene, cold, receipt};
+use crate::fold::{CallHistory, End};
+use crate::time::{Mark, MarkKind};
 
 fn report(scene: &Scene) -> RunReport {
     report_with(scene, None)
 }
 
 fn report_with(scene: &Scene, bill: Option<Bill>) -> RunReport {
-    RunReport::of(&Recorded {
+    RunReport::of(Recorded {
         job: &scene.job,
         run: "reviews-ebcf50ee",
         receipts: &scene.receipts,
-        events: &scene.events,
+        history: CallHistory::of(&scene.events),
         dead_letters: &[serde_json::json!({
             "id": "r7", "row": 6, "file": "/data/reviews.csv", "line": 8, "reason": "the text is empty"
         })],
@@ -24,8 +26,8 @@ fn report_with(scene: &Scene, bill: Option<Bill>) -> RunReport {
     })
 }
 
-/// Two starts an hour apart: a cold start, a throttled call, a crash, two calls that nobody answers, a batch in two pieces, and
-/// a batch that is worked off again.
+/// Two starts an hour apart: a cold start, a throttled call, a crash, two unanswered calls, a batch in two parts, and a batch
+/// that is processed again.
 fn eventful() -> Scene {
     let mut scene = Scene::new(4, 10);
     scene
@@ -101,12 +103,12 @@ fn bill() -> Bill {
 fn close(found: f64, by_hand: f64) {
     assert!(
         (found - by_hand).abs() < 1e-9,
-        "{found}, and by hand {by_hand}"
+        "found {found}, expected {by_hand}"
     );
 }
 
 #[test]
-fn everything_is_counted_as_by_hand() {
+fn totals_match_those_computed_by_hand() {
     let report = report(&eventful());
     let s = &report.summary;
     assert_eq!(
@@ -169,7 +171,7 @@ fn starts_and_the_pause_between_them() {
 }
 
 #[test]
-fn a_start_that_fails_is_told_and_one_that_came_to_no_work_is_none() {
+fn a_start_counts_once_its_work_has_begun() {
     let stopped = || Event::Stopped {
         reason: "no space left".into(),
     };
@@ -191,9 +193,9 @@ fn a_start_that_fails_is_told_and_one_that_came_to_no_work_is_none() {
     close(report.starts[0].seconds, 0.49);
 }
 
-/// Times 0.5, 1, 1, 1 and 1.3 s: place 4 × 0.95 = 3.8 lies between 1 and 1.3.
+/// Durations of 0.5, 1, 1, 1 and 1.3 s: position 4 × 0.95 = 3.8 lies between 1 and 1.3.
 #[test]
-fn batch_times_by_hand() {
+fn batch_times_match_those_computed_by_hand() {
     let report = report(&eventful());
     let spread = report.batch_seconds.unwrap();
     assert_eq!(spread.count, 5);
@@ -214,7 +216,7 @@ fn batch_times_by_hand() {
             ("tokenize", 144_000.0),
             ("model", 4_320_000.0),
             ("write", 192_000.0),
-            ("rest", 48_000.0)
+            ("other", 48_000.0)
         ]
     );
     close(report.stages.init_seconds, 0.08);
@@ -247,7 +249,7 @@ fn the_series_adds_up() {
 }
 
 #[test]
-fn lanes_are_environments_and_calls_without_one() {
+fn lanes_are_environments_or_calls_without_one() {
     let timeline = report(&eventful()).timeline;
     assert!(!timeline.is_merged);
     let lanes: Vec<_> = timeline
@@ -285,7 +287,7 @@ fn lanes_are_environments_and_calls_without_one() {
 }
 
 #[test]
-fn an_answer_that_was_lost_is_no_failure() {
+fn a_lost_answer_is_not_a_failure() {
     let mut scene = Scene::new(1, 10);
     scene
         .started(0, "http", 1)
@@ -307,7 +309,7 @@ fn an_answer_that_was_lost_is_no_failure() {
 }
 
 #[test]
-fn an_attempt_beside_one_that_goes_on_is_a_duplicate() {
+fn an_attempt_beside_an_unfinished_one_is_a_duplicate() {
     let mut scene = Scene::new(1, 10);
     scene
         .started(0, "http", 2)
@@ -324,9 +326,9 @@ fn an_attempt_beside_one_that_goes_on_is_a_duplicate() {
     close(s.function_seconds, 2.0 + 1.5);
 }
 
-/// The part of batch 0 was lost and made again: the second invocation's part stands.
+/// The part of batch 0 was lost: the part of the second invocation is in the output.
 #[test]
-fn of_two_receipts_the_other_one_is_the_duplicate() {
+fn the_receipt_without_a_part_in_the_output_is_the_duplicate() {
     let mut scene = Scene::new(1, 10);
     scene
         .started(0, "local", 1)
@@ -345,7 +347,7 @@ fn of_two_receipts_the_other_one_is_the_duplicate() {
 }
 
 #[test]
-fn a_clock_that_is_wrong_is_set_between_call_and_answer() {
+fn a_wrong_clock_is_corrected_to_between_call_and_answer() {
     let mut scene = Scene::new(2, 10);
     scene
         .started(0, "http", 1)
@@ -363,7 +365,7 @@ fn a_clock_that_is_wrong_is_set_between_call_and_answer() {
         .collect();
     assert_eq!(began, [100.0, 1_100.0]);
     assert!(
-        report.notes[0].contains("2 invocations were"),
+        report.notes[0].contains("2 invocations began"),
         "{:?}",
         report.notes
     );
@@ -371,7 +373,7 @@ fn a_clock_that_is_wrong_is_set_between_call_and_answer() {
 }
 
 #[test]
-fn old_receipts_begin_before_their_answer() {
+fn receipts_without_a_beginning_end_with_their_answer() {
     let mut scene = Scene::new(1, 10);
     let mut old = receipt(0, "", 0, 400.0);
     old.started_unix_ms = 0;
@@ -385,9 +387,9 @@ fn old_receipts_begin_before_their_answer() {
     assert_eq!(&*invocation.environment, "worker 0");
 }
 
-/// Workers of an array job: nobody called, and the same receipt is told by two commands.
+/// Workers of an array job: there are no calls, and two commands report the same receipt.
 #[test]
-fn work_that_nobody_called_for_is_counted_once() {
+fn work_without_a_call_is_counted_once() {
     let mut scene = Scene::new(2, 10);
     scene
         .started(0, "array", 2)
@@ -406,7 +408,7 @@ fn work_that_nobody_called_for_is_counted_once() {
 }
 
 #[test]
-fn a_function_that_went_on_alone_answers_its_call() {
+fn a_function_that_continued_alone_answers_its_call() {
     let mut scene = Scene::new(1, 10);
     scene
         .started(0, "lambda", 1)
@@ -419,7 +421,7 @@ fn a_function_that_went_on_alone_answers_its_call() {
 }
 
 #[test]
-fn a_run_that_has_nothing_yet_has_a_report() {
+fn a_run_without_results_has_a_report() {
     let scene = Scene::new(3, 10);
     let report = report(&scene);
     assert_eq!(report.summary.invocations, 0);
@@ -486,7 +488,7 @@ fn reports_of_very_large_runs_are_small() {
 }
 
 #[test]
-fn accuracy_counts_the_diagonal() {
+fn a_report_has_the_accuracy() {
     let mut scene = Scene::new(1, 10);
     let mut done = receipt(0, "a", 0, 1_000.0);
     for (gold, label, records) in [("A", "A", 4), ("A", "B", 1), ("B", "A", 2), ("B", "B", 3)] {
@@ -501,14 +503,14 @@ fn accuracy_counts_the_diagonal() {
 }
 
 #[test]
-fn a_bill_is_told_with_its_prices() {
+fn a_bill_names_the_date_of_its_prices() {
     let report = report_with(&eventful(), Some(bill()));
     let cost = report.cost.as_ref().unwrap();
     // 10 GB-s at 0.0000166667 USD, and 6 requests at 0.20 USD a million.
     close(cost.usd, 10.0 * 1.666_67e-5 + 6.0 * 2e-7);
     close(cost.usd_per_million_records.unwrap(), cost.usd / 40.0 * 1e6);
     let html = report.html();
-    assert!(html.contains("looked up on 2026-11-24") && html.contains("$0.000168"));
+    assert!(html.contains("in us-east-1 on 2026-11-24") && html.contains("$0.000168"));
 }
 
 #[test]
@@ -521,9 +523,9 @@ fn text_forms() {
     insta::assert_snapshot!("json", serde_json::to_string_pretty(&json).unwrap());
 }
 
-/// Whatever is text in a run, hostile.
+/// All text of a run is hostile.
 #[test]
-fn hostile_text_stays_text() {
+fn hostile_text_is_escaped() {
     let hostile =
         "\"'><script>alert(1)</script><!-- </style></svg> {{ x }} \u{0}\u{1b}[31m \u{202e} ";
     let mut scene = Scene::new(2, 10);
@@ -542,11 +544,11 @@ fn hostile_text_stays_text() {
         .called(1_000, 1, 1, 0)
         .failed(1_100, 1, 1, FailureKind::Crashed, hostile);
     let letter = serde_json::json!({"id": hostile, "row": 1, "file": hostile, "reason": hostile});
-    let report = RunReport::of(&Recorded {
+    let report = RunReport::of(Recorded {
         job: &scene.job,
         run: hostile,
         receipts: &scene.receipts,
-        events: &scene.events,
+        history: CallHistory::of(&scene.events),
         dead_letters: &[letter],
         dead_letters_total: 1,
         bill: None,
@@ -561,7 +563,7 @@ fn hostile_text_stays_text() {
 }
 
 #[test]
-fn text_for_spreadsheets_is_no_formula() {
+fn spreadsheets_read_no_text_as_a_formula() {
     let mut scene = Scene::new(1, 10);
     scene.started(0, "http", 1).called(0, 0, 1, 0).failed(
         100,
@@ -573,7 +575,7 @@ fn text_for_spreadsheets_is_no_formula() {
     assert!(report(&scene).csv().contains("\"'=HYPERLINK("));
 }
 
-/// Beginnings are told in whole milliseconds, and times in parts of them.
+/// Beginnings are in whole milliseconds, durations in fractions of them.
 #[test]
 fn one_environment_is_one_function_at_work() {
     let mut scene = Scene::new(3, 10);

@@ -203,7 +203,7 @@ impl BackendConfig {
     pub(crate) fn file(&self) -> Vec<u8> {
         let mut kept = self.clone();
         for url in kept.urls_mut() {
-            *url = shoal_dispatch::shown_url(url);
+            *url = shoal_dispatch::redact_url(url);
         }
         let mut content = serde_json::to_vec_pretty(&kept).expect("settings are always JSON");
         content.push(b'\n');

@@ -1,6 +1,6 @@
 //! HTTP workers: whether they respond, accept the token, and have this version.
 
-use shoal_dispatch::Looked;
+use shoal_dispatch::WorkerProbe;
 
 use super::{Check, clock};
 use crate::Setting;
@@ -10,7 +10,7 @@ use crate::error::ExitCode;
 const ABOUT: &str = "workers";
 
 pub(super) fn look(http: &Http, checks: &mut Vec<Check>) {
-    match shoal_dispatch::look(&http.urls, token().as_deref()) {
+    match shoal_dispatch::probe_workers(&http.urls, token().as_deref()) {
         Ok(looked) => looked
             .iter()
             .for_each(|looked| of_worker(looked, http, checks)),
@@ -22,7 +22,7 @@ pub(super) fn look(http: &Http, checks: &mut Vec<Check>) {
     }
 }
 
-fn of_worker(looked: &Looked, http: &Http, checks: &mut Vec<Check>) {
+fn of_worker(looked: &WorkerProbe, http: &Http, checks: &mut Vec<Check>) {
     let url = looked.url.as_str();
     let ready = match &looked.ready {
         Ok(()) => {
@@ -38,7 +38,7 @@ fn of_worker(looked: &Looked, http: &Http, checks: &mut Vec<Check>) {
             "start a worker there, or wait until its model is open; make sure that no proxy answers in its place",
         ),
     };
-    let is_there = looked.ready.is_ok() || looked.let_in.is_ok();
+    let is_there = looked.ready.is_ok() || looked.accepts_calls.is_ok();
     checks.push(ready);
     if !is_there {
         return;
@@ -47,7 +47,7 @@ fn of_worker(looked: &Looked, http: &Http, checks: &mut Vec<Check>) {
         Some(_) => "with the token of SHOAL_TOKEN",
         None => "without a token",
     };
-    checks.push(match &looked.let_in {
+    checks.push(match &looked.accepts_calls {
         Ok(()) => Check::ok(ABOUT, "token", format!("calls are let in {with}")),
         Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}")).failed(
             ExitCode::Platform,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, Purpose, packed};
 
+use super::precision::Agreement;
 use crate::Result;
 
 /// The folder that was asked for, else the one in the platform's cache folder, if there is such.
@@ -67,23 +68,26 @@ impl Cache {
         )?)
     }
 
-    /// The share of the bundled sample that `int8` labels as `f32` does, if it was ever determined.
-    pub(super) fn agreement(&self, fingerprint: &str, isa: Isa) -> Option<f64> {
-        let path = self.path(fingerprint, isa, "agreement")?;
-        let text = std::fs::read_to_string(path).ok()?;
-        text.trim().parse().ok()
+    /// How `int8` agrees with `f32`, if it was ever measured.
+    pub(super) fn agreement(&self, key: (&str, Purpose, Isa)) -> Option<Agreement> {
+        let content = std::fs::read(self.agreement_path(key)?).ok()?;
+        serde_json::from_slice(&content).ok()
     }
 
-    /// Best effort: what is not remembered is determined again.
-    pub(super) fn remember_agreement(&self, fingerprint: &str, isa: Isa, agreement: f64) {
-        let Some(path) = self.path(fingerprint, isa, "agreement") else {
+    fn agreement_path(&self, (fingerprint, purpose, isa): (&str, Purpose, Isa)) -> Option<PathBuf> {
+        self.path(fingerprint, isa, &format!("{purpose}-agreement.json"))
+    }
+
+    /// Best effort: an agreement that is not remembered is measured again.
+    pub(super) fn remember_agreement(&self, key: (&str, Purpose, Isa), agreement: &Agreement) {
+        let Some(path) = self.agreement_path(key) else {
             return;
         };
         let folder = path.parent().expect("it is in a folder");
         let write = || -> std::io::Result<()> {
             std::fs::create_dir_all(folder)?;
             let temporary = tempfile::NamedTempFile::new_in(folder)?;
-            std::fs::write(temporary.path(), format!("{agreement}\n"))?;
+            serde_json::to_writer(temporary.as_file(), agreement)?;
             temporary.persist(&path)?;
             Ok(())
         };

@@ -7,7 +7,9 @@ use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
 use shoal_function::{Answers, RecordRef, Runner, Session};
-use shoal_job::{Cell, Metrics, Record};
+#[cfg(test)]
+use shoal_job::Cell;
+use shoal_job::{Metrics, Record};
 use shoal_runners::{EncoderRunner, EncoderSession};
 use shoal_tasks::classify::CONFUSION;
 
@@ -132,13 +134,44 @@ fn right(metrics: &Metrics) -> (u64, u64) {
     })
 }
 
-/// A record of a text alone, for `runner`.
-pub(super) fn record(runner: &EncoderRunner, text: String) -> Record {
-    let mut inputs = vec![Cell::Null; runner.spec().inputs.len()];
-    inputs[0] = Cell::Text(text);
-    Record {
-        id: Cell::Null,
-        inputs,
-        kept: Vec::new(),
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use shoal_encoder::{Isa, Model, Precision, Purpose};
+
+    use super::*;
+    use crate::{TaskOptions, bundled};
+
+    const SAMPLE: &str = include_str!("../../../../examples/reviews.jsonl");
+
+    #[test]
+    fn the_bundled_model_may_run_in_int8_on_every_instruction_set() {
+        let checkpoint = bundled::checkpoint().unwrap();
+        let open = |precision, isa| {
+            let fingerprint = bundled::FINGERPRINT.to_owned();
+            let model = Model::pack(&checkpoint, fingerprint, Purpose::Classify, precision, isa);
+            let model = Arc::new(model.unwrap());
+            EncoderRunner::new("bundled", model, &TaskOptions::default(), None).unwrap()
+        };
+        let f32 = open(Precision::F32, Isa::best());
+        let records = SAMPLE.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = line["text"].as_str().unwrap().to_owned();
+            Record {
+                id: Cell::Null,
+                inputs: vec![Cell::Text(text), Cell::Null],
+                kept: Vec::new(),
+            }
+        });
+        let records: Vec<Record> = records.collect();
+        for isa in Isa::available() {
+            let int8 = open(Precision::Int8, isa);
+            let chunks = Mutex::new(records.chunks(20));
+            let next = || Some(Ok(chunks.lock().unwrap().next()?.to_vec()));
+            let compared = compare(&f32, &int8, &next, &|_| {}).unwrap();
+            assert_eq!(compared.records, records.len() as u64);
+            assert!(compared.agreement() >= 0.99, "{isa:?}: {compared:?}");
+        }
     }
 }

@@ -33,7 +33,16 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     use hf_hub::{Cache, Repo, RepoType};
 
     /// Read where they are there.
-    const OPTIONAL: [&str; 3] = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"];
+    const OPTIONAL: [&str; 6] = [
+        "tokenizer.json",
+        "vocab.txt",
+        "tokenizer_config.json",
+        "modules.json",
+        "sentence_bert_config.json",
+        "config_sentence_transformers.json",
+    ];
+    /// The files of a module of sentence-transformers, in a folder such as `1_Pooling`.
+    const MODULE: [&str; 2] = ["config.json", "model.safetensors"];
     const WEIGHTS: &str = "model.safetensors";
     const INDEX: &str = "model.safetensors.index.json";
 
@@ -90,6 +99,14 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
         .map(|file| file.rfilename.as_str())
         .collect();
     for file in OPTIONAL.into_iter().filter(|file| files.contains(file)) {
+        api.get(file).map_err(failed)?;
+    }
+    let is_of_module = |file: &str| {
+        file.split_once('/').is_some_and(|(folder, file)| {
+            folder.starts_with(|first: char| first.is_ascii_digit()) && MODULE.contains(&file)
+        })
+    };
+    for file in files.iter().filter(|file| is_of_module(file)) {
         api.get(file).map_err(failed)?;
     }
     if files.contains(&WEIGHTS) {

@@ -4,6 +4,7 @@ mod cache;
 mod check;
 mod hub;
 mod pack;
+mod precision;
 mod remote;
 
 use std::path::{Path, PathBuf};
@@ -19,13 +20,15 @@ use crate::{Error, Result, Setting, bundled};
 use cache::Cache;
 pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
+pub(crate) use precision::Upcoming;
+pub use precision::{Agreement, PrecisionChoice};
 pub use pack::{PackSettings, PackSummary, pack};
 
 /// How the engine is to run a model.
 #[derive(Debug, Clone, Default)]
 pub struct EngineSettings {
-    /// `int8` or `f32`. Where `None`: that of a packed model; else `int8` if it labels the bundled sample as `f32`
-    /// does, and `f32` if not.
+    /// `int8` or `f32`. Where `None`: that of a packed model; else `int8` where a comparison shows that its results agree
+    /// with those of `f32`.
     pub precision: Option<Precision>,
     /// Name of the instruction set; the best that the CPU has, and a packed model is packed for, where `None`.
     pub isa: Option<String>,
@@ -65,12 +68,27 @@ pub struct ModelSettings {
 }
 
 impl ModelSettings {
-    /// Finds the model and opens it.
+    /// Finds the model and opens it. Where no precision is asked for, an earlier comparison of `int8` with `f32` decides;
+    /// without one it is `f32`.
     ///
     /// # Errors
     /// The model cannot be found or used, or not for the task.
     pub fn open(&self) -> Result<Arc<EncoderRunner>> {
-        Source::find(self.reference.as_deref())?.open(self)
+        Ok(self.open_for(None)?.0)
+    }
+
+    /// The reference by which a job records it, such as an absolute path.
+    pub(crate) fn resolved_reference(&self) -> Result<String> {
+        Ok(Source::find(self.reference.as_deref())?.reference().to_owned())
+    }
+
+    /// As [`open`](Self::open); without an earlier comparison, one is made on some of the records to come, where that
+    /// pays.
+    pub(crate) fn open_for(
+        &self,
+        upcoming: Option<Upcoming<'_>>,
+    ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
+        Source::find(self.reference.as_deref())?.open_for(self, upcoming)
     }
 }
 
@@ -153,13 +171,26 @@ impl Source {
 
     /// Opens it with all settings but the reference.
     pub(crate) fn open(&self, settings: &ModelSettings) -> Result<Arc<EncoderRunner>> {
-        let model = Arc::new(self.open_model(&settings.engine, &settings.task)?);
-        let runner =
-            EncoderRunner::new(self.reference(), model, &settings.task, settings.max_tokens)?;
-        Ok(Arc::new(runner))
+        Ok(self.open_for(settings, None)?.0)
     }
 
-    fn open_model(&self, engine: &EngineSettings, task: &TaskOptions) -> Result<Model> {
+    fn open_for(
+        &self,
+        settings: &ModelSettings,
+        upcoming: Option<Upcoming<'_>>,
+    ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
+        let (model, choice) = self.open_model(settings, upcoming)?;
+        let ModelSettings { task, max_tokens, .. } = settings;
+        let runner = EncoderRunner::new(self.reference(), model.into(), task, *max_tokens)?;
+        Ok((Arc::new(runner), choice))
+    }
+
+    fn open_model(
+        &self,
+        settings: &ModelSettings,
+        upcoming: Option<Upcoming<'_>>,
+    ) -> Result<(Model, PrecisionChoice)> {
+        let ModelSettings { engine, task, .. } = settings;
         let isa = engine.isa()?;
         if let Self::Packed {
             reference,
@@ -185,7 +216,7 @@ impl Source {
                         model.precision()
                     ),
                 )),
-                _ => Ok(model),
+                _ => Ok((model, PrecisionChoice::Given)),
             };
         }
         let isa = isa.unwrap_or_else(Isa::best);
@@ -195,11 +226,16 @@ impl Source {
             Some(kind) => kind.purpose(),
             None => self.purpose()?,
         };
-        let precision = match engine.precision {
-            Some(precision) => precision,
-            None => self.choose_precision(&cache, &fingerprint, isa)?,
+        let (precision, choice) = match engine.precision {
+            Some(precision) => (precision, PrecisionChoice::Given),
+            None => {
+                let key = (fingerprint.as_str(), purpose, isa);
+                precision::choose(self, settings, &cache, key, upcoming)?
+            }
         };
-        cache.open(&fingerprint, purpose, precision, isa, || self.checkpoint())
+        let checkpoint = || self.checkpoint();
+        let model = cache.open(&fingerprint, purpose, precision, isa, checkpoint)?;
+        Ok((model, choice))
     }
 
     /// What the model was made for.
@@ -225,11 +261,6 @@ impl Source {
             Self::Folder { path, .. } => Ok(Checkpoint::fingerprint(path)?),
             Self::Packed { reference, .. } => Err(packed_already(reference)),
         }
-    }
-
-    fn choose_precision(&self, cache: &Cache, fingerprint: &str, isa: Isa) -> Result<Precision> {
-        let _ = (cache, fingerprint, isa);
-        Ok(Precision::Int8)
     }
 }
 

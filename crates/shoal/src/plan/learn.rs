@@ -1,19 +1,20 @@
-//! Learning from a run what a platform takes, where a plan would assume it.
+//! Measuring a platform from a run, for what a plan would otherwise assume.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use shoal_estimate::limits::vcpu_share;
 use shoal_estimate::{Calibration, PlatformTimes, Workload};
 use shoal_job::Event;
 use shoal_job::wire::Receipt;
+use shoal_report::CallHistory;
 
 use crate::{Error, Result, find_run};
 
-/// Puts into `calibration` what the run of this name took on its platform: calls, environments that start, and how fast a
-/// vCPU of it is beside a core of the machine that was calibrated, on records like those of `workload`.
+/// Adds to `calibration` what the run of this name measured on its platform: the overhead of calls, the start of environments,
+/// and the speed of a vCPU compared with a core of the calibrated machine, on records like those of `workload`.
 ///
 /// # Errors
-/// There is no such run, or none of its calls went to a platform by direct calls.
+/// There is no such run, or it made no direct calls of a platform.
 pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &str) -> Result<()> {
     let dir = find_run(run)?;
     let wrong = |reason: &str| Error::Settings(format!("failed to learn from run {run}: {reason}"));
@@ -36,71 +37,50 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
         .sum();
     let predicted: f64 = workload.record_seconds(calibration).iter().sum();
     if read == 0.0 {
-        return Err(wrong("the input has no tokens to compare it by"));
+        return Err(wrong("the input has no tokens to compare"));
     }
     calibration.platform = Some(times(&calls, predicted / read));
     if let Some(init) = median(
         calls
             .iter()
-            .filter(|call| call.receipt.cold)
-            .map(init_seconds),
+            .filter(|(_, receipt)| receipt.cold)
+            .map(|(_, receipt)| init_seconds(receipt)),
     ) {
         calibration.init_seconds = init;
     }
     Ok(())
 }
 
-/// A call that was answered.
-struct Call {
-    /// From the call to the answer, as the caller saw it.
-    seconds: f64,
-    receipt: Receipt,
+/// The first calls of batches that a platform with a sizing answered: the seconds from the call to the answer, as the
+/// caller saw it, and the receipt.
+fn calls(events: &[(u64, Event)]) -> Vec<(f64, Arc<Receipt>)> {
+    let history = CallHistory::of(events);
+    let calls = history.invocations().iter().filter_map(|call| {
+        let receipt = call.receipt.as_ref()?;
+        let waited = call.waited_ms? as f64 / 1e3;
+        (receipt.sizing.is_some() && call.attempt == 1).then(|| (waited, receipt.clone()))
+    });
+    calls.collect()
 }
 
-/// The first calls of batches that a platform with a sizing answered.
-fn calls(events: &[(u64, Event)]) -> Vec<Call> {
-    let mut called = HashMap::new();
-    let mut calls = Vec::new();
-    for (at, event) in events {
-        match event {
-            Event::Dispatched {
-                batch, attempt: 1, ..
-            } => {
-                called.insert(*batch, *at);
-            }
-            Event::Finished { receipt, .. } if receipt.sizing.is_some() && receipt.attempt == 1 => {
-                if let Some(call) = called.remove(&receipt.batch) {
-                    calls.push(Call {
-                        seconds: at.saturating_sub(call) as f64 / 1e3,
-                        receipt: (**receipt).clone(),
-                    });
-                }
-            }
-            _ => {}
-        }
-    }
-    calls
-}
-
-/// `seconds_per_token` is what the calibration predicts.
-fn times(calls: &[Call], seconds_per_token: f64) -> PlatformTimes {
-    let beyond = |call: &Call| {
-        let init = if call.receipt.cold {
-            call.receipt.timings.init
-        } else {
-            0.0
-        };
-        (call.seconds - (call.receipt.timings.total + init) / 1e3).max(0.0)
+/// `seconds_per_token` is the prediction of the calibration.
+fn times(calls: &[(f64, Arc<Receipt>)], seconds_per_token: f64) -> PlatformTimes {
+    let beyond = |is_cold: bool| {
+        let calls = calls.iter().filter(|(_, receipt)| receipt.cold == is_cold);
+        median(calls.map(|(seconds, receipt)| {
+            let timings = &receipt.timings;
+            let init = if is_cold { timings.init } else { 0.0 };
+            (seconds - (timings.total + init) / 1e3).max(0.0)
+        }))
     };
-    let warm = median(calls.iter().filter(|call| !call.receipt.cold).map(beyond));
-    let cold = median(calls.iter().filter(|call| call.receipt.cold).map(beyond));
+    let (warm, cold) = (beyond(false), beyond(true));
     let call_seconds = warm.or(cold).unwrap_or_default();
-    let work = |call: &Call| {
-        let timings = &call.receipt.timings;
-        (timings.read + timings.stages.total()) / 1e3 * share(call)
+    let work = |receipt: &Receipt| {
+        let timings = &receipt.timings;
+        (timings.read + timings.stages.total()) / 1e3 * share(receipt)
     };
-    let processed: f64 = calls.iter().map(work).sum();
-    let tokens: f64 = calls.iter().map(|call| call.receipt.units as f64).sum();
+    let processed: f64 = calls.iter().map(|(_, receipt)| work(receipt)).sum();
+    let tokens: f64 = calls.iter().map(|(_, receipt)| receipt.units as f64).sum();
     PlatformTimes {
         calls: calls.len() as u64,
         call_seconds,
@@ -109,12 +89,12 @@ fn times(calls: &[Call], seconds_per_token: f64) -> PlatformTimes {
     }
 }
 
-fn init_seconds(call: &Call) -> f64 {
-    call.receipt.timings.init / 1e3 * share(call)
+fn init_seconds(receipt: &Receipt) -> f64 {
+    receipt.timings.init / 1e3 * share(receipt)
 }
 
-fn share(call: &Call) -> f64 {
-    call.receipt
+fn share(receipt: &Receipt) -> f64 {
+    receipt
         .sizing
         .as_ref()
         .map_or(1.0, |sizing| vcpu_share(sizing.memory_mb))
@@ -136,10 +116,10 @@ mod tests {
     fn receipt(batch: u64, work_ms: f64, cold: bool) -> Receipt {
         let init = if cold { 40.0 } else { 0.0 };
         serde_json::from_value(json!({
-            "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 10,
+            "batch": batch, "attempt": 1, "records": 1, "failed": 0, "units": 10,
             "part": { "bytes": 0, "checksum": "" },
-            "timings": { "init": init, "read": 0.0, "tokenize": 0.0, "model": work_ms, "write": 0.0, "total": work_ms },
-            "cold": cold, "isa": "avx2",
+            "timings": { "init": init, "read": 0.0, "stages": { "model": work_ms }, "write": 0.0, "total": work_ms },
+            "cold": cold, "engine": "avx2",
             "sizing": { "memory_mb": 1769, "architecture": "x86_64", "region": "us-east-1" },
         }))
         .unwrap()
@@ -176,7 +156,7 @@ mod tests {
             answer(1_460, receipt(1, 100.0, false)),
             call(1_460, 2),
             answer(1_580, receipt(2, 100.0, false)),
-            // An answer to a second attempt tells nothing of a call.
+            // The answer to a second attempt does not count.
             answer(
                 1_600,
                 Receipt {

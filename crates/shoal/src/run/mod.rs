@@ -18,12 +18,13 @@ use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Cancel, Event, Job, RunDir};
 use shoal_tasks::TaskOptions;
 
+use crate::model::Upcoming;
 use crate::spool::spool;
 use crate::{
-    BackendConfig, EngineSettings, Error, Limits, ModelSettings, OnError, Setting,
-    Result, Settings, Summary, VERSION, trust,
+    BackendConfig, EngineSettings, Error, Limits, ModelSettings, OnError, PrecisionChoice, Result,
+    Setting, Settings, Summary, VERSION, trust,
 };
-use open::open_run;
+use open::{open_run, planned_precision};
 use stage::{EventSink, Stage};
 
 /// Standard input, among inputs.
@@ -59,7 +60,18 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
     // What is not there is better told before the model is opened than after.
     let found = locate(&inputs, parameters.input_format, spooled)?;
     check_apart(&found, &destination)?;
-    let runner = settings.model.open()?;
+    let mut model = settings.model.clone();
+    if model.engine.precision.is_none() && !settings.fresh {
+        let digest = spooled.map(|spool| spool.digest.as_str());
+        let output = destination.name();
+        let reference = model.resolved_reference()?;
+        model.engine.precision =
+            planned_precision(settings, &inputs, &output, digest, &reference)?;
+    }
+    let (runner, choice) = model.open_for(Some(Upcoming {
+        found: &found,
+        parameters: &parameters,
+    }))?;
     let inputs_at = settings
         .store
         .as_ref()
@@ -116,6 +128,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
         job,
         batches_at_once: settings.batches_at_once,
         runner,
+        precision: choice,
         destination,
         backend: settings.backend.clone(),
         command: settings.command.clone(),
@@ -208,6 +221,7 @@ pub fn resume(
         job,
         batches_at_once: BATCHES_AT_ONCE,
         runner,
+        precision: PrecisionChoice::Given,
         destination,
         backend,
         command: None,

@@ -6,9 +6,9 @@ use shoal_dispatch::Budget;
 use shoal_job::wire::Sizing;
 
 use super::stage::Stage;
-use crate::cost::{History, billed_ms};
 use crate::limits::Pricing;
 use crate::{ASK_ABOVE_USD, Error, Result};
+use shoal_report::billed_ms;
 
 /// The money that a start may spend, and the time that its calls may take for it.
 pub(super) struct Spending {
@@ -64,12 +64,9 @@ impl Stage {
                 }
             };
             spending.timeout = Some(timeout);
-            let answered = receipts
-                .values()
-                .map(|receipt| billed_ms(receipt) / 1e3)
-                .sum();
+            let answered = receipts.values().map(billed_ms).sum::<f64>() / 1e3;
             let answered = pricing.usd(receipts.len() as f64, answered)?;
-            let unknown = History::read(&self.run)?.calls_of_unknown_cost();
+            let unknown = crate::report::state(&self.run)?.calls_of_unknown_cost();
             spending.budget = Some(pricing.budget(max_usd, answered, unknown, timeout)?);
         }
         Ok(spending)

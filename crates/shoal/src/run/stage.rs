@@ -10,11 +10,12 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
 use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
+use shoal_report::{CallHistory, RunState};
 
 use crate::backend::{BackendConfig, BackendContext};
-use crate::cost::History;
 use crate::limits::within;
 use crate::summary::Tally;
+use crate::PrecisionChoice;
 use crate::{EngineSettings, Error, Limits, OnError, Result, Summary, log, report, trust};
 
 /// Writes events to the run's log and hands them on.
@@ -61,6 +62,8 @@ pub(super) struct Stage {
     pub(super) job: Job,
     pub(super) batches_at_once: NonZeroUsize,
     pub(super) runner: Arc<dyn Runner>,
+    /// How the precision of the runner was chosen.
+    pub(super) precision: PrecisionChoice,
     pub(super) destination: Destination,
     pub(super) backend: BackendConfig,
     /// The arguments of the command that started the run, where it is started by one.
@@ -218,7 +221,7 @@ impl Stage {
     fn seconds(&self) -> Result<Option<f64>> {
         let is_by_the_hour = self.limits.max_usd.is_some() && self.backend.machine().is_some();
         let before = if is_by_the_hour {
-            History::read(&self.run)?.seconds_at_work()
+            report::state(&self.run)?.seconds_at_work()
         } else {
             0.0
         };
@@ -266,16 +269,16 @@ struct Finished {
 fn account(run: &RunDir, job: &Job, done: &Finished, limits: &Limits, summary: &mut Summary) {
     let prices = crate::plan::prices(limits.prices.as_deref());
     let accounted = prices.and_then(|prices| {
-        let bill = |history: &History| report::bill(run, job, &done.tally.spent, history, &prices);
+        let bill = |state: &RunState| report::bill(run, job, &done.tally.totals, state, &prices);
         let Some(receipts) = &done.receipts else {
-            summary.cost = bill(&History::read(run)?)?;
+            summary.cost = bill(&report::state(run)?)?;
             // It shows every call, and so takes memory by the batch, which this run has not.
             return Ok(None);
         };
-        let events = run.events_beside(receipts)?;
-        let bill = bill(&History::of(&events))?;
+        let history = CallHistory::of(&run.events_beside(receipts)?);
+        let bill = bill(history.state())?;
         summary.cost = bill.clone();
-        let page = report::of(run, job, receipts, &events, bill)?;
+        let page = report::of(run, job, receipts, history, bill)?;
         report::keep(run, &page).map(Some)
     });
     match accounted {

@@ -1,16 +1,16 @@
-//! How the collector is reached.
+//! The connection to the collector.
 
 use std::time::Duration;
 
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use ureq::Agent;
 
-/// How long a collector may take: a run that is done waits for it.
+/// The longest time that a finished run waits for the collector.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer that is read, in bytes.
+/// The most bytes of an answer that are read.
 const LARGEST_ANSWER: u64 = 1 << 20;
 
-/// A client that blocks: it has a thread of its own.
+/// A blocking client; it runs in its own thread.
 #[derive(Debug)]
 pub(super) struct Client(Agent);
 
@@ -19,7 +19,7 @@ impl Client {
         let config = Agent::config_builder()
             .timeout_global(Some(PATIENCE))
             .http_status_as_error(false)
-            // What is sent elsewhere would take the headers with it, which may hold a key.
+            // A redirect would send the headers, which may contain a key, to another host.
             .max_redirects(0)
             .build();
         Self(config.into())

@@ -1,37 +1,38 @@
 //! Traces of runs for OpenTelemetry: a span for each start of a run, for its stages and for each attempt at a batch, sent by
 //! OTLP over HTTP, as JSON.
 //!
-//! What is traced is what the events of the run tell. A collector that cannot be reached costs a warning, and nothing else.
+//! Traces show what the events of the run say. A collector that cannot be reached costs a warning, and nothing else.
 
 mod client;
 mod spans;
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use shoal_job::Event;
+use shoal_report::now_unix_ms;
 
 use crate::{Error, Result};
 use client::Client;
 use spans::Spans;
 
-/// The variable by which OpenTelemetry's own tools are told where to send to.
+/// The variable with the collector's URL for OpenTelemetry's own tools.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
-/// Where a collector listens if nobody says otherwise.
+/// The URL of a local collector.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
-/// What stands for that variable.
+/// The value that stands for that variable.
 const FROM_ENVIRONMENT: &str = "env";
-/// Spans that are sent together, at most …
+/// The most spans that are sent together …
 const MOST_SPANS: usize = 512;
 /// … and how long the first of them waits for the others.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A trace that is being told.
+/// A trace in progress.
 pub struct Traces {
     spans: Spans,
     send: Sender<SpanData>,
@@ -61,7 +62,7 @@ impl Traces {
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Client::new())
-            // Nobody waits twice for a collector that is not there.
+            // A collector that does not answer is not waited for twice.
             .with_retry_policy(RetryPolicy::disabled())
             .with_protocol(Protocol::HttpJson)
             .with_endpoint(endpoint)
@@ -80,23 +81,23 @@ impl Traces {
             .spawn(move || deliver(&exporter, &waiting))
             .map_err(|e| Error::Settings(format!("failed to start a thread: {e}")))?;
         Ok(Self {
-            spans: Spans::begin(SystemTime::now()),
+            spans: Spans::begin(now_unix_ms()),
             send,
             sender,
         })
     }
 
-    /// Takes in a step of the run.
-    pub fn see(&mut self, event: &Event) {
+    /// Takes the next event of the run.
+    pub fn apply(&mut self, event: &Event) {
         let Self { spans, send, .. } = self;
-        // Who sends has given up: it is told at the end.
-        spans.see(SystemTime::now(), event, &mut |span| drop(send.send(span)));
+        // Where the sender has given up, `end` says why.
+        spans.apply(now_unix_ms(), event, &mut |span| drop(send.send(span)));
     }
 
     /// Ends the trace, with the error of the run if it has one, and waits until it is sent.
     ///
     /// # Errors
-    /// Why not all of it is.
+    /// Not all of it could be sent.
     pub fn end(self, error: Option<&Error>) -> std::result::Result<(), String> {
         let Self {
             spans,
@@ -104,7 +105,7 @@ impl Traces {
             sender,
         } = self;
         let error = error.map(ToString::to_string);
-        spans.end(SystemTime::now(), error, &mut |span| drop(send.send(span)));
+        spans.end(now_unix_ms(), error, &mut |span| drop(send.send(span)));
         drop(send);
         sender
             .join()
@@ -112,7 +113,7 @@ impl Traces {
     }
 }
 
-/// Sends spans as they come, until the first time that it fails.
+/// Sends spans as they arrive, until sending fails.
 fn deliver(
     exporter: &SpanExporter,
     waiting: &Receiver<SpanData>,

@@ -1,8 +1,7 @@
 //! From the events of a run to spans.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use opentelemetry::trace::{
     SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
@@ -11,36 +10,30 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
 use shoal_job::Event;
 use shoal_job::wire::Receipt;
+use shoal_report::{Call, Phase, RunState};
 
-/// The spans of one start of a run that have not ended yet.
+/// The open spans of one start of a run. Times are in milliseconds since 1970, as in `events.jsonl`.
 pub(super) struct Spans {
     ids: RandomIdGenerator,
     trace: TraceId,
     run: Open,
-    /// What the run does now: one of its stages.
+    /// The current stage of the run.
     stage: Option<Open>,
-    /// Calls under way, by their environment.
-    calls: HashMap<usize, Call>,
+    /// The latest stage in which functions were called.
+    dispatch: SpanId,
+    state: RunState,
 }
 
 struct Open {
     id: SpanId,
     name: &'static str,
-    began: SystemTime,
+    began: u64,
     attributes: Vec<KeyValue>,
-}
-
-struct Call {
-    batch: u64,
-    attempt: u32,
-    /// The stage that it belongs to.
-    stage: SpanId,
-    began: SystemTime,
 }
 
 impl Spans {
     /// The trace of a run that begins.
-    pub(super) fn begin(at: SystemTime) -> Self {
+    pub(super) fn begin(at: u64) -> Self {
         let ids = RandomIdGenerator::default();
         Self {
             trace: ids.new_trace_id(),
@@ -52,174 +45,126 @@ impl Spans {
             },
             ids,
             stage: None,
-            calls: HashMap::new(),
+            dispatch: SpanId::INVALID,
+            state: RunState::default(),
         }
     }
 
-    /// Takes in a step at its time; spans that end with it go to `out`.
-    pub(super) fn see(&mut self, at: SystemTime, event: &Event, out: &mut dyn FnMut(SpanData)) {
+    /// Takes the next event. The spans that end with it go to `out`.
+    pub(super) fn apply(&mut self, at: u64, event: &Event, out: &mut dyn FnMut(SpanData)) {
+        let change = self.state.apply(at, event);
+        self.enter_stage(at, matches!(event, Event::Started { .. }), out);
+        for call in &change.unanswered {
+            out(self.unanswered(call, at));
+        }
         match event {
-            Event::Planning { records: 0 } => self.enter("plan", at, out),
-            Event::Planned { records, batches } => {
-                self.leave(at, out);
-                self.run.attributes.extend([
-                    KeyValue::new("shoal.records", number(*records)),
-                    KeyValue::new("shoal.batches", number(*batches)),
-                ]);
-            }
+            Event::Planned { records, batches } => self.run.attributes.extend([
+                KeyValue::new("shoal.records", number(*records)),
+                KeyValue::new("shoal.batches", number(*batches)),
+            ]),
             Event::Started {
                 backend,
                 concurrency,
                 reused_batches,
                 ..
             } => {
-                self.enter("dispatch", at, out);
-                let stage = self.stage.as_mut().expect("it was entered");
+                let stage = self.stage.as_mut().expect("a start is a stage");
                 stage.attributes.extend([
                     KeyValue::new("shoal.backend", backend.clone()),
                     KeyValue::new("shoal.concurrency", number(*concurrency as u64)),
                     KeyValue::new("shoal.reused_batches", number(*reused_batches)),
                 ]);
             }
-            Event::Dispatched {
-                batch,
-                attempt,
-                worker,
-                ..
-            } => {
-                let call = Call {
-                    batch: *batch,
-                    attempt: *attempt,
-                    stage: self.dispatch(at, out),
-                    began: at,
-                };
-                self.calls.insert(*worker, call);
+            Event::Finished { receipt, .. } => {
+                // A platform that fans out by itself reports the end of a call only.
+                let called = change.answered.map(|call| call.called_unix_ms);
+                let began = called.unwrap_or_else(|| began(receipt, at));
+                out(self.attempt(began, at, of_receipt(receipt), Status::Ok));
             }
-            Event::Finished { worker, receipt } => {
-                let call = self.calls.remove(worker);
-                let (stage, began) = match call {
-                    Some(call) => (call.stage, call.began),
-                    // A platform that fans out by itself tells of it afterwards.
-                    None => (self.dispatch(at, out), began(receipt, at)),
-                };
-                let status = Status::Ok;
-                let attributes = of_receipt(receipt);
-                out(self.attempt(stage, began, at, attributes, status));
-            }
-            Event::Superseded {
-                batch,
-                attempt,
-                worker,
-                ..
-            } => {
-                if let Some(Call { stage, began, .. }) = self.calls.remove(worker) {
-                    let attributes = vec![
-                        KeyValue::new("shoal.batch", number(*batch)),
-                        KeyValue::new("shoal.attempt", i64::from(*attempt)),
-                        KeyValue::new("shoal.superseded", true),
-                    ];
-                    out(self.attempt(stage, began, at, attributes, Status::Ok));
+            Event::Superseded { .. } => {
+                if let Some(call) = change.answered {
+                    let mut attributes = of_call(&call);
+                    attributes.push(KeyValue::new("shoal.superseded", true));
+                    out(self.attempt(call.called_unix_ms, at, attributes, Status::Ok));
                 }
             }
             Event::Failed {
                 batch,
                 attempt,
-                worker,
                 kind,
                 reason,
                 retry,
                 ..
             } => {
-                let call = self.calls.remove(worker);
-                let (stage, began) = match call {
-                    Some(call) => (call.stage, call.began),
-                    None => (self.dispatch(at, out), at),
-                };
+                let began = change.answered.map_or(at, |call| call.called_unix_ms);
                 let attributes = vec![
                     KeyValue::new("shoal.batch", number(*batch)),
                     KeyValue::new("shoal.attempt", i64::from(*attempt)),
                     KeyValue::new("shoal.failure", kind.name()),
                     KeyValue::new("shoal.retry", *retry),
                 ];
-                let status = Status::error(reason.clone());
-                out(self.attempt(stage, began, at, attributes, status));
+                out(self.attempt(began, at, attributes, Status::error(reason.clone())));
             }
-            Event::Verifying { .. } => self.enter("verify", at, out),
-            Event::Collecting { parts: 0, .. } => self.enter("collect", at, out),
-            Event::Completed { results, failed } => {
-                self.leave(at, out);
-                self.run.attributes.extend([
-                    KeyValue::new("shoal.results", number(*results)),
-                    KeyValue::new("shoal.failed", number(*failed)),
-                ]);
-            }
+            Event::Completed { results, failed } => self.run.attributes.extend([
+                KeyValue::new("shoal.results", number(*results)),
+                KeyValue::new("shoal.failed", number(*failed)),
+            ]),
             _ => {}
         }
     }
 
-    /// Ends all that is open.
-    pub(super) fn end(
-        mut self,
-        at: SystemTime,
-        error: Option<String>,
-        out: &mut dyn FnMut(SpanData),
-    ) {
-        for (_, call) in std::mem::take(&mut self.calls) {
-            let attributes = vec![
-                KeyValue::new("shoal.batch", number(call.batch)),
-                KeyValue::new("shoal.attempt", i64::from(call.attempt)),
-            ];
-            let status = Status::error("it was under way when the run ended");
-            out(self.attempt(call.stage, call.began, at, attributes, status));
+    /// Ends all open spans.
+    pub(super) fn end(mut self, at: u64, error: Option<String>, out: &mut dyn FnMut(SpanData)) {
+        for call in self.state.in_flight.values() {
+            out(self.unanswered(call, at));
         }
-        self.leave(at, out);
-        let status = match error {
-            None => Status::Ok,
-            Some(error) => Status::error(error),
-        };
+        self.leave_stage(at, out);
+        let status = error.map_or(Status::Ok, Status::error);
+        let run = std::mem::take(&mut self.run.attributes);
         let run = Open {
-            attributes: std::mem::take(&mut self.run.attributes),
+            attributes: run,
             ..self.run
         };
-        out(self.close(run, SpanId::INVALID, at, status));
+        out(close(self.trace, run, SpanId::INVALID, at, status));
     }
 
-    /// The stage in which batches are worked on; entered again where a part was lost and is made anew.
-    fn dispatch(&mut self, at: SystemTime, out: &mut dyn FnMut(SpanData)) -> SpanId {
-        let is_there = self
-            .stage
-            .as_ref()
-            .is_some_and(|stage| stage.name == "dispatch");
-        if !is_there {
-            self.enter("dispatch", at, out);
+    /// Ends the span of the stage before and begins that of the current one, if they differ or a new start `is_new`.
+    fn enter_stage(&mut self, at: u64, is_new: bool, out: &mut dyn FnMut(SpanData)) {
+        let name = match self.state.phase {
+            Phase::Planning => Some("plan"),
+            Phase::Dispatching => Some("dispatch"),
+            Phase::Verifying => Some("verify"),
+            Phase::Collecting => Some("collect"),
+            Phase::New | Phase::Preparing | Phase::Ended(_) => None,
+        };
+        if self.stage.as_ref().map(|stage| stage.name) == name && !is_new {
+            return;
         }
-        self.stage.as_ref().expect("it was entered").id
-    }
-
-    fn enter(&mut self, name: &'static str, at: SystemTime, out: &mut dyn FnMut(SpanData)) {
-        self.leave(at, out);
-        self.stage = Some(Open {
-            id: self.ids.new_span_id(),
+        self.leave_stage(at, out);
+        let ids = &self.ids;
+        self.stage = name.map(|name| Open {
+            id: ids.new_span_id(),
             name,
             began: at,
             attributes: Vec::new(),
         });
-    }
-
-    fn leave(&mut self, at: SystemTime, out: &mut dyn FnMut(SpanData)) {
-        if let Some(stage) = self.stage.take() {
-            out(self.close(stage, self.run.id, at, Status::Unset));
+        if let Some(stage) = self.stage.as_ref().filter(|stage| stage.name == "dispatch") {
+            self.dispatch = stage.id;
         }
     }
 
-    fn attempt(
-        &self,
-        stage: SpanId,
-        began: SystemTime,
-        at: SystemTime,
-        attributes: Vec<KeyValue>,
-        status: Status,
-    ) -> SpanData {
+    fn leave_stage(&mut self, at: u64, out: &mut dyn FnMut(SpanData)) {
+        if let Some(stage) = self.stage.take() {
+            out(close(self.trace, stage, self.run.id, at, Status::Unset));
+        }
+    }
+
+    fn unanswered(&self, call: &Call, at: u64) -> SpanData {
+        let status = Status::error("it was in flight when the run ended");
+        self.attempt(call.called_unix_ms, at, of_call(call), status)
+    }
+
+    fn attempt(&self, began: u64, at: u64, attributes: Vec<KeyValue>, status: Status) -> SpanData {
         let attempt = Open {
             id: self.ids.new_span_id(),
             name: "attempt",
@@ -228,35 +173,43 @@ impl Spans {
         };
         SpanData {
             span_kind: SpanKind::Client,
-            ..self.close(attempt, stage, at, status)
+            ..close(self.trace, attempt, self.dispatch, at, status)
         }
     }
+}
 
-    fn close(&self, span: Open, parent: SpanId, at: SystemTime, status: Status) -> SpanData {
-        SpanData {
-            span_context: SpanContext::new(
-                self.trace,
-                span.id,
-                TraceFlags::SAMPLED,
-                false,
-                TraceState::default(),
-            ),
-            parent_span_id: parent,
-            parent_span_is_remote: false,
-            span_kind: SpanKind::Internal,
-            name: Cow::Borrowed(span.name),
-            start_time: span.began,
-            end_time: at.max(span.began),
-            attributes: span.attributes,
-            dropped_attributes_count: 0,
-            events: SpanEvents::default(),
-            links: SpanLinks::default(),
-            status,
-            instrumentation_scope: InstrumentationScope::builder("shoal")
-                .with_version(crate::VERSION)
-                .build(),
-        }
+fn close(trace: TraceId, span: Open, parent: SpanId, at: u64, status: Status) -> SpanData {
+    let time = |unix_ms| UNIX_EPOCH + Duration::from_millis(unix_ms);
+    SpanData {
+        span_context: SpanContext::new(
+            trace,
+            span.id,
+            TraceFlags::SAMPLED,
+            false,
+            TraceState::default(),
+        ),
+        parent_span_id: parent,
+        parent_span_is_remote: false,
+        span_kind: SpanKind::Internal,
+        name: Cow::Borrowed(span.name),
+        start_time: time(span.began),
+        end_time: time(at.max(span.began)),
+        attributes: span.attributes,
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status,
+        instrumentation_scope: InstrumentationScope::builder("shoal")
+            .with_version(crate::VERSION)
+            .build(),
     }
+}
+
+fn of_call(call: &Call) -> Vec<KeyValue> {
+    vec![
+        KeyValue::new("shoal.batch", number(call.batch)),
+        KeyValue::new("shoal.attempt", i64::from(call.attempt)),
+    ]
 }
 
 fn of_receipt(receipt: &Receipt) -> Vec<KeyValue> {
@@ -272,19 +225,15 @@ fn of_receipt(receipt: &Receipt) -> Vec<KeyValue> {
     ]
 }
 
-/// When the work began of which `receipt` tells; where it does not, as long before `at` as it took.
-fn began(receipt: &Receipt, at: SystemTime) -> SystemTime {
+/// When the work of `receipt` began; where it does not say, its own duration before `at`.
+fn began(receipt: &Receipt, at: u64) -> u64 {
     match receipt.started_unix_ms {
-        0 => at
-            .checked_sub(Duration::from_secs_f64(
-                receipt.timings.total.max(0.0) / 1e3,
-            ))
-            .unwrap_or(at),
-        unix_ms => (UNIX_EPOCH + Duration::from_millis(unix_ms)).min(at),
+        0 => at.saturating_sub(receipt.timings.total.max(0.0) as u64),
+        unix_ms => unix_ms.min(at),
     }
 }
 
-/// OpenTelemetry knows signed numbers alone.
+/// OpenTelemetry has signed numbers only.
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

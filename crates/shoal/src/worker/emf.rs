@@ -1,6 +1,6 @@
-//! Metrics of a Lambda function, as lines of its log: CloudWatch makes metrics of what is written in its *embedded metric
-//! format* (`AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html`), with no call to make
-//! and no permission to have.
+//! Metrics of a Lambda function, as lines of its log: CloudWatch turns lines in its *embedded metric format*
+//! (`AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html`) into metrics, without a call
+//! and without a permission.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +10,7 @@ use shoal_job::wire::{Failure, Invocation, Receipt};
 /// The namespace of all metrics.
 const NAMESPACE: &str = "shoal";
 
-/// What the metrics of a function are told apart by.
+/// The dimensions of the metrics.
 #[derive(Debug, Clone)]
 pub(super) struct Metrics {
     pub(super) function: String,
@@ -18,8 +18,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// The line of one invocation, without its end. Metrics of what is not known are left out: a failure has its duration
-    /// alone.
+    /// The line of one invocation, without a line end. Unknown metrics are left out: a failure has only its duration.
     pub(super) fn line(
         &self,
         invocation: &Invocation,
@@ -65,7 +64,7 @@ impl Metrics {
                 }],
             }),
         );
-        // Members that are neither metric nor dimension are found by CloudWatch Logs Insights.
+        // CloudWatch Logs Insights finds members that are neither metric nor dimension.
         for (name, value) in [
             ("function", json!(self.function)),
             ("version", json!(self.version)),
@@ -87,7 +86,7 @@ mod tests {
     use super::*;
     use crate::worker::environments::tests::crashing;
 
-    /// What a line breaks of the specification: its schema, and its words on target members.
+    /// The rules of the specification that a line breaks: its schema, and its rules for target members.
     fn faults(line: &str) -> Vec<String> {
         const UNITS: &str = "Seconds Microseconds Milliseconds Bytes Kilobytes Megabytes Gigabytes Terabytes Bits Kilobits \
                              Megabits Gigabits Terabits Percent Count Bytes/Second Count/Second None";
@@ -162,10 +161,10 @@ mod tests {
         };
         let receipt = |cold: bool| -> Receipt {
             serde_json::from_value(json!({
-                "batch": 0, "attempt": 1, "records": 20, "failed": 1, "truncated": 0, "tokens": 900,
+                "batch": 0, "attempt": 1, "records": 20, "failed": 1, "units": 900,
                 "part": { "bytes": 1, "checksum": "" },
-                "timings": { "init": 40.5, "read": 0.0, "tokenize": 0.0, "model": 0.0, "write": 0.0, "total": 12.0 },
-                "cold": cold, "peak_memory_bytes": 64_000_000, "isa": "avx2",
+                "timings": { "init": 40.5, "read": 0.0, "write": 0.0, "total": 12.0 },
+                "cold": cold, "peak_memory_bytes": 64_000_000, "engine": "avx2",
             }))
             .unwrap()
         };
@@ -176,7 +175,7 @@ mod tests {
             "InitMs",
             "PeakMemoryMB",
             "Records",
-            "Tokens",
+            "Units",
         ];
         let cold = metrics.line(&invocation, &Ok(receipt(true)), took);
         assert_eq!(faults(&cold), [""; 0], "{cold}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use shoal_dispatch::{Plan, RetryPolicy, process_batches};
 use shoal_function::Host;
 use shoal_job::{Batch, Cancel, Event, RunDir};
+use shoal_report::{RunState, now_unix_ms};
 
 use crate::{Error, Result, Setting, backend};
 
@@ -163,24 +164,20 @@ pub fn work(
         speculation: None,
         budget: None,
     };
-    let mut done = Done {
-        batches: batches.len() as u64,
-        reused: 0,
-        records: 0,
-        failed: 0,
-    };
+    let mut state = RunState::default();
     let backend = backend::threads(concurrency, host);
     let processed = process_batches(&plan, &backend, cancel, &mut |event| {
-        if let Event::Finished { receipt, .. } = &event {
-            done.records += receipt.records;
-            done.failed += receipt.failed;
-        }
+        let _ = state.apply(now_unix_ms(), &event);
         emit(&event);
     });
     let processed = processed
         .map_err(|error| Error::from_dispatch(error, run.reference(), |_| String::new()))?;
-    done.reused = processed.reused.finished_batches();
-    Ok(done)
+    Ok(Done {
+        batches: batches.len() as u64,
+        reused: processed.reused.finished_batches(),
+        records: state.answered.records,
+        failed: state.answered.failed,
+    })
 }
 
 const SLURM_ID: &str = "SLURM_ARRAY_TASK_ID";

@@ -1,8 +1,8 @@
-//! Runs in which nothing succeeds.
+//! The circuit breaker.
 
 use super::*;
 
-fn hopeless(end: Result<(), DispatchError>) -> (usize, Failure) {
+fn circuit_open(end: Result<(), DispatchError>) -> (usize, Failure) {
     match end {
         Err(DispatchError::CircuitOpen { batches, failure }) => (batches, failure),
         end => panic!("{end:?}"),
@@ -10,7 +10,7 @@ fn hopeless(end: Result<(), DispatchError>) -> (usize, Failure) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_whose_every_batch_fails_is_stopped_and_says_why() {
+async fn a_run_in_which_every_batch_fails_stops_with_the_last_failure() {
     for concurrency in [1, 10, 1000] {
         let calls = AtomicUsize::new(0);
         let platform = Calls(async |_: &Invocation| {
@@ -27,10 +27,10 @@ async fn a_run_whose_every_batch_fails_is_stopped_and_says_why() {
             concurrency,
             ..Setup::default()
         };
-        let (batches, failure) = hopeless(run(&platform, &setup).await.0);
+        let (batches, failure) = circuit_open(run(&platform, &setup).await.0);
         assert_eq!(failure.reason, "out of memory at 128 MB");
         let calls = calls.into_inner();
-        // Twice what may be in flight, and a few more to be sure.
+        // Twice the calls in flight, and a few more.
         assert!(
             calls <= 2 * concurrency + 40,
             "{calls} calls, {concurrency} at a time"
@@ -40,7 +40,7 @@ async fn a_run_whose_every_batch_fails_is_stopped_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_batch_of_nothing_but_bad_records_is_not_buried_whole() {
+async fn a_batch_of_only_bad_records_is_not_quarantined_entirely() {
     let calls = AtomicUsize::new(0);
     let platform = Calls(async |invocation: &Invocation| {
         calls.fetch_add(1, Relaxed);
@@ -53,15 +53,15 @@ async fn a_single_batch_of_nothing_but_bad_records_is_not_buried_whole() {
         records: 1000,
         ..Setup::default()
     };
-    let (end, _, told) = run_and_emit(&platform, &setup).await;
-    hopeless(end);
-    assert_eq!(records_finished(&told), 2);
+    let (end, _, emitted) = run_and_emit(&platform, &setup).await;
+    circuit_open(end);
+    assert_eq!(records_finished(&emitted), 2);
     assert!(calls.into_inner() < 60);
 }
 
 #[tokio::test(start_paused = true)]
 async fn quick_failures_wait_for_slow_successes() {
-    // Ten bad batches fail at once; the others take a minute.
+    // Ten bad batches fail immediately; the others take a minute.
     let platform = Calls(async |invocation: &Invocation| {
         let batch = &invocation.batch;
         let is_bad = batch.index.is_multiple_of(10) && (batch.offset..batch.end()).contains(&0);
@@ -81,7 +81,7 @@ async fn quick_failures_wait_for_slow_successes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_breaks_in_the_middle_stops_the_run_too() {
+async fn failures_after_successes_stop_the_run_too() {
     let platform = Calls(async |invocation: &Invocation| {
         sleep(SECOND).await;
         match invocation.batch.index {
@@ -95,8 +95,8 @@ async fn what_breaks_in_the_middle_stops_the_run_too() {
         concurrency: 100,
         ..Setup::default()
     };
-    let (end, _, told) = run_and_emit(&platform, &setup).await;
-    let (batches, _) = hopeless(end);
-    assert_eq!(records_finished(&told), 200 * 20);
+    let (end, _, emitted) = run_and_emit(&platform, &setup).await;
+    let (batches, _) = circuit_open(end);
+    assert_eq!(records_finished(&emitted), 200 * 20);
     assert!((20..=200).contains(&batches), "{batches}");
 }

@@ -1,16 +1,16 @@
-//! Calls under a budget, on a clock that nobody waits for.
+//! Budgets.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{Ledger, Shortage};
 
-/// A budget of `max_usd` for calls that may cost up to 0.1 USD: 0.1 USD for each second.
+/// A budget of `max_usd` for calls that cost 0.1 USD per second and at most 0.1 USD.
 fn budget(max_usd: f64) -> Option<Budget> {
     Some(Budget {
         max_usd,
         most_per_call_usd: 0.1,
-        cost: Box::new(|_, took| 0.1 * took.as_secs_f64()),
+        cost: Box::new(|_, elapsed| 0.1 * elapsed.as_secs_f64()),
         ledger: Ledger::default(),
     })
 }
@@ -38,7 +38,7 @@ async fn fewer_calls_are_in_flight_as_money_runs_out() {
     });
     let setup = Setup {
         batches: 100,
-        // Half of what is set aside comes back.
+        // Each call costs half of the reserved amount.
         budget: budget(1.0).map(|budget| Budget {
             cost: Box::new(|_, _| 0.05),
             ..budget
@@ -77,8 +77,8 @@ async fn a_budget_that_is_just_enough_is_enough() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn less_than_a_call_ends_at_once() {
-    let platform = Calls(async |_: &Invocation| panic!("no call is paid for"));
+async fn a_budget_below_one_call_starts_nothing() {
+    let platform = Calls(async |_: &Invocation| panic!("the budget covers no call"));
     let spent = |max_usd, spent_usd| Setup {
         batches: 5,
         budget: budget(max_usd).map(|budget| Budget {
@@ -96,7 +96,7 @@ async fn less_than_a_call_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retries_that_nothing_pays_for_are_not_waited_for() {
+async fn retries_that_the_budget_does_not_cover_end_the_run_immediately() {
     let platform = Calls(async |_: &Invocation| {
         sleep(SECOND / 10).await;
         Err(failure(FailureKind::Crashed))
@@ -108,14 +108,14 @@ async fn retries_that_nothing_pays_for_are_not_waited_for() {
     };
     let (end, time) = run(&platform, &setup).await;
     let shortage = shortage(end);
-    // A call that failed counts as the most.
+    // A failed call counts with its maximum cost.
     assert_near(shortage.spent_usd, 0.3);
     assert_eq!(shortage.left, 3);
     assert!(time < SECOND / 10 + SECOND / 100, "{time:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_are_not_taken_cost_nothing() {
+async fn rejected_calls_cost_nothing() {
     let calls = AtomicUsize::new(0);
     let platform = Calls(async |invocation: &Invocation| {
         sleep(SECOND).await;
@@ -134,7 +134,7 @@ async fn calls_that_are_not_taken_cost_nothing() {
 
     let platform = Calls(async |_: &Invocation| Err(failure(FailureKind::Refused)));
     let (end, _) = run(&platform, &setup).await;
-    // The same ledger.
+    // The ledger of the first run has no money left.
     assert_eq!(shortage(end).left, 5);
     let setup = Setup {
         budget: budget(0.5),
@@ -146,14 +146,14 @@ async fn calls_that_are_not_taken_cost_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_receipt_that_is_found_costs_nothing() {
+async fn an_existing_receipt_costs_nothing() {
     let setup = Setup {
-        // For the call, and for the one that would be made if there was no receipt.
+        // Covers the first call, and the retry that the receipt makes unnecessary.
         budget: budget(0.2),
         ..Setup::default()
     };
     let platform = Calls(async |invocation: &Invocation| {
-        assert_eq!(invocation.attempt, 1, "it is done");
+        assert_eq!(invocation.attempt, 1, "the first attempt wrote a receipt");
         let name = RunDir::receipt_name(invocation.batch.index, 0);
         let content = serde_json::to_vec(&receipt(invocation)).unwrap();
         let run = setup.run_dir();
@@ -167,7 +167,7 @@ async fn a_receipt_that_is_found_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_rest_of_a_batch_is_a_call_of_its_own() {
+async fn the_rest_of_a_batch_is_paid_as_a_separate_call() {
     let platform = Calls(async |invocation: &Invocation| {
         sleep(SECOND).await;
         let Batch {
@@ -191,7 +191,7 @@ async fn the_rest_of_a_batch_is_a_call_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_nobody_waits_for_stay_set_aside() {
+async fn abandoned_calls_stay_reserved() {
     let setup = Setup {
         batches: 8,
         concurrency: 3,
@@ -210,10 +210,10 @@ async fn calls_that_nobody_waits_for_stay_set_aside() {
     assert_near(budget.committed_usd(), 0.3);
 }
 
-/// What becomes of a call.
+/// The result of a call.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
-    /// It is answered after some milliseconds.
+    /// It succeeds after some milliseconds.
     Done(u64),
     /// It fails after some milliseconds, which are billed.
     Fails(u64),
@@ -231,9 +231,9 @@ fn fate() -> impl Strategy<Value = Fate> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// What is billed in the end, and what may be billed at any time, is never more than the limit.
+    /// Neither the final bill nor the maximum possible bill at any time exceeds the limit.
     #[test]
-    fn the_limit_is_never_passed(
+    fn the_limit_is_never_exceeded(
         fates in prop::collection::vec(fate(), 1..50),
         batches in 1..100_u64,
         concurrency in 1..40_usize,
@@ -257,7 +257,7 @@ proptest! {
             let possible = *billed.lock().unwrap() + 0.1 * running.load(Relaxed) as f64;
             assert!(possible <= max_usd + 1e-9, "{possible} of {max_usd} may be billed");
             let committed = budget.committed_usd();
-            assert!(committed <= max_usd + 1e-9, "{committed} of {max_usd} are set aside");
+            assert!(committed <= max_usd + 1e-9, "{committed} of {max_usd} are committed");
         };
         let platform = Calls(async |invocation: &Invocation| {
             let fate = fates[calls.fetch_add(1, Relaxed) % fates.len()];
@@ -268,10 +268,10 @@ proptest! {
                 Fate::Fails(ms) => (ms, Err(failure(FailureKind::Retryable))),
                 Fate::Throttled => (0, Err(failure(FailureKind::Throttled))),
             };
-            let took = Duration::from_millis(answer.0);
-            sleep(took).await;
+            let elapsed = Duration::from_millis(answer.0);
+            sleep(elapsed).await;
             running.fetch_sub(1, Relaxed);
-            *billed.lock().unwrap() += 0.1 * took.as_secs_f64();
+            *billed.lock().unwrap() += 0.1 * elapsed.as_secs_f64();
             check();
             answer.1
         });

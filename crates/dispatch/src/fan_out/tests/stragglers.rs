@@ -1,18 +1,18 @@
-//! Calls that take far too long.
+//! Second attempts at stragglers.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Seconds of calls, by whether the call was a second attempt: those of each batch are counted from their first.
+/// Counts the calls for each batch.
 #[derive(Default)]
-struct Clock {
+struct CallCounter {
     seen: Mutex<std::collections::BTreeMap<u64, u32>>,
 }
 
-impl Clock {
-    /// The number of the call for this batch, from 1.
-    fn number(&self, invocation: &Invocation) -> u32 {
+impl CallCounter {
+    /// The number of this call among those for its batch, from 1.
+    fn count(&self, invocation: &Invocation) -> u32 {
         let mut seen = self.seen.lock().unwrap();
         let seen = seen.entry(invocation.batch.index).or_default();
         *seen += 1;
@@ -20,8 +20,9 @@ impl Clock {
     }
 }
 
-fn seconds(told: &[Event]) -> Vec<u64> {
-    let seconds = told.iter().filter_map(|event| match event {
+/// The batches that got a second attempt.
+fn second_attempts(emitted: &[Event]) -> Vec<u64> {
+    let batches = emitted.iter().filter_map(|event| match event {
         Event::Dispatched {
             batch,
             second: true,
@@ -29,20 +30,20 @@ fn seconds(told: &[Event]) -> Vec<u64> {
         } => Some(*batch),
         _ => None,
     });
-    seconds.collect()
+    batches.collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_straggler_is_called_a_second_time_and_the_first_answer_counts() {
-    let clock = Clock::default();
+async fn a_straggler_gets_a_second_attempt_and_the_first_answer_counts() {
+    let counter = CallCounter::default();
     let platform = Calls(async |invocation: &Invocation| {
-        let is_first = clock.number(invocation) == 1;
+        let is_first = counter.count(invocation) == 1;
         let slow = invocation.batch.index == 40 && is_first;
         sleep(if slow { 600 * SECOND } else { 4 * SECOND }).await;
         Ok(receipt(invocation))
     });
-    for (speculation, most) in [(None, 620), (Some(Speculation { budget: 0.2 }), 30)] {
-        clock.seen.lock().unwrap().clear();
+    for (speculation, max_seconds) in [(None, 620), (Some(Speculation { budget: 0.2 }), 30)] {
+        counter.seen.lock().unwrap().clear();
         let setup = Setup {
             batches: 100,
             records: 10,
@@ -50,17 +51,17 @@ async fn a_straggler_is_called_a_second_time_and_the_first_answer_counts() {
             speculation,
             ..Setup::default()
         };
-        let (end, time, told) = run_and_emit(&platform, &setup).await;
+        let (end, time, emitted) = run_and_emit(&platform, &setup).await;
         assert!(end.is_ok(), "{end:?}");
-        assert!(time < most * SECOND, "{time:?}");
+        assert!(time < max_seconds * SECOND, "{time:?}");
         let expected: &[u64] = if speculation.is_some() { &[40] } else { &[] };
-        assert_eq!(seconds(&told), expected);
+        assert_eq!(second_attempts(&emitted), expected);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn long_batches_are_no_stragglers() {
-    // Ten times as long, and ten times the bytes.
+async fn long_batches_are_not_stragglers() {
+    // Every tenth batch takes ten times as long and has ten times the bytes.
     let store = Arc::new(InMemory::new());
     let run_dir = RunDir::on(store, "run".into(), "memory:///run");
     let platform = Calls(async |invocation: &Invocation| {
@@ -100,19 +101,19 @@ async fn long_batches_are_no_stragglers() {
     let settings = FanOut {
         concurrency: 100,
         ramp: None,
-        second_attempts: true,
+        allow_speculation: true,
     };
-    let (events, told) = channel();
+    let (events, emitted) = channel();
     drive(&platform, settings, &work, events).await.unwrap();
-    assert!(seconds(&told.iter().collect::<Vec<_>>()).is_empty());
+    assert!(second_attempts(&emitted.iter().collect::<Vec<_>>()).is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_attempt_leaves_it_to_the_other_one() {
+async fn the_other_attempt_counts_if_one_fails() {
     for first_fails in [true, false] {
-        let clock = Clock::default();
+        let counter = CallCounter::default();
         let platform = Calls(async |invocation: &Invocation| {
-            let number = clock.number(invocation);
+            let number = counter.count(invocation);
             if invocation.batch.index != 30 {
                 sleep(2 * SECOND).await;
                 return Ok(receipt(invocation));
@@ -128,11 +129,11 @@ async fn a_failed_attempt_leaves_it_to_the_other_one() {
             speculation: Some(Speculation { budget: 0.5 }),
             ..Setup::default()
         };
-        let (end, time, told) = run_and_emit(&platform, &setup).await;
+        let (end, time, emitted) = run_and_emit(&platform, &setup).await;
         assert!(end.is_ok(), "{end:?}");
-        assert_eq!(seconds(&told), [30]);
-        let failures = told.iter().filter(|e| matches!(e, Event::Failed { .. }));
-        // Where the first one would fail later, nobody waits for that.
+        assert_eq!(second_attempts(&emitted), [30]);
+        let failures = emitted.iter().filter(|e| matches!(e, Event::Failed { .. }));
+        // The first attempt would fail after the second has succeeded, so its failure is never seen.
         assert_eq!(failures.count(), usize::from(!first_fails));
         assert_eq!(time >= 20 * SECOND, !first_fails, "{time:?}");
     }
@@ -141,9 +142,9 @@ async fn a_failed_attempt_leaves_it_to_the_other_one() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Nothing is done twice, and second attempts take no more time than was given to them, however calls turn out.
+    /// No record is finished twice, and second attempts stay within their time budget, however long calls take.
     #[test]
-    fn the_budget_is_kept(
+    fn second_attempts_stay_within_their_budget(
         times in prop::collection::vec(prop_oneof![9 => 1..5_000_u64, 1 => 20_000..600_000_u64], 1..60),
         batches in 1..120_u64,
         concurrency in 1..200_usize,
@@ -154,17 +155,17 @@ proptest! {
         let platform = Calls(async |invocation: &Invocation| {
             let time = times[calls.fetch_add(1, Relaxed) % times.len()];
             let limit = invocation.timeout_ms;
-            // A function ends by its deadline.
-            let took = Duration::from_millis(limit.map_or(time, |limit| time.min(limit)));
+            // A function stops at its deadline.
+            let elapsed = Duration::from_millis(limit.map_or(time, |limit| time.min(limit)));
             if limit.is_some() {
-                // What is billed is billed from the start.
+                // The time is counted when the call starts.
                 let mut seconds = seconds.lock().unwrap();
-                seconds.1 += took.as_secs_f64();
+                seconds.1 += elapsed.as_secs_f64();
                 let (all, second) = *seconds;
                 assert!(second <= budget * all + 1e-6, "{second} of {all}");
             }
-            sleep(took).await;
-            seconds.lock().unwrap().0 += took.as_secs_f64();
+            sleep(elapsed).await;
+            seconds.lock().unwrap().0 += elapsed.as_secs_f64();
             match limit {
                 Some(limit) if time > limit => Err(failure(FailureKind::TimedOut)),
                 _ => Ok(receipt(invocation)),
@@ -187,15 +188,15 @@ proptest! {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_attempt_has_a_number_of_its_own() {
-    // Both attempts at batch 30 fail, the second one first; the third does it.
-    let clock = Clock::default();
+async fn attempts_have_distinct_numbers() {
+    // Both attempts at batch 30 fail, the second one first; the third succeeds.
+    let counter = CallCounter::default();
     let platform = Calls(async |invocation: &Invocation| {
         if invocation.batch.index != 30 {
             sleep(2 * SECOND).await;
             return Ok(receipt(invocation));
         }
-        match clock.number(invocation) {
+        match counter.count(invocation) {
             1 => sleep(20 * SECOND).await,
             2 => sleep(SECOND).await,
             _ => return Ok(receipt(invocation)),
@@ -207,9 +208,9 @@ async fn every_attempt_has_a_number_of_its_own() {
         speculation: Some(Speculation { budget: 0.5 }),
         ..Setup::default()
     };
-    let (end, _, told) = run_and_emit(&platform, &setup).await;
+    let (end, _, emitted) = run_and_emit(&platform, &setup).await;
     assert!(end.is_ok(), "{end:?}");
-    let attempts = told.iter().filter_map(|event| match event {
+    let attempts = emitted.iter().filter_map(|event| match event {
         Event::Dispatched {
             batch: 30, attempt, ..
         } => Some(*attempt),

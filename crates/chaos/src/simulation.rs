@@ -1,0 +1,194 @@
+//! The state that all actors of a run share: objects, outage, injected faults and counters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+
+use crate::scenario::Scenario;
+use crate::scheduler::Scheduler;
+use crate::{Fault, Faults};
+
+/// The maximum age of changes that a stale list misses.
+const LONGEST_LAG: Duration = Duration::from_secs(20);
+
+/// The shared state of a run.
+#[derive(Debug)]
+pub(crate) struct Simulation {
+    pub(crate) scheduler: Arc<Scheduler>,
+    pub(crate) scenario: Scenario,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    state: Mutex<State>,
+    _folder: Option<tempfile::TempDir>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether no more faults are injected.
+    is_fault_free: bool,
+    /// The next outage, and the number of requests until then.
+    next_outage: Option<(u64, Fault)>,
+    outage: Option<Fault>,
+    requests: u64,
+    calls: u64,
+    faults: Faults,
+    /// Calls that a fault affected, as batch and call number.
+    disturbed: BTreeSet<(u64, u64)>,
+    changed: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+struct Change {
+    at: Duration,
+    path: Path,
+    is_there: bool,
+}
+
+impl Simulation {
+    pub(crate) fn new(scheduler: Arc<Scheduler>, scenario: Scenario) -> Arc<Self> {
+        let mut folder = None;
+        let objects: Arc<dyn ObjectStore> = if scenario.on_disk {
+            let dir = tempfile::tempdir().expect("the system has room for a folder");
+            let store = LocalFileSystem::new_with_prefix(dir.path()).expect("the folder is there");
+            folder = Some(dir);
+            Arc::new(store)
+        } else {
+            Arc::new(InMemory::new())
+        };
+        Arc::new(Self {
+            scheduler,
+            scenario,
+            objects,
+            state: Mutex::default(),
+            _folder: folder,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the current outage and schedules the next one.
+    pub(crate) fn schedule_outage(&self, outage: Option<(u64, Fault)>) {
+        let mut state = self.state();
+        state.outage = None;
+        state.next_outage = outage;
+    }
+
+    /// Injects no more faults from now on.
+    pub(crate) fn stop_faults(&self) {
+        self.schedule_outage(None);
+        self.state().is_fault_free = true;
+    }
+
+    pub(crate) fn is_fault_free(&self) -> bool {
+        self.state().is_fault_free
+    }
+
+    /// The current probability of a fault.
+    pub(crate) fn rate(&self, fault: Fault) -> f64 {
+        if self.is_fault_free() {
+            0.0
+        } else {
+            self.scenario.rate(fault)
+        }
+    }
+
+    /// Counts a request and returns the current outage, if there is one.
+    pub(crate) fn request(&self) -> Option<Fault> {
+        let mut state = self.state();
+        state.requests += 1;
+        if let Some((left, fault)) = &mut state.next_outage {
+            let fault = *fault;
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                state.next_outage = None;
+                state.outage = Some(fault);
+                state.faults.count(fault);
+                drop(state);
+                self.scheduler.log(format_args!("outage: {fault}"));
+                return Some(fault);
+            }
+        }
+        state.outage
+    }
+
+    /// The current outage, if there is one.
+    pub(crate) fn outage(&self) -> Option<Fault> {
+        self.state().outage
+    }
+
+    /// The number of requests to the store so far, by all processes.
+    pub(crate) fn requests(&self) -> u64 {
+        self.state().requests
+    }
+
+    /// The number of a new call of the function.
+    pub(crate) fn number_call(&self) -> u64 {
+        let mut state = self.state();
+        state.calls += 1;
+        state.calls
+    }
+
+    /// Counts an injected fault.
+    pub(crate) fn inject(&self, fault: Fault) {
+        self.state().faults.count(fault);
+    }
+
+    /// The faults injected so far.
+    pub(crate) fn faults(&self) -> Faults {
+        self.state().faults.clone()
+    }
+
+    /// Records that a fault affected a call for `batch`.
+    pub(crate) fn mark_disturbed(&self, batch: u64, call: u64) {
+        self.state().disturbed.insert((batch, call));
+    }
+
+    /// The number of calls for `batch` that a fault affected, without the first `before` calls of the run.
+    pub(crate) fn disturbed_calls_of(&self, batch: u64, before: u64) -> usize {
+        let state = self.state();
+        state
+            .disturbed
+            .range((batch, before + 1)..=(batch, u64::MAX))
+            .count()
+    }
+
+    /// The number of calls that a fault affected.
+    pub(crate) fn disturbed_calls(&self) -> usize {
+        self.state().disturbed.len()
+    }
+
+    /// The number of calls so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// Records that an object was put or deleted.
+    pub(crate) fn change(&self, path: &Path, is_there: bool) {
+        let at = self.scheduler.now();
+        self.state().changed.push(Change {
+            at,
+            path: path.clone(),
+            is_there,
+        });
+    }
+
+    /// The objects under `prefix` that were recently put, and those that were recently deleted.
+    pub(crate) fn recent_changes(&self, prefix: &Path) -> (BTreeSet<Path>, BTreeSet<Path>) {
+        let now = self.scheduler.now();
+        let mut last = BTreeMap::new();
+        for change in &self.state().changed {
+            if change.at + LONGEST_LAG >= now && change.path.prefix_matches(prefix) {
+                last.insert(change.path.clone(), change.is_there);
+            }
+        }
+        let (put, deleted): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, exists)| *exists);
+        let paths = |changes: Vec<(Path, bool)>| changes.into_iter().map(|(path, _)| path);
+        (paths(put).collect(), paths(deleted).collect())
+    }
+}

@@ -1,0 +1,232 @@
+//! Ranges of rows of Arrow IPC files, across record batches and files.
+
+mod common;
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, DictionaryArray, Int64Array, LargeStringArray, RecordBatch,
+    StringArray, StringViewArray,
+};
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use arrow_schema::{DataType, Field, Schema};
+use common::Bench;
+use proptest::prelude::*;
+use shoal_job::{Cell, Row};
+
+/// Rows with ids from `first` on.
+fn rows(first: i64, texts: &ArrayRef) -> RecordBatch {
+    let ids = Int64Array::from_iter_values((first..).take(texts.len()));
+    RecordBatch::try_from_iter([
+        ("other", Arc::new(ids.clone()) as ArrayRef),
+        ("text", texts.clone()),
+        ("id", Arc::new(ids)),
+    ])
+    .unwrap()
+}
+
+/// Writes ids from `first` on, and their texts, in record batches of `size` rows.
+fn write(
+    path: &Path,
+    first: i64,
+    texts: &ArrayRef,
+    size: usize,
+    compression: Option<CompressionType>,
+) {
+    let rows = rows(first, texts);
+    let options = IpcWriteOptions::default()
+        .try_with_compression(compression)
+        .unwrap();
+    let file = File::create(path).unwrap();
+    let mut writer = FileWriter::try_new_with_options(file, &rows.schema(), options).unwrap();
+    for start in (0..rows.num_rows()).step_by(size) {
+        let length = size.min(rows.num_rows() - start);
+        writer.write(&rows.slice(start, length)).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+fn texts(range: std::ops::Range<i64>) -> ArrayRef {
+    Arc::new(
+        range
+            .map(|row| Some(format!("text {row}")))
+            .collect::<StringArray>(),
+    )
+}
+
+fn text_of(row: &Row) -> Option<&str> {
+    row.content.as_ref().ok()?.inputs[0].as_text()
+}
+
+fn check(found: &[Row], count: i64) {
+    assert_eq!(found.len() as i64, count);
+    for (number, row) in (0..).zip(found) {
+        let record = row.content.as_ref().unwrap();
+        assert_eq!(record.id, Cell::Json(number.to_string()));
+        assert_eq!(text_of(row), Some(format!("text {number}").as_str()));
+    }
+}
+
+#[test]
+fn ranges_span_record_batches_and_files() {
+    let bench = Bench::new();
+    let (first, second) = (bench.path("a.arrow"), bench.path("b.feather"));
+    write(&first, 0, &texts(0..230), 100, None);
+    write(&second, 230, &texts(230..300), 7, None);
+    for batch_size in [1, 2, 7, 63, 64, 65, 100, 150, 230, 299, 300, 1_000_000] {
+        let (job, found) = bench.read(&[&first, &second], batch_size);
+        assert_eq!(job.records, 300);
+        check(&found, 300);
+        let place = |row: usize| (found[row].source, found[row].place);
+        assert_eq!((place(0), place(229)), ((0, 0), (0, 229)));
+        assert_eq!((place(230), place(299)), ((1, 0), (1, 69)));
+    }
+}
+
+#[test]
+fn more_files_are_read_than_indexes_are_kept() {
+    let bench = Bench::new();
+    let paths: Vec<_> = (0..9)
+        .map(|number| {
+            let path = bench.path(&format!("{number}.arrow"));
+            write(
+                &path,
+                number * 5,
+                &texts(number * 5..number * 5 + 5),
+                2,
+                None,
+            );
+            path
+        })
+        .collect();
+    let paths: Vec<_> = paths.iter().map(|path| path.as_path()).collect();
+    check(&bench.read(&paths, 3).1, 45);
+}
+
+#[test]
+fn every_kind_of_string_column_is_read() {
+    let bench = Bench::new();
+    let path = bench.path("in.arrow");
+    let all = || (0..20).map(|row| format!("text {row}"));
+    let dictionary: DictionaryArray<Int32Type> = all()
+        .collect::<Vec<_>>()
+        .iter()
+        .map(|text| Some(text.as_str()))
+        .collect();
+    let arrays: [ArrayRef; 5] = [
+        Arc::new(StringArray::from_iter_values(all())),
+        Arc::new(LargeStringArray::from_iter_values(all())),
+        Arc::new(StringViewArray::from_iter_values(all())),
+        Arc::new(BinaryArray::from_iter_values(all())),
+        Arc::new(dictionary),
+    ];
+    let codecs = [
+        None,
+        Some(CompressionType::ZSTD),
+        Some(CompressionType::LZ4_FRAME),
+    ];
+    for array in arrays {
+        for compression in codecs {
+            write(&path, 0, &array, 8, compression);
+            check(&bench.read(&[&path], 3).1, 20);
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_has_no_batches() {
+    let bench = Bench::new();
+    let path = bench.path("in.arrow");
+    // Without a record batch, and with one that has no rows.
+    for batches in [0, 1] {
+        let rows = rows(0, &texts(0..0));
+        let mut writer = FileWriter::try_new(File::create(&path).unwrap(), &rows.schema()).unwrap();
+        for _ in 0..batches {
+            writer.write(&rows).unwrap();
+        }
+        writer.finish().unwrap();
+        let (job, found) = bench.read(&[&path], 3);
+        assert_eq!((job.records, job.batches, found.len()), (0, 0, 0));
+    }
+}
+
+#[test]
+fn nulls_and_invalid_utf8_are_bad_records() {
+    let bench = Bench::new();
+    let path = bench.path("in.arrow");
+    // Bytes that a writer calls strings.
+    let values: [Option<&[u8]>; 6] = [
+        Some(b"a"),
+        None,
+        Some(b"\xff"),
+        Some(b"\xf0\x9f"),
+        Some(b"\x98\x80"),
+        Some("ü".as_bytes()),
+    ];
+    let bytes = BinaryArray::from_iter(values);
+    let schema = Schema::new(vec![Field::new("text", DataType::Binary, true)]);
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(bytes)]).unwrap();
+    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    std::fs::write(&path, writer.into_inner().unwrap()).unwrap();
+    for batch_size in [1, 2, 5, 100] {
+        let (_, found) = bench.read(&[&path], batch_size);
+        let texts: Vec<_> = found.iter().map(text_of).collect();
+        assert_eq!(texts, [Some("a"), None, None, None, None, Some("ü")]);
+        let reason = |row: usize| found[row].content.as_ref().unwrap_err().reason.clone();
+        assert_eq!(reason(1), "the text is null");
+        assert!(reason(2).contains("not valid UTF-8"));
+        let places: Vec<_> = found.iter().map(|row| row.place).collect();
+        assert_eq!(places, [0, 1, 2, 3, 4, 5]);
+    }
+}
+
+#[test]
+fn other_kinds_of_files_are_refused_by_name() {
+    let bench = Bench::new();
+    let path = bench.path("in.arrow");
+    let rows = rows(0, &texts(0..3));
+    let mut stream = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    stream.write(&rows).unwrap();
+    let stream = stream.into_inner().unwrap();
+    write(&path, 0, &texts(0..3), 2, None);
+    let whole = std::fs::read(&path).unwrap();
+    let cases: [(&[u8], &str); 6] = [
+        (&stream, "it is an Arrow IPC stream"),
+        (b"FEA1....", "Feather version 1"),
+        (b"PAR1....", "does not start like"),
+        (b"", "does not start like"),
+        (b"ARROW1", "truncated"),
+        (&whole[..whole.len() - 1], "truncated"),
+    ];
+    for (content, says) in cases {
+        std::fs::write(&path, content).unwrap();
+        let error = bench.plan(&[&path], 2).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_cut_gives_the_same_rows(
+        texts in prop::collection::vec(prop::option::of(".{0,12}"), 0..90),
+        size in 1_usize..40,
+        batch_size in 1_u64..40,
+        compressed: bool,
+    ) {
+        let bench = Bench::new();
+        let path = bench.path("in.arrow");
+        let compression = compressed.then_some(CompressionType::ZSTD);
+        let array: ArrayRef = Arc::new(StringArray::from_iter(&texts));
+        write(&path, 0, &array, size, compression);
+        let (_, found) = bench.read(&[&path], batch_size);
+        let found: Vec<_> = found.iter().map(|row| text_of(row).map(str::to_owned)).collect();
+        prop_assert_eq!(found, texts);
+    }
+}

@@ -1,0 +1,71 @@
+//! Jobs whose parts are written, and the rows of those parts.
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::FileReader;
+use arrow_schema::DataType;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use shoal_job::column::Column;
+use shoal_job::format::OutputFormat;
+use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, Parameters};
+use shoal_job::{Cell, Record};
+
+use super::function;
+
+pub(crate) const FORMATS: [OutputFormat; 4] = [
+    OutputFormat::Csv,
+    OutputFormat::Jsonl,
+    OutputFormat::Parquet,
+    OutputFormat::Arrow,
+];
+
+/// A job whose function gives the columns of `rows` and that carries columns of these types, called `kept0` and so on.
+pub(crate) fn job(format: OutputFormat, rows: &RecordBatch, kept: &[DataType]) -> Job {
+    let column = |name: String, data_type: &DataType| Column {
+        source: name.clone(),
+        name,
+        data_type: data_type.clone(),
+    };
+    let mut function = function();
+    function.output = rows.schema();
+    Job {
+        layout: LAYOUT_VERSION,
+        shoal: "0".into(),
+        inputs: Vec::new(),
+        sources: Vec::new(),
+        function,
+        parameters: Parameters {
+            output_format: format,
+            ..Parameters::default()
+        },
+        output: "-".into(),
+        columns: Columns {
+            inputs: Vec::new(),
+            id: Some(column("id".into(), &DataType::Utf8)),
+            kept: (0..)
+                .zip(kept)
+                .map(|(number, kept)| column(format!("kept{number}"), kept))
+                .collect(),
+        },
+        records: 0,
+        batches: 0,
+    }
+}
+
+pub(crate) fn record(id: Cell, kept: &[Cell]) -> Record {
+    Record {
+        id,
+        inputs: Vec::new(),
+        kept: kept.to_vec(),
+    }
+}
+
+/// The rows of a columnar file.
+pub(crate) fn read_columns(format: OutputFormat, file: Vec<u8>) -> Vec<RecordBatch> {
+    if format == OutputFormat::Parquet {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::from(file)).unwrap();
+        builder.build().unwrap().map(Result::unwrap).collect()
+    } else {
+        let reader = FileReader::try_new(std::io::Cursor::new(file), None).unwrap();
+        reader.map(Result::unwrap).collect()
+    }
+}

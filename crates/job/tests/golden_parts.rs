@@ -1,0 +1,276 @@
+//! The outputs in `tests/golden`, read and written again: the writers give the same bytes.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use common::function;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::value::RawValue;
+use shoal_job::collect::{Destination, collect};
+use shoal_job::column::Column;
+use shoal_job::format::OutputFormat;
+use shoal_job::part::PartWriter;
+use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, Parameters};
+use shoal_job::wire::BatchRange;
+use shoal_job::{Cell, CompletedRanges, Receipts, Record, RunDir};
+
+/// An output as cells: its columns, and the values of each row.
+struct Output {
+    names: Vec<String>,
+    types: Vec<DataType>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Output {
+    fn read(format: OutputFormat, content: &[u8]) -> Option<Self> {
+        match format {
+            OutputFormat::Csv => Some(Self::csv(content)),
+            OutputFormat::Jsonl => Self::jsonl(content),
+            _ => Some(Self::parquet(content)),
+        }
+    }
+
+    fn csv(content: &[u8]) -> Self {
+        let mut reader = csv::Reader::from_reader(content);
+        let names: Vec<_> = reader
+            .headers()
+            .unwrap()
+            .iter()
+            .map(str::to_owned)
+            .collect();
+        let rows = reader.records().map(|row| {
+            let row = row.unwrap();
+            row.iter()
+                .map(|field| Cell::Text(field.to_owned()))
+                .collect()
+        });
+        Self {
+            rows: rows.collect(),
+            types: vec![DataType::Utf8; names.len()],
+            names,
+        }
+    }
+
+    /// Nothing where there is no row, and so no column.
+    fn jsonl(content: &[u8]) -> Option<Self> {
+        let lines = std::str::from_utf8(content).unwrap().lines();
+        let rows: Vec<Vec<(String, Cell)>> = lines.map(fields).collect();
+        let names: Vec<_> = rows.first()?.iter().map(|(name, _)| name.clone()).collect();
+        Some(Self {
+            types: vec![DataType::Utf8; names.len()],
+            names,
+            rows: rows
+                .into_iter()
+                .map(|row| row.into_iter().map(|(_, cell)| cell).collect())
+                .collect(),
+        })
+    }
+
+    fn parquet(content: &[u8]) -> Self {
+        let content = bytes::Bytes::copy_from_slice(content);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
+        let fields = builder.schema().fields().clone();
+        let mut rows = Vec::new();
+        for batch in builder.build().unwrap() {
+            let batch = batch.unwrap();
+            let columns: Vec<_> = batch
+                .columns()
+                .iter()
+                .map(|column| arrow_cast::cast(column, &DataType::Utf8).unwrap())
+                .collect();
+            rows.extend((0..batch.num_rows()).map(|row| {
+                let cell = |column: &ArrayRef| match column.as_string::<i32>() {
+                    column if column.is_null(row) => Cell::Null,
+                    column => Cell::Text(column.value(row).to_owned()),
+                };
+                columns.iter().map(cell).collect()
+            }));
+        }
+        Self {
+            names: fields.iter().map(|field| field.name().clone()).collect(),
+            types: fields
+                .iter()
+                .map(|field| field.data_type().clone())
+                .collect(),
+            rows,
+        }
+    }
+
+    /// How many columns are the task's: a label, its score, and the scores of all labels.
+    fn tasks(&self) -> usize {
+        let scores = self.names[3..].iter();
+        2 + scores.take_while(|name| name.starts_with("score_")).count()
+    }
+
+    fn job(&self, format: OutputFormat) -> Job {
+        let column = |index: usize| Column {
+            source: self.names[index].clone(),
+            name: self.names[index].clone(),
+            data_type: self.types[index].clone(),
+        };
+        let tasks = self.tasks();
+        let field = |index: usize| {
+            let data_type = if index == 1 {
+                DataType::Utf8
+            } else {
+                DataType::Float32
+            };
+            Field::new(&self.names[index], data_type, false)
+        };
+        let mut function = function();
+        function.output = Arc::new(Schema::new((1..=tasks).map(field).collect::<Vec<_>>()));
+        Job {
+            layout: LAYOUT_VERSION,
+            shoal: "0".into(),
+            inputs: Vec::new(),
+            sources: Vec::new(),
+            function,
+            parameters: Parameters {
+                output_format: format,
+                ..Parameters::default()
+            },
+            output: "-".into(),
+            columns: Columns {
+                inputs: Vec::new(),
+                id: Some(column(0)),
+                kept: (tasks + 1..self.names.len()).map(column).collect(),
+            },
+            records: 0,
+            batches: 1,
+        }
+    }
+
+    /// The part with these rows, which the function gave `at_once` by `at_once`.
+    fn part(&self, job: &Job, at_once: usize) -> Vec<u8> {
+        let tasks = self.tasks();
+        let mut writer = PartWriter::new(job);
+        for rows in self.rows.chunks(at_once) {
+            let records = rows.iter().map(|row| Record {
+                id: row[0].clone(),
+                inputs: Vec::new(),
+                kept: row[tasks + 1..].to_vec(),
+            });
+            let labels = rows.iter().map(|row| row[1].as_text());
+            let mut columns: Vec<ArrayRef> = vec![Arc::new(labels.collect::<StringArray>())];
+            for index in 2..=tasks {
+                let number = |row: &Vec<Cell>| match row[index].as_text() {
+                    Some(text) => text.parse().unwrap(),
+                    None => f32::NAN,
+                };
+                columns.push(Arc::new(rows.iter().map(number).collect::<Float32Array>()));
+            }
+            let output = job.function.output.fields().iter().cloned();
+            // Arrays that are collected are nullable, and the task's are not.
+            let batch =
+                RecordBatch::try_new(Arc::new(Schema::new(output.collect::<Vec<_>>())), columns);
+            writer.push(records.collect(), batch.unwrap()).unwrap();
+        }
+        writer.finish().unwrap()
+    }
+}
+
+/// The keys of a JSON object and its values as they are written, in order.
+fn fields(line: &str) -> Vec<(String, Cell)> {
+    struct Fields(Vec<(String, Cell)>);
+    impl<'de> serde::Deserialize<'de> for Fields {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Visitor;
+            impl<'de> serde::de::Visitor<'de> for Visitor {
+                type Value = Fields;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("an object")
+                }
+                fn visit_map<A: serde::de::MapAccess<'de>>(
+                    self,
+                    mut map: A,
+                ) -> Result<Fields, A::Error> {
+                    let mut fields = Vec::new();
+                    while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                        let cell = match value.get() {
+                            "null" => Cell::Null,
+                            text if text.starts_with('"') => {
+                                Cell::Text(serde_json::from_str(text).unwrap())
+                            }
+                            json => Cell::Json(json.to_owned()),
+                        };
+                        fields.push((name, cell));
+                    }
+                    Ok(Fields(fields))
+                }
+            }
+            deserializer.deserialize_map(Visitor)
+        }
+    }
+    serde_json::from_str::<Fields>(line).unwrap().0
+}
+
+/// One part joined to a file.
+fn join(job: &Job, part: Vec<u8>) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(&folder.path().join("run")).unwrap();
+    let range = BatchRange {
+        batch: 0,
+        offset: 0,
+        records: 1,
+        is_last: true,
+        is_quarantined: false,
+    };
+    run.put_new(
+        &RunDir::part_name(range, job.parameters.output_format),
+        part,
+    )
+    .unwrap();
+    let receipt = serde_json::json!({
+        "batch": 0, "attempt": 1, "records": 1, "failed": 0, "part": { "bytes": 0, "checksum": "" },
+        "timings": { "init": 0.0, "read": 0.0, "write": 0.0, "total": 0.0 }, "cold": false, "engine": "",
+    });
+    let mut receipts = Receipts::default();
+    receipts.insert(serde_json::from_value(receipt).unwrap());
+    let path = folder.path().join("out");
+    let ranges = CompletedRanges::of(&receipts);
+    let destination = Destination::File(path.clone());
+    collect(&run, job, &ranges, &destination, &mut |_| {}).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+/// The golden outputs: files, and the parts in folders.
+fn outputs() -> Vec<PathBuf> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden");
+    let mut found = Vec::new();
+    for case in std::fs::read_dir(golden).unwrap() {
+        let case = case.unwrap().path();
+        for name in ["out.csv", "out.jsonl", "out.parquet"] {
+            found.extend(Some(case.join(name)).filter(|path| path.is_file()));
+        }
+        if let Ok(parts) = std::fs::read_dir(case.join("out")) {
+            found.extend(parts.map(|part| part.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn golden_outputs_are_written_to_the_same_bytes() {
+    let outputs = outputs();
+    assert!(outputs.len() > 100);
+    for path in outputs {
+        let extension = path.extension().unwrap().to_str().unwrap();
+        let format = OutputFormat::of_extension(extension).unwrap();
+        let expected = std::fs::read(&path).unwrap();
+        let Some(output) = Output::read(format, &expected) else {
+            continue;
+        };
+        let job = output.job(format);
+        let is_part = path.parent().unwrap().ends_with("out");
+        for at_once in [7, usize::MAX] {
+            let part = output.part(&job, at_once);
+            let written = if is_part { part } else { join(&job, part) };
+            assert!(written == expected, "{}", path.display());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What the report of a run shows.
+
+mod facts;
+mod figures;
+#[cfg(test)]
+mod tests;
+
+use shoal_estimate::Basis;
+use shoal_job::Determinism;
+
+use crate::cost::bill_table;
+use crate::numbers;
+use crate::page::{Block, Page, Section, Table, Tile};
+use crate::run::RunReport;
+
+impl RunReport {
+    pub(crate) fn page(&self) -> Page<'_> {
+        let mut sections = vec![
+            self.summary_section(),
+            self.invocations_section(),
+            self.over_time_section(),
+            self.batch_times_section(),
+        ];
+        let optional = [
+            self.cost_section(),
+            self.accuracy_section(),
+            self.dead_letters_section(),
+        ];
+        sections.extend(optional.into_iter().flatten());
+        sections.push(self.repeat_section());
+        Page {
+            kind: "Run",
+            title: self.run.clone(),
+            lead: self.lead(),
+            tiles: self.tiles(),
+            sections,
+        }
+    }
+
+    fn lead(&self) -> String {
+        let s = &self.summary;
+        let mut lead = format!(
+            "{} in {} on {}",
+            numbers::plural(s.records, "record", "records"),
+            numbers::duration(s.wall_seconds),
+            numbers::plural(s.environments, "environment", "environments"),
+        );
+        if let Some(start) = self.starts.last().filter(|start| !start.backend.is_empty()) {
+            lead += &format!(" ({})", start.backend);
+        }
+        match self.starts.len() {
+            0 | 1 => {}
+            starts => lead += &format!(", in {} starts", numbers::count(starts as u64)),
+        }
+        if let Some(cost) = &self.cost {
+            lead += &format!(", for {}", numbers::usd(cost.usd));
+        }
+        lead + ". Every number on this page was measured or counted, unless it says otherwise."
+    }
+
+    fn tiles(&self) -> Vec<Tile> {
+        let s = &self.summary;
+        let tile = |name, value, note| Tile {
+            name,
+            value,
+            note,
+            basis: None,
+        };
+        let mut tiles = vec![
+            tile("Records", numbers::count(s.records), {
+                match s.failed_records {
+                    0 => "all with a result".into(),
+                    failed => format!("{} in the dead letters", numbers::count(failed)),
+                }
+            }),
+            tile("Time", numbers::duration(s.wall_seconds), {
+                if self.pauses.is_empty() {
+                    "from the first start to the end".into()
+                } else {
+                    format!("{} without pauses", numbers::duration(s.working_seconds))
+                }
+            }),
+        ];
+        if let Some(rate) = s.records_per_second {
+            let units = numbers::number(s.units_per_second.unwrap_or(0.0));
+            let note = match s.unit.as_str() {
+                "rows" => "on average".into(),
+                unit => format!("{units} {unit}/s"),
+            };
+            tiles.push(tile("Records per second", numbers::number(rate), note));
+        }
+        let mean = s.mean_functions.unwrap_or(0.0);
+        tiles.push(tile(
+            "Functions working",
+            numbers::count(s.peak_functions),
+            format!("at most; {} on average", numbers::number(mean)),
+        ));
+        if let Some(spread) = &self.batch_seconds {
+            tiles.push(tile(
+                "Median batch",
+                numbers::duration(spread.p50),
+                format!(
+                    "p95 {}, p99 {}",
+                    numbers::duration(spread.p95),
+                    numbers::duration(spread.p99)
+                ),
+            ));
+        }
+        tiles.push(match &self.cost {
+            Some(cost) => Tile {
+                name: "Cost",
+                value: numbers::usd(cost.usd),
+                note: match cost.usd_per_million_records {
+                    Some(usd) => format!("{} per million records", numbers::usd(usd)),
+                    None => format!("prices of {}", cost.bill.date),
+                },
+                basis: Some(cost.basis),
+            },
+            None => tile(
+                "Cost",
+                "–".into(),
+                "nothing that was used has a price".into(),
+            ),
+        });
+        tiles
+    }
+
+    fn cost_section(&self) -> Option<Section<'_>> {
+        self.cost.as_ref().map(|cost| Section {
+            id: "cost",
+            title: "Cost",
+            basis: Some(cost.basis),
+            blocks: vec![
+                Block::Table(bill_table(&cost.bill)),
+                Block::Text(
+                    "Without free tiers, taxes and discounts. The basis is that of the quantity; the confidence is that of \
+                     the price."
+                        .into(),
+                ),
+            ],
+        })
+    }
+
+    fn accuracy_section(&self) -> Option<Section<'_>> {
+        let accuracy = self.accuracy.as_ref()?;
+        let mut columns = vec!["gold \\ label".to_owned()];
+        columns.extend(accuracy.labels().iter().map(|label| format!("#{label}")));
+        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let mut table = Table::new("Records by gold label and label", &columns);
+        for (gold, mut counts) in accuracy.rows() {
+            counts.insert(0, gold.to_owned());
+            table.rows.push(counts);
+        }
+        let text = format!(
+            "{:.2} % of {} have the gold label ({}).",
+            accuracy.share * 100.0,
+            numbers::plural(accuracy.of, "record", "records"),
+            numbers::count(accuracy.right)
+        );
+        Some(Section {
+            id: "accuracy",
+            title: "Accuracy",
+            basis: Some(Basis::Measured),
+            blocks: vec![Block::Text(text), Block::Table(table)],
+        })
+    }
+
+    fn dead_letters_section(&self) -> Option<Section<'_>> {
+        (self.dead_letters.total > 0).then(|| Section {
+            id: "dead-letters",
+            title: "Dead letters",
+            basis: Some(Basis::Measured),
+            blocks: self.dead_letters.blocks(),
+        })
+    }
+
+    fn repeat_section(&self) -> Section<'_> {
+        let reproducible = match self.job.determinism {
+            Determinism::Exact => {
+                "Within one version of shoal and on one instruction set, the same settings produce byte-identical output for every \
+                 batch size, concurrency and backend."
+            }
+            _ => "The output may depend on how the records were grouped into batches.",
+        };
+        Section {
+            id: "repeat",
+            title: "How to repeat it",
+            basis: None,
+            blocks: vec![
+                Block::Command(self.command.clone()),
+                Block::Text(reproducible.into()),
+            ],
+        }
+    }
+}

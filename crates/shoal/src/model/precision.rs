@@ -1,0 +1,205 @@
+//! Which precision a model runs in, where the user does not say.
+
+use std::fmt;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use shoal_encoder::{Isa, Precision, Purpose};
+use shoal_function::{RecordRef, Runner, Session};
+use shoal_job::Record;
+use shoal_job::input::{Found, sample};
+use shoal_job::spec::Parameters;
+use shoal_runners::EncoderRunner;
+
+use super::cache::Cache;
+use super::check::compare;
+use super::{ModelSettings, Source};
+use crate::{Error, Result};
+
+/// The comparison takes no longer than this …
+const MAX_TIME: Duration = Duration::from_secs(5);
+/// … and no more than this share of the predicted run.
+const MAX_SHARE: f64 = 0.05;
+/// On fewer records, one that differs by chance would decide.
+const MIN_RECORDS: usize = 100;
+/// More records tell hardly more.
+const MAX_RECORDS: usize = 1_000;
+/// Records that are timed to predict the run.
+const TIMED_RECORDS: usize = 8;
+/// Records that a thread compares at a time.
+const CHUNK: usize = 10;
+/// Bytes of an input for each token, about.
+const BYTES_PER_TOKEN: f64 = 4.0;
+/// What compression of text saves, about.
+const COMPRESSION: f64 = 3.0;
+
+/// How the precision of a run was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PrecisionChoice {
+    /// By the user, the packed model or the job.
+    Given,
+    /// For the bundled model: `int8`, as tests of shoal compared it.
+    Bundled,
+    /// By comparing `int8` with `f32`.
+    Measured(Agreement),
+    /// `f32`, since both were not compared.
+    NotMeasured(&'static str),
+}
+
+/// How `int8` agrees with `f32` on some records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The mean over the records, from 0 to 1, of the task's [agreement](shoal_tasks::Task::agreement).
+    pub agreement: f64,
+    /// What was measured, such as "same label".
+    pub measure: String,
+    /// The number of records.
+    pub records: u64,
+}
+
+impl fmt::Display for PrecisionChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given => f.write_str("as asked for"),
+            Self::Bundled => f.write_str("the bundled model's default"),
+            Self::Measured(Agreement {
+                agreement,
+                measure,
+                records,
+            }) => write!(
+                f,
+                "int8 agrees with f32 to {:.2} %: {measure}, {records} records",
+                100.0 * agreement
+            ),
+            Self::NotMeasured(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// The records that a run will process, as far as is known before it is planned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upcoming<'a> {
+    pub(crate) found: &'a [Found],
+    pub(crate) parameters: &'a Parameters,
+}
+
+impl Upcoming<'_> {
+    /// About how many tokens there are.
+    fn tokens(&self) -> f64 {
+        let bytes = self.found.iter().map(|found| {
+            let bytes = found.location.meta().map_or(0, |meta| meta.bytes) as f64;
+            if found.is_compressed() { COMPRESSION * bytes } else { bytes }
+        });
+        bytes.sum::<f64>() / BYTES_PER_TOKEN
+    }
+}
+
+/// Chooses the precision of a model that is not packed.
+pub(super) fn choose(
+    source: &Source,
+    settings: &ModelSettings,
+    cache: &Cache,
+    key: (&str, Purpose, Isa),
+    upcoming: Option<Upcoming<'_>>,
+) -> Result<(Precision, PrecisionChoice)> {
+    if matches!(source, Source::Bundled) && key.1 == Purpose::Classify {
+        // A test compares both on every instruction set.
+        return Ok((Precision::Int8, PrecisionChoice::Bundled));
+    }
+    let not_measured =
+        |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
+    let open = |precision| {
+        let (fingerprint, purpose, isa) = key;
+        let model = cache.open(fingerprint, purpose, precision, isa, || source.checkpoint())?;
+        let ModelSettings { task, max_tokens, .. } = settings;
+        let runner = EncoderRunner::new(source.reference(), model.into(), task, *max_tokens)?;
+        Ok::<_, Error>(runner)
+    };
+    let agreement = match (cache.agreement(key), upcoming) {
+        (Some(known), _) => known,
+        (None, None) => {
+            return not_measured("int8 was never compared with f32 for this model");
+        }
+        (None, Some(upcoming)) => {
+            let f32 = open(Precision::F32)?;
+            let records = sample(upcoming.found, f32.spec(), upcoming.parameters, MAX_RECORDS)?;
+            let started = Instant::now();
+            let seconds = seconds_per_token(&f32, &records[..records.len().min(TIMED_RECORDS)])?;
+            let cores = std::thread::available_parallelism().map_or(1, Into::into);
+            let predicted = seconds * upcoming.tokens() / cores as f64;
+            let time = MAX_TIME.min(Duration::from_secs_f64(MAX_SHARE * predicted));
+            // Each record is processed in both precisions, in f32 several times as long.
+            let needed = MIN_RECORDS as f64 * seconds * mean_tokens(&f32, &records)? / cores as f64;
+            if records.len() < MIN_RECORDS || time.as_secs_f64() < 1.3 * needed {
+                return not_measured("the job is too small for a comparison of int8 with f32 to pay");
+            }
+            let Ok(int8) = open(Precision::Int8) else {
+                return not_measured("its weights cannot be stored in int8");
+            };
+            let Some(measured) = measure(&f32, &int8, records, started + time)? else {
+                return not_measured("a comparison of int8 with f32 takes too long for this job");
+            };
+            cache.remember_agreement(key, &measured);
+            measured
+        }
+    };
+    let sufficient = shoal_tasks::sufficient_agreement(key.1);
+    let precision = if agreement.agreement >= sufficient {
+        Precision::Int8
+    } else {
+        Precision::F32
+    };
+    Ok((precision, PrecisionChoice::Measured(agreement)))
+}
+
+/// Compares both until `end`; `None` where that is too early for [`MIN_RECORDS`].
+fn measure(
+    f32: &EncoderRunner,
+    int8: &EncoderRunner,
+    records: Vec<Record>,
+    end: Instant,
+) -> Result<Option<Agreement>> {
+    let records = Mutex::new(records);
+    let next = || {
+        let mut records = records.lock().expect("nobody panics while holding it");
+        let rest = records.len().saturating_sub(CHUNK);
+        if Instant::now() >= end {
+            return None;
+        }
+        let chunk = records.split_off(rest);
+        (!chunk.is_empty()).then_some(Ok(chunk))
+    };
+    let compared = compare(f32, int8, &next, &|_| {})?;
+    Ok((compared.records >= MIN_RECORDS as u64).then(|| Agreement {
+        agreement: compared.agreement(),
+        measure: compared.measure.to_owned(),
+        records: compared.records,
+    }))
+}
+
+fn seconds_per_token(runner: &EncoderRunner, records: &[Record]) -> Result<f64> {
+    let failed = |failure| Error::Batch { batch: 0, failure };
+    let mut session = runner.encoder_session();
+    let mut once = || -> Result<f64> {
+        let started = Instant::now();
+        for Record { id, inputs, .. } in records {
+            session.push(RecordRef { id, inputs }).map_err(failed)?;
+        }
+        session.flush().map_err(failed)?;
+        let tokens = session.take_usage().units.max(1);
+        Ok(started.elapsed().as_secs_f64() / tokens as f64)
+    };
+    once()?; // the first one warms the caches
+    once()
+}
+
+fn mean_tokens(runner: &EncoderRunner, records: &[Record]) -> Result<f64> {
+    let mut tokens = 0;
+    for record in records {
+        tokens += runner.encode(record.text())?.ids.len();
+    }
+    Ok(tokens as f64 / records.len().max(1) as f64)
+}
