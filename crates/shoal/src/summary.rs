@@ -52,6 +52,8 @@ pub struct Summary {
     pub reused_records: u64,
     /// Batches in flight, at most.
     pub concurrency: usize,
+    /// How the precision was chosen, where the user did not say: a sentence.
+    pub precision_choice: Option<String>,
     /// The precision of the engine, `f32` or `int8`, where it has one.
     pub precision: Option<String>,
     /// What computed the results, such as an instruction set.
@@ -133,6 +135,7 @@ impl Summary {
             reused_records: tally.reused_records,
             concurrency,
             precision: function.setting("precision").map(str::to_owned),
+            precision_choice: None,
             isa: totals.engines.iter().map(|name| name.to_string()).collect(),
             seconds: total.as_secs_f64(),
             dispatch_seconds,
@@ -191,7 +194,11 @@ impl fmt::Display for Summary {
         line("time", &time)?;
         let engines = self.isa.join(", ");
         match &self.precision {
-            Some(precision) => line("engine", &format!("{precision} on {engines}"))?,
+            Some(precision) => {
+                let choice = self.precision_choice.as_ref();
+                let choice = choice.map_or(String::new(), |choice| format!(" ({choice})"));
+                line("engine", &format!("{precision} on {engines}{choice}"))?;
+            }
             None => line("engine", &engines)?,
         }
         line("work", &shares(&self.function_ms))?;

@@ -1,6 +1,5 @@
 //! Which precision a model runs in, where the user does not say.
 
-use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -60,21 +59,20 @@ pub struct Agreement {
     pub records: u64,
 }
 
-impl fmt::Display for PrecisionChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl PrecisionChoice {
+    /// Why it is this precision, where the user did not choose it.
+    pub fn explanation(&self) -> Option<String> {
         match self {
-            Self::Given => f.write_str("as asked for"),
-            Self::Bundled => f.write_str("the bundled model's default"),
+            Self::Given | Self::Bundled => None,
             Self::Measured(Agreement {
                 agreement,
                 measure,
                 records,
-            }) => write!(
-                f,
-                "int8 agrees with f32 to {:.2} %: {measure}, {records} records",
+            }) => Some(format!(
+                "int8 and f32 agree to {:.2} %: {measure}, on {records} records",
                 100.0 * agreement
-            ),
-            Self::NotMeasured(reason) => f.write_str(reason),
+            )),
+            Self::NotMeasured(reason) => Some((*reason).to_owned()),
         }
     }
 }

@@ -149,6 +149,7 @@ impl Stage {
             processed.concurrency,
             started.elapsed(),
         );
+        summary.precision_choice = self.precision.explanation();
         emit.emit(Event::Completed {
             results: summary.results,
             failed: summary.failed,
