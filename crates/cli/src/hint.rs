@@ -1,5 +1,7 @@
 //! What the command adds to the library's errors: its own names for settings, and the command that continues.
 
+use shoal::runners::RunnerError;
+use shoal::tasks::TaskError;
 use shoal::{Error, Setting};
 
 /// The error as the command prints it.
@@ -50,10 +52,16 @@ fn hint(error: &Error) -> Option<String> {
             | shoal_aws::Error::Call { .. }
             | shoal_aws::Error::Storage(_) => return None,
         },
+        Error::Runner(error) => match error {
+            RunnerError::Task(TaskError::NoEffect { option, .. } | TaskError::Value { option, .. }) => {
+                format!(" (--{option})")
+            }
+            RunnerError::MaxTokens { .. } => " (--max-tokens)".into(),
+            RunnerError::Task(_) => return None,
+        },
         Error::Settings(_)
         | Error::Job(_)
         | Error::Model(_)
-        | Error::Runner(_)
         | Error::Hub { .. }
         | Error::Batch { .. }
         | Error::NoSuchRun { .. }

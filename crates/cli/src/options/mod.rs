@@ -91,7 +91,7 @@ pub(crate) struct ModelOptions {
     pub(crate) model: Option<String>,
 
     /// Arithmetic of the model; `int8` is about three times as fast as `f32` [default: `int8` if its results agree with
-    /// those of `f32` on the bundled sample]
+    /// those of `f32` on a sample of the records]
     #[arg(long, value_name = "PRECISION", value_parser = parser::<Precision>())]
     #[serde(with = "named")]
     pub(crate) precision: Option<Precision>,
