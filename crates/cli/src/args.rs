@@ -36,7 +36,7 @@ Exit codes:
 
 /// Run a transformer over a data set, divided into batches that are processed in parallel.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "shoal", version, about, after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
