@@ -16,7 +16,7 @@ pub const GLIBC: Version = Version {
     minor: 34,
 };
 
-const BUILD: &str = "build it with deploy/build-bootstrap.sh and pass the result with --bootstrap";
+const BUILD: &str = "build one with deploy/build-bootstrap.sh";
 
 /// The instruction set of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +119,7 @@ fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, Str
     let endian = header.endian().map_err(damaged)?;
     if header.e_machine(endian) != arch.machine() {
         return Err(format!(
-            "it was not built for {arch}; pass the --arch that it was built for, or {BUILD}"
+            "it was not built for {arch}; deploy it for the architecture that it was built for, or {BUILD}"
         ));
     }
     if !matches!(

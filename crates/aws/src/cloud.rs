@@ -172,7 +172,7 @@ impl Cloud {
                 action: "deploy",
                 name: name.to_owned(),
                 reason: format!(
-                    "its template has {} bytes, and CloudFormation allows {TEMPLATE_BYTES}; pass fewer --input folders",
+                    "its template has {} bytes, and CloudFormation allows {TEMPLATE_BYTES}; pass fewer input folders",
                     template.len()
                 ),
             });

@@ -9,10 +9,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting that AWS would reject, or that contradicts another.
-    #[error("failed to use {option} {value}: {reason}")]
+    #[error("failed to use {setting} {value}: {reason}")]
     Setting {
-        /// The command-line option.
-        option: &'static str,
+        /// The setting's name.
+        setting: &'static str,
         /// Its value.
         value: String,
         /// The limit, and what to do.
@@ -29,7 +29,7 @@ pub enum Error {
     /// The code is larger than Lambda allows.
     #[error(
         "failed to package the function: it has {bytes} bytes unzipped, and Lambda allows at most {}; store the model outside \
-         the package with --model-path s3://BUCKET/KEY",
+         the package",
         crate::limits::PACKAGE_BYTES
     )]
     TooLarge {
@@ -38,7 +38,7 @@ pub enum Error {
     },
     /// A stack of that name exists, but was not created by shoal.
     #[error(
-        "failed to {action} stack {name}: it was not created by `shoal deploy`; choose another --name"
+        "failed to {action} stack {name}: it was not created by `shoal deploy`; choose another name"
     )]
     Foreign {
         /// The failed action.
@@ -71,12 +71,12 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn setting(
-        option: &'static str,
+        setting: &'static str,
         value: impl ToString,
         reason: impl Into<String>,
     ) -> Self {
         Self::Setting {
-            option,
+            setting,
             value: value.to_string(),
             reason: reason.into(),
         }

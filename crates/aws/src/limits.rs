@@ -58,7 +58,7 @@ pub enum LimitError {
     /// A line of the manifest is too large for one child.
     #[error(
         "failed to write line {line} of the manifest: it has {bytes} bytes, and Step Functions allows {STATE_BYTES}; use \
-         smaller batches (--batch-size)"
+         smaller batches"
     )]
     Line {
         /// Its number, from 1.
@@ -69,7 +69,7 @@ pub enum LimitError {
     /// The payload of an invocation is too large.
     #[error(
         "failed to invoke the function: the payload has {bytes} bytes, and Lambda allows {PAYLOAD_BYTES}; use smaller \
-         batches (--batch-size)"
+         batches"
     )]
     Payload {
         /// Its size.

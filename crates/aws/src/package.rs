@@ -170,7 +170,7 @@ mod tests {
         File::create(&huge).unwrap().set_len(PACKAGE_BYTES).unwrap();
         let error = Package::write(&dir.path().join("x.zip"), &program, Some(&huge)).unwrap_err();
         assert!(matches!(error, Error::TooLarge { bytes } if bytes == PACKAGE_BYTES + 10_000));
-        assert!(error.to_string().contains("--model-path"), "{error}");
+        assert!(error.to_string().contains("outside"), "{error}");
         let missing = dir.path().join("missing");
         let error = Package::write(&dir.path().join("y.zip"), &missing, None).unwrap_err();
         assert!(error.to_string().contains("missing"), "{error}");

@@ -163,14 +163,14 @@ impl Deployment {
     /// Fails with the first setting that AWS would reject.
     pub fn check(&self) -> Result<()> {
         check_name(&self.name)?;
-        within("--memory", self.memory, &limits::MEMORY, "MB")?;
-        within("--timeout", self.timeout, &limits::TIMEOUT, "seconds")?;
+        within("memory", self.memory, &limits::MEMORY, "MB")?;
+        within("timeout", self.timeout, &limits::TIMEOUT, "seconds")?;
         if let Some(tmp) = self.tmp {
-            within("--tmp", tmp, &limits::TMP, "MB")?;
+            within("tmp", tmp, &limits::TMP, "MB")?;
         }
         if self.reserved_concurrency == Some(0) {
             return Err(Error::setting(
-                "--reserved-concurrency",
+                "reserved-concurrency",
                 0,
                 "the function could never run; omit it or pass at least 1",
             ));
@@ -185,7 +185,7 @@ impl Deployment {
             .sum();
         if bytes > limits::ENVIRONMENT_BYTES {
             return Err(Error::setting(
-                "--env",
+                "env",
                 format_args!("with {bytes} bytes in total"),
                 format!("Lambda allows {} bytes", limits::ENVIRONMENT_BYTES),
             ));
@@ -216,19 +216,24 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::setting(
-        "--name",
+        "name",
         format_args!("{name:?}"),
         "AWS allows 1 to 64 letters, digits and hyphens, starting with a letter",
     ))
 }
 
-fn within(option: &'static str, value: u32, range: &RangeInclusive<u32>, unit: &str) -> Result<()> {
+fn within(
+    setting: &'static str,
+    value: u32,
+    range: &RangeInclusive<u32>,
+    unit: &str,
+) -> Result<()> {
     if range.contains(&value) {
         return Ok(());
     }
     let (min, max) = (range.start(), range.end());
     Err(Error::setting(
-        option,
+        setting,
         value,
         format!("Lambda allows {min} to {max} {unit}"),
     ))
@@ -237,7 +242,7 @@ fn within(option: &'static str, value: u32, range: &RangeInclusive<u32>, unit: &
 fn check_variable(name: &str, value: &str) -> Result<()> {
     let refuse = |reason: &str| {
         Err(Error::setting(
-            "--env",
+            "env",
             format_args!("{name}={value}"),
             reason,
         ))
@@ -249,7 +254,7 @@ fn check_variable(name: &str, value: &str) -> Result<()> {
         return refuse("Lambda sets this variable itself");
     }
     if name == MODEL_VARIABLE {
-        return refuse("set the model with --model or --model-path");
+        return refuse("the model is a setting of its own");
     }
     if !is_valid {
         return refuse(
@@ -330,45 +335,41 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn invalid_settings_are_refused_with_their_option() {
+    fn invalid_settings_are_refused_by_name() {
         deployment().check().unwrap();
         type Change = fn(&mut Deployment);
         let cases: [(&str, Change); 16] = [
-            ("--name", |d| d.name = String::new()),
-            ("--name", |d| d.name = "1shoal".into()),
-            ("--name", |d| d.name = "my_shoal".into()),
-            ("--name", |d| d.name = "s".repeat(65)),
-            ("--memory", |d| d.memory = 127),
-            ("--memory", |d| d.memory = 10_241),
-            ("--timeout", |d| d.timeout = 0),
-            ("--timeout", |d| d.timeout = 901),
-            ("--tmp", |d| d.tmp = Some(511)),
-            ("--tmp", |d| d.tmp = Some(10_241)),
-            ("--reserved-concurrency", |d| {
-                d.reserved_concurrency = Some(0)
-            }),
-            ("--env", |d| {
+            ("name", |d| d.name = String::new()),
+            ("name", |d| d.name = "1shoal".into()),
+            ("name", |d| d.name = "my_shoal".into()),
+            ("name", |d| d.name = "s".repeat(65)),
+            ("memory", |d| d.memory = 127),
+            ("memory", |d| d.memory = 10_241),
+            ("timeout", |d| d.timeout = 0),
+            ("timeout", |d| d.timeout = 901),
+            ("tmp", |d| d.tmp = Some(511)),
+            ("tmp", |d| d.tmp = Some(10_241)),
+            ("reserved-concurrency", |d| d.reserved_concurrency = Some(0)),
+            ("env", |d| {
                 _ = d.environment.insert("AWS_REGION".into(), "x".into())
             }),
-            ("--env", |d| {
+            ("env", |d| {
                 _ = d.environment.insert("SHOAL_MODEL".into(), "x".into())
             }),
-            ("--env", |d| {
-                _ = d.environment.insert("A".into(), "x".into())
-            }),
-            ("--env", |d| {
+            ("env", |d| _ = d.environment.insert("A".into(), "x".into())),
+            ("env", |d| {
                 _ = d.environment.insert("A-B".into(), "x".into())
             }),
-            ("--env", |d| {
+            ("env", |d| {
                 _ = d.environment.insert("BIG".into(), "x".repeat(4096))
             }),
         ];
-        for (flag, change) in cases {
+        for (name, change) in cases {
             let mut wrong = deployment();
             change(&mut wrong);
             let error = wrong.check().unwrap_err().to_string();
             assert!(
-                error.starts_with(&format!("failed to use {flag} ")),
+                error.starts_with(&format!("failed to use {name} ")),
                 "{error}"
             );
         }

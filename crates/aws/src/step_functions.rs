@@ -316,8 +316,7 @@ pub(crate) async fn find(client: &Client, name: &str) -> Result<String, Dispatch
         }
     }
     Err(platform(format!(
-        "there is no state machine {name}; deploy one with `shoal deploy aws --state-machine`, or choose another with \
-         --state-machine"
+        "there is no state machine {name}; deploy one with `shoal deploy aws`, or choose another"
     )))
 }
 

@@ -114,28 +114,20 @@ impl Cli {
 /// The command. Every option of a group in [`options`](super::options) gets its variable, `SHOAL_` and its name; those that
 /// are true or false need no value.
 pub(super) fn command() -> clap::Command {
-    let mut command = Cli::command().mut_args(|arg| arg.hide_env(true));
-    for name in names(&command) {
-        command = command.mut_subcommand(name, |subcommand| {
-            let groups = subcommand.get_groups();
-            let shared = groups.filter(|group| group.get_id().as_str().ends_with("Options"));
-            let ids: Vec<_> = shared.flat_map(|group| group.get_args().cloned()).collect();
-            subcommand.mut_args(|arg| {
-                let arg = arg.hide_env(true);
-                if ids.contains(arg.get_id()) {
-                    option(arg)
-                } else {
-                    arg
-                }
-            })
-        });
-    }
-    command
-}
-
-fn names(command: &clap::Command) -> Vec<String> {
-    let subcommands = command.get_subcommands();
-    subcommands.map(|one| one.get_name().to_owned()).collect()
+    let command = Cli::command().mut_args(|arg| arg.hide_env(true));
+    command.mut_subcommands(|subcommand| {
+        let groups = subcommand.get_groups();
+        let shared = groups.filter(|group| group.get_id().as_str().ends_with("Options"));
+        let ids: Vec<_> = shared.flat_map(|group| group.get_args().cloned()).collect();
+        subcommand.mut_args(|arg| {
+            let arg = arg.hide_env(true);
+            if ids.contains(arg.get_id()) {
+                option(arg)
+            } else {
+                arg
+            }
+        })
+    })
 }
 
 fn option(arg: Arg) -> Arg {
@@ -233,7 +225,10 @@ mod tests {
             heading::RUN_DIR,
             heading::LOGGING,
         ] {
-            assert!(help.contains(&format!("\n{heading}:\n")), "{heading}: {help}");
+            assert!(
+                help.contains(&format!("\n{heading}:\n")),
+                "{heading}: {help}"
+            );
         }
         assert!(!help.contains("[env:"), "{help}");
     }

@@ -28,8 +28,8 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
     };
     check_json(options.logging.json(), Some(output))?;
     let mut settings = options.settings(args.inputs)?;
-    let (quiet, json) = (options.logging.quiet(), options.logging.json());
-    let mut traced = Traced::start(options.logging.otlp.as_deref())?;
+    let quiet = options.logging.quiet();
+    let traced = Traced::start(options.logging.otlp.as_deref())?;
     let mut progress = Progress::new(quiet);
     let cancel = cancel_on_signal();
     if options.batches.auto == Some(true) {
@@ -46,22 +46,40 @@ pub(super) fn run(args: Box<RunArgs>) -> Result<()> {
         }
     }
     settings.command = arguments(&settings.inputs, &options);
-    let mut see = |event: &Event| {
-        progress.apply(event);
-        traced.apply(event);
-    };
-    let end = shoal::run(&settings, &cancel, &mut see);
-    let end = match end {
-        Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
+    let json = options.logging.json();
+    perform(traced, progress, json, |is_agreed, emit| {
+        if is_agreed {
             settings.limits.yes = true;
             // The first call planned the run; this one resumes it.
             settings.fresh = false;
-            shoal::run(&settings, &cancel, &mut |event| {
-                progress.apply(event);
-                traced.apply(event);
-            })
         }
-        end => end,
+        shoal::run(&settings, &cancel, emit)
+    })
+}
+
+/// Calls `run` and shows its progress. Where it needs consent to its cost and the user gives it, it is called again with
+/// `true`.
+fn perform(
+    mut traced: Traced,
+    mut progress: Progress,
+    json: bool,
+    mut run: impl FnMut(bool, &mut dyn FnMut(&Event)) -> Result<Summary>,
+) -> Result<()> {
+    let mut is_agreed = false;
+    let end = loop {
+        let end = run(is_agreed, &mut |event| {
+            progress.apply(event);
+            traced.apply(event);
+        });
+        match end {
+            Err(Error::NeedsYes { usd, batches }) if !is_agreed => {
+                is_agreed = agrees(&progress, usd, batches);
+                if !is_agreed {
+                    break end;
+                }
+            }
+            end => break end,
+        }
     };
     progress.clear();
     traced.end(&end);
@@ -79,8 +97,6 @@ pub(super) fn retry(args: &ResumeArgs) -> Result<()> {
 fn resume_run(args: &ResumeArgs, retry: bool) -> Result<()> {
     let run = find_run(&args.run)?;
     check_json(args.logging.json(), args.output.as_deref())?;
-    let mut traced = Traced::start(args.logging.otlp.as_deref())?;
-    let mut progress = Progress::new(args.logging.quiet());
     let cancel = cancel_on_signal();
     let mut options = ResumeOptions {
         output: args.output.clone(),
@@ -91,25 +107,16 @@ fn resume_run(args: &ResumeArgs, retry: bool) -> Result<()> {
         retry,
         engine: args.engine.settings(),
     };
-    let end = shoal::resume(run.clone(), &options, &cancel, &mut |event| {
-        progress.apply(event);
-        traced.apply(event);
-    });
-    let end = match end {
-        Err(Error::NeedsYes { usd, batches }) if agrees(&progress, usd, batches) => {
+    let traced = Traced::start(args.logging.otlp.as_deref())?;
+    let progress = Progress::new(args.logging.quiet());
+    perform(traced, progress, args.logging.json(), |is_agreed, emit| {
+        if is_agreed {
             options.limits.yes = true;
             // The records to retry are open already.
             options.retry = false;
-            shoal::resume(run, &options, &cancel, &mut |event| {
-                progress.apply(event);
-                traced.apply(event);
-            })
         }
-        end => end,
-    };
-    progress.clear();
-    traced.end(&end);
-    finish(end, &progress, args.logging.json())
+        shoal::resume(run.clone(), &options, &cancel, emit)
+    })
 }
 
 /// The backend that a run resumes on. Settings in the run directory of another user count only with `--trust`; `None`

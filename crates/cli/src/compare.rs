@@ -4,8 +4,8 @@ use super::args::compare::CompareArgs;
 use super::args::report::ReportFormat;
 use super::commands::cancel_on_signal;
 use super::options::{BackendOptions, LimitOptions, model_settings, refuse};
-use super::print;
 use super::progress::Progress;
+use super::write;
 use shoal::reports::ComparisonReport;
 use shoal::{BackendConfig, CompareSettings, Result, Settings};
 
@@ -58,12 +58,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
         ReportFormat::Csv => report.csv(),
         ReportFormat::Markdown => report.markdown(),
     };
-    if args.output.as_os_str() == "-" {
-        return print(content.as_bytes());
-    }
-    std::fs::write(&args.output, content).map_err(|e| {
-        shoal::job::Error::storage("write", args.output.display().to_string(), e).into()
-    })
+    write(&args.output, content.as_bytes())
 }
 
 /// The command as it was typed.

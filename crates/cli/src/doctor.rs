@@ -5,14 +5,28 @@ use std::fmt::Write;
 use super::args::doctor::DoctorArgs;
 use super::commands::print_json;
 use super::hint::flag;
-use super::table::printable;
-use super::options::merge;
+use super::options::{BackendOptions, merge};
 use super::print;
+use super::table::printable;
 use shoal::{Check, Diagnosis, Finding, Result};
 
 pub(super) fn doctor(args: DoctorArgs) -> Result<()> {
     let options = merge(&args.options, args.config.as_deref())?;
-    let diagnosis = shoal::doctor(&options.settings(args.inputs)?);
+    let diagnosis = match options.settings(args.inputs.clone()) {
+        Ok(settings) => shoal::doctor(&settings),
+        Err(error) => {
+            // The other checks do not depend on it.
+            let mut others = options.clone();
+            others.backend = BackendOptions {
+                backend: options.backend.backend,
+                ..BackendOptions::default()
+            };
+            let mut diagnosis = shoal::doctor(&others.settings(args.inputs)?);
+            let fix = "change the options as the message says";
+            diagnosis.checks[0] = Check::error("settings", "options", &error, fix);
+            diagnosis
+        }
+    };
     if options.logging.json() {
         print_json(&diagnosis)?;
     } else {

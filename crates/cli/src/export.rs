@@ -1,7 +1,9 @@
 //! `shoal export`
 
+use std::path::Path;
+
 use super::args::export::ExportArgs;
-use super::print;
+use super::write;
 use shoal::export::{ExportSettings, export as job_file};
 use shoal::{Result, find_run};
 
@@ -16,9 +18,6 @@ pub(super) fn export(args: ExportArgs) -> Result<()> {
         queue: args.queue,
     };
     let text = job_file(&find_run(&args.run)?, args.platform, &settings)?;
-    match args.output {
-        None => print(text.as_bytes()),
-        Some(path) => std::fs::write(&path, text)
-            .map_err(|e| shoal::job::Error::storage("write", path.display().to_string(), e).into()),
-    }
+    let output = args.output.as_deref();
+    write(output.unwrap_or(Path::new("-")), text.as_bytes())
 }

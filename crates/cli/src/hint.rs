@@ -41,7 +41,15 @@ fn hint(error: &Error) -> Option<String> {
             format!(", and the same command or `shoal resume {run}` continues")
         }
         #[cfg(feature = "aws")]
-        Error::Deploy(_) => return None,
+        Error::Deploy(error) => match error {
+            shoal_aws::Error::Setting { setting, .. } => format!(" (--{setting})"),
+            shoal_aws::Error::Bootstrap { .. } => " (--bootstrap, --arch)".into(),
+            shoal_aws::Error::TooLarge { .. } => " (--model-path s3://BUCKET/KEY)".into(),
+            shoal_aws::Error::Foreign { .. } => " (--name)".into(),
+            shoal_aws::Error::Stack { .. }
+            | shoal_aws::Error::Call { .. }
+            | shoal_aws::Error::Storage(_) => return None,
+        },
         Error::Settings(_)
         | Error::Job(_)
         | Error::Model(_)
@@ -55,41 +63,14 @@ fn hint(error: &Error) -> Option<String> {
 }
 
 /// The flag of a setting.
-pub(super) fn flag(setting: Setting) -> &'static str {
+pub(super) fn flag(setting: Setting) -> String {
     match setting {
-        Setting::Allow => "--allow",
-        Setting::Backend => "--backend",
-        Setting::BatchSizes => "--batch-sizes",
-        Setting::CacheDir => "--cache-dir",
-        Setting::Check => "--check",
-        Setting::Concurrency => "--concurrency",
-        Setting::Deadline => "--deadline",
-        Setting::Detach => "--detach",
-        Setting::Function => "--function",
-        Setting::Identity => "--identity",
-        Setting::Image => "--image",
-        Setting::Isa => "--isa",
-        Setting::Lengths => "--lengths",
-        Setting::Machine => "--machine name=usd_per_hour:vcpus",
-        Setting::MaxCost => "--max-cost",
-        Setting::MaxTime => "--max-time",
-        Setting::Memory => "--memory",
-        Setting::Model => "--model",
-        Setting::Output => "-o",
-        Setting::Precision => "--precision",
-        Setting::Queue => "--queue",
-        Setting::RunDir => "--run-dir",
-        Setting::Simulate => "--simulate",
-        Setting::SpeculationBudget => "--speculation-budget",
-        Setting::StateMachine => "--state-machine",
-        Setting::Store => "--store",
-        Setting::Threads => "--threads",
-        Setting::Timeout => "--timeout",
-        Setting::Token => "SHOAL_TOKEN or --token-file",
-        Setting::ToleratedFailures => "--tolerated-failures",
-        Setting::Url => "--url",
-        Setting::WorkerCount => "--of or --workers",
-        Setting::WorkerIndex => "--index and --of",
+        Setting::Machine => "--machine name=usd_per_hour:vcpus".into(),
+        Setting::Output => "-o".into(),
+        Setting::Token => "SHOAL_TOKEN or --token-file".into(),
+        Setting::WorkerCount => "--of or --workers".into(),
+        Setting::WorkerIndex => "--index and --of".into(),
+        other => format!("--{}", other.name()),
     }
 }
 
@@ -102,11 +83,15 @@ mod tests {
         let command = crate::args::command();
         let all: Vec<_> = command
             .get_subcommands()
-            .flat_map(|one| one.get_arguments().chain(one.get_subcommands().flat_map(|one| one.get_arguments())))
+            .flat_map(|one| {
+                one.get_arguments()
+                    .chain(one.get_subcommands().flat_map(|one| one.get_arguments()))
+            })
             .filter_map(|argument| argument.get_long())
             .collect();
         for setting in Setting::ALL {
-            let words = flag(*setting).split([' ', '=']);
+            let words = flag(*setting);
+            let words = words.split([' ', '=']);
             let flags: Vec<_> = words.filter_map(|word| word.strip_prefix("--")).collect();
             assert!(flags.iter().all(|flag| all.contains(flag)), "{flags:?}");
         }

@@ -20,6 +20,7 @@ mod watch;
 mod worker;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process;
 use std::time::Instant;
 
@@ -110,4 +111,13 @@ fn print(content: &[u8]) -> shoal::Result<()> {
     out.write_all(content)
         .and_then(|()| out.flush())
         .map_err(|e| shoal::job::Error::storage("write", "standard output", e).into())
+}
+
+/// Writes to a file, or to standard output for `-`.
+fn write(path: &Path, content: &[u8]) -> shoal::Result<()> {
+    if path.as_os_str() == "-" {
+        return print(content);
+    }
+    std::fs::write(path, content)
+        .map_err(|e| shoal::job::Error::storage("write", path.display().to_string(), e).into())
 }

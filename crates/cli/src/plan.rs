@@ -5,9 +5,9 @@ use std::fmt::Write;
 use super::args::plan::PlanArgs;
 use super::commands::{cancel_on_signal, print_json};
 use super::options::model_settings;
-use super::print;
 use super::progress::{Progress, say};
 use super::table::table;
+use super::{print, write};
 use shoal::planning::{Basis, Constraints, Estimate};
 use shoal::reports::numbers::{count, duration, usd};
 use shoal::{PlanReport, PlanSettings, Result};
@@ -41,8 +41,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
     let report = report?;
     if let Some(path) = &args.save_calibration {
         let calibration = report.calibrations[0].json();
-        std::fs::write(path, calibration)
-            .map_err(|e| shoal::job::Error::storage("write", path.display().to_string(), e))?;
+        write(path, calibration.as_bytes())?;
         say(&format!("saved the calibration in {}", path.display()));
     }
     if args.json {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::args::report::{ReportArgs, ReportFormat};
-use super::print;
 use super::progress::say;
+use super::{print, write};
 use shoal::job::run_dir::REPORT;
 use shoal::{Error, Result, find_run};
 
@@ -26,25 +26,25 @@ pub(super) fn report(args: ReportArgs) -> Result<()> {
     };
     let is_page = args.format == ReportFormat::Html;
     let written: Option<PathBuf> = match &args.output {
-        Some(path) if path.as_os_str() == "-" => None,
         Some(path) => {
-            std::fs::write(path, content.as_bytes())
-                .map_err(|e| shoal::job::Error::storage("write", path.display().to_string(), e))?;
-            Some(path.clone())
+            write(path, content.as_bytes())?;
+            Some(path.clone()).filter(|path| path.as_os_str() != "-")
         }
         None if is_page => {
             run.replace(REPORT, content.clone())?;
             say(&format!("the report is {}", run.object_uri(REPORT)));
             run.folder().map(|folder| folder.join(REPORT))
         }
-        None => None,
+        None => {
+            print(content.as_bytes())?;
+            None
+        }
     };
     match written {
         Some(path) if args.open => open(&path),
         _ if args.open => Err(Error::Settings(
             "--open shows a file of this machine; write the page to one (-o report.html)".into(),
         )),
-        None if args.output.is_some() || !is_page => print(content.as_bytes()),
         _ => Ok(()),
     }
 }

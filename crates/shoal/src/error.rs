@@ -12,7 +12,7 @@ use shoal_runners::RunnerError;
 pub type Result<T> = std::result::Result<T, Error>;
 
 macro_rules! settings {
-    ($($variant:ident: $words:literal,)*) => {
+    ($($variant:ident $name:literal: $words:literal,)*) => {
         /// A setting that an [`Error`] is about. A front end knows what its users call it, such as a flag.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "kebab-case")]
@@ -23,6 +23,13 @@ macro_rules! settings {
         impl Setting {
             /// All settings.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name, as in `shoal.toml` for those that are there.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
         }
 
         impl fmt::Display for Setting {
@@ -36,39 +43,40 @@ macro_rules! settings {
 }
 
 settings! {
-    Allow: "the list of allowed run directories",
-    Backend: "the backend",
-    BatchSizes: "the batch sizes",
-    CacheDir: "the cache folder",
-    Check: "the data to compare on",
-    Concurrency: "the concurrency",
-    Deadline: "the deadline",
-    Detach: "detaching",
-    Function: "the function",
-    Identity: "the identity of the workers",
-    Image: "the container image",
-    Isa: "the instruction set",
-    Lengths: "the lengths",
-    Machine: "the machine's price",
-    MaxCost: "the cost limit",
-    MaxTime: "the time limit",
-    Memory: "the memory size",
-    Model: "the model",
-    Output: "the output",
-    Precision: "the precision",
-    Queue: "the queue",
-    RunDir: "the run directory",
-    Simulate: "the simulation",
-    SpeculationBudget: "the speculation budget",
-    StateMachine: "the state machine",
-    Store: "the object store for runs",
-    Threads: "the number of threads",
-    Timeout: "the time limit of a call",
-    Token: "the token",
-    ToleratedFailures: "the tolerated failures",
-    Url: "the worker URLs",
-    WorkerCount: "the number of workers",
-    WorkerIndex: "the worker's index",
+    Allow "allow": "the list of allowed run directories",
+    Backend "backend": "the backend",
+    BatchSize "batch-size": "the batch size",
+    BatchSizes "batch-sizes": "the batch sizes",
+    CacheDir "cache-dir": "the cache folder",
+    Check "check": "the data to compare on",
+    Concurrency "concurrency": "the concurrency",
+    Deadline "deadline": "the deadline",
+    Detach "detach": "detaching",
+    Function "function": "the function",
+    Identity "identity": "the identity of the workers",
+    Image "image": "the container image",
+    Isa "isa": "the instruction set",
+    Lengths "lengths": "the lengths",
+    Machine "machine": "the machine's price",
+    MaxCost "max-cost": "the cost limit",
+    MaxTime "max-time": "the time limit",
+    Memory "memory": "the memory size",
+    Model "model": "the model",
+    Output "output": "the output",
+    Precision "precision": "the precision",
+    Queue "queue": "the queue",
+    RunDir "run-dir": "the run directory",
+    Simulate "simulate": "the simulation",
+    SpeculationBudget "speculation-budget": "the speculation budget",
+    StateMachine "state-machine": "the state machine",
+    Store "store": "the object store for runs",
+    Threads "threads": "the number of threads",
+    Timeout "timeout": "the time limit of a call",
+    Token "token": "the token",
+    ToleratedFailures "tolerated-failures": "the tolerated failures",
+    Url "url": "the worker URLs",
+    WorkerCount "worker-count": "the number of workers",
+    WorkerIndex "worker-index": "the worker's index",
 }
 
 /// Why a run failed. Messages name no flag of the command: [`Setting`] says what they are about.
@@ -184,7 +192,9 @@ pub enum Error {
         batches: u64,
     },
     /// A cost limit needs prices.
-    #[error("failed to start: the backend {backend} has no price, so the cost limit cannot be kept")]
+    #[error(
+        "failed to start: the backend {backend} has no price, so the cost limit cannot be kept"
+    )]
     Unpriced {
         /// The backend's name.
         backend: &'static str,

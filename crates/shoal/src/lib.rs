@@ -58,12 +58,14 @@ pub use doctor::{Check, Diagnosis, Finding, doctor};
 pub use error::{Error, ExitCode, Result, Setting};
 pub use job::{Cancel, Event};
 pub use limits::{ASK_ABOVE_USD, Limits};
-pub use model::{Agreement, Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary, PrecisionChoice, pack};
+pub use model::{
+    Agreement, Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary,
+    PrecisionChoice, pack,
+};
 pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
 pub use report::report;
 pub use run::{ResumeOptions, collect, resume, run};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
-pub use trust::is_own;
 pub use settings::{OnError, Settings};
 pub use shoal_encoder::Precision;
 pub use shoal_report::Accuracy;
@@ -71,6 +73,7 @@ pub use shoal_runners as runners;
 pub use shoal_tasks as tasks;
 pub use shoal_tasks::{TaskKind, TaskOptions};
 pub use summary::Summary;
+pub use trust::is_own;
 
 /// This version of shoal. Results are bit-identical within one version and instruction set.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -69,13 +69,10 @@ impl Limits {
 
     /// Seconds that this start may take: the time limit, or the time that the rest of the cost limit pays for.
     pub(crate) fn seconds(&self, backend: &BackendConfig, seconds_before: f64) -> Option<f64> {
-        let by_money = self
-            .max_usd
-            .zip(backend.machine())
-            .map(|(usd, machine)| {
-                // A machine that costs nothing sets no limit.
-                usd / machine.usd_per_hour.max(f64::MIN_POSITIVE) * 3600.0 - seconds_before
-            });
+        let by_money = self.max_usd.zip(backend.machine()).map(|(usd, machine)| {
+            // A machine that costs nothing sets no limit.
+            usd / machine.usd_per_hour.max(f64::MIN_POSITIVE) * 3600.0 - seconds_before
+        });
         match (self.max_seconds, by_money) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

@@ -115,7 +115,8 @@ pub(crate) fn keep_command(run: &RunDir, arguments: &[String]) -> Result<()> {
 /// show nothing but arguments of `shoal`.
 fn command(run: &RunDir) -> Result<String> {
     let content = run.get(COMMAND)?;
-    let arguments = content.and_then(|content| serde_json::from_slice::<Vec<String>>(&content).ok());
+    let arguments =
+        content.and_then(|content| serde_json::from_slice::<Vec<String>>(&content).ok());
     Ok(match arguments {
         Some(arguments) => shell(&arguments),
         None => "# no command is recorded: the run was started by a program".into(),

@@ -456,8 +456,7 @@ impl LimitOptions {
             max_seconds: self.max_time.map(|time| time.0),
             yes: self.yes.unwrap_or(false),
             prices: self.prices.clone(),
-            speculation: budget
-                .map_or_else(Speculation::default, |budget| Speculation { budget }),
+            speculation: budget.map_or_else(Speculation::default, |budget| Speculation { budget }),
         }
     }
 }
@@ -546,12 +545,18 @@ mod tests {
         };
         let second = json(&more.config(first.clone()).unwrap());
         assert_eq!(second["function"], "mine");
-        assert_eq!((&second["timeout"], &second["concurrency"]), (&60.into(), &7.into()));
+        assert_eq!(
+            (&second["timeout"], &second["concurrency"]),
+            (&60.into(), &7.into())
+        );
         let other = BackendOptions {
             backend: Some(BackendKind::Lambda),
             ..BackendOptions::default()
         };
         let other = json(&other.config(first).unwrap());
-        assert_eq!((&other["function"], &other["timeout"]), (&"mine".into(), &Value::Null));
+        assert_eq!(
+            (&other["function"], &other["timeout"]),
+            (&"mine".into(), &Value::Null)
+        );
     }
 }

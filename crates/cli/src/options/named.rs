@@ -21,7 +21,7 @@ pub(crate) trait Named: Copy + Send + Sync + 'static {
 macro_rules! named {
     ($($type:ty: $all:expr,)*) => {
         $(impl Named for $type {
-            const ALL: &'static [Self] = &$all;
+            const ALL: &'static [Self] = $all;
 
             fn name(self) -> &'static str {
                 self.name()
@@ -32,11 +32,11 @@ macro_rules! named {
 
 named! {
     BackendKind: BackendKind::ALL,
-    Children: Children::ALL,
-    Format: Format::FILES,
-    OnError: OnError::ALL,
-    OutputFormat: OutputFormat::ALL,
-    Precision: Precision::ALL,
+    Children: &Children::ALL,
+    Format: &Format::FILES,
+    OnError: &OnError::ALL,
+    OutputFormat: &OutputFormat::ALL,
+    Precision: &Precision::ALL,
 }
 
 /// Parses a flag.

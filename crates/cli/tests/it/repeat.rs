@@ -94,7 +94,11 @@ fn check(bench: &Bench, arguments: &[&str], output: &str) {
         .current_dir(bench.path("elsewhere"))
         .output()
         .unwrap();
-    assert!(repeated.status.success(), "{command}: {}", describe(&repeated));
+    assert!(
+        repeated.status.success(),
+        "{command}: {}",
+        describe(&repeated)
+    );
     assert!(content(&path) == first, "{command} writes something else");
 }
 

@@ -27,6 +27,10 @@ impl BackendSettings for Array {
         1
     }
 
+    fn detaches(&self) -> bool {
+        self.detach
+    }
+
     fn is_platform(&self) -> bool {
         true
     }

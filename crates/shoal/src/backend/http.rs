@@ -41,6 +41,10 @@ impl BackendSettings for Http {
         1
     }
 
+    fn timeout(&self) -> Option<u64> {
+        self.timeout
+    }
+
     fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>> {
         let backend =
             shoal_dispatch::Http::connect(&self.urls, token().as_deref(), self.concurrency);

@@ -1,5 +1,7 @@
 //! AWS Lambda, called directly.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use shoal_dispatch::Backend;
 
@@ -8,6 +10,8 @@ use crate::Result;
 
 /// The function that `shoal deploy aws` creates unless it is given another name.
 pub(super) const DEFAULT_FUNCTION: &str = "shoal";
+/// The longest time limit that Lambda allows.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(900);
 /// Calls in flight: the quota of a new AWS account.
 pub(super) const DEFAULT_CONCURRENCY: usize = 1000;
 
@@ -28,8 +32,12 @@ impl BackendSettings for Lambda {
         DEFAULT_CONCURRENCY
     }
 
-    fn needs_store(&self) -> bool {
-        true
+    fn timeout(&self) -> Option<u64> {
+        self.timeout
+    }
+
+    fn function(&self) -> Option<&str> {
+        Some(self.function.as_deref().unwrap_or(DEFAULT_FUNCTION))
     }
 
     #[cfg(feature = "aws")]

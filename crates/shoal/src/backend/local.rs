@@ -27,6 +27,10 @@ impl BackendSettings for Local {
         cores()
     }
 
+    fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+
     fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>> {
         let (run, job) = (context.run.clone(), context.job.clone());
         let function = Function::new(run, job, context.runner.clone());

@@ -38,47 +38,88 @@ pub(crate) use local::threads;
 pub use process::Process;
 pub use step_functions::{Children, StepFunctions};
 
-/// A kind of backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BackendKind {
-    /// Threads of this process.
-    #[default]
-    Local,
-    /// Processes of this machine.
-    Process,
-    /// HTTP workers.
-    Http,
-    /// Workers that find their share of the batches by a number.
-    Array,
-    /// AWS Lambda, called directly.
-    Lambda,
-    /// A Distributed Map of AWS Step Functions.
-    StepFunctions,
+macro_rules! backends {
+    ($($(#[doc = $doc:literal])* $variant:ident: $name:literal,)*) => {
+        /// A kind of backend.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum BackendKind {
+            $($(#[doc = $doc])* $variant,)*
+        }
+
+        impl BackendKind {
+            /// All kinds.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+
+        /// A backend and its settings. `backend.json` of a run directory holds it, with every setting by the name that it
+        /// has in `shoal.toml`.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "backend", rename_all = "kebab-case")]
+        pub enum BackendConfig {
+            $($(#[doc = $doc])* $variant($variant),)*
+        }
+
+        impl From<BackendKind> for BackendConfig {
+            /// The backend with its default settings.
+            fn from(kind: BackendKind) -> Self {
+                match kind {
+                    $(BackendKind::$variant => Self::$variant($variant::default()),)*
+                }
+            }
+        }
+
+        impl BackendConfig {
+            /// The kind of backend.
+            pub fn kind(&self) -> BackendKind {
+                match self {
+                    $(Self::$variant(_) => BackendKind::$variant,)*
+                }
+            }
+
+            fn settings(&self) -> &dyn BackendSettings {
+                match self {
+                    $(Self::$variant(settings) => settings,)*
+                }
+            }
+
+            /// Batches in flight, where the user gave a number.
+            pub fn concurrency(&self) -> Option<usize> {
+                match self {
+                    $(Self::$variant(settings) => settings.concurrency,)*
+                }
+            }
+
+            /// Sets the number of batches in flight.
+            pub fn set_concurrency(&mut self, concurrency: Option<usize>) {
+                match self {
+                    $(Self::$variant(settings) => settings.concurrency = concurrency,)*
+                }
+            }
+        }
+    };
 }
 
-impl BackendKind {
-    /// All kinds.
-    pub const ALL: [Self; 6] = [
-        Self::Local,
-        Self::Process,
-        Self::Http,
-        Self::Array,
-        Self::Lambda,
-        Self::StepFunctions,
-    ];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Process => "process",
-            Self::Http => "http",
-            Self::Array => "array",
-            Self::Lambda => "lambda",
-            Self::StepFunctions => "step-functions",
-        }
-    }
+backends! {
+    /// Threads of this process.
+    Local: "local",
+    /// Processes of this machine.
+    Process: "process",
+    /// HTTP workers.
+    Http: "http",
+    /// Workers that find their share of the batches by a number.
+    Array: "array",
+    /// AWS Lambda, called directly.
+    Lambda: "lambda",
+    /// A Distributed Map of AWS Step Functions.
+    StepFunctions: "step-functions",
 }
 
 impl fmt::Display for BackendKind {
@@ -91,31 +132,15 @@ impl FromStr for BackendKind {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no backend {text:?}; the backends are {names}")
+        let found = Self::ALL.iter().find(|kind| kind.name() == text);
+        found.copied().ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|kind| kind.name()).collect();
+            format!(
+                "there is no backend {text:?}; the backends are {}",
+                names.join(", ")
+            )
         })
     }
-}
-
-/// A backend and its settings. `backend.json` of a run directory holds it, with every setting by the name that it has in
-/// `shoal.toml`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "backend", rename_all = "kebab-case")]
-pub enum BackendConfig {
-    /// Threads of this process.
-    Local(Local),
-    /// Processes of this machine.
-    Process(Process),
-    /// HTTP workers.
-    Http(Http),
-    /// Workers that find their share of the batches by a number.
-    Array(Array),
-    /// AWS Lambda, called directly.
-    Lambda(Lambda),
-    /// A Distributed Map of AWS Step Functions.
-    StepFunctions(StepFunctions),
 }
 
 /// What a backend is built for.
@@ -131,7 +156,7 @@ pub(crate) struct BackendContext<'a> {
     pub(crate) engine: &'a EngineSettings,
 }
 
-/// What the settings of every backend answer.
+/// What every backend provides. Its settings also have the field `concurrency`.
 pub(crate) trait BackendSettings {
     /// Fails on a value that is out of range or missing.
     fn check(&self) -> Result<()> {
@@ -143,9 +168,29 @@ pub(crate) trait BackendSettings {
     /// Batches in flight where the user gives no number.
     fn default_concurrency(&self) -> usize;
 
+    /// Seconds that one call may take, where the user gave a limit.
+    fn timeout(&self) -> Option<u64> {
+        None
+    }
+
+    /// What this machine costs, where functions run on it and it has a price.
+    fn machine(&self) -> Option<&Machine> {
+        None
+    }
+
+    /// The Lambda function, where one is called.
+    fn function(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether the run continues on a platform while nobody waits for it.
+    fn detaches(&self) -> bool {
+        false
+    }
+
     /// Whether functions can read and write nothing but an object store.
     fn needs_store(&self) -> bool {
-        false
+        self.function().is_some()
     }
 
     /// Whether a platform distributes the batches itself, or bills for them.
@@ -157,20 +202,6 @@ pub(crate) trait BackendSettings {
 impl Default for BackendConfig {
     fn default() -> Self {
         Self::Local(Local::default())
-    }
-}
-
-impl From<BackendKind> for BackendConfig {
-    /// The backend with its default settings.
-    fn from(kind: BackendKind) -> Self {
-        match kind {
-            BackendKind::Local => Self::Local(Local::default()),
-            BackendKind::Process => Self::Process(Process::default()),
-            BackendKind::Http => Self::Http(Http::default()),
-            BackendKind::Array => Self::Array(Array::default()),
-            BackendKind::Lambda => Self::Lambda(Lambda::default()),
-            BackendKind::StepFunctions => Self::StepFunctions(StepFunctions::default()),
-        }
     }
 }
 
@@ -202,63 +233,18 @@ impl BackendConfig {
     /// which may be a key, is left out.
     pub(crate) fn file(&self) -> Vec<u8> {
         let mut kept = self.clone();
-        for url in kept.urls_mut() {
-            *url = shoal_dispatch::redact_url(url);
+        if let Self::Http(Http { urls, .. }) = &mut kept {
+            for url in urls {
+                *url = shoal_dispatch::redact_url(url);
+            }
         }
         let mut content = serde_json::to_vec_pretty(&kept).expect("settings are always JSON");
         content.push(b'\n');
         content
     }
 
-    /// The kind of backend.
-    pub fn kind(&self) -> BackendKind {
-        match self {
-            Self::Local(_) => BackendKind::Local,
-            Self::Process(_) => BackendKind::Process,
-            Self::Http(_) => BackendKind::Http,
-            Self::Array(_) => BackendKind::Array,
-            Self::Lambda(_) => BackendKind::Lambda,
-            Self::StepFunctions(_) => BackendKind::StepFunctions,
-        }
-    }
-
     pub(crate) fn name(&self) -> &'static str {
         self.kind().name()
-    }
-
-    fn settings(&self) -> &dyn BackendSettings {
-        match self {
-            Self::Local(settings) => settings,
-            Self::Process(settings) => settings,
-            Self::Http(settings) => settings,
-            Self::Array(settings) => settings,
-            Self::Lambda(settings) => settings,
-            Self::StepFunctions(settings) => settings,
-        }
-    }
-
-    /// Batches in flight, where the user gave a number.
-    pub fn concurrency(&self) -> Option<usize> {
-        match self {
-            Self::Local(Local { concurrency, .. })
-            | Self::Process(Process { concurrency, .. })
-            | Self::Http(Http { concurrency, .. })
-            | Self::Array(Array { concurrency, .. })
-            | Self::Lambda(Lambda { concurrency, .. })
-            | Self::StepFunctions(StepFunctions { concurrency, .. }) => *concurrency,
-        }
-    }
-
-    /// Sets the number of batches in flight.
-    pub fn set_concurrency(&mut self, value: Option<usize>) {
-        match self {
-            Self::Local(Local { concurrency, .. })
-            | Self::Process(Process { concurrency, .. })
-            | Self::Http(Http { concurrency, .. })
-            | Self::Array(Array { concurrency, .. })
-            | Self::Lambda(Lambda { concurrency, .. })
-            | Self::StepFunctions(StepFunctions { concurrency, .. }) => *concurrency = value,
-        }
     }
 
     /// Batches in flight.
@@ -269,52 +255,28 @@ impl BackendConfig {
 
     /// What this machine costs, where functions run on it and it has a price.
     pub fn machine(&self) -> Option<&Machine> {
-        match self {
-            Self::Local(Local { machine, .. }) | Self::Process(Process { machine, .. }) => {
-                machine.as_ref()
-            }
-            _ => None,
-        }
+        self.settings().machine()
     }
 
     /// The time limit of one call that the user gave.
     pub(crate) fn given_timeout(&self) -> Option<Duration> {
-        let seconds = match self {
-            Self::Process(Process { timeout, .. })
-            | Self::Http(Http { timeout, .. })
-            | Self::Lambda(Lambda { timeout, .. })
-            | Self::StepFunctions(StepFunctions { timeout, .. }) => *timeout,
-            Self::Local(_) | Self::Array(_) => None,
-        };
-        seconds.map(Duration::from_secs)
+        self.settings().timeout().map(Duration::from_secs)
     }
 
     /// The time limit of one call.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        /// The longest that Lambda allows.
-        const LAMBDA: Duration = Duration::from_secs(900);
-        self.given_timeout()
-            .or_else(|| self.needs_store().then_some(LAMBDA))
+        let platform = self.function().map(|_| lambda::MAX_TIMEOUT);
+        self.given_timeout().or(platform)
     }
 
     /// The Lambda function, where one is called.
     pub(crate) fn function(&self) -> Option<&str> {
-        match self {
-            Self::Lambda(Lambda { function, .. })
-            | Self::StepFunctions(StepFunctions { function, .. }) => {
-                Some(function.as_deref().unwrap_or(lambda::DEFAULT_FUNCTION))
-            }
-            _ => None,
-        }
+        self.settings().function()
     }
 
     /// Whether the run continues on a platform while nobody waits for it.
-    pub fn detaches(&self) -> bool {
-        match self {
-            Self::Array(Array { detach, .. })
-            | Self::StepFunctions(StepFunctions { detach, .. }) => *detach,
-            _ => false,
-        }
+    pub(crate) fn detaches(&self) -> bool {
+        self.settings().detaches()
     }
 
     /// URLs of HTTP workers.
@@ -325,15 +287,8 @@ impl BackendConfig {
         }
     }
 
-    fn urls_mut(&mut self) -> &mut [String] {
-        match self {
-            Self::Http(Http { urls, .. }) => urls,
-            _ => &mut [],
-        }
-    }
-
     /// Whether functions can read and write nothing but an object store.
-    pub fn needs_store(&self) -> bool {
+    pub(crate) fn needs_store(&self) -> bool {
         self.settings().needs_store()
     }
 
@@ -345,7 +300,10 @@ impl BackendConfig {
     /// Fails on a setting that is out of range or missing.
     pub(crate) fn check(&self) -> Result<()> {
         if self.concurrency() == Some(0) {
-            return Err(Error::setting(Setting::Concurrency, "it must be at least 1"));
+            return Err(Error::setting(
+                Setting::Concurrency,
+                "it must be at least 1",
+            ));
         }
         if self.given_timeout() == Some(Duration::ZERO) {
             return Err(Error::setting(
@@ -381,7 +339,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_backend_of_its_own() {
-        for kind in BackendKind::ALL {
+        for kind in BackendKind::ALL.iter().copied() {
             assert_eq!(BackendConfig::from(kind).kind(), kind);
             assert_eq!(kind.name().parse(), Ok(kind));
         }

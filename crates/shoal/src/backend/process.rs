@@ -27,6 +27,14 @@ impl BackendSettings for Process {
         cores()
     }
 
+    fn timeout(&self) -> Option<u64> {
+        self.timeout
+    }
+
+    fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+
     fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>> {
         let (job, engine) = (context.job.clone(), context.engine.clone());
         let concurrency = self.concurrency.unwrap_or_else(cores);

@@ -84,8 +84,16 @@ impl BackendSettings for StepFunctions {
         lambda::DEFAULT_CONCURRENCY
     }
 
-    fn needs_store(&self) -> bool {
-        true
+    fn timeout(&self) -> Option<u64> {
+        self.timeout
+    }
+
+    fn function(&self) -> Option<&str> {
+        Some(self.function.as_deref().unwrap_or(lambda::DEFAULT_FUNCTION))
+    }
+
+    fn detaches(&self) -> bool {
+        self.detach
     }
 
     #[cfg(feature = "aws")]

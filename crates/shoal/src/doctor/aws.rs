@@ -3,9 +3,9 @@
 use shoal_aws::{Account, DeployedFunction};
 
 use super::Check;
-use crate::error::ExitCode;
-use crate::backend::{BackendConfig, aws_config};
 use crate::Setting;
+use crate::backend::{BackendConfig, aws_config};
+use crate::error::ExitCode;
 
 const ABOUT: &str = "aws";
 const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login` renews it), and AWS_REGION; \
@@ -95,7 +95,8 @@ fn of_function(
     let limit = function.timeout_seconds;
     let wanted = backend.given_timeout().map(|timeout| timeout.as_secs());
     if let Some(wanted) = wanted.filter(|wanted| *wanted > limit) {
-        let found = format!("calls may take {wanted} s, but the platform ends them after {limit} s");
+        let found =
+            format!("calls may take {wanted} s, but the platform ends them after {limit} s");
         let check = Check::ok(ABOUT, "timeout", found)
             .warning("lower the time limit of a call, or deploy the function with a higher one");
         checks.push(check.by(Setting::Timeout));

@@ -92,7 +92,7 @@ impl Check {
     }
 
     /// A failure that a run would end with, too.
-    fn error(about: &'static str, name: impl Into<String>, error: &Error, fix: &str) -> Self {
+    pub fn error(about: &'static str, name: impl Into<String>, error: &Error, fix: &str) -> Self {
         Self {
             setting: match error {
                 Error::Setting { setting, .. } => Some(*setting),
@@ -275,7 +275,9 @@ fn output(settings: &Settings) -> Option<Check> {
     let name = settings.output.as_str();
     Some(match checked {
         Ok(()) => Check::ok("output", name, "can be written"),
-        Err(error) => Check::error("output", name, &error, "name another output").by(Setting::Output),
+        Err(error) => {
+            Check::error("output", name, &error, "name another output").by(Setting::Output)
+        }
     })
 }
 

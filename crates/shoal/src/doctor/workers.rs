@@ -49,11 +49,12 @@ fn of_worker(looked: &WorkerProbe, http: &Http, checks: &mut Vec<Check>) {
     };
     checks.push(match &looked.accepts_calls {
         Ok(()) => Check::ok(ABOUT, "token", format!("calls are let in {with}")),
-        Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}")).failed(
-            ExitCode::Platform,
-            "set SHOAL_TOKEN to the token of the worker, and name the URL of the worker itself",
-        )
-        .by(Setting::Url),
+        Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}"))
+            .failed(
+                ExitCode::Platform,
+                "set SHOAL_TOKEN to the token of the worker, and name the URL of the worker itself",
+            )
+            .by(Setting::Url),
     });
     if let Some(version) = &looked.version {
         let check = Check::ok(ABOUT, "version", format!("shoal {version}"));
@@ -79,7 +80,9 @@ fn of_worker(looked: &WorkerProbe, http: &Http, checks: &mut Vec<Check>) {
                 "concurrency",
                 format!("{wanted} calls for {takes} places"),
             )
-            .warning("start more workers, or lower the concurrency: excess calls are rejected and wait")
+            .warning(
+                "start more workers, or lower the concurrency: excess calls are rejected and wait",
+            )
             .by(Setting::Concurrency),
         );
     }

@@ -296,24 +296,39 @@ mod tests {
         };
         use ArrayPlatform::{AwsBatch, Kubernetes, Slurm};
         for (platform, model, settings, says) in [
-            (Kubernetes, "bundled", plain.clone(), "container image: this platform needs one"),
-            (Kubernetes, "/home/me/model", settings(), "use the model"),
-            (Kubernetes, "bundled", with(|s| s.workers = 6), "5 batches"),
             (
                 Kubernetes,
                 "bundled",
-                with(|s| s.workers = 0),
-                "workers: 0",
+                plain.clone(),
+                "container image: this platform needs one",
             ),
+            (Kubernetes, "/home/me/model", settings(), "use the model"),
+            (Kubernetes, "bundled", with(|s| s.workers = 6), "5 batches"),
+            (Kubernetes, "bundled", with(|s| s.workers = 0), "workers: 0"),
             (
                 Kubernetes,
                 "bundled",
                 with(|s| s.queue = Some("q".into())),
                 "no effect",
             ),
-            (AwsBatch, "bundled", settings(), "queue: this platform needs one"),
-            (AwsBatch, "bundled", with(|s| s.workers = 1), "2 to 5 workers"),
-            (Slurm, "bundled", settings(), "container image: it has no effect"),
+            (
+                AwsBatch,
+                "bundled",
+                settings(),
+                "queue: this platform needs one",
+            ),
+            (
+                AwsBatch,
+                "bundled",
+                with(|s| s.workers = 1),
+                "2 to 5 workers",
+            ),
+            (
+                Slurm,
+                "bundled",
+                settings(),
+                "container image: it has no effect",
+            ),
         ] {
             let error = export(&run(URL, model), platform, &settings).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");

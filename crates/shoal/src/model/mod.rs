@@ -20,9 +20,9 @@ use crate::{Error, Result, Setting, bundled};
 use cache::Cache;
 pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
+pub use pack::{PackSettings, PackSummary, pack};
 pub(crate) use precision::Upcoming;
 pub use precision::{Agreement, PrecisionChoice};
-pub use pack::{PackSettings, PackSummary, pack};
 
 /// How the engine is to run a model.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +79,9 @@ impl ModelSettings {
 
     /// The reference by which a job records it, such as an absolute path.
     pub(crate) fn resolved_reference(&self) -> Result<String> {
-        Ok(Source::find(self.reference.as_deref())?.reference().to_owned())
+        Ok(Source::find(self.reference.as_deref())?
+            .reference()
+            .to_owned())
     }
 
     /// As [`open`](Self::open); without an earlier comparison, one is made on some of the records to come, where that
@@ -180,7 +182,9 @@ impl Source {
         upcoming: Option<Upcoming<'_>>,
     ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
         let (model, choice) = self.open_model(settings, upcoming)?;
-        let ModelSettings { task, max_tokens, .. } = settings;
+        let ModelSettings {
+            task, max_tokens, ..
+        } = settings;
         let runner = EncoderRunner::new(self.reference(), model.into(), task, *max_tokens)?;
         Ok((Arc::new(runner), choice))
     }

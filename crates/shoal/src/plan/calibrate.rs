@@ -15,8 +15,8 @@ use shoal_job::wire::Receipt;
 use shoal_job::{Cancel, Receipts, RunDir};
 use shoal_runners::EncoderRunner;
 
-use crate::bench::made_up_records;
 use crate::backend::BackendContext;
+use crate::bench::made_up_records;
 use crate::{BackendConfig, BackendKind, EngineSettings, Error, ModelSettings, Result, VERSION};
 
 /// Lengths that are timed, as far as the model reads them.

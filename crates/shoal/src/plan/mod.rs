@@ -542,9 +542,7 @@ fn assume(
         }
         assume_lambda(learned.is_some(), assumptions);
         if settings.quota.is_none() {
-            assumptions.push(format!(
-                "the account has {quota} environments at a time"
-            ));
+            assumptions.push(format!("the account has {quota} environments at a time"));
         }
     }
     if !settings.machines.is_empty() {

@@ -47,6 +47,9 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
     let (destination, format) = Destination::parse(&settings.output, settings.format)?;
     let mut parameters = settings.parameters.clone();
     parameters.output_format = format;
+    if parameters.batch_size == 0 {
+        return Err(Error::setting(Setting::BatchSize, "it must be at least 1"));
+    }
     settings.backend.check()?;
     settings.limits.check(&settings.backend)?;
     check_reach(settings)?;
@@ -65,8 +68,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
         let digest = spooled.map(|spool| spool.digest.as_str());
         let output = destination.name();
         let reference = model.resolved_reference()?;
-        model.engine.precision =
-            planned_precision(settings, &inputs, &output, digest, &reference)?;
+        model.engine.precision = planned_precision(settings, &inputs, &output, digest, &reference)?;
     }
     let (runner, choice) = model.open_for(Some(Upcoming {
         found: &found,

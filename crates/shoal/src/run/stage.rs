@@ -12,10 +12,10 @@ use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 use shoal_report::{CallHistory, RunState};
 
+use crate::PrecisionChoice;
 use crate::backend::{BackendConfig, BackendContext};
 use crate::limits::within;
 use crate::summary::Tally;
-use crate::PrecisionChoice;
 use crate::{EngineSettings, Error, Limits, OnError, Result, Summary, log, report, trust};
 
 /// Writes events to the run's log and hands them on.

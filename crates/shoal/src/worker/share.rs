@@ -85,7 +85,8 @@ impl Share {
         if let (Some(index), Some(of)) = (index, of) {
             return Self::new(index, of);
         }
-        let missing = |setting, what: &str| Error::setting(setting, format!("it is missing: {what}"));
+        let missing =
+            |setting, what: &str| Error::setting(setting, format!("it is missing: {what}"));
         let platforms = [
             ("JOB_COMPLETION_INDEX", WORKERS),
             ("AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"),
@@ -98,7 +99,10 @@ impl Share {
                 Some(of) => (there, of),
                 None => {
                     let of = number(count)?.ok_or_else(|| {
-                        missing(Setting::WorkerCount, &format!("{at} is set, but {count} is not"))
+                        missing(
+                            Setting::WorkerCount,
+                            &format!("{at} is set, but {count} is not"),
+                        )
                     })?;
                     let there = if at == SLURM_ID {
                         let first = number("SLURM_ARRAY_TASK_MIN")?.unwrap_or(0);

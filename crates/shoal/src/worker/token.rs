@@ -19,7 +19,8 @@ impl Token {
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let reason = "it is empty, or has characters other than letters, digits and punctuation";
+            let reason =
+                "it is empty, or has characters other than letters, digits and punctuation";
             return Err(Error::setting(Setting::Token, reason));
         }
         Ok(Self(blake3::hash(text.as_bytes())))

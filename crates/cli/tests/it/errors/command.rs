@@ -58,7 +58,7 @@ fn flags_that_make_no_sense_are_refused() {
     let fails = |args: &[&str]| bench.fails(USAGE, [&multi[..], args].concat());
     assert!(fails(&["--threshold", "1.5"]).contains("between 0 and 1"));
     assert!(fails(&["--threshold", "NaN"]).contains("between 0 and 1"));
-    assert!(fails(&["--label-column", "gold"]).contains("--label-column"));
+    assert!(fails(&["--label-column", "gold"]).contains("the label column"));
 }
 
 #[test]
