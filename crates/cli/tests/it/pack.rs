@@ -192,13 +192,25 @@ fn the_default_precision_is_decided_by_the_records_of_the_run() {
     let tiny = tiny_model();
     let (tiny, folder) = (tiny.to_str().unwrap(), cache.to_str().unwrap());
     let precision = |input: &str, more: &[&str]| {
-        let args = ["run", input, "--fresh", "--json", "-o", "out.csv", "--cache-dir", folder];
+        let args = [
+            "run",
+            input,
+            "--fresh",
+            "--json",
+            "-o",
+            "out.csv",
+            "--cache-dir",
+            folder,
+        ];
         let summary = summary(&bench.ok([&args[..], more].concat()));
         let choice = summary["precision_choice"].as_str().map(str::to_owned);
         (summary["precision"].as_str().unwrap().to_owned(), choice)
     };
     let is_choice = |choice: Option<String>, words: &str| {
-        assert!(choice.as_ref().is_some_and(|choice| choice.contains(words)), "{choice:?}");
+        assert!(
+            choice.as_ref().is_some_and(|choice| choice.contains(words)),
+            "{choice:?}"
+        );
     };
     let of_model = ["--model", tiny];
 
@@ -223,7 +235,11 @@ fn the_default_precision_is_decided_by_the_records_of_the_run() {
         serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let measured = agreement["agreement"].as_f64().unwrap();
     assert!(agreement["records"].as_u64().unwrap() >= 30, "{agreement}");
-    assert_eq!(chosen, if measured >= 0.99 { "int8" } else { "f32" }, "{agreement}");
+    assert_eq!(
+        chosen,
+        if measured >= 0.99 { "int8" } else { "f32" },
+        "{agreement}"
+    );
 
     // The cached answer decides from now on, for small jobs too.
     for (cached, expected) in [(0.5, "f32"), (1.0, "int8")] {
@@ -241,8 +257,20 @@ fn a_start_keeps_the_precision_of_the_run_that_it_finds() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(20) + "not JSON\n");
     let tiny = tiny_model();
-    let args = ["run", "in.jsonl", "-o", "out.csv", "--json", "--model", tiny.to_str().unwrap()];
-    let stopped = bench.shoal(args.into_iter().chain(["--precision", "int8", "--on-error", "fail"]));
+    let args = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.csv",
+        "--json",
+        "--model",
+        tiny.to_str().unwrap(),
+    ];
+    let stopped =
+        bench.shoal(
+            args.into_iter()
+                .chain(["--precision", "int8", "--on-error", "fail"]),
+        );
     assert_eq!({ stopped }.output().unwrap().status.code(), Some(7));
     assert_eq!(summary(&bench.ok(args))["precision"], "int8");
 }
@@ -272,10 +300,7 @@ fn a_run_goes_on_in_its_precision_alone() {
     let other = run(&["--precision", "int8"]);
     assert_eq!(other.status.code(), Some(6));
     let message = String::from_utf8(other.stderr).unwrap();
-    assert!(
-        message.contains("precision was f32, is int8"),
-        "{message}"
-    );
+    assert!(message.contains("precision was f32, is int8"), "{message}");
     let resumed = bench.ok(["resume", "run", "--json"]);
     assert_eq!(summary(&resumed)["precision"], "f32");
 }

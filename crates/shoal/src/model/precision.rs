@@ -90,7 +90,11 @@ impl Upcoming<'_> {
     fn tokens(&self) -> f64 {
         let bytes = self.found.iter().map(|found| {
             let bytes = found.location.meta().map_or(0, |meta| meta.bytes) as f64;
-            if found.is_compressed() { COMPRESSION * bytes } else { bytes }
+            if found.is_compressed() {
+                COMPRESSION * bytes
+            } else {
+                bytes
+            }
         });
         bytes.sum::<f64>() / BYTES_PER_TOKEN
     }
@@ -108,12 +112,13 @@ pub(super) fn choose(
         // A test compares both on every instruction set.
         return Ok((Precision::Int8, PrecisionChoice::Bundled));
     }
-    let not_measured =
-        |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
+    let not_measured = |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
     let open = |precision| {
         let (fingerprint, purpose, isa) = key;
         let model = cache.open(fingerprint, purpose, precision, isa, || source.checkpoint())?;
-        let ModelSettings { task, max_tokens, .. } = settings;
+        let ModelSettings {
+            task, max_tokens, ..
+        } = settings;
         let runner = EncoderRunner::new(source.reference(), model.into(), task, *max_tokens)?;
         Ok::<_, Error>(runner)
     };
@@ -128,7 +133,9 @@ pub(super) fn choose(
             let share = MAX_SHARE * upcoming.tokens() / WORK_OF_BOTH;
             let affordable = within(&f32, records, share)?;
             if affordable.len() < MIN_RECORDS {
-                return not_measured("the job is too small for a comparison of int8 with f32 to pay");
+                return not_measured(
+                    "the job is too small for a comparison of int8 with f32 to pay",
+                );
             }
             let Ok(int8) = open(Precision::Int8) else {
                 return not_measured("its weights cannot be stored in int8");
