@@ -6,7 +6,7 @@ use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use shoal::function::{Answers, RecordRef, Runner, Session, Usage};
 use shoal::job::wire::Failure;
-use shoal::job::{Determinism, FunctionSpec, Role};
+use shoal::job::{FunctionSpec, Role};
 
 struct WordCount(FunctionSpec);
 
@@ -41,17 +41,10 @@ impl Session for Counting {
 
 fn main() -> shoal::Result<()> {
     let words = Field::new("words", DataType::Int64, false);
-    let runner = WordCount(FunctionSpec {
-        kind: "word-count".into(),
-        reference: "word-count".into(),
-        fingerprint: "1".into(), // change it whenever the results change
-        settings: Default::default(),
-        task: Default::default(),
-        inputs: vec![Role::text("text")],
-        output: Arc::new(Schema::new(vec![words])),
-        unit: "rows".into(),
-        determinism: Determinism::Exact,
-    });
+    let output = Arc::new(Schema::new(vec![words]));
+    let inputs = vec![Role::text("text")];
+    // The second argument is a version: change it whenever the results change.
+    let runner = WordCount(FunctionSpec::new("word-count", "1", inputs, output));
     let input = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/reviews.csv");
     let settings = shoal::Settings::new([input], "-");
     shoal::run_with(
