@@ -129,7 +129,9 @@ fn first_columns(
         let rows = rows.expect("the output can be read");
         let column = rows.column(0).as_any().downcast_ref::<StringArray>();
         let column = column.expect("ids are strings");
-        let texts = column.iter().map(|id| id.expect("every row has an id").to_owned());
+        let texts = column
+            .iter()
+            .map(|id| id.expect("every row has an id").to_owned());
         ids.extend(texts);
     }
     ids

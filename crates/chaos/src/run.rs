@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
-use shoal_dispatch::DispatchError;
 use shoal_conformance::HashLabels;
+use shoal_dispatch::DispatchError;
 use shoal_function::Runner;
 use shoal_job::spec::Parameters;
 use shoal_job::wire::FailureKind;
@@ -179,8 +179,11 @@ fn undisturbed(
     };
     let completed = Arc::new(Mutex::new(None));
     let dead_letters = {
-        let (simulation, runner, completed) =
-            (simulation.clone(), fixture.runner.clone(), completed.clone());
+        let (simulation, runner, completed) = (
+            simulation.clone(),
+            fixture.runner.clone(),
+            completed.clone(),
+        );
         scheduler.spawn("undisturbed".into(), Duration::ZERO, move || {
             let handle = Handle::of_command(&simulation, 0, None, None);
             let end = command(

@@ -11,8 +11,8 @@ use shoal_function::{CallLimits, Host};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt, Stored};
 use shoal_job::{Batch, Cancel, Result, RunDir};
 
-use crate::runner::HashLabels;
 use crate::faults::{self, CrashPoint, Fault};
+use crate::runner::HashLabels;
 
 /// Where a file lies for every call that was made.
 pub(crate) const CALLS: &str = "calls";

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use serde_json::Map;
 use shoal_function::{Answers, RecordRef, Runner, Session, Usage};
 use shoal_job::wire::{Failure, Stored};
-use shoal_job::{Determinism, FunctionSpec, Role};
+use shoal_job::{FunctionSpec, Role};
 
 const LABELS: [&str; 3] = ["NEGATIVE", "NEUTRAL", "POSITIVE"];
 
@@ -20,17 +19,13 @@ impl Default for HashLabels {
             Field::new("label", DataType::Utf8, false),
             Field::new("score", DataType::Float32, false),
         ];
-        Self(FunctionSpec {
-            kind: "test".into(),
-            reference: "none".into(),
-            fingerprint: "0".repeat(64),
-            settings: Map::new(),
-            task: Map::new(),
-            inputs: vec![Role::text("text")],
-            output: Arc::new(Schema::new(fields)),
-            unit: "rows".into(),
-            determinism: Determinism::Exact,
-        })
+        let output = Arc::new(Schema::new(fields));
+        Self(FunctionSpec::new(
+            "test",
+            "1",
+            vec![Role::text("text")],
+            output,
+        ))
     }
 }
 

@@ -22,7 +22,7 @@ use shoal_job::{Batch, Cancel, Event, RunDir};
 
 pub use budget::{Budget, Cost, Ledger, Shortage};
 pub use concurrency::Ramp;
-pub use fan_out::{drive, Caller, FanOut, Speculation, fan_out};
+pub use fan_out::{Caller, FanOut, Speculation, drive, fan_out};
 pub use http::{Http, WorkerProbe, check_url, probe_workers, redact_url};
 pub use local::Local;
 pub use process::Process;
@@ -67,6 +67,20 @@ pub trait Backend {
     /// Fails if a batch has no receipt in the end. Invocations on a remote platform may still be running then; a later
     /// start of the run finds their receipts in the run directory.
     fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError>;
+}
+
+impl<B: Backend + ?Sized> Backend for &B {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn concurrency(&self) -> usize {
+        (**self).concurrency()
+    }
+
+    fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
+        (**self).run(work, emit)
+    }
 }
 
 /// The reason that a backend stopped before all batches had a receipt.

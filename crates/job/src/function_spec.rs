@@ -75,6 +75,22 @@ pub enum Determinism {
 }
 
 impl FunctionSpec {
+    /// A function that reads `inputs` and adds the columns `output`, the same for every grouping of records. `version` is
+    /// its fingerprint: it must change whenever the results change.
+    pub fn new(kind: &str, version: &str, inputs: Vec<Role>, output: SchemaRef) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            reference: kind.to_owned(),
+            fingerprint: version.to_owned(),
+            settings: Map::new(),
+            task: Map::new(),
+            inputs,
+            output,
+            unit: "rows".to_owned(),
+            determinism: Determinism::Exact,
+        }
+    }
+
     /// What differs from `planned`, one sentence for each difference. The reference may differ: the same model may
     /// lie in another folder.
     pub fn differences(&self, planned: &Self) -> Vec<String> {

@@ -1,14 +1,12 @@
-//! Single texts, without files and batches.
+//! Labels for single texts, without files and batches.
 
-use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
-use shoal_function::{Answers, RecordRef, Session};
-use shoal_job::Cell;
 use shoal_runners::EncoderSession;
 use shoal_tasks::{TaskKind, TaskOptions};
 
-use crate::{EngineSettings, Error, ModelSettings, Result};
+use crate::embedder::each_row;
+use crate::{EngineSettings, ModelSettings, Result};
 
 /// Labels texts with one thread.
 pub struct Classifier {
@@ -83,28 +81,4 @@ impl Classifier {
         })?;
         Ok(predictions)
     }
-}
-
-/// Runs `texts` through `session`, and calls `take` for the row of each, in order.
-fn each_row<S: AsRef<str>>(
-    session: &mut EncoderSession,
-    texts: &[S],
-    mut take: impl FnMut(&RecordBatch, usize),
-) -> Result<()> {
-    let mut answered = |answers: Option<Answers>| {
-        if let Some(Answers { rows, .. }) = answers {
-            (0..rows.num_rows()).for_each(|row| take(&rows, row));
-        }
-    };
-    let failed = |failure| Error::Batch { batch: 0, failure };
-    for text in texts {
-        let text = [Cell::Text(text.as_ref().to_owned())];
-        let record = RecordRef {
-            id: &Cell::Null,
-            inputs: &text,
-        };
-        answered(session.push(record).map_err(failed)?);
-    }
-    answered(session.flush().map_err(failed)?);
-    Ok(())
 }

@@ -17,7 +17,7 @@ fn store() -> Server {
     })
 }
 
-fn run<'a>(input: &'a str, output: &'a str, model: &'a str) -> [&'a str; 10] {
+fn run<'a>(input: &'a str, output: &'a str, model: &'a str) -> [&'a str; 12] {
     [
         "run",
         input,
@@ -25,6 +25,9 @@ fn run<'a>(input: &'a str, output: &'a str, model: &'a str) -> [&'a str; 10] {
         output,
         "--model",
         model,
+        // Choosing one reads a sample of the input first.
+        "--precision",
+        "f32",
         "--keep-columns",
         "stars",
         "--quiet",

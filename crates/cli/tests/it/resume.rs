@@ -188,10 +188,10 @@ fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
         assert!(message.contains(reason), "{message}");
         assert_eq!(files_in(&bench.path("run/receipts")), receipts);
     };
-    refused(&["--max-tokens", "9"], "--max-tokens was null, is 9");
+    refused(&["--max-tokens", "9"], "max-tokens was 64, is 9");
     refused(
         &["--scores", "--text-column", "text"],
-        "--scores was false, is true",
+        "scores was not set, is true",
     );
 
     let input = bench.text("input.jsonl");

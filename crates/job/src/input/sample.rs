@@ -76,7 +76,11 @@ fn first_of(found: &Found, columns: &Columns, most: usize) -> Result<Vec<Record>
             let mut seen = 0;
             let staged = text_folder::stage(folder, &mut lines, |_| {
                 seen += 1;
-                if seen < most { Ok(()) } else { Err(Error::Cancelled) }
+                if seen < most {
+                    Ok(())
+                } else {
+                    Err(Error::Cancelled)
+                }
             });
             match staged {
                 Ok(()) | Err(Error::Cancelled) => {}
@@ -86,7 +90,8 @@ fn first_of(found: &Found, columns: &Columns, most: usize) -> Result<Vec<Record>
         }
         Format::Parquet => {
             let (_, rows) = parquet::head(&found.location)?;
-            let mut reader = parquet::Records::new(&found.location, columns, 0..rows.min(most as u64))?;
+            let mut reader =
+                parquet::Records::new(&found.location, columns, 0..rows.min(most as u64))?;
             while let Some((_, record)) = reader.next()? {
                 records.push(record.ok());
             }
@@ -138,13 +143,19 @@ mod tests {
         let found = locate(&inputs, None, None).unwrap();
         let sample = sample(&found, &classification(), &Parameters::default(), records);
         let sample = sample.unwrap();
-        sample.iter().map(|record| record.text().to_owned()).collect()
+        sample
+            .iter()
+            .map(|record| record.text().to_owned())
+            .collect()
     }
 
     #[test]
     fn a_sample_takes_good_records_of_each_file() {
         let csv = ("a.csv", "id,text\n1,a\n2,\n3,\"b\nb\"\n4,c\n");
-        let jsonl = ("b.jsonl", "{\"id\":1,\"text\":\"x\"}\nnonsense\n{\"id\":2,\"text\":\"y\"}\n");
+        let jsonl = (
+            "b.jsonl",
+            "{\"id\":1,\"text\":\"x\"}\nnonsense\n{\"id\":2,\"text\":\"y\"}\n",
+        );
         assert_eq!(texts(&[csv], 100), ["a", "b\nb", "c"]);
         assert_eq!(texts(&[csv], 2), ["a", "b\nb"]);
         assert_eq!(texts(&[csv, jsonl], 4), ["a", "b\nb", "x"]);
@@ -157,7 +168,10 @@ mod tests {
         let lines = line.repeat(2 * super::super::HEAD_BYTES / line.len());
         let found = texts(&[("a.jsonl", &lines)], 10_000);
         assert!(found.len() > 100 && found.iter().all(|found| *found == text));
-        let rows = format!("id,text\n{}", format!("1,\"{text}\"\n").repeat(2 * super::super::HEAD_BYTES / 5000));
+        let rows = format!(
+            "id,text\n{}",
+            format!("1,\"{text}\"\n").repeat(2 * super::super::HEAD_BYTES / 5000)
+        );
         let found = texts(&[("a.csv", &rows)], 10_000);
         assert!(found.len() > 100 && found.iter().all(|found| *found == text));
     }

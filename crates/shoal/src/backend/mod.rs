@@ -34,6 +34,7 @@ pub use http::Http;
 pub(crate) use http::token;
 pub use lambda::Lambda;
 pub use local::Local;
+#[cfg(feature = "worker")]
 pub(crate) use local::threads;
 pub use process::Process;
 pub use step_functions::{Children, StepFunctions};

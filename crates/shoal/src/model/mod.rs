@@ -172,6 +172,7 @@ impl Source {
     }
 
     /// Opens it with all settings but the reference.
+    #[cfg(feature = "worker")]
     pub(crate) fn open(&self, settings: &ModelSettings) -> Result<Arc<EncoderRunner>> {
         Ok(self.open_for(settings, None)?.0)
     }
@@ -283,7 +284,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_named() {
         let source = Source::find(Some("./nowhere")).unwrap();
-        let Err(error) = source.open(&ModelSettings::default()) else {
+        let Err(error) = source.open_for(&ModelSettings::default(), None) else {
             panic!("opened")
         };
         assert!(

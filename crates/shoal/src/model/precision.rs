@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use shoal_encoder::{Isa, Precision, Purpose};
-use shoal_function::{RecordRef, Runner, Session};
+use shoal_function::Runner;
 use shoal_job::Record;
 use shoal_job::input::{Found, sample};
 use shoal_job::spec::Parameters;
@@ -16,16 +16,17 @@ use super::check::compare;
 use super::{ModelSettings, Source};
 use crate::{Error, Result};
 
-/// The comparison takes no longer than this …
+/// The comparison ends after this time …
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// … and no more than this share of the predicted run.
+/// … and does no more than this share of the run's work. It is counted in tokens: were it timed, the same command could
+/// choose another precision on a busy machine.
 const MAX_SHARE: f64 = 0.05;
-/// On fewer records, one that differs by chance would decide.
-const MIN_RECORDS: usize = 100;
+/// Each record is processed in both precisions; `int8` takes about a third of the time of `f32`.
+const WORK_OF_BOTH: f64 = 4.0 / 3.0;
+/// On fewer records, chance would decide.
+const MIN_RECORDS: usize = 30;
 /// More records tell hardly more.
 const MAX_RECORDS: usize = 1_000;
-/// Records that are timed to predict the run.
-const TIMED_RECORDS: usize = 8;
 /// Records that a thread compares at a time.
 const CHUNK: usize = 10;
 /// Bytes of an input for each token, about.
@@ -89,7 +90,11 @@ impl Upcoming<'_> {
     fn tokens(&self) -> f64 {
         let bytes = self.found.iter().map(|found| {
             let bytes = found.location.meta().map_or(0, |meta| meta.bytes) as f64;
-            if found.is_compressed() { COMPRESSION * bytes } else { bytes }
+            if found.is_compressed() {
+                COMPRESSION * bytes
+            } else {
+                bytes
+            }
         });
         bytes.sum::<f64>() / BYTES_PER_TOKEN
     }
@@ -107,12 +112,13 @@ pub(super) fn choose(
         // A test compares both on every instruction set.
         return Ok((Precision::Int8, PrecisionChoice::Bundled));
     }
-    let not_measured =
-        |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
+    let not_measured = |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
     let open = |precision| {
         let (fingerprint, purpose, isa) = key;
         let model = cache.open(fingerprint, purpose, precision, isa, || source.checkpoint())?;
-        let ModelSettings { task, max_tokens, .. } = settings;
+        let ModelSettings {
+            task, max_tokens, ..
+        } = settings;
         let runner = EncoderRunner::new(source.reference(), model.into(), task, *max_tokens)?;
         Ok::<_, Error>(runner)
     };
@@ -124,20 +130,17 @@ pub(super) fn choose(
         (None, Some(upcoming)) => {
             let f32 = open(Precision::F32)?;
             let records = sample(upcoming.found, f32.spec(), upcoming.parameters, MAX_RECORDS)?;
-            let started = Instant::now();
-            let seconds = seconds_per_token(&f32, &records[..records.len().min(TIMED_RECORDS)])?;
-            let cores = std::thread::available_parallelism().map_or(1, Into::into);
-            let predicted = seconds * upcoming.tokens() / cores as f64;
-            let time = MAX_TIME.min(Duration::from_secs_f64(MAX_SHARE * predicted));
-            // Each record is processed in both precisions, in f32 several times as long.
-            let needed = MIN_RECORDS as f64 * seconds * mean_tokens(&f32, &records)? / cores as f64;
-            if records.len() < MIN_RECORDS || time.as_secs_f64() < 1.3 * needed {
-                return not_measured("the job is too small for a comparison of int8 with f32 to pay");
+            let share = MAX_SHARE * upcoming.tokens() / WORK_OF_BOTH;
+            let affordable = within(&f32, records, share)?;
+            if affordable.len() < MIN_RECORDS {
+                return not_measured(
+                    "the job is too small for a comparison of int8 with f32 to pay",
+                );
             }
             let Ok(int8) = open(Precision::Int8) else {
                 return not_measured("its weights cannot be stored in int8");
             };
-            let Some(measured) = measure(&f32, &int8, records, started + time)? else {
+            let Some(measured) = measure(&f32, &int8, affordable)? else {
                 return not_measured("a comparison of int8 with f32 takes too long for this job");
             };
             cache.remember_agreement(key, &measured);
@@ -153,13 +156,13 @@ pub(super) fn choose(
     Ok((precision, PrecisionChoice::Measured(agreement)))
 }
 
-/// Compares both until `end`; `None` where that is too early for [`MIN_RECORDS`].
+/// Compares both for [`MAX_TIME`] at most; `None` where that is too short for [`MIN_RECORDS`].
 fn measure(
     f32: &EncoderRunner,
     int8: &EncoderRunner,
     records: Vec<Record>,
-    end: Instant,
 ) -> Result<Option<Agreement>> {
+    let end = Instant::now() + MAX_TIME;
     let records = Mutex::new(records);
     let next = || {
         let mut records = records.lock().expect("nobody panics while holding it");
@@ -178,26 +181,15 @@ fn measure(
     }))
 }
 
-fn seconds_per_token(runner: &EncoderRunner, records: &[Record]) -> Result<f64> {
-    let failed = |failure| Error::Batch { batch: 0, failure };
-    let mut session = runner.encoder_session();
-    let mut once = || -> Result<f64> {
-        let started = Instant::now();
-        for Record { id, inputs, .. } in records {
-            session.push(RecordRef { id, inputs }).map_err(failed)?;
+/// The first of `records` that have `most` tokens together.
+fn within(runner: &EncoderRunner, mut records: Vec<Record>, most: f64) -> Result<Vec<Record>> {
+    let mut tokens = 0.0;
+    for index in 0..records.len() {
+        tokens += runner.encode(records[index].text())?.ids.len() as f64;
+        if tokens > most {
+            records.truncate(index);
+            break;
         }
-        session.flush().map_err(failed)?;
-        let tokens = session.take_usage().units.max(1);
-        Ok(started.elapsed().as_secs_f64() / tokens as f64)
-    };
-    once()?; // the first one warms the caches
-    once()
-}
-
-fn mean_tokens(runner: &EncoderRunner, records: &[Record]) -> Result<f64> {
-    let mut tokens = 0;
-    for record in records {
-        tokens += runner.encode(record.text())?.ids.len();
     }
-    Ok(tokens as f64 / records.len().max(1) as f64)
+    Ok(records)
 }

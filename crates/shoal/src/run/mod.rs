@@ -5,8 +5,10 @@ mod spending;
 mod stage;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
+use shoal_dispatch::Backend;
 use shoal_encoder::Precision;
 use shoal_function::Runner;
 use shoal_job::collect::Destination;
@@ -16,13 +18,14 @@ use shoal_job::run_dir::{FAILED, JOB};
 use shoal_job::store::{Location, is_url};
 use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Cancel, Event, Job, RunDir};
+use shoal_runners::EncoderRunner;
 use shoal_tasks::TaskOptions;
 
 use crate::model::Upcoming;
 use crate::spool::spool;
 use crate::{
-    BackendConfig, EngineSettings, Error, Limits, ModelSettings, OnError, PrecisionChoice, Result,
-    Setting, Settings, Summary, VERSION, trust,
+    BackendConfig, BackendKind, EngineSettings, Error, Limits, ModelSettings, OnError,
+    PrecisionChoice, Result, Setting, Settings, Summary, VERSION, trust,
 };
 use open::{open_run, planned_precision};
 use stage::{EventSink, Stage};
@@ -30,14 +33,48 @@ use stage::{EventSink, Stage};
 /// Standard input, among inputs.
 const STDIN: &str = "-";
 
-/// Runs a job, or goes on with it where an earlier call was cut short: labels every record of the inputs.
+/// Runs a job, or resumes it where an earlier call was interrupted.
 ///
-/// `tell` hears of every step. The call blocks, and must not be made from within an asynchronous task.
+/// `emit` gets every event. The call blocks, and must not be made from within an asynchronous task.
 ///
 /// # Errors
-/// An [`Error`], whose message says what to do. What was finished stays in the run directory, and nothing stands under
-/// the output's name that was not there before.
+/// An [`Error`], whose message says what to do. Finished batches stay in the run directory. The output appears whole or not
+/// at all.
 pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -> Result<Summary> {
+    start(settings, None, None, cancel, emit)
+}
+
+/// As [`run`], with a function of your own instead of `settings.model`, and perhaps with a backend of your own instead of
+/// `settings.backend`. Such a backend calls functions by a [`Host`](shoal_function::Host) that opens the same runner.
+///
+/// # Errors
+/// As [`run`]; and [`Error::Settings`] where `settings.backend` starts processes of shoal, which know models only.
+pub fn run_with(
+    settings: &Settings,
+    runner: Arc<dyn Runner>,
+    backend: Option<&dyn Backend>,
+    cancel: &Cancel,
+    emit: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
+    let is_known = runner.spec().kind == EncoderRunner::KIND;
+    if backend.is_none() && !is_known && settings.backend.kind() != BackendKind::Local {
+        return Err(Error::Settings(format!(
+            "failed to start: workers of the backend {} run models; a function of the kind {:?} runs on the local backend, or \
+             on one of your own",
+            settings.backend.kind(),
+            runner.spec().kind
+        )));
+    }
+    start(settings, Some(runner), backend, cancel, emit)
+}
+
+fn start(
+    settings: &Settings,
+    runner: Option<Arc<dyn Runner>>,
+    own_backend: Option<&dyn Backend>,
+    cancel: &Cancel,
+    emit: &mut dyn FnMut(&Event),
+) -> Result<Summary> {
     let started = Instant::now();
     if settings.inputs.is_empty() {
         return Err(Error::Settings(
@@ -63,17 +100,20 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
     // What is not there is better told before the model is opened than after.
     let found = locate(&inputs, parameters.input_format, spooled)?;
     check_apart(&found, &destination)?;
-    let mut model = settings.model.clone();
-    if model.engine.precision.is_none() && !settings.fresh {
-        let digest = spooled.map(|spool| spool.digest.as_str());
-        let output = destination.name();
-        let reference = model.resolved_reference()?;
-        model.engine.precision = planned_precision(settings, &inputs, &output, digest, &reference)?;
-    }
-    let (runner, choice) = model.open_for(Some(Upcoming {
-        found: &found,
-        parameters: &parameters,
-    }))?;
+    let (runner, choice) = match runner {
+        Some(runner) => (runner, PrecisionChoice::Given),
+        None => {
+            let content = spooled.map(|spool| spool.digest.as_str());
+            open_model(
+                settings,
+                &inputs,
+                &destination,
+                content,
+                &found,
+                &parameters,
+            )?
+        }
+    };
     let inputs_at = settings
         .store
         .as_ref()
@@ -133,6 +173,7 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
         precision: choice,
         destination,
         backend: settings.backend.clone(),
+        own_backend,
         command: settings.command.clone(),
         engine: settings.model.engine.clone(),
         on_error: settings.on_error,
@@ -141,6 +182,26 @@ pub fn run(settings: &Settings, cancel: &Cancel, emit: &mut dyn FnMut(&Event)) -
         _lock: lock,
     }
     .finish(started, cancel, &mut emit)
+}
+
+/// The model of a run, in the precision of an earlier start where there was one.
+fn open_model(
+    settings: &Settings,
+    inputs: &[String],
+    destination: &Destination,
+    content: Option<&str>,
+    found: &[Found],
+    parameters: &shoal_job::spec::Parameters,
+) -> Result<(Arc<dyn Runner>, PrecisionChoice)> {
+    let mut model = settings.model.clone();
+    if model.engine.precision.is_none() && !settings.fresh {
+        let reference = model.resolved_reference()?;
+        let output = destination.name();
+        model.engine.precision = planned_precision(settings, inputs, &output, content, &reference)?;
+    }
+    let upcoming = Upcoming { found, parameters };
+    let (runner, choice) = model.open_for(Some(upcoming))?;
+    Ok((runner, choice))
 }
 
 /// What may differ from a run's first start when it is gone on with.
@@ -226,6 +287,7 @@ pub fn resume(
         precision: PrecisionChoice::Given,
         destination,
         backend,
+        own_backend: None,
         command: None,
         engine,
         on_error: options.on_error,

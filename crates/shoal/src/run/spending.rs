@@ -16,7 +16,7 @@ pub(super) struct Spending {
     pub(super) timeout: Option<Duration>,
 }
 
-impl Stage {
+impl Stage<'_> {
     /// What this start may spend. Nothing is predicted or set aside where nothing is billed by the call.
     pub(super) fn spending(&self) -> Result<Spending> {
         let mut spending = Spending {

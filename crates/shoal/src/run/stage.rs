@@ -57,7 +57,7 @@ impl<'a> EventSink<'a> {
 }
 
 /// A planned run, ready to be worked off.
-pub(super) struct Stage {
+pub(super) struct Stage<'a> {
     pub(super) run: RunDir,
     pub(super) job: Job,
     pub(super) batches_at_once: NonZeroUsize,
@@ -66,6 +66,8 @@ pub(super) struct Stage {
     pub(super) precision: PrecisionChoice,
     pub(super) destination: Destination,
     pub(super) backend: BackendConfig,
+    /// Takes the place of `backend`.
+    pub(super) own_backend: Option<&'a dyn Backend>,
     /// The arguments of the command that started the run, where it is started by one.
     pub(super) command: Option<Vec<String>>,
     pub(super) engine: EngineSettings,
@@ -77,7 +79,7 @@ pub(super) struct Stage {
     pub(super) _lock: RunLock,
 }
 
-impl Stage {
+impl Stage<'_> {
     /// Works off what is left, and collects.
     pub(super) fn finish(
         self,
@@ -196,7 +198,10 @@ impl Stage {
         })
     }
 
-    fn build(&self, batches: &[Batch]) -> Result<Box<dyn Backend>> {
+    fn build(&self, batches: &[Batch]) -> Result<Box<dyn Backend + '_>> {
+        if let Some(own) = self.own_backend {
+            return Ok(Box::new(own));
+        }
         self.backend.build(&BackendContext {
             run: &self.run,
             job: &self.job,
