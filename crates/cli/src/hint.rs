@@ -57,7 +57,7 @@ fn hint(error: &Error) -> Option<String> {
                 format!(" (--{option})")
             }
             RunnerError::MaxTokens { .. } => " (--max-tokens)".into(),
-            RunnerError::Task(_) => return None,
+            _ => return None,
         },
         Error::Settings(_)
         | Error::Job(_)

@@ -185,7 +185,7 @@ fn auto_takes_the_choice_and_goes_on_with_it() {
     let again = bench.ok(["run", "input.jsonl", "-o", "auto.csv", "--auto"]);
     let said = String::from_utf8(again.stderr).unwrap();
     assert!(
-        said.contains("as the run was planned") && said.contains("were finished before"),
+        said.contains("resuming in batches of") && said.contains("finished already"),
         "{said}"
     );
     let kept = json(&bench.ok([

@@ -56,8 +56,8 @@ fn flags_that_make_no_sense_are_refused() {
         multi,
     ];
     let fails = |args: &[&str]| bench.fails(USAGE, [&multi[..], args].concat());
-    assert!(fails(&["--threshold", "1.5"]).contains("between 0 and 1"));
-    assert!(fails(&["--threshold", "NaN"]).contains("between 0 and 1"));
+    assert!(fails(&["--threshold", "1.5"]).contains("from 0 to 1 (--threshold)"));
+    assert!(fails(&["--threshold", "NaN"]).contains("from 0 to 1 (--threshold)"));
     assert!(fails(&["--label-column", "gold"]).contains("the label column"));
 }
 

@@ -79,24 +79,24 @@ fn missing_columns_are_named_with_those_there_are() {
     bench.write("in.csv", "title,body,stars\na,b,1\n");
     bench.write("in.jsonl", "{\"title\":\"a\",\"body\":\"b\",\"stars\":1}\n");
     for input in ["in.csv", "in.jsonl"] {
-        for flag in [
-            "--text-column",
-            "--id-column",
-            "--label-column",
-            "--keep-columns",
+        for (flag, purpose) in [
+            ("--text-column", "for the text"),
+            ("--id-column", "for the id"),
+            ("--label-column", "for the label"),
+            ("--keep-columns", "for the columns to keep"),
         ] {
             let mut args = vec![input, "-o", "out.csv", flag, "nope"];
             if flag != "--text-column" {
                 args.extend(["--text-column", "title"]);
             }
             let message = run_fails(&bench, INPUT, &args);
-            for word in ["\"nope\"", flag, "title", "body", "stars"] {
+            for word in ["\"nope\"", purpose, "title", "body", "stars"] {
                 assert!(message.contains(word), "{word:?} is not in: {message}");
             }
         }
         // Two columns of strings, and none is called text.
         let message = run_fails(&bench, INPUT, &[input, "-o", "out.csv"]);
-        assert!(message.contains("--text-column"), "{message}");
+        assert!(message.contains("the text column"), "{message}");
         assert!(message.contains("title, body, stars") || message.contains("body, stars, title"));
     }
     bench.write("b.csv", "title,stars\nx,1\n");
