@@ -124,15 +124,15 @@ fn describe_grid(report: &GridReport) -> String {
     ]);
     text += &format!("\n{}\n", table(&rows));
     text += &format!(
-        "OF PEAK: the products that were computed, by their time and the peak rate of {}.\n\
+        "OF PEAK: the rate of the products, as a share of the peak rate of {}.\n\
          REST: everything but products and attention.\n",
         report.setup.precision
     );
     if report.peak.threads_gain.is_some() {
-        text += "GAIN: records a second as a multiple of what one thread does alone.\n";
+        text += "GAIN: records per second, as a multiple of one thread alone.\n";
     }
     if let Some(mb) = report.peak_rss_mb {
-        text += &format!("memory: {mb:.0} MB resident at most\n");
+        text += &format!("memory: {mb:.0} MB peak resident size\n");
     }
     let least = report.cells.iter().map(|cell| cell.cpu_share);
     text += &disturbed(least.fold(f64::INFINITY, f64::min));
@@ -194,19 +194,19 @@ fn describe_sequences(report: &SequencesReport) -> String {
         row("of peak", format!("{} during the products", percent(share)));
     }
     if let Some(mb) = report.peak_rss_mb {
-        row("memory", format!("{mb:.0} MB resident at most"));
+        row("memory", format!("{mb:.0} MB peak resident size"));
     }
     table(&rows) + &disturbed(report.cpu_share)
 }
 
-/// A warning where the workers did not have their cores to themselves.
+/// A warning if other processes used the workers' cores.
 fn disturbed(cpu_share: f64) -> String {
     const ENOUGH: f64 = 0.9;
     if cpu_share >= ENOUGH {
         return String::new();
     }
     format!(
-        "warning: the threads had a core for {} of their time only; rates by wall time and shares of the peak are too low\n",
+        "warning: the threads had a core for only {} of their time; rates by wall time and shares of the peak are too low\n",
         percent(cpu_share)
     )
 }
@@ -231,11 +231,11 @@ fn describe_peak(peak: &Peak, threads: usize) -> String {
         parts.push(format!("{rate:.1} Gop/s of {instructions}"));
     }
     if parts.is_empty() {
-        return "no such instructions to time on this CPU".into();
+        return "no instructions to time on this CPU".into();
     }
     let mut text = parts.join(", ") + " on one thread";
     if let Some(gain) = peak.threads_gain {
-        text += &format!("; {threads} threads of multiply-adds do {gain:.2} times as much");
+        text += &format!("; {threads} threads of multiply-adds reach {gain:.2} times as much");
     }
     text
 }

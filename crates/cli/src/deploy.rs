@@ -10,7 +10,7 @@ use shoal_aws::{
 };
 
 use super::args::deploy::{
-    DeployArgs, DeployAwsArgs, DeployPlace, DestroyArgs, DestroyAwsArgs, DestroyPlace,
+    DeployArgs, DeployAwsArgs, DeployTarget, DestroyArgs, DestroyAwsArgs, DestroyTarget,
 };
 use super::commands::print_json;
 use super::print;
@@ -21,7 +21,7 @@ use shoal::job::Error as JobError;
 use shoal::job::store::Location;
 use shoal::{Error, PackSettings, Result};
 
-/// What was deployed, or would be.
+/// A deployment, or what it would be.
 #[derive(Debug, Serialize)]
 struct Summary {
     stack: String,
@@ -35,7 +35,7 @@ struct Summary {
 }
 
 pub(super) fn deploy(args: DeployArgs) -> Result<()> {
-    let DeployPlace::Aws(args) = args.place;
+    let DeployTarget::Aws(args) = args.target;
     let deployment = deployment(&args);
     deployment.check()?;
     let template = serde_json::to_string_pretty(&template(&deployment)).expect("JSON is text");
@@ -45,7 +45,7 @@ pub(super) fn deploy(args: DeployArgs) -> Result<()> {
     let name = &deployment.name;
     let program = bootstrap_file(&args)?;
     let cloud = Cloud::connect()?;
-    // Before the work: whether we may, and whether the name is another's.
+    // Fails early if access is denied or the stack is not ours.
     let before = cloud.stack("update", name)?;
 
     let folder =
@@ -112,8 +112,8 @@ fn bootstrap_file(args: &DeployAwsArgs) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The packed model for the zip: the one that was named, if it is packed, else one that is packed here. `None` if the
-/// function finds its model elsewhere.
+/// The packed model for the zip: the given one if it is packed, else one that is packed here. `None` if the function reads its
+/// model from elsewhere.
 fn model_file(
     args: &DeployAwsArgs,
     deployment: &Deployment,
@@ -156,7 +156,7 @@ fn isas(given: &[String], arch: Arch) -> Result<Vec<String>> {
     };
     if let Some(wrong) = given.iter().find(|isa| !known.contains(&isa.as_str())) {
         return Err(Error::Settings(format!(
-            "failed to use --isa {wrong}: {arch} functions have {}",
+            "failed to use --isa {wrong}: {arch} functions support {}",
             known.join(", ")
         )));
     }
@@ -167,7 +167,7 @@ fn isas(given: &[String], arch: Arch) -> Result<Vec<String>> {
     })
 }
 
-/// Writes the zip to the store, unless it is there: its name is its checksum.
+/// Writes the zip to the store, unless it exists: its name is its checksum.
 fn upload(package: &Package, url: &str) -> Result<()> {
     let object = Location::parse(url)?;
     match object.meta() {
@@ -208,7 +208,7 @@ fn show(summary: &Summary, json: bool) -> Result<()> {
 }
 
 pub(super) fn destroy(args: DestroyArgs) -> Result<()> {
-    let DestroyPlace::Aws(args) = args.place;
+    let DestroyTarget::Aws(args) = args.target;
     let cloud = Cloud::connect()?;
     let stack = cloud.stack("delete", &args.name)?;
     let store = args
@@ -219,7 +219,7 @@ pub(super) fn destroy(args: DestroyArgs) -> Result<()> {
     if stack.is_none() && zips.is_empty() {
         let hint = match store {
             Some(store) => format!("and no code of it in {store}"),
-            None => "; give --store to delete code that was left".into(),
+            None => "; --store also deletes code that was left".into(),
         };
         say(&format!("there is no stack {} {hint}", args.name));
         return Ok(());
@@ -271,7 +271,7 @@ fn agreed(args: &DestroyAwsArgs) -> Result<bool> {
     }
     if !io::stdin().is_terminal() {
         return Err(Error::Settings(
-            "failed to ask whether to delete this: standard input is no terminal; give --yes"
+            "failed to ask whether to delete this: standard input is not a terminal; use --yes"
                 .into(),
         ));
     }

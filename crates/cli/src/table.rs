@@ -1,9 +1,9 @@
-//! Tables and durations for people.
+//! Tables and durations as text.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `text` without what a terminal takes for commands: names and reasons come from files that others wrote.
+/// `text` without control characters, which a terminal may execute: names and reasons come from files of other users.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
     let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     if text.contains(is_command) {
@@ -28,7 +28,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            write!(line, "{:<width$}  ", printable(cell)).expect("memory takes every row");
+            write!(line, "{:<width$}  ", printable(cell)).expect("writing to a string cannot fail");
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -36,7 +36,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// How long ago something was.
+/// How long ago something happened.
 pub(super) fn ago(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s ago"),

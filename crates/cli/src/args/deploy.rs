@@ -11,11 +11,11 @@ use crate::options::parser;
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
     #[command(subcommand)]
-    pub(crate) place: DeployPlace,
+    pub(crate) target: DeployTarget,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum DeployPlace {
+pub(crate) enum DeployTarget {
     /// A Lambda function, and optionally a Step Functions state machine
     Aws(Box<DeployAwsArgs>),
 }
@@ -23,11 +23,11 @@ pub(crate) enum DeployPlace {
 #[derive(Debug, Args)]
 pub(crate) struct DestroyArgs {
     #[command(subcommand)]
-    pub(crate) place: DestroyPlace,
+    pub(crate) target: DestroyTarget,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum DestroyPlace {
+pub(crate) enum DestroyTarget {
     /// What `shoal deploy aws` created: the stack with everything in it, and the uploaded code
     Aws(DestroyAwsArgs),
 }

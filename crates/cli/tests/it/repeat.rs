@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Bench, describe, repository, tiny_model};
+use crate::support::{Bench, describe, repository, summary, tiny_model};
 use crate::worker_http::{LISTEN, Worker};
 
 /// A bench with an input in several formats, the tiny model, and a packed copy of it.
@@ -49,20 +49,27 @@ fn content(path: &Path) -> Vec<(String, Vec<u8>)> {
 
 /// Runs the arguments, then the command of the report, and compares the output with that of the first run.
 fn check(bench: &Bench, arguments: &[&str], output: &str) {
-    let run = Command::output(
-        bench
-            .shoal(["run"])
-            .args(arguments)
-            .args(["--json", "--quiet", "-o", output]),
-    );
-    let run = run.unwrap();
+    check_with(bench, Vec::new(), arguments, output);
+}
+
+/// The same with further variables.
+fn check_with(bench: &Bench, variables: Vec<(&str, String)>, arguments: &[&str], output: &str) {
+    let shoal = |arguments: &[&str]| {
+        let mut command = bench.shoal(arguments);
+        command.envs(variables.clone());
+        command
+    };
+    let mut run = shoal(&["run"]);
+    run.args(arguments).args(["--json", "--quiet", "-o", output]);
+    let run = run.output().unwrap();
     assert!(run.status.success(), "{arguments:?}: {}", describe(&run));
-    let summary: Value = serde_json::from_slice(&run.stdout).unwrap();
-    let name = summary["run_dir"].as_str().unwrap();
-    let report = bench.ok(["report", name, "--format", "json"]);
-    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let told: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let name = told["run_dir"].as_str().unwrap();
+    let report = shoal(&["report", name, "--format", "json"]);
+    let report: Value = summary(report);
     let command = report["command"].as_str().unwrap().to_owned();
-    let page = std::fs::read_to_string(Path::new(name).join("report.html")).unwrap();
+    let page = shoal(&["report", name, "-o", "-"]).output().unwrap().stdout;
+    let page = String::from_utf8(page).unwrap();
     let escaped = command.replace('&', "&amp;").replace('\'', "&#39;");
     assert!(
         page.contains(&command) || page.contains(&escaped),
@@ -76,7 +83,7 @@ fn check(bench: &Bench, arguments: &[&str], output: &str) {
     } else {
         std::fs::remove_file(&path).unwrap();
     }
-    let mut shell = bench.shoal([""; 0]);
+    let mut shell = shoal(&[]);
     let environment: Vec<_> = shell
         .get_envs()
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
@@ -198,4 +205,23 @@ fn a_run_on_http_workers_is_repeated_on_them() {
         "5",
     ];
     check(&bench, &arguments, "labels.csv");
+}
+
+#[test]
+fn a_run_in_an_object_store_is_repeated_there() {
+    let bench = bench();
+    let model = tiny_model().display().to_string();
+    let cloud = shoal_testing::Ministack::start();
+    cloud.python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
+    let arguments = [
+        "in/some reviews.csv",
+        "--text-column",
+        "review",
+        "--model",
+        &model,
+        "--store",
+        "s3://lake/shoal",
+    ];
+    let variables = cloud.variables().into_iter().collect();
+    check_with(&bench, variables, &arguments, "labels.csv");
 }

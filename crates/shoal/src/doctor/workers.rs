@@ -27,9 +27,9 @@ fn of_worker(looked: &WorkerProbe, http: &Http, checks: &mut Vec<Check>) {
     let ready = match &looked.ready {
         Ok(()) => {
             let at_a_time = match looked.concurrency {
-                Some(1) => "takes 1 call at a time".to_owned(),
-                Some(count) => format!("takes {count} calls at a time"),
-                None => "answers, and does not tell how many calls it takes".to_owned(),
+                Some(1) => "accepts 1 call at a time".to_owned(),
+                Some(count) => format!("accepts {count} calls at a time"),
+                None => "answers, and does not report how many calls it accepts".to_owned(),
             };
             Check::ok(ABOUT, url, at_a_time)
         }
@@ -48,7 +48,7 @@ fn of_worker(looked: &WorkerProbe, http: &Http, checks: &mut Vec<Check>) {
         None => "without a token",
     };
     checks.push(match &looked.accepts_calls {
-        Ok(()) => Check::ok(ABOUT, "token", format!("calls are let in {with}")),
+        Ok(()) => Check::ok(ABOUT, "token", format!("calls are accepted {with}")),
         Err(reason) => Check::ok(ABOUT, "token", format!("{with}, {reason}"))
             .failed(
                 ExitCode::Platform,

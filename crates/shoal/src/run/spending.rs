@@ -72,7 +72,7 @@ impl Stage<'_> {
         Ok(spending)
     }
 
-    /// A function as `shoal deploy aws` makes it, where nobody says otherwise.
+    /// A function as `shoal deploy aws` creates it by default.
     fn usual(&self, prices: shoal_estimate::Prices) -> (Pricing, Duration) {
         let sizing = Sizing {
             memory_mb: shoal_estimate::limits::ONE_VCPU,
