@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::str::FromStr;
 
 use object::elf;
 use object::endian::Endianness;
@@ -25,6 +26,16 @@ pub enum Arch {
     X86_64,
     /// 64-bit Arm (Graviton).
     Arm64,
+}
+
+impl FromStr for Arch {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let all = [Self::X86_64, Self::Arm64];
+        let found = all.into_iter().find(|arch| arch.name() == text);
+        found.ok_or_else(|| "functions run on x86_64 or arm64".into())
+    }
 }
 
 impl Arch {

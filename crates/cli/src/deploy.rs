@@ -87,7 +87,7 @@ fn deployment(args: &DeployAwsArgs) -> Deployment {
         store: args.store.clone(),
         inputs: args.input.clone(),
         model: args.model_path.clone().unwrap_or(ModelPlace::Packed),
-        arch: args.arch.into(),
+        arch: args.arch,
         memory: args.memory,
         timeout: args.timeout,
         tmp: args.tmp,
@@ -108,7 +108,7 @@ fn bootstrap_file(args: &DeployAwsArgs) -> Result<PathBuf> {
     let content = std::fs::read(&path).map_err(|e| {
         Error::Settings(format!("failed to use --bootstrap {}: {e}", path.display()))
     })?;
-    bootstrap::check(&path, &content, args.arch.into())?;
+    bootstrap::check(&path, &content, args.arch)?;
     Ok(path)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use shoal::Precision;
 use shoal_aws::{Arch, ModelPlace, S3Folder};
 
@@ -71,7 +71,7 @@ pub(crate) struct DeployAwsArgs {
 
     /// Architecture of the function
     #[arg(long, value_name = "x86_64|arm64", default_value = "x86_64")]
-    pub(crate) arch: ArchArg,
+    pub(crate) arch: Arch,
 
     /// Memory in MB, 128 to 10240, which also determines the share of a CPU; 1769 is exactly one vCPU
     #[arg(long, value_name = "MB", default_value_t = shoal_aws::limits::ONE_VCPU)]
@@ -135,23 +135,6 @@ pub(crate) struct DestroyAwsArgs {
     /// Delete without asking
     #[arg(short, long)]
     pub(crate) yes: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ArchArg {
-    #[value(name = "x86_64")]
-    X86_64,
-    #[value(name = "arm64")]
-    Arm64,
-}
-
-impl From<ArchArg> for Arch {
-    fn from(arch: ArchArg) -> Self {
-        match arch {
-            ArchArg::X86_64 => Self::X86_64,
-            ArchArg::Arm64 => Self::Arm64,
-        }
-    }
 }
 
 fn variable(text: &str) -> Result<(String, String), String> {

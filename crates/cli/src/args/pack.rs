@@ -33,7 +33,7 @@ pub(crate) struct PackArgs {
     #[arg(long, value_name = "ISAS", value_delimiter = ',', env = "SHOAL_ISA")]
     pub(crate) isa: Vec<String>,
 
-    /// Compare the packed model with f32 on these inputs: agreement, accuracy, largest difference of a logit
+    /// Compare the packed model with f32 on these inputs: agreement, and accuracy with --label-column
     #[arg(long, value_name = "DATA", num_args = 1..)]
     pub(crate) check: Vec<String>,
 

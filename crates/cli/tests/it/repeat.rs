@@ -60,7 +60,8 @@ fn check_with(bench: &Bench, variables: Vec<(&str, String)>, arguments: &[&str],
         command
     };
     let mut run = shoal(&["run"]);
-    run.args(arguments).args(["--json", "--quiet", "-o", output]);
+    run.args(arguments)
+        .args(["--json", "--quiet", "-o", output]);
     let run = run.output().unwrap();
     assert!(run.status.success(), "{arguments:?}: {}", describe(&run));
     let told: Value = serde_json::from_slice(&run.stdout).unwrap();

@@ -211,7 +211,7 @@ fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
         .arg(other);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(6), "{}", describe(&output));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the model changed"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the model was"));
 
     // Starting over is possible, and says so itself.
     let summary = finish({
