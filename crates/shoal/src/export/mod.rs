@@ -192,18 +192,27 @@ mod tests {
     use std::sync::Arc;
 
     use serde_json::Value;
-    use shoal_job::Batch;
+    use shoal_job::{Batch, FunctionSpec};
 
     use super::*;
 
     fn run(url: &str, model: &str) -> RunDir {
         let store = Arc::new(object_store::memory::InMemory::new());
         let run = RunDir::on(store, "x".into(), url);
+        let function = FunctionSpec {
+            reference: model.to_owned(),
+            ..FunctionSpec::new(
+                "encoder",
+                "1",
+                Vec::new(),
+                Arc::new(arrow_schema::Schema::empty()),
+            )
+        };
         let job = serde_json::json!({
             "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": [], "sources": [],
-            "model": { "reference": model, "fingerprint": "", "precision": "int8", "labels": [], "max_tokens": 8 },
+            "function": function,
             "parameters": shoal_job::spec::Parameters::default(), "output": "-",
-            "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
+            "columns": { "inputs": [], "id": null, "kept": [] },
             "records": 5, "batches": 5,
         });
         let mut table = run.table_writer();
