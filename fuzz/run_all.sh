@@ -6,8 +6,8 @@ set -eu
 cd "$(dirname "$0")"
 seconds=${1:?usage: run_all.sh SECONDS [TARGET…]}
 shift
-[ $# -gt 0 ] || set -- csv jsonl parquet safetensors config tokenizer job receipts invocation http prices \
-    whole_model packed_model
+[ $# -gt 0 ] || set -- csv jsonl parquet arrow safetensors config tokenizer modules job receipts invocation \
+    http prices whole_model packed_model
 [ -d corpus ] || [ ! -f corpus.tar.xz ] || tar -xJf corpus.tar.xz
 log=${FUZZ_LOG:-log}
 mkdir -p "$log"

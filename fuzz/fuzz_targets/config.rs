@@ -1,12 +1,12 @@
 //! Arbitrary `config.json` with the weights of a small model: the folder is opened and packed, and
-//! labels a text.
+//! run on a text.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{label_texts, model_folder};
+use shoal_fuzz::{model_folder, run_texts};
 
 fuzz_target!(|input: &[u8]| {
     let folder = model_folder("config.json", input);
-    label_texts(folder.path(), &["A good film, it is [MASK]! — 好"]);
+    run_texts(folder.path(), &["A good film, it is [MASK]! — 好"]);
 });

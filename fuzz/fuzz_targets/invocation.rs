@@ -8,13 +8,15 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use shoal_encoder::{Isa, Model, Precision};
-use shoal_function::Host;
+use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose};
+use shoal_function::{Host, Runner};
 use shoal_fuzz::{allow_caught_panics, fixture, folder};
 use shoal_job::plan::{self, Request};
-use shoal_job::spec::{ModelSpec, Parameters};
+use shoal_job::spec::Parameters;
 use shoal_job::wire::{Invocation, Outcome, Reply};
 use shoal_job::{Cancel, RunDir};
+use shoal_runners::EncoderRunner;
+use shoal_tasks::TaskOptions;
 
 /// The path of a run of six records, which replaces `RUN` in the input, and its host.
 static SCENE: LazyLock<(PathBuf, Arc<Host>)> = LazyLock::new(|| {
@@ -25,20 +27,17 @@ static SCENE: LazyLock<(PathBuf, Arc<Host>)> = LazyLock::new(|| {
         "id,text\n1,good\n2,bad\n3,\n4,fine\n5,\"so\nso\"\n6,no\n",
     )
     .unwrap();
-    let checkpoint = shoal_encoder::Checkpoint::open(&fixture("distilbert-regression")).unwrap();
-    let model = Model::pack(&checkpoint, "fuzz".into(), Precision::Int8, Isa::best()).unwrap();
-    let model = Arc::new(model);
+    let checkpoint = Checkpoint::open(&fixture("distilbert-regression")).unwrap();
+    let (purpose, precision) = (Purpose::Classify, Precision::Int8);
+    let model = Model::pack(&checkpoint, "fuzz".into(), purpose, precision, Isa::best()).unwrap();
+    let options = TaskOptions::default();
+    let runner = EncoderRunner::new("fuzz", Arc::new(model), &options, None).unwrap();
+    let runner: Arc<dyn Runner> = Arc::new(runner);
     let run = RunDir::create(&folder.join("run")).unwrap();
     let request = Request {
         inputs: &[input.to_str().unwrap().to_owned()],
         spool: None,
-        model: ModelSpec {
-            reference: "fuzz".into(),
-            fingerprint: "fuzz".into(),
-            precision: "int8".into(),
-            labels: model.labels().to_vec(),
-            max_tokens: model.max_tokens(),
-        },
+        function: runner.spec().clone(),
         parameters: Parameters {
             batch_size: 4,
             ..Parameters::default()
@@ -48,8 +47,9 @@ static SCENE: LazyLock<(PathBuf, Arc<Host>)> = LazyLock::new(|| {
         inputs_at: None,
     };
     plan::plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
-    let host = Host::new("fuzz", Duration::ZERO, Box::new(move |_| Ok(model.clone())));
-    (folder.join("run"), Arc::new(host))
+    let open = Box::new(move |_: &_| Ok(runner.clone()));
+    let host = Arc::new(Host::new("fuzz", Duration::ZERO, open));
+    (folder.join("run"), host)
 });
 
 fuzz_target!(|input: &[u8]| {

@@ -4,9 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{allow_caught_panics, folder, plan_and_read};
-use shoal_job::format::OutputFormat;
-use shoal_job::spec::Parameters;
+use shoal_fuzz::{allow_caught_panics, folder, parameters, plan_and_read};
 
 fuzz_target!(|input: &[u8]| {
     allow_caught_panics();
@@ -14,22 +12,8 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let extension = ["jsonl", "jsonl", "jsonl.gz", "jsonl.zst"][usize::from(choice & 3)];
-    let mut parameters = Parameters::default();
-    if choice & 4 != 0 {
-        parameters.text_column = Some("text".into());
-        parameters.id_column = Some("id".into());
-        parameters.keep_columns = vec!["kept".into()];
-    }
-    if choice & 8 != 0 {
-        parameters.label_column = Some("label".into());
-    }
-    parameters.output_format = match choice >> 4 & 3 {
-        0 => OutputFormat::Csv,
-        1 => OutputFormat::Jsonl,
-        _ => OutputFormat::Parquet,
-    };
     let folder = folder();
     let path = folder.path().join(format!("in.{extension}"));
     std::fs::write(&path, content).unwrap();
-    plan_and_read(&path, &parameters, false);
+    plan_and_read(&path, &parameters(choice), false);
 });

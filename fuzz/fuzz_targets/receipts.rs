@@ -21,7 +21,7 @@ const FILES: [&str; 7] = [
 ];
 /// A run of two batches of four records.
 const JOB: &str = r#"{
- "layout": 1,
+ "layout": 2,
  "shoal": "0.1.0",
  "inputs": [
   "/in.csv.gz"
@@ -43,37 +43,86 @@ const JOB: &str = r#"{
    ]
   }
  ],
- "model": {
+ "function": {
+  "kind": "encoder",
   "reference": "bundled",
   "fingerprint": "4adee659f734f1f18ca024214c39d314e3298363f8f64e19be52472441822216",
-  "precision": "int8",
-  "labels": [
-   "NEGATIVE",
-   "POSITIVE"
+  "settings": {
+   "precision": "int8",
+   "max_tokens": 512
+  },
+  "task": {
+   "name": "classify",
+   "labels": [
+    "NEGATIVE",
+    "POSITIVE"
+   ]
+  },
+  "inputs": [
+   {
+    "name": "text",
+    "is_text": true,
+    "is_required": true
+   },
+   {
+    "name": "label"
+   }
   ],
-  "max_tokens": 512
+  "output": {
+   "fields": [
+    {
+     "name": "label",
+     "data_type": "Utf8",
+     "nullable": false,
+     "dict_is_ordered": false,
+     "metadata": {}
+    },
+    {
+     "name": "score",
+     "data_type": "Float32",
+     "nullable": false,
+     "dict_is_ordered": false,
+     "metadata": {}
+    }
+   ],
+   "metadata": {}
+  },
+  "unit": "tokens",
+  "determinism": "exact"
  },
  "parameters": {
   "batch_size": 4,
   "input_format": null,
-  "text_column": null,
+  "columns": {
+   "label": "label"
+  },
   "id_column": null,
-  "label_column": "label",
   "keep_columns": [],
-  "scores": false,
-  "threshold": null,
-  "max_tokens": null,
   "output_format": "csv"
  },
  "output": "/out.csv",
  "columns": {
-  "text": "text",
+  "inputs": [
+   {
+    "role": {
+     "name": "text",
+     "is_text": true,
+     "is_required": true
+    },
+    "source": "text"
+   },
+   {
+    "role": {
+     "name": "label"
+    },
+    "source": "label"
+   }
+  ],
   "id": {
    "source": "id",
    "name": "id",
    "data_type": "Utf8"
   },
-  "gold": "label",
   "kept": []
  },
  "records": 8,

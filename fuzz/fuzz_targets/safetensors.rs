@@ -1,12 +1,13 @@
 //! Arbitrary `model.safetensors`, arbitrary header with valid data, or a valid file with arbitrary
-//! damage: the folder is opened and packed, and labels a text.
+//! damage: the folder is opened and packed, and
+//! runs on a text.
 
 #![no_main]
 
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{fixture, label_texts, model_folder};
+use shoal_fuzz::{fixture, model_folder, run_texts};
 
 const FILE: &str = "model.safetensors";
 
@@ -42,5 +43,5 @@ fuzz_target!(|input: &[u8]| {
         }
     };
     let folder = model_folder(FILE, &content);
-    label_texts(folder.path(), &["A good film, it is [MASK]! — 好"]);
+    run_texts(folder.path(), &["A good film, it is [MASK]! — 好"]);
 });

@@ -1,10 +1,10 @@
 //! Arbitrary `tokenizer.json`, `vocab.txt` or `tokenizer_config.json` with the weights of a small
-//! model, and arbitrary text: the folder is opened and packed, and labels the text.
+//! model, and arbitrary text: the folder is opened and packed, and runs on the text.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{SEPARATOR, allow_caught_panics, label_texts, model_folder};
+use shoal_fuzz::{SEPARATOR, allow_caught_panics, model_folder, run_texts};
 
 fuzz_target!(|input: &[u8]| {
     allow_caught_panics();
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
     let content = parts.next().unwrap_or_default();
     let text = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let folder = model_folder(file, content);
-    label_texts(
+    run_texts(
         folder.path(),
         &["A good film, it is [MASK]! — 好 unaffable", &text],
     );

@@ -1,23 +1,30 @@
 //! Small packed models with arbitrary damage and a correct checksum, so that the damage reaches the
-//! code behind it: each is read completely and, if that succeeds, labels a text. It never panics.
+//! code behind it: each is read completely and, if that succeeds, runs on a text. It never panics.
 
 #![no_main]
 
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use shoal_encoder::packed::{Container, reseal};
-use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Session, Target};
+use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Purpose, Target};
+use shoal_fuzz::{fixture, run_model};
 use shoal_kernels::Bytes;
 
-/// One model per precision.
-static MODELS: LazyLock<[Vec<u8>; 2]> = LazyLock::new(|| {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/encoder/tests/fixtures");
-    let checkpoint = Checkpoint::open(&fixtures.join("distilbert-regression")).unwrap();
-    Precision::ALL.map(|precision| {
+/// A classifier and a model of embeddings, in each precision.
+static MODELS: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
+    let classifier = ("distilbert-regression", Purpose::Classify);
+    let embedder = ("embedding/dense-tanh-saved", Purpose::Embed);
+    [
+        (classifier, Precision::F32),
+        (classifier, Precision::Int8),
+        (embedder, Precision::F32),
+        (embedder, Precision::Int8),
+    ]
+    .map(|((name, purpose), precision)| {
+        let checkpoint = Checkpoint::open(&fixture(name)).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
-        Packed::new(&checkpoint, "fuzz".into(), precision, &Target::ALL)
+        Packed::new(&checkpoint, "fuzz".into(), purpose, precision, &Target::ALL)
             .and_then(|packed| packed.save(file.path()))
             .unwrap();
         std::fs::read(file.path()).unwrap()
@@ -31,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((&choice, damage)) = input.split_first() else {
         return;
     };
-    let mut bytes = MODELS[usize::from(choice & 1)].clone();
+    let mut bytes = MODELS[usize::from(choice & 3)].clone();
     // Damage in units of eight bytes: four for the position, one for the length, and three for the
     // new values. The remaining bytes, if any, truncate the file.
     let (places, rest) = damage.as_chunks::<8>();
@@ -50,14 +57,8 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     for isa in Isa::available() {
-        let Ok(model) = Model::read(&container, &[isa]) else {
-            continue;
-        };
-        let model = Arc::new(model);
-        let Ok(tokens) = model.encode("A good film, it is [MASK]! — 好", 24) else {
-            continue;
-        };
-        let logits = Session::new(Arc::clone(&model)).logits(&[tokens]).to_vec();
-        assert_eq!(logits.len(), model.labels().len());
+        if let Ok(model) = Model::read(&container, &[isa]) {
+            run_model(&Arc::new(model), &["A good film, it is [MASK]! — 好"]);
+        }
     }
 });

@@ -1,15 +1,20 @@
 //! Helpers of the fuzz targets: folders, the encoder's test fixtures, and planning and reading of
 //! inputs.
 
+pub mod columnar;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
-use shoal_encoder::{Isa, Model, Precision};
+use arrow_array::{Float32Array, RecordBatch, StringArray};
+use arrow_schema::{DataType, Field, Schema};
+use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose, Session};
+use shoal_job::format::OutputFormat;
 use shoal_job::input::Sources;
-use shoal_job::part::{Labelled, PartWriter, count_rows};
+use shoal_job::part::{PartWriter, count_rows};
 use shoal_job::plan::{self, Request};
-use shoal_job::spec::{ModelSpec, Parameters};
-use shoal_job::{Batch, Cancel, Job, Row, RunDir};
+use shoal_job::spec::Parameters;
+use shoal_job::{Batch, Cancel, Determinism, FunctionSpec, Job, Role, Row, RunDir};
 
 /// Separates the files in an input that contains several. No text contains this byte.
 pub const SEPARATOR: u8 = 0xff;
@@ -32,60 +37,105 @@ pub fn fixture(name: &str) -> PathBuf {
     fixtures.join(name)
 }
 
-/// A copy of the smallest fixture in which `file` has this content.
+/// A copy of a classifier in which `file` has this content.
 pub fn model_folder(file: &str, content: &[u8]) -> tempfile::TempDir {
     let copy = folder();
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         // `vocab.txt` is only used if there is no other tokenizer.
         if name != file && !(name == "tokenizer.json" && file == "vocab.txt") {
-            let whole = fixture("distilbert-regression").join(name);
-            std::os::unix::fs::symlink(whole, copy.path().join(name)).unwrap();
+            link("distilbert-regression", name, copy.path());
         }
     }
     std::fs::write(copy.path().join(file), content).unwrap();
     copy
 }
 
-/// Opens a model folder in both precisions and labels `texts` with every model that loads.
-pub fn label_texts(folder: &Path, texts: &[&str]) {
-    let checkpoint = match shoal_encoder::Checkpoint::open(folder) {
+/// Puts the file `name` of a fixture into `folder`.
+pub fn link(model: &str, name: &str, folder: &Path) {
+    std::os::unix::fs::symlink(fixture(model).join(name), folder.join(name)).unwrap();
+}
+
+/// Opens a model folder for every purpose and in every precision, and runs each model that loads on
+/// `texts`.
+pub fn run_texts(folder: &Path, texts: &[&str]) {
+    let checkpoint = match Checkpoint::open(folder) {
         Ok(checkpoint) => checkpoint,
         Err(error) => {
             assert!(!error.to_string().is_empty());
             return;
         }
     };
-    for precision in Precision::ALL {
-        let Ok(model) = Model::pack(&checkpoint, "fuzz".into(), precision, Isa::best()) else {
-            continue;
-        };
-        let model = Arc::new(model);
-        for text in texts {
-            let Ok(tokens) = model.encode(text, model.max_tokens().min(24)) else {
-                continue;
-            };
-            assert!(tokens.ids.len() <= model.max_tokens());
-            let mut session = shoal_encoder::Session::new(model.clone());
-            let labels = session.logits(&[tokens]).len();
-            assert_eq!(labels, model.labels().len());
+    for purpose in Purpose::ALL {
+        for precision in Precision::ALL {
+            let fingerprint = "fuzz".to_owned();
+            let model = Model::pack(&checkpoint, fingerprint, purpose, precision, Isa::best());
+            if let Ok(model) = model {
+                run_model(&Arc::new(model), texts);
+            }
         }
     }
 }
 
-/// A model specification without files.
-pub fn no_model() -> ModelSpec {
-    ModelSpec {
+/// Runs `model` on `texts`, with each of its prompts.
+pub fn run_model(model: &Arc<Model>, texts: &[&str]) {
+    let prompts = model.embedding().map(|embedding| &embedding.prompts);
+    let prompts = prompts.into_iter().flat_map(|prompts| prompts.values());
+    for prompt in prompts.map(String::as_str).chain([""]) {
+        for text in texts {
+            let limit = model.max_tokens().min(24);
+            let Ok(tokens) = model.encode_with_prompt(prompt, text, limit) else {
+                continue;
+            };
+            assert!(tokens.ids.len() <= limit);
+            let mut session = Session::new(model.clone());
+            assert_eq!(session.run(&[tokens]).len(), model.output_width());
+        }
+    }
+}
+
+/// A function that reads the roles `text` and `label`.
+fn function() -> FunctionSpec {
+    let fields = vec![
+        Field::new("label", DataType::Utf8, false),
+        Field::new("score", DataType::Float32, false),
+    ];
+    FunctionSpec {
+        kind: "fuzz".into(),
         reference: "fuzz".into(),
         fingerprint: "fuzz".into(),
-        precision: "int8".into(),
-        labels: vec!["no".into(), "yes".into()],
-        max_tokens: 16,
+        settings: Default::default(),
+        task: Default::default(),
+        inputs: vec![Role::text("text"), Role::optional("label")],
+        output: Arc::new(Schema::new(fields)),
+        unit: "rows".into(),
+        determinism: Determinism::Exact,
     }
+}
+
+/// The parameters that the bits of `choice` select.
+pub fn parameters(choice: u8) -> Parameters {
+    let mut parameters = Parameters::default();
+    let mut name = |role: &str| parameters.columns.insert(role.to_owned(), role.to_owned());
+    if choice & 8 != 0 {
+        name("label");
+    }
+    if choice & 4 != 0 {
+        name("text");
+        parameters.id_column = Some("id".into());
+        parameters.keep_columns = vec!["kept".into()];
+    }
+    parameters.output_format = [
+        OutputFormat::Csv,
+        OutputFormat::Jsonl,
+        OutputFormat::Parquet,
+        OutputFormat::Arrow,
+    ][usize::from(choice >> 4 & 3)];
+    parameters
 }
 
 /// Plans `input` in batches of one and of many records, and reads them back. Records must not
 /// depend on how the input is split. `may_fail`: whether a planned source may turn out to be
-/// unreadable, which is possible for Parquet.
+/// unreadable, which is possible for Parquet and Arrow.
 pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
     let run_at = |batch_size: u64| {
         let folder = folder();
@@ -93,7 +143,7 @@ pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
             batch_size,
             ..parameters.clone()
         };
-        read(input, folder.path(), parameters)
+        read(input, folder.path(), parameters, may_fail)
     };
     match (run_at(1), run_at(1000)) {
         (Ok(one), Ok(many)) => assert_eq!(one, many),
@@ -103,19 +153,23 @@ pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
 }
 
 /// The rows of `input`; `Err` if planning refuses it.
-fn read(input: &Path, run: &Path, parameters: Parameters) -> shoal_job::Result<Vec<Row>> {
+fn read(
+    input: &Path,
+    run: &Path,
+    parameters: Parameters,
+    may_fail: bool,
+) -> shoal_job::Result<Vec<Row>> {
     let run = RunDir::create(run)?;
     let inputs = [input.to_str().unwrap().to_owned()];
     let request = Request {
         inputs: &inputs,
         spool: None,
-        model: no_model(),
+        function: function(),
         parameters,
         output: "-",
         version: "fuzz",
         inputs_at: None,
     };
-    let is_parquet = input.extension().is_some_and(|name| name == "parquet");
     let job = plan::plan(&request, &run, &Cancel::new(), &mut |_| {})?;
     let batches = run.batches(&job)?;
     assert_eq!(run.job().unwrap().as_ref(), Some(&job));
@@ -131,7 +185,7 @@ fn read(input: &Path, run: &Path, parameters: Parameters) -> shoal_job::Result<V
             Ok(rows)
         }
         Err(error) => {
-            assert!(is_parquet, "a planned text cannot be read: {error}");
+            assert!(may_fail, "a planned text cannot be read: {error}");
             Err(error)
         }
     }
@@ -150,22 +204,21 @@ pub fn rows(job: &Job, batches: &[Batch], run: &RunDir) -> shoal_job::Result<Vec
 
 /// Writes a part in which all rows have the same label.
 fn write(job: &Job, rows: &[Row]) {
+    let records: Vec<_> = rows
+        .iter()
+        .filter_map(|row| row.content.clone().ok())
+        .collect();
+    let count = records.len();
+    let columns = vec![
+        Arc::new(StringArray::from(vec!["yes"; count])) as _,
+        Arc::new(Float32Array::from(vec![0.75; count])) as _,
+    ];
+    let results = RecordBatch::try_new(job.function.output.clone(), columns).unwrap();
     let mut part = PartWriter::new(job);
-    let mut results = 0;
-    for record in rows.iter().filter_map(|row| row.content.as_ref().ok()) {
-        results += 1;
-        part.push(Labelled {
-            id: &record.id,
-            label: "yes",
-            score: 0.75,
-            scores: &[0.25, 0.75],
-            kept: &record.kept,
-        });
-    }
-    if let Ok(part) = part.finish() {
-        assert_eq!(
-            count_rows(job.parameters.output_format, &part),
-            Some(results)
-        );
+    if part.push(records, results).is_ok()
+        && let Ok(part) = part.finish()
+    {
+        let counted = count_rows(job.parameters.output_format, &part);
+        assert_eq!(counted, Some(count as u64));
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::TryStreamExt;
 
-use super::{EVENTS, MOST_RECEIPT_BYTES, Root, RunDir};
+use super::objects::MOST_RECEIPT_BYTES;
+use super::{EVENTS, Root, RunDir};
 use crate::receipts::is_plausible;
 use crate::store::runtime;
 use crate::wire::Receipt;

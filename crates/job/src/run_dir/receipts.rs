@@ -5,7 +5,8 @@ use std::path::Path;
 use futures_util::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::{MOST_RECEIPT_BYTES, READS_AT_ONCE, Root, RunDir, read_file};
+use super::objects::{MOST_RECEIPT_BYTES, READS_AT_ONCE, read_file};
+use super::{Root, RunDir};
 use crate::receipts::{Receipts, is_plausible};
 use crate::spec::{Batch, MAX_BATCHES};
 use crate::store::runtime;
@@ -204,6 +205,8 @@ fn parse_receipt(content: &[u8], (batch, offset): (u64, u64)) -> Option<Receipt>
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -227,5 +230,42 @@ mod tests {
         assert_eq!(within(64, 65), [(64, 0), (64, 3), (64, 7)]);
         assert_eq!(within(65, 200), []);
         assert_eq!(within(500, 600), []);
+    }
+
+    #[test]
+    fn receipts_of_a_folder_are_those_of_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunDir::open(dir.path()).unwrap();
+        let memory = Arc::new(object_store::memory::InMemory::new());
+        let store = RunDir::on(memory, "run".into(), "memory:///run");
+        let content = |batch: u64| {
+            serde_json::json!({
+                "batch": batch, "attempt": 1, "records": 1, "failed": 0, "truncated": 0, "tokens": 2,
+                "part": { "bytes": 1, "checksum": "" }, "cold": false, "engine": "none",
+                "timings": { "init": 0.0, "read": 0.0, "tokenize": 0.0, "model": 0.0, "write": 0.0, "total": 0.0 },
+            })
+            .to_string()
+        };
+        for run in [&folder, &store] {
+            assert!(run.receipts().unwrap().is_empty());
+            for batch in 0..5 {
+                run.put_new(&RunDir::receipt_name(batch, 0), content(batch))
+                    .unwrap();
+            }
+            run.put_new(&RunDir::receipt_name(5, 0), content(6))
+                .unwrap();
+            run.put_new(&RunDir::receipt_name(7, 0), "{").unwrap();
+            run.put_new("receipts/notes.txt", content(8)).unwrap();
+        }
+        let found = folder.receipts().unwrap();
+        assert_eq!(found, store.receipts().unwrap());
+        assert_eq!(found.len(), 5);
+        let mut known = found.clone();
+        known.remove(2, 0);
+        for run in [&folder, &store] {
+            let beyond = run.receipts_beyond(&known).unwrap();
+            let batches: Vec<_> = beyond.values().map(|receipt| receipt.batch).collect();
+            assert_eq!(batches, [2]);
+        }
     }
 }
