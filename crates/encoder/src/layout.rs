@@ -9,7 +9,7 @@ use crate::table::Elements;
 /// The version of the packing. It changes whenever the same checkpoint is packed to other bytes, for
 /// example with another order of weights or another rounding. Packed models of another version must be
 /// made again.
-pub const PACKING: u32 = 2;
+pub const PACKING: u32 = 3;
 
 /// What a packed model says about itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +80,11 @@ pub(crate) mod section {
     pub(crate) const EXPAND: &str = "expand";
     pub(crate) const CONTRACT: &str = "contract";
     pub(crate) const OUTPUT_NORM: &str = "output_norm";
+
+    /// The factors of a linear layer's inputs, shared by all targets.
+    pub(crate) fn smoothing(name: &str) -> String {
+        format!("{name}.smoothing")
+    }
 
     /// A part of a layer.
     pub(crate) fn layer(index: usize, part: &str) -> String {

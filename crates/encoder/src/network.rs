@@ -34,12 +34,13 @@ pub(crate) struct Layer {
 /// The linear layers around the attention of a layer, apart from its output.
 pub(crate) enum Attention {
     AllTokens {
-        /// `[3 · hidden, hidden]`: queries, keys, values.
-        query_key_value: Linear,
+        /// Queries, keys and values: one layer `[3 · hidden, hidden]`, or with smoothing one layer
+        /// `[hidden, hidden]` for each, because their factors differ.
+        projections: Vec<Linear>,
     },
     /// See `LayerPlan::compute_one_token`.
     OneToken {
-        query: Linear,
+        query: Box<Linear>,
         /// For each head, from its query back to the states: `[hidden, dim]`, the transpose of its
         /// keys' weights.
         keys: Vec<Linear>,
@@ -67,7 +68,7 @@ pub(crate) struct Head {
 
 /// A step after pooling.
 pub(crate) enum Step {
-    Dense(Linear, Activation),
+    Dense(Box<Linear>, Activation),
     Normalize,
 }
 
@@ -87,6 +88,7 @@ impl Network {
             container,
             isa,
             precision,
+            smooths: plan.smooths(precision),
         };
         let encoder = &plan.encoder;
         Ok(Network {
@@ -104,6 +106,8 @@ struct Reader<'a> {
     container: &'a Container,
     isa: Isa,
     precision: Precision,
+    /// See [`ModelPlan::smooths`].
+    smooths: bool,
 }
 
 impl Reader<'_> {
@@ -156,7 +160,26 @@ impl Reader<'_> {
 
     /// A linear layer of the encoder.
     fn linear(&self, name: &str, plan: &LinearPlan) -> Result<Linear, ModelError> {
-        self.weights(name, self.precision, plan.outputs, plan.inputs)
+        self.weights(name, self.precision, plan.outputs, plan.inputs, None)
+    }
+
+    /// A linear layer of the encoder that reads the output of a norm.
+    fn after_norm(&self, name: &str, plan: &LinearPlan) -> Result<Linear, ModelError> {
+        let factors = self.smooths.then(|| self.smoothing(name, plan.inputs));
+        let factors = factors.transpose()?;
+        self.weights(name, self.precision, plan.outputs, plan.inputs, factors)
+    }
+
+    /// The factors of a linear layer's inputs.
+    fn smoothing(&self, name: &str, inputs: usize) -> Result<View<f32>, ModelError> {
+        let name = section::smoothing(name);
+        let factors = self.view::<f32>(&name, inputs)?;
+        if factors.iter().all(|factor| factor.is_finite()) {
+            return Ok(factors);
+        }
+        Err(self.malformed(format!(
+            "the section {name:?} has values that are not finite"
+        )))
     }
 
     fn weights(
@@ -165,6 +188,7 @@ impl Reader<'_> {
         precision: Precision,
         outputs: usize,
         inputs: usize,
+        factors: Option<View<f32>>,
     ) -> Result<Linear, ModelError> {
         let section = |part| section::linear(self.isa.target(), precision, name, part);
         let weights = match precision {
@@ -175,6 +199,7 @@ impl Reader<'_> {
                 panels: self.container.view(&section("panels"))?,
                 scales: self.container.view(&section("scales"))?,
                 sums: self.container.view(&section("sums"))?,
+                factors,
             },
         };
         let bias = self.container.view(&section("bias"))?;
@@ -191,11 +216,22 @@ impl Reader<'_> {
         let name = |part: &str| section::layer(index, part);
         let (hidden, heads) = (encoder.hidden(), encoder.heads);
         let attention = match plan.computes {
+            Computes::AllTokens if self.smooths => Attention::AllTokens {
+                projections: [
+                    (section::QUERY, &plan.query),
+                    (section::KEY, &plan.key),
+                    (section::VALUE, &plan.value),
+                ]
+                .into_iter()
+                .map(|(part, plan)| self.after_norm(&name(part), plan))
+                .collect::<Result<_, _>>()?,
+            },
             Computes::AllTokens => {
                 let name = name(section::QUERY_KEY_VALUE);
                 let outputs = plan.query.outputs + plan.key.outputs + plan.value.outputs;
+                let projection = self.weights(&name, self.precision, outputs, hidden, None)?;
                 Attention::AllTokens {
-                    query_key_value: self.weights(&name, self.precision, outputs, hidden)?,
+                    projections: vec![projection],
                 }
             }
             Computes::OneToken => {
@@ -203,12 +239,12 @@ impl Reader<'_> {
                     (0..heads.count)
                         .map(|head| {
                             let name = section::head(index, part, head);
-                            self.weights(&name, self.precision, outputs, inputs)
+                            self.weights(&name, self.precision, outputs, inputs, None)
                         })
                         .collect::<Result<Vec<_>, _>>()
                 };
                 Attention::OneToken {
-                    query: self.linear(&name(section::QUERY), &plan.query)?,
+                    query: Box::new(self.after_norm(&name(section::QUERY), &plan.query)?),
                     keys: of_heads(section::KEY, hidden, heads.dim)?,
                     values: of_heads(section::VALUE, heads.dim, hidden)?,
                 }
@@ -219,7 +255,7 @@ impl Reader<'_> {
             post_attention: PostAttention {
                 output: self.linear(&name(section::OUTPUT), &plan.output)?,
                 attention_norm: self.norm(&name(section::ATTENTION_NORM), &plan.attention_norm)?,
-                expand: self.linear(&name(section::EXPAND), &plan.expand)?,
+                expand: self.after_norm(&name(section::EXPAND), &plan.expand)?,
                 activation: plan.activation,
                 contract: self.linear(&name(section::CONTRACT), &plan.contract)?,
                 output_norm: self.norm(&name(section::OUTPUT_NORM), &plan.output_norm)?,
@@ -229,8 +265,8 @@ impl Reader<'_> {
 
     fn head(&self, plan: &HeadPlan) -> Result<Head, ModelError> {
         let dense = |name: &str, outputs, inputs, activation| {
-            let linear = self.weights(name, Precision::F32, outputs, inputs)?;
-            Ok(Step::Dense(linear, activation))
+            let linear = self.weights(name, Precision::F32, outputs, inputs, None)?;
+            Ok(Step::Dense(Box::new(linear), activation))
         };
         match plan {
             HeadPlan::Classifier { layers, .. } => {

@@ -176,6 +176,26 @@ impl Packer<'_> {
         self.weights(section, self.precision, &weight, &bias)
     }
 
+    /// A linear layer of the encoder that reads the output of `norm`.
+    fn after_norm(
+        &mut self,
+        section: &str,
+        plan: &LinearPlan,
+        norm: &NormPlan,
+    ) -> Result<(), ModelError> {
+        if !self.source.plan.smooths(self.precision) {
+            return self.linear(section, plan);
+        }
+        let (mut weight, bias) = self.source.linear(plan)?;
+        check_finite(section, &weight)?;
+        let (gain, shift) = self.source.norm(norm)?;
+        check_finite(&norm.name, &gain)?;
+        check_finite(&norm.name, &shift)?;
+        let factors = smooth(&mut weight, &gain, &shift);
+        self.floats(&section::smoothing(section), &factors);
+        self.weights(section, self.precision, &weight, &bias)
+    }
+
     fn weights(
         &mut self,
         name: &str,
@@ -201,6 +221,7 @@ impl Packer<'_> {
                     panels,
                     scales,
                     sums,
+                    factors: _,
                 } => {
                     self.bytes(&panels_name, panels.bytes().clone());
                     self.bytes(&section("scales"), scales.bytes().clone());
@@ -215,21 +236,32 @@ impl Packer<'_> {
 
     fn layer(&mut self, index: usize, plan: &Layer) -> Result<(), ModelError> {
         let name = |part: &str| section::layer(index, part);
-        let precision = self.precision;
-        let (mut weight, mut bias) = self.source.linear(&plan.query)?;
-        let (key, key_bias) = self.source.linear(&plan.key)?;
-        let (value, value_bias) = self.source.linear(&plan.value)?;
+        let (source, precision) = (self.source, self.precision);
+        let input_norm = source.plan.encoder.input_norm(index);
         match plan.computes {
+            Computes::AllTokens if source.plan.smooths(precision) => {
+                for (part, plan) in [
+                    (section::QUERY, &plan.query),
+                    (section::KEY, &plan.key),
+                    (section::VALUE, &plan.value),
+                ] {
+                    self.after_norm(&name(part), plan, input_norm)?;
+                }
+            }
             Computes::AllTokens => {
-                weight.extend(key);
-                weight.extend(value);
-                bias.extend(key_bias);
-                bias.extend(value_bias);
+                let (mut weight, mut bias) = source.linear(&plan.query)?;
+                for plan in [&plan.key, &plan.value] {
+                    let (next, next_bias) = source.linear(plan)?;
+                    weight.extend(next);
+                    bias.extend(next_bias);
+                }
                 self.weights(&name(section::QUERY_KEY_VALUE), precision, &weight, &bias)?;
             }
             Computes::OneToken => {
-                self.weights(&name(section::QUERY), precision, &weight, &bias)?;
-                let (hidden, heads) = (plan.key.inputs, self.source.plan.encoder.heads);
+                self.after_norm(&name(section::QUERY), &plan.query, input_norm)?;
+                let (key, _) = source.linear(&plan.key)?;
+                let (value, value_bias) = source.linear(&plan.value)?;
+                let (hidden, heads) = (plan.key.inputs, source.plan.encoder.heads);
                 let dim = heads.dim;
                 for head in 0..heads.count {
                     let rows = head * dim * hidden..(head + 1) * dim * hidden;
@@ -248,7 +280,7 @@ impl Packer<'_> {
         }
         self.linear(&name(section::OUTPUT), &plan.output)?;
         self.norm(&name(section::ATTENTION_NORM), &plan.attention_norm)?;
-        self.linear(&name(section::EXPAND), &plan.expand)?;
+        self.after_norm(&name(section::EXPAND), &plan.expand, &plan.attention_norm)?;
         self.linear(&name(section::CONTRACT), &plan.contract)?;
         self.norm(&name(section::OUTPUT_NORM), &plan.output_norm)
     }
@@ -277,6 +309,36 @@ impl Packer<'_> {
             }
         }
     }
+}
+
+/// Smoothing, as in SmoothQuant (arXiv 2211.10438) with α = 1/2: divides the inputs of a linear layer
+/// by `s = √(a / w)` and multiplies the columns of `weight` by it, so that neither has outliers which
+/// widen the scale of all others. `w` is the largest absolute weight of the column. `a` bounds nearly
+/// all values of the input, which a norm with `gain` and `shift` makes: `3 · |gain| + |shift|`.
+///
+/// Returns `1 / s`. A square root is the same number on every machine, unlike other powers.
+fn smooth(weight: &mut [f32], gain: &[f32], shift: &[f32]) -> Vec<f32> {
+    let inputs = gain.len();
+    let mut magnitudes = vec![0f32; inputs];
+    for row in weight.chunks_exact(inputs) {
+        for (magnitude, v) in magnitudes.iter_mut().zip(row) {
+            *magnitude = magnitude.max(v.abs());
+        }
+    }
+    let channels = magnitudes.iter().zip(gain).zip(shift);
+    let scales: Vec<f32> = channels
+        .map(|((magnitude, gain), shift)| {
+            // The limits are far from the values of trained models and keep all results finite.
+            let extent = (3.0 * gain.abs() + shift.abs()).clamp(1e-5, 1e5);
+            (extent / magnitude.max(1e-5)).clamp(1e-8, 1e8).sqrt()
+        })
+        .collect();
+    for row in weight.chunks_exact_mut(inputs) {
+        for (v, scale) in row.iter_mut().zip(&scales) {
+            *v *= scale;
+        }
+    }
+    scales.iter().map(|scale| 1.0 / scale).collect()
 }
 
 /// The rows of a table in bytes, with one scale per row.

@@ -1,7 +1,7 @@
 //! What a model computes, from token ids to its output: shapes, names of tensors, activations.
 //! Packing, reading, running and counting all walk this plan.
 
-use shoal_kernels::{Activation, Heads};
+use shoal_kernels::{Activation, Heads, Precision};
 
 use crate::classifier::Classifier;
 use crate::embedding::{EmbeddingSpec, Module, Pooling};
@@ -164,6 +164,14 @@ impl LayerPlan {
         self.heads.hidden()
     }
 
+    /// The norm whose output is the input of the layer `index`.
+    pub(crate) fn input_norm(&self, index: usize) -> &NormPlan {
+        match index.checked_sub(1) {
+            Some(previous) => &self.layers[previous].output_norm,
+            None => &self.embeddings.norm,
+        }
+    }
+
     /// Whether the last layer has one state per record.
     pub(crate) fn computes_one_token(&self) -> bool {
         let last = self.layers.last();
@@ -212,6 +220,12 @@ impl ModelPlan {
             HeadPlan::Classifier { .. } => Purpose::Classify,
             HeadPlan::Embedding(_) => Purpose::Embed,
         }
+    }
+
+    /// Whether linear layers that read the output of a norm are packed with smoothing. The error of
+    /// `int8` matters more to nearest neighbors than to labels.
+    pub(crate) fn smooths(&self, precision: Precision) -> bool {
+        precision == Precision::Int8 && self.purpose() == Purpose::Embed
     }
 
     /// Rows of the word embedding: token ids are below this.

@@ -103,8 +103,8 @@ impl Session {
         self.embed(&model, micro_batch);
         for layer in &model.network.layers {
             match &layer.attention {
-                Attention::AllTokens { query_key_value } => {
-                    self.attend_all(&model, query_key_value, &layer.post_attention);
+                Attention::AllTokens { projections } => {
+                    self.attend_all(&model, projections, &layer.post_attention);
                 }
                 Attention::OneToken {
                     query,
@@ -162,7 +162,7 @@ impl Session {
     }
 
     /// A layer that computes all tokens.
-    fn attend_all(&mut self, model: &Model, query_key_value: &Linear, after: &PostAttention) {
+    fn attend_all(&mut self, model: &Model, projections: &[Linear], after: &PostAttention) {
         let (hidden, heads) = (model.plan.hidden(), model.plan.encoder.heads);
         let tokens = self.tokens();
         let width = 3 * hidden;
@@ -170,12 +170,13 @@ impl Session {
         let linear = &mut self.scratch.linear;
         for first in (0..tokens).step_by(ROW_BLOCK) {
             let rows = ROW_BLOCK.min(tokens - first);
-            query_key_value.forward(
-                rows,
-                Rows::new(&self.states.get(tokens * hidden)[first * hidden..], hidden),
-                RowsMut::new(&mut projected[first * width..], width),
-                linear,
-            );
+            let states = &self.states.get(tokens * hidden)[first * hidden..];
+            let mut column = 0;
+            for projection in projections {
+                let to = RowsMut::new(&mut projected[first * width + column..], width);
+                projection.forward(rows, Rows::new(states, hidden), to, linear);
+                column += projection.outputs();
+            }
         }
         self.clock.lap_product(linear);
 

@@ -553,10 +553,9 @@ fn the_fingerprint_of_a_classifier_stays() {
     );
 }
 
-#[test]
-fn sealed_files_with_another_embedding_are_refused() {
+/// An embedding model in `int8`, as a file.
+fn packed_bytes(isa: Isa) -> Vec<u8> {
     let checkpoint = Checkpoint::open(&folder("dense-tanh-saved")).unwrap();
-    let isa = Isa::best();
     let at = tempfile::tempdir().unwrap();
     let path = at.path().join("model.shoal");
     Packed::new(
@@ -569,7 +568,70 @@ fn sealed_files_with_another_embedding_are_refused() {
     .unwrap()
     .save(&path)
     .unwrap();
-    let whole = fs::read(&path).unwrap();
+    fs::read(&path).unwrap()
+}
+
+/// Seals `bytes` and returns why they are refused.
+fn refusal(isa: Isa, mut bytes: Vec<u8>, change: &str) -> ModelError {
+    reseal(&mut bytes);
+    let container = Container::from_bytes(Bytes::copy_from(&bytes), "model.shoal");
+    let model = container.and_then(|container| Model::read(&container, &[isa]));
+    let error = model.err();
+    error.unwrap_or_else(|| panic!("opened after a change of {change}"))
+}
+
+#[test]
+fn factors_that_are_not_finite_or_have_another_length_are_refused() {
+    let isa = Isa::best();
+    let whole = packed_bytes(isa);
+    let container = Container::from_bytes(Bytes::copy_from(&whole), "model.shoal").unwrap();
+    let smoothed: Vec<String> = container
+        .sections()
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| name.ends_with(".smoothing"))
+        .collect();
+    for part in ["query", "key", "value", "expand"] {
+        let name = format!("layers.0.{part}.smoothing");
+        assert!(smoothed.contains(&name), "{name} is not in {smoothed:?}");
+        let factors = container.section(&name).unwrap();
+        let at = whole
+            .windows(factors.len())
+            .position(|bytes| bytes == &factors[..])
+            .unwrap();
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut bytes = whole.clone();
+            bytes[at + 4..][..4].copy_from_slice(&bad.to_le_bytes());
+            let error = refusal(isa, bytes, &name);
+            assert!(matches!(error, ModelError::Malformed { .. }), "{error:?}");
+            assert!(error.to_string().contains("not finite"), "{error}");
+        }
+    }
+    let length = |bytes: &mut [u8]| {
+        let name = b"layers.0.expand.smoothing";
+        let at = bytes.windows(name.len()).position(|part| part == name);
+        let at = at.unwrap();
+        let key = b"\"length\":128";
+        let length = bytes[at..]
+            .windows(key.len())
+            .position(|part| part == key)
+            .unwrap();
+        assert!(length < 60);
+        bytes[at + length..][..key.len()].copy_from_slice(b"\"length\":124");
+    };
+    let mut bytes = whole.clone();
+    length(&mut bytes);
+    let error = refusal(isa, bytes, "a length");
+    assert!(matches!(error, ModelError::Malformed { .. }), "{error:?}");
+    assert!(
+        error.to_string().contains("31 elements instead of 32"),
+        "{error}"
+    );
+}
+
+#[test]
+fn sealed_files_with_another_embedding_are_refused() {
+    let isa = Isa::best();
+    let whole = packed_bytes(isa);
     for (from, to) in [
         ("\"outputs\":24", "\"outputs\":25"),
         ("\"outputs\":24", "\"outputs\":0 "),
@@ -579,6 +641,7 @@ fn sealed_files_with_another_embedding_are_refused() {
         ("\"pooling\":[\"mean\"]", "\"pooling\":[\"meen\"]"),
         ("\"tanh\"", "\"tenh\""),
         ("head.dense.0", "head.dense.1"),
+        ("layers.0.expand.smoothing", "layers.9.expand.smoothing"),
     ] {
         assert_eq!(from.len(), to.len());
         let at = whole
@@ -587,12 +650,7 @@ fn sealed_files_with_another_embedding_are_refused() {
         let at = at.unwrap_or_else(|| panic!("{from} is not in the file"));
         let mut bytes = whole.clone();
         bytes[at..at + from.len()].copy_from_slice(to.as_bytes());
-        reseal(&mut bytes);
-        let container = Container::from_bytes(Bytes::copy_from(&bytes), "model.shoal");
-        let model = container.and_then(|container| Model::read(&container, &[isa]));
-        let error = model
-            .err()
-            .unwrap_or_else(|| panic!("{from} → {to} opened"));
+        let error = refusal(isa, bytes, from);
         assert!(matches!(error, ModelError::Malformed { .. }), "{error:?}");
     }
 }

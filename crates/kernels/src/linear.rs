@@ -61,12 +61,15 @@ pub enum PackedWeights {
         scales: View<f32>,
         /// `[padded outputs]`: the sum of each output's quantized weights.
         sums: View<i32>,
+        /// `[inputs]`: multiplied into each row of the input before it is quantized. The weights
+        /// must have been divided by them before they were packed.
+        factors: Option<View<f32>>,
     },
 }
 
 impl PackedWeights {
-    /// Packs `weight` (`[outputs, inputs]`, row-major, as in PyTorch's `nn.Linear`). The bytes are
-    /// the same on every CPU.
+    /// Packs `weight` (`[outputs, inputs]`, row-major, as in PyTorch's `nn.Linear`), without factors
+    /// of the inputs. The bytes are the same on every CPU.
     ///
     /// # Panics
     /// If `weight.len() != outputs * inputs`.
@@ -118,6 +121,7 @@ fn pack_bytes(target: Target, weight: &[f32], outputs: usize, inputs: usize) -> 
         panels,
         scales: View::from_slice(&scales),
         sums: View::from_slice(&sums),
+        factors: None,
     }
 }
 
@@ -189,6 +193,7 @@ impl Linear {
                 panels,
                 scales,
                 sums,
+                factors,
             } => {
                 let tile = isa.byte_tile();
                 let padded = outputs.next_multiple_of(tile.lanes);
@@ -196,6 +201,9 @@ impl Linear {
                 check("weights", panels.len(), len)?;
                 check("scales", scales.len(), padded)?;
                 check("sums", sums.len(), padded)?;
+                if let Some(factors) = factors {
+                    check("factors", factors.len(), inputs)?;
+                }
                 Precision::Int8
             }
         };
@@ -271,10 +279,11 @@ impl Linear {
                 panels,
                 scales,
                 sums,
+                factors,
             } => {
                 let quantized = &mut scratch.quantized;
                 let start = std::time::Instant::now();
-                quantized.fill(self.isa, x, rows, self.inputs, 1.0);
+                quantized.fill(self.isa, x, rows, self.inputs, factors.as_deref());
                 scratch.quantizing += start.elapsed();
                 self.isa.byte_matmul(ByteMatMul {
                     a: quantized.values(),

@@ -21,6 +21,8 @@ pub(crate) struct QuantizedRows {
     values: Buffer<u8>,
     scales: Buffer<f32>,
     zeros: Buffer<i32>,
+    /// A row times the factors of its columns.
+    scaled: Buffer<f32>,
 }
 
 impl QuantizedRows {
@@ -40,13 +42,22 @@ impl QuantizedRows {
         self.zeros.get(self.rows)
     }
 
-    /// Quantizes `x` (`[rows, columns]`). The scales are multiplied by `factor`.
-    pub(crate) fn fill(&mut self, isa: Isa, x: Rows<'_>, rows: usize, columns: usize, factor: f32) {
+    /// Quantizes `x` (`[rows, columns]`), each column multiplied by its element of `factors`
+    /// (`[columns]`) if there are any.
+    pub(crate) fn fill(
+        &mut self,
+        isa: Isa,
+        x: Rows<'_>,
+        rows: usize,
+        columns: usize,
+        factors: Option<&[f32]>,
+    ) {
         struct Quantize<'a> {
             x: Rows<'a>,
             columns: usize,
             range: ByteRange,
-            factor: f32,
+            factors: Option<&'a [f32]>,
+            scaled: &'a mut [f32],
             stride: usize,
             values: &'a mut [u8],
             scales: &'a mut [f32],
@@ -58,9 +69,14 @@ impl QuantizedRows {
                 let rows = self.values.chunks_exact_mut(self.stride);
                 let worths = self.scales.iter_mut().zip(self.zeros);
                 for (index, (values, (scale, zero))) in rows.zip(worths).enumerate() {
-                    let row = self.x.row(index, self.columns);
+                    let mut row = self.x.row(index, self.columns);
+                    if let Some(factors) = self.factors {
+                        for ((scaled, v), factor) in self.scaled.iter_mut().zip(row).zip(factors) {
+                            *scaled = v * factor;
+                        }
+                        row = self.scaled;
+                    }
                     (*scale, *zero) = quantize_row::<S, FUSED>(simd, row, self.range, values);
-                    *scale *= self.factor;
                 }
             }
         }
@@ -76,7 +92,8 @@ impl QuantizedRows {
             x,
             columns,
             range: isa.byte_range(),
-            factor,
+            factors,
+            scaled: self.scaled.grow(columns),
             stride: self.stride,
             values: self.values.grow(rows * self.stride),
             scales: self.scales.grow(rows),
@@ -237,7 +254,7 @@ mod tests {
                 for ((_, row), to) in kinds.iter().zip(x.chunks_mut(stride)) {
                     to[..width].copy_from_slice(row);
                 }
-                quantized.fill(isa, Rows::new(&x, stride), kinds.len(), width, 1.0);
+                quantized.fill(isa, Rows::new(&x, stride), kinds.len(), width, None);
                 assert_eq!(quantized.stride(), width.next_multiple_of(8));
                 for (index, (kind, row)) in kinds.iter().enumerate() {
                     let bytes = &quantized.values()[index * quantized.stride()..][..width];
@@ -270,11 +287,10 @@ mod tests {
         let mut quantized = QuantizedRows::default();
         for isa in Isa::available() {
             let limit = isa.byte_range().activation;
-            quantized.fill(isa, Rows::new(&[-1.0, 0.5, 3.0], 3), 1, 3, 2.0);
+            quantized.fill(isa, Rows::new(&[-1.0, 0.5, 3.0], 3), 1, 3, None);
             assert_eq!(quantized.values()[0], 0, "{isa:?}");
             assert_eq!(quantized.values()[2], limit, "{isa:?}");
-            // The scale times the factor.
-            let scale = 2.0 * 4.0 / f32::from(limit);
+            let scale = 4.0 / f32::from(limit);
             assert_eq!(quantized.scales()[0], scale, "{isa:?}");
         }
     }
@@ -285,7 +301,7 @@ mod tests {
         for isa in Isa::available() {
             for tiny in [1e-37, 1e-38, 1e-40, f32::from_bits(1)] {
                 for row in [[0.0, tiny], [-tiny, tiny], [-tiny, 0.0]] {
-                    quantized.fill(isa, Rows::new(&row, 2), 1, 2, 1.0);
+                    quantized.fill(isa, Rows::new(&row, 2), 1, 2, None);
                     let (scale, zero) = (quantized.scales()[0], quantized.zeros()[0]);
                     for (&byte, v) in quantized.values().iter().zip(row) {
                         let restored = scale * (i32::from(byte) - zero) as f32;
@@ -314,7 +330,7 @@ mod tests {
                     for at in [0, width / 2, width - 1] {
                         let mut row = vec![0.5; width];
                         row[at] = bad;
-                        quantized.fill(isa, Rows::new(&row, width), 1, width, 1.0);
+                        quantized.fill(isa, Rows::new(&row, width), 1, width, None);
                         let limit = isa.byte_range().activation;
                         let bytes = &quantized.values()[..width];
                         assert!(bytes.iter().all(|&byte| byte <= limit), "{isa:?} {bad}");
@@ -329,11 +345,11 @@ mod tests {
     fn an_empty_matrix_is_quantized_to_nothing() {
         for isa in Isa::available() {
             let mut quantized = QuantizedRows::default();
-            quantized.fill(isa, Rows::new(&[], 0), 3, 0, 1.0);
+            quantized.fill(isa, Rows::new(&[], 0), 3, 0, None);
             assert_eq!(quantized.values(), []);
             assert_eq!(quantized.zeros(), [0; 3]);
             assert!(quantized.scales().iter().all(|scale| scale.is_finite()));
-            quantized.fill(isa, Rows::new(&[], 5), 0, 5, 1.0);
+            quantized.fill(isa, Rows::new(&[], 5), 0, 5, None);
             assert_eq!(quantized.values(), []);
         }
     }

@@ -164,6 +164,7 @@ mod tests {
                 panels,
                 scales,
                 sums,
+                ..
             } => [&**panels.bytes(), scales.bytes(), sums.bytes()].concat(),
         }
     }

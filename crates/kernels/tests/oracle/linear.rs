@@ -217,6 +217,45 @@ fn linear_matches_for_rows_that_are_hard_to_quantize() {
     }
 }
 
+/// `layer` with `factors` of its inputs, packed for `isa`.
+fn with_factors(isa: Isa, layer: &Layer, factors: &[f32]) -> Linear {
+    let (outputs, inputs) = (layer.outputs, layer.inputs);
+    let (target, precision) = (isa.target(), Precision::Int8);
+    let mut weights = PackedWeights::pack(target, precision, &layer.weight, outputs, inputs);
+    if let PackedWeights::Int8 { factors: to, .. } = &mut weights {
+        *to = Some(View::from_slice(factors));
+    }
+    let bias = Linear::pad_bias(target, precision, &layer.bias);
+    Linear::new(isa, outputs, inputs, weights, bias).expect("the lengths match")
+}
+
+/// Rows with outliers in one column, which the factors reduce, against sums in `f64`.
+#[test]
+fn int8_linear_multiplies_its_inputs_by_their_factors() {
+    for isa in instruction_sets() {
+        for (rows, inputs, outputs) in [(1, 1, 1), (9, 37, 50), (5, 100, 17), (3, 768, 33)] {
+            let mut layer = Layer::new(rows, inputs, outputs, normal_values);
+            let mut factors: Vec<f32> = (0..inputs).map(|i| 0.25 + (i % 7) as f32).collect();
+            factors[inputs / 2] = 1e-3;
+            let original = layer.x.clone();
+            let mut y = vec![f32::NAN; rows * outputs];
+            with_factors(isa, &layer, &factors).forward(
+                rows,
+                Rows::new(&original, inputs),
+                RowsMut::new(&mut y, outputs),
+                &mut LinearScratch::default(),
+            );
+            for row in layer.x.chunks_exact_mut(inputs) {
+                row.iter_mut().zip(&factors).for_each(|(v, f)| *v *= f);
+            }
+            let what = format!("[{rows}, {inputs}] to {outputs} with factors");
+            assert_within(isa, &what, &y, &layer.expected(), &layer.bounds(isa));
+            // Exactly the result for inputs that were multiplied before.
+            assert_eq!(y, layer.run(isa, Precision::Int8, 0), "{isa:?} {what}");
+        }
+    }
+}
+
 #[test]
 fn int8_linear_is_usually_far_closer_than_its_bounds() {
     let layer = Layer::new(40, 768, 200, normal_values);
@@ -323,25 +362,38 @@ fn linear_refuses_packed_weights_of_the_wrong_shape() {
             panels,
             scales,
             sums,
+            ..
         } = pack()
         {
             let weights = PackedWeights::Int8 {
                 panels: panels.clone(),
                 scales: View::from_slice(&[0.0; 3]),
                 sums: sums.clone(),
+                factors: None,
             };
             assert_eq!(
                 refusal(64, 8, weights, bias(64)),
                 "the scales have 3 elements instead of 64"
             );
             let weights = PackedWeights::Int8 {
-                panels,
-                scales,
+                panels: panels.clone(),
+                scales: scales.clone(),
                 sums: View::from_slice(&[0; 65]),
+                factors: None,
             };
             assert_eq!(
                 refusal(64, 8, weights, bias(64)),
                 "the sums have 65 elements instead of 64"
+            );
+            let weights = PackedWeights::Int8 {
+                panels,
+                scales,
+                sums,
+                factors: Some(View::from_slice(&[1.0; 64])),
+            };
+            assert_eq!(
+                refusal(64, 8, weights, bias(64)),
+                "the factors have 64 elements instead of 8"
             );
         }
     }
