@@ -56,6 +56,7 @@ pub struct Object {
 
 /// Metadata of a file or object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Meta {
     /// Length in bytes.
     pub bytes: u64,

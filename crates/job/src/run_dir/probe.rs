@@ -45,6 +45,7 @@ impl Need {
 
 /// The results of a probe.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Probe {
     /// The operations tried, in order. If writing fails, no other is tried.
     pub steps: Vec<(Need, Result<()>)>,
