@@ -311,12 +311,13 @@ impl Packer<'_> {
     }
 }
 
-/// Smoothing, as in SmoothQuant (arXiv 2211.10438) with α = 1/2: divides the inputs of a linear layer
-/// by `s = √(a / w)` and multiplies the columns of `weight` by it, so that neither has outliers which
-/// widen the scale of all others. `w` is the largest absolute weight of the column. `a` bounds nearly
-/// all values of the input, which a norm with `gain` and `shift` makes: `3 · |gain| + |shift|`.
+/// Smoothing, as in SmoothQuant (arXiv 2211.10438) with α = 5/8: divides the inputs of a linear layer
+/// by `s = a^(5/8) / w^(3/8)` and multiplies the columns of `weight` by it, so that neither has
+/// outliers which widen the scale of all others. `w` is the largest absolute weight of the column. `a`
+/// bounds nearly all values of the input, which a norm with `gain` and `shift` makes:
+/// `3 · |gain| + |shift|`.
 ///
-/// Returns `1 / s`. A square root is the same number on every machine, unlike other powers.
+/// Returns `1 / s`. The powers are square roots, which are the same numbers on every machine.
 fn smooth(weight: &mut [f32], gain: &[f32], shift: &[f32]) -> Vec<f32> {
     let inputs = gain.len();
     let mut magnitudes = vec![0f32; inputs];
@@ -330,7 +331,10 @@ fn smooth(weight: &mut [f32], gain: &[f32], shift: &[f32]) -> Vec<f32> {
         .map(|((magnitude, gain), shift)| {
             // The limits are far from the values of trained models and keep all results finite.
             let extent = (3.0 * gain.abs() + shift.abs()).clamp(1e-5, 1e5);
-            (extent / magnitude.max(1e-5)).clamp(1e-8, 1e8).sqrt()
+            let magnitude = magnitude.clamp(1e-5, 1e5);
+            let eighth = |v: f32| v.sqrt().sqrt().sqrt();
+            let quarter = |v: f32| v.sqrt().sqrt();
+            extent.sqrt() * eighth(extent) / (quarter(magnitude) * eighth(magnitude))
         })
         .collect();
     for row in weight.chunks_exact_mut(inputs) {

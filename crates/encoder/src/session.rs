@@ -10,6 +10,7 @@ use shoal_kernels::{
 use crate::model::Model;
 use crate::network::{Attention, Head, PostAttention, Step};
 use crate::pooling::{self, first_token};
+use crate::purpose::Purpose;
 use crate::stages::{Clock, Stage, StageTimes};
 use crate::tokenizer::Tokens;
 
@@ -181,6 +182,11 @@ impl Session {
         self.clock.lap_product(linear);
 
         let context = self.context.grow(tokens * hidden);
+        // The rounding of attention in bytes moves neighbours of embeddings, and saves a few percent of the time.
+        let precision = match model.purpose() {
+            Purpose::Embed => Precision::F32,
+            _ => model.precision,
+        };
         let mut first = 0;
         for record in &self.records {
             let rows = |column| Rows::new(&projected[first * width + column..], width);
@@ -195,7 +201,7 @@ impl Session {
             };
             let out = RowsMut::new(&mut context[first * hidden..], hidden);
             let scratch = &mut self.scratch.attention;
-            attention(model.isa, model.precision, input, out, scratch);
+            attention(model.isa, precision, input, out, scratch);
             first += record.tokens;
         }
         self.clock.lap(Stage::Attention);

@@ -1,4 +1,4 @@
-//! An environment: it takes one invocation at a time.
+//! Environments, which process one invocation at a time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,16 +8,17 @@ use shoal_job::wire::{Failure, Invocation, Receipt};
 
 use crate::{Clock, Host, Runner, Session, store, work};
 
-/// Where an invocation has to end.
+/// Limits of an invocation.
 #[derive(Debug, Clone, Default)]
 pub struct CallLimits {
-    /// Looked at between micro-batches; a batch that is left leaves nothing behind.
+    /// Checked between micro-batches. A cancelled batch writes nothing.
     pub cancel: Cancel,
-    /// When the answer must be there. What is done by then is written, and the receipt says how much is left.
+    /// When the receipt is due. The records processed by then are written, and the receipt has the number of the remaining
+    /// ones.
     pub deadline: Option<Instant>,
 }
 
-/// What happens once an invocation begins.
+/// The start of an invocation.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) at: Instant,
@@ -26,7 +27,7 @@ pub(crate) struct Start {
     pub(crate) clock: Clock,
 }
 
-/// An environment of a [`Host`]. The runner is shared, the session is its own.
+/// An environment of a [`Host`], with its own session of the shared runner.
 pub struct Environment {
     host: Arc<Host>,
     name: String,
@@ -48,16 +49,16 @@ impl Environment {
         }
     }
 
-    /// The same environment by another clock.
+    /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
-    /// Works off a batch: writes its dead letters, its part and its receipt, and answers the receipt.
+    /// Processes a batch: writes its dead letters, its part and its receipt, and returns the receipt.
     ///
     /// # Errors
-    /// A [`Failure`], whose kind tells whether another attempt may help.
+    /// A [`Failure`], whose kind says whether another attempt may succeed.
     pub fn handle(
         &mut self,
         invocation: &Invocation,
@@ -92,7 +93,7 @@ impl Environment {
             cold,
             clock: self.clock.clone(),
         };
-        // A session that a panic or a failure leaves in the middle of a batch is not used again.
+        // A session that failed or panicked in the middle of a batch is not reused.
         let done = work::work(&function, &mut *session, invocation, &limits, &self.clock)?;
         self.session = Some((function.runner.clone(), session));
         store::store(&function, invocation, done, &start, &self.name)

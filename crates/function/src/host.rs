@@ -11,13 +11,13 @@ use shoal_job::{FunctionSpec, RunDir};
 
 use crate::{Environment, Function, Runner};
 
-/// Jobs that a host remembers: environments of a platform serve one run after the other, seldom some at once.
-const REMEMBERED_JOBS: usize = 4;
+/// Number of cached jobs. Environments of a platform rarely process several runs at once.
+const CACHED_JOBS: usize = 4;
 
-/// Finds and opens the runner that a job was planned with.
+/// Opens the runner that a job was planned with.
 pub type OpenRunner = dyn Fn(&FunctionSpec) -> Result<Arc<dyn Runner>, Failure> + Send + Sync;
 
-/// A process that runs functions: it knows jobs by their run directories, and keeps the runner. Environments share it.
+/// A process that runs functions. Its environments share the runner and a cache of jobs.
 pub struct Host {
     name: String,
     init: Duration,
@@ -28,8 +28,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host that opens runners by `open_runner`. `name` tells it from others in receipts, and `init` is the time that
-    /// it took to come so far, which the receipts of first invocations tell.
+    /// A host that opens runners with `open_runner`. Receipts contain its `name`, and those of cold starts also `init`, the
+    /// time since the process started.
     pub fn new(name: impl Into<String>, init: Duration, open_runner: Box<OpenRunner>) -> Self {
         Self {
             name: name.into(),
@@ -41,7 +41,7 @@ impl Host {
         }
     }
 
-    /// A host in the process that planned the job: it has the function already.
+    /// A host of a function that is already open.
     pub fn of(function: Function) -> Self {
         let runner = function.runner.clone();
         let host = Self::new(
@@ -61,20 +61,20 @@ impl Host {
 
     /// The function of the job in the run directory `run`.
     pub(crate) fn function(&self, run: &Arc<str>) -> Result<Arc<Function>, Failure> {
-        let known = self
+        let cached = self
             .functions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, function)) = known.iter().find(|(name, _)| name == run) {
+        if let Some((_, function)) = cached.iter().find(|(name, _)| name == run) {
             return Ok(function.clone());
         }
-        drop(known);
+        drop(cached);
         let dir = RunDir::open(Path::new(&**run))?;
         let job = dir.job()?.ok_or_else(|| {
             Failure::new(
                 FailureKind::Input,
                 format!(
-                    "failed to find the job: there is no job.json in {run}; does this function see the same store?"
+                    "failed to find the job: there is no job.json in {run}; check that this function has access to the same store"
                 ),
             )
         })?;
@@ -88,19 +88,19 @@ impl Host {
     }
 
     fn remember(&self, run: Arc<str>, function: Arc<Function>) {
-        let mut known = self
+        let mut cached = self
             .functions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if known.len() == REMEMBERED_JOBS {
-            known.remove(0);
+        if cached.len() == CACHED_JOBS {
+            cached.remove(0);
         }
-        known.push((run, function));
+        cached.push((run, function));
     }
 
-    /// The runner of a job; the one that is open already if it is that.
+    /// The runner of a job, opened unless the current one matches.
     fn runner(&self, spec: &FunctionSpec) -> Result<Arc<dyn Runner>, Failure> {
-        // Held while the runner is opened, so that environments do not open it side by side.
+        // Locked while the runner is opened, so that environments do not open it twice.
         let mut open = self.runner.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runner) = open.as_ref()
             && crate::check(spec, runner.spec()).is_ok()

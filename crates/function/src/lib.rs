@@ -1,11 +1,11 @@
 //! The function: the pure step (job, batch) → part.
 //!
-//! It is the same code wherever it runs. A batch's result depends on nothing but the job and the batch, so any attempt
-//! may be repeated or doubled: the part is put by a create-only write, and the first one stands.
+//! The same code runs on every backend. A result depends only on the job and the batch, so attempts may be repeated or run
+//! concurrently: writes are create-only, and the first one is kept.
 //!
-//! What computes the results is a [`Runner`]. A [`Host`] is a process that runs functions: it finds the job of an
-//! invocation in its run directory, and keeps the runner. An [`Environment`] of it takes one invocation at a time, and
-//! has a [`Session`] of the runner.
+//! A [`Runner`] computes the results. A [`Host`] is a process that runs functions: it reads the job of an invocation from
+//! its run directory, and keeps the runner open. Each [`Environment`] of a host processes one invocation at a time in its
+//! own [`Session`] of the runner.
 
 mod clock;
 mod environment;
@@ -26,7 +26,7 @@ pub use environment::{CallLimits, Environment};
 pub use host::{Host, OpenRunner};
 pub use runner::{Answers, RecordRef, Runner, Session, Usage};
 
-/// A job's function, ready to be called.
+/// The function of a job.
 pub struct Function {
     run: RunDir,
     job: Job,
@@ -35,7 +35,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// The function of `job`, whose parts go to `run`.
+    /// The function of `job`, which writes parts to `run`.
     ///
     /// # Errors
     /// The runner is not the one that the job was planned with.
@@ -50,14 +50,14 @@ impl Function {
     }
 }
 
-/// Whether a runner with `spec` may process a job that was planned with `planned`.
+/// Checks that a runner with `spec` can process a job that was planned with `planned`.
 fn check(planned: &FunctionSpec, spec: &FunctionSpec) -> Result<(), Failure> {
     let differences = spec.differences(planned);
     if differences.is_empty() {
         return Ok(());
     }
     let reason = format!(
-        "failed to use the model: the job was planned with another one than this function has: {}; give both the same model",
+        "failed to use the model: it differs from the one that the job was planned with: {}; use the same model for both",
         differences.join("; ")
     );
     Err(Failure::new(FailureKind::Model, reason))

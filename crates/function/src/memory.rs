@@ -1,6 +1,6 @@
-//! How much memory the process has held.
+//! Peak memory of the process.
 
-/// The most memory that this process ever held, in bytes, where the system tells.
+/// The peak memory of this process in bytes, if known.
 pub(crate) fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     parse(&status)
@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_is_read_from_the_status() {
+    fn peak_memory_is_parsed_from_the_status() {
         let status = "Name:\tshoal\nVmPeak:\t  999 kB\nVmHWM:\t    1024 kB\nVmRSS:\t 512 kB\n";
         assert_eq!(parse(status), Some(1 << 20));
         assert_eq!(parse("Name:\tshoal\n"), None);

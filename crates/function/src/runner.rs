@@ -1,4 +1,4 @@
-//! The seam between the function and what computes its results: a model, a program, an endpoint.
+//! The interface of runners: models, programs, endpoints.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use arrow_array::RecordBatch;
 use shoal_job::wire::Failure;
 use shoal_job::{Cell, FunctionSpec, Metrics};
 
-/// What computes results for records. One per process; environments share it.
+/// Computes results for records. Environments of a process share it.
 pub trait Runner: Send + Sync {
-    /// What a job records of this runner: its identity, input roles and output columns.
+    /// The function that a job records: identity, input roles and output columns.
     fn spec(&self) -> &FunctionSpec;
 
     /// A new session, for one environment.
@@ -18,38 +18,38 @@ pub trait Runner: Send + Sync {
     fn session(&self) -> Result<Box<dyn Session>, Failure>;
 }
 
-/// A runner at work in one environment. It takes records and answers them in the same order, as many at a time as it
-/// likes.
+/// The state of a runner in one environment. It answers records in the order in which they are pushed, in groups of any
+/// size.
 pub trait Session: Send {
-    /// Takes a record, and may answer records that it took before.
+    /// Takes a record, and may answer records taken so far.
     ///
     /// # Errors
     /// The batch cannot be processed. A single bad record is no error: it is [rejected](Answers::rejected).
     fn push(&mut self, record: RecordRef<'_>) -> Result<Option<Answers>, Failure>;
 
-    /// Answers all records that are not answered yet, if there are any.
+    /// Answers all remaining records, if there are any.
     ///
     /// # Errors
     /// As [`push`](Self::push).
     fn flush(&mut self) -> Result<Option<Answers>, Failure>;
 
-    /// What was used since the last call, or since the session began.
+    /// The usage since the last call, or since the session began.
     fn take_usage(&mut self) -> Usage;
 }
 
-/// A record as a session sees it.
+/// The part of a record that a session reads.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordRef<'a> {
     /// The id column's value, or the row number.
     pub id: &'a Cell,
-    /// The input values, in the order of [`FunctionSpec::inputs`]; null where an optional role is not used.
+    /// The input values, in the order of [`FunctionSpec::inputs`]; null for unused optional roles.
     pub inputs: &'a [Cell],
 }
 
-/// Answers to the oldest records that were not answered yet.
+/// Answers to the oldest unanswered records.
 #[derive(Debug, Clone)]
 pub struct Answers {
-    /// The number of records that are answered: `rows.num_rows() + rejected.len()`.
+    /// The number of answered records: `rows.num_rows() + rejected.len()`.
     pub records: usize,
     /// Records without a result, in order: the position among `records`, from 0, and the reason.
     pub rejected: Vec<(usize, String)>,
@@ -68,14 +68,14 @@ impl Answers {
     }
 }
 
-/// What a session used and counted.
+/// The usage and metrics of a session.
 #[derive(Debug, Clone, Default)]
 pub struct Usage {
     /// Amount of work, in [`FunctionSpec::unit`].
     pub units: u64,
     /// Time by stage, such as `tokenize` and `model`.
     pub stages: Vec<(&'static str, Duration)>,
-    /// What the task counted.
+    /// Counts of the task.
     pub metrics: Metrics,
     /// What computed the results, such as the instruction set.
     pub engine: String,

@@ -1,4 +1,4 @@
-//! Storing a batch's output: dead letters, part, receipt, in this order, so that a receipt vouches for all of it.
+//! Stores the output of a batch: the receipt last, so that it implies the dead letters and the part.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,14 +37,17 @@ pub(crate) fn store(
     let dead_letters = (failed > 0)
         .then(|| {
             let name = RunDir::dead_letters_name(range);
-            put_once(run, &name, done.dead_letters, |there| {
-                count_lines(there) == Some(failed)
+            put_once(run, &name, done.dead_letters, |existing| {
+                count_lines(existing) == Some(failed)
             })
         })
         .transpose()?;
-    let part = put_once(run, &RunDir::part_name(range, format), done.part, |there| {
-        count_rows(format, there) == Some(results)
-    })?;
+    let part = put_once(
+        run,
+        &RunDir::part_name(range, format),
+        done.part,
+        |existing| count_rows(format, existing) == Some(results),
+    )?;
     let mut timings = done.timings;
     timings.init = milliseconds(start.init);
     timings.write = milliseconds(start.clock.now() - writing);
@@ -76,7 +79,7 @@ pub(crate) fn store(
     let name = RunDir::receipt_name(batch.index, batch.offset);
     if run.put_new(&name, content.clone())? == Put::Existed {
         match run.receipt(batch.index, batch.offset)? {
-            // A doubled attempt: the first one's receipt stands, as its part does.
+            // Another attempt was faster: its receipt and part are kept.
             Some(first) => return Ok(first),
             None => run.replace(&name, content)?,
         }
@@ -84,7 +87,7 @@ pub(crate) fn store(
     Ok(receipt)
 }
 
-/// What time it was, in milliseconds since 1970, `ago` before now.
+/// The time `ago` before now, in milliseconds since 1970.
 fn unix_ms_before(ago: Duration) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.saturating_sub(ago).as_millis() as u64)
@@ -104,21 +107,21 @@ fn sizing() -> Option<Sizing> {
     })
 }
 
-/// Writes an object once. One that is there already, from an attempt that died before its receipt, stands if it is
-/// whole; a torn one, as a crash of the machine may leave it, is replaced.
+/// Creates an object. An existing one, from an attempt that died before its receipt, is kept if it is complete. A crash of the
+/// machine may leave an incomplete one, which is replaced.
 fn put_once(
     run: &RunDir,
     name: &str,
     content: Vec<u8>,
-    is_whole: impl Fn(&[u8]) -> bool,
+    is_complete: impl Fn(&[u8]) -> bool,
 ) -> Result<Stored> {
     let stored = Stored::of(&content);
     if run.put_new(name, content.clone())? == Put::Created {
         return Ok(stored);
     }
     match run.get(name)? {
-        Some(there) if there == content => Ok(stored),
-        Some(there) if is_whole(&there) => Ok(Stored::of(&there)),
+        Some(existing) if existing == content => Ok(stored),
+        Some(existing) if is_complete(&existing) => Ok(Stored::of(&existing)),
         _ => {
             run.replace(name, content)?;
             Ok(stored)

@@ -1,4 +1,4 @@
-//! The work on one batch, in memory: read records, have the session answer them, write rows and dead letters.
+//! Processes one batch in memory: reads records, passes them to the session, and writes rows and dead letters.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -22,11 +22,11 @@ pub(crate) struct Done {
     pub(crate) timings: Timings,
 }
 
-/// Time that writing and answering may take, on top of that of the records under way.
+/// Time reserved for writing, in addition to that of the records in flight.
 const TIME_TO_WRITE: Duration = Duration::from_millis(1500);
 
-/// Processes what `invocation` asks for, or as much of it as there is time for. Memory holds the records that the
-/// session has not answered yet, and the batch's results.
+/// Processes the records of `invocation` until the deadline. Keeps the unanswered records and the results of the batch in
+/// memory.
 pub(crate) fn work(
     function: &Function,
     session: &mut dyn Session,
@@ -43,12 +43,12 @@ pub(crate) fn work(
     };
     if batch.offset >= end {
         let reason = format!(
-            "failed to work on batch {}: there is nothing to do from record {} to {end} of its {}",
+            "failed to process batch {}: the range from record {} to {end} of {} is empty",
             batch.index, batch.offset, batch.records
         );
         return Err(Failure::new(FailureKind::Input, reason));
     }
-    // What an attempt that failed before has left.
+    // Discards the usage of a failed attempt.
     session.take_usage();
     let mut state = State {
         function,
@@ -88,7 +88,7 @@ pub(crate) fn work(
             break;
         };
         if skipped > 0 {
-            // Reading is so quick that a place within a batch is found by reading up to it.
+            // Reading is fast, so records before the offset are read and dropped.
             skipped -= 1;
             continue;
         }
@@ -116,13 +116,13 @@ pub(crate) fn work(
         return Err(state.unanswered());
     }
     if state.done.results + state.done.failed == 0 {
-        let reason = "failed to finish a single record before the deadline; allow more time, or use smaller batches";
+        let reason = "failed to process a single record before the deadline; allow more time, or use smaller batches";
         return Err(Failure::new(FailureKind::TimedOut, reason));
     }
     state.finish()
 }
 
-/// Where a row of the input is; see [`Row`].
+/// The place of a row in the input; see [`Row`].
 #[derive(Debug, Clone, Copy)]
 struct Place {
     row: u64,
@@ -130,11 +130,11 @@ struct Place {
     place: u64,
 }
 
-/// A row that is not in the output yet.
+/// A row that is not written yet.
 enum Waiting {
-    /// The session has it.
+    /// The session has taken it.
     Record(Record, Place),
-    /// It is a dead letter; records before it, which may become dead letters too, are not answered yet.
+    /// It becomes a dead letter after the unanswered records before it, which may be rejected too.
     Bad(BadRecord, Place),
 }
 
@@ -151,14 +151,14 @@ struct State<'a> {
 }
 
 impl State<'_> {
-    /// Whether the time until `end` is needed to finish what is begun.
+    /// Whether the time until `end` is needed to finish the records taken so far.
     fn is_late(&self, now: Instant, end: Instant) -> bool {
-        // A step may be slower than all before it, on a machine that others use too.
+        // A step may be slower than all before it on a shared machine.
         let needed = 2 * self.longest_step + TIME_TO_WRITE;
         end.saturating_duration_since(now) < needed
     }
 
-    /// Has the session do something, and notes how long it takes.
+    /// Calls the session, and measures the longest call.
     fn step(
         &mut self,
         call: impl FnOnce(&mut dyn Session) -> Result<Option<Answers>, Failure>,
@@ -176,13 +176,13 @@ impl State<'_> {
                 inputs: &record.inputs,
             })
         })?;
-        // The session keeps what it needs: texts may be large.
+        // Texts may be large, and the session keeps what it needs.
         record.inputs = Vec::new();
         self.waiting.push_back(Waiting::Record(record, place));
         self.answered(answers)
     }
 
-    /// A row that becomes a dead letter once all rows before it are done.
+    /// Makes the row a dead letter once all rows before it are written.
     fn reject(&mut self, place: Place, bad: BadRecord) {
         if self.waiting.is_empty() {
             self.dead_letter(place, &bad);
@@ -191,7 +191,7 @@ impl State<'_> {
         }
     }
 
-    /// Adds answers to the oldest records that wait for them.
+    /// Writes the answers to the oldest records.
     fn answered(&mut self, answers: Option<Answers>) -> Result<(), Failure> {
         let Some(answers) = answers else {
             return Ok(());
@@ -218,7 +218,7 @@ impl State<'_> {
         self.part.push(records, answers.rows)?;
         while let Some(Waiting::Bad(..)) = self.waiting.front() {
             let Some(Waiting::Bad(bad, place)) = self.waiting.pop_front() else {
-                unreachable!("it was there");
+                unreachable!("the front is bad");
             };
             self.dead_letter(place, &bad);
         }
@@ -250,7 +250,7 @@ impl State<'_> {
             reason: &bad.reason,
         };
         serde_json::to_writer(&mut self.done.dead_letters, &letter)
-            .expect("memory takes every row");
+            .expect("writing to memory does not fail");
         self.done.dead_letters.push(b'\n');
         self.done.failed += 1;
     }

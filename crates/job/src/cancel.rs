@@ -1,37 +1,37 @@
-//! Stopping before the end.
+//! Cancellation.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A wish to stop that many threads can see. Clones share it.
+/// A cancellation token. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     own: Arc<AtomicBool>,
-    above: Option<Arc<Cancel>>,
+    parent: Option<Arc<Cancel>>,
 }
 
 impl Cancel {
-    /// Nobody wants to stop yet.
+    /// A token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A wish that is there too when this one is, but not the other way round.
+    /// A token that is cancelled with this one. Cancelling it does not cancel this one.
     pub fn child(&self) -> Self {
         Self {
             own: Arc::default(),
-            above: Some(Arc::new(self.clone())),
+            parent: Some(Arc::new(self.clone())),
         }
     }
 
-    /// Asks everyone who sees this wish, or a child of it, to stop soon.
+    /// Cancels this token and its children.
     pub fn cancel(&self) {
         self.own.store(true, Ordering::Relaxed);
     }
 
-    /// Whether to stop.
+    /// Whether this token or one of its parents was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        self.own.load(Ordering::Relaxed) || self.above.as_ref().is_some_and(|a| a.is_cancelled())
+        self.own.load(Ordering::Relaxed) || self.parent.as_ref().is_some_and(|p| p.is_cancelled())
     }
 }
 
@@ -40,12 +40,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_goes_down_not_up() {
-        let (above, other) = (Cancel::new(), Cancel::new());
-        let below = above.child();
+    fn children_are_cancelled_with_their_parent_only() {
+        let (parent, other) = (Cancel::new(), Cancel::new());
+        let child = parent.child();
         other.child().cancel();
         assert!(!other.is_cancelled());
-        above.clone().cancel();
-        assert!(below.is_cancelled());
+        parent.clone().cancel();
+        assert!(child.is_cancelled());
     }
 }

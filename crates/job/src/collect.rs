@@ -1,4 +1,4 @@
-//! Joining the parts into the output, which appears under its name whole or not at all.
+//! Joins the parts into the output, which appears under its name complete or not at all.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -28,18 +28,17 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// What `text` names (`-`, a file, or a folder: it ends in a slash or is one), and the format that results.
+    /// Parses `-`, a file, or a folder (an existing one, or a name with a slash at its end), and chooses the format.
     ///
     /// # Errors
-    /// The format cannot be told, or contradicts the extension.
+    /// The format cannot be determined, or contradicts the extension.
     pub fn parse(text: &str, format: Option<OutputFormat>) -> Result<(Self, OutputFormat)> {
         let need = |what: &str| {
             Error::Parameter(format!(
-                "failed to tell the output's format: {what}; say --format csv, jsonl, parquet or arrow"
+                "failed to determine the output format: {what}; choose csv, jsonl, parquet or arrow"
             ))
         };
         if text == "-" {
-            // What a person looks at, and what pipes into the next tool.
             return Ok((Self::Stdout, format.unwrap_or(OutputFormat::Jsonl)));
         }
         if text.is_empty() {
@@ -49,13 +48,13 @@ impl Destination {
         }
         if crate::store::is_url(text) {
             return Err(Error::Parameter(format!(
-                "failed to use output {text}: outputs are written to this machine only"
+                "failed to use output {text}: only local outputs are supported"
             )));
         }
         let path = std::path::absolute(text).map_err(|e| Error::storage("find", text, e))?;
         if text.ends_with(['/', std::path::MAIN_SEPARATOR]) || path.is_dir() {
             let format = format.ok_or_else(|| need("the output is a folder"))?;
-            // Without the slash at its end.
+            // `components` drops the slash at the end.
             return Ok((Self::Folder(path.components().collect()), format));
         }
         let by_name = path
@@ -63,27 +62,27 @@ impl Destination {
             .and_then(|e| OutputFormat::of_extension(&e.to_string_lossy()));
         match (format, by_name) {
             (Some(format), Some(by_name)) if format != by_name => Err(Error::Parameter(format!(
-                "failed to tell the output's format: --format says {}, the name {text} says {}",
+                "failed to choose the output format: {} was requested, but the name {text} ends in that of {}",
                 format.extension(),
                 by_name.extension()
             ))),
             (Some(format), _) | (None, Some(format)) => Ok((Self::File(path), format)),
-            (None, None) => Err(need(&format!("the name {text} does not tell it"))),
+            (None, None) => Err(need(&format!("the name {text} has no known extension"))),
         }
     }
 
-    /// Finds out, before any work is done, whether the output can be written.
+    /// Checks that the output can be written, before any work is done.
     ///
     /// # Errors
-    /// It cannot.
+    /// The output cannot be written, or would replace something that shoal did not write.
     pub fn check(&self, run_name: &str) -> Result<()> {
         let path = match self {
             Self::Stdout => return Ok(()),
             Self::File(path) => {
-                // The output takes the place of what stands there, and a device or pipe must not be lost so.
+                // The output replaces the file; a device or pipe must not be replaced.
                 if path.metadata().is_ok_and(|there| !there.is_file()) {
                     return Err(Error::Parameter(format!(
-                        "failed to use output {}: it is a device or a pipe, not a file; -o - writes to standard output",
+                        "failed to use output {}: it is a device or a pipe, not a file; `-` writes to standard output",
                         path.display()
                     )));
                 }
@@ -106,7 +105,7 @@ impl Destination {
             _ => {}
         }
         if matches!(self, Self::Folder(_)) {
-            // A folder of this name may be left from a run that was killed.
+            // A killed run may have left a folder of this name.
             remove_folder(&temporary).map_err(failed)?;
             std::fs::create_dir(&temporary).map_err(failed)?;
             return std::fs::remove_dir(&temporary).map_err(failed);
@@ -115,7 +114,7 @@ impl Destination {
         std::fs::remove_file(&temporary).map_err(failed)
     }
 
-    /// The output as it is shown to people.
+    /// The output as messages show it.
     pub fn name(&self) -> String {
         match self {
             Self::Stdout => "-".into(),
@@ -125,7 +124,7 @@ impl Destination {
     }
 }
 
-/// What is replaced: a link stays, and what it leads to changes.
+/// The path that is replaced. A symbolic link is kept and its target replaced.
 fn target(path: &Path) -> PathBuf {
     if path.is_symlink()
         && let Ok(target) = path.canonicalize()
@@ -135,8 +134,8 @@ fn target(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
-/// Where the output grows until it is whole: beside it, so that renaming is atomic; named after the run, so that two
-/// runs do not meet.
+/// Where the output is written before it is renamed: in the same folder, so that renaming is atomic, and named after the
+/// run, so that two runs do not collide.
 fn temporary(path: &Path, run_name: &str) -> PathBuf {
     let name = path
         .file_name()
@@ -152,7 +151,7 @@ fn remove_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Only a folder that shoal wrote, or an empty one, may be replaced.
+/// Checks that the folder is missing, empty, or written by shoal.
 fn check_replaceable(path: &Path) -> Result<()> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
@@ -178,7 +177,7 @@ fn check_replaceable(path: &Path) -> Result<()> {
             });
         if !is_part {
             return Err(Error::Parameter(format!(
-                "failed to use output {}: the folder holds {name}, which shoal did not write; name an empty or new folder",
+                "failed to use output {}: the folder contains {name}, which shoal did not write; choose an empty or new folder",
                 path.display()
             )));
         }
@@ -186,7 +185,7 @@ fn check_replaceable(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The receipts whose part or dead letters are missing or are not what they say.
+/// The ranges of receipts that do not match the stored part or dead letters.
 ///
 /// # Errors
 /// The run directory cannot be read.
@@ -208,8 +207,8 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Batch
         stored,
         |(_, name, _)| name.clone(),
         |(range, _, stored), content| {
-            let is_whole = content.is_some_and(|content| Stored::of(&content) == *stored);
-            if !is_whole && damaged.last() != Some(&range) {
+            let is_intact = content.is_some_and(|content| Stored::of(&content) == *stored);
+            if !is_intact && damaged.last() != Some(&range) {
                 damaged.push(range);
             }
             Ok(())
@@ -221,7 +220,7 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Batch
 /// Joins the parts of a finished run in the order of the input. The parts must not be [`damaged`].
 ///
 /// # Errors
-/// A part is gone, or the output cannot be written; then nothing stands under its name that was not there before.
+/// A part is missing, or the output cannot be written. The previous output, if any, is unchanged then.
 pub fn collect(
     run: &RunDir,
     job: &Job,
@@ -257,7 +256,7 @@ pub fn collect(
                 std::fs::rename(&temporary, &path).map_err(failed)
             };
             write().inspect_err(|_| {
-                // Best effort: the error that counts is already on its way.
+                // Best effort: the first error is the one to report.
                 let _ = std::fs::remove_file(&temporary);
             })?;
         }
@@ -273,7 +272,7 @@ pub fn collect(
     Ok(())
 }
 
-/// Joins all dead letters into `failed.jsonl`, and removes it where there are none.
+/// Joins all dead letters into `failed.jsonl`, or deletes it if there are none.
 ///
 /// # Errors
 /// The run directory cannot be read or written.
@@ -312,7 +311,7 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Hands each part on, in order.
+    /// Calls `take` with each part, in order.
     fn each(&mut self, mut take: impl FnMut(BatchRange, Bytes) -> Result<()>) -> Result<()> {
         let Self {
             run,
@@ -338,7 +337,7 @@ impl Parts<'_> {
         )
     }
 
-    /// Writes all parts as one file, and gives the writer back.
+    /// Writes all parts as one file, and returns the writer.
     fn join<W: Write + Send>(mut self, mut out: W, place: &str) -> Result<W> {
         let failed = |e| Error::storage("write the output", place, e);
         match self.job.parameters.output_format {
@@ -390,7 +389,7 @@ impl Parts<'_> {
         Ok(out)
     }
 
-    /// Makes a folder of the parts, and puts it in the place of the one that stands there.
+    /// Writes the parts to a new folder, and replaces the old folder with it.
     fn copy(mut self, path: &Path, temporary: &Path) -> Result<()> {
         let place = path.display().to_string();
         let failed = |e| Error::storage("write the output", &place, e);
@@ -398,7 +397,6 @@ impl Parts<'_> {
         remove_folder(temporary).map_err(failed)?;
         std::fs::create_dir(temporary).map_err(failed)?;
         let extension = self.job.parameters.output_format.extension();
-        // Numbered in the order of the input, which is that of the batches.
         let mut number = 0;
         self.each(|_, part| {
             let name = format!("part-{number:08}.{extension}");
@@ -415,7 +413,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_tell_what_the_output_is() {
+    fn destinations_are_parsed_from_names() {
         let parse = |text: &str, format| {
             let (destination, format) = Destination::parse(text, format)?;
             Ok::<_, Error>((destination.name(), format))

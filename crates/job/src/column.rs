@@ -3,14 +3,14 @@
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
-/// A column that is carried from the input to the output.
+/// A column that is copied from the input to the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name in the input.
     pub source: String,
-    /// Its name in the output: `input_` is put before names that the output uses itself.
+    /// Its name in the output, with the prefix `input_` if the output has a column of that name already.
     pub name: String,
-    /// Its type, which matters where the output has types.
+    /// Its type, for typed output formats.
     pub data_type: DataType,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum JsonType {
 }
 
 impl JsonType {
-    /// The type of one JSON value, told from its text.
+    /// The type of a JSON value.
     pub(crate) fn of(json: &str) -> Self {
         match json.as_bytes().first() {
             None | Some(b'n') => Self::Unknown,
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_join_to_the_narrowest_that_loses_nothing() {
+    fn types_join_to_the_narrowest_lossless_type() {
         let join = |values: &[&str]| {
             values
                 .iter()

@@ -1,29 +1,29 @@
-//! What a run's output is joined of, in some bytes a batch.
+//! The completed ranges of a run, in a few bytes per batch.
 
 use crate::Receipts;
 use crate::wire::{BatchRange, Receipt};
 
-/// The pieces of a run that are done, in the order of the input. Hardly any batch has more than one, and for those that have
-/// one, four bytes are kept.
+/// The completed ranges of a run, in the order of the input. Hardly any batch has more than one range; a batch with one
+/// takes four bytes.
 #[derive(Debug, Clone, Default)]
 pub struct CompletedRanges {
-    /// By batch, the records of those that are one piece; 0 for the others.
+    /// By batch, the number of records if the batch is one range; 0 for the others.
     whole: Vec<u32>,
-    /// By batch, a bit for each of them with dead letters.
+    /// By batch, a bit that is set if that range has dead letters.
     with_letters: Vec<u64>,
-    /// All other pieces in order, and whether they have dead letters.
+    /// All other ranges in order, and whether they have dead letters.
     others: Vec<(BatchRange, bool)>,
 }
 
 impl CompletedRanges {
-    /// Those that `receipts` vouch for.
+    /// The ranges of `receipts`.
     pub fn of(receipts: &Receipts) -> Self {
         let mut ranges = Self::default();
         ranges.add(receipts);
         ranges
     }
 
-    /// Adds those that `receipts` vouch for, which are of batches behind all that were added before.
+    /// Adds the ranges of `receipts`, whose batches must come after all batches added before.
     pub fn add(&mut self, receipts: &Receipts) {
         receipts.values().for_each(|receipt| self.push(receipt));
     }
@@ -47,7 +47,7 @@ impl CompletedRanges {
         self.with_letters[batch / 64] |= u64::from(has_letters) << (batch % 64);
     }
 
-    /// The pieces in order, and whether they have dead letters.
+    /// The ranges in order, and whether they have dead letters.
     pub fn iter(&self) -> impl Iterator<Item = (BatchRange, bool)> {
         let mut others = self.others.iter().copied().peekable();
         let mut whole = (0u64..)
@@ -80,7 +80,7 @@ mod tests {
     use crate::wire::Stored;
 
     #[test]
-    fn pieces_come_in_the_order_of_the_input() {
+    fn ranges_are_in_the_order_of_the_input() {
         let letters = |receipt: Receipt| Receipt {
             dead_letters: Some(Stored::of(b"")),
             ..receipt
@@ -99,7 +99,7 @@ mod tests {
             quarantined,
             receipt(3, 5, 5, 0),
             receipt(70, 0, 7, 0),
-            // More than is kept of a whole one.
+            // Too many records for the compact form.
             receipt(71, 0, 1 << 33, 0),
         ];
         let mut ranges = CompletedRanges::default();

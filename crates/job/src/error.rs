@@ -1,4 +1,4 @@
-//! What can go wrong between an input and an output, sorted by who can mend it.
+//! Errors.
 
 use std::error::Error as StdError;
 use std::io;
@@ -6,29 +6,29 @@ use std::io;
 /// The result of an operation on a job's data.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error of inputs, run directories or outputs. Every message says what failed, where, and what to do.
+/// An error of inputs, run directories or outputs. Messages say what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The input cannot be used as it is: missing, unreadable, or not what its format promises.
+    /// The input is missing, unreadable, or malformed.
     #[error("failed to read input {place}: {reason}")]
     Input {
         /// File, URL or standard input, with the line or row where known.
         place: String,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         reason: String,
     },
     /// The parameters contradict each other or the input.
     #[error("{0}")]
     Parameter(String),
-    /// The run directory holds a different job.
+    /// The run directory contains a different job.
     #[error("failed to continue run {run}: {reason}")]
     Conflict {
         /// Name or folder of the run.
         run: String,
-        /// What differs, and the ways on.
+        /// What differs, and what to do.
         reason: String,
     },
-    /// Another process works on the run directory.
+    /// Another process is using the run directory.
     #[error(
         "failed to lock run {run}: another shoal process is working on it; wait for it or stop it"
     )]
@@ -36,18 +36,18 @@ pub enum Error {
         /// Name or folder of the run.
         run: String,
     },
-    /// The run directory's content is damaged or foreign.
-    #[error("failed to use run {run}: {reason}; `shoal runs --remove {run}` removes it")]
+    /// The run directory is damaged, or not one of shoal's.
+    #[error("failed to use run {run}: {reason}; remove the run to start over")]
     Corrupt {
         /// Name or folder of the run.
         run: String,
-        /// What was found.
+        /// What is wrong.
         reason: String,
     },
-    /// The user asked for the end.
+    /// The operation was cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// A store, a disk or a pipe refused an operation.
+    /// An operation of a store, a disk or a pipe failed.
     #[error("failed to {action} {place}: {}", cause(.source.as_ref()))]
     Storage {
         /// The verb: "write", "read", "create", …
@@ -81,7 +81,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed when it is made again, nothing else changed.
+    /// Whether the same call may succeed if it is repeated.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Storage { source, .. } if is_refused(source.as_ref()) => false,
@@ -105,12 +105,12 @@ impl Error {
         }
     }
 
-    /// Whether the reader of a pipe that we write to has gone.
+    /// Whether the reader of an output pipe has closed it.
     pub fn is_broken_pipe(&self) -> bool {
         self.io_kind() == Some(io::ErrorKind::BrokenPipe)
     }
 
-    /// The kind of the operating system's error at the bottom of a storage error.
+    /// The kind of the innermost I/O error of a storage error.
     fn io_kind(&self) -> Option<io::ErrorKind> {
         match self {
             Self::Storage { source, .. } => bottom_io_kind(source.as_ref()),
@@ -119,7 +119,7 @@ impl Error {
     }
 }
 
-/// Whether a store refuses it to whoever asks.
+/// Whether a store denied access.
 fn is_refused(error: &(dyn StdError + 'static)) -> bool {
     use object_store::Error::{PermissionDenied, Unauthenticated};
     let refused = error.downcast_ref::<object_store::Error>();
@@ -151,7 +151,7 @@ fn bottom_io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     found
 }
 
-/// The text of an error and of those below it that it does not already quote.
+/// The text of an error and of its sources, without repetitions.
 fn cause(error: &(dyn StdError + 'static)) -> String {
     match bottom_io_kind(error) {
         Some(io::ErrorKind::StorageFull) => {
@@ -163,9 +163,9 @@ fn cause(error: &(dyn StdError + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(error) = next {
-        let below = error.to_string();
-        if !text.contains(&below) {
-            text = format!("{text}: {below}");
+        let source = error.to_string();
+        if !text.contains(&source) {
+            text = format!("{text}: {source}");
         }
         next = error.source();
     }
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_final_and_says_so() {
+    fn a_full_disk_is_not_retryable() {
         let wrapped = io::Error::other(io::Error::from(io::ErrorKind::StorageFull));
         let error = Error::storage("write", "labels.csv", wrapped);
         assert!(!error.is_retryable());
@@ -185,22 +185,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_refuses_is_final() {
+    fn denied_access_is_not_retryable() {
         let refused = || object_store::Error::PermissionDenied {
             path: "part".into(),
             source: "403 Forbidden".into(),
         };
         assert!(!Error::storage("write", "part", refused()).is_retryable());
         assert!(!Error::storage("write", "part", io::Error::other(refused())).is_retryable());
-        let passing = object_store::Error::Generic {
+        let transient = object_store::Error::Generic {
             store: "S3",
             source: "503 Slow Down".into(),
         };
-        assert!(Error::storage("write", "part", passing).is_retryable());
+        assert!(Error::storage("write", "part", transient).is_retryable());
     }
 
     #[test]
-    fn a_passing_fault_may_be_retried() {
+    fn a_timeout_is_retryable() {
         let error = Error::storage("read", "part", io::Error::from(io::ErrorKind::TimedOut));
         assert!(error.is_retryable());
     }

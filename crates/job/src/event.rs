@@ -1,4 +1,4 @@
-//! What happens in a run, told step by step: progress bars and reports read nothing else.
+//! The events of a run, which progress bars and reports read.
 
 use std::sync::Arc;
 
@@ -6,29 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{FailureKind, Receipt};
 
-/// One step of a run.
+/// An event of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The input is being read and cut.
+    /// The input is being read and split into batches.
     Planning {
         /// Records found so far; 0 at the beginning.
         records: u64,
     },
-    /// The plan stands.
+    /// The plan is complete.
     Planned {
-        /// Records in all.
+        /// Total number of records.
         records: u64,
-        /// Batches in all.
+        /// Total number of batches.
         batches: u64,
     },
-    /// A backend starts on the batches that have no receipt yet.
+    /// A backend starts processing the batches without a receipt.
     Started {
         /// The backend's name.
         backend: String,
-        /// Invocations in flight, at most.
+        /// Maximum number of invocations in flight.
         concurrency: usize,
-        /// Batches that earlier starts of this run finished.
+        /// Batches that were finished before.
         reused_batches: u64,
         /// Records in them.
         reused_records: u64,
@@ -37,55 +37,55 @@ pub enum Event {
     Dispatched {
         /// The batch.
         batch: u64,
-        /// Records of it before the first that is to be done.
+        /// The first record to process, counted within the batch.
         #[serde(default, skip_serializing_if = "is_default")]
         offset: u64,
-        /// Where to stop, counted from the batch's first record, where that is not its end.
+        /// One past the last record to process, if that is not the batch's end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<u64>,
         /// The attempt, from 1.
         attempt: u32,
-        /// The environment that works on it, from 0.
+        /// The worker that processes it, from 0.
         worker: usize,
-        /// Whether the attempt before is still under way, and takes far longer than was to be expected.
+        /// Whether it is a speculative second attempt, because the first takes far longer than expected.
         #[serde(default, skip_serializing_if = "is_default")]
         second: bool,
     },
-    /// A function answered.
+    /// A function returned a receipt.
     Finished {
-        /// The environment that worked on it, from 0.
+        /// The worker that processed it, from 0.
         worker: usize,
-        /// Its answer.
+        /// The receipt.
         receipt: Arc<Receipt>,
     },
     /// A function failed.
     Failed {
         /// The batch.
         batch: u64,
-        /// Records of it before the first that was to be done.
+        /// The first record to process, counted within the batch.
         #[serde(default, skip_serializing_if = "is_default")]
         offset: u64,
         /// The attempt, from 1.
         attempt: u32,
-        /// The environment that was to work on it, from 0.
+        /// The worker that was to process it, from 0.
         worker: usize,
-        /// What may be done about it.
+        /// The kind of failure.
         kind: FailureKind,
         /// Why.
         reason: String,
-        /// Whether the batch is tried again, or another attempt at it is still under way.
+        /// Whether the batch is retried, or another attempt is still in flight.
         retry: bool,
     },
-    /// A function answered what another attempt had answered before.
+    /// A function returned a receipt after another attempt at the same batch had.
     Superseded {
         /// The batch.
         batch: u64,
-        /// Records of it before the first that was to be done.
+        /// The first record to process, counted within the batch.
         #[serde(default, skip_serializing_if = "is_default")]
         offset: u64,
         /// The attempt, from 1.
         attempt: u32,
-        /// The environment that worked on it, from 0.
+        /// The worker that processed it, from 0.
         worker: usize,
     },
     /// A batch waits for its next attempt.
@@ -94,48 +94,48 @@ pub enum Event {
         batch: u64,
         /// The attempt that it waits for.
         attempt: u32,
-        /// Milliseconds from now until that may be made.
+        /// Milliseconds until then.
         ms: u64,
     },
-    /// The platform takes no more calls; none is made for a while.
+    /// The platform throttles calls, so none is made for a while.
     Held {
-        /// Milliseconds from now until the next one may be made.
+        /// Milliseconds until the next call.
         ms: u64,
     },
-    /// A platform that fans out by itself tells how far it is.
+    /// Progress of a platform that fans out by itself.
     Progressed {
-        /// Batches whose receipts are there, of those that were open at the start.
+        /// Finished batches, of those that were open at the start.
         finished: u64,
-        /// Batches that failed for good.
+        /// Batches that failed permanently.
         failed: u64,
         /// Invocations in flight.
         running: u64,
     },
-    /// The platform goes on by itself; nobody waits for it here.
+    /// The platform continues on its own, and this process does not wait for it.
     Detached {
         /// What the platform calls the work.
         execution: Option<String>,
     },
-    /// The parts are being read back and held against their receipts.
+    /// The parts are being verified against their receipts.
     Verifying {
-        /// Receipts that there are.
+        /// Number of receipts.
         parts: u64,
     },
-    /// The run stops before its end; the same command goes on.
+    /// The run was cancelled. It can be resumed.
     Cancelled,
-    /// The run stops for an error, or since its budget does not pay for the next call.
+    /// The run stopped because of an error or its budget.
     Stopped {
-        /// Why, in words.
+        /// Why.
         reason: String,
     },
     /// The parts are being joined.
     Collecting {
         /// Parts joined so far; 0 at the beginning.
         parts: u64,
-        /// Parts in all.
+        /// Total number of parts.
         of: u64,
     },
-    /// The output stands.
+    /// The output is complete.
     Completed {
         /// Records in the output.
         results: u64,
@@ -149,7 +149,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Event {
-    /// Its name, under which it is recorded.
+    /// Its name in `events.jsonl`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Planning { .. } => "planning",
@@ -171,7 +171,7 @@ impl Event {
         }
     }
 
-    /// Whether nothing follows it, in this start of the run.
+    /// Whether it is the last event of this start of the run.
     pub(crate) fn is_last(&self) -> bool {
         matches!(
             self,
@@ -179,8 +179,7 @@ impl Event {
         )
     }
 
-    /// Whether the event belongs into `events.jsonl`; the others only move a progress bar. Of what is told again and again,
-    /// the beginning is recorded.
+    /// Whether the event is recorded in `events.jsonl`. Repeated progress events are not, except for the first.
     pub fn is_recorded(&self) -> bool {
         match self {
             Self::Planning { records } => *records == 0,

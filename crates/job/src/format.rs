@@ -1,8 +1,8 @@
-//! How inputs and outputs are written.
+//! Input and output formats.
 
 use serde::{Deserialize, Serialize};
 
-/// How an input is written.
+/// The format of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -10,18 +10,18 @@ pub enum Format {
     Csv,
     /// Tab-separated values, quoted like CSV, with a header.
     Tsv,
-    /// A JSON object a line.
+    /// JSON Lines: one object per line.
     Jsonl,
     /// Apache Parquet.
     Parquet,
     /// The file format of Arrow IPC, also known as Feather version 2.
     Arrow,
-    /// A folder of text files; `pos/` and `neg/` tell their labels (the layout of aclImdb).
+    /// A folder of text files, labelled by the subfolders `pos/` and `neg/` (the layout of aclImdb).
     TextFolder,
 }
 
 impl Format {
-    /// The formats of files. A folder of text files is recognised, and needs no name.
+    /// The file formats. A folder of text files needs no name.
     pub const FILES: [Self; 5] = [
         Self::Csv,
         Self::Tsv,
@@ -30,7 +30,7 @@ impl Format {
         Self::Arrow,
     ];
 
-    /// The name that users give it.
+    /// Its name in options and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// The format that a file's extension names, in lower case.
+    /// The format of a file extension in lower case.
     pub(crate) fn of_extension(extension: &str) -> Option<Self> {
         match extension {
             "csv" => Some(Self::Csv),
@@ -54,7 +54,7 @@ impl Format {
         }
     }
 
-    /// Whether the format stores typed columns, and its slices are ranges of rows.
+    /// Whether the format has typed columns. Its slices are ranges of rows.
     pub fn is_columnar(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow)
     }
@@ -65,13 +65,13 @@ impl Format {
     }
 }
 
-/// How results are written.
+/// The format of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputFormat {
     /// Comma-separated values with a header.
     Csv,
-    /// A JSON object a line.
+    /// JSON Lines: one object per line.
     Jsonl,
     /// Apache Parquet.
     Parquet,
@@ -83,12 +83,12 @@ impl OutputFormat {
     /// All formats.
     pub const ALL: [Self; 4] = [Self::Csv, Self::Jsonl, Self::Parquet, Self::Arrow];
 
-    /// The name that users give it.
+    /// Its name in options and messages.
     pub fn name(self) -> &'static str {
         self.extension()
     }
 
-    /// The extension of its files.
+    /// Its file extension.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -98,12 +98,12 @@ impl OutputFormat {
         }
     }
 
-    /// Whether the format stores typed columns.
+    /// Whether the format has typed columns.
     pub fn is_columnar(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow)
     }
 
-    /// The format that an extension names.
+    /// The format of a file extension.
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension.to_ascii_lowercase().as_str() {
             "csv" => Some(Self::Csv),

@@ -1,4 +1,4 @@
-//! What a job records of the function that processes it: identity, settings, input roles and output columns.
+//! The function of a job: identity, settings, input roles and output columns.
 
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ pub struct FunctionSpec {
     pub kind: String,
     /// How the user named the function: a model folder, `bundled`, a hub name, a command.
     pub reference: String,
-    /// A hash over everything that the results depend on besides `settings` and `task`.
+    /// A hash of everything that the results depend on besides `settings` and `task`.
     pub fingerprint: String,
     /// Settings of the runner, such as the precision. Only the runner reads them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -25,7 +25,7 @@ pub struct FunctionSpec {
     pub output: SchemaRef,
     /// What [`Receipt::units`](crate::wire::Receipt::units) counts: `tokens`, `rows` or `bytes`.
     pub unit: String,
-    /// Whether results depend on how records were grouped.
+    /// Whether results depend on how records are grouped.
     pub determinism: Determinism,
 }
 
@@ -34,11 +34,11 @@ pub struct FunctionSpec {
 pub struct Role {
     /// Its name, such as `text` or `label`.
     pub name: String,
-    /// Whether the value must be a string. A record with another value, or with none, is a dead letter.
+    /// Whether the value must be a string. Other records become dead letters.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_text: bool,
-    /// Whether the input must have the column. Without a name from the user, the only string column is taken, or the
-    /// one that is called like the role.
+    /// Whether the input must have the column. Unless the user names it, it is the only string column, or else the
+    /// column with the name of the role.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_required: bool,
 }
@@ -53,7 +53,7 @@ impl Role {
         }
     }
 
-    /// A column of any type, read only where the user names it.
+    /// A column of any type, read only if the user names it.
     pub fn optional(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -63,7 +63,7 @@ impl Role {
     }
 }
 
-/// Whether results depend on how records were grouped into batches.
+/// Whether results depend on how records are grouped into batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -91,13 +91,13 @@ impl FunctionSpec {
         }
     }
 
-    /// What differs from `planned`, one sentence for each difference. The reference may differ: the same model may
-    /// lie in another folder.
+    /// The differences from `planned`, one phrase each. The reference may differ, because the same model may be in
+    /// another folder.
     pub fn differences(&self, planned: &Self) -> Vec<String> {
-        let mut found = Vec::new();
+        let mut differences = Vec::new();
         let mut differs = |what: &str, then: String, now: String| {
             if then != now {
-                found.push(format!("{what} was {then}, is {now}"));
+                differences.push(format!("{what} was {then}, is {now}"));
             }
         };
         differs(
@@ -124,30 +124,32 @@ impl FunctionSpec {
                 differs(&name.replace('_', "-"), text(then), text(now));
             }
         }
-        if found.is_empty() && (planned.output != self.output || planned.inputs != self.inputs) {
-            found.push("the input or output columns of the function differ".into());
+        if differences.is_empty()
+            && (planned.output != self.output || planned.inputs != self.inputs)
+        {
+            differences.push("the input or output columns of the function differ".into());
         }
-        found
+        differences
     }
 
     fn describe(&self) -> String {
-        // A packed model may hold any text as its fingerprint.
+        // The fingerprint of a packed model may be any text.
         let start: String = self.fingerprint.chars().take(12).collect();
         format!("{} {start}", self.reference)
     }
 
-    /// A setting of the runner that is a string.
+    /// A string among the settings.
     pub fn setting(&self, name: &str) -> Option<&str> {
         self.settings.get(name).and_then(Value::as_str)
     }
 
-    /// A setting of the runner that is a number.
+    /// A number among the settings.
     pub fn number(&self, name: &str) -> Option<usize> {
         let number = self.settings.get(name).and_then(Value::as_u64)?;
         usize::try_from(number).ok()
     }
 
-    /// The name of the task; empty where the function has none.
+    /// The name of the task; empty if the function has none.
     pub fn task_name(&self) -> &str {
         self.task
             .get("name")
@@ -164,7 +166,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What a classifier reads and writes.
+    /// The function of a classifier.
     pub(crate) fn classification() -> FunctionSpec {
         let fields = vec![
             Field::new("label", DataType::Utf8, false),
@@ -201,7 +203,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn output_columns_of_any_type_come_back_from_a_file() {
+    fn output_columns_of_any_type_are_serialized() {
         let item = Field::new("item", DataType::Float32, false);
         let fields = vec![Field::new(
             "embedding",

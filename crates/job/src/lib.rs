@@ -1,9 +1,9 @@
-//! The words of shoal as types, and the data that they move.
+//! Jobs: inputs, plans, run directories, parts and outputs.
 //!
-//! A **job** is an input, a model and parameters. [`plan`](plan::plan) reads the input once, cuts it into
+//! A **job** is an input, a function and parameters. [`plan`](plan::plan) reads the input once, splits it into
 //! **batches** of consecutive records and writes both into a **run directory** ([`RunDir`]). A **function**
 //! turns a batch into a **part** and a **receipt**; [`collect`](collect::collect) joins the parts into one output.
-//! The [`wire`] types are the only contract between whoever dispatches and whoever works.
+//! The [`wire`] types are the only contract between the dispatcher and the functions.
 
 pub mod cancel;
 pub mod collect;

@@ -1,4 +1,4 @@
-//! Counts that a function reports with a receipt and that anybody can add up without knowing the task.
+//! Counts that a function reports with a receipt. They can be summed without knowledge of the task.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,14 @@ enum Metric {
 }
 
 impl Metrics {
-    /// Whether nothing was counted.
+    /// Whether there are no metrics.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Adds `count` to the metric at `path`, such as `["confusion", "POSITIVE", "NEGATIVE"]`.
     ///
-    /// A path that runs through a count, or ends in a group, is ignored: receipts come from elsewhere.
+    /// A path through a count, or to a group, is ignored, because receipts are untrusted.
     pub fn add(&mut self, path: &[&str], count: u64) {
         let Some((first, rest)) = path.split_first() else {
             return;
@@ -44,7 +44,7 @@ impl Metrics {
         }
     }
 
-    /// Adds all counts of `other`. Where one has a count and the other a group of that name, the first stays.
+    /// Adds all counts of `other`. If one has a count and the other a group of the same name, `self` wins.
     pub fn merge(&mut self, other: &Self) {
         for (name, metric) in &other.0 {
             match (self.0.get_mut(name), metric) {
@@ -58,7 +58,7 @@ impl Metrics {
         }
     }
 
-    /// The count called `name`; 0 where there is none.
+    /// The count `name`, or 0.
     pub fn count(&self, name: &str) -> u64 {
         match self.0.get(name) {
             Some(Metric::Count(count)) => *count,
@@ -66,7 +66,7 @@ impl Metrics {
         }
     }
 
-    /// The group called `name`.
+    /// The group `name`.
     pub fn group(&self, name: &str) -> Option<&Self> {
         match self.0.get(name) {
             Some(Metric::Group(group)) => Some(group),
@@ -74,7 +74,7 @@ impl Metrics {
         }
     }
 
-    /// The counts of this group by name; groups within it are left out.
+    /// The counts of this group by name, without those of nested groups.
     pub fn counts(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().filter_map(|(name, metric)| match metric {
             Metric::Count(count) => Some((name.as_str(), *count)),
@@ -82,7 +82,7 @@ impl Metrics {
         })
     }
 
-    /// The groups within this group by name.
+    /// The nested groups by name.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &Self)> {
         self.0.iter().filter_map(|(name, metric)| match metric {
             Metric::Count(_) => None,
@@ -90,7 +90,7 @@ impl Metrics {
         })
     }
 
-    /// The sum of each metric, or the counts within it, is at most `most`.
+    /// Whether each count, and the sum of each group, is at most `most`.
     pub(crate) fn are_at_most(&self, most: u64) -> bool {
         self.0
             .values()
@@ -99,7 +99,7 @@ impl Metrics {
 }
 
 impl Metric {
-    /// `None` where the sum does not fit 64 bits.
+    /// `None` on overflow.
     fn sum(&self) -> Option<u64> {
         match self {
             Self::Count(count) => Some(*count),

@@ -28,7 +28,7 @@ pub fn schema(job: &Job) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// The columns as the writer of the job's format takes them.
+/// The columns in the types that the writer of the job's format expects.
 fn written_schema(job: &Job) -> SchemaRef {
     let format = job.parameters.output_format;
     let tasks = 1..=job.function.output.fields().len();
@@ -72,16 +72,16 @@ impl PartWriter {
         }
     }
 
-    /// Adds the function's `rows` for `records`, one row for each, in order.
+    /// Appends the function's `rows`, one for each of `records`, in order.
     ///
     /// # Errors
-    /// The number of rows or their columns are not what the job says, or a carried value does not fit its column's type
-    /// (Parquet and Arrow): the source is not what the plan saw.
+    /// The rows do not match the records or the job's output columns, or a carried value does not fit its column's type
+    /// (Parquet and Arrow), because the source has changed.
     pub fn push(&mut self, records: Vec<Record>, rows: RecordBatch) -> Result<()> {
-        let function = |reason: String| Error::input("the function", reason);
+        let function = |reason| Error::Parameter(format!("the function returned {reason}"));
         if rows.num_rows() != records.len() {
             return Err(function(format!(
-                "it gave {} rows for {} records",
+                "{} rows for {} records",
                 rows.num_rows(),
                 records.len()
             )));
@@ -89,13 +89,13 @@ impl PartWriter {
         let tasks = self.tasks;
         if rows.num_columns() != tasks {
             return Err(function(format!(
-                "it gave {} columns and declares {tasks}",
+                "{} columns, not the {tasks} of its specification",
                 rows.num_columns()
             )));
         }
         let carried = |index: usize, cells: &mut dyn Iterator<Item = &Cell>| {
             writers::carried_array(self.format, self.schema.field(index), cells)
-                .map_err(|e| Error::input("a carried column", e.to_string()))
+                .map_err(|e| Error::Parameter(format!("failed to write a carried column: {e}")))
         };
         let mut arrays: Vec<ArrayRef> =
             vec![carried(0, &mut records.iter().map(|record| &record.id))?];
@@ -105,7 +105,7 @@ impl PartWriter {
             arrays.push(carried(index, &mut cells)?);
         }
         let rows = RecordBatch::try_new(self.schema.clone(), arrays)
-            .map_err(|e| function(format!("it gave other columns than it declares: {e}")))?;
+            .map_err(|e| function(format!("columns that do not match its specification: {e}")))?;
         let writer = self.writer.as_mut().map_err(|e| unwritable(e))?;
         writer.write(rows).map_err(|e| unwritable(&e))
     }
@@ -113,7 +113,7 @@ impl PartWriter {
     /// The complete part.
     ///
     /// # Errors
-    /// The format cannot hold the columns.
+    /// The format does not support the columns.
     pub fn finish(self) -> Result<Vec<u8>> {
         self.writer
             .and_then(|writer| writer.finish())
@@ -122,13 +122,10 @@ impl PartWriter {
 }
 
 fn unwritable(error: &WriteError) -> Error {
-    Error::input(
-        "the function",
-        format!("its rows cannot be written: {error}"),
-    )
+    Error::Parameter(format!("failed to write the rows of the function: {error}"))
 }
 
-/// The number of results in a part, `None` where it is not a complete file of its format.
+/// The number of results in a part, or `None` if it is not a complete file of its format.
 pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
     match format {
         OutputFormat::Jsonl => count_lines(part),
@@ -171,19 +168,19 @@ pub(crate) fn rows(
         OutputFormat::Parquet => {
             if !is_harmless(&part)? {
                 return Err(ArrowError::ParquetError(
-                    "its footer is not one that shoal writes".into(),
+                    "its footer is not one written by shoal".into(),
                 ));
             }
             let reader = ParquetRecordBatchReaderBuilder::try_new(part)?.build()?;
             Ok(Box::new(reader))
         }
         OutputFormat::Arrow => Ok(Box::new(ipc::File::open(part)?.batches()?)),
-        OutputFormat::Csv | OutputFormat::Jsonl => panic!("text is not read in columns"),
+        OutputFormat::Csv | OutputFormat::Jsonl => panic!("text formats have no typed columns"),
     }
 }
 
-/// The number of lines, `None` where the last one does not end.
+/// The number of lines, or `None` if the last one is incomplete.
 pub fn count_lines(content: &[u8]) -> Option<u64> {
-    let is_whole = content.last().is_none_or(|last| *last == b'\n');
-    is_whole.then(|| memchr::memchr_iter(b'\n', content).count() as u64)
+    let is_complete = content.last().is_none_or(|last| *last == b'\n');
+    is_complete.then(|| memchr::memchr_iter(b'\n', content).count() as u64)
 }

@@ -1,4 +1,4 @@
-//! Reading the input once: finding the records' places and cutting them into batches.
+//! Planning: reads the input once, locates its records and splits them into batches.
 
 use std::io::{BufWriter, Write};
 
@@ -15,36 +15,36 @@ use crate::spec::{
 use crate::store::{Location, ObjectWriter};
 use crate::{Cancel, Error, FunctionSpec, Result, RunDir, writers};
 
-/// What is to be planned.
+/// A request to plan a job.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// Paths, folders, globs, URLs and `-`.
     pub inputs: &'a [String],
-    /// Standard input, where it is among them.
+    /// The copy of standard input, if it is among the inputs.
     pub spool: Option<&'a Spool>,
-    /// What is to process the records.
+    /// The function that will process the records.
     pub function: FunctionSpec,
     /// The parameters.
     pub parameters: Parameters,
-    /// Where the output is to go; resuming by the run's name goes there again.
+    /// The output, which a run that is resumed by name writes again.
     pub output: &'a str,
     /// Version of shoal.
     pub version: &'a str,
-    /// Where copies of local inputs are put for functions that run elsewhere: the URL of a prefix that runs share, so
-    /// that an input is copied once. Without one, a run in a store keeps copies of its own.
+    /// The URL of a prefix for copies of local inputs that runs share, for functions on other machines. Without one, a run
+    /// in a store has its own copies.
     pub inputs_at: Option<&'a str>,
 }
 
-/// Reads the input once, cuts it into batches and writes the plan into the run directory, which holds none yet.
+/// Reads the input once, splits it into batches and writes the plan into the run directory, which must not contain one.
 ///
 /// Inputs that cannot be read again in ranges (compressed files, standard input, text folders, Parquet and Arrow of
-/// object stores) are staged on the way, and so is every local input of a run directory in a store, whose functions run
-/// elsewhere. Memory does not grow with the input: batches are written as they are cut, and [read back](RunDir::table) as they
-/// are needed. `progress` is told the number of records now and then.
+/// object stores) are staged on the way, and so are all local inputs of a run directory in a store. Memory does not grow
+/// with the input: batches are written immediately, and [read back](RunDir::table) when needed. `progress` is called with
+/// the number of records from time to time.
 ///
 /// # Errors
-/// The input cannot be read or lacks a column, the output's format cannot hold the function's columns, or the run directory
-/// cannot be written.
+/// The input cannot be read or lacks a column, the output format does not support the function's columns, or the run
+/// directory cannot be written.
 pub fn plan(
     request: &Request<'_>,
     run: &RunDir,
@@ -54,22 +54,22 @@ pub fn plan(
     cut(request, run, cancel, progress)?.save(run)
 }
 
-/// A plan of which nothing but staged inputs is in the run directory.
+/// An unsaved plan. Only staged inputs are in the run directory.
 pub struct Cut {
     job: Job,
     table: TableWriter,
 }
 
 impl Cut {
-    /// What was planned.
+    /// The planned job.
     pub fn job(&self) -> &Job {
         &self.job
     }
 
-    /// Writes it into the run directory.
+    /// Writes the plan into the run directory.
     ///
     /// # Errors
-    /// The run directory cannot be written, or another command has planned something else in it meanwhile.
+    /// The run directory cannot be written, or another command has saved a different plan in it.
     pub fn save(self, run: &RunDir) -> Result<Job> {
         run.save_plan(&self.job, self.table)?;
         Ok(self.job)
@@ -138,10 +138,10 @@ pub fn cut(
     Ok(Cut { job, table })
 }
 
-/// Whether a planned job is what `request` asks for and its sources are unchanged.
+/// Checks that a planned job matches `request` and that its sources are unchanged.
 ///
 /// # Errors
-/// A [`Conflict`](Error::Conflict) that names everything that differs.
+/// A [`Conflict`](Error::Conflict) that lists all differences.
 pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> {
     let mut reasons = Vec::new();
     if job.shoal != request.version {
@@ -213,7 +213,7 @@ struct Planner<'a> {
 impl Planner<'_> {
     fn source(&mut self, index: u32, found: &Found, spool: Option<&Spool>) -> Result<Source> {
         let place = found.uri.as_str();
-        // Taken before the content is read: a change in between is noticed later, not missed.
+        // Before the content is read, so that a change in between is detected later.
         let meta = found.location.meta()?;
         let staged = self.staged(index, found, spool)?;
         let mut source = Source {
@@ -239,7 +239,7 @@ impl Planner<'_> {
                 source.identity.digest = Some(stream.finish()?);
             }
             Format::Parquet | Format::Arrow => {
-                // What this machine has already is not read back from the store.
+                // Read a local file rather than its copy in the store.
                 let mut here = found.location.clone();
                 if let Some(staged) = staged {
                     let location = staged.location.clone();
@@ -260,16 +260,13 @@ impl Planner<'_> {
                 source.identity.digest = match (&here, spool) {
                     (_, Some(spool)) if found.spooled => Some(spool.digest.clone()),
                     (Location::Local(_), _) => Some(crate::input::digest_of(&here)?),
-                    // The store's own mark tells a change.
+                    // The ETag detects changes.
                     (Location::Remote(_), _) => None,
                 };
             }
             Format::TextFolder => {
                 let Location::Local(folder) = &found.location else {
-                    return Err(Error::input(
-                        place,
-                        "folders of text files are read from this machine only",
-                    ));
+                    return Err(Error::input(place, "folders of text files must be local"));
                 };
                 self.adopt(&text_folder::schema(), place)?;
                 source.identity = text_folder::identity(folder)?;
@@ -293,27 +290,27 @@ impl Planner<'_> {
         match jsonl::head(stream) {
             Some(schema) => {
                 match &self.columns {
-                    // The head knows names, but not types, of columns.
+                    // The head has no types of columns.
                     Some(columns) => schema.check(columns, place)?,
                     None => self.adopt(&schema, place)?,
                 }
-                // Only where the output has types are they worth parsing every line twice.
+                // Typed outputs only, because every line is parsed twice.
                 if self.parameters.output_format.is_columnar() {
                     observer = self.columns.as_ref().map(jsonl::TypeObserver::new);
                 }
             }
-            // Without a single object there may still be broken lines, which need columns to be dead letters of.
+            // Malformed lines become dead letters, which need the columns of another source.
             None if !stream.head().0.trim_ascii().is_empty() && self.columns.is_none() => {
                 return Err(Error::input(
                     place,
-                    "no line of its first MiB is a JSON object; is it JSON Lines? (--input-format)",
+                    "no line in its first MiB is a JSON object; check that its format is JSON Lines",
                 ));
             }
             None => {}
         }
         jsonl::scan(stream, |span, line| {
             if let (Some(observer), None) = (&mut observer, span.fault) {
-                observer.see(line);
+                observer.observe(line);
             }
             self.cutter.push(index, span)
         })?;
@@ -328,7 +325,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Takes the columns from the first source, and holds the others to them.
+    /// Takes the columns from the first source, and checks those of the others.
     fn adopt(&mut self, schema: &Schema, place: &str) -> Result<()> {
         match &mut self.columns {
             Some(columns) => {
@@ -340,19 +337,16 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Roles that take strings must not be bound to typed columns of another type.
+    /// Checks that the columns of string roles are strings.
     fn check_text_types(&self, schema: &Schema, place: &str) -> Result<()> {
         let inputs = self.columns.iter().flat_map(|columns| &columns.inputs);
         for input in inputs.filter(|input| input.role.is_text) {
-            let found = schema
-                .columns
-                .iter()
-                .find(|c| Some(&c.name) == input.source.as_ref());
+            let found = input.source.as_ref().and_then(|name| schema.get(name));
             if let Some(column) = found.filter(|column| !column.is_text) {
                 return Err(Error::input(
                     place,
                     format!(
-                        "column {:?} holds {}, not strings; name another column for the {}",
+                        "column {:?} has type {}, not strings; name another column for the {}",
                         column.name, column.data_type, input.role.name
                     ),
                 ));
@@ -361,16 +355,16 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The plain copy that functions will read, if they cannot read the source itself.
+    /// The uncompressed copy, if functions cannot read the source itself.
     fn staged(&self, index: u32, found: &Found, spool: Option<&Spool>) -> Result<Option<Staged>> {
         let is_local = matches!(found.location, Location::Local(_));
         let is_here = self.run.folder().is_some();
         let needs_copy = found.spooled
             || found.compression != Compression::None
             || found.format == Format::TextFolder
-            // Read here, columns are worth having on this disk; elsewhere they are read where they lie.
+            // Local functions read columns faster from this disk.
             || (!is_local && is_here && found.format.is_columnar())
-            // Functions elsewhere see no files of this machine.
+            // Remote functions cannot read local files.
             || (is_local && !is_here);
         if !needs_copy {
             return Ok(None);
@@ -408,12 +402,12 @@ impl Planner<'_> {
     }
 }
 
-/// A source's plain copy.
+/// The uncompressed copy of a source.
 struct Staged {
     /// Its name in the run directory, or its URL.
     name: String,
     location: Location,
-    /// It is there already, from another run of the same input.
+    /// Whether another run of the same input has made it.
     exists: bool,
 }
 
@@ -432,12 +426,8 @@ fn copy(found: &Found, mut writer: ObjectWriter) -> Result<()> {
 
 fn take_types(schema: &Schema, columns: &mut Columns) {
     let learn = |column: &mut Column| {
-        if let Some(known) = schema
-            .columns
-            .iter()
-            .find(|known| known.name == column.source)
-        {
-            column.data_type = known.data_type.clone();
+        if let Some(found) = schema.get(&column.source) {
+            column.data_type = found.data_type.clone();
         }
     };
     columns
@@ -447,11 +437,11 @@ fn take_types(schema: &Schema, columns: &mut Columns) {
         .for_each(learn);
 }
 
-/// Cuts records into batches of `size`.
+/// Splits records into batches of `size`.
 struct Cutter<'a> {
     size: u64,
     table: TableWriter,
-    /// The one that takes the next record, if it has a place for it.
+    /// The current batch.
     batch: Batch,
     rows: u64,
     cancel: &'a Cancel,
@@ -459,16 +449,16 @@ struct Cutter<'a> {
 }
 
 impl Cutter<'_> {
-    /// The batch that takes the next record.
+    /// The batch of the next record.
     ///
     /// # Errors
-    /// There would be more than [`MAX_BATCHES`], or the one before it cannot be written.
+    /// There are more than [`MAX_BATCHES`], or the previous batch cannot be written.
     fn batch(&mut self) -> Result<&mut Batch> {
         if self.batch.records == self.size {
             let index = self.batch.index + 1;
             if index == MAX_BATCHES {
                 return Err(Error::Parameter(format!(
-                    "failed to cut the input: batches of {} make more than {MAX_BATCHES} batches; use larger ones",
+                    "failed to split the input: batches of {} make more than {MAX_BATCHES} batches; use larger ones",
                     self.size
                 )));
             }
@@ -481,7 +471,7 @@ impl Cutter<'_> {
         Ok(&mut self.batch)
     }
 
-    /// The table, and the number of batches.
+    /// The batch table and the number of batches.
     fn finish(mut self) -> Result<(TableWriter, u64)> {
         if self.batch.records == 0 {
             return Ok((self.table, self.batch.index));
@@ -528,7 +518,7 @@ impl Cutter<'_> {
     fn push_rows(&mut self, source: u32, rows: u64) -> Result<()> {
         if self.rows.checked_add(rows).is_none() {
             return Err(Error::Parameter(
-                "failed to cut the input: its files say that they have more rows than can be counted".into(),
+                "failed to split the input: its files claim more rows than can be counted".into(),
             ));
         }
         let mut start = 0;

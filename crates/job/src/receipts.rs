@@ -1,4 +1,4 @@
-//! What is done of a run, and what is left.
+//! The receipts of a run, and what remains to be processed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
@@ -9,14 +9,14 @@ use crate::wire::{Receipt, Sizing, Timings};
 
 /// The receipts of a run, in the order of the input.
 ///
-/// A batch has one receipt, but where a function ran out of time: then each receipt begins where the one before ended.
+/// A batch has one receipt, or several if it was split.
 ///
-/// They are what grows with the input, so that much is shared: copies of this share the receipts, and receipts their names.
+/// Receipts grow with the input, so memory is shared: clones share the receipts, and receipts share their names.
 #[derive(Debug, Clone, Default)]
 pub struct Receipts {
     /// By batch and offset.
     ranges: BTreeMap<(u64, u64), Arc<Receipt>>,
-    /// Names of environments, engines and stages, and sizings, which many receipts have in common.
+    /// Interned names of environments, engines and stages, and sizings.
     names: HashSet<Arc<str>>,
     sizings: Vec<Arc<Sizing>>,
 }
@@ -28,7 +28,7 @@ impl PartialEq for Receipts {
 }
 
 impl Receipts {
-    /// Takes a receipt. The first one of a piece stands, as its part does.
+    /// Adds a receipt, unless there is one for the same offset.
     pub fn insert(&mut self, mut receipt: Receipt) {
         let place = (receipt.batch, receipt.offset);
         let names = [&mut receipt.environment, &mut receipt.engine];
@@ -49,22 +49,22 @@ impl Receipts {
             .or_insert_with(|| Arc::new(receipt));
     }
 
-    /// The receipt of the piece of a batch that begins after `offset` records.
+    /// The receipt of the range of a batch that begins at `offset`.
     pub fn get(&self, batch: u64, offset: u64) -> Option<&Receipt> {
         self.shared(batch, offset).map(|receipt| &**receipt)
     }
 
-    /// The same, to be kept.
+    /// As [`get`](Self::get), shared.
     pub fn shared(&self, batch: u64, offset: u64) -> Option<&Arc<Receipt>> {
         self.ranges.get(&(batch, offset))
     }
 
-    /// Forgets a receipt.
+    /// Removes a receipt.
     pub fn remove(&mut self, batch: u64, offset: u64) {
         self.ranges.remove(&(batch, offset));
     }
 
-    /// Takes those of another run's reading.
+    /// Adds all receipts of `others`.
     pub fn merge(&mut self, others: Self) {
         self.extend(others.ranges.into_values().map(Arc::unwrap_or_clone));
     }
@@ -79,12 +79,12 @@ impl Receipts {
         self.ranges.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no receipts.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
-    /// Number of batches that are done from their first record to their last.
+    /// Number of finished batches.
     pub fn finished_batches(&self) -> u64 {
         let mut finished = 0;
         let mut next = (0, 0);
@@ -100,13 +100,13 @@ impl Receipts {
         finished
     }
 
-    /// Number of records in the parts and dead letters that the receipts vouch for.
+    /// Number of records in all ranges.
     pub fn records(&self) -> u64 {
         self.values().map(|receipt| receipt.records).sum()
     }
 
-    /// Keeps one cut of each of `batches`, which are sorted: drops what does not belong to them, and what overlaps with the
-    /// piece before it. What lies behind a gap stays; it is what it says, however the batch was cut when it was made.
+    /// Drops the receipts that do not belong to `batches`, which must be sorted, or that overlap with the range before them.
+    /// A range after a gap is kept.
     pub fn retain_ranges_of(&mut self, batches: &[Batch]) {
         let mut next = (0, 0);
         self.ranges.retain(|(batch, offset), receipt| {
@@ -127,7 +127,7 @@ impl Receipts {
         });
     }
 
-    /// The receipts of what is to be done of `batch`, in order: one cut of it, maybe with gaps.
+    /// The receipts of the records to process of `batch`: ranges in order, without overlaps, possibly with gaps.
     pub fn ranges_of<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = &'a Receipt> {
         let mut next = batch.offset;
         self.between(batch).filter(move |receipt| {
@@ -137,7 +137,7 @@ impl Receipts {
         })
     }
 
-    /// Whatever says to begin among the records that are to be done of `batch`.
+    /// All receipts whose range begins among the records to process of `batch`, including overlapping ones.
     pub fn between(&self, batch: &Batch) -> impl Iterator<Item = &Receipt> {
         let (index, start) = (batch.index, batch.offset);
         let end = batch.end().max(start);
@@ -145,7 +145,7 @@ impl Receipts {
         there.map(|(_, receipt)| &**receipt)
     }
 
-    /// The records of `batch` that are to be done, from one to before the other.
+    /// The records of `batch` that remain to be processed, as ranges `start..end`.
     fn gaps(&self, batch: &Batch) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
         let mut next = batch.offset;
@@ -161,21 +161,21 @@ impl Receipts {
         gaps
     }
 
-    /// Whether what is to be done of a batch is done.
+    /// Whether all records to process of a batch are done.
     pub fn covers(&self, batch: &Batch) -> bool {
         self.gaps(batch).is_empty()
     }
 
-    /// What is left of `batches`: those that have no receipt, and of the others the records between the pieces.
+    /// What remains of `batches`: those without receipts, and the gaps of the others.
     pub fn open<'a>(&self, batches: &'a [Batch]) -> Vec<Cow<'a, Batch>> {
-        let left = batches.iter().flat_map(|batch| {
+        let open = batches.iter().flat_map(|batch| {
             let gaps = self.gaps(batch).into_iter();
             gaps.map(move |gap| match gap {
                 whole if whole == (batch.offset, batch.end()) => Cow::Borrowed(batch),
                 (offset, end) => Cow::Owned(batch.range(offset, end)),
             })
         });
-        left.collect()
+        open.collect()
     }
 }
 
@@ -187,9 +187,9 @@ impl Extend<Receipt> for Receipts {
     }
 }
 
-/// Whether the numbers of a receipt can be true, such that nobody has to take care when they are added up.
+/// Whether the numbers of an untrusted receipt are plausible, so that sums of them do not overflow.
 pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
-    /// Of records, tokens, bytes or milliseconds in one batch.
+    /// Maximum number of records, units, bytes or milliseconds of one batch.
     const MOST: u64 = 1 << 40;
     let Receipt {
         offset,
@@ -230,7 +230,7 @@ pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
             .all(|ms| (0.0..=MOST as f64).contains(&ms))
 }
 
-/// Where a piece ends in `batch`, if it is one of it.
+/// The end of the range in `batch`, if it belongs to it.
 fn end_in(batch: &Batch, receipt: &Receipt) -> Option<u64> {
     let end = receipt.offset.checked_add(receipt.records)?;
     let all = end.checked_add(receipt.remaining)?;
@@ -282,7 +282,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_left_lies_between_the_pieces() {
+    fn gaps_between_ranges_are_open() {
         let mut receipts = Receipts::default();
         receipts.extend([
             receipt(0, 0, 10, 0),
@@ -305,15 +305,15 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn pieces_that_overlap_or_are_none_are_dropped() {
+    fn overlapping_and_invalid_ranges_are_dropped() {
         let mut receipts = Receipts::default();
         receipts.extend([
             receipt(0, 0, 7, 3),
-            receipt(0, 5, 3, 2), // of another cut
+            receipt(0, 5, 3, 2), // from another split
             receipt(0, 8, 2, 0),
-            receipt(1, 3, 0, 7),        // of nothing
-            receipt(2, 0, 11, 0),       // more than was planned
-            receipt(3, 0, u64::MAX, 2), // more than there can be
+            receipt(1, 3, 0, 7),        // empty
+            receipt(2, 0, 11, 0),       // more records than planned
+            receipt(3, 0, u64::MAX, 2), // overflow
             receipt(9, 0, 10, 0),       // no such batch
         ]);
         let batches = batches();
@@ -327,7 +327,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_part_of_a_batch_is_asked_for_alone() {
+    fn ranges_of_a_batch_are_covered_separately() {
         let mut receipts = Receipts::default();
         receipts.extend([receipt(0, 4, 3, 3)]);
         let batch = &batches()[0];
@@ -345,7 +345,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn numbers_that_cannot_be_true_are_noticed() {
+    fn implausible_numbers_are_detected() {
         assert!(is_plausible(&receipt(0, 0, 10, 0)));
         let wrong: [fn(&mut Receipt); 8] = [
             |r| r.failed = 11,
@@ -367,9 +367,9 @@ pub(crate) mod tests {
         }
     }
 
-    /// Else an answer and its receipt would not be the same one.
+    /// A receipt that is returned must equal the one that is stored.
     #[test]
-    fn numbers_come_back_from_a_file_as_they_were() {
+    fn numbers_are_serialized_exactly() {
         let mut receipt = receipt(0, 0, 10, 0);
         receipt.timings.total = 1.674_407_370_737_099_8;
         receipt.billed_ms = Some(0.1 + 0.2);
@@ -399,7 +399,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_first_receipt_of_a_piece_stands() {
+    fn the_first_receipt_of_a_range_is_kept() {
         let mut receipts = Receipts::default();
         receipts.insert(receipt(0, 0, 10, 0));
         receipts.insert(receipt(0, 0, 4, 6));

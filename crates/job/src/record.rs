@@ -1,8 +1,8 @@
-//! Records, and the values that they carry from the input to the output.
+//! Records and their values.
 
 use serde::{Deserialize, Serialize};
 
-/// One value of a column that is carried along: text formats keep it as they wrote it.
+/// A value of an input column. Text formats keep its original text.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cell {
@@ -39,19 +39,19 @@ pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string is always JSON");
 }
 
-/// One row of the input that can be worked on.
+/// A readable row of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The id column's value, or the row number.
     pub id: Cell,
     /// The values that the function reads, in the order of [`Columns::inputs`](crate::spec::Columns::inputs).
     pub inputs: Vec<Cell>,
-    /// The kept columns' values, in the job's order.
+    /// The values of the kept columns, in the job's order.
     pub kept: Vec<Cell>,
 }
 
 impl Record {
-    /// The first input value as text, empty for null: what a function of one text reads.
+    /// The first input value as text; empty for null.
     pub fn text(&self) -> &str {
         self.inputs
             .first()
@@ -60,16 +60,16 @@ impl Record {
     }
 }
 
-/// One row of the input that cannot be worked on: it goes to the dead letters.
+/// A row of the input that becomes a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
-    /// The id, as far as it could be read.
+    /// The id, if it could be read.
     pub id: Cell,
-    /// Why, in words for the person who has to mend the row.
+    /// What is wrong with the row.
     pub reason: String,
 }
 
-/// One row of the input with its place.
+/// A row of the input with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// Row number over all sources, from 0.
@@ -79,14 +79,14 @@ pub struct Row {
     /// Where in the source: the line, from 1, of a text format; the row, from 0, of Parquet and Arrow; the file, from 1, of a
     /// text folder.
     pub place: u64,
-    /// What was found.
+    /// The record, or what is wrong with it.
     pub content: std::result::Result<Record, BadRecord>,
 }
 
 /// One line of the dead letters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeadLetter<'a> {
-    /// The id, as far as it could be read.
+    /// The id, if it could be read.
     #[serde(serialize_with = "cell_as_json")]
     pub id: &'a Cell,
     /// Row number over all sources, from 0.

@@ -1,4 +1,4 @@
-//! `job.json` and `batches.jsonl`: what is to be done, immutable once planned.
+//! `job.json` and `batches.jsonl`: the plan of a run, which never changes.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,30 @@ use crate::column::Column;
 use crate::format::{Format, OutputFormat};
 use crate::function_spec::{FunctionSpec, Role};
 
-/// Version of the run directory's layout. A run of another version is refused.
+/// Version of the layout of run directories. Runs of other versions are refused.
 pub const LAYOUT_VERSION: u32 = 2;
 
-/// Batches of a job, at most: it bounds what the batch table takes in memory, whatever number of rows a file says it has.
+/// Maximum number of batches. It bounds the memory for the batch table, even if a file claims an absurd number of rows.
 pub const MAX_BATCHES: u64 = 1 << 22;
 
-/// What is to be done: an input, a model and parameters.
+/// A planned job: an input, a function and parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// [`LAYOUT_VERSION`] of the writer.
     pub layout: u32,
     /// Version of shoal that planned the job; results are bit-identical only within one version.
     pub shoal: String,
-    /// The inputs as the user named them, relative paths made absolute.
+    /// The inputs as the user named them, with absolute paths.
     pub inputs: Vec<String>,
-    /// The files and streams behind them, in order.
+    /// The sources that the inputs expand to, in order.
     pub sources: Vec<Source>,
-    /// What processes the records.
+    /// The function.
     pub function: FunctionSpec,
-    /// The parameters as the user gave them.
+    /// The parameters.
     pub parameters: Parameters,
-    /// Where the first start of the run was to write its output: an absolute path, or `-`.
+    /// The output of the first start of the run: an absolute path, or `-`.
     pub output: String,
-    /// The columns as the plan resolved them.
+    /// The resolved columns.
     pub columns: Columns,
     /// Number of records over all sources.
     pub records: u64,
@@ -39,16 +39,16 @@ pub struct Job {
     pub batches: u64,
 }
 
-/// A file, object or stream that records come from.
+/// A file, object or stream of records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
-    /// Path, URL or `-`, as it is shown to people.
+    /// Path, URL or `-`, as messages show it.
     pub uri: String,
-    /// How it is written.
+    /// Its format.
     pub format: Format,
-    /// What tells whether it is still the same.
+    /// Detects changes.
     pub identity: Identity,
-    /// Where its plain copy lies, if it has one: a name in the run directory, or a URL.
+    /// Its uncompressed copy, if there is one: a name in the run directory, or a URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub staged: Option<String>,
     /// The columns of a CSV or TSV source.
@@ -56,41 +56,41 @@ pub struct Source {
     pub header: Option<Vec<String>>,
 }
 
-/// What tells whether a source is still what the plan saw.
+/// Detects changes of a source since it was planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Length in bytes.
     pub bytes: u64,
-    /// Time of the last change, as the store tells it.
+    /// Time of the last modification, as reported by the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
-    /// The store's own mark.
+    /// The store's ETag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag: Option<String>,
-    /// BLAKE3 of the content, in hexadecimal, where the plan read all of it.
+    /// BLAKE3 of the content in hexadecimal, if the planner read all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
 
-/// What the user asked for. A run goes on only with the same parameters.
+/// The parameters of a job. A run resumes only with the same parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameters {
-    /// Records in a batch, at most.
+    /// Maximum number of records in a batch.
     pub batch_size: u64,
-    /// The input's format where the name does not tell it.
+    /// The format of the inputs, which overrides their names.
     pub input_format: Option<Format>,
     /// The input column of each role that the user named, such as `text`.
     pub columns: BTreeMap<String, String>,
-    /// Column with the id.
+    /// The column with the id.
     pub id_column: Option<String>,
-    /// Columns to carry along.
+    /// Columns to copy to the output.
     pub keep_columns: Vec<String>,
     /// Format of the parts and the output.
     pub output_format: OutputFormat,
 }
 
 impl Job {
-    /// What `job.json` holds.
+    /// The content of `job.json`.
     pub fn file(&self) -> Vec<u8> {
         let mut content = serde_json::to_vec_pretty(self).expect("a job is always JSON");
         content.push(b'\n');
@@ -111,11 +111,11 @@ impl Default for Parameters {
     }
 }
 
-/// Small enough that a few hundred records occupy every core, large enough that a batch's overhead is lost in its work.
+/// Small enough that a few hundred records occupy every core, large enough to hide the overhead of a batch.
 pub const DEFAULT_BATCH_SIZE: u64 = 50;
 
 impl Parameters {
-    /// What differs from `planned`, one sentence for each parameter.
+    /// The differences from `planned`, one phrase each.
     pub fn differences(&self, planned: &Self) -> Vec<String> {
         let map = |parameters: &Self| {
             serde_json::to_value(parameters).expect("parameters are always JSON")
@@ -136,54 +136,54 @@ impl Parameters {
     }
 }
 
-/// The columns that the plan found.
+/// The columns of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Columns {
     /// The columns that the function reads, in the order of [`FunctionSpec::inputs`].
     pub inputs: Vec<InputColumn>,
-    /// Column with the id; `None` stands for the row number.
+    /// The column with the id; `None` for the row number.
     pub id: Option<Column>,
-    /// Columns carried along.
+    /// Columns that are copied to the output.
     pub kept: Vec<Column>,
 }
 
 /// A column that the function reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputColumn {
-    /// What it is for.
+    /// Its role.
     pub role: Role,
-    /// Its name in the input; `None` where the role is optional and not used.
+    /// Its name in the input; `None` for an optional role that is not used.
     pub source: Option<String>,
 }
 
 impl Columns {
-    /// The name of the input column with the role `role`.
+    /// The name of the input column of `role`.
     pub fn input(&self, role: &str) -> Option<&str> {
-        let found = self.inputs.iter().find(|input| input.role.name == role);
-        found.and_then(|input| input.source.as_deref())
+        let input = self.inputs.iter().find(|input| input.role.name == role);
+        input.and_then(|input| input.source.as_deref())
     }
 }
 
 /// Consecutive records that one function call processes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Batch {
-    /// Position in the job, from 0; names the part.
+    /// Position in the job, from 0.
     pub index: u64,
     /// Number of records.
     pub records: u64,
-    /// How many of them, from the first, are done already: 0, but where a function ran out of time.
+    /// The first record to process: 0, unless the records before it are done.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
-    /// Where to stop, counted from the first record: before the batch's end where what lies behind is done already, or where
-    /// a record is looked for that kills its function.
+    /// One past the last record to process, if that is not the batch's end: the records after it are done, or the batch is
+    /// being split to find a record that crashes its function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
-    /// Where they lie, in order.
+    /// The records, in order.
     pub slices: Vec<Slice>,
 }
 
 impl Batch {
-    /// One past the last record that is to be done, counted from the first.
+    /// One past the last record to process.
     pub fn end(&self) -> u64 {
         self.until.map_or(self.records, |end| end.min(self.records))
     }
@@ -203,11 +203,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Batch {
-    /// Whether it can be a batch of `job`, whoever wrote it: its slices lie in sources that there are, none ends before it
-    /// begins, and together they have the records that it says.
+    /// Checks an untrusted batch against `job`: its slices must lie in existing sources, not end before they begin, and add
+    /// up to its number of records.
     ///
     /// # Errors
-    /// What is wrong with it, after "batch 7 ".
+    /// What is wrong, to follow "batch 7 ".
     pub fn check(&self, job: &Job) -> Result<(), String> {
         let mut records = Some(0u64);
         for slice in &self.slices {
@@ -224,7 +224,7 @@ impl Batch {
                     slice.start, slice.end
                 ));
             }
-            // A line has a byte at least, so this bounds the numbers of lines too.
+            // A line has at least one byte, so this bounds the line numbers too.
             let bytes = slice.end - slice.start;
             let ends = [(slice.row, slice.records), (slice.line, bytes)];
             if ends
@@ -248,7 +248,7 @@ impl Batch {
     }
 }
 
-/// A run of records in one source.
+/// Consecutive records of one source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Slice {
     /// Index of the source in the job.
@@ -263,18 +263,19 @@ pub struct Slice {
     pub line: u64,
     /// Number of records.
     pub records: u64,
-    /// The slice is one record that is not worth reading: it goes to the dead letters.
+    /// The slice is one record that becomes a dead letter without being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
 }
 
-/// What the plan found wrong with a record while it looked for its end.
+/// A fault that the planner found in a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fault {
     /// It has more than [`MAX_RECORD_BYTES`](crate::input::MAX_RECORD_BYTES).
     Oversized,
-    /// It has a quoted field that the file ends in.
+    /// A quoted field is not closed before the end of the file.
     OpenQuote,
 }
 
@@ -327,7 +328,7 @@ mod tests {
                 b.slices[0].row = 0;
                 b.slices[0].records = u64::MAX;
                 b.slices[1].records = 5;
-                // What the sum of both would wrap to.
+                // The wrapped sum.
                 b.records = 4;
             }),
         ];

@@ -1,7 +1,7 @@
 //! Blocking access to files and object stores.
 //!
-//! Work here is done by threads that compute, not by tasks that wait, so the asynchronous stores are driven by one
-//! small runtime in the background. Call these functions from ordinary threads: inside an async task they panic.
+//! A small background runtime drives the asynchronous stores. Call these functions from ordinary threads: inside an async
+//! task they panic.
 
 mod objects;
 
@@ -37,10 +37,10 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
-/// Where an input lies.
+/// The location of an input.
 #[derive(Debug, Clone)]
 pub enum Location {
-    /// A file or folder of this machine.
+    /// A local file or folder.
     Local(PathBuf),
     /// An object of a store.
     Remote(Object),
@@ -54,19 +54,20 @@ pub struct Object {
     path: object_store::path::Path,
 }
 
-/// What a store tells of a file without reading it.
+/// Metadata of a file or object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Meta {
     /// Length in bytes.
     pub bytes: u64,
-    /// Time of the last change, nanoseconds since 1970 for files, RFC 3339 for objects; `None` where it is not told.
+    /// Time of the last modification: nanoseconds since 1970 for files, RFC 3339 for objects; `None` if unknown.
     pub modified: Option<String>,
-    /// The store's own mark of the content.
+    /// The ETag of an object.
     pub etag: Option<String>,
 }
 
-/// Settings of a store: its usual variables (`AWS_REGION`, …), and no others, since the store's own names for them are
-/// as short as `token`.
+/// The options of a store from its usual variables (`AWS_REGION`, …). Variables without these prefixes are ignored, because
+/// stores also accept names as short as `token`.
 fn store_options(url: &Url) -> Vec<(String, String)> {
     const PREFIXES: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
     let mut options: Vec<_> = std::env::vars_os()
@@ -76,27 +77,25 @@ fn store_options(url: &Url) -> Vec<(String, String)> {
         .collect();
     let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap_or_default();
     if url.scheme() == "http" || endpoint.starts_with("http://") {
-        // Whoever writes http:// means it.
         options.push(("allow_http".into(), "true".into()));
     }
     options
 }
 
-/// Who asks S3.
+/// Credentials for S3.
 #[derive(Debug)]
 pub struct AwsLogin {
-    /// Tells the credentials whenever they are needed.
+    /// Provides the credentials.
     pub credentials: AwsCredentialProvider,
-    /// The region, where one is set up.
+    /// The region, if configured.
     pub region: Option<String>,
 }
 
 static AWS_LOGIN: OnceLock<fn() -> Option<AwsLogin>> = OnceLock::new();
 
-/// Has `login` tell who asks S3 where the environment's variables do not: AWS's own tools know more places, profiles above
-/// all. The first call of this function counts.
+/// Sets the provider of S3 credentials for when the environment variables have none, such as profiles of AWS's tools. Only
+/// the first call has an effect.
 pub fn use_aws_login(login: fn() -> Option<AwsLogin>) {
-    // A second login would be the same one.
     let _ = AWS_LOGIN.set(login);
 }
 
@@ -151,7 +150,7 @@ impl Location {
         Self::Remote(Object { url, store, path })
     }
 
-    /// The location that a path or URL names.
+    /// The location of a path or URL.
     ///
     /// # Errors
     /// The URL is malformed, or its scheme has no store.
@@ -165,7 +164,7 @@ impl Location {
             return url
                 .to_file_path()
                 .map(Self::Local)
-                .map_err(|()| wrong("the URL is not a path of this machine".into()));
+                .map_err(|()| wrong("the URL is not a local path".into()));
         }
         if url.query().is_some() {
             return Err(wrong("URLs with a query (?…) are not supported".into()));
@@ -226,7 +225,7 @@ impl Location {
             .collect())
     }
 
-    /// A writer of the file or object, in the place of whatever is there.
+    /// A writer that creates or replaces the file or object.
     pub fn writer(&self) -> ObjectWriter {
         match self {
             Self::Local(path) => {
@@ -238,7 +237,7 @@ impl Location {
         }
     }
 
-    /// The location as it is shown to people.
+    /// The location as messages show it.
     pub fn uri(&self) -> String {
         match self {
             Self::Local(path) => path.display().to_string(),
@@ -246,7 +245,7 @@ impl Location {
         }
     }
 
-    /// Length and marks of change.
+    /// Its metadata.
     ///
     /// # Errors
     /// There is no such file or object, or it may not be read.
@@ -271,7 +270,7 @@ impl Location {
                     .map_err(|e| object.unreadable(e))?;
                 Ok(Meta {
                     bytes: meta.size,
-                    // The start of 1970 stands for a time that the store did not tell.
+                    // 0 stands for an unknown time.
                     modified: (meta.last_modified.timestamp() != 0)
                         .then(|| meta.last_modified.to_rfc3339()),
                     etag: meta.e_tag,
@@ -280,7 +279,7 @@ impl Location {
         }
     }
 
-    /// A reader over the bytes of `range`, or over all of it.
+    /// A reader of the bytes of `range`, or of all bytes.
     ///
     /// # Errors
     /// There is no such file or object, or it may not be read.
@@ -323,10 +322,10 @@ impl Object {
         &self.path
     }
 
-    /// Whether it is there.
+    /// Whether the object exists.
     ///
     /// # Errors
-    /// The store does not tell.
+    /// The store refuses it.
     pub fn exists(&self) -> Result<bool> {
         match runtime().block_on(self.store.head(&self.path)) {
             Ok(_) => Ok(true),
@@ -355,7 +354,7 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
     }
 }
 
-/// A store's stream of chunks as a reader.
+/// A reader of a stream of chunks.
 struct StreamReader<S> {
     stream: S,
     rest: Bytes,
@@ -378,7 +377,7 @@ where
     }
 }
 
-/// A writer of one object, which appears whole at [`finish`](ObjectWriter::finish) or not at all.
+/// A writer of one object, which appears at [`finish`](ObjectWriter::finish) or not at all.
 pub struct ObjectWriter {
     inner: BufWriter,
 }
@@ -390,7 +389,7 @@ impl ObjectWriter {
         }
     }
 
-    /// Makes the object appear.
+    /// Completes the object.
     ///
     /// # Errors
     /// The store refuses it.
@@ -405,7 +404,7 @@ impl Write for ObjectWriter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        // Bytes become visible at `finish` only, so there is nothing to flush to.
+        // Bytes become visible at `finish` only.
         Ok(())
     }
 }
@@ -415,7 +414,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_drives_and_plain_paths_are_no_urls() {
+    fn windows_drives_and_paths_are_not_urls() {
         assert!(is_url("s3://bucket/key"));
         assert!(is_url("https://host/file.csv"));
         assert!(!is_url("C://data.csv"));
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_a_file() {
+    fn files_are_read_in_ranges() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a #1%.txt");
         std::fs::write(&path, "0123456789").unwrap();
@@ -440,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_files_and_unknown_schemes_are_named() {
         let error = Location::parse("/nowhere/x.csv")
             .unwrap()
             .meta()

@@ -1,4 +1,4 @@
-//! The messages between whoever dispatches and whoever works: the only contract between the two.
+//! The messages between the dispatcher and the functions.
 
 use std::sync::Arc;
 
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::Metrics;
 use crate::spec::Batch;
 
-/// One call of the function for a batch.
+/// A call of the function for a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invocation {
-    /// The run directory, by the name under which the function finds it: an absolute path or a URL.
+    /// The run directory as the function finds it: an absolute path or a URL.
     pub run: Arc<str>,
     /// The batch to process.
     pub batch: Batch,
     /// Attempt at this batch, from 1.
     pub attempt: u32,
-    /// Milliseconds that the caller waits for the answer, if it does not wait for ever. A function that will not be
-    /// done by then stops before, and answers how far it came.
+    /// Milliseconds that the caller waits for the receipt; `None` for no limit. A function that would take longer stops
+    /// early and returns a receipt for the records it has processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// Why the first record is not to be worked on, where it killed its function even when it was alone: it goes to the
-    /// dead letters, and nothing else is done.
+    /// Quarantines the first record, which crashed its function on its own: it becomes a dead letter with this reason, and
+    /// no other record is processed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantine: Option<String>,
 }
@@ -39,18 +39,17 @@ impl Invocation {
     }
 }
 
-/// What a function answers where a platform stands between it and whoever called.
+/// The reply of a function to a platform that fans out by itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// What was done.
+    /// The receipt.
     pub receipt: Receipt,
-    /// The call for the rest of the batch, where the function ran out of time: a platform that fans out by itself makes
-    /// it, since nobody else may be there to do so.
+    /// The call for the rest of the batch, if the function ran out of time. The platform makes it.
     pub again: Option<Invocation>,
 }
 
 impl Reply {
-    /// The answer to `invocation`.
+    /// The reply to `invocation`.
     pub fn new(invocation: &Invocation, receipt: Receipt) -> Self {
         let (done, end) = (receipt.offset + receipt.records, invocation.batch.end());
         let again = (done < end).then(|| Invocation {
@@ -63,63 +62,62 @@ impl Reply {
     }
 }
 
-/// The small answer of an invocation. It also lies in the run directory, written after the part.
+/// The result of an invocation. It is also stored in the run directory, after the part.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Receipt {
     /// The batch's index.
     pub batch: u64,
-    /// Records of the batch before the first of this part: 0, but where an earlier invocation ran out of time.
+    /// The first record of the range, counted within the batch. Not 0 if the batch was split.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
-    /// Records of the batch behind the last of this part: 0, but where this invocation ran out of time, or was asked for no
-    /// more.
+    /// Number of records of the batch after the range. Not 0 if the batch was split or the function ran out of time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub remaining: u64,
     /// The attempt that wrote it, from 1.
     pub attempt: u32,
-    /// Records worked on; results are `records - failed`.
+    /// Number of records processed; results are `records - failed`.
     pub records: u64,
-    /// Records in the dead letters.
+    /// Number of dead letters.
     pub failed: u64,
-    /// Those of them that could be read, and killed their function: another attempt may help, where it is at another place.
+    /// Number of dead letters that are readable but crashed their function. Another attempt elsewhere may succeed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quarantined: u64,
-    /// Amount of work in the function's own [unit](crate::FunctionSpec::unit), such as tokens.
+    /// Amount of work in the function's [unit](crate::FunctionSpec::unit), such as tokens.
     #[serde(default)]
     pub units: u64,
     /// The part.
     pub part: Stored,
-    /// The dead letters, where there are any.
+    /// The dead letters, if there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<Stored>,
-    /// When the invocation began, in milliseconds since 1970 by the clock of the host that did it; 0 where it is not known.
+    /// When the invocation began, in milliseconds since 1970 by the host's clock; 0 if unknown.
     #[serde(default)]
     pub started_unix_ms: u64,
     /// Where the time went.
     pub timings: Timings,
-    /// Name of the environment that did the work: invocations of one environment follow each other.
+    /// Name of the environment, which processes one invocation at a time.
     #[serde(default = "no_name")]
     pub environment: Arc<str>,
     /// Whether this was the environment's first invocation.
     pub cold: bool,
-    /// The most memory that the environment's process held until then, in bytes, where the system tells.
+    /// Peak memory of the environment's process in bytes, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
-    /// Milliseconds that the platform bills, where it tells.
+    /// Milliseconds that the platform bills, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billed_ms: Option<f64>,
-    /// What the platform bills by, where the function runs on one that bills.
+    /// What the platform bills by, if it bills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sizing: Option<Arc<Sizing>>,
     /// What computed the results, such as the instruction set of the engine.
     pub engine: Arc<str>,
-    /// What the task counted, such as a confusion matrix.
+    /// Counts of the task, such as a confusion matrix.
     #[serde(default, skip_serializing_if = "Metrics::is_empty")]
     pub metrics: Metrics,
 }
 
 impl Receipt {
-    /// The part's place among its batch's records.
+    /// The range of records.
     pub fn range(&self) -> BatchRange {
         BatchRange {
             batch: self.batch,
@@ -131,18 +129,18 @@ impl Receipt {
     }
 }
 
-/// The records of a batch that one part holds: all of them, but where a function ran out of time.
+/// The records of one part: a batch, or a range of it if the batch was split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchRange {
     /// The batch.
     pub batch: u64,
-    /// Records of the batch before the first.
+    /// The first record, counted within the batch.
     pub offset: u64,
     /// Number of records.
     pub records: u64,
-    /// Whether there are none behind.
+    /// Whether the range ends with the batch.
     pub is_last: bool,
-    /// Whether it is a record that was not worked on, as it kills its function.
+    /// Whether it is a quarantined record.
     pub is_quarantined: bool,
 }
 
@@ -154,14 +152,14 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What a platform bills a function by, as the function's environment tells it.
+/// What a platform bills a function by, as reported by the function's environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizing {
     /// Memory of the function in MB, which also says how much of a CPU it gets.
     pub memory_mb: u32,
     /// `x86_64` or `arm64`.
     pub architecture: String,
-    /// Where.
+    /// The region.
     pub region: String,
 }
 
@@ -187,7 +185,7 @@ impl Stored {
 /// Where an invocation's time went, in milliseconds.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Timings {
-    /// Preparing the environment before its first batch; 0 when warm. Local workers share a model that is open already.
+    /// Preparing the environment before its first batch; 0 if it was warm.
     pub init: f64,
     /// Reading and parsing records.
     pub read: f64,
@@ -219,7 +217,7 @@ impl std::ops::AddAssign<&Self> for Timings {
 pub struct Stages(Box<[(Arc<str>, f64)]>);
 
 impl Stages {
-    /// Adds `ms` to the stage `name`, which is appended where it is new.
+    /// Adds `ms` to the stage `name`, which is appended if it is new.
     pub fn add(&mut self, name: &str, ms: f64) {
         match self.0.iter_mut().find(|(known, _)| **known == *name) {
             Some((_, sum)) => *sum += ms,
@@ -231,7 +229,7 @@ impl Stages {
         }
     }
 
-    /// Milliseconds of the stage `name`; 0 where there is none.
+    /// Milliseconds of the stage `name`, or 0.
     pub fn get(&self, name: &str) -> f64 {
         self.iter()
             .find(|(known, _)| *known == name)
@@ -286,13 +284,13 @@ impl<'de> Deserialize<'de> for Stages {
     }
 }
 
-/// What an invocation came to, where it is told as one message.
+/// The outcome of an invocation as one message.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It was done.
+    /// It succeeded.
     Receipt(Box<Receipt>),
-    /// It was not.
+    /// It failed.
     Failure(Failure),
 }
 
@@ -305,55 +303,55 @@ impl From<Result<Receipt, Failure>> for Outcome {
     }
 }
 
-/// Why an invocation gave no receipt.
+/// Why an invocation failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{reason}")]
 pub struct Failure {
-    /// What may be done about it.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// In words.
+    /// The message.
     pub reason: String,
 }
 
-/// What may be done about a failure.
+/// The kind of a failure, which decides whether it is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// Another attempt may succeed.
     Retryable,
-    /// The function crashed on this batch; another attempt may, but need not, end the same way.
+    /// The function crashed. Another attempt may succeed.
     Crashed,
-    /// The function had no more time; another attempt may be quicker, but need not.
+    /// The function ran out of time. Another attempt may be faster.
     TimedOut,
-    /// The platform would not take the call now; it says nothing of the batch.
+    /// The platform throttled the call, for reasons unrelated to the batch.
     Throttled,
-    /// The input is not, or no longer, what the plan saw: no attempt will succeed.
+    /// The input does not match the plan. No attempt will succeed.
     Input,
-    /// The store will not take the part: no attempt will succeed.
+    /// The part cannot be stored. No attempt will succeed.
     Storage,
-    /// The model cannot be used: no attempt will succeed.
+    /// The model cannot be used. No attempt will succeed.
     Model,
-    /// The platform refuses calls: credentials, permissions, no such function. No attempt will succeed.
+    /// The platform refused the call: credentials, permissions, no such function. No attempt will succeed.
     Refused,
-    /// The run was cancelled while the batch was worked on.
+    /// The run was cancelled.
     Cancelled,
 }
 
-/// What a dispatcher does about a failure.
+/// How a dispatcher handles a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// The same call again, after a while.
+    /// Repeats the call after a delay.
     Again,
-    /// The same call again, and if that ends so too, fewer records at a time, until the one that does it stands alone.
+    /// Repeats the call, then splits the batch until the record that causes the failure is isolated.
     Split,
-    /// The same call again, once the platform takes calls; it does not count as an attempt.
+    /// Repeats the call when the platform accepts calls again. It does not count as an attempt.
     Later,
-    /// Nothing: no attempt will succeed.
+    /// Gives up: no attempt will succeed.
     Stop,
 }
 
 impl FailureKind {
-    /// What a dispatcher does about it.
+    /// How a dispatcher handles it.
     pub fn remedy(self) -> Remedy {
         match self {
             Self::Retryable => Remedy::Again,
@@ -385,7 +383,7 @@ impl FailureKind {
         }
     }
 
-    /// Its name as an error type, for platforms that sort errors by such names.
+    /// Its name as an error type, by which platforms distinguish errors.
     pub fn error_type(self) -> &'static str {
         match self {
             Self::Retryable => "Shoal.Retryable",
@@ -400,7 +398,7 @@ impl FailureKind {
         }
     }
 
-    /// The kind that [`error_type`](Self::error_type) names.
+    /// The kind with this [`error_type`](Self::error_type).
     pub fn of_error_type(name: &str) -> Option<Self> {
         [
             Self::Retryable,

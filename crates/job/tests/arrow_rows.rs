@@ -158,7 +158,7 @@ fn an_empty_file_has_no_batches() {
 fn nulls_and_invalid_utf8_are_bad_records() {
     let bench = Bench::new();
     let path = bench.path("in.arrow");
-    // Bytes that a writer calls strings.
+    // Bytes that a writer declares as strings.
     let values: [Option<&[u8]>; 6] = [
         Some(b"a"),
         None,
@@ -214,7 +214,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_cut_gives_the_same_rows(
+    fn every_split_gives_the_same_rows(
         texts in prop::collection::vec(prop::option::of(".{0,12}"), 0..90),
         size in 1_usize..40,
         batch_size in 1_u64..40,

@@ -16,7 +16,7 @@ const BEFORE: &str = "id,text\n1,good\n2,fine\n";
 const AFTER: &str = "id,text\n1,evil\n2,fine\n";
 
 #[test]
-fn of_the_same_length_too() {
+fn a_change_of_the_same_length_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("in.csv");
     // Times that differ surely, however coarse the file system keeps them.
@@ -60,7 +60,7 @@ fn of_the_same_length_too() {
     write(AFTER, 3_000_000);
     let error = read(0).unwrap_err().to_string();
     assert!(
-        error.contains("changed while the run was under way: its content is different"),
+        error.contains("changed during the run: its content is different"),
         "{error}"
     );
     write("id,text\n", 2_000_000);

@@ -1,5 +1,4 @@
-//! Run directories that somebody made who means no good: nothing outside them is read or written, and nothing large is
-//! held, whatever their files say.
+//! Malicious run directories: nothing outside them is read or written, and nothing large is held in memory.
 
 #![cfg(unix)]
 
@@ -54,13 +53,13 @@ impl Scene {
         std::fs::write(self.path().join(name), content).unwrap();
     }
 
-    /// A file of this length that takes no place.
+    /// A sparse file of this length.
     fn write_hole(&self, name: &str, bytes: u64) {
         let file = File::create(self.path().join(name)).unwrap();
         file.set_len(bytes).unwrap();
     }
 
-    /// Writes plan and table, and reads all that they lead to.
+    /// Writes plan and table, and reads all records.
     fn read(&self) -> shoal_job::Result<usize> {
         self.write("job.json", self.job.to_string().as_bytes());
         self.write("batches.jsonl", format!("{}\n", self.batch).as_bytes());
@@ -88,7 +87,7 @@ impl Scene {
 }
 
 #[test]
-fn copies_of_inputs_lie_in_the_run_or_beside_it_in_the_store() {
+fn staged_inputs_outside_of_the_store_are_refused() {
     assert_eq!(Scene::new().read().unwrap(), 2);
     for staged in [
         "/etc/passwd",
@@ -108,7 +107,7 @@ fn copies_of_inputs_lie_in_the_run_or_beside_it_in_the_store() {
         scene.job["sources"][0]["staged"] = staged.into();
         let refusal = scene.refusal();
         assert!(
-            refusal.contains("where no plan puts one"),
+            refusal.contains("outside the run directory"),
             "{staged}: {refusal}"
         );
     }
@@ -134,11 +133,11 @@ fn a_store_of_files_has_its_copies_under_inputs() {
     assert!(!may(format!("file://{store}/inputs/a/0123.jsonl")));
 }
 
-/// What somebody does to a table.
+/// A change of a batch table.
 type Change = fn(&mut Value);
 
 #[test]
-fn a_table_that_does_not_fit_its_job_is_refused() {
+fn a_table_that_does_not_match_its_job_is_refused() {
     let wrong: [(&str, Change); 6] = [
         ("reads source 3", |b| b["slices"][0]["source"] = 3.into()),
         ("begins at 25", |b| b["slices"][0]["start"] = 25.into()),
@@ -146,8 +145,8 @@ fn a_table_that_does_not_fit_its_job_is_refused() {
             b["slices"][0]["row"] = u64::MAX.into()
         }),
         ("has 3 records", |b| b["records"] = 3.into()),
-        ("a part of a batch", |b| b["offset"] = 1.into()),
-        ("holds batch 1", |b| b["index"] = 1.into()),
+        ("part of a batch", |b| b["offset"] = 1.into()),
+        ("contains batch 1", |b| b["index"] = 1.into()),
     ];
     for (says, change) in wrong {
         let mut scene = Scene::new();
@@ -161,7 +160,7 @@ fn a_table_that_does_not_fit_its_job_is_refused() {
 }
 
 #[test]
-fn batches_that_come_over_a_wire_are_held_to_the_job_too() {
+fn batches_of_callers_are_checked_too() {
     let scene = Scene::new();
     scene.read().unwrap();
     let run = RunDir::open(scene.path()).unwrap();
@@ -178,7 +177,7 @@ fn batches_that_come_over_a_wire_are_held_to_the_job_too() {
 }
 
 #[test]
-fn links_are_neither_followed_nor_written_through() {
+fn links_are_not_followed() {
     let elsewhere = tempfile::tempdir().unwrap();
     let secret = elsewhere.path().join("secret");
     std::fs::write(&secret, "{\"text\":1}\n{\"text\":22}\n\n").unwrap();
@@ -186,10 +185,7 @@ fn links_are_neither_followed_nor_written_through() {
         let scene = Scene::new();
         symlink(elsewhere.path(), scene.path().join(name)).unwrap();
         let refusal = scene.refusal();
-        assert!(
-            refusal.contains(&format!("{name} in it is a link")),
-            "{refusal}"
-        );
+        assert!(refusal.contains(&format!("{name} is a link")), "{refusal}");
     }
     for name in ["events.jsonl", "lock", "report.html", "backend.json"] {
         let scene = Scene::new();
@@ -201,7 +197,7 @@ fn links_are_neither_followed_nor_written_through() {
     let copy = scene.path().join("input/0000.jsonl");
     std::fs::remove_file(&copy).unwrap();
     symlink(&secret, &copy).unwrap();
-    assert!(scene.refusal().contains("input/0000.jsonl in it is a link"));
+    assert!(scene.refusal().contains("input/0000.jsonl is a link"));
 
     let run = RunDir::open(scene.path()).unwrap();
     std::fs::create_dir(scene.path().join("parts")).unwrap();
@@ -242,24 +238,23 @@ fn receipt() -> Vec<u8> {
 }
 
 #[test]
-fn what_is_too_large_to_be_true_is_not_read() {
+fn oversized_files_are_not_read() {
     let scene = Scene::new();
     scene.read().unwrap();
     let run = RunDir::open(scene.path()).unwrap();
     let job = run.job().unwrap().unwrap();
     scene.write_hole("batches.jsonl", (2 << 30) + 1);
     let error = run.batches(&job).unwrap_err().to_string();
-    assert!(error.contains("are the most"), "{error}");
+    assert!(error.contains("more than the limit"), "{error}");
     scene.write_hole("job.json", (64 << 20) + 1);
     let error = run.job().unwrap_err().to_string();
-    assert!(error.contains("are the most"), "{error}");
+    assert!(error.contains("more than the limit"), "{error}");
     scene.write_hole("backend.json", (1 << 20) + 1);
     assert!(run.get("backend.json").is_err());
     std::fs::create_dir(scene.path().join("receipts")).unwrap();
     scene.write_hole("receipts/00000000.json", (16 << 20) + 1);
     assert!(run.receipt(0, 0).unwrap().is_none());
     assert!(run.receipts().unwrap().is_empty());
-    // As much of these as is asked for.
     scene.write_hole("failed.jsonl", 1 << 40);
     assert!(run.first_lines("failed.jsonl", 10).unwrap().len() <= 1);
     scene.write("failed.jsonl", b"{}\n\n[]\n1\n");
@@ -271,7 +266,7 @@ fn what_is_too_large_to_be_true_is_not_read() {
 }
 
 #[test]
-fn a_type_that_is_nested_without_end_is_an_error() {
+fn a_deeply_nested_type_is_an_error() {
     let mut scene = Scene::new();
     // As deep as JSON may nest, and deeper.
     for levels in [10, 40, 70, 1 << 16] {
@@ -294,7 +289,7 @@ fn a_type_that_is_nested_without_end_is_an_error() {
 }
 
 #[test]
-fn columns_that_no_task_has_are_refused() {
+fn invalid_columns_are_refused() {
     let item = Arc::new(Field::new("item", DataType::Int8, true));
     let wrong = [
         DataType::FixedSizeBinary(-1),
@@ -318,18 +313,18 @@ fn columns_that_no_task_has_are_refused() {
 }
 
 #[test]
-fn a_record_that_no_plan_takes_is_not_held() {
+fn oversized_records_are_not_held() {
     let mut scene = Scene::new();
     let bytes = (64 << 20) + 2u64;
     scene.write_hole("input/0000.jsonl", bytes);
     scene.batch["slices"][0]["end"] = bytes.into();
     let error = scene.read().unwrap_err().to_string();
-    assert!(error.contains("longer than any"), "{error}");
+    assert!(error.contains("larger than the plan allows"), "{error}");
     scene.job["sources"][0]["format"] = "csv".into();
     scene.job["sources"][0]["header"] = json!(["text"]);
     // Its fields are held in a memory that doubles.
     scene.write_hole("input/0000.jsonl", 2 * bytes);
     scene.batch["slices"][0]["end"] = (2 * bytes).into();
     let error = scene.read().unwrap_err().to_string();
-    assert!(error.contains("longer than any"), "{error}");
+    assert!(error.contains("larger than the plan allows"), "{error}");
 }

@@ -109,7 +109,7 @@ fn many(count: usize) -> RecordBatch {
 }
 
 #[test]
-fn the_joined_file_does_not_depend_on_the_cut() {
+fn the_joined_file_does_not_depend_on_the_parts() {
     let rows = many(3000);
     for format in FORMATS {
         let rows = match format {

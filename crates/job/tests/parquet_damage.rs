@@ -94,7 +94,7 @@ fn read(content: &[u8], kept: &str) -> Result<u64> {
 }
 
 #[test]
-fn whole_files_are_read() {
+fn complete_files_are_read() {
     for kept in ["flag", "price", "at"] {
         let content = file(Compression::SNAPPY, WriterVersion::PARQUET_2_0);
         assert_eq!(read(&content, kept).unwrap(), 5);

@@ -55,7 +55,7 @@ fn check(found: &[Row], count: i64) {
 }
 
 #[test]
-fn ranges_go_over_row_groups_and_files() {
+fn ranges_span_row_groups_and_files() {
     let bench = Bench::new();
     let (first, second) = (bench.path("a.parquet"), bench.path("b.parquet"));
     write(&first, 0, Arc::new(StringArray::from(texts(0..230))), 100);
@@ -129,7 +129,7 @@ fn write_bytes(bench: &Bench, logical_type: &str, groups: &[&[&[u8]]]) -> PathBu
 }
 
 #[test]
-fn only_the_rows_that_are_not_utf8_are_bad() {
+fn only_rows_with_invalid_utf8_are_bad() {
     let bench = Bench::new();
     for logical_type in ["(utf8)", ""] {
         let groups: [&[&[u8]]; 3] = [

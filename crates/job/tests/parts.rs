@@ -93,7 +93,7 @@ fn numbers_are_the_shortest_that_read_back_as_the_same() {
 }
 
 #[test]
-fn numbers_that_json_cannot_hold_are_null_there_and_words_in_csv() {
+fn numbers_beyond_json_are_null_in_json_and_words_in_csv() {
     let values_of = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     let (csv, json) = values(&column(Float32Array::from(values_of.to_vec())));
     assert_eq!(csv, ["NaN", "inf", "-inf"]);
@@ -182,7 +182,7 @@ fn ids_and_carried_values_are_written_as_the_source_wrote_them() {
 }
 
 #[test]
-fn a_part_without_rows_is_a_whole_file() {
+fn a_part_without_rows_is_a_complete_file() {
     let rows = column(Float32Array::from(Vec::<f32>::new()));
     for format in FORMATS {
         let job = job(format, &rows, &[DataType::Int64]);
@@ -221,7 +221,7 @@ fn a_function_without_columns_is_written_too() {
 }
 
 #[test]
-fn rows_that_are_not_what_the_job_says_are_refused() {
+fn rows_that_do_not_match_the_job_are_refused() {
     let rows = column(Float32Array::from(vec![1.0]));
     for format in FORMATS {
         let job = job(format, &rows, &[]);
@@ -315,10 +315,7 @@ fn csv_refuses_nested_columns_when_the_job_is_planned() {
         };
         let error = planned(OutputFormat::Csv).unwrap_err().to_string();
         assert!(error.contains(kind), "{error}");
-        assert!(
-            error.contains("--format jsonl, parquet or arrow"),
-            "{error}"
-        );
+        assert!(error.contains("use jsonl, parquet or arrow"), "{error}");
         for format in &FORMATS[1..] {
             assert!(planned(*format).is_ok());
         }
@@ -346,7 +343,7 @@ fn columnar_parts_hold_the_types() {
             .collect();
         let part = part(&job, records, rows.clone());
         assert_eq!(count_rows(format, &part), Some(3));
-        // Cut anywhere, it is no part.
+        // A truncated file is no part.
         for length in 0..part.len() {
             assert_eq!(count_rows(format, &part[..length]), None);
         }

@@ -139,7 +139,7 @@ proptest! {
 
     /// Records that a CSV writer wrote, whatever they hold, with bytes that are not UTF-8 among them.
     #[test]
-    fn csv_of_a_writer(
+    fn csv_from_a_writer(
         rows in prop::collection::vec(
             prop::collection::vec(prop::collection::vec(select(&b"ab,\"\n\r \xc3\xbc\xff"[..]), 0..8), 2),
             0..30,
@@ -207,7 +207,7 @@ fn long_records_and_many() {
 
 /// Text folders, CSV, TSV and JSON Lines one behind the other, and batches that begin in one and end in another.
 #[test]
-fn batches_go_over_the_ends_of_sources() {
+fn batches_span_sources() {
     let bench = Bench::new();
     let csv = write(&bench, "a.csv", b"id,text\n1,one\n2,two\n3,three");
     let tsv = write(
@@ -282,7 +282,7 @@ fn a_file_may_have_a_hundred_thousand_columns() {
 }
 
 #[test]
-fn an_oversized_line_that_begins_blank_is_not_passed_over() {
+fn an_oversized_line_that_begins_blank_is_a_dead_letter() {
     let mut content = b"{\"text\":\"first\"}\n".to_vec();
     content.resize(content.len() + (64 << 20) + 1, b' ');
     content.extend_from_slice(b"{\"text\":\"far\"}\n{\"text\":\"near\"}\n");

@@ -35,7 +35,7 @@ fn plan_in(run: &RunDir, input: &str, batch_size: u64) -> Result<Job> {
 }
 
 #[test]
-fn the_same_plan_stands_and_another_one_is_refused() {
+fn the_same_plan_is_kept_and_another_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let input = dir.path().join("in.csv");
     std::fs::write(&input, INPUT).unwrap();

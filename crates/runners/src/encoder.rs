@@ -1,4 +1,4 @@
-//! The engine as a runner: text in, a task's columns out.
+//! The encoder as a runner.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use shoal_job::wire::{Failure, FailureKind};
 use shoal_job::{Cell, Determinism, FunctionSpec, Metrics};
 use shoal_tasks::{Decoder, Task, TaskError, TaskOptions};
 
-/// The metric that counts texts that were cut at the token limit.
+/// The metric that counts texts truncated at the token limit.
 pub const TRUNCATED: &str = "truncated";
 
-/// A model with a task.
+/// A runner of a model with a task.
 pub struct EncoderRunner {
     model: Arc<Model>,
     task: Arc<dyn Task>,
@@ -20,21 +20,21 @@ pub struct EncoderRunner {
     spec: FunctionSpec,
 }
 
-/// Why a model and a task do not make a runner.
+/// Why a runner cannot be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunnerError {
-    /// The task cannot be done.
+    /// The task or its options do not fit the model.
     #[error(transparent)]
     Task(#[from] TaskError),
     /// The token limit does not fit the model.
     #[error(
-        "failed to use a limit of {wanted} tokens: this model takes 2 to {limit} tokens, two of which are special tokens"
+        "failed to use a limit of {wanted} tokens: this model supports 2 to {limit} tokens, including two special tokens"
     )]
     MaxTokens {
-        /// The limit that was asked for.
+        /// The requested limit.
         wanted: usize,
-        /// The model's own.
+        /// The limit of the model.
         limit: usize,
     },
 }
@@ -43,11 +43,11 @@ impl EncoderRunner {
     /// The kind of this runner in a job.
     pub const KIND: &str = "encoder";
 
-    /// `model`, which the user calls `reference`, with the task that `options` ask for. `max_tokens` lowers the model's
-    /// own limit.
+    /// A runner of `model`, named `reference` by the user, with the task of `options`. `max_tokens` lowers the limit of the
+    /// model.
     ///
     /// # Errors
-    /// The model cannot do the task, an option has no effect, or the limit is out of range.
+    /// The model does not support the task, an option has no effect, or the limit is out of range.
     pub fn new(
         reference: &str,
         model: Arc<Model>,
@@ -98,20 +98,20 @@ impl EncoderRunner {
         &self.task
     }
 
-    /// The tokens of `text`, as a session gives them to the model.
+    /// The tokens of `text`, with the prompt.
     ///
     /// # Errors
-    /// The tokenizer gives an id that the model has no embedding for.
+    /// The tokenizer returns an id without an embedding.
     pub fn encode(&self, text: &str) -> Result<Tokens, ModelError> {
         encode(&self.model, self.task.as_ref(), text, self.max_tokens)
     }
 
-    /// Texts are cut at this many tokens.
+    /// The token limit, at which texts are truncated.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
 
-    /// A session that gives rows of this task, for use without jobs and batches.
+    /// A session, for use without jobs and batches.
     pub fn encoder_session(&self) -> EncoderSession {
         EncoderSession {
             session: Session::new(self.model.clone()),
@@ -148,16 +148,16 @@ impl Runner for EncoderRunner {
     }
 }
 
-/// Gathers records into micro-batches and runs them.
+/// Collects records into micro-batches and runs them.
 pub struct EncoderSession {
     session: Session,
     task: Arc<dyn Task>,
     decoder: Box<dyn Decoder>,
     max_tokens: usize,
-    /// The micro-batch that is being gathered: tokens, and the inputs besides the text.
+    /// The current micro-batch: tokens, and the inputs besides the text.
     tokens: Vec<Tokens>,
     inputs: Vec<Vec<Cell>>,
-    /// Number of tokens in it.
+    /// Number of tokens in the micro-batch.
     waiting: usize,
     units: u64,
     tokenize: Duration,
@@ -215,7 +215,7 @@ impl shoal_function::Session for EncoderSession {
         };
         self.waiting += length;
         self.tokens.push(tokens);
-        // The text has been read; what else the task needs is kept in the place of the role.
+        // The text is not kept; its place stays empty, so that the other inputs keep theirs.
         let kept = std::iter::once(Cell::Null).chain(others.iter().cloned());
         self.inputs.push(kept.collect());
         Ok(answers)

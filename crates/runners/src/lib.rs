@@ -1,7 +1,6 @@
-//! Runners: what computes results for records.
+//! Runners.
 //!
-//! [`EncoderRunner`] is shoal's own engine with a task. A program of yours becomes one by implementing
-//! [`Runner`](shoal_function::Runner).
+//! [`EncoderRunner`] runs a task on shoal's own engine. For other programs, implement [`Runner`](shoal_function::Runner).
 
 mod encoder;
 

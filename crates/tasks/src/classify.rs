@@ -2,9 +2,9 @@
 //!
 //! | column | type | |
 //! |---|---|---|
-//! | `label` | string | the most probable label; for multi-label models all that reach the threshold, with `;` between them; for regression the first label |
+//! | `label` | string | the most probable label; for multi-label models all that reach the threshold, separated by `;`; for regression the first label |
 //! | `score` | float | the highest probability; for regression the value itself |
-//! | `score_LABEL` | float | each label's probability, where asked for |
+//! | `score_LABEL` | float | with `scores`, the probability of each label |
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
 /// The metric that counts records by gold label and predicted label.
 pub const CONFUSION: &str = "confusion";
 
-/// Least probability of a label of a multi-label model, by default.
+/// Default minimum probability of the labels of a multi-label model.
 const DEFAULT_THRESHOLD: f32 = 0.5;
 
-/// Stands between several labels.
+/// Separates the labels of a multi-label model.
 const SEPARATOR: &str = ";";
 
-/// How far a number may differ, as a share of it or of 1, to count as the same.
+/// Maximum difference of equal values, relative to the larger of the value and 1.
 const SAME_NUMBER: f32 = 0.05;
 
 /// Classification by one model.
@@ -89,7 +89,7 @@ impl Task for Classify {
 
     fn inputs(&self) -> Vec<Role> {
         let mut inputs = vec![Role::text("text")];
-        // A gold label is compared with one label only.
+        // Gold labels are supported for single-label models only.
         if self.decision.objective == Objective::SingleLabel {
             inputs.push(Role::optional("label"));
         }
@@ -180,7 +180,7 @@ impl Decoder for Rows {
     }
 }
 
-/// How a model's logits become a label and a score.
+/// Turns logits into a label and a score.
 #[derive(Debug, Clone)]
 pub struct Decision {
     objective: Objective,
@@ -189,7 +189,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The decision that belongs to `model`.
+    /// The decision of `model`.
     ///
     /// # Errors
     /// The model has no classifier.
@@ -210,10 +210,10 @@ impl Decision {
         &self.labels
     }
 
-    /// Writes each label's probability to `scores`, and gives the label and its score.
+    /// Writes the probability of each label to `scores`, and returns the label and its score.
     ///
-    /// One label: the most probable, the first of equals. Multi-label: all that reach the threshold, and the highest
-    /// probability. Regression: the first label, and the value itself.
+    /// Single-label: the most probable label, or the first of equals. Multi-label: all labels that reach the threshold, and
+    /// the highest probability. Regression: the first label, and the value itself.
     pub fn decide(&self, logits: &[f32], scores: &mut Vec<f32>) -> (String, f32) {
         self.objective.probabilities(logits, scores);
         let best = argmax(scores);
@@ -232,8 +232,8 @@ impl Decision {
         (label, scores[best])
     }
 
-    /// The model's name for a gold label: names are compared without regard to case, and an integer counts labels from
-    /// 0 where none is called so. `None` for null.
+    /// The label of the model for a gold label: by name, ignoring ASCII case, or by index. Other names are returned unchanged.
+    /// `None` for null.
     pub fn gold(&self, gold: &Cell) -> Option<String> {
         let text = gold.as_text()?;
         let by_name = self
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn one_label_is_the_most_probable() {
+    fn the_most_probable_label_is_chosen() {
         let mut scores = Vec::new();
         let (label, score) = decision(Objective::SingleLabel).decide(&[0.0, 0.0, 2.0], &mut scores);
         assert_eq!(label, "POSITIVE");
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn several_labels_reach_the_threshold_or_none() {
+    fn all_labels_above_the_threshold_are_chosen() {
         let decision = decision(Objective::MultiLabel);
         let mut scores = Vec::new();
         let (label, score) = decision.decide(&[1.0, -1.0, 0.0], &mut scores);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn gold_labels_match_by_name_then_by_number() {
+    fn gold_labels_match_by_name_then_by_index() {
         let decision = decision(Objective::SingleLabel);
         let gold = |cell: Cell| decision.gold(&cell);
         assert_eq!(

@@ -1,8 +1,8 @@
-//! `embed`: a vector for each text, as sentence-transformers' `encode` gives it.
+//! `embed`: a vector for each text, as `encode` of sentence-transformers returns it.
 //!
 //! | column | type | |
 //! |---|---|---|
-//! | `embedding` | list of floats of fixed size | the model's vector, cut and scaled as asked for |
+//! | `embedding` | list of floats of fixed size | the vector, truncated and normalized according to the options |
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use shoal_job::{Cell, Metrics, Role};
 
 use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
 
-/// Vectors of one model.
+/// Embedding by one model.
 #[derive(Debug, Clone)]
 pub struct Embed {
     options: TaskOptions,
@@ -27,10 +27,10 @@ pub struct Embed {
 }
 
 impl Embed {
-    /// Vectors of `model`.
+    /// Embedding by `model`.
     ///
     /// # Errors
-    /// The model gives no vectors, has no prompt of that name, or no dimensions are asked for.
+    /// The model has no embeddings or no prompt of that name, or the number of dimensions is 0.
     pub fn new(model: &Model, options: &TaskOptions) -> Result<Self, TaskError> {
         let spec = model.embedding().ok_or_else(|| TaskError::Model {
             task: TaskKind::Embed,
@@ -38,12 +38,12 @@ impl Embed {
         })?;
         let prompt = prompt(spec, options)?;
         let width = model.output_width();
-        // More dimensions than there are have no effect in sentence-transformers either.
+        // As in sentence-transformers, more dimensions than available have no effect.
         let dimensions = match options.dimensions.or(spec.truncate_dim) {
             Some(0) => {
                 return Err(TaskError::Value {
                     option: "dimensions",
-                    reason: "a vector has one dimension at least".to_owned(),
+                    reason: "a vector has at least one dimension".to_owned(),
                 });
             }
             Some(wanted) => wanted.min(width),
@@ -51,7 +51,7 @@ impl Embed {
         };
         let size = i32::try_from(dimensions).map_err(|_| TaskError::Value {
             option: "dimensions",
-            reason: format!("a vector has {} dimensions at most", i32::MAX),
+            reason: format!("a vector has at most {} dimensions", i32::MAX),
         })?;
         let item = Arc::new(Field::new("item", DataType::Float32, false));
         let list = DataType::FixedSizeList(item.clone(), size);
@@ -59,7 +59,7 @@ impl Embed {
         Ok(Self {
             options: TaskOptions {
                 kind: Some(TaskKind::Embed),
-                // The prompt itself is what the results depend on.
+                // The results depend on the prompt itself, not on its name.
                 prompt: Some(prompt.clone()),
                 prompt_name: None,
                 dimensions: Some(dimensions),
@@ -74,7 +74,7 @@ impl Embed {
     }
 }
 
-/// The prompt that is asked for, else the model's default, as `SentenceTransformer.encode` chooses it.
+/// The prompt of the options, or else the model's default, as in `SentenceTransformer.encode`.
 fn prompt(spec: &EmbeddingSpec, options: &TaskOptions) -> Result<String, TaskError> {
     if let Some(prompt) = &options.prompt {
         return Ok(prompt.clone());
@@ -89,7 +89,7 @@ fn prompt(spec: &EmbeddingSpec, options: &TaskOptions) -> Result<String, TaskErr
     spec.prompts.get(name).cloned().ok_or_else(|| {
         let names: Vec<_> = spec.prompts.keys().map(String::as_str).collect();
         let reason = match names.as_slice() {
-            [] => format!("the model has no prompt {name:?}; it has none"),
+            [] => format!("the model has no prompt {name:?}, and no others"),
             names => format!(
                 "the model has no prompt {name:?}; it has {}",
                 names.join(", ")
@@ -133,7 +133,7 @@ impl Task for Embed {
         })
     }
 
-    /// The cosine of both vectors.
+    /// The cosine similarity.
     fn agreement(&self, reference: &RecordBatch, other: &RecordBatch) -> f64 {
         let values = |rows: &RecordBatch| {
             let list = rows.column(0).as_fixed_size_list().values().clone();
@@ -151,7 +151,7 @@ impl Task for Embed {
     }
 }
 
-/// 1 for two vectors of zeros, which are the same.
+/// 1 for two zero vectors.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| {
         let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
@@ -183,8 +183,7 @@ impl Decoder for Vectors {
 
     fn finish(&mut self) -> RecordBatch {
         let values = Float32Array::from(std::mem::take(&mut self.values));
-        let size =
-            i32::try_from(self.dimensions).expect("models are checked to have fewer dimensions");
+        let size = i32::try_from(self.dimensions).expect("checked by `new`");
         let list = FixedSizeListArray::new(self.item.clone(), size, Arc::new(values), None);
         RecordBatch::try_new(self.schema.clone(), vec![Arc::new(list)])
             .expect("one column, as declared")

@@ -1,8 +1,8 @@
-//! Tasks: what the outputs of a model mean.
+//! Tasks interpret the outputs of a model.
 //!
 //! A [`Task`] declares the input columns that it reads and the output columns that it writes, turns the model's output
-//! for each record into a row, and says how well two models agree. To add one, write a file like [`classify`] or
-//! [`embed`], and name it in [`TaskKind`] and [`open`].
+//! for each record into a row, and measures how well two models agree. To add a task, write a module like [`classify`] or
+//! [`embed`], and add it to [`TaskKind`] and [`open`].
 
 pub mod classify;
 pub mod embed;
@@ -18,54 +18,54 @@ pub use classify::Classify;
 pub use embed::Embed;
 pub use options::{TaskError, TaskKind, TaskOptions};
 
-/// What to make of a model's output.
+/// A task of a model.
 pub trait Task: Send + Sync {
-    /// Which task it is.
+    /// The kind of task.
     fn kind(&self) -> TaskKind;
 
-    /// Everything that its results depend on besides the model, as a job records it. [`TaskOptions::from_spec`] reads
-    /// it back.
+    /// Everything that the results depend on besides the model, as recorded by a job and read by
+    /// [`TaskOptions::from_spec`].
     fn settings(&self) -> Map<String, Value>;
 
-    /// The input columns that it reads. The first one is the text.
+    /// The input columns. The first one is the text.
     fn inputs(&self) -> Vec<Role>;
 
-    /// The columns that it adds to the output.
+    /// The output columns.
     fn output(&self) -> SchemaRef;
 
-    /// Put before each text.
+    /// The prefix of each text.
     fn prompt(&self) -> &str {
         ""
     }
 
-    /// Turns the model's outputs into rows, for one session.
+    /// A decoder for one session.
     fn decoder(&self) -> Box<dyn Decoder>;
 
-    /// How well `other` agrees with `reference`, summed over the records: 1 for each in which both are the same.
+    /// The agreement of `other` with `reference`, summed over the records: 1 for each equal record.
     fn agreement(&self, reference: &RecordBatch, other: &RecordBatch) -> f64;
 
-    /// What [`agreement`](Self::agreement) measures, such as "same label".
+    /// The name of the [agreement](Self::agreement), such as "same label".
     fn agreement_measure(&self) -> &'static str;
 }
 
-/// The mean [agreement](Task::agreement) from which `int8` may stand for `f32`, for models packed for `purpose`.
+/// The mean [agreement](Task::agreement) that `int8` needs to replace `f32` in models packed for `purpose`.
 pub fn sufficient_agreement(purpose: Purpose) -> f64 {
     TaskKind::of(purpose).sufficient_agreement()
 }
 
-/// Collects the rows of some records.
+/// Turns a model's outputs into rows.
 pub trait Decoder: Send {
-    /// Takes the model's output for a record, and the record's input values in the order of [`Task::inputs`].
+    /// Adds the model's output for a record, with the record's input values in the order of [`Task::inputs`].
     fn push(&mut self, output: &[f32], inputs: &[Cell], metrics: &mut Metrics);
 
     /// The rows of all records since the last call.
     fn finish(&mut self) -> RecordBatch;
 }
 
-/// The task of `model` with `options`: the one that is asked for, or else the one that the model was made for.
+/// Opens the task of `options`, or the default task of `model`.
 ///
 /// # Errors
-/// The model cannot do the task, or an option has no effect on it.
+/// The model does not support the task, or an option has no effect on it.
 pub fn open(model: &Model, options: &TaskOptions) -> Result<Box<dyn Task>, TaskError> {
     let kind = options.kind.unwrap_or(TaskKind::of(model.purpose()));
     options.check(kind)?;

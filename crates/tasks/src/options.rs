@@ -1,4 +1,4 @@
-//! Which task, and how: what a user asks for and a job records.
+//! The options of tasks.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,7 +30,7 @@ impl TaskKind {
         }
     }
 
-    /// What a model is packed for, for this task.
+    /// The purpose that a model is packed for.
     pub fn purpose(self) -> Purpose {
         match self {
             Self::Classify => Purpose::Classify,
@@ -38,7 +38,7 @@ impl TaskKind {
         }
     }
 
-    /// The mean agreement of a record from which `int8` may stand for `f32`.
+    /// The mean agreement that `int8` needs to replace `f32`.
     pub(crate) fn sufficient_agreement(self) -> f64 {
         match self {
             Self::Classify => 0.99,
@@ -46,13 +46,13 @@ impl TaskKind {
         }
     }
 
-    /// The task that a model is made for which is packed for `purpose`.
+    /// The task of models that are packed for `purpose`.
     pub(crate) fn of(purpose: Purpose) -> Self {
         let found = Self::ALL.into_iter().find(|kind| kind.purpose() == purpose);
         found.expect("each purpose has a task")
     }
 
-    /// The names that Hugging Face's `pipeline` and model pages give it.
+    /// Its names in Hugging Face's `pipeline` and on model pages.
     fn aliases(self) -> &'static [&'static str] {
         match self {
             Self::Classify => &["text-classification", "sentiment-analysis"],
@@ -90,7 +90,7 @@ impl FromStr for TaskKind {
             let names =
                 Self::ALL.map(|kind| format!("{} ({})", kind.name(), kind.aliases().join(", ")));
             format!(
-                "there is no task {text:?}; the tasks are {}",
+                "there is no task {text:?}; available tasks are {}",
                 names.join(" and ")
             )
         })
@@ -100,34 +100,34 @@ impl FromStr for TaskKind {
 /// A task and its options. An option that has no effect on the task is an error.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TaskOptions {
-    /// The task; where `None`, the one that the model was made for.
+    /// The task; `None` for the default of the model.
     #[serde(rename = "name", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<TaskKind>,
-    /// `classify`: whether each label's probability is written.
+    /// `classify`: whether to write the probability of each label.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub scores: bool,
-    /// `classify`: least probability of a label of a multi-label model.
+    /// `classify`: the minimum probability of the labels of a multi-label model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
-    /// `embed`: put before each text; an empty prompt switches the model's default prompt off.
+    /// `embed`: the prefix of each text; an empty prompt disables the model's default prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
-    /// `embed`: the name of one of the model's prompts. A job records the prompt itself.
+    /// `embed`: the name of a prompt of the model. A job records the prompt itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_name: Option<String>,
-    /// `embed`: cut vectors after this many dimensions.
+    /// `embed`: truncate vectors to this number of dimensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dimensions: Option<usize>,
-    /// `embed`: scale vectors to length 1, after cutting.
+    /// `embed`: normalize vectors to length 1, after truncation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub normalize: bool,
 }
 
-/// Why a task cannot be done.
+/// An error of a task or its options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// The model was not made for the task.
+    /// The model does not support the task.
     #[error("failed to use the model for the task {task}: {reason}")]
     Model {
         /// The task.
@@ -154,16 +154,15 @@ pub enum TaskError {
 }
 
 impl TaskOptions {
-    /// The options with which a job was planned, from what [`Task::settings`](crate::Task::settings) gave. Settings
-    /// that only describe the model are ignored.
+    /// The options of a job, from [`Task::settings`](crate::Task::settings). Other settings are ignored.
     ///
     /// # Errors
-    /// A setting has another type, or a task that this version does not know.
+    /// A setting has the wrong type, or the task is unknown.
     pub fn from_spec(settings: &Map<String, Value>) -> serde_json::Result<Self> {
         serde_json::from_value(Value::Object(settings.clone()))
     }
 
-    /// Whether all options have an effect on `task`.
+    /// Checks that all options have an effect on `task`.
     pub(crate) fn check(&self, task: TaskKind) -> Result<(), TaskError> {
         let given = [
             ("scores", TaskKind::Classify, self.scores),
@@ -182,7 +181,7 @@ impl TaskOptions {
         }
     }
 
-    /// What a job records: these options, and what the task adds.
+    /// The settings that a job records: these options and `more`.
     pub(crate) fn settings(
         &self,
         more: impl IntoIterator<Item = (&'static str, Value)>,
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tasks_have_the_names_of_hugging_face_too() {
+    fn tasks_have_the_aliases_of_hugging_face() {
         for (name, kind) in [
             ("classify", TaskKind::Classify),
             ("text-classification", TaskKind::Classify),
@@ -236,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_back_from_a_job() {
+    fn options_are_read_from_a_job() {
         let options = TaskOptions {
             kind: Some(TaskKind::Classify),
             threshold: Some(0.3),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{ArrowError, DataType, Field, Schema as Fields, SchemaRef};
 
-use super::columns::{self, Found};
+use super::columns::{self, RowContent};
 use super::ipc::{self, Dictionaries, File, Footer};
 use super::ranged::Ranged;
 use super::schema::Schema;
@@ -14,10 +14,10 @@ use crate::spec::Columns;
 use crate::store::Location;
 use crate::{Error, Result};
 
-/// Rows that become records together: few, since a row may be large.
+/// Rows that are decoded at once: few, because a row may be large.
 const ROWS_AT_ONCE: u64 = 64;
 
-/// The error of a file that could not be read: the store's, if it failed.
+/// The error of the store, or else that of the reader.
 fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display) -> Error {
     file.failure().unwrap_or_else(|| {
         Error::input(
@@ -30,19 +30,19 @@ fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display)
 /// The columns and the number of rows.
 pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
     let index = Index::read(location)?;
-    Ok((columns::known(&index.footer.schema), index.rows()))
+    Ok((columns::source_schema(&index.footer.schema), index.rows()))
 }
 
-/// What every reader of a file needs to know of it, read once.
+/// The shared metadata of a file.
 #[derive(Debug)]
 pub(crate) struct Index {
     footer: Arc<Footer>,
-    /// The columns with bytes in the place of strings: they are checked one by one, so that one that is not UTF-8 does not
-    /// take with it the rows around it.
+    /// The columns with bytes instead of strings: values are checked one by one, so that invalid UTF-8 only affects its own
+    /// row.
     schema: SchemaRef,
-    /// For each record batch, the number of rows up to its end.
+    /// The cumulative number of rows of the record batches.
     ends: Vec<u64>,
-    /// Once a reader has needed them.
+    /// Read on demand.
     dictionaries: Mutex<Option<Arc<Dictionaries>>>,
 }
 
@@ -78,7 +78,7 @@ fn with_bytes(field: &Field) -> Field {
             other => other.clone(),
         }
     }
-    // The number of a dictionary stays.
+    // Keeps the id of the dictionary.
     field.clone().with_data_type(bytes(field.data_type()))
 }
 
@@ -93,9 +93,9 @@ pub(crate) struct Records {
     location: Location,
     next: u64,
     end: u64,
-    /// The columns that are only read whole, of the record batch with this number.
+    /// The index of a record batch, and its columns that cannot be read in ranges.
     whole: Option<(usize, RecordBatch)>,
-    ready: std::vec::IntoIter<Found>,
+    ready: std::vec::IntoIter<RowContent>,
     ready_from: u64,
 }
 
@@ -112,7 +112,7 @@ impl Records {
                 "it has fewer rows than when the run was planned",
             ));
         }
-        let projection = columns::wanted(&index.footer.schema, columns)
+        let projection = columns::indices(&index.footer.schema, columns)
             .map_err(|name| Error::input(location.uri(), format!("there is no column {name:?}")))?;
         let bytes = Ranged::open(location)?;
         let file = File::with_footer(bytes.clone(), index.footer.clone());
@@ -150,8 +150,8 @@ impl Records {
         })
     }
 
-    /// The next record with its row, `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Found)>> {
+    /// The next record with its row, or `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, RowContent)>> {
         loop {
             if let Some(record) = self.ready.next() {
                 self.ready_from += 1;
@@ -166,7 +166,7 @@ impl Records {
     }
 
     /// The records from `next` on, as many as are decoded together.
-    fn decode(&mut self) -> Result<Vec<Found>> {
+    fn decode(&mut self) -> Result<Vec<RowContent>> {
         let ends = &self.index.ends;
         let number = ends.partition_point(|end| *end <= self.next);
         let first = number.checked_sub(1).map_or(0, |before| ends[before]);
@@ -194,7 +194,7 @@ impl Records {
             let whole = match &self.whole {
                 Some((known, whole)) if *known == number => whole,
                 _ => {
-                    // What was read before must not be held beside what is read now.
+                    // Free the previous record batch first.
                     self.whole = None;
                     let projection: Vec<_> = missing
                         .iter()

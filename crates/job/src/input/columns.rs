@@ -1,4 +1,4 @@
-//! Columns of Arrow arrays as the values of records, shared by the inputs that have types.
+//! Converts Arrow columns to records, for Parquet and Arrow IPC.
 
 use std::fmt::{self, Write};
 
@@ -8,22 +8,22 @@ use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, SchemaRef};
 
 use super::MAX_RECORD_BYTES;
-use super::schema::{Known, Schema};
+use super::schema::{Schema, SourceColumn};
 use crate::Role;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
 
-/// A record, or what is wrong with it.
-pub(super) type Found = std::result::Result<Record, BadRecord>;
+/// A record, or what is wrong with the row.
+pub(super) type RowContent = std::result::Result<Record, BadRecord>;
 
-/// No time zone has a longer name.
+/// Maximum length of the name of a time zone.
 const MAX_TIME_ZONE_BYTES: usize = 64;
 
-/// What a file of these columns offers.
-pub(super) fn known(schema: &SchemaRef) -> Schema {
+/// The columns of a file.
+pub(super) fn source_schema(schema: &SchemaRef) -> Schema {
     let columns = schema.fields().iter().map(|field| {
         let plain = plain_type(field.data_type());
-        Known {
+        SourceColumn {
             name: field.name().clone(),
             is_text: is_text(field.data_type()),
             data_type: if survives_text(&plain) {
@@ -38,8 +38,8 @@ pub(super) fn known(schema: &SchemaRef) -> Schema {
     }
 }
 
-/// The places of the columns that a job reads, or the name of one that is not there.
-pub(super) fn wanted(
+/// The indices of the columns that a job reads, or the name of a missing one.
+pub(super) fn indices(
     schema: &SchemaRef,
     columns: &Columns,
 ) -> std::result::Result<Vec<usize>, String> {
@@ -57,7 +57,7 @@ pub(super) fn wanted(
         .collect()
 }
 
-/// The type behind a dictionary.
+/// The value type of a dictionary; other types unchanged.
 fn plain_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, value) => plain_type(value),
@@ -77,7 +77,7 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// Whether a value of the type is the same again after it was text.
+/// Whether values of the type survive the conversion to text and back.
 fn survives_text(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
@@ -100,8 +100,8 @@ fn survives_text(data_type: &DataType) -> bool {
     }
 }
 
-/// The records that the rows of `batch` are. Strings must come as bytes, which are checked here one by one.
-pub(super) fn records(columns: &Columns, batch: &RecordBatch) -> Vec<Found> {
+/// The records of `batch`. Strings must be binary columns, whose values are checked one by one.
+pub(super) fn records(columns: &Columns, batch: &RecordBatch) -> Vec<RowContent> {
     let column = |name: &str| batch.column_by_name(name).map(cells);
     let ids = columns.id.as_ref().and_then(|id| column(&id.source));
     let inputs: Vec<_> = columns
@@ -156,7 +156,7 @@ pub(super) fn records(columns: &Columns, batch: &RecordBatch) -> Vec<Found> {
         .collect()
 }
 
-/// A column's values, each of them or all with what is wrong: "is …".
+/// The values of a column. An error of a value or of the column starts with "is" or "has".
 type Cells = std::result::Result<Vec<std::result::Result<Cell, String>>, String>;
 
 fn cells(array: &ArrayRef) -> Cells {
@@ -198,7 +198,7 @@ fn cells(array: &ArrayRef) -> Cells {
             })?;
             let Limited(value) = value;
             Ok(match value.as_str() {
-                // JSON has no words for these.
+                // JSON cannot represent these.
                 "NaN" | "inf" | "-inf" => Cell::Text(value),
                 _ if is_json => Cell::Json(value),
                 _ => Cell::Text(value),
@@ -207,7 +207,7 @@ fn cells(array: &ArrayRef) -> Cells {
         .collect())
 }
 
-/// Text of a record's size at most: a list of nothing but nulls takes no room in a file.
+/// Text of limited size: a list of nulls takes no space in a file, but a lot as text.
 struct Limited(String);
 
 impl Write for Limited {

@@ -1,4 +1,4 @@
-//! CSV and TSV as people have them: quoted newlines, byte-order marks, CRLF, blank lines.
+//! CSV and TSV, with quoted newlines, byte-order marks, CRLF and blank lines.
 
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
@@ -12,7 +12,7 @@ use crate::record::{BadRecord, Cell, Record};
 use crate::spec::{Columns, Fault};
 use crate::{Error, Result, Role};
 
-/// The header, and what the first rows tell of the columns.
+/// The header, and the columns inferred from the first rows.
 pub(crate) fn head(stream: &Stream, delimiter: u8, place: &str) -> Result<(Vec<String>, Schema)> {
     let (bytes, whole) = stream.head();
     let mut reader = csv::ReaderBuilder::new()
@@ -65,7 +65,7 @@ pub(crate) fn head(stream: &Stream, delimiter: u8, place: &str) -> Result<(Vec<S
     Ok((header, sample.schema(true)))
 }
 
-/// What a field looks like, where a format has no types.
+/// Guesses the type of an untyped field.
 fn guess(field: &[u8]) -> Cell {
     match std::str::from_utf8(field) {
         Ok("") => Cell::Null,
@@ -78,14 +78,14 @@ fn guess(field: &[u8]) -> Cell {
     }
 }
 
-/// Finds the records behind the header. `visit` gets each one's place: from its first byte to that of the next one.
+/// Scans the records after the header. Calls `visit` with the position of each, up to the first byte of the next.
 pub(crate) fn scan(
     stream: &mut Stream,
     delimiter: u8,
     mut visit: impl FnMut(Span) -> Result<()>,
 ) -> Result<()> {
     let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-    // Fields are not looked at, so what they hold may be overwritten as often as the parser likes.
+    // The fields are ignored, so the parser may overwrite them.
     let (mut output, mut ends) = ([0; 4096], [0; 256]);
     let mut is_header = true;
     let mut open_quote = false;
@@ -94,7 +94,7 @@ pub(crate) fn scan(
     loop {
         let at_end = stream.fill()?.is_empty();
         if at_end && stream.position() > start {
-            // A separator ends a field everywhere but within quotes. It does no harm to a record that ends here anyway.
+            // A delimiter ends a field unless a quote is open. It is harmless at the end of a complete record.
             let (_, _, _, ended) = core.read_record(&[delimiter], &mut output, &mut ends);
             open_quote = ended == 0;
         }
@@ -121,8 +121,8 @@ pub(crate) fn scan(
     }
 }
 
-/// Consumes the rest of a record's line break, and blank lines. The parser would pass over them too, but as a part of
-/// the next record, whose line would then be told wrong.
+/// Consumes the rest of a line break, and blank lines. The parser would count them as part of the next record, whose line
+/// number would be wrong.
 fn skip_breaks(stream: &mut Stream, core: &mut csv_core::Reader) -> Result<()> {
     loop {
         let input = stream.fill()?;
@@ -134,7 +134,7 @@ fn skip_breaks(stream: &mut Stream, core: &mut csv_core::Reader) -> Result<()> {
     }
 }
 
-/// The bytes of line breaks at the start of `input`, which `core` learns of, and whether other bytes follow.
+/// The number of line-break bytes at the start of `input`, and whether other bytes follow. Updates the line of `core`.
 fn count_breaks(input: &[u8], core: &mut csv_core::Reader) -> (usize, bool) {
     let breaks = input
         .iter()
@@ -149,21 +149,20 @@ fn count_breaks(input: &[u8], core: &mut csv_core::Reader) -> (usize, bool) {
 pub(crate) struct Records {
     reader: BufReader<Box<dyn Read + Send>>,
     core: csv_core::Reader,
-    /// The fields of the present record one after the other, and the end of each of as many as the header has, and one
-    /// more.
+    /// The concatenated fields of the current record, and the end of each, for one field more than the header has.
     fields: Vec<u8>,
     ends: Vec<usize>,
-    /// Fields of the present record.
+    /// Number of fields of the current record.
     len: usize,
     columns: usize,
     id: Option<usize>,
-    /// Role and place of each input column.
+    /// Role and index of each input column.
     inputs: Vec<(Role, Option<usize>)>,
     kept: Vec<usize>,
 }
 
 impl Records {
-    /// `line` is the slice's first one; `reader` gives the slice's bytes.
+    /// A reader of a slice that starts at `line`.
     pub(crate) fn new(
         reader: Box<dyn Read + Send>,
         delimiter: u8,
@@ -176,13 +175,13 @@ impl Records {
                 .iter()
                 .position(|column| column == name)
                 .ok_or_else(|| {
-                    Error::Parameter(format!("the plan has no column {name:?} in its header"))
+                    Error::Parameter(format!("the header in the plan has no column {name:?}"))
                 })
         };
         let (mut fields, mut ends) = (vec![0; 1024], vec![0; header.len() + 1]);
         let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        // The line break in front keeps the parser from taking a record's first character for a byte-order mark: a
-        // record must read the same wherever the batch is cut.
+        // The line break keeps the parser from skipping a byte-order mark at the start of a record, because a record must not
+        // depend on where the slice starts.
         core.read_record(b"\n", &mut fields, &mut ends);
         core.set_line(line);
         Ok(Self {
@@ -209,7 +208,7 @@ impl Records {
         })
     }
 
-    /// The next record with its line, `None` at the end.
+    /// The next record with its line, or `None` at the end.
     pub(crate) fn next(
         &mut self,
     ) -> io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
@@ -225,7 +224,7 @@ impl Records {
         let mut beyond = [0; 64];
         self.len = 0;
         loop {
-            // A row may have millions of fields too many: where they end does not matter.
+            // The ends of surplus fields, possibly millions, are not kept.
             let ends = match self.ends.get_mut(self.len..) {
                 Some(ends) if !ends.is_empty() => ends,
                 _ => &mut beyond,
@@ -238,7 +237,6 @@ impl Records {
             self.len += fields;
             match result {
                 ReadRecordResult::InputEmpty => {}
-                // The plan leaves out what is larger.
                 ReadRecordResult::OutputFull if written as u64 > MAX_RECORD_BYTES => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG));
                 }
@@ -250,7 +248,7 @@ impl Records {
         }
     }
 
-    /// A field of the present record, `None` where it has fewer.
+    /// A field of the current record, if it exists.
     fn field(&self, index: usize) -> Option<&[u8]> {
         let start = match index {
             0 => 0,

@@ -1,16 +1,16 @@
-//! The footer of a Parquet file, looked over before the library reads it: the library goes down a level of its stack for
-//! each group in a group, and makes room for as many elements as a list says that it has.
+//! Checks the footer of a Parquet file before the library reads it: the library recurses for each nested group, and allocates
+//! as many elements as a list claims to have.
 //!
 //! The footer is a struct in Thrift's compact protocol (`thrift/doc/specs/thrift-compact-protocol.md`).
 
 use parquet::errors::Result;
 use parquet::file::reader::ChunkReader;
 
-/// No footer of a readable file is larger.
+/// Maximum size of a footer.
 const MOST_BYTES: u64 = 256 << 20;
-/// Groups in groups; structs in structs.
+/// Maximum nesting of groups and structs.
 const MOST_LEVELS: usize = 64;
-/// A struct of a list that is worth reading has this many bytes at least: an empty one would have its end alone.
+/// Minimum size of a non-empty struct in a list.
 const STRUCT_BYTES: u64 = 2;
 
 const LIST: u8 = 9;
@@ -19,7 +19,7 @@ const STRUCT: u8 = 12;
 const SCHEMA: i64 = 2;
 const CHILDREN: i64 = 5;
 
-/// Whether the library can read the footer of `file` without harm. What is no Parquet file at all it can.
+/// Whether the library can safely read the footer of `file`, or reject it.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -44,7 +44,7 @@ pub(crate) fn is_harmless(file: &impl ChunkReader) -> Result<bool> {
     Ok(Walk { rest: &footer }.footer().is_some())
 }
 
-/// What is left of the footer; each method takes what it reads, and gives `None` where that cannot be right.
+/// The rest of the footer. Each method consumes what it reads, and returns `None` if that is malformed.
 struct Walk<'a> {
     rest: &'a [u8],
 }
@@ -60,7 +60,7 @@ impl Walk<'_> {
     /// The tree of columns, as a list in which the children of a group follow it.
     fn schema(&mut self) -> Option<()> {
         let (elements, kind) = self.list()?;
-        // Children that are still to come, of each group that is open.
+        // The number of remaining children of each open group.
         let mut open: Vec<u64> = Vec::new();
         for _ in 0..elements {
             let mut children = 0;
@@ -92,7 +92,7 @@ impl Walk<'_> {
         Some(())
     }
 
-    /// Hands the number and the type of each field of a struct to `field`, which takes the value.
+    /// Calls `field` with the id and the type of each field of a struct. It must consume the value.
     fn fields(
         &mut self,
         level: usize,
@@ -116,7 +116,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A value of a field. Those of type 1 and 2, the booleans, lie in the type itself.
+    /// The value of a field. Booleans, types 1 and 2, are encoded in the type.
     fn value(&mut self, kind: u8, level: usize) -> Option<()> {
         match kind {
             1 | 2 => Some(()),
@@ -158,7 +158,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The number of elements of a list, for which there must be bytes, and their type.
+    /// The number of elements of a list, bounded by the remaining bytes, and their type.
     fn list(&mut self) -> Option<(u64, u8)> {
         let head = self.byte()?;
         let elements = match head >> 4 {
@@ -176,7 +176,7 @@ impl Walk<'_> {
         Some((number >> 1) as i64 ^ -((number & 1) as i64))
     }
 
-    /// Seven bits a byte, the lowest first.
+    /// A little-endian base-128 number.
     fn number(&mut self) -> Option<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -260,7 +260,7 @@ mod tests {
     const NO_GROUPS: &[u8] = &[0x19, 0x0c];
 
     #[test]
-    fn groups_in_groups_are_bounded() {
+    fn nested_groups_are_bounded() {
         assert!(is_harmless(&nested(1)).unwrap());
         assert!(is_harmless(&nested(MOST_LEVELS)).unwrap());
         assert!(!is_harmless(&nested(MOST_LEVELS + 1)).unwrap());
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_library_reads_is_harmless() {
+    fn a_footer_that_the_library_reads_is_harmless() {
         use parquet::file::metadata::ParquetMetaDataReader;
         let file = nested(20);
         ParquetMetaDataReader::new()
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_in_no_group_are_not_planned() {
+    fn rows_outside_of_groups_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.parquet");
         let rows = |rows| {
@@ -307,11 +307,11 @@ mod tests {
         };
         assert_eq!(rows(0).unwrap().1, 0);
         let error = rows(1 << 40).unwrap_err().to_string();
-        assert!(error.contains("other numbers of rows"), "{error}");
+        assert!(error.contains("do not add up"), "{error}");
     }
 
     #[test]
-    fn what_is_no_parquet_is_left_to_the_library() {
+    fn other_files_are_left_to_the_library() {
         for bytes in [&b""[..], b"PAR1", b"\xff\xff\xff\xffPAR1", b"nonsense"] {
             assert!(is_harmless(&Bytes::copy_from_slice(bytes)).unwrap());
         }

@@ -1,5 +1,4 @@
-//! The file format of Arrow IPC, read a record batch at a time and within bounds: nothing that a file says about itself is
-//! believed before it is checked against the file's length.
+//! Reads Arrow IPC files, one record batch at a time. The sizes in a file are untrusted and checked against its length.
 
 mod range;
 
@@ -27,29 +26,29 @@ const CONTINUATION: &[u8] = &[0xff; 4];
 /// Starts a file of the first version of Feather, which is not Arrow IPC.
 const FEATHER_1: &[u8] = b"FEA1";
 
-/// The largest footer, and the largest metadata of a message. No readable file has larger ones.
+/// Maximum size of a footer, and of the metadata of a message.
 const MAX_METADATA_BYTES: u64 = 256 << 20;
-/// Bytes of the wanted columns of a record batch, and of all dictionaries, after decompression: they are held in memory.
+/// Maximum decompressed size of the columns to read of a record batch, and of all dictionaries.
 const MAX_BATCH_BYTES: u64 = 1 << 30;
-/// Values in one array.
+/// Maximum number of values of an array.
 const MAX_VALUES: i64 = i32::MAX as i64;
-/// Bytes that are read from a store at a time.
+/// Size of a read.
 const READ_BYTES: usize = 8 << 20;
 
 fn damaged(reason: impl std::fmt::Display) -> ArrowError {
     ArrowError::IpcError(reason.to_string())
 }
 
-/// What `read` gives; where it panics, as the library does at some damage, the file is damaged.
+/// Converts a panic in `read`, which the library raises for some damaged files, to an error.
 pub(super) fn caught<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(damaged("its content contradicts itself")))
+        .unwrap_or_else(|_| Err(damaged("its content is inconsistent")))
 }
 
-/// Dictionaries by their numbers.
+/// Dictionaries by id.
 pub(crate) type Dictionaries = HashMap<i64, ArrayRef>;
 
-/// What the footer says.
+/// The footer of a file.
 #[derive(Debug)]
 pub(crate) struct Footer {
     pub(crate) schema: SchemaRef,
@@ -58,7 +57,7 @@ pub(crate) struct Footer {
     batches: Vec<Block>,
 }
 
-/// Where a message lies in the file.
+/// The position of a message in the file.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     start: u64,
@@ -67,7 +66,7 @@ struct Block {
 }
 
 impl Block {
-    /// A block within `bytes`, the length of a file.
+    /// Checks that the block is within a file of `bytes`.
     fn new(block: &arrow_ipc::Block, bytes: u64) -> Result<Self> {
         let number = |number: i64| u64::try_from(number).ok();
         let known = || {
@@ -97,7 +96,7 @@ impl<R: ChunkReader> File<R> {
         Ok(Self::with_footer(bytes, Arc::new(footer)))
     }
 
-    /// A file whose footer is known.
+    /// A file with a footer that was read before.
     pub(crate) fn with_footer(bytes: R, footer: Arc<Footer>) -> Self {
         Self { bytes, footer }
     }
@@ -106,7 +105,7 @@ impl<R: ChunkReader> File<R> {
         &self.footer
     }
 
-    /// For each record batch, the number of rows up to its end.
+    /// The cumulative number of rows of the record batches.
     pub(crate) fn index(&self) -> Result<Vec<u64>> {
         caught(|| {
             let mut rows = 0u64;
@@ -114,14 +113,14 @@ impl<R: ChunkReader> File<R> {
                 let content = self.message(*block)?;
                 rows = rows
                     .checked_add(batch_of(&parse(&content)?)?.length() as u64)
-                    .ok_or_else(|| damaged("it has more rows than can be counted"))?;
+                    .ok_or_else(|| damaged("its number of rows overflows"))?;
                 Ok(rows)
             });
             ends.collect()
         })
     }
 
-    /// All dictionaries, as a file of `schema` has them.
+    /// All dictionaries of a file with `schema`.
     pub(crate) fn dictionaries(&self, schema: &Schema) -> Result<Dictionaries> {
         caught(|| {
             let mut known = Dictionaries::new();
@@ -131,7 +130,7 @@ impl<R: ChunkReader> File<R> {
                 let message = parse(&content)?;
                 let dictionary = message
                     .header_as_dictionary_batch()
-                    .ok_or_else(|| damaged("a dictionary is something else"))?;
+                    .ok_or_else(|| damaged("a dictionary block contains another message"))?;
                 let batch = dictionary
                     .data()
                     .ok_or_else(|| damaged("a dictionary has no values"))?;
@@ -144,8 +143,8 @@ impl<R: ChunkReader> File<R> {
         })
     }
 
-    /// The columns `projection`, which is sorted, of a record batch. No other columns are read. `schema` is that of the file; it may have
-    /// bytes in the place of strings.
+    /// Reads the columns `projection`, which must be sorted, of a record batch. `schema` is that of the file, possibly with bytes
+    /// instead of strings.
     pub(crate) fn batch(
         &self,
         number: usize,
@@ -178,7 +177,7 @@ impl<R: ChunkReader> File<R> {
         Ok(batches.map(move |number| self.batch(number, &schema, &dictionaries, &projection)))
     }
 
-    /// The metadata of a message, without the length that stands before it.
+    /// The metadata of a message, without its length prefix.
     fn message(&self, block: Block) -> Result<Vec<u8>> {
         let content = self.bytes.get_bytes(block.start, block.metadata as usize)?;
         let prefix = if content.starts_with(CONTINUATION) {
@@ -186,15 +185,15 @@ impl<R: ChunkReader> File<R> {
         } else {
             4
         };
-        // A copy is aligned, as its reader demands.
+        // A copy is aligned, as the reader requires.
         content
             .get(prefix..)
             .map(<[u8]>::to_vec)
             .ok_or_else(|| damaged("a message is too short"))
     }
 
-    /// The body of a message as far as the buffers `wanted` reach, with nothing but them in it. Memory that is not
-    /// written takes no room. `room` is what the buffers may take, decompressed.
+    /// The body of a message with only the buffers `wanted`; the rest is zero and takes no physical memory. `room` is the
+    /// remaining limit for decompressed buffers.
     fn body(
         &self,
         block: Block,
@@ -216,7 +215,7 @@ impl<R: ChunkReader> File<R> {
             let mut take = |bytes| {
                 *room = room.checked_sub(bytes).ok_or_else(|| {
                     damaged(format!(
-                        "a record batch has more than {} MiB in the columns that are read; write it in smaller ones",
+                        "the columns to read of a record batch have more than {} MiB; use smaller record batches",
                         MAX_BATCH_BYTES >> 20
                     ))
                 })?;
@@ -229,7 +228,7 @@ impl<R: ChunkReader> File<R> {
             if batch.compression().is_some()
                 && let Some(length) = place.first_chunk()
             {
-                // Not compressed where it is -1.
+                // -1 marks an uncompressed buffer.
                 take(u64::try_from(i64::from_le_bytes(*length)).unwrap_or(0))?;
             }
         }
@@ -261,9 +260,9 @@ fn read_footer(bytes: &impl ChunkReader) -> Result<Footer> {
     };
     let footer = u64::from(u32::from_le_bytes(*footer));
     if footer > body || footer > MAX_METADATA_BYTES {
-        return Err(damaged("its footer is longer than itself"));
+        return Err(damaged("its footer is longer than the file"));
     }
-    // A copy is aligned, as its reader demands.
+    // A copy is aligned, as the reader requires.
     let footer = bytes.get_bytes(body - footer, footer as usize)?.to_vec();
     let footer =
         root_as_footer(&footer).map_err(|e| damaged(format!("its footer is damaged: {e}")))?;
@@ -293,16 +292,16 @@ fn parse(content: &[u8]) -> Result<Message<'_>> {
     root_as_message(content).map_err(|e| damaged(format!("a message is damaged: {e}")))
 }
 
-/// The record batch in a message; its lengths are sound.
+/// The record batch of a message, with checked lengths.
 fn batch_of<'a>(message: &Message<'a>) -> Result<arrow_ipc::RecordBatch<'a>> {
     let batch = message
         .header_as_record_batch()
-        .ok_or_else(|| damaged("a record batch is something else"))?;
+        .ok_or_else(|| damaged("a record batch block contains another message"))?;
     check_nodes(&batch)?;
     Ok(batch)
 }
 
-/// Later, lengths are multiplied without a check.
+/// Checks the lengths, which the library multiplies unchecked.
 fn check_nodes(batch: &arrow_ipc::RecordBatch<'_>) -> Result<()> {
     let is_sound = |length: i64, nulls: i64| {
         (0..=MAX_VALUES).contains(&length) && (0..=length).contains(&nulls)
@@ -315,17 +314,17 @@ fn check_nodes(batch: &arrow_ipc::RecordBatch<'_>) -> Result<()> {
     }
 }
 
-/// What belongs to a column in the lists of a record batch.
+/// The nodes and buffers of a column in a record batch.
 struct Column {
-    /// Its place in the schema.
+    /// Its index in the schema.
     index: usize,
     /// Its own node.
     node: usize,
-    /// Its buffers, with those of its children.
+    /// Its buffers, including those of its children.
     parts: Range<usize>,
 }
 
-/// The columns `projection`, which is sorted.
+/// The columns `projection`, which must be sorted.
 fn columns_of(
     schema: &Schema,
     batch: &arrow_ipc::RecordBatch<'_>,
@@ -352,8 +351,7 @@ fn columns_of(
     Ok(wanted)
 }
 
-/// The number of nodes and of buffers of a column. `variadic` has the next number of buffers that a column of views refers
-/// to.
+/// The number of nodes and buffers of a column. `variadic` has the numbers of data buffers of view columns.
 fn shape(
     data_type: &DataType,
     version: MetadataVersion,

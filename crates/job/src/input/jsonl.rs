@@ -1,4 +1,4 @@
-//! JSON Lines: an object a line; blank lines are passed over.
+//! JSON Lines: one object per line; blank lines are skipped.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
 use crate::{Result, Role};
 
-/// What the first lines tell of the columns; `None` where there is no object among them.
+/// The columns of the first lines, or `None` if there is no object among them.
 pub(crate) fn head(stream: &Stream) -> Option<Schema> {
     let (bytes, whole) = stream.head();
     let end = if whole {
@@ -36,7 +36,7 @@ pub(crate) fn head(stream: &Stream) -> Option<Schema> {
     (objects > 0).then(|| sample.schema(false))
 }
 
-/// Finds the records. `visit` gets each one's place and bytes; an oversized one's bytes are cut.
+/// Scans the records. Calls `visit` with the position and bytes of each; the bytes of an oversized one are truncated.
 pub(crate) fn scan(
     stream: &mut Stream,
     mut visit: impl FnMut(Span, &[u8]) -> Result<()>,
@@ -54,7 +54,7 @@ pub(crate) fn scan(
         let at_end = read == 0;
         if newline.is_some() || at_end {
             let span = Span::new(start, stream.position(), number);
-            // Of an oversized line only the beginning is known, which may be blank where the rest is not.
+            // The truncated bytes of an oversized line may be blank even if the line is not.
             if span.fault.is_some() || !line.trim_ascii().is_empty() {
                 visit(span, &line)?;
             }
@@ -68,7 +68,7 @@ pub(crate) fn scan(
     }
 }
 
-/// Learns the types of columns from every record of a source.
+/// Infers the types of columns from all records of a source.
 pub(crate) struct TypeObserver {
     names: Vec<Option<String>>,
     types: Vec<JsonType>,
@@ -88,7 +88,7 @@ impl TypeObserver {
         }
     }
 
-    pub(crate) fn see(&mut self, line: &[u8]) {
+    pub(crate) fn observe(&mut self, line: &[u8]) {
         let Ok(line) = std::str::from_utf8(line) else {
             return;
         };
@@ -101,16 +101,16 @@ impl TypeObserver {
         }
     }
 
-    /// The schema as far as values of these columns tell.
+    /// The columns with values.
     pub(crate) fn schema(self) -> Schema {
-        use super::schema::Known;
+        use super::schema::SourceColumn;
         let columns = self
             .names
             .into_iter()
             .zip(self.types)
-            // Nulls fit every type: a source that has nothing else changes none.
+            // Nulls fit every type.
             .filter(|(_, known)| *known != JsonType::Unknown)
-            .map(|(name, known)| Known {
+            .map(|(name, known)| SourceColumn {
                 name: name.unwrap_or_default(),
                 is_text: known == JsonType::Text,
                 data_type: known.data_type(),
@@ -126,12 +126,12 @@ pub(crate) struct Records {
     line: Vec<u8>,
     number: u64,
     roles: Vec<Role>,
-    /// Of the id, the roles and the kept columns; `None` where there is no such column.
+    /// The columns of the id, the roles and the kept columns; `None` for a missing id or an unused role.
     names: Vec<Option<String>>,
 }
 
 impl Records {
-    /// `line` is the slice's first one; `reader` gives the slice's bytes.
+    /// A reader of a slice that starts at `line`.
     pub(crate) fn new(reader: Box<dyn Read + Send>, columns: &Columns, line: u64) -> Self {
         let id = columns.id.as_ref().map(|id| id.source.clone());
         let names = std::iter::once(id)
@@ -151,20 +151,19 @@ impl Records {
         }
     }
 
-    /// The next record with its line, `None` at the end.
+    /// The next record with its line, or `None` at the end.
     pub(crate) fn next(
         &mut self,
     ) -> io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
         loop {
             self.line.clear();
-            // One byte more than a record may have is enough to tell that it is longer.
+            // One byte more than allowed shows that a record is too long.
             let mut reader = (&mut self.reader).take(MAX_RECORD_BYTES + 1);
             let read = reader.read_until(b'\n', &mut self.line)? as u64;
             if read == 0 {
                 return Ok(None);
             }
             if read > MAX_RECORD_BYTES {
-                // The plan leaves it out.
                 return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG));
             }
             let number = self.number;
@@ -179,7 +178,7 @@ impl Records {
         let line = match std::str::from_utf8(&self.line) {
             Ok(line) => line,
             Err(e) => {
-                // The id may be readable all the same, and helps to find the line.
+                // The id, if it is readable, helps to find the line.
                 let lossy = String::from_utf8_lossy(&self.line);
                 return Err(BadRecord {
                     id: self.id_of(&lossy),
@@ -265,7 +264,7 @@ fn cell(value: &RawValue) -> Cell {
     }
 }
 
-/// The values of the keys `names` of a JSON object, the last one of each; the others are skipped, not kept.
+/// The values of the keys `names` of a JSON object; the last of duplicate keys. Other values are skipped.
 fn pick<'de>(
     line: &'de str,
     names: &[Option<String>],
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_are_counted_but_are_no_records() {
+    fn blank_lines_are_counted_and_skipped() {
         let rows = read(b"\n{\"text\":\"a\"}\r\n  \n{\"text\":\"\",\"id\":7}");
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[0].0, 2);
@@ -362,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_have_no_text_is_named() {
+    fn reasons_for_bad_texts_are_specific() {
         assert_eq!(reason(b"{\"id\":1}"), "the text is missing");
         assert_eq!(reason(b"{\"text\":null}"), "the text is null");
         assert_eq!(
@@ -389,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_is_an_error_not_a_crash() {
+    fn deep_nesting_is_an_error() {
         let line = format!("{{\"text\":\"a\",\"x\":{}}}", "[".repeat(100_000));
         let row = read(Box::leak(line.into_bytes().into_boxed_slice())).remove(0);
         assert!(row.1.unwrap_err().reason.contains("not a JSON object"));

@@ -1,4 +1,4 @@
-//! From what the user typed to files, objects and streams, each with its format.
+//! Expands inputs to sources, and detects their formats.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The name of standard input.
 pub(super) const STDIN: &str = "-";
 
-/// Standard input, copied to a file because it can be read only once.
+/// A copy of standard input, which can be read only once.
 #[derive(Debug, Clone)]
 pub struct Spool {
     /// The copy.
@@ -23,20 +23,20 @@ pub struct Spool {
 /// A source with its format.
 #[derive(Debug, Clone)]
 pub struct Found {
-    /// What is shown to people.
+    /// The name in messages.
     pub uri: String,
-    /// Where its bytes are.
+    /// Its location.
     pub location: Location,
-    /// How it is written.
+    /// Its format.
     pub format: Format,
-    /// How it is compressed.
+    /// Its compression.
     pub compression: Compression,
-    /// It is a copy of standard input.
+    /// Whether it is a copy of standard input.
     pub spooled: bool,
 }
 
 impl Found {
-    /// Whether its bytes are fewer than its text.
+    /// Whether it is compressed.
     pub fn is_compressed(&self) -> bool {
         self.compression != Compression::None
     }
@@ -44,10 +44,10 @@ impl Found {
 
 /// The sources behind `inputs`: paths, folders, globs, URLs, and `-`, which stands for `spool`.
 ///
-/// `format` overrides what names and content tell.
+/// `format` overrides the format that is detected from names and content.
 ///
 /// # Errors
-/// Nothing is there, or its format cannot be told.
+/// A source does not exist, or its format cannot be detected.
 ///
 /// # Panics
 /// `-` is among the inputs and there is no `spool`.
@@ -90,7 +90,7 @@ fn expand(input: &str) -> Result<Vec<Location>> {
             Ok(vec![Location::parse(input)?])
         };
     }
-    // A file may really be called `a[1].csv`.
+    // A file may be called `a[1].csv`.
     if Path::new(input).exists() || !has_wildcard(input) {
         return Ok(vec![Location::Local(absolute(Path::new(input))?)]);
     }
@@ -126,11 +126,10 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
         if path.is_dir() {
             return Ok(found(Format::TextFolder, Compression::None));
         }
-        // It would be read twice, the second time in ranges.
         if path.exists() && !path.is_file() {
             return Err(Error::input(
                 uri,
-                "it is a pipe, a device or a socket, which can be read only once; give `-` as the input and its content on \
+                "it is a pipe, a device or a socket, which can be read only once; use `-` as the input, and redirect it to \
                  standard input",
             ));
         }
@@ -152,7 +151,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     let Some(format) = format.or(by_name) else {
         return Err(Error::input(
             uri,
-            "its name does not tell its format; say --input-format csv, tsv, jsonl, parquet or arrow",
+            "its name has no known extension; set the input format to csv, tsv, jsonl, parquet or arrow",
         ));
     };
     if format.is_columnar() && compression != Compression::None {
@@ -169,7 +168,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     Ok(found(format, compression))
 }
 
-/// Tells the format of a stream from its first bytes.
+/// Detects the format of a stream from its first bytes.
 fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compression)> {
     let mut head = Vec::new();
     location
@@ -181,7 +180,7 @@ fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compres
         [0x1f, 0x8b, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
         [b'P', b'A', b'R', b'1', ..] => return Ok((Format::Parquet, Compression::None)),
-        // Of a file, or of a stream, whose reader says what to do.
+        // A file, or a stream, for which the reader reports what to do.
         b"ARROW1" | [0xff, 0xff, 0xff, 0xff, ..] => {
             return Ok((Format::Arrow, Compression::None));
         }
@@ -227,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_format_and_compression() {
+    fn format_and_compression_are_detected_from_names() {
         let dir = in_folder(&[
             "a.CSV",
             "b.tsv.gz",
@@ -253,7 +252,7 @@ mod tests {
             locate_one(&dir, "x.txt")
                 .unwrap_err()
                 .to_string()
-                .contains("--input-format")
+                .contains("set the input format")
         );
     }
 
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_tell_by_their_first_bytes() {
+    fn formats_of_streams_are_detected() {
         let dir = tempfile::tempdir().unwrap();
         let sniffed = |content: &[u8]| {
             let path = dir.path().join("spool");

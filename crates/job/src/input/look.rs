@@ -1,16 +1,15 @@
-//! A first look at inputs: whether they can be read and have the columns that are asked for, before all of them is read.
+//! Checks the heads of inputs before they are read completely.
 
 use super::{Found, Stream, arrow, delimited, jsonl, parquet, text_folder};
 use crate::format::Format;
 use crate::spec::{Columns, Parameters};
 use crate::{Error, FunctionSpec, Result, writers};
 
-/// Which columns of `found` are what, as their heads tell: what planning would take them for. No more than the first MiB of
-/// each is read.
+/// The columns of `found`, as planning would resolve them. Reads at most the first MiB of each source.
 ///
 /// # Errors
-/// One of them cannot be read, is not what its format promises, or lacks a column; or there is nothing in any of them; or
-/// the output's format cannot hold the function's columns.
+/// A source cannot be read, is malformed or lacks a column; all sources are empty; or the output format does not support
+/// the function's columns.
 pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
     writers::check(parameters.output_format, &function.output)?;
     let mut columns: Option<Columns> = None;
@@ -28,7 +27,7 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
                 if schema.is_none() && !stream.head().0.trim_ascii().is_empty() {
                     return Err(Error::input(
                         place,
-                        "no line of its first MiB is a JSON object; is it JSON Lines? (--input-format)",
+                        "no line in its first MiB is a JSON object; check that its format is JSON Lines",
                     ));
                 }
                 schema
@@ -56,7 +55,7 @@ mod tests {
     use crate::input::locate;
 
     #[test]
-    fn heads_tell_the_columns_and_what_is_wrong() {
+    fn columns_are_resolved_from_heads() {
         let folder = tempfile::tempdir().unwrap();
         let look_at = |files: &[(&str, &str)], text_column: Option<&str>| {
             let inputs: Vec<_> = files
@@ -92,7 +91,7 @@ mod tests {
         });
         for (file, column, says) in [
             (csv, Some("text"), "no column \"text\""),
-            (("c.jsonl", "1\n2\n"), None, "no line of its first MiB"),
+            (("c.jsonl", "1\n2\n"), None, "no line in its first MiB"),
             (("d.jsonl", ""), None, "no records"),
         ] {
             let error = look_at(&[file], column).unwrap_err().to_string();

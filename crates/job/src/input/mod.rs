@@ -1,4 +1,4 @@
-//! Inputs: finding them, telling what they are, cutting them and reading slices of them.
+//! Inputs: locating, scanning and reading them.
 
 pub(crate) mod arrow;
 mod columns;
@@ -27,20 +27,20 @@ use crate::spec::Identity;
 use crate::store::{Location, Meta};
 use crate::{Error, Result};
 
-/// A record above this many bytes goes to the dead letters unread: it bounds what one row, or one quote left open, can
-/// make shoal hold in memory.
+/// Maximum size of a record. Larger ones become dead letters unread, which bounds the memory for a row or an unclosed quote.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 
-/// What is wrong with a record of a batch that no plan would have put there.
-const TOO_LONG: &str = "a record is longer than any that a plan takes; start a new run";
+/// The error for an oversized record that the plan does not mark as such.
+const TOO_LONG: &str = "a record is larger than the plan allows; start a new run";
 
-/// How much of a source is looked at to tell its columns.
+/// Size of the head of a source, from which its columns are resolved.
 pub(crate) const HEAD_BYTES: usize = 1 << 20;
 
-/// How a text format is compressed.
+/// The compression of a text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// Uncompressed.
     None,
     /// `.gz`
     Gzip,
@@ -58,8 +58,8 @@ impl Identity {
         }
     }
 
-    /// What has changed at `location`, `None` where nothing has. Content is read only where the time of change differs
-    /// and the length does not.
+    /// Describes the change of the source at `location`, or `None` if it is unchanged. The content is read only if the
+    /// modification time differs and the length does not.
     ///
     /// # Errors
     /// The source cannot be read.

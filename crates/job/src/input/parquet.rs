@@ -15,7 +15,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
-use super::columns::{self, Found, is_text};
+use super::columns::{self, RowContent, is_text};
 use super::footer;
 use super::ranged::Ranged;
 use super::schema::Schema;
@@ -23,7 +23,7 @@ use crate::spec::Columns;
 use crate::store::Location;
 use crate::{Error, Result};
 
-/// Rows that are decoded together: few, since a row may be large.
+/// Rows that are decoded at once: few, because a row may be large.
 const ROWS_AT_ONCE: u64 = 64;
 
 fn damaged(location: &Location, error: impl std::fmt::Display) -> Error {
@@ -33,15 +33,15 @@ fn damaged(location: &Location, error: impl std::fmt::Display) -> Error {
     )
 }
 
-/// The error of a file that could not be read: the store's, if it failed.
+/// The error of the store, or else that of the reader.
 fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display) -> Error {
     file.failure().unwrap_or_else(|| damaged(location, error))
 }
 
-/// What `read` gives; where it panics, as the library does at some damage, the file is damaged.
+/// Converts a panic in `read`, which the library raises for some damaged files, to an error.
 fn guarded<T>(location: &Location, read: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(damaged(location, "its metadata contradict themselves")))
+        .unwrap_or_else(|_| Err(damaged(location, "its metadata is inconsistent")))
 }
 
 fn open(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> {
@@ -53,7 +53,7 @@ fn open_unguarded(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> 
     if !footer::is_harmless(&file).map_err(|e| unreadable(&file, location, e))? {
         return Err(damaged(
             location,
-            "its footer is damaged, or nests without end",
+            "its footer is damaged or too deeply nested",
         ));
     }
     let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())
@@ -62,7 +62,7 @@ fn open_unguarded(location: &Location) -> Result<(Ranged, ArrowReaderMetadata)> 
     Ok((file, metadata))
 }
 
-/// Whether the rows of the groups are those of the file: later they are added up without a check.
+/// Checks that the row groups add up to the rows of the file, as the library assumes.
 fn check_rows(metadata: &ParquetMetaData) -> std::result::Result<(), &'static str> {
     let mut sum = Some(0i64);
     for group in metadata.row_groups() {
@@ -74,7 +74,7 @@ fn check_rows(metadata: &ParquetMetaData) -> std::result::Result<(), &'static st
     if sum == Some(metadata.file_metadata().num_rows()) {
         Ok(())
     } else {
-        Err("its groups have other numbers of rows than it has itself")
+        Err("the rows of its groups do not add up to those of the file")
     }
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
     let (_, metadata) = open(location)?;
     let rows = metadata.metadata().file_metadata().num_rows();
     Ok((
-        columns::known(metadata.schema()),
+        columns::source_schema(metadata.schema()),
         u64::try_from(rows).map_err(|e| damaged(location, e))?,
     ))
 }
@@ -97,7 +97,7 @@ pub(crate) struct Records {
     location: Location,
     next: u64,
     end: u64,
-    ready: std::vec::IntoIter<Found>,
+    ready: std::vec::IntoIter<RowContent>,
     ready_from: u64,
 }
 
@@ -114,7 +114,7 @@ impl Records {
                 "it has fewer rows than when the run was planned",
             ));
         }
-        let roots = columns::wanted(metadata.schema(), columns)
+        let roots = columns::indices(metadata.schema(), columns)
             .map_err(|name| Error::input(location.uri(), format!("there is no column {name:?}")))?;
         let mask = ProjectionMask::roots(metadata.parquet_schema(), roots);
         Ok(Self {
@@ -130,8 +130,8 @@ impl Records {
         })
     }
 
-    /// The next record with its row, `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, Found)>> {
+    /// The next record with its row, or `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, RowContent)>> {
         loop {
             if let Some(record) = self.ready.next() {
                 self.ready_from += 1;
@@ -147,7 +147,7 @@ impl Records {
         }
     }
 
-    fn decode(&self, rows: Range<u64>) -> Result<Vec<Found>> {
+    fn decode(&self, rows: Range<u64>) -> Result<Vec<RowContent>> {
         guarded(&self.location, || {
             let batches = self
                 .read(&rows)
@@ -160,7 +160,7 @@ impl Records {
     }
 
     fn read(&self, rows: &Range<u64>) -> parquet::errors::Result<Vec<RecordBatch>> {
-        // Row groups before and behind the range are left out by name; the offset counts within those that stay.
+        // Only the row groups of the range are read; the offset counts within them.
         let mut groups = Vec::new();
         let (mut first, mut offset) = (0, 0);
         for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
@@ -185,8 +185,8 @@ impl Records {
     }
 }
 
-/// The same file with its strings as bytes. Strings are checked a page or a dictionary at a time, so that one value that
-/// is not UTF-8 would take with it the rows around it; bytes are checked here, each value by itself.
+/// The metadata with bytes instead of strings. The library checks strings a page or a dictionary at a time; bytes are checked
+/// value by value, so that invalid UTF-8 only affects its own row.
 fn with_bytes(metadata: &ArrowReaderMetadata) -> parquet::errors::Result<ArrowReaderMetadata> {
     let whole = metadata.metadata();
     let file = whole.file_metadata();
@@ -211,7 +211,7 @@ fn with_bytes(metadata: &ArrowReaderMetadata) -> parquet::errors::Result<ArrowRe
         file.version(),
         file.num_rows(),
         file.created_by().map(str::to_owned),
-        // The types of Arrow, which are given below.
+        // The Arrow schema is given below.
         None,
         Arc::new(SchemaDescriptor::new(Arc::new(root))),
         None,

@@ -1,4 +1,4 @@
-//! Parquet files as their reader sees them: bytes by ranges, of a file or of an object.
+//! Random access to a file or an object.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -11,25 +11,25 @@ use parquet::file::reader::{ChunkReader, Length};
 use crate::Error;
 use crate::store::Location;
 
-/// An object is asked for in blocks of this many bytes, since the reader asks for headers of some bytes each.
+/// Objects are read in blocks of this size, because the reader requests headers of a few bytes each.
 const BLOCK: u64 = 1 << 20;
-/// So many blocks are kept: about as many as columns are read side by side.
+/// Number of cached blocks, about as many as columns are read at once.
 const BLOCKS: usize = 8;
 
-/// Something that is read in ranges. Clones share what was read.
+/// A file or object. Clones share the cache.
 #[derive(Debug, Clone)]
 pub(super) enum Ranged {
     File(Arc<File>),
     Object(Arc<Blocks>),
 }
 
-/// The blocks of an object that were read last, the latest at the end.
+/// The cached blocks of an object, the most recent last.
 #[derive(Debug)]
 pub(super) struct Blocks {
     location: Location,
     length: u64,
     kept: Mutex<Vec<(u64, Bytes)>>,
-    /// Why the store did not give what was asked for: the reader in between would make it a fault of the file.
+    /// The last error of the store, which the Parquet or Arrow reader would report as damage of the file.
     failure: Mutex<Option<Error>>,
 }
 
@@ -50,7 +50,7 @@ impl Ranged {
         })
     }
 
-    /// Why the store failed last, if it did since this was asked.
+    /// Takes the last error of the store.
     pub(super) fn failure(&self) -> Option<Error> {
         match self {
             Self::File(_) => None,
@@ -64,7 +64,7 @@ impl Ranged {
 }
 
 impl Blocks {
-    /// The block in which the byte at `position` lies, from that byte on; empty at the end.
+    /// The rest of the block from `position` on; empty at the end.
     fn at(&self, position: u64) -> io::Result<Bytes> {
         if position >= self.length {
             return Ok(Bytes::new());
@@ -72,7 +72,7 @@ impl Blocks {
         let number = position / BLOCK;
         let within = (position % BLOCK) as usize;
         let mut kept = self.kept.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(found) = kept.iter().position(|(there, _)| *there == number) {
+        if let Some(found) = kept.iter().position(|(cached, _)| *cached == number) {
             let block = kept.remove(found);
             let rest = block.1.slice(within..);
             kept.push(block);
@@ -151,7 +151,7 @@ impl ChunkReader for Ranged {
     }
 }
 
-/// A reader from a place on.
+/// A reader from a position on.
 pub(super) enum RangedReader {
     File(BufReader<File>),
     Object { blocks: Arc<Blocks>, position: u64 },
@@ -181,7 +181,7 @@ mod tests {
     use crate::store::runtime;
 
     #[test]
-    fn a_store_that_fails_is_not_taken_for_a_damaged_file() {
+    fn a_failing_store_is_not_reported_as_a_damaged_file() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let path = object_store::path::Path::from("data.parquet");
         let put = |content: &'static [u8]| {
@@ -193,7 +193,7 @@ mod tests {
         let url = "memory:///data.parquet".to_owned();
         let location = Location::remote(url, store.clone(), path.clone());
         let file = Ranged::open(&location).unwrap();
-        // A range that begins behind the end is one that this store refuses.
+        // This store refuses a range after the end.
         put(b"");
         assert!(file.get_bytes(4, 2).is_err());
         let failure = file.failure().unwrap();

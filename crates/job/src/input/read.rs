@@ -1,4 +1,4 @@
-//! A batch's records, read as the function needs them: one after the other.
+//! Reads the records of a batch one by one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,22 +10,21 @@ use crate::spec::{Batch, Fault, Job, Slice, Source};
 use crate::store::{Location, is_url};
 use crate::{Error, Result, RunDir};
 
-/// The sources of a job as its functions read them. It remembers connections, and which sources were seen to be what
-/// the plan saw.
+/// The sources of a job. Caches connections, and which sources were verified against the plan.
 #[derive(Debug, Default)]
 pub struct Sources {
-    known: Mutex<HashMap<String, Known>>,
-    /// What is known of the Arrow files that were read last, the latest at the end.
+    known: Mutex<HashMap<String, CheckedSource>>,
+    /// The cached indexes of Arrow files, the most recent last.
     indexes: Mutex<Vec<(String, Arc<arrow::Index>)>>,
 }
 
-/// So many indexes of Arrow files are kept. An index has the file's dictionaries where they are needed.
+/// Number of cached indexes of Arrow files, which may contain dictionaries.
 const MAX_INDEXES: usize = 4;
 
 #[derive(Debug)]
-struct Known {
+struct CheckedSource {
     location: Location,
-    /// Time of the last change of the content that was checked.
+    /// Modification time of the verified content.
     modified: Option<String>,
 }
 
@@ -58,8 +57,7 @@ enum Reader {
 }
 
 impl Sources {
-    /// The records of `batch`. Each item is a row, or the error that ends the reading: a source is gone or is not what
-    /// the plan saw.
+    /// The records of `batch`. Ends with an error if a source is missing or has changed since it was planned.
     pub fn rows<'a>(&'a self, job: &'a Job, run: &'a RunDir, batch: &'a Batch) -> Rows<'a> {
         Rows {
             sources: self,
@@ -72,31 +70,31 @@ impl Sources {
         }
     }
 
-    /// Where a source's plain bytes are.
+    /// The location of the uncompressed source.
     fn location(&self, source: &Source, run: &RunDir) -> Result<Location> {
         if let Some(staged) = &source.staged {
             if !is_url(staged) {
                 return run.staged(staged);
             }
-            // A copy that is named by its content does not change.
+            // A shared copy is named by its digest and does not change.
             let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
             if let Some(known) = known.get(staged) {
                 return Ok(known.location.clone());
             }
             let location = Location::parse(staged)?;
-            let copy = Known {
+            let copy = CheckedSource {
                 location: location.clone(),
                 modified: None,
             };
             known.insert(staged.clone(), copy);
             return Ok(location);
         }
-        // Held while a content is read again, so that one worker does it for all.
+        // Locked while the content is read, so that only one worker reads it.
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         if !known.contains_key(&source.uri) {
             let location = Location::parse(&source.uri)?;
             let modified = source.identity.modified.clone();
-            known.insert(source.uri.clone(), Known { location, modified });
+            known.insert(source.uri.clone(), CheckedSource { location, modified });
         }
         let known = known.get_mut(&source.uri).expect("just put there");
         let now = known.location.meta()?;
@@ -104,7 +102,7 @@ impl Sources {
             if let Some(change) = source.identity.change(&known.location)? {
                 return Err(Error::input(
                     &source.uri,
-                    format!("it changed while the run was under way: {change}"),
+                    format!("it changed during the run: {change}"),
                 ));
             }
             known.modified = now.modified;
@@ -112,9 +110,9 @@ impl Sources {
         Ok(known.location.clone())
     }
 
-    /// The index of the Arrow file at `location`, which is known to be what the plan saw.
+    /// The index of the Arrow file at `location`, which must be verified.
     fn index(&self, location: &Location) -> Result<Arc<arrow::Index>> {
-        // Held while it is read, so that one worker does it for all.
+        // Locked while it is read, so that only one worker reads it.
         let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
         let uri = location.uri();
         let found = match indexes.iter().position(|(known, _)| *known == uri) {
@@ -144,7 +142,7 @@ impl Iterator for Rows<'_> {
 impl Rows<'_> {
     fn step(&mut self) -> Result<Option<Row>> {
         if !self.is_checked {
-            // Batches come over wires too.
+            // The batch may come from an untrusted caller.
             self.batch
                 .check(self.job)
                 .map_err(|reason| Error::Corrupt {
@@ -252,7 +250,7 @@ impl Open<'_> {
             Reader::Jsonl(records) => records.next().map_err(failed)?,
             Reader::TextFolder(records) => {
                 let found = records.next().map_err(failed)?;
-                // The one fault that a line of our own making can have; the file knows no line.
+                // The only possible fault of a staged line; the file has no line number.
                 let reason = "the text is not valid UTF-8".to_owned();
                 found.map(|(place, record)| {
                     (place, record.map_err(|bad| BadRecord { reason, ..bad }))
@@ -276,7 +274,7 @@ impl Open<'_> {
             None if self.read == self.slice.records => Ok(None),
             _ => Err(Error::input(
                 &self.source.uri,
-                "it has other records than when the run was planned; start a new run",
+                "its records differ from those of the plan; start a new run",
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! The first records of inputs, read before anything is planned.
+//! Reads the first records of inputs before planning.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use crate::record::Record;
 use crate::spec::{Columns, Parameters};
 use crate::{Error, FunctionSpec, Result};
 
-/// Of more files than this, some are read, evenly.
+/// Maximum number of files to read, evenly distributed.
 const MAX_FILES: usize = 32;
 
-/// About `records` of the first records of `found`, as `function` reads them: as many of each file. Records that cannot
-/// be read are left out. No more than the first MiB of a text file is read.
+/// About `records` first records of `found`, the same number of each file. Bad records are skipped. At most the first MiB of
+/// a text file is read.
 ///
 /// # Errors
 /// As [`look`].
@@ -46,7 +46,7 @@ fn first_of(found: &Found, columns: &Columns, most: usize) -> Result<Vec<Record>
             let (bytes, whole) = stream.head();
             let bytes = Box::new(Cursor::new(bytes.to_vec()));
             let mut reader = delimited::Records::new(bytes, delimiter, &header, columns, 1)?;
-            // The header, which is a record to the reader.
+            // Skips the header.
             reader.next().map_err(failed)?;
             while records.len() <= most
                 && let Some((_, record)) = reader.next().map_err(failed)?
@@ -54,7 +54,7 @@ fn first_of(found: &Found, columns: &Columns, most: usize) -> Result<Vec<Record>
                 records.push(record.ok());
             }
             if !whole && records.len() <= most {
-                // The head may end within it.
+                // The head may end within the last record.
                 records.pop();
             }
         }
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_the_head_cuts_is_left_out() {
+    fn a_record_across_the_end_of_the_head_is_skipped() {
         let text = "word ".repeat(1000);
         let line = format!("{{\"id\":1,\"text\":\"{text}\"}}\n");
         let lines = line.repeat(2 * super::super::HEAD_BYTES / line.len());

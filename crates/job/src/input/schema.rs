@@ -1,4 +1,4 @@
-//! Which columns a source has, and which of them hold the text, the id and the gold label.
+//! The columns of a source, and their roles in a job.
 
 use std::collections::HashMap;
 
@@ -9,15 +9,15 @@ use crate::record::Cell;
 use crate::spec::{Columns, InputColumn, Parameters};
 use crate::{Error, FunctionSpec, Result, Role};
 
-/// The columns of a source, as far as its head tells.
+/// The columns of a source, as far as its head shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Schema {
-    pub(crate) columns: Vec<Known>,
+    pub(crate) columns: Vec<SourceColumn>,
 }
 
 /// A column of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct SourceColumn {
     pub(crate) name: String,
     /// Whether its values are strings rather than numbers or booleans.
     pub(crate) is_text: bool,
@@ -25,12 +25,12 @@ pub(crate) struct Known {
 }
 
 impl Schema {
-    fn get(&self, name: &str) -> Option<&Known> {
+    pub(crate) fn get(&self, name: &str) -> Option<&SourceColumn> {
         self.columns.iter().find(|column| column.name == name)
     }
 
     /// The column `name`, or an error that lists the columns. `purpose` completes "there is no column … for".
-    fn need(&self, name: &str, purpose: &str, place: &str) -> Result<&Known> {
+    fn need(&self, name: &str, purpose: &str, place: &str) -> Result<&SourceColumn> {
         self.get(name).ok_or_else(|| {
             Error::input(
                 place,
@@ -56,14 +56,14 @@ impl Schema {
         names.join(", ")
     }
 
-    /// Which column has which role, by the parameters and the defaults of `shoal run`.
+    /// Resolves the columns of a job from the parameters and defaults.
     pub(crate) fn resolve(
         &self,
         function: &FunctionSpec,
         parameters: &Parameters,
         place: &str,
     ) -> Result<Columns> {
-        let known_roles: Vec<_> = function
+        let roles: Vec<_> = function
             .inputs
             .iter()
             .map(|role| role.name.as_str())
@@ -71,11 +71,11 @@ impl Schema {
         if let Some(role) = parameters
             .columns
             .keys()
-            .find(|role| !known_roles.contains(&role.as_str()))
+            .find(|role| !roles.contains(&role.as_str()))
         {
             return Err(Error::Parameter(format!(
                 "failed to use the {role} column: this function reads {}",
-                known_roles.join(", ")
+                roles.join(", ")
             )));
         }
         let id = match &parameters.id_column {
@@ -123,9 +123,9 @@ impl Schema {
         })
     }
 
-    /// The column of a required role that the user did not name: the only one of strings that is not `used` otherwise,
-    /// else the one that is called like the role.
-    fn guess(&self, role: &Role, used: &[&Known], place: &str) -> Result<&Known> {
+    /// The column of a required role that the user did not name: the only string column that is not `used`, or else the one
+    /// with the name of the role.
+    fn guess(&self, role: &Role, used: &[&SourceColumn], place: &str) -> Result<&SourceColumn> {
         let mut candidates = self
             .columns
             .iter()
@@ -136,7 +136,7 @@ impl Schema {
                 Error::input(
                     place,
                     format!(
-                        "it does not tell which column holds the {0}; name the {0} column, one of {1}",
+                        "which column is the {0} is ambiguous; name the {0} column, one of {1}",
                         role.name,
                         self.names()
                     ),
@@ -145,7 +145,7 @@ impl Schema {
         }
     }
 
-    /// Whether a further source has the columns that the first one gave.
+    /// Checks that a further source has the columns of the first one.
     pub(crate) fn check(&self, columns: &Columns, place: &str) -> Result<()> {
         for input in &columns.inputs {
             if let Some(name) = &input.source {
@@ -181,8 +181,8 @@ fn purpose(role: &Role) -> String {
     format!("the {}", role.name)
 }
 
-/// Kept columns keep their names, unless the output has a column of that name already.
-fn output_names(kept: &[&Known], function: &FunctionSpec) -> Result<Vec<Column>> {
+/// The output columns for kept ones. Names that the output has already get a prefix.
+fn output_names(kept: &[&SourceColumn], function: &FunctionSpec) -> Result<Vec<Column>> {
     let mut columns: Vec<Column> = Vec::with_capacity(kept.len());
     for known in kept {
         let is_taken = known.name == "id" || function.output.index_of(&known.name).is_ok();
@@ -205,11 +205,11 @@ fn output_names(kept: &[&Known], function: &FunctionSpec) -> Result<Vec<Column>>
     Ok(columns)
 }
 
-/// Collects what sampled rows tell of columns of text formats.
+/// Infers the columns of text formats from sampled rows.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     columns: Vec<(String, Seen)>,
-    /// Where a column is: a file may have a hundred thousand of them.
+    /// Indices by name, because a file may have a hundred thousand columns.
     places: HashMap<String, usize>,
 }
 
@@ -251,13 +251,12 @@ impl Sample {
         }
     }
 
-    /// `mixed_is_text`: whether a column with some strings among other values counts as one of strings, as it does
-    /// where a format has no types.
+    /// `mixed_is_text`: whether a column of strings and other values counts as strings, as in untyped formats.
     pub(crate) fn schema(self, mixed_is_text: bool) -> Schema {
         let columns = self
             .columns
             .into_iter()
-            .map(|(name, seen)| Known {
+            .map(|(name, seen)| SourceColumn {
                 name,
                 is_text: (seen.texts > 0 && (mixed_is_text || seen.others == 0))
                     || (mixed_is_text && seen.others == 0),
@@ -275,7 +274,7 @@ mod tests {
     fn schema(columns: &[(&str, bool)]) -> Schema {
         let columns = columns
             .iter()
-            .map(|(name, is_text)| Known {
+            .map(|(name, is_text)| SourceColumn {
                 name: (*name).into(),
                 is_text: *is_text,
                 data_type: DataType::Utf8,
@@ -284,7 +283,7 @@ mod tests {
         Schema { columns }
     }
 
-    /// What classification reads and writes.
+    /// The function of a classifier.
     fn function() -> FunctionSpec {
         crate::function_spec::tests::classification()
     }
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn among_several_string_columns_text_wins_or_the_user_must_say() {
+    fn text_is_chosen_among_several_string_columns() {
         let resolve = |columns: &[(&str, bool)], parameters: &Parameters| {
             schema(columns).resolve(&function(), parameters, "f")
         };
@@ -322,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_column_that_collides_is_renamed() {
+    fn a_colliding_kept_column_is_renamed() {
         let found = schema(&[("text", true), ("label", true)]);
         let parameters = Parameters {
             keep_columns: vec!["label".into()],
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_column_is_named_with_those_there_are() {
+    fn the_error_for_a_missing_column_lists_the_columns() {
         let error = schema(&[("a", true)])
             .resolve(&function(), &named("text", "body"), "x.csv")
             .unwrap_err();
@@ -344,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn a_role_that_the_function_does_not_have_is_refused() {
+    fn unknown_roles_are_refused() {
         let error = schema(&[("a", true)])
             .resolve(&function(), &named("query", "a"), "x.csv")
             .unwrap_err();

@@ -1,14 +1,14 @@
-//! Where a record lies.
+//! Record positions.
 
 use super::MAX_RECORD_BYTES;
 use crate::spec::Fault;
 
-/// Where a record lies in its source.
+/// The position of a record in its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// Line on which it starts, from 1.
+    /// Its first line, from 1.
     pub(crate) line: u64,
     pub(crate) fault: Option<Fault>,
 }

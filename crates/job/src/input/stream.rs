@@ -1,5 +1,4 @@
-//! A source read once from its start to its end: hashed as it comes, decompressed, and staged where it could not be
-//! read again in ranges.
+//! Reads a source sequentially: hashes, decompresses and, if needed, stages it.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -35,7 +34,7 @@ pub(super) fn decompress(
 }
 
 impl Stream {
-    /// Opens `found`; what is read is written to `staged` too, where given.
+    /// Opens `found`, and copies the decompressed bytes to `staged`.
     pub(crate) fn open(found: &Found, staged: Option<ObjectWriter>) -> Result<Self> {
         let hasher = Rc::new(RefCell::new(blake3::Hasher::new()));
         let raw = Tee {
@@ -69,7 +68,7 @@ impl Stream {
         if stream.head.starts_with(&[0xff, 0xfe]) || stream.head.starts_with(&[0xfe, 0xff]) {
             return Err(Error::input(
                 &stream.uri,
-                "it is written in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8",
+                "it is encoded in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8",
             ));
         }
         if stream.head.starts_with(b"\xef\xbb\xbf") {
@@ -78,7 +77,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// The first bytes, a byte-order mark left out; all of them where `true`.
+    /// The first bytes, without a byte-order mark, and whether they are all.
     pub(crate) fn head(&self) -> (&[u8], bool) {
         (&self.head[self.taken..], self.head.len() < HEAD_BYTES)
     }
@@ -88,7 +87,7 @@ impl Stream {
         self.position
     }
 
-    /// The next bytes, none at the end.
+    /// The next bytes; empty at the end.
     pub(crate) fn fill(&mut self) -> Result<&[u8]> {
         if self.taken < self.head.len() {
             return Ok(&self.head[self.taken..]);
@@ -106,7 +105,7 @@ impl Stream {
         }
     }
 
-    /// Ends the staged copy, and tells the BLAKE3 of the source's own bytes.
+    /// Completes the staged copy, and returns the BLAKE3 of the source.
     pub(crate) fn finish(self) -> Result<String> {
         let Self {
             uri,
@@ -115,7 +114,7 @@ impl Stream {
             staged,
             ..
         } = self;
-        // A decompressor may stop before trailing bytes; they belong to the source's identity all the same.
+        // A decompressor may stop before trailing bytes, which are part of the source's identity.
         let mut inner = reader.into_inner();
         io::copy(&mut inner, &mut io::sink()).map_err(|e| unreadable(&uri, e))?;
         drop(inner);
@@ -129,7 +128,7 @@ impl Stream {
     }
 }
 
-/// An error of the reader below: ours from staging, the store's, or a decompressor's.
+/// Converts an error of staging, of the store, or of the decompressor.
 fn unreadable(uri: &str, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
@@ -151,7 +150,7 @@ fn unreadable(uri: &str, error: io::Error) -> Error {
     }
 }
 
-/// A reader that hands on what it reads.
+/// A reader that copies what it reads.
 struct Tee<R, W> {
     reader: R,
     to: W,

@@ -1,4 +1,4 @@
-//! A folder of text files. In the layout of aclImdb the folders `pos/` and `neg/` tell the label.
+//! Folders of text files. As in aclImdb, the subfolders `pos/` and `neg/` are labels.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 use arrow_schema::DataType;
 
 use super::MAX_RECORD_BYTES;
-use super::schema::{Known, Schema};
+use super::schema::{Schema, SourceColumn};
 use super::span::Span;
 use crate::record::write_json_string;
 use crate::spec::Identity;
@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// The columns of every text folder.
 pub(crate) fn schema() -> Schema {
     let columns = ["id", "text", "label"]
-        .map(|name| Known {
+        .map(|name| SourceColumn {
             name: name.into(),
             is_text: true,
             data_type: DataType::Utf8,
@@ -33,7 +33,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
         for entry in std::fs::read_dir(folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let path = entry.path();
-            // `metadata` follows links; a link to a folder above would otherwise be walked without end.
+            // Links to folders are not followed, because they may be cyclic.
             if path.is_dir() {
                 if depth < 8 && !entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
                     walk(&path, depth + 1, found)?;
@@ -56,7 +56,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Tells whether the folder is still the same, from its files' names, lengths and times.
+/// The identity of the folder: names, lengths and modification times of its files.
 pub(crate) fn identity(folder: &Path) -> Result<Identity> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
@@ -81,7 +81,7 @@ pub(crate) fn identity(folder: &Path) -> Result<Identity> {
     })
 }
 
-/// Writes the folder as JSON Lines; `visit` gets each record's place in what was written.
+/// Writes the folder as JSON Lines, and calls `visit` with the position of each line.
 pub(crate) fn stage(
     folder: &Path,
     out: &mut impl Write,
@@ -93,7 +93,7 @@ pub(crate) fn stage(
     for (index, path) in files(folder)?.iter().enumerate() {
         content.clear();
         File::open(path)
-            // One byte more than allowed is enough to tell that a file is too long.
+            // One byte more than allowed shows that a file is too long.
             .and_then(|file| file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut content))
             .map_err(|e| Error::storage("read", path.display().to_string(), e))?;
         line.clear();
@@ -122,7 +122,7 @@ fn label(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Text that is not UTF-8 stays as it is within the JSON, so that reading the line finds the fault and its place.
+/// Invalid UTF-8 is kept in the JSON, so that reading the line reports it.
 fn json_line(id: &str, text: &[u8], label: Option<&str>, line: &mut Vec<u8>) {
     line.extend_from_slice(b"{\"id\":");
     write_json_string(id, line);
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_tell_labels_and_paths_tell_ids() {
+    fn labels_and_ids_come_from_paths() {
         let dir = tempfile::tempdir().unwrap();
         for (name, text) in [
             ("pos/0_9.txt", "good"),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_bytes_stay_in_the_line() {
+    fn invalid_bytes_are_kept() {
         let mut line = Vec::new();
         json_line("a", b"x\xffy\"", None, &mut line);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Deleting what a run has written.
+//! Deleting the files of a run.
 
 use futures_util::{StreamExt, TryStreamExt};
 
@@ -9,22 +9,22 @@ use crate::wire::BatchRange;
 use crate::{Error, Result};
 
 impl RunDir {
-    /// Forgets that a piece was ever done.
+    /// Deletes the receipt, dead letters and part of a range.
     ///
     /// # Errors
     /// The store refuses it.
     pub fn forget(&self, range: BatchRange, format: OutputFormat) -> Result<()> {
-        // The receipt goes first: what has none is always done again.
+        // The receipt first: a range without one is processed again.
         self.delete(&Self::receipt_name(range.batch, range.offset))?;
         self.delete(&Self::dead_letters_name(range))?;
         self.delete(&Self::part_name(range, format))
     }
 
-    /// Removes everything that a run puts into its directory, and nothing else. What is done goes first, then the plan, so
-    /// that a removal that is cut short leaves a run that has more to do, or none, and never what was done by another plan.
+    /// Deletes all files of the run, and nothing else. Results are deleted before the plan, so that an interrupted deletion
+    /// never leaves results without their plan.
     ///
     /// # Errors
-    /// Something cannot be removed.
+    /// A file cannot be deleted.
     pub fn clear(&self) -> Result<()> {
         let of_plan = |name: &&str| [JOB, BATCHES, INPUT].contains(name);
         for name in FOLDERS.iter().filter(|name| !of_plan(name)) {
@@ -39,10 +39,9 @@ impl RunDir {
         self.clear_folder(INPUT)
     }
 
-    /// Removes what a process that was killed had written of an object: to a folder it is written under the object's name with
-    /// a number behind it, and nobody sees it there.
+    /// Deletes the temporary files of interrupted writes: the object's name, `#` and a number.
     fn clear_half_written(&self, name: &str) -> Result<()> {
-        let Root::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.root else {
             return Ok(());
         };
         let failed = |e| Error::storage("clear", root.display().to_string(), e);
@@ -58,20 +57,20 @@ impl RunDir {
         Ok(())
     }
 
-    /// Removes what a planning that was cut short has left. In a store nothing is removed, since somebody else may be planning
-    /// the same there at this moment, whom nobody can keep from it; what is left is written anew.
+    /// Deletes the files of an interrupted planning. In a store nothing is deleted, because another command may be planning
+    /// the same run; the files are overwritten.
     ///
     /// # Errors
-    /// Something cannot be removed.
+    /// A file cannot be deleted.
     pub fn clear_leftovers(&self) -> Result<()> {
-        match &self.place {
+        match &self.root {
             Root::Folder(_) => self.clear(),
             Root::Url(_) => Ok(()),
         }
     }
 
     fn clear_folder(&self, name: &str) -> Result<()> {
-        match &self.place {
+        match &self.root {
             Root::Folder(root) => {
                 let path = root.join(name);
                 match std::fs::remove_dir_all(&path) {
@@ -93,7 +92,7 @@ impl RunDir {
         }
     }
 
-    /// Whether all that lies in the directory may be a run's: a folder with other files is not made one by mistake.
+    /// Whether the directory contains only files of a run.
     ///
     /// # Errors
     /// The folder cannot be listed.
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_removal_that_is_cut_short_leaves_the_plan() {
+    fn an_interrupted_deletion_leaves_the_plan() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::open(dir.path()).unwrap();
         for name in [JOB, BATCHES, "input/0000.jsonl", "receipts/00000000.json"] {
@@ -125,29 +124,29 @@ mod tests {
         }
         let half_written = dir.path().join("batches.jsonl#1");
         std::fs::write(&half_written, "{").unwrap();
-        // A file where a folder belongs cannot be removed as one. Receipts go before what they vouch for.
+        // A file in place of a folder makes the deletion fail.
         run.replace("parts", "").unwrap();
         assert!(run.clear().is_err());
-        let is_there = |name| run.get(name).unwrap().is_some();
-        assert!(is_there(JOB) && is_there(BATCHES) && is_there("input/0000.jsonl"));
-        assert!(!is_there("receipts/00000000.json"));
+        let exists = |name| run.get(name).unwrap().is_some();
+        assert!(exists(JOB) && exists(BATCHES) && exists("input/0000.jsonl"));
+        assert!(!exists("receipts/00000000.json"));
         run.delete("parts").unwrap();
         run.clear().unwrap();
-        assert!(!is_there(JOB) && !is_there("input/0000.jsonl"));
+        assert!(!exists(JOB) && !exists("input/0000.jsonl"));
         assert!(!half_written.exists());
     }
 
     #[test]
-    fn what_another_command_may_be_planning_is_left_alone() {
+    fn leftovers_in_a_store_are_not_deleted() {
         let dir = tempfile::tempdir().unwrap();
         let folder = RunDir::open(dir.path()).unwrap();
         let memory = Arc::new(object_store::memory::InMemory::new());
         let store = RunDir::on(memory, "run".into(), "memory:///run");
-        for (run, is_left) in [(&folder, false), (&store, true)] {
+        for (run, is_kept) in [(&folder, false), (&store, true)] {
             run.replace("input/0000.jsonl", "{}").unwrap();
             run.clear_leftovers().unwrap();
-            let there = run.get("input/0000.jsonl").unwrap();
-            assert_eq!(there.is_some(), is_left);
+            let content = run.get("input/0000.jsonl").unwrap();
+            assert_eq!(content.is_some(), is_kept);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `events.jsonl`: what happened, for reports.
+//! `events.jsonl`, the event log.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -14,15 +14,15 @@ use crate::store::runtime;
 use crate::wire::Receipt;
 use crate::{Error, Event, Receipts, Result};
 
-/// Events of a store's run directory are put there together when this much time has gone by …
+/// Events of a run directory in a store are written in segments: after this time …
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
-/// … or there is this much of them.
+/// … or at this size.
 const SEGMENT_BYTES: usize = 256 << 10;
 
 /// 35,000 years.
 const MOST_UNIX_MS: u64 = 1 << 50;
 
-/// The log of a run, open for appending.
+/// The event log of a run, open for appending.
 #[derive(Debug)]
 pub struct EventLog(Log);
 
@@ -31,7 +31,7 @@ enum Log {
     File(File),
     Segments {
         run: RunDir,
-        /// Tells this log's segments from those of other starts of the run.
+        /// Distinguishes the segments of different starts of the run.
         started: u64,
         number: u32,
         waiting: Vec<u8>,
@@ -47,12 +47,12 @@ struct Timed<E = Event> {
 }
 
 impl RunDir {
-    /// The log of the run, for appending.
+    /// Opens the event log for appending.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub fn event_log(&self) -> Result<EventLog> {
-        let Root::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.root else {
             return Ok(EventLog(Log::Segments {
                 run: self.clone(),
                 started: unix_ms(),
@@ -70,18 +70,18 @@ impl RunDir {
             .map_err(|e| Error::storage("open", path.display().to_string(), e))
     }
 
-    /// The events recorded so far with their times in milliseconds since 1970. A torn last line is passed over.
+    /// The events recorded so far with their times in milliseconds since 1970. Incomplete lines are skipped.
     ///
     /// # Errors
-    /// They are there but cannot be read.
+    /// The log cannot be read.
     pub fn events(&self) -> Result<Vec<(u64, Event)>> {
         self.events_beside(&Receipts::default())
     }
 
-    /// The same; a receipt that is among `receipts` is not held in memory twice.
+    /// As [`events`](Self::events), sharing the memory of `receipts`.
     ///
     /// # Errors
-    /// They are there but cannot be read.
+    /// The log cannot be read.
     pub fn events_beside(&self, receipts: &Receipts) -> Result<Vec<(u64, Event)>> {
         let mut events = Vec::new();
         self.each_event(&mut |at, mut event| {
@@ -93,16 +93,16 @@ impl RunDir {
         Ok(events)
     }
 
-    /// Hands each event with its time in milliseconds since 1970 to `see`, in the order in which they were recorded.
+    /// Calls `visit` with each event in order and its time in milliseconds since 1970.
     ///
     /// # Errors
-    /// They are there but cannot be read.
-    pub fn each_event(&self, see: &mut dyn FnMut(u64, Event)) -> Result<()> {
-        match &self.place {
+    /// The log cannot be read.
+    pub fn each_event(&self, visit: &mut dyn FnMut(u64, Event)) -> Result<()> {
+        match &self.root {
             Root::Folder(root) => {
                 let path = root.join(EVENTS);
                 match File::open(&path) {
-                    Ok(file) => parse(BufReader::new(file), see),
+                    Ok(file) => parse(BufReader::new(file), visit),
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                     Err(e) => return Err(Error::storage("read", path.display().to_string(), e)),
                 }
@@ -120,7 +120,7 @@ impl RunDir {
                 paths.sort();
                 for path in paths {
                     let segment = self.get(path.as_ref())?.unwrap_or_default();
-                    parse(segment.as_ref(), see);
+                    parse(segment.as_ref(), visit);
                 }
             }
         }
@@ -128,11 +128,11 @@ impl RunDir {
     }
 }
 
-fn parse(mut lines: impl BufRead, see: &mut dyn FnMut(u64, Event)) {
+fn parse(mut lines: impl BufRead, visit: &mut dyn FnMut(u64, Event)) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        // What is longer is no event, and neither are the pieces of it.
+        // The fragments of a longer line are no events.
         let read = (&mut lines)
             .take(MOST_RECEIPT_BYTES)
             .read_until(b'\n', &mut line);
@@ -147,18 +147,17 @@ fn parse(mut lines: impl BufRead, see: &mut dyn FnMut(u64, Event)) {
             _ => true,
         };
         if is_plausible && unix_ms < MOST_UNIX_MS {
-            see(unix_ms, event);
+            visit(unix_ms, event);
         }
     }
 }
 
-/// Puts the one of `receipts` in the place of `receipt` that is the same.
+/// Replaces `receipt` by its equal among `receipts`.
 fn share(receipt: &mut Arc<Receipt>, receipts: &Receipts) {
-    let Some(known) = receipts.shared(receipt.batch, receipt.offset) else {
-        return;
-    };
-    if known == receipt {
-        *receipt = known.clone();
+    if let Some(shared) = receipts.shared(receipt.batch, receipt.offset)
+        && shared == receipt
+    {
+        *receipt = shared.clone();
     }
 }
 
@@ -169,7 +168,7 @@ fn unix_ms() -> u64 {
 }
 
 impl EventLog {
-    /// Appends an event with the present time. In a store it appears with those of the next few seconds.
+    /// Appends an event with the current time. In a store it appears within a few seconds.
     ///
     /// # Errors
     /// The disk or the store refuses it.
@@ -181,7 +180,7 @@ impl EventLog {
         let mut line = serde_json::to_vec(&timed).expect("an event is always JSON");
         line.push(b'\n');
         match &mut self.0 {
-            // One write per line: lines of a process that is killed are whole, or the last one is torn.
+            // One write per line, so that a killed process leaves at most one incomplete line.
             Log::File(file) => file
                 .write_all(&line)
                 .map_err(|e| Error::storage("write", EVENTS, e)),
@@ -219,7 +218,7 @@ impl EventLog {
 
 impl Drop for EventLog {
     fn drop(&mut self) {
-        // The log explains a run; nothing is lost with its last seconds.
+        // The log is informative only.
         let _ = self.flush();
     }
 }

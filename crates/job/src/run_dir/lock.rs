@@ -6,29 +6,28 @@ use std::time::Duration;
 use super::{LOCK, Root, RunDir};
 use crate::{Error, Result};
 
-/// How often the lock is looked at again, and after how long.
+/// How often the lock is retried, and after which delay.
 const LOCK_PAUSES: u32 = 25;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// The right to change a run directory; given back when dropped, or when the process ends in whatever way. Nobody can
-/// have it of a store alone.
+/// An exclusive lock, released on drop or when the process ends. In a store it locks nothing.
 #[derive(Debug)]
 pub struct RunLock {
     _file: Option<File>,
 }
 
 impl RunDir {
-    /// Takes the right to change the directory. It is waited for, but for a moment: a process that was killed while it started
-    /// another one leaves its open files to that one, until that is itself.
+    /// Locks the directory. Retries for a moment, because a child process that is being spawned may hold the open files of a
+    /// killed parent.
     ///
     /// # Errors
-    /// Another process has it.
+    /// Another process holds the lock.
     pub fn lock(&self) -> Result<RunLock> {
         self.lock_within(LOCK_PAUSES, || std::thread::sleep(LOCK_PAUSE))
     }
 
     fn lock_within(&self, mut pauses: u32, mut pause: impl FnMut()) -> Result<RunLock> {
-        let Root::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.root else {
             return Ok(RunLock { _file: None });
         };
         let path = root.join(LOCK);
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lock_of_one_who_is_about_to_end_is_waited_for() {
+    fn the_lock_is_retried_for_a_moment() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::open(dir.path()).unwrap();
         let mut first = Some(run.lock().unwrap());

@@ -1,18 +1,17 @@
-//! The run directory: all that is kept of one run.
+//! The run directory, which holds all state of one run.
 //!
 //! ```text
 //! RUN/  job.json  batches.jsonl  input/0000.jsonl  parts/00000017.csv  receipts/00000017.json
 //!       failed/00000017.jsonl  failed.jsonl  events.jsonl  lock
 //! ```
 //!
-//! It is a folder, or a prefix of an object store. Objects appear whole or not at all, and parts, dead letters and
-//! receipts are put by create-only writes. A crash of the machine (not of a process) may still lose or tear what the
-//! disk of a folder had not yet taken: receipts carry checksums, and a part that does not match its receipt is made
-//! again.
+//! It is a folder, or a prefix of an object store. Writes are atomic, and parts, dead letters and receipts are created
+//! only once. A crash of the machine (not of a process) may still lose or truncate files of a folder: receipts have
+//! checksums, and a part that does not match its receipt is recomputed.
 //!
-//! A store differs from a folder in two ways: what happened lies in segments under `events/`, since objects cannot be
-//! appended to, and there is no lock, since nothing in a store ends with the process that made it. Two commands that
-//! work on the same run at once do not harm it, as every object is written once, but they pay for some batches twice.
+//! A store differs from a folder in two ways. Events are in segments under `events/`, because objects cannot be
+//! appended to. There is no lock, because a store cannot release it when a process dies: two commands that process the
+//! same run at once do no harm, but process some batches twice.
 
 mod clear;
 mod events;
@@ -47,44 +46,43 @@ const BATCHES: &str = "batches.jsonl";
 const INPUT: &str = "input";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
-/// In the order in which they are cleared: a part without a receipt is taken as it is, and one that is missing behind its
-/// receipt counts as damaged.
+/// In the order in which they are cleared: receipts before parts, because a receipt without its part counts as damage.
 const FOLDERS: [&str; 7] = [
     INPUT, "receipts", "parts", "failed", "events", "manifest", "map",
 ];
 /// All dead letters of a finished run.
 pub const FAILED: &str = "failed.jsonl";
-/// Where and how the run was dispatched last.
+/// The backend of the last start of the run.
 pub const BACKEND: &str = "backend.json";
 /// The command that repeats the run.
 pub const COMMAND: &str = "command.json";
-/// The execution of a platform that fans out by itself.
+/// The execution on a platform that fans out by itself.
 pub const EXECUTION: &str = "execution.json";
-/// What the run took and cost, as a page.
+/// The report.
 pub const REPORT: &str = "report.html";
 const FILES: [&str; 8] = [
     JOB, BATCHES, EVENTS, FAILED, BACKEND, COMMAND, EXECUTION, REPORT,
 ];
 
-/// A folder, or prefix of an object store, that holds all of one run.
+/// A run directory: a folder, or a prefix of an object store.
 #[derive(Debug, Clone)]
 pub struct RunDir {
-    place: Root,
+    root: Root,
     store: Arc<dyn ObjectStore>,
 }
 
 #[derive(Debug, Clone)]
 enum Root {
     Folder(PathBuf),
-    /// Without a slash at its end.
+    /// Without a trailing slash.
     Url(String),
 }
 
 impl RunDir {
-    /// The run directory at `root`, a folder, which is created where it is missing, or the URL of a prefix.
+    /// Opens the run directory at `root`, a folder or the URL of a prefix. A missing folder is created.
     ///
     /// # Errors
-    /// The folder cannot be created or used, or the URL is not one of a store that takes objects.
+    /// The folder cannot be created or used, or the URL is not that of a writable store.
     pub fn create(root: &Path) -> Result<Self> {
         if let Some(url) = root.to_str().filter(|root| is_url(root)) {
             return Self::remote(url);
@@ -95,11 +93,10 @@ impl RunDir {
         Self::open(root)
     }
 
-    /// The run directory at `root`, a folder that exists or the URL of a prefix.
+    /// Opens the run directory at `root`, an existing folder or the URL of a prefix.
     ///
     /// # Errors
-    /// There is no such folder, something that a run keeps in it is a link, or the URL is not one of a store that takes
-    /// objects.
+    /// There is no such folder, a file of the run is a symbolic link, or the URL is not that of a writable store.
     pub fn open(root: &Path) -> Result<Self> {
         if let Some(url) = root.to_str().filter(|root| is_url(root)) {
             return Self::remote(url);
@@ -110,10 +107,10 @@ impl RunDir {
             .canonicalize()
             .map_err(|e| Error::storage("open the run directory", root.display().to_string(), e))?;
         let run = Self {
-            place: Root::Folder(root),
+            root: Root::Folder(root),
             store: Arc::new(store),
         };
-        // Through a link of whoever made the folder, what is written to it would end elsewhere.
+        // The folder is untrusted: writing through a link would change files elsewhere.
         for name in FOLDERS.iter().chain(&FILES).chain([&LOCK]) {
             run.refuse_link(name)?;
         }
@@ -128,7 +125,7 @@ impl RunDir {
         match location {
             Location::Local(path) => Self::create(&path),
             Location::Remote(_) if url.starts_with("http") => Err(refuse(
-                "web servers do not take objects; name a folder, or an s3, gs or az URL",
+                "web servers are read-only; name a folder, or an s3, gs or az URL",
             )),
             Location::Remote(object) if object.path().as_ref().is_empty() => Err(refuse(
                 "name a prefix in the bucket, such as s3://bucket/shoal/runs/reviews",
@@ -139,33 +136,33 @@ impl RunDir {
         }
     }
 
-    /// The run directory under `prefix` of `store`, which functions know as `url`.
+    /// The run directory under `prefix` of `store`, which functions open by `url`.
     pub fn on(store: Arc<dyn ObjectStore>, prefix: object_store::path::Path, url: &str) -> Self {
         Self {
-            place: Root::Url(url.to_owned()),
+            root: Root::Url(url.to_owned()),
             store: Arc::new(PrefixStore::new(store, prefix)),
         }
     }
 
-    /// The folder, where it is one.
+    /// The folder, if it is one.
     pub fn folder(&self) -> Option<&Path> {
-        match &self.place {
+        match &self.root {
             Root::Folder(path) => Some(path),
             Root::Url(_) => None,
         }
     }
 
-    /// The absolute path or the URL, by which [`open`](Self::open) finds it again.
+    /// The absolute path or the URL.
     pub fn uri(&self) -> String {
-        match &self.place {
+        match &self.root {
             Root::Folder(path) => path.display().to_string(),
             Root::Url(url) => url.clone(),
         }
     }
 
-    /// The run's name: the last piece of its path.
+    /// The name of the run: the last component of its path.
     pub fn name(&self) -> String {
-        match &self.place {
+        match &self.root {
             Root::Folder(path) => path.file_name().map_or_else(
                 || path.display().to_string(),
                 |name| name.to_string_lossy().into_owned(),
@@ -174,25 +171,25 @@ impl RunDir {
         }
     }
 
-    /// How a user names the run so that it is found: its name where it lies in a folder, the URL where in a store.
+    /// How a user refers to the run: by its name if it is a folder, by its URL if it is in a store.
     pub fn reference(&self) -> String {
-        match &self.place {
+        match &self.root {
             Root::Folder(_) => self.name(),
             Root::Url(url) => url.clone(),
         }
     }
 
-    /// The part of a piece.
+    /// The name of the part of a range.
     pub fn part_name(range: BatchRange, format: OutputFormat) -> String {
         format!("parts/{}.{}", Self::stem(range), format.extension())
     }
 
-    /// The dead letters of a piece.
+    /// The name of the dead letters of a range.
     pub fn dead_letters_name(range: BatchRange) -> String {
         format!("failed/{}.jsonl", Self::stem(range))
     }
 
-    /// What a piece's objects are called: by what they hold, so that a name always stands for the same content.
+    /// The file stem of a range. The same name always has the same content.
     fn stem(range: BatchRange) -> String {
         let BatchRange {
             batch,
@@ -209,8 +206,8 @@ impl RunDir {
         }
     }
 
-    /// The receipt of the piece of a batch that starts after `offset` records. Whoever puts it first decides where that
-    /// piece ends.
+    /// The name of the receipt of the range of a batch that begins at `offset`. The first attempt to create it decides where
+    /// the range ends.
     pub fn receipt_name(batch: u64, offset: u64) -> String {
         match offset {
             0 => format!("receipts/{batch:08}.json"),
@@ -218,9 +215,9 @@ impl RunDir {
         }
     }
 
-    /// Where an object lies.
+    /// The location of an object.
     pub fn location(&self, name: &str) -> Location {
-        match &self.place {
+        match &self.root {
             Root::Folder(root) => Location::Local(root.join(name)),
             Root::Url(url) => {
                 Location::remote(format!("{url}/{name}"), self.store.clone(), name.into())
@@ -228,10 +225,10 @@ impl RunDir {
         }
     }
 
-    /// Where the copy of an input lies.
+    /// The location of the copy of an input.
     ///
     /// # Errors
-    /// There is a link instead.
+    /// It is a symbolic link.
     pub(crate) fn staged(&self, name: &str) -> Result<Location> {
         self.refuse_link(name)?;
         Ok(self.location(name))
@@ -239,7 +236,7 @@ impl RunDir {
 
     /// The path or URL of an object.
     pub fn object_uri(&self, name: &str) -> String {
-        match &self.place {
+        match &self.root {
             Root::Folder(root) => root.join(name).display().to_string(),
             Root::Url(url) => format!("{url}/{name}"),
         }
@@ -256,16 +253,16 @@ impl RunDir {
         }
     }
 
-    /// Refuses what lies elsewhere, or is a pipe or device: a run has files and folders of its own.
+    /// Refuses a symbolic link, a pipe or a device.
     fn refuse_link(&self, name: &str) -> Result<()> {
-        let Root::Folder(root) = &self.place else {
+        let Root::Folder(root) = &self.root else {
             return Ok(());
         };
         match root.join(name).symlink_metadata() {
-            Ok(there) if !there.is_file() && !there.is_dir() => Err(Error::Conflict {
+            Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(Error::Conflict {
                 run: self.name(),
                 reason: format!(
-                    "{name} in it is a link, a pipe or a device, and a run has files of its own; remove it, or name another folder"
+                    "{name} is a link, a pipe or a device, not a regular file; remove it, or use another folder"
                 ),
             }),
             _ => Ok(()),

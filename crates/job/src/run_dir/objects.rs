@@ -1,4 +1,4 @@
-//! Reading and writing the objects of a run.
+//! Reading and writing objects.
 
 use std::path::Path;
 
@@ -10,29 +10,29 @@ use super::{BACKEND, BATCHES, COMMAND, EXECUTION, JOB, Root, RunDir};
 use crate::store::{ObjectWriter, runtime};
 use crate::{Error, Result};
 
-/// No `job.json` is nearly as large, with the names of a hundred thousand inputs.
+/// Far larger than a `job.json` with a hundred thousand inputs.
 const MOST_JOB_BYTES: u64 = 64 << 20;
-/// More than [`MAX_BATCHES`](crate::spec::MAX_BATCHES) take.
+/// Larger than a table of [`MAX_BATCHES`](crate::spec::MAX_BATCHES).
 const MOST_TABLE_BYTES: u64 = 2 << 30;
-/// A receipt has some hundred bytes, and more where the input has many gold labels.
+/// A receipt has a few hundred bytes, or more if the input has many gold labels.
 pub(super) const MOST_RECEIPT_BYTES: u64 = 16 << 20;
-/// What is kept of a platform is some lines.
+/// Settings are a few lines.
 const MOST_SETTINGS_BYTES: u64 = 1 << 20;
 
-/// Requests to a store that are under way at a time where many objects are read.
+/// Concurrent requests to a store.
 pub(super) const READS_AT_ONCE: usize = 64;
 
-/// Whether a create-only write created.
+/// The result of a create-only write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
-    /// The object is ours.
+    /// The object was created.
     Created,
-    /// It was there before, and stays as it was.
+    /// The object existed and was not changed.
     Existed,
 }
 
 impl RunDir {
-    /// Writes an object that must not exist yet.
+    /// Creates an object unless it exists.
     ///
     /// # Errors
     /// The store refuses it.
@@ -46,7 +46,7 @@ impl RunDir {
         }
     }
 
-    /// Writes an object in the place of whatever is there.
+    /// Writes or overwrites an object.
     ///
     /// # Errors
     /// The store refuses it.
@@ -58,15 +58,15 @@ impl RunDir {
             .map_err(|e| self.error("write", name, e))
     }
 
-    /// A writer of an object that is too large to be held in memory.
+    /// A writer of a large object.
     pub fn writer(&self, name: &str) -> ObjectWriter {
         ObjectWriter::new(self.store.clone(), name.into())
     }
 
-    /// An object's content, `None` where there is none.
+    /// The content of an object, or `None` if it does not exist.
     ///
     /// # Errors
-    /// The store refuses it, it is a link, or larger than what is kept under such a name can be.
+    /// The store refuses it, it is a symbolic link, or it is larger than plausible for its name.
     pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
         self.refuse_link(name)?;
         let found = match runtime().block_on(self.store.get(&name.into())) {
@@ -87,14 +87,14 @@ impl RunDir {
             return Ok(());
         }
         Err(self.corrupt(format!(
-            "{name} has {bytes} bytes, and {most} are the most that it can have"
+            "{name} has {bytes} bytes, more than the limit of {most}"
         )))
     }
 
-    /// The first lines of an object, none where there is no such object: at most `most`, and no more than a few MiB.
+    /// The first lines of an object, at most `most` and a few MiB. A missing object has none.
     ///
     /// # Errors
-    /// The store refuses it, or it is a link.
+    /// The store refuses it, or it is a symbolic link.
     pub fn first_lines(&self, name: &str, most: usize) -> Result<Vec<Vec<u8>>> {
         const MOST_BYTES: usize = 4 << 20;
         self.refuse_link(name)?;
@@ -120,19 +120,19 @@ impl RunDir {
         Ok(lines.take(most).map(<[u8]>::to_vec).collect())
     }
 
-    /// Hands each item with the content of the object that `name` gives it to `take`, in order, `None` where there is no
-    /// such object. Some are read ahead.
+    /// Calls `take` for each item in order, with the content of the object `name`, or `None` if it does not exist. Stores
+    /// read ahead.
     ///
     /// # Errors
-    /// The store refuses one, or `take` does.
+    /// The store refuses one, or `take` fails.
     pub fn get_each<T>(
         &self,
         items: impl Iterator<Item = T>,
         name: impl Fn(&T) -> String,
         mut take: impl FnMut(T, Option<Bytes>) -> Result<()>,
     ) -> Result<()> {
-        if let Root::Folder(root) = &self.place {
-            // A read ahead would only cost memory, and a detour by the runtime more than the read.
+        if let Root::Folder(root) = &self.root {
+            // Reading ahead would cost memory, and the runtime more time than the read itself.
             for item in items {
                 let name = name(&item);
                 self.refuse_link(&name)?;
@@ -167,7 +167,7 @@ impl RunDir {
         Ok(())
     }
 
-    /// Removes an object, if it is there.
+    /// Deletes an object, if it exists.
     ///
     /// # Errors
     /// The store refuses it.
@@ -179,7 +179,7 @@ impl RunDir {
     }
 }
 
-/// A file's content, `None` where there is none.
+/// The content of a file, or `None` if it does not exist.
 pub(super) fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     match std::fs::read(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -187,8 +187,7 @@ pub(super) fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// How large the object of a name can be. Parts and dead letters are as large as their batches are; receipts tell how
-/// large.
+/// The size limit of an object by its name. Parts and dead letters have none: receipts state their sizes.
 fn most_bytes(name: &str) -> u64 {
     match name {
         JOB => MOST_JOB_BYTES,

@@ -1,4 +1,4 @@
-//! `job.json`: reading the plan of a run.
+//! Reading the plan.
 
 use super::{JOB, Root, RunDir};
 use crate::Result;
@@ -6,11 +6,10 @@ use crate::spec::{Job, LAYOUT_VERSION};
 use crate::store::{Location, is_url};
 
 impl RunDir {
-    /// The plan, `None` where planning has not come to its end.
+    /// The plan, or `None` if planning has not finished.
     ///
     /// # Errors
-    /// `job.json` cannot be read, is not of this version of shoal, or has copies of its inputs elsewhere than a plan puts
-    /// them.
+    /// `job.json` cannot be read, has another layout version, or places copies of inputs where no planner does.
     pub fn job(&self) -> Result<Option<Job>> {
         let Some(content) = self.get(JOB)? else {
             return Ok(None);
@@ -24,7 +23,7 @@ impl RunDir {
             .layout;
         if layout != LAYOUT_VERSION {
             return Err(self.corrupt(format!(
-                "its layout has version {layout}, this shoal reads version {LAYOUT_VERSION}"
+                "its layout has version {layout}; this version of shoal reads {LAYOUT_VERSION}"
             )));
         }
         let job: Job = serde_json::from_slice(&content)
@@ -34,18 +33,18 @@ impl RunDir {
                 && !self.may_stage(staged)
             {
                 return Err(self.corrupt(format!(
-                    "{JOB} says that the copy of {} is {staged:?}, where no plan puts one",
+                    "{JOB} places the copy of {} at {staged:?}, outside the run directory",
                     source.uri
                 )));
             }
         }
         crate::writers::check_job(&job)
-            .map_err(|e| self.corrupt(format!("{JOB} has columns that no plan has: {e}")))?;
+            .map_err(|e| self.corrupt(format!("{JOB} has invalid columns: {e}")))?;
         Ok(Some(job))
     }
 
-    /// Whether a plan may have put the copy of an input there: under `input/`, or under the `inputs/` of the store whose
-    /// `runs/` the run lies in.
+    /// Whether a planner may have put the copy of an input there: under `input/` of the run, or under `inputs/` beside the
+    /// `runs/` that contains it.
     fn may_stage(&self, staged: &str) -> bool {
         let is_plain = |name: &str| {
             !name.starts_with('.')
@@ -60,7 +59,7 @@ impl RunDir {
         let Some((folder, name)) = staged.rsplit_once('/') else {
             return false;
         };
-        let is_shared = match &self.place {
+        let is_shared = match &self.root {
             Root::Url(url) => url
                 .rsplit_once("/runs/")
                 .is_some_and(|(store, _)| folder.strip_suffix("/inputs") == Some(store)),

@@ -1,4 +1,4 @@
-//! Whether a place can hold a run: tried with an object that is taken away again.
+//! Checks whether a run directory supports all operations, with an object that is deleted afterwards.
 
 use std::future::Future;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,21 +12,21 @@ use crate::{Error, Result};
 
 /// The object that is written, read and deleted.
 const NAME: &str = "probe";
-/// How long a store may take for one step: a run waits longer, who looks at it does not.
+/// Time limit of one operation, shorter than that of a run.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a run needs of a store.
+/// An operation that a run needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Objects are written.
+    /// Writing objects.
     Write,
-    /// An object that is there is not written again by a create-only put, on which it rests that nothing is there twice.
+    /// A create-only put must not overwrite an existing object.
     CreateOnly,
-    /// Objects are read, and are what was written.
+    /// Reading objects back unchanged.
     Read,
-    /// Objects are listed.
+    /// Listing objects.
     List,
-    /// Objects are deleted: by `--fresh` and `shoal runs --remove`.
+    /// Deleting objects, to start over or remove a run.
     Delete,
 }
 
@@ -43,17 +43,18 @@ impl Need {
     }
 }
 
-/// What was found.
+/// The results of a probe.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Probe {
-    /// What was tried, in this order. Where nothing can be written, the rest is not tried.
+    /// The operations tried, in order. If writing fails, no other is tried.
     pub steps: Vec<(Need, Result<()>)>,
-    /// Seconds by which the store's clock is ahead of this machine's, where it tells; it counts whole ones.
+    /// Seconds by which the store's clock is ahead of this machine's, if known, with a resolution of one second.
     pub clock_ahead: Option<f64>,
 }
 
 impl RunDir {
-    /// Tries what a run needs of this place. What is written is deleted again, if that may be done.
+    /// Tries all operations that a run needs.
     pub fn probe(&self) -> Probe {
         let mut probe = Probe {
             steps: Vec::new(),
@@ -69,7 +70,7 @@ impl RunDir {
         let before = unix_seconds();
         let written = self.wait("write", async {
             match create().await {
-                // Left by one that was cut short: it was written then.
+                // Left by an interrupted probe, which could write it.
                 Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
                 Err(e) => Err(e),
             }
@@ -88,7 +89,7 @@ impl RunDir {
             }
         });
         let is_kept = again.and_then(|is_refused| {
-            let reason = "a create-only put wrote over an object that was there already";
+            let reason = "a create-only put overwrote an existing object";
             self.hold(is_refused, "write", reason)
         });
         probe.steps.push((Need::CreateOnly, is_kept));
@@ -98,11 +99,11 @@ impl RunDir {
             Ok((got.bytes().await?, modified))
         });
         let read = got.and_then(|(bytes, modified)| {
-            // The start of 1970 stands for a time that is not told.
+            // 0 stands for an unknown time.
             if modified != 0 {
                 probe.clock_ahead = Some(ahead(modified as f64, before, after));
             }
-            self.hold(bytes == content, "read", "it is not what was written")
+            self.hold(bytes == content, "read", "it differs from what was written")
         });
         probe.steps.push((Need::Read, read));
         let listed = self.wait("list", async {
@@ -115,7 +116,7 @@ impl RunDir {
             Ok(false)
         });
         let listed = listed
-            .and_then(|is_there| self.hold(is_there, "list", "it does not have what was written"));
+            .and_then(|is_there| self.hold(is_there, "list", "the written object is missing"));
         probe.steps.push((Need::List, listed));
         let deleted = self.wait("delete", self.store.delete(&path));
         probe.steps.push((Need::Delete, deleted));
@@ -127,12 +128,12 @@ impl RunDir {
         action: &'static str,
         step: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T> {
-        // The timer belongs to the runtime, and is made within it.
+        // The timer must be created within the runtime.
         let end = runtime().block_on(async { tokio::time::timeout(PATIENCE, step).await });
         match end {
             Ok(end) => end.map_err(|e| self.error(action, NAME, e)),
             Err(_) => {
-                let reason = format!("there was no answer within {} s", PATIENCE.as_secs());
+                let reason = format!("no response within {} s", PATIENCE.as_secs());
                 Err(Error::storage(action, self.object_uri(NAME), reason))
             }
         }
@@ -152,8 +153,8 @@ fn unix_seconds() -> f64 {
         .map_or(0.0, |since| since.as_secs_f64())
 }
 
-/// Seconds by which a clock is ahead that said `there`, in whole seconds, between `before` and `after` of ours; 0 where it
-/// may be right.
+/// Seconds by which a clock is ahead that showed `there`, in whole seconds, between our `before` and `after`; 0 if it may be
+/// right.
 fn ahead(there: f64, before: f64, after: f64) -> f64 {
     if there > after {
         there - after
@@ -179,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    /// A store that does not know create-only puts.
+    /// A store that ignores create-only puts.
     #[derive(Debug)]
     struct Careless(InMemory);
 
@@ -274,7 +275,7 @@ mod tests {
         let probe = RunDir::on(store, "runs/x".into(), "memory:///runs/x").probe();
         assert_eq!(failed(&probe), [Need::CreateOnly]);
         let error = probe.steps[1].1.as_ref().unwrap_err().to_string();
-        assert!(error.contains("wrote over"), "{error}");
+        assert!(error.contains("overwrote"), "{error}");
     }
 
     #[test]

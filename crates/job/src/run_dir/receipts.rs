@@ -1,4 +1,4 @@
-//! Reading receipts: one, all, or those of some batches.
+//! Reading receipts.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::store::runtime;
 use crate::wire::Receipt;
 use crate::{Error, Result};
 
-/// Which receipts there are: a bit for each batch with one that begins where the batch does, and the others by their places.
+/// The receipts that exist: a bit for each batch with one at offset 0, and a list of the others.
 #[derive(Debug, Clone, Default)]
 pub struct Listed {
     at_start: Vec<u64>,
@@ -24,7 +24,7 @@ pub struct Listed {
 impl Listed {
     fn insert(&mut self, (batch, offset): (u64, u64)) {
         if batch >= MAX_BATCHES {
-            return; // of no batch that there can be
+            return;
         }
         if offset > 0 {
             self.elsewhere.push((batch, offset));
@@ -37,12 +37,12 @@ impl Listed {
         self.at_start[word] |= 1 << (batch % 64);
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.at_start.is_empty() && self.elsewhere.is_empty()
     }
 
-    /// The places of those of the batches from `first` to before `end`, in no order.
+    /// Batch and offset of the receipts of the batches `first..end`, unordered.
     fn within(&self, first: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
         let is_there = move |batch: &u64| {
             let word = self.at_start.get((batch / 64) as usize).copied();
@@ -59,10 +59,11 @@ impl Listed {
 }
 
 impl RunDir {
-    /// The receipt of the piece of a batch that starts after `offset` records, `None` where there is none.
+    /// The receipt of the range of a batch that begins at `offset`. A malformed receipt counts as none, so that the range is
+    /// processed again.
     ///
     /// # Errors
-    /// The store refuses it. A receipt that is no receipt, whatever else it is, counts as none: its batch is done again.
+    /// The store refuses it.
     pub fn receipt(&self, batch: u64, offset: u64) -> Result<Option<Receipt>> {
         let content = match self.get(&Self::receipt_name(batch, offset)) {
             Err(Error::Corrupt { .. } | Error::Conflict { .. }) => None,
@@ -79,7 +80,7 @@ impl RunDir {
         self.receipts_beyond(&Receipts::default())
     }
 
-    /// The receipts that are not among `known` yet.
+    /// The receipts that are not among `known`.
     ///
     /// # Errors
     /// The store refuses it.
@@ -89,7 +90,7 @@ impl RunDir {
         self.read_receipts(all.filter(|(batch, offset)| known.get(*batch, *offset).is_none()))
     }
 
-    /// The receipts among `listed` of `batches`, which are sorted, and of those between them.
+    /// The receipts among `listed` from the first to the last of `batches`, which must be sorted.
     ///
     /// # Errors
     /// The store refuses it.
@@ -100,14 +101,14 @@ impl RunDir {
         self.read_receipts(listed.within(first.index, last.index + 1))
     }
 
-    /// Which receipts there are, by their names.
+    /// Lists the receipts by their names.
     ///
     /// # Errors
     /// The store refuses it.
     pub fn list_receipts(&self) -> Result<Listed> {
         const FOLDER: &str = "receipts";
         let mut listed = Listed::default();
-        match &self.place {
+        match &self.root {
             Root::Folder(root) => {
                 let folder = root.join(FOLDER);
                 let failed = |e| Error::storage("read", folder.display().to_string(), e);
@@ -145,10 +146,10 @@ impl RunDir {
         Ok(listed)
     }
 
-    /// The receipts at these places. What is too large, a link, a pipe or a device is no receipt, and one that has been
-    /// forgotten since it was listed is none either.
+    /// The receipts at these batches and offsets. Files that are too large, links, pipes and devices are skipped, and so are
+    /// receipts that were deleted since they were listed.
     fn read_receipts(&self, places: impl Iterator<Item = (u64, u64)>) -> Result<Receipts> {
-        if let Root::Folder(root) = &self.place {
+        if let Root::Folder(root) = &self.root {
             let mut receipts = Receipts::default();
             for place in places {
                 let path = root.join(Self::receipt_name(place.0, place.1));
@@ -178,12 +179,12 @@ impl RunDir {
     }
 }
 
-/// The content of a file, if it is one, and no larger than a receipt can be.
+/// The content of a regular file that is not larger than a receipt can be.
 fn read_small_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
     match path.symlink_metadata() {
-        Ok(there) if !there.is_file() || there.len() > MOST_RECEIPT_BYTES => Ok(None),
+        Ok(meta) if !meta.is_file() || meta.len() > MOST_RECEIPT_BYTES => Ok(None),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        there => there.and_then(|_| read_file(path)),
+        meta => meta.and_then(|_| read_file(path)),
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_of_receipts_are_found_by_their_batch() {
+    fn receipts_are_listed_by_batch() {
         let mut listed = Listed::default();
         assert!(listed.is_empty());
         for place in [(0, 0), (63, 0), (64, 0), (200, 0), (64, 7), (64, 3), (3, 9)] {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn receipts_of_a_folder_are_those_of_a_store() {
+    fn folders_and_stores_give_the_same_receipts() {
         let dir = tempfile::tempdir().unwrap();
         let folder = RunDir::open(dir.path()).unwrap();
         let memory = Arc::new(object_store::memory::InMemory::new());

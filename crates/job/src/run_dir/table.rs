@@ -1,4 +1,4 @@
-//! The batch table: one line a batch, written while the input is read, and read some batches at a time.
+//! The batch table: one line per batch.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Cursor, Write};
@@ -8,7 +8,7 @@ use crate::spec::{Batch, Job};
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
 
-/// Writes the batch table. It appears with the plan, or not at all.
+/// Writes the batch table, which appears when the plan is saved.
 pub struct TableWriter {
     out: BufWriter<ObjectWriter>,
     place: String,
@@ -35,15 +35,15 @@ impl TableWriter {
     }
 }
 
-/// The batches of a plan in their order, each of them checked when it is read; at the end, whether they are all that the job
-/// says. After an error there is nothing more.
+/// An iterator over the batches of a plan, which are checked as they are read. At the end, their number and records must
+/// match the job. Ends after an error.
 pub struct Table<'a> {
     run: &'a RunDir,
     job: &'a Job,
     lines: Box<dyn BufRead + 'a>,
     line: String,
     read: u64,
-    /// `None` where they are too many to be counted.
+    /// `None` on overflow.
     records: Option<u64>,
     is_over: bool,
 }
@@ -62,14 +62,14 @@ impl Table<'_> {
         }
         let batch: Batch = serde_json::from_str(&self.line).map_err(|e| damaged(e.to_string()))?;
         if batch.index != self.read {
-            return Err(damaged(format!("holds batch {}", batch.index)));
+            return Err(damaged(format!("contains batch {}", batch.index)));
         }
         if batch.offset != 0 || batch.until.is_some() {
-            return Err(damaged("holds a part of a batch".into()));
+            return Err(damaged("contains part of a batch".into()));
         }
         batch
             .check(self.job)
-            .map_err(|reason| damaged(format!("holds a batch that {reason}")))?;
+            .map_err(|reason| damaged(format!("contains a batch that {reason}")))?;
         self.records = self.records.and_then(|sum| sum.checked_add(batch.records));
         self.read += 1;
         Ok(Some(batch))
@@ -105,7 +105,7 @@ impl Iterator for Table<'_> {
 }
 
 impl RunDir {
-    /// A writer of the batch table, whose end is [`save_plan`](Self::save_plan).
+    /// A writer of the batch table, which [`save_plan`](Self::save_plan) completes.
     pub fn table_writer(&self) -> TableWriter {
         TableWriter {
             out: BufWriter::new(self.writer(BATCHES)),
@@ -113,14 +113,13 @@ impl RunDir {
         }
     }
 
-    /// The batch table, read as it is asked for: from a folder line by line, from a store in one piece of some hundred bytes a
-    /// batch.
+    /// The batch table, read line by line from a folder, and at once from a store (a few hundred bytes per batch).
     ///
     /// # Errors
     /// It cannot be read.
     pub fn table<'a>(&'a self, job: &'a Job) -> Result<Table<'a>> {
         let missing = || self.corrupt(format!("{BATCHES} is missing"));
-        let lines: Box<dyn BufRead> = match &self.place {
+        let lines: Box<dyn BufRead> = match &self.root {
             Root::Folder(root) => {
                 self.refuse_link(BATCHES)?;
                 let path = root.join(BATCHES);
@@ -145,7 +144,7 @@ impl RunDir {
         })
     }
 
-    /// The whole batch table, which takes some hundred bytes of memory a batch.
+    /// All batches, which take a few hundred bytes of memory each.
     ///
     /// # Errors
     /// It cannot be read, or does not agree with the job.
@@ -153,17 +152,17 @@ impl RunDir {
         self.table(job)?.collect()
     }
 
-    /// Writes the plan: the batch table first, `job.json` last, so that a plan is whole or absent. Two commands that plan the
-    /// same in a store at once write the same.
+    /// Writes the plan: `job.json` last, so that a plan is complete or absent. Concurrent commands that plan the same job in a
+    /// store write the same plan.
     ///
     /// # Errors
-    /// The store refuses it, or another command has planned something else here meanwhile.
+    /// The store refuses it, or another command has saved a different plan.
     pub fn save_plan(&self, job: &Job, table: TableWriter) -> Result<()> {
         table.finish()?;
         if self.put_new(JOB, job.file())? == Put::Existed && self.job()?.as_ref() != Some(job) {
             return Err(Error::Conflict {
                 run: self.name(),
-                reason: "another command planned another job here at the same time; name another --run-dir for one of them"
+                reason: "another command planned a different job here at the same time; use another run directory for one of them"
                     .into(),
             });
         }

@@ -1,4 +1,4 @@
-//! Writing, listing and deleting objects one by one, for what is no run: code that is deployed, say.
+//! Writing, listing and deleting single objects outside of runs, such as deployed code.
 
 use std::io::{self, Read};
 
@@ -8,10 +8,10 @@ use super::{Location, Object, ObjectWriter, runtime};
 use crate::{Error, Result};
 
 impl Location {
-    /// Writes all of `content` to this object, which appears whole or not at all.
+    /// Writes `content` to this object, which appears complete or not at all.
     ///
     /// # Errors
-    /// The location is no object of a store, the content cannot be read, or the store refuses it.
+    /// The location is not in a store, the content cannot be read, or the store refuses it.
     pub fn put(&self, content: &mut dyn Read) -> Result<()> {
         let object = self.object("write")?;
         let mut writer = ObjectWriter::new(object.store.clone(), object.path.clone());
@@ -20,11 +20,10 @@ impl Location {
             .map_err(|e| Error::storage("write", &object.url, e))
     }
 
-    /// Names of the objects in this folder of a store, not of those in folders below it, sorted. A folder that is not
-    /// there has none.
+    /// The sorted names of the objects in this folder of a store, without subfolders. A missing folder is empty.
     ///
     /// # Errors
-    /// The location is no folder of a store, or may not be listed.
+    /// The location is not in a store, or the store refuses it.
     pub fn list(&self) -> Result<Vec<String>> {
         let object = self.object("list")?;
         let objects: Vec<_> = runtime()
@@ -39,10 +38,10 @@ impl Location {
         Ok(names)
     }
 
-    /// Deletes this object; one that is not there is deleted already.
+    /// Deletes this object, if it exists.
     ///
     /// # Errors
-    /// The location is no object of a store, or the store refuses.
+    /// The location is not in a store, or the store refuses it.
     pub fn delete(&self) -> Result<()> {
         let object = self.object("delete")?;
         match runtime().block_on(object.store.delete(&object.path)) {
@@ -57,7 +56,7 @@ impl Location {
             Self::Local(path) => Err(Error::storage(
                 action,
                 path.display().to_string(),
-                "it is a path, and no URL of an object store",
+                "it is a local path, not the URL of an object store",
             )),
         }
     }
@@ -70,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_come_and_go() {
+    fn objects_are_written_listed_and_deleted() {
         let store: Arc<dyn object_store::ObjectStore> =
             Arc::new(object_store::memory::InMemory::new());
         let at = |path: &str| {
@@ -95,6 +94,12 @@ mod tests {
         at("deploy/a.zip").delete().unwrap();
         assert_eq!(at("deploy").list().unwrap(), ["b.zip"]);
         let local = Location::parse("/tmp/x").unwrap();
-        assert!(local.list().unwrap_err().to_string().contains("no URL"));
+        assert!(
+            local
+                .list()
+                .unwrap_err()
+                .to_string()
+                .contains("not the URL")
+        );
     }
 }

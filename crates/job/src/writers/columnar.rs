@@ -14,7 +14,7 @@ use parquet::file::properties::WriterProperties;
 use super::{CHUNK_ROWS, WriteError, Writer};
 use crate::format::OutputFormat;
 
-/// A row group of a joined file ends at about this size: it is held in memory until then.
+/// Approximate size of the row groups of a joined file, which are buffered in memory.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// Properties of every Parquet file that shoal writes.
@@ -25,13 +25,13 @@ fn parquet_properties() -> WriterProperties {
         .build()
 }
 
-/// Whether Parquet has a type for the column.
+/// Whether Parquet supports the column.
 pub(super) fn parquet_holds(field: &FieldRef) -> bool {
     let schema = Schema::new(vec![field.clone()]);
     ArrowSchemaConverter::new().convert(&schema).is_ok()
 }
 
-/// A Parquet file that is written at once, whose pages therefore do not depend on how its rows came.
+/// A Parquet file that is written at once, so that its pages do not depend on how its rows were pushed.
 pub(super) struct ParquetPart {
     schema: SchemaRef,
     columns: Vec<Vec<ArrayRef>>,
@@ -54,7 +54,7 @@ impl Writer for ParquetPart {
 
     fn finish(self: Box<Self>) -> Result<Vec<u8>, WriteError> {
         let Self { schema, columns } = *self;
-        // What a column came in is dropped before the next one is joined.
+        // The arrays of a column are dropped before the next one is joined.
         let join = |(column, field): (Vec<ArrayRef>, &Arc<Field>)| {
             let arrays: Vec<_> = column.iter().map(|array| array.as_ref()).collect();
             match arrays.as_slice() {
@@ -71,8 +71,7 @@ impl Writer for ParquetPart {
     }
 }
 
-/// A Parquet or Arrow file that takes any number of rows in bounded memory. The same rows make the same file, however
-/// they are cut.
+/// A Parquet or Arrow file of any number of rows, written in bounded memory. It does not depend on how the rows are split.
 pub(crate) struct ColumnarFile<W: Write + Send> {
     chunks: BatchCoalescer,
     file: File<W>,
@@ -95,9 +94,9 @@ impl<W: Write + Send> ColumnarFile<W> {
                 schema.clone(),
                 Some(parquet_properties()),
             )?),
-            // Not compressed, so that readers can map it into memory.
+            // Uncompressed, so that readers can map it into memory.
             OutputFormat::Arrow => File::Arrow(FileWriter::try_new(out, &schema)?),
-            OutputFormat::Csv | OutputFormat::Jsonl => panic!("text is not written in columns"),
+            OutputFormat::Csv | OutputFormat::Jsonl => panic!("text formats have no typed columns"),
         };
         Ok(Self {
             chunks: BatchCoalescer::new(schema, CHUNK_ROWS),
@@ -105,7 +104,7 @@ impl<W: Write + Send> ColumnarFile<W> {
         })
     }
 
-    /// Adds rows.
+    /// Appends rows.
     pub(crate) fn push(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
         self.chunks.push_batch(rows)?;
         self.write_ready()
@@ -126,7 +125,7 @@ impl<W: Write + Send> ColumnarFile<W> {
         Ok(())
     }
 
-    /// Ends the file, and gives back what it was written to.
+    /// Completes the file, and returns the underlying writer.
     pub(crate) fn finish(mut self) -> Result<W, WriteError> {
         self.chunks.finish_buffered_batch()?;
         self.write_ready()?;

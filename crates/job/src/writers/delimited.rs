@@ -1,4 +1,4 @@
-//! CSV by arrow-csv.
+//! CSV.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{WriteError, Writer};
 
-/// A CSV file that starts with its header.
+/// A CSV file.
 pub(super) struct Csv {
     schema: SchemaRef,
     writer: arrow_csv::Writer<Vec<u8>>,
@@ -27,7 +27,7 @@ impl Csv {
         });
         let schema = Arc::new(Schema::new(fields.collect::<Vec<Arc<Field>>>()));
         let mut writer = arrow_csv::Writer::new(Vec::new());
-        // A part without rows has a header too.
+        // Writes the header, even if there are no rows.
         writer.write(&RecordBatch::new_empty(schema.clone()))?;
         Ok(Self { schema, writer })
     }
@@ -45,7 +45,7 @@ impl Writer for Csv {
     }
 }
 
-/// Floats as JSON writes them, which is not how arrow-csv does; other columns as they are.
+/// Converts floats to text as in JSON, unlike arrow-csv. Other columns are unchanged.
 fn with_numbers_as_text(array: &ArrayRef) -> ArrayRef {
     let texts: StringArray = match array.data_type() {
         DataType::Float16 => {

@@ -1,4 +1,4 @@
-//! JSON Lines by arrow-json: ids and carried values as the source wrote them, numbers as serde_json writes them.
+//! JSON Lines. Ids and carried values keep their original text; numbers are written by serde_json.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use arrow_schema::{ArrowError, DataType, Field, FieldRef};
 use super::{WriteError, Writer};
 use crate::record::Cell;
 
-/// Marks a column of bytes that are JSON already.
+/// Marks a column of JSON text.
 const RAW: &str = "shoal:raw";
 
 /// A file with one JSON object per line. Nulls are explicit.
@@ -59,7 +59,7 @@ pub(super) fn raw_array<'a>(cells: impl Iterator<Item = &'a Cell>) -> BinaryArra
     array.finish()
 }
 
-/// Whether a value of the column can be JSON.
+/// Whether JSON supports the column.
 pub(super) fn holds(field: &FieldRef) -> bool {
     let options = EncoderOptions::default();
     make_encoder(field, &new_empty_array(field.data_type()), &options).is_ok()
@@ -96,7 +96,7 @@ impl Encoder for Raw<'_> {
     }
 }
 
-// Numbers that JSON has no words for become null.
+// NaN and infinities become null.
 
 struct Half<'a>(&'a PrimitiveArray<Float16Type>);
 
@@ -123,5 +123,5 @@ impl Encoder for Double<'_> {
 }
 
 fn write_number(value: &impl serde::Serialize, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("memory takes every number");
+    serde_json::to_writer(out, value).expect("writing to memory does not fail");
 }

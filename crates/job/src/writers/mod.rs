@@ -1,4 +1,4 @@
-//! Writers of output files: each takes record batches of id, task and carried columns, and gives a complete file.
+//! Writers of output files, from record batches with the id, the columns of the function and the carried columns.
 
 mod columnar;
 mod delimited;
@@ -17,24 +17,22 @@ use crate::record::Cell;
 use crate::spec::Job;
 use crate::{Error, Result};
 
-/// Rows that are written at a time to the columnar formats that several parts are joined in, so that the file does not
-/// depend on how the rows were cut.
+/// Rows per write to a joined columnar file, so that the file does not depend on how the rows were split.
 const CHUNK_ROWS: usize = 1024;
 
-/// Why rows could not be written: the error of the library, or of what is written to.
+/// The error of a format library, or of the underlying writer.
 pub(crate) type WriteError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A file of one format in memory.
 pub(crate) trait Writer: Send {
-    /// Adds rows with the columns of the schema that the writer was made for, ids and carried columns as
-    /// [`carried_field`] says.
+    /// Appends rows of the schema of the writer, with ids and carried columns of the types of [`carried_field`].
     fn write(&mut self, rows: RecordBatch) -> std::result::Result<(), WriteError>;
 
     /// The complete file.
     fn finish(self: Box<Self>) -> std::result::Result<Vec<u8>, WriteError>;
 }
 
-/// A writer of a file with these columns, those that the writer takes.
+/// A writer of a file with these columns.
 pub(crate) fn writer(
     format: OutputFormat,
     schema: &SchemaRef,
@@ -47,7 +45,7 @@ pub(crate) fn writer(
     })
 }
 
-/// The type in which the writer of `format` takes a column of ids or of carried values.
+/// The field of an id or carried column for the writer of `format`.
 pub(crate) fn carried_field(format: OutputFormat, field: &FieldRef) -> FieldRef {
     match format {
         OutputFormat::Csv => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
@@ -56,7 +54,7 @@ pub(crate) fn carried_field(format: OutputFormat, field: &FieldRef) -> FieldRef 
     }
 }
 
-/// Ids or carried values as the writer of `format` takes them.
+/// An id or carried column for the writer of `format`.
 ///
 /// # Errors
 /// A value does not fit the column's type.
@@ -69,7 +67,7 @@ pub(crate) fn carried_array<'a>(
         return Ok(Arc::new(json::raw_array(cells)));
     }
     let texts = cells.map(Cell::as_text).collect::<StringArray>();
-    // Not `safe`: a value that does not fit must not silently become null.
+    // `safe` would turn values that do not fit into nulls.
     let options = CastOptions {
         safe: false,
         ..CastOptions::default()
@@ -77,15 +75,15 @@ pub(crate) fn carried_array<'a>(
     arrow_cast::cast_with_options(&texts, field.data_type(), &options)
 }
 
-/// Whether files of `format` can hold the columns of a function.
+/// Checks that `format` supports the columns of a function.
 ///
 /// # Errors
-/// One of them they cannot hold.
+/// It does not support one of them.
 pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
     for field in columns.fields() {
         if format == OutputFormat::Csv && field.data_type().is_nested() {
             return Err(Error::Parameter(format!(
-                "failed to write CSV: column {:?} holds {}, which CSV cannot hold; use --format jsonl, parquet or arrow",
+                "failed to write CSV: column {:?} has {}, which CSV does not support; use jsonl, parquet or arrow",
                 field.name(),
                 kind(field.data_type())
             )));
@@ -95,7 +93,7 @@ pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
             && (format != OutputFormat::Parquet || columnar::parquet_holds(field));
         if !is_writable {
             return Err(Error::Parameter(format!(
-                "failed to write {}: it cannot hold column {:?} of type {}",
+                "failed to write {}: it does not support column {:?} of type {}",
                 format.extension(),
                 field.name(),
                 field.data_type()
@@ -105,10 +103,10 @@ pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
     Ok(())
 }
 
-/// Whether the output of `job` can be written, whoever made the job.
+/// Checks that the output of an untrusted `job` can be written.
 ///
 /// # Errors
-/// It has a column that no plan gives it.
+/// It has an invalid column.
 pub(crate) fn check_job(job: &Job) -> Result<()> {
     check(job.parameters.output_format, &job.function.output)?;
     let mut carried = job.columns.id.iter().chain(&job.columns.kept);
@@ -121,7 +119,7 @@ pub(crate) fn check_job(job: &Job) -> Result<()> {
     }
 }
 
-/// What a nested type is called.
+/// The name of a nested type in messages.
 fn kind(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Struct(_) | DataType::Map(..) => "structs",
@@ -130,8 +128,8 @@ fn kind(data_type: &DataType) -> &'static str {
     }
 }
 
-/// Whether arrays of the type can be made. `job.json` may hold any type; dictionaries cannot change within a file, so
-/// functions give plain values.
+/// Whether arrays of the type are supported. `job.json` is untrusted and may contain any type. Dictionaries are not supported,
+/// because they cannot change within a file.
 fn is_sound(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {

@@ -37,10 +37,7 @@ fn flags_that_make_no_sense_are_refused() {
     usage(&with(&["--on-error", "panic"]), "panic");
     usage(&with(&["--no-such-flag"]), "--no-such-flag");
     usage(&with(&["--keep-columns", "gold,gold"]), "twice");
-    usage(
-        &with(&["--run-dir", "https://host/run"]),
-        "do not take objects",
-    );
+    usage(&with(&["--run-dir", "https://host/run"]), "are read-only");
     assert!(bench.fails(USAGE, ["run"]).contains("INPUT"));
     assert!(bench.fails(USAGE, ["swim"]).contains("swim"));
     let multi = repository("crates/encoder/tests/fixtures/bert-cased-multi");

@@ -1,5 +1,5 @@
-//! Ranges of rows of a record batch: of columns of simple types that are not compressed, only the bytes of those rows are
-//! read, so that a file that is one large record batch is not read whole for each batch of a job.
+//! Reads ranges of rows of a record batch. For uncompressed columns of simple types only the bytes of those rows are read, so
+//! that a single large record batch is not read completely for each batch of a job.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use super::{
 };
 
 impl<R: ChunkReader> File<R> {
-    /// These rows of the columns `projection` of a record batch, `None` for each column that is only read whole.
+    /// Reads rows of the columns `projection` of a record batch; `None` for columns that cannot be read in ranges.
     pub(crate) fn range(
         &self,
         number: usize,
@@ -102,7 +102,7 @@ impl<R: ChunkReader> File<R> {
         Ok(make_array(array.build()?))
     }
 
-    /// Values of a length of their own, and their offsets from the first one.
+    /// The values of a variable-length column, and their offsets from the first one.
     fn values<const WIDTH: usize>(
         &self,
         parts: &[Part],
@@ -119,7 +119,7 @@ impl<R: ChunkReader> File<R> {
         let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
         let is_sound = first >= 0 && offsets.is_sorted();
         if !is_sound {
-            return Err(damaged("the offsets of a column do not rise"));
+            return Err(damaged("the offsets of a column are not sorted"));
         }
         let values = self.read(parts[2], first as u64..last as u64)?;
         let offsets = offsets.into_iter().map(|offset| offset - first).collect();
@@ -157,7 +157,7 @@ impl<R: ChunkReader> File<R> {
     }
 }
 
-/// Where a buffer lies in the file.
+/// The position of a buffer in the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
     pub(super) start: u64,
@@ -177,7 +177,7 @@ impl Part {
     }
 }
 
-/// Whether the bytes of a range of rows lie together in each buffer of the type.
+/// Whether the bytes of a range of rows are contiguous in each buffer.
 fn is_simple(data_type: &DataType) -> bool {
     data_type.is_primitive()
         || matches!(
