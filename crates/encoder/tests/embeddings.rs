@@ -301,7 +301,8 @@ fn a_classifier_can_be_opened_for_embeddings() {
     }
 }
 
-fn copy(model: &str) -> TempDir {
+/// A copy of a fixture, to be changed.
+fn copy(model: impl AsRef<Path>) -> TempDir {
     fn copy_all(from: &Path, to: &Path) {
         fs::create_dir_all(to).unwrap();
         for entry in fs::read_dir(from).unwrap() {
@@ -315,8 +316,34 @@ fn copy(model: &str) -> TempDir {
         }
     }
     let copied = tempfile::tempdir().unwrap();
-    copy_all(&folder(model), copied.path());
+    copy_all(&fixture("embedding").join(model), copied.path());
     copied
+}
+
+/// Where `config.json` does not say, the tensors do; a cross-encoder has the files of
+/// sentence-transformers too.
+#[test]
+fn the_default_purpose_is_what_the_folder_was_published_for() {
+    let purpose = |folder: &Path| Checkpoint::open(folder).unwrap().default_purpose();
+    for (model, says_nothing) in [
+        (fixture("bert-f32"), Purpose::Classify),
+        (folder("plain"), Purpose::Embed),
+    ] {
+        let copied = copy(model.strip_prefix(fixture("embedding")).unwrap_or(&model));
+        assert_eq!(purpose(copied.path()), says_nothing);
+        let path = copied.path().join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        config.as_object_mut().unwrap().remove("architectures");
+        fs::write(&path, config.to_string()).unwrap();
+        assert_eq!(purpose(copied.path()), says_nothing);
+    }
+    let copied = copy("cls-old");
+    let config = fixture("bert-f32").join("config.json");
+    fs::copy(config, copied.path().join("config.json")).unwrap();
+    assert_eq!(purpose(copied.path()), Purpose::Embed);
+    let path = copied.path().join("config_sentence_transformers.json");
+    fs::write(path, r#"{"model_type": "CrossEncoder"}"#).unwrap();
+    assert_eq!(purpose(copied.path()), Purpose::Classify);
 }
 
 fn open_error(folder: &Path) -> ModelError {
