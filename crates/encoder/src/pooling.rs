@@ -83,3 +83,58 @@ pub(crate) fn normalize(row: &mut [f32]) {
     let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
     divide(row, squares.sqrt().max(1e-12) as f32);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All ways of pooling, one after the other.
+    fn pooled(states: &[f32], skipped: usize) -> Vec<f32> {
+        let mut out = vec![9.0; Pooling::ALL.len()];
+        pool(&Pooling::ALL, states, 1, skipped, &mut out);
+        out
+    }
+
+    #[test]
+    fn skipped_tokens_do_not_count_but_keep_their_positions() {
+        let sqrt = 2f32.sqrt();
+        assert_eq!(
+            pooled(&[5.0, 2.0, 4.0], 1),
+            [
+                2.0,
+                4.0,
+                3.0,
+                6.0 / sqrt,
+                (2.0 * 2.0 + 3.0 * 4.0) / 5.0,
+                4.0
+            ]
+        );
+    }
+
+    #[test]
+    fn without_tokens_the_result_is_that_of_sentence_transformers() {
+        for skipped in [2, 3, 100] {
+            let none = [5.0, f32::NEG_INFINITY, 0.0, 0.0, 0.0, 0.0];
+            assert_eq!(pooled(&[5.0, 2.0], skipped), none);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_not_a_number_reaches_the_result() {
+        assert!(
+            pooled(&[1.0, f32::NAN, 2.0], 0)[1..5]
+                .iter()
+                .all(|v| v.is_nan())
+        );
+    }
+
+    #[test]
+    fn zeros_stay_zeros_when_normalized() {
+        let mut row = [0.0, 0.0];
+        normalize(&mut row);
+        assert_eq!(row, [0.0, 0.0]);
+        let mut row = [3.0, -4.0];
+        normalize(&mut row);
+        assert_eq!(row, [0.6, -0.8]);
+    }
+}

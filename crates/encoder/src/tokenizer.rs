@@ -9,6 +9,7 @@ mod library;
 mod pieces;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod word_piece;
 
 use std::ops::Deref;
@@ -16,32 +17,11 @@ use std::path::Path;
 
 use library::Library;
 pub(crate) use library::{JSON, SETTINGS, VOCABULARY};
+use tokens::Frame;
+pub use tokens::Tokens;
 use word_piece::WordPieceEncoder;
 
 use crate::error::ModelError;
-
-/// The token ids of one record, with the special tokens of its model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tokens {
-    /// Token ids, `[CLS]` first; at most as many as were allowed.
-    pub ids: Vec<u32>,
-    /// Whether the text had more tokens than were allowed, so that its end was cut off.
-    pub truncated: bool,
-    /// Number of leading tokens that pooling leaves out: those of an excluded prompt. It may exceed
-    /// the number of ids.
-    pub prompt: usize,
-}
-
-impl Tokens {
-    /// Ids that were not truncated and have no excluded prompt.
-    pub fn from_ids(ids: Vec<u32>) -> Tokens {
-        Tokens {
-            ids,
-            ..Tokens::default()
-        }
-    }
-}
 
 /// A tokenizer without the truncation and padding of its file.
 pub(crate) struct TextEncoder {
@@ -52,18 +32,6 @@ pub(crate) struct TextEncoder {
 enum Form {
     Library(Box<Library>),
     WordPiece(Box<WordPieceEncoder>),
-}
-
-/// Special tokens around every text.
-struct Frame {
-    prefix: Vec<u32>,
-    suffix: Vec<u32>,
-}
-
-impl Frame {
-    fn size(&self) -> usize {
-        self.prefix.len() + self.suffix.len()
-    }
 }
 
 /// A tokenizer as bytes.

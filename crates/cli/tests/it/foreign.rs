@@ -129,6 +129,6 @@ fn links_in_a_run_directory_are_refused() {
     bench.write("victim", "mine\n");
     std::os::unix::fs::symlink("../victim", bench.path("theirs/events.jsonl")).unwrap();
     let told = bench.fails(6, ["resume", "theirs", "--trust"]);
-    assert!(told.contains("events.jsonl in it is a link"), "{told}");
+    assert!(told.contains("events.jsonl is a link"), "{told}");
     assert_eq!(bench.text("victim"), "mine\n");
 }

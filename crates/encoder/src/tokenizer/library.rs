@@ -14,8 +14,8 @@ use tokenizers::{
     AddedToken, Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer,
 };
 
+use super::tokens::{Frame, Tokens};
 use super::word_piece::{self, Rules};
-use super::{Frame, Tokens};
 use crate::error::ModelError;
 use crate::files::read;
 

@@ -250,17 +250,19 @@ fn awkward_texts_have_the_ids_of_the_library() {
 
 #[test]
 fn the_fixtures_and_the_bundled_model_have_the_packed_form() {
-    let fixtures = repository("crates/encoder/tests/fixtures");
     let mut folders = vec![repository("models/sentiment")];
-    for entry in fs::read_dir(fixtures).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            folders.push(path);
-        }
+    for fixtures in ["", "embedding"] {
+        let fixtures = repository("crates/encoder/tests/fixtures").join(fixtures);
+        let entries = fs::read_dir(fixtures).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        folders.extend(paths.filter(|path| path.join("config.json").is_file()));
     }
-    assert!(folders.len() > 8);
+    assert!(folders.len() > 28);
     for folder in folders {
-        let (library, frame, _) = library::open(&folder).unwrap();
+        let (mut library, frame, _) = library::open(&folder).unwrap();
+        if folder.ends_with("lower-case-old") {
+            library.lowercase();
+        }
         let both = Both::new((library, frame));
         for text in awkward_texts() {
             both.assert_equal(&text, 3);

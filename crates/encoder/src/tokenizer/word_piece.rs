@@ -9,7 +9,7 @@ use unicode_normalization_alignments::UnicodeNormalization;
 
 use super::characters::{Kind, is_ideograph};
 use super::pieces::{self, Layout, Pieces};
-use super::{Frame, Tokens};
+use super::tokens::{Frame, Tokens};
 use crate::error::ModelError;
 
 /// Name of the bytes in error messages.

@@ -70,9 +70,12 @@ pub(super) mod tests {
         let run = RunDir::open(folder.path()).unwrap();
         let job = serde_json::json!({
             "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": [], "sources": [],
-            "model": { "reference": "none", "fingerprint": "", "precision": "int8", "labels": [], "max_tokens": 8 },
+            "function": {
+                "kind": "encoder", "reference": "none", "fingerprint": "", "inputs": [],
+                "output": { "fields": [], "metadata": {} }, "unit": "tokens", "determinism": "exact"
+            },
             "parameters": shoal_job::spec::Parameters::default(), "output": "-",
-            "columns": { "text": "text", "id": null, "gold": null, "kept": [] },
+            "columns": { "inputs": [], "id": null, "kept": [] },
             "records": 1, "batches": 1,
         });
         let batch = Batch {

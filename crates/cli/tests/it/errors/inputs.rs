@@ -8,7 +8,7 @@ fn inputs_that_cannot_be_read_are_named() {
     input_fails(&bench, INPUT, "nowhere.csv", &["no such file"]);
     input_fails(&bench, INPUT, "*.csv", &["no file matches"]);
     bench.write("x.txt", "text\n");
-    input_fails(&bench, INPUT, "x.txt", &["--input-format"]);
+    input_fails(&bench, INPUT, "x.txt", &["set the input format"]);
     bench.write("empty.csv", "");
     input_fails(&bench, INPUT, "empty.csv", &["it is empty"]);
     bench.write("empty.jsonl", "");
