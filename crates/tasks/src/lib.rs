@@ -11,7 +11,7 @@ mod options;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde_json::{Map, Value};
-use shoal_encoder::{Model, Purpose};
+use shoal_encoder::Model;
 use shoal_job::{Cell, Metrics, Role};
 
 pub use classify::Classify;
@@ -46,11 +46,6 @@ pub trait Task: Send + Sync {
 
     /// The name of the [agreement](Self::agreement), such as "same label".
     fn agreement_measure(&self) -> &'static str;
-}
-
-/// The mean [agreement](Task::agreement) that `int8` needs to replace `f32` in models packed for `purpose`.
-pub fn sufficient_agreement(purpose: Purpose) -> f64 {
-    TaskKind::of(purpose).sufficient_agreement()
 }
 
 /// Turns a model's outputs into rows.

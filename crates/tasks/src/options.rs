@@ -38,16 +38,16 @@ impl TaskKind {
         }
     }
 
-    /// The mean agreement that `int8` needs to replace `f32`.
-    pub(crate) fn sufficient_agreement(self) -> f64 {
+    /// The mean [agreement](crate::Task::agreement) that `int8` needs to replace `f32`.
+    pub fn sufficient_agreement(self) -> f64 {
         match self {
             Self::Classify => 0.99,
             Self::Embed => 0.995,
         }
     }
 
-    /// The task of models that are packed for `purpose`.
-    pub(crate) fn of(purpose: Purpose) -> Self {
+    /// The task of models that are packed for `purpose`, where no other one is asked for.
+    pub fn of(purpose: Purpose) -> Self {
         let found = Self::ALL.into_iter().find(|kind| kind.purpose() == purpose);
         found.expect("each purpose has a task")
     }

@@ -81,10 +81,7 @@ fn logits_are_those_of_the_library_however_the_work_is_cut() {
     let dir = Bench::new();
     let sequences = sequences(50);
     dir.write("ids.json", json!(sequences).to_string());
-    let tokens: Vec<_> = sequences
-        .into_iter()
-        .map(Tokens::from_ids)
-        .collect();
+    let tokens: Vec<_> = sequences.into_iter().map(Tokens::from_ids).collect();
     let checkpoint = Checkpoint::open(&tiny_model()).unwrap();
     for precision in Precision::ALL {
         let model = Model::pack(

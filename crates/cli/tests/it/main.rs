@@ -8,6 +8,7 @@ mod cloud;
 #[cfg(feature = "aws")]
 mod deploy;
 mod doctor;
+mod embeddings;
 mod errors;
 mod events;
 mod foreign;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, Purpose, packed};
 
-use super::precision::Agreement;
+use super::precision::{Agreement, Key};
 use crate::Result;
 
 /// The folder that was asked for, else the one in the platform's cache folder, if there is such.
@@ -69,17 +69,18 @@ impl Cache {
     }
 
     /// How `int8` agrees with `f32`, if it was ever measured.
-    pub(super) fn agreement(&self, key: (&str, Purpose, Isa)) -> Option<Agreement> {
+    pub(super) fn agreement(&self, key: Key<'_>) -> Option<Agreement> {
         let content = std::fs::read(self.agreement_path(key)?).ok()?;
         serde_json::from_slice(&content).ok()
     }
 
-    fn agreement_path(&self, (fingerprint, purpose, isa): (&str, Purpose, Isa)) -> Option<PathBuf> {
-        self.path(fingerprint, isa, &format!("{purpose}-agreement.json"))
+    fn agreement_path(&self, key: Key<'_>) -> Option<PathBuf> {
+        let what = format!("{}-agreement.json", key.task);
+        self.path(key.fingerprint, key.isa, &what)
     }
 
     /// Best effort: an agreement that is not remembered is measured again.
-    pub(super) fn remember_agreement(&self, key: (&str, Purpose, Isa), agreement: &Agreement) {
+    pub(super) fn remember_agreement(&self, key: Key<'_>, agreement: &Agreement) {
         let Some(path) = self.agreement_path(key) else {
             return;
         };

@@ -14,7 +14,7 @@ use shoal_encoder::packed::Container;
 use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose, Target};
 use shoal_job::store::{Location, is_url};
 use shoal_runners::EncoderRunner;
-use shoal_tasks::TaskOptions;
+use shoal_tasks::{TaskKind, TaskOptions};
 
 use crate::{Error, Result, Setting, bundled};
 use cache::Cache;
@@ -234,7 +234,11 @@ impl Source {
         let (precision, choice) = match engine.precision {
             Some(precision) => (precision, PrecisionChoice::Given),
             None => {
-                let key = (fingerprint.as_str(), purpose, isa);
+                let key = precision::Key {
+                    fingerprint: &fingerprint,
+                    task: task.kind.unwrap_or(TaskKind::of(purpose)),
+                    isa,
+                };
                 precision::choose(self, settings, &cache, key, upcoming)?
             }
         };

@@ -4,12 +4,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use shoal_encoder::{Isa, Precision, Purpose};
+use shoal_encoder::{Isa, Precision};
 use shoal_function::Runner;
 use shoal_job::Record;
 use shoal_job::input::{Found, sample};
 use shoal_job::spec::Parameters;
 use shoal_runners::EncoderRunner;
+use shoal_tasks::TaskKind;
 
 use super::cache::Cache;
 use super::check::compare;
@@ -100,22 +101,31 @@ impl Upcoming<'_> {
     }
 }
 
+/// What an agreement was measured for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub(super) fingerprint: &'a str,
+    pub(super) task: TaskKind,
+    pub(super) isa: Isa,
+}
+
 /// Chooses the precision of a model that is not packed.
 pub(super) fn choose(
     source: &Source,
     settings: &ModelSettings,
     cache: &Cache,
-    key: (&str, Purpose, Isa),
+    key: Key<'_>,
     upcoming: Option<Upcoming<'_>>,
 ) -> Result<(Precision, PrecisionChoice)> {
-    if matches!(source, Source::Bundled) && key.1 == Purpose::Classify {
+    if matches!(source, Source::Bundled) && key.task == TaskKind::Classify {
         // A test compares both on every instruction set.
         return Ok((Precision::Int8, PrecisionChoice::Bundled));
     }
     let not_measured = |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
     let open = |precision| {
-        let (fingerprint, purpose, isa) = key;
-        let model = cache.open(fingerprint, purpose, precision, isa, || source.checkpoint())?;
+        let purpose = key.task.purpose();
+        let checkpoint = || source.checkpoint();
+        let model = cache.open(key.fingerprint, purpose, precision, key.isa, checkpoint)?;
         let ModelSettings {
             task, max_tokens, ..
         } = settings;
@@ -147,7 +157,7 @@ pub(super) fn choose(
             measured
         }
     };
-    let sufficient = shoal_tasks::sufficient_agreement(key.1);
+    let sufficient = key.task.sufficient_agreement();
     let precision = if agreement.agreement >= sufficient {
         Precision::Int8
     } else {
