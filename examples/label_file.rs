@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .insert("label".into(), "label".into());
     settings.run_dir = Some(folder.path().join("run"));
 
-    // Give this to a signal handler, or to another thread, to stop the run; the same settings go on with it.
+    // Give this to a signal handler, or to another thread, to stop the run; the same settings resume it.
     let cancel = Cancel::new();
     let summary = shoal::run(&settings, &cancel, &mut |event| {
         if let Event::Finished { worker, receipt } = event {

@@ -34,7 +34,7 @@ impl Classifier {
         Self::open_with(model, &EngineSettings::default())
     }
 
-    /// As [`open`](Self::open), with a precision, instruction set and cache of one's own choice.
+    /// As [`open`](Self::open), with a given precision, instruction set and cache.
     ///
     /// # Errors
     /// As [`open`](Self::open), and for an instruction set that there is not.

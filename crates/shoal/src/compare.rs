@@ -9,7 +9,7 @@ use shoal_estimate::{
 use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
 
-use crate::plan::candidates::{DEFAULT_MEMORY, DEFAULT_QUOTA, Played};
+use crate::plan::candidates::{DEFAULT_MEMORY, DEFAULT_QUOTA, Simulated};
 use crate::plan::{self, Candidate, PlanContext, Platform, Study};
 use crate::{BackendKind, Error, PlanSettings, Result, Setting, Settings};
 use shoal_report::billed_ms;
@@ -26,7 +26,7 @@ pub struct CompareSettings {
     pub run: Settings,
     /// Batch sizes, in any order.
     pub batch_sizes: Vec<u64>,
-    /// Whether runs are played on Lambda, and not made.
+    /// Whether runs on Lambda are simulated instead of executed.
     pub simulate: bool,
     /// Memory of the functions in MB by which times are billed, where no platform tells.
     pub memory_mb: Option<u32>,
@@ -34,7 +34,7 @@ pub struct CompareSettings {
     pub region: Option<String>,
     /// Calibrations for playing runs, one an architecture.
     pub calibrations: Vec<PathBuf>,
-    /// The architecture of the functions that are played.
+    /// The architecture of the simulated functions.
     pub architecture: Option<Architecture>,
     /// What `tools/paper_baseline.py` measured.
     pub paper_baseline: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub fn compare(
     sizes.dedup();
     let prices = plan::prices(settings.run.limits.prices.as_deref())?;
     let mut comparison = if settings.simulate {
-        played(settings, &sizes, &prices, cancel, emit)?
+        simulated(settings, &sizes, &prices, cancel, emit)?
     } else {
         measured(settings, &sizes, &prices, cancel, emit)?
     };
@@ -79,7 +79,7 @@ pub fn compare(
 }
 
 /// Plays every run on Lambda.
-fn played(
+fn simulated(
     settings: &CompareSettings,
     sizes: &[u64],
     prices: &Prices,
@@ -132,12 +132,12 @@ fn played(
                 concurrency,
                 memory_mb,
             };
-            let Played {
+            let Simulated {
                 outcome,
                 bill,
                 batches,
                 ..
-            } = ground.play(&candidate)?;
+            } = ground.simulate(&candidate)?;
             let side = Approach {
                 seconds: outcome.seconds,
                 function_seconds: outcome.billed_ms / 1e3,

@@ -1,5 +1,5 @@
 //! shoal takes a batch-inference job that would run as one long process, splits it into batches, and has many small
-//! functions work them off in parallel.
+//! functions process them in parallel.
 //!
 //! ```no_run
 //! use shoal::{Cancel, Settings};
@@ -10,11 +10,11 @@
 //! # Ok::<(), shoal::Error>(())
 //! ```
 //!
-//! [`run`] is the whole of it: it plans (or finds the plan of an earlier start), dispatches the batches that have no
-//! receipt yet, and collects the parts. Everything it keeps lies in a run directory, from which a second call goes on.
+//! [`run`] does it all: it plans (or finds the plan of an earlier start), dispatches the batches that have no
+//! receipt yet, and collects the parts. It keeps everything in a run directory, from which a second call resumes.
 //! For single texts, without batches and files, use a [`Classifier`].
 //!
-//! The floors below are crates of their own: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
+//! The layers below are separate crates: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
 //! [`function`] (the step from batch to part), [`encoder`] (models and the engine) and [`planning`] (time and cost).
 //! [`plan()`] tells what a job will take and cost before it starts.
 

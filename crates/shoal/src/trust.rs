@@ -69,7 +69,7 @@ pub(crate) fn forget(run: &RunDir) {
     }
 }
 
-/// Whether a run may be gone on with that somebody else made: its output and place must be given, and its inputs and model
+/// Whether a run that somebody else made may be resumed: its output and place must be given, and its inputs and model
 /// must not be asked for.
 ///
 /// # Errors
@@ -86,7 +86,7 @@ pub(crate) fn check(run: &RunDir, job: &Job, options: &ResumeOptions) -> Result<
         wants.push(format!("call functions by {}{at}", last.name()));
     }
     if given == Some(BackendKind::StepFunctions) && run.get(EXECUTION)?.is_some() {
-        wants.push(format!("go on with the execution in {EXECUTION}"));
+        wants.push(format!("continue the execution in {EXECUTION}"));
     }
     let inputs = job.inputs.iter().filter(|input| *input != "-");
     wants.extend(inputs.take(3).map(|input| format!("read {input}")));

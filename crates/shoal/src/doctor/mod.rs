@@ -347,12 +347,12 @@ mod tests {
         };
         let well = diagnosis(vec![ok(), ok().warning("more")]);
         assert!(well.verdict().is_ok());
-        let unwell = diagnosis(vec![
+        let failing = diagnosis(vec![
             ok(),
             ok().failed(ExitCode::Storage, "fix"),
             ok().failed(ExitCode::Platform, "fix"),
         ]);
-        let error = unwell.verdict().unwrap_err();
+        let error = failing.verdict().unwrap_err();
         assert_eq!(error.exit_code(), ExitCode::Storage);
         assert!(error.to_string().contains("2 of 3"), "{error}");
     }

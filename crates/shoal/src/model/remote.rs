@@ -135,7 +135,7 @@ fn start(folder: &Path) -> Result<NamedTempFile> {
     start().map_err(|e| write_error(folder, e))
 }
 
-/// Fetches the object by way of `file` to `path`, where it appears whole or not at all, whoever else fetches it at the
+/// Fetches the object by way of `file` to `path`, where it appears whole or not at all, even if another process fetches it at the
 /// same time.
 fn fetch(location: &Location, meta: &Meta, mut file: NamedTempFile, path: &Path) -> Result<()> {
     download(location, meta.bytes, file.as_file_mut(), path)?;

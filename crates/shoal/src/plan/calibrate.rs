@@ -120,7 +120,7 @@ pub(crate) fn calibrate(
             }
         }
         Err(error) if cancel.is_cancelled() => return Err(error),
-        // Whoever uses the library need not have the program that is a worker: then opening the model is all that is timed.
+        // Users of the library may not have the worker program: then only opening the model is timed.
         Err(_) => {
             let started = Instant::now();
             settings.open()?;

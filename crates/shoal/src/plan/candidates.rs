@@ -1,4 +1,4 @@
-//! The ways to run a job, each played by the simulator.
+//! The candidate configurations of a job, each simulated.
 
 use shoal_estimate::limits::{
     ACCOUNT_CONCURRENCY, CONCURRENCY, EXPRESS_SECONDS, EXPRESS_STARTS, ONE_VCPU, RAMP_SECONDS,
@@ -26,7 +26,7 @@ pub(crate) const EXPRESS_GB: f64 = 0.0625;
 const EXPRESS_STEP_SECONDS: f64 = 0.1;
 /// Writes of a function for a batch: part and receipt.
 pub(crate) const PUTS_PER_BATCH: f64 = 2.0;
-/// Reads for a batch: its slice by the function, receipt and part (checked, then joined) by whoever collects.
+/// Reads for a batch: its slice by the function, receipt and part (checked, then joined) by the collector.
 pub(crate) const GETS_PER_BATCH: f64 = 4.0;
 /// Bytes of a label with its id and score, roughly. Assumed.
 const OUTPUT_BYTES: f64 = 40.0;
@@ -69,8 +69,8 @@ pub(crate) struct PlanContext<'a> {
     pub(crate) quota: u64,
 }
 
-/// A way, played.
-pub(crate) struct Played {
+/// A simulated candidate.
+pub(crate) struct Simulated {
     pub(crate) outcome: Outcome,
     pub(crate) bill: Option<Bill>,
     pub(crate) longest_batch_seconds: f64,
@@ -96,7 +96,7 @@ impl Platform {
 
 impl PlanContext<'_> {
     /// Plays `way`.
-    pub(crate) fn play(&self, candidate: &Candidate) -> Result<Played> {
+    pub(crate) fn simulate(&self, candidate: &Candidate) -> Result<Simulated> {
         let calibration = self.calibration;
         let records = self.workload.records;
         let seconds = self.workload.record_seconds(calibration);
@@ -176,7 +176,7 @@ impl PlanContext<'_> {
         let outcome = simulate(&scenario, work, |_| {})
             .map_err(|e| Error::Settings(format!("failed to simulate: {e}")))?;
         let bill = self.bill(candidate, batches, &outcome)?;
-        Ok(Played {
+        Ok(Simulated {
             outcome,
             bill,
             longest_batch_seconds,
@@ -224,12 +224,12 @@ impl PlanContext<'_> {
 
     /// Plays `way`, and says which limits of its platform it breaks.
     pub(crate) fn estimate(&self, candidate: &Candidate) -> Result<Estimate> {
-        let Played {
+        let Simulated {
             outcome,
             bill,
             longest_batch_seconds,
             batches,
-        } = self.play(candidate)?;
+        } = self.simulate(candidate)?;
         let is_lambda = candidate.platform.is_lambda();
         Ok(Estimate {
             place: candidate.platform.name(),

@@ -37,7 +37,7 @@ pub use machine::Machine;
 
 /// Batch sizes that are tried where none are given.
 const BATCH_SIZES: [u64; 9] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
-/// More batches are not played where a larger batch size does: planning would take minutes.
+/// More batches than this are not simulated if a larger batch size is: planning would take minutes.
 const MOST_BATCHES: u64 = 400_000;
 /// The region whose prices are taken where none is given.
 const REGION: &str = "us-east-1";

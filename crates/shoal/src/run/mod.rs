@@ -156,7 +156,7 @@ fn start(
             && settings.run_dir.is_none()
             && let Some(folder) = run.folder()
         {
-            // There is nothing to go on with, so it is not left in the list of runs. Best effort: the error that counts
+            // There is nothing to resume, so it is not left in the list of runs. Best effort: the error that counts
             // is already on its way.
             let _ = std::fs::remove_dir_all(folder);
         }
@@ -204,7 +204,7 @@ fn open_model(
     Ok((runner, choice))
 }
 
-/// What may differ from a run's first start when it is gone on with.
+/// What may differ from a run's first start when it is resumed.
 #[derive(Debug, Clone, Default)]
 pub struct ResumeOptions {
     /// Where the output goes; where it was to go at first, if `None`.
@@ -223,7 +223,7 @@ pub struct ResumeOptions {
     pub engine: EngineSettings,
 }
 
-/// Goes on with a run by its directory, with all that it was planned with.
+/// Resumes a run by its directory, with the settings with which it was planned.
 ///
 /// # Errors
 /// [`Error::Foreign`] where this user did not make the run and does not give what it would decide; else as [`run`].
@@ -312,7 +312,7 @@ fn retry_quarantined(run: &RunDir, job: &Job) -> Result<()> {
     if quarantined.is_empty() {
         return Err(Error::Settings(format!(
             "failed to retry run {}: no record of it killed its function; its {failed} dead letters are rows that cannot be \
-             read, which {FAILED} of the run tells how to mend",
+             read; {FAILED} of the run says why",
             run.reference()
         )));
     }

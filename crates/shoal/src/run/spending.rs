@@ -38,7 +38,7 @@ impl Stage<'_> {
         }
         let expected = crate::backend::expected(&self.job, &open, self.runner.as_ref());
         let (pricing, most) = match self.pricing(prices.clone()) {
-            // Whoever may not look at the function may still call it: the question is about what is usual then.
+            // A user who may not read the function's settings may still call it: then the usual settings are assumed.
             Err(Error::Platform { .. }) if self.limits.max_usd.is_none() => self.usual(prices),
             pricing => pricing?,
         };

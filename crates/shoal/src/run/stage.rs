@@ -56,7 +56,7 @@ impl<'a> EventSink<'a> {
     }
 }
 
-/// A planned run, ready to be worked off.
+/// A planned run, ready to be processed.
 pub(super) struct Stage<'a> {
     pub(super) run: RunDir,
     pub(super) job: Job,
@@ -80,7 +80,7 @@ pub(super) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Works off what is left, and collects.
+    /// Processes what is left, and collects.
     pub(super) fn finish(
         self,
         started: Instant,
@@ -160,7 +160,7 @@ impl Stage<'_> {
         Ok(summary)
     }
 
-    /// Works off what is left of the job.
+    /// Processes what is left of the job.
     fn work(&self, plan: &Plan<'_>, stop: &Cancel, emit: &mut EventSink<'_>) -> Result<Finished> {
         let failed = |error| {
             Error::from_dispatch(error, self.run.reference(), |batch| {
@@ -211,13 +211,13 @@ impl Stage<'_> {
         })
     }
 
-    /// Many enough that the pause at the end of a chapter, in which ever fewer calls are under way, is none.
+    /// Enough that the end of a window, when fewer and fewer calls are in flight, does not matter.
     fn batches_at_once(&self) -> NonZeroUsize {
         let calls = NonZeroUsize::new(self.backend.calls_in_flight().saturating_mul(64));
         self.batches_at_once.max(calls.unwrap_or(NonZeroUsize::MIN))
     }
 
-    /// Whether the run is worked off in chapters, so that memory does not grow with it. Platforms are told of all batches at
+    /// Whether the run is processed in windows, so that memory does not grow with it. Platforms get all batches at
     /// once, as their own fan-out, their prices and their limits are for the whole.
     fn is_long(&self) -> bool {
         !self.backend.is_platform() && self.job.batches > self.batches_at_once().get() as u64

@@ -23,7 +23,7 @@ impl Environments {
         }
     }
 
-    /// Works off a batch on this thread. A panic is a failure, and its environment is not used again: its memory may be
+    /// Processes a batch on this thread. A panic is a failure, and its environment is not used again: its memory may be
     /// in any state.
     pub(super) fn handle(
         &self,

@@ -84,7 +84,7 @@ pub fn serve(
         .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?;
     let cancel = Cancel::new();
     let end = runtime.block_on(listen(settings, open, stop, listening, cancel.clone()));
-    // Whoever asked for what is still worked on has gone.
+    // The callers of invocations still in progress have gone.
     cancel.cancel();
     runtime.shutdown_timeout(LAST_WAIT);
     end
@@ -180,7 +180,7 @@ async fn listen(
     }
 }
 
-/// Whoever says nothing is not listened to for ever. An unfinished head is bounded before anything is known of the caller.
+/// A silent client is disconnected after a time limit. An unfinished head is bounded before anything is known of the caller.
 fn bound(builder: &mut Builder<TokioExecutor>, read_timeout: Duration) {
     builder
         .http1()

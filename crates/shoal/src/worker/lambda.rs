@@ -121,7 +121,7 @@ struct Function {
 }
 
 impl Function {
-    /// Works off a batch, and writes its metrics.
+    /// Processes a batch, and writes its metrics.
     fn work(
         &self,
         invocation: &Invocation,

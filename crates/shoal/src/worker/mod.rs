@@ -1,4 +1,4 @@
-//! The side of the workers: one binary that works off batches wherever it is put. It answers lines of a pipe
+//! The side of the workers: one binary that processes batches wherever it runs. It answers lines of a pipe
 //! ([`stdio`]), requests ([`http`]) or the events of AWS Lambda, or finds its own share of a run ([`share`]).
 
 mod allow;

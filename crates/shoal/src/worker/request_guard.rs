@@ -17,7 +17,7 @@ pub(super) struct RequestGuard {
 pub(super) type Answer = (u16, Outcome);
 
 impl RequestGuard {
-    /// Whether whoever sends this `Authorization` header may come in.
+    /// Whether a request with this `Authorization` header is allowed.
     pub(super) fn opens(&self, authorization: Option<&str>) -> Result<(), Answer> {
         match &self.token {
             Some(token) if !token.is_in(authorization) => Err(refuse(

@@ -133,9 +133,9 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// Works off what is left of a share of `run`, on `concurrency` threads.
+/// Processes what is left of a share of `run`, on `concurrency` threads.
 ///
-/// The lock is not taken: whoever waits for the run may hold it, and what workers write they write once. For the same
+/// The lock is not taken: the process that waits for the run may hold it, and what workers write they write once. For the same
 /// reason they record no events: `events.jsonl` has one writer.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{Error, Result, Setting};
 
-/// The variable that holds the token, for workers and for whoever calls them.
+/// The variable that holds the token, for workers and their callers.
 pub(crate) const VARIABLE: &str = "SHOAL_TOKEN";
 
 /// A secret that a caller must tell. Only its hash is kept, whose comparison takes the same time whatever is given.
