@@ -7,6 +7,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A deployment error. Messages say what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A setting that AWS would reject, or that contradicts another.
     #[error("failed to use {setting} {value}: {reason}")]

@@ -48,9 +48,7 @@ fn hint(error: &Error) -> Option<String> {
             shoal_aws::Error::Bootstrap { .. } => " (--bootstrap, --arch)".into(),
             shoal_aws::Error::TooLarge { .. } => " (--model-path s3://BUCKET/KEY)".into(),
             shoal_aws::Error::Foreign { .. } => " (--name)".into(),
-            shoal_aws::Error::Stack { .. }
-            | shoal_aws::Error::Call { .. }
-            | shoal_aws::Error::Storage(_) => return None,
+            _ => return None,
         },
         Error::Runner(error) => match error {
             RunnerError::Task(TaskError::NoEffect { option, .. } | TaskError::Value { option, .. }) => {

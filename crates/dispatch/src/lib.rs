@@ -85,6 +85,7 @@ impl<B: Backend + ?Sized> Backend for &B {
 
 /// The reason that a backend stopped before all batches had a receipt.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum DispatchError {
     /// A batch failed, and another attempt would not help or is not allowed.
     #[error("failed to process batch {batch} (attempt {attempt}): {failure}")]

@@ -239,7 +239,7 @@ impl State<'_> {
             Format::Parquet | Format::Arrow => (None, Some(place.place)),
             // Each file is a record, and the id names it.
             Format::TextFolder => (None, None),
-            Format::Csv | Format::Tsv | Format::Jsonl => (Some(place.place), None),
+            _ => (Some(place.place), None),
         };
         let letter = DeadLetter {
             id: &bad.id,

@@ -8,6 +8,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error of inputs, run directories or outputs. Messages say what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The input is missing, unreadable, or malformed.
     #[error("failed to read input {place}: {reason}")]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The format of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Format {
     /// Comma-separated values (RFC 4180) with a header.
     Csv,
@@ -68,6 +69,7 @@ impl Format {
 /// The format of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum OutputFormat {
     /// Comma-separated values with a header.
     Csv,

@@ -316,6 +316,7 @@ pub struct Failure {
 /// The kind of a failure, which decides whether it is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum FailureKind {
     /// Another attempt may succeed.
     Retryable,

@@ -275,8 +275,9 @@ impl Error {
                 | shoal_aws::Error::Bootstrap { .. }
                 | shoal_aws::Error::TooLarge { .. }
                 | shoal_aws::Error::Foreign { .. } => ExitCode::Usage,
-                shoal_aws::Error::Stack { .. } | shoal_aws::Error::Call { .. } => ExitCode::Storage,
                 shoal_aws::Error::Storage(error) => of_job(error),
+                // AWS rejected a call.
+                _ => ExitCode::Storage,
             },
             Self::Model(ModelError::Write { .. }) => ExitCode::Storage,
             Self::Model(_) | Self::Hub { .. } => ExitCode::Model,
@@ -287,8 +288,9 @@ impl Error {
                 FailureKind::TimedOut | FailureKind::Throttled | FailureKind::Refused => {
                     ExitCode::Platform
                 }
-                FailureKind::Crashed => ExitCode::Internal,
                 FailureKind::Cancelled => ExitCode::Interrupted,
+                // The function crashed.
+                _ => ExitCode::Internal,
             },
             Self::BadRecord { .. } => ExitCode::BadRecord,
             Self::NoSuchRun { .. } | Self::Foreign { .. } => ExitCode::Run,
@@ -332,6 +334,10 @@ impl Error {
             DispatchError::Budget(shortage) => Self::Budget { run, shortage },
             DispatchError::Detached => Self::Detached { run },
             DispatchError::Cancelled => Self::Cancelled { run },
+            other => Self::Platform {
+                backend: "the backend",
+                reason: other.to_string(),
+            },
         }
     }
 }
@@ -341,9 +347,8 @@ fn of_job(error: &shoal_job::Error) -> ExitCode {
         shoal_job::Error::Input { .. } => ExitCode::Input,
         shoal_job::Error::Parameter(_) => ExitCode::Usage,
         shoal_job::Error::Storage { .. } => ExitCode::Storage,
-        shoal_job::Error::Conflict { .. }
-        | shoal_job::Error::Busy { .. }
-        | shoal_job::Error::Corrupt { .. } => ExitCode::Run,
         shoal_job::Error::Cancelled => ExitCode::Interrupted,
+        // The run directory is in use, damaged or of another job.
+        _ => ExitCode::Run,
     }
 }

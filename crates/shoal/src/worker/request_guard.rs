@@ -59,11 +59,11 @@ pub(super) fn answer(result: Result<Receipt, Failure>) -> Answer {
         Ok(_) => 200,
         Err(failure) => match failure.kind {
             FailureKind::Input | FailureKind::Model => 422,
-            FailureKind::Retryable | FailureKind::Crashed | FailureKind::Storage => 500,
             FailureKind::TimedOut => 504,
             FailureKind::Throttled => 429,
             FailureKind::Refused => 403,
             FailureKind::Cancelled => 503,
+            _ => 500,
         },
     };
     (status, result.into())
