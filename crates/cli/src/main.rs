@@ -35,8 +35,6 @@ fn main() -> process::ExitCode {
         return end(shoal::worker::lambda::run(started));
     }
     let cli = Cli::from_process();
-    #[cfg(feature = "aws")]
-    shoal::job::store::use_aws_login(shoal_aws::login);
     cli.log.start(&cli.command);
     end(run(cli, started))
 }

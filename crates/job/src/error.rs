@@ -153,7 +153,7 @@ fn bottom_io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
 }
 
 /// The text of an error and of its sources, without repetitions.
-fn cause(error: &(dyn StdError + 'static)) -> String {
+pub(crate) fn cause(error: &(dyn StdError + 'static)) -> String {
     match bottom_io_kind(error) {
         Some(io::ErrorKind::StorageFull) => {
             return "no space left on the device; free some and run the same command again".into();

@@ -3,6 +3,8 @@
 //! A small background runtime drives the asynchronous stores. Call these functions from ordinary threads: inside an async
 //! task they panic.
 
+#[cfg(feature = "aws-login")]
+pub mod aws_login;
 mod objects;
 
 use std::fs::File;
@@ -14,10 +16,9 @@ use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::aws::{AmazonS3Builder, AwsCredentialProvider};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, ObjectStoreScheme};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
@@ -82,49 +83,11 @@ fn store_options(url: &Url) -> Vec<(String, String)> {
     options
 }
 
-/// Credentials for S3.
-#[derive(Debug)]
-pub struct AwsLogin {
-    /// Provides the credentials.
-    pub credentials: AwsCredentialProvider,
-    /// The region, if configured.
-    pub region: Option<String>,
-}
-
-static AWS_LOGIN: OnceLock<fn() -> Option<AwsLogin>> = OnceLock::new();
-
-/// Sets the provider of S3 credentials for when the environment variables have none, such as profiles of AWS's tools. Only
-/// the first call has an effect.
-pub fn use_aws_login(login: fn() -> Option<AwsLogin>) {
-    let _ = AWS_LOGIN.set(login);
-}
-
 /// The store behind a URL, and the path in it.
 fn open_store(url: &Url) -> object_store::Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
-    let (scheme, path) = ObjectStoreScheme::parse(url)?;
-    let has_key = std::env::var_os("AWS_ACCESS_KEY_ID").is_some();
-    if scheme == ObjectStoreScheme::AmazonS3
-        && !has_key
-        && let Some(login) = AWS_LOGIN.get()
-        && let Some(AwsLogin {
-            credentials,
-            region,
-        }) = login()
-    {
-        let mut builder = AmazonS3Builder::new();
-        if let Some(region) = region {
-            builder = builder.with_region(region);
-        }
-        for (name, value) in store_options(url) {
-            if let Ok(key) = name.parse() {
-                builder = builder.with_config(key, value);
-            }
-        }
-        let store = builder
-            .with_url(url.as_str())
-            .with_credentials(credentials)
-            .build()?;
-        return Ok((Arc::new(store), path));
+    #[cfg(feature = "aws-login")]
+    if let Some(found) = aws_login::open(url)? {
+        return Ok(found);
     }
     let (store, path) = object_store::parse_url_opts(url, store_options(url))?;
     Ok((Arc::from(store), path))
