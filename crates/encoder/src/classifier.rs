@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
-use shoal_kernels::Isa;
 
 use crate::error::ModelError;
 use crate::files::CONFIG;
@@ -23,14 +22,14 @@ pub enum Objective {
 impl Objective {
     /// Replaces `out` with the scores of one record's `logits` (`[labels]`): probabilities that add
     /// up to 1 for [`Objective::SingleLabel`], independent probabilities for
-    /// [`Objective::MultiLabel`], the logits themselves for [`Objective::Regression`].
+    /// [`Objective::MultiLabel`], the logits themselves for [`Objective::Regression`]. The same logits have the same scores
+    /// on every CPU.
     pub fn probabilities(self, logits: &[f32], out: &mut Vec<f32>) {
         out.clear();
         out.extend_from_slice(logits);
-        let isa = Isa::best();
         match self {
-            Objective::SingleLabel => shoal_kernels::softmax(isa, out, logits.len()),
-            Objective::MultiLabel => shoal_kernels::sigmoid(isa, out),
+            Objective::SingleLabel => shoal_kernels::softmax(out),
+            Objective::MultiLabel => shoal_kernels::sigmoid(out),
             Objective::Regression => {}
         }
     }

@@ -35,25 +35,21 @@ pub struct EmbeddingSpec {
 /// prompt do not count. If no token is left, [`Pooling::Cls`] takes the first token of all,
 /// [`Pooling::Max`] is −∞ and the others are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Pooling {
     /// The first token.
-    #[serde(rename = "cls")]
     Cls,
     /// The greatest value of each dimension.
-    #[serde(rename = "max")]
     Max,
     /// `Σ xᵢ / n`
-    #[serde(rename = "mean")]
     Mean,
     /// `Σ xᵢ / √n`
     #[serde(rename = "mean_sqrt_len_tokens")]
     MeanSqrtLen,
     /// `Σ i·xᵢ / Σ i`, positions counted from 1, a prompt's included.
-    #[serde(rename = "weightedmean")]
     WeightedMean,
     /// The last token.
-    #[serde(rename = "lasttoken")]
     LastToken,
 }
 
@@ -78,22 +74,7 @@ pub struct Dense {
     /// Width of the output.
     pub outputs: usize,
     /// Applied to the output.
-    pub activation: DenseActivation,
-}
-
-/// The activation of a [`Dense`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum DenseActivation {
-    /// `torch.nn.Identity`
-    Identity,
-    /// `torch.nn.Tanh`
-    Tanh,
-    /// `torch.nn.GELU`, the exact form.
-    Gelu,
-    /// `torch.nn.ReLU`
-    Relu,
+    pub activation: Activation,
 }
 
 /// Most ways of pooling, and most modules after it.
@@ -111,35 +92,6 @@ impl Pooling {
         Pooling::WeightedMean,
         Pooling::LastToken,
     ];
-
-    /// The name in sentence-transformers: `cls`, `max`, `mean`, `mean_sqrt_len_tokens`,
-    /// `weightedmean` or `lasttoken`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Pooling::Cls => "cls",
-            Pooling::Max => "max",
-            Pooling::Mean => "mean",
-            Pooling::MeanSqrtLen => "mean_sqrt_len_tokens",
-            Pooling::WeightedMean => "weightedmean",
-            Pooling::LastToken => "lasttoken",
-        }
-    }
-
-    /// The way with this name.
-    pub fn named(name: &str) -> Option<Pooling> {
-        Pooling::ALL.into_iter().find(|mode| mode.name() == name)
-    }
-}
-
-impl DenseActivation {
-    pub(crate) fn kernel(self) -> Activation {
-        match self {
-            DenseActivation::Identity => Activation::Identity,
-            DenseActivation::Tanh => Activation::Tanh,
-            DenseActivation::Gelu => Activation::Gelu,
-            DenseActivation::Relu => Activation::Relu,
-        }
-    }
 }
 
 impl EmbeddingSpec {
@@ -154,11 +106,6 @@ impl EmbeddingSpec {
             prompts: BTreeMap::new(),
             default_prompt: None,
         }
-    }
-
-    /// Whether the last step normalizes embeddings to length 1.
-    pub fn is_normalized(&self) -> bool {
-        self.modules.last() == Some(&Module::Normalize)
     }
 
     /// Width of the pooled vector, the input of the first module.

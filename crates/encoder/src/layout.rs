@@ -19,7 +19,7 @@ pub(crate) struct Description {
     pub(crate) packing: u32,
     /// Of the checkpoint.
     pub(crate) fingerprint: String,
-    pub(crate) precision: PrecisionName,
+    pub(crate) precision: Precision,
     /// Names of the targets that it was packed for.
     pub(crate) isas: Vec<String>,
     /// Token limit of the checkpoint's files, if they state one.
@@ -27,32 +27,6 @@ pub(crate) struct Description {
     pub(crate) words: Elements,
     /// The head of a model that computes embeddings; absent in a classifier.
     pub(crate) embedding: Option<EmbeddingSpec>,
-}
-
-/// [`Precision`] in files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum PrecisionName {
-    F32,
-    Int8,
-}
-
-impl From<Precision> for PrecisionName {
-    fn from(precision: Precision) -> PrecisionName {
-        match precision {
-            Precision::F32 => PrecisionName::F32,
-            Precision::Int8 => PrecisionName::Int8,
-        }
-    }
-}
-
-impl From<PrecisionName> for Precision {
-    fn from(name: PrecisionName) -> Precision {
-        match name {
-            PrecisionName::F32 => Precision::F32,
-            PrecisionName::Int8 => Precision::Int8,
-        }
-    }
 }
 
 /// Names of the sections.

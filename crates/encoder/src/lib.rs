@@ -64,7 +64,7 @@ mod weights;
 
 pub use checkpoint::{Checkpoint, ModelFiles};
 pub use classifier::{Classifier, Objective};
-pub use embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
+pub use embedding::{Dense, EmbeddingSpec, Module, Pooling};
 pub use error::ModelError;
 pub use layout::PACKING;
 pub use model::Model;
@@ -72,6 +72,6 @@ pub use pack::Packed;
 pub use plan::ModelPlan;
 pub use purpose::Purpose;
 pub use session::{MICRO_BATCH_TOKENS, Session};
-pub use shoal_kernels::{Isa, Precision, Target, peak};
+pub use shoal_kernels::{Activation, Isa, Precision, Target, peak};
 pub use stages::StageTimes;
 pub use tokenizer::Tokens;

@@ -122,7 +122,7 @@ impl Model {
                 wanted.first().unwrap_or(&"portable"),
             )));
         };
-        let precision = Precision::from(description.precision);
+        let precision = description.precision;
         let config: Value = serde_json::from_slice(&container.section(section::CONFIG)?)
             .map_err(|error| ModelError::corrupt(CONFIG, error.to_string()))?;
         let plan = arch::plan(&config, description.embedding)?;

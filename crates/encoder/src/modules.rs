@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use shoal_kernels::Activation;
 
-use crate::embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
+use crate::embedding::{Dense, EmbeddingSpec, Module, Pooling};
 use crate::error::ModelError;
 use crate::files::{CONFIG, is_within, read_at_most};
 use crate::weights::{self, Weights};
@@ -75,18 +76,11 @@ struct Transformer {
     do_lower_case: Option<bool>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Modes {
-    One(String),
-    Several(Vec<String>),
-}
-
 #[derive(Default, Deserialize)]
 struct PoolingConfig {
     #[serde(alias = "word_embedding_dimension")]
     embedding_dimension: Option<usize>,
-    pooling_mode: Option<Modes>,
+    pooling_mode: Option<Value>,
     include_prompt: Option<bool>,
     /// Older folders have a boolean for each mode.
     #[serde(flatten)]
@@ -291,33 +285,28 @@ fn pooling(
         let reason = format!("embedding_dimension is {width}, but the encoder's is {hidden}");
         return Err(ModelError::corrupt(&name, reason));
     }
-    let modes = match config.pooling_mode {
-        Some(Modes::One(mode)) => vec![mode],
-        Some(Modes::Several(modes)) => modes,
+    spec.pooling = match config.pooling_mode {
+        Some(modes) => {
+            let modes = match modes {
+                Value::Array(modes) => modes,
+                mode => vec![mode],
+            };
+            let parsed: Result<Vec<_>, _> = modes.iter().map(Pooling::deserialize).collect();
+            parsed.map_err(|error| {
+                let modes = Value::from(modes);
+                ModelError::unsupported(format!("{name} has the pooling_mode {modes}: {error}"))
+            })?
+        }
         None => {
-            let flag = |name: &str| config.others.get(name) == Some(&Value::Bool(true));
-            let set = Pooling::ALL
-                .iter()
-                .zip(FLAGS)
-                .filter(|(_, name)| flag(name));
-            let mut modes: Vec<_> = set.map(|(mode, _)| mode.name().to_owned()).collect();
-            if modes.is_empty() {
-                modes.push(Pooling::Mean.name().to_owned());
+            let is_set = |flag: &str| config.others.get(flag) == Some(&Value::Bool(true));
+            let flags = Pooling::ALL.into_iter().zip(FLAGS);
+            let set: Vec<_> = flags.filter(|(_, flag)| is_set(flag)).collect();
+            match set.as_slice() {
+                [] => vec![Pooling::Mean],
+                set => set.iter().map(|(mode, _)| *mode).collect(),
             }
-            modes
         }
     };
-    spec.pooling = modes
-        .iter()
-        .map(|mode| {
-            Pooling::named(mode).ok_or_else(|| {
-                let supported = Pooling::ALL.map(Pooling::name).join(", ");
-                ModelError::unsupported(format!(
-                    "{name} has the pooling_mode {mode:?}; supported are {supported}"
-                ))
-            })
-        })
-        .collect::<Result<_, _>>()?;
     spec.include_prompt = config.include_prompt.unwrap_or(true);
     Ok(())
 }
@@ -377,18 +366,18 @@ fn read_dense(folder: &Path, path: &str) -> Result<(Dense, DenseWeights), ModelE
 }
 
 /// The activation of a `Dense` module, named by its Python class; `Tanh` if there is no name.
-fn activation(file: &str, name: Option<&str>) -> Result<DenseActivation, ModelError> {
+fn activation(file: &str, name: Option<&str>) -> Result<Activation, ModelError> {
     let Some(name) = name else {
-        return Ok(DenseActivation::Tanh);
+        return Ok(Activation::Tanh);
     };
     let class = name
         .strip_prefix("torch.nn.")
         .map(|path| path.rsplit('.').next());
     match class {
-        Some(Some("Tanh")) => Ok(DenseActivation::Tanh),
-        Some(Some("Identity")) => Ok(DenseActivation::Identity),
-        Some(Some("GELU")) => Ok(DenseActivation::Gelu),
-        Some(Some("ReLU")) => Ok(DenseActivation::Relu),
+        Some(Some("Tanh")) => Ok(Activation::Tanh),
+        Some(Some("Identity")) => Ok(Activation::Identity),
+        Some(Some("GELU")) => Ok(Activation::Gelu),
+        Some(Some("ReLU")) => Ok(Activation::Relu),
         _ => Err(ModelError::unsupported(format!(
             "{file} has the activation_function {name:?}; supported are Tanh, Identity, GELU and ReLU \
              of torch.nn"

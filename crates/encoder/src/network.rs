@@ -295,12 +295,7 @@ impl Reader<'_> {
                     Module::Dense(layer) => {
                         let name = section::dense(dense_modules);
                         dense_modules += 1;
-                        dense(
-                            &name,
-                            layer.outputs,
-                            layer.inputs,
-                            layer.activation.kernel(),
-                        )
+                        dense(&name, layer.outputs, layer.inputs, layer.activation)
                     }
                     Module::Normalize => Ok(Step::Normalize),
                 });

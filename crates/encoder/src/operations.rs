@@ -49,7 +49,9 @@ mod tests {
 
     use super::*;
     use crate::arch;
-    use crate::embedding::{Dense, DenseActivation, EmbeddingSpec, Module, Pooling};
+    use shoal_kernels::Activation;
+
+    use crate::embedding::{Dense, EmbeddingSpec, Module, Pooling};
 
     /// Width 6 in 2 heads, 10 in between, 3 layers, 2 labels.
     fn plan(embedding: Option<EmbeddingSpec>) -> ModelPlan {
@@ -88,7 +90,7 @@ mod tests {
             Module::Dense(Dense {
                 inputs: 12,
                 outputs: 7,
-                activation: DenseActivation::Tanh,
+                activation: Activation::Tanh,
             }),
             Module::Normalize,
         ];

@@ -67,7 +67,7 @@ impl Packed {
             description: Description {
                 packing: PACKING,
                 fingerprint,
-                precision: precision.into(),
+                precision,
                 isas: targets.iter().map(Target::to_string).collect(),
                 limit: source.limit,
                 words,

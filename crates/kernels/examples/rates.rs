@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use shoal_kernels::peak::Sequence;
 use shoal_kernels::{
     Activation, AttentionInput, AttentionScratch, Heads, Isa, LayerNorm, Linear, LinearScratch,
-    Precision, Rows, RowsMut, View, activate, attention, layer_norm, softmax,
+    Precision, Rows, RowsMut, View, activate, attention, layer_norm,
 };
 
 const HIDDEN: usize = 768;
@@ -118,9 +118,6 @@ fn element_by_element(isa: Isa) {
     let (mut x, residual) = (values(ROWS * HIDDEN), values(ROWS * HIDDEN));
     let best_norm = best(None, || layer_norm(isa, &norm, &mut x, Some(&residual)));
     best_norm.report(isa, "layer norm with residual", x.len());
-    let mut x = values(ROWS * 256);
-    let best_softmax = best(None, || softmax(isa, &mut x, 256));
-    best_softmax.report(isa, "softmax of rows of 256", x.len());
 }
 
 /// The best of several repetitions.

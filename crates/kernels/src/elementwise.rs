@@ -1,11 +1,13 @@
 //! Activations and softmax: plain loops, vectorized by the compiler.
 
 use pulp::Simd;
+use serde::{Deserialize, Serialize};
 
 use crate::isa::{Isa, Work, fma};
 
 /// An activation function, applied element by element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Activation {
     /// `x`
@@ -67,44 +69,28 @@ pub(crate) fn activate_slice<const FUSED: bool>(activation: Activation, x: &mut 
     }
 }
 
-/// Replaces each row of `x` (`[rows, columns]`) with its softmax, `exp(xᵢ − max) / Σ exp(xⱼ −
-/// max)`. The absolute error is below 10⁻⁶.
-///
-/// # Panics
-/// If `x` is not a whole number of rows, or `columns` is 0 and `x` is not empty.
-pub fn softmax(isa: Isa, x: &mut [f32], columns: usize) {
-    struct Softmax<'a>(&'a mut [f32], usize);
-    impl Work for Softmax<'_> {
-        #[inline(always)]
-        fn run<S: Simd, const FUSED: bool>(self, simd: S) {
-            for row in self.0.chunks_exact_mut(self.1) {
-                let sum = exp_shifted::<S, FUSED>(simd, row, 1.0, max_of(simd, row));
-                let inverse = 1.0 / sum;
-                for v in row {
-                    *v *= inverse;
-                }
-            }
-        }
+/// Replaces `x` with its softmax, `exp(xᵢ − max) / Σ exp(xⱼ − max)`. The absolute error is below 10⁻⁶. The result is the
+/// same on every CPU.
+pub fn softmax(x: &mut [f32]) {
+    let larger = |max, &v: &f32| if v > max { v } else { max };
+    let max = x.iter().fold(f32::NEG_INFINITY, larger);
+    let mut sum = 0.0;
+    for v in &mut *x {
+        *v = exp2::<true>(std::f32::consts::LOG2_E * (*v - max));
+        sum += *v;
     }
-    if x.is_empty() {
-        return;
+    let inverse = 1.0 / sum;
+    for v in x {
+        *v *= inverse;
     }
-    assert_eq!(x.len() % columns, 0, "x must be [rows, columns]");
-    isa.run(Softmax(x, columns));
 }
 
-/// Replaces every element of `x` with `1 / (1 + exp(−x))`. The absolute error is below 3·10⁻⁷.
-pub fn sigmoid(isa: Isa, x: &mut [f32]) {
-    struct Sigmoid<'a>(&'a mut [f32]);
-    impl Work for Sigmoid<'_> {
-        #[inline(always)]
-        fn run<S: Simd, const FUSED: bool>(self, _: S) {
-            for v in self.0 {
-                *v = 1.0 / (1.0 + exp::<FUSED>(-*v));
-            }
-        }
+/// Replaces every element of `x` with `1 / (1 + exp(−x))`. The absolute error is below 3·10⁻⁷. The result is the same on
+/// every CPU.
+pub fn sigmoid(x: &mut [f32]) {
+    for v in x {
+        *v = 1.0 / (1.0 + exp::<true>(-*v));
     }
-    isa.run(Sigmoid(x));
 }
 
 /// Elements of the widest SIMD register.

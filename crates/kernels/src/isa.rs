@@ -5,8 +5,8 @@ use std::fmt;
 use pulp::{Scalar128b, Simd, WithSimd};
 
 use crate::gemm::MatMul;
-use crate::int8::{self, ByteMatMul, ByteTile};
-use crate::target::{ByteRange, Target, TileShape};
+use crate::int8::{self, ByteMatMul};
+use crate::target::{ByteRange, ByteTile, Target, TileShape};
 
 /// An instruction set that this CPU supports. Holding the value is the proof of support: only
 /// functions that query the CPU return one. [`Target`] describes the same instruction set without

@@ -1,49 +1,13 @@
 //! Linear layers with weights packed for one target, in `f32` or `int8`.
 
-use std::fmt;
-
 use pulp::Scalar128b;
 
 use crate::gemm::{MatMul, padded_columns};
 use crate::int8::{ByteMatMul, ZeroPoints};
 use crate::isa::Isa;
 use crate::quantize::{QuantizedRows, round, symmetric};
-use crate::target::Target;
+use crate::target::{Precision, Target};
 use crate::{Rows, RowsMut, View, gemm, int8, quantize};
-
-/// Arithmetic of the linear layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Precision {
-    /// 32-bit floating point throughout.
-    F32,
-    /// Bytes: weights are quantized per output and activations per row (token); sums are exact in
-    /// 32 bits. The rest of the network stays `f32`.
-    Int8,
-}
-
-impl Precision {
-    /// Both precisions.
-    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Int8];
-
-    /// `f32` or `int8`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Precision::F32 => "f32",
-            Precision::Int8 => "int8",
-        }
-    }
-
-    /// The precision with this name.
-    pub fn named(name: &str) -> Option<Precision> {
-        Precision::ALL.into_iter().find(|p| p.name() == name)
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Weights in the order in which the kernels of a [`Target`] read them.
 #[derive(Clone)]
@@ -136,25 +100,13 @@ pub struct Linear {
 }
 
 /// Packed weights whose lengths do not match their layer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {what} have {found} elements instead of {expected}")]
 pub struct ShapeError {
     what: &'static str,
     found: usize,
     expected: usize,
 }
-
-impl fmt::Display for ShapeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ShapeError {
-            what,
-            found,
-            expected,
-        } = self;
-        write!(f, "the {what} have {found} elements instead of {expected}")
-    }
-}
-
-impl std::error::Error for ShapeError {}
 
 impl Linear {
     /// Creates a layer from packed weights; `bias` must be padded by [`Linear::pad_bias`].
@@ -169,16 +121,11 @@ impl Linear {
         bias: View<f32>,
     ) -> Result<Linear, ShapeError> {
         let check = |what, found: usize, expected: usize| {
-            let wrong = ShapeError {
+            (found == expected).then_some(()).ok_or(ShapeError {
                 what,
                 found,
                 expected,
-            };
-            if found == expected {
-                Ok(())
-            } else {
-                Err(wrong)
-            }
+            })
         };
         let precision = match &weights {
             PackedWeights::F32 { panels } => {

@@ -1,10 +1,44 @@
-//! The properties of an instruction set that packing weights needs, whether or not this CPU
+//! What packing weights needs to know: the precision, and the properties of an instruction set, whether or not this CPU
 //! supports it.
 
 use std::fmt;
 
-use crate::int8::ByteTile;
-use crate::linear::Precision;
+use serde::{Deserialize, Serialize};
+
+/// Arithmetic of the linear layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    F32,
+    /// Bytes: weights are quantized per output and activations per row (token); sums are exact in
+    /// 32 bits. The rest of the network stays `f32`.
+    Int8,
+}
+
+impl Precision {
+    /// Both precisions.
+    pub const ALL: [Precision; 2] = [Precision::F32, Precision::Int8];
+
+    /// `f32` or `int8`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Precision::F32 => "f32",
+            Precision::Int8 => "int8",
+        }
+    }
+
+    /// The precision with this name.
+    pub fn named(name: &str) -> Option<Precision> {
+        Precision::ALL.into_iter().find(|p| p.name() == name)
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// An instruction set that shoal has kernels for, whether or not this CPU supports it. Weights can
 /// be packed for a target on any machine; running them needs an [`Isa`](crate::Isa), the proof that
@@ -31,6 +65,19 @@ pub struct TileShape {
     pub columns: usize,
     /// Elements of one SIMD register. Packed panels are padded to a multiple of it.
     pub lanes: usize,
+}
+
+/// The register tile of the byte product, and the shape of its packed panels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteTile {
+    /// Rows of the tile.
+    pub(crate) rows: usize,
+    /// Columns of the tile: the width of a packed panel.
+    pub(crate) columns: usize,
+    /// Columns of one register of sums. Packed panels are padded to a multiple of it.
+    pub(crate) lanes: usize,
+    /// Depth of one step: 4 or 8.
+    pub(crate) step: usize,
 }
 
 /// The ranges of quantized numbers: `0..=activation` and `-weight..=weight`.

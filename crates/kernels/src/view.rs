@@ -94,15 +94,17 @@ impl<T> fmt::Debug for View<T> {
 }
 
 /// Why bytes cannot be viewed as elements of a type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {
     /// The bytes start at an address that is not a multiple of the type's alignment.
+    #[error("it does not start at a multiple of {alignment} bytes")]
     Misaligned {
         /// The alignment in bytes.
         alignment: usize,
     },
     /// The number of bytes is not a multiple of the type's size.
+    #[error("its {len} bytes are not a whole number of elements of {size} bytes")]
     Ragged {
         /// Number of bytes.
         len: usize,
@@ -110,24 +112,6 @@ pub enum ViewError {
         size: usize,
     },
 }
-
-impl fmt::Display for ViewError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ViewError::Misaligned { alignment } => {
-                write!(f, "it does not start at a multiple of {alignment} bytes")
-            }
-            ViewError::Ragged { len, size } => {
-                write!(
-                    f,
-                    "its {len} bytes are not a whole number of elements of {size} bytes"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for ViewError {}
 
 #[cfg(test)]
 mod tests {

@@ -74,7 +74,7 @@ impl EncoderRunner {
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
-            task: task.settings(),
+            task: shoal_tasks::spec(task.as_ref()),
             inputs: task.inputs(),
             output: task.output(),
             unit: "tokens".to_owned(),

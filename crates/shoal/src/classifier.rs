@@ -3,7 +3,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use shoal_runners::EncoderSession;
-use shoal_tasks::{TaskKind, TaskOptions};
+use shoal_tasks::{TaskKind, TaskOptions, classify};
 
 use crate::embedder::each_row;
 use crate::{EngineSettings, ModelSettings, Result};
@@ -43,7 +43,10 @@ impl Classifier {
             reference: model.map(str::to_owned),
             task: TaskOptions {
                 kind: Some(TaskKind::Classify),
-                scores: true,
+                classify: classify::Options {
+                    scores: true,
+                    ..classify::Options::default()
+                },
                 ..TaskOptions::default()
             },
             max_tokens: None,

@@ -6,7 +6,7 @@ use arrow_array::types::Float32Type;
 use shoal_function::{Answers, RecordRef, Session};
 use shoal_job::Cell;
 use shoal_runners::EncoderSession;
-use shoal_tasks::{TaskKind, TaskOptions};
+use shoal_tasks::{TaskKind, TaskOptions, embed};
 
 use crate::{EngineSettings, Error, ModelSettings, Result};
 
@@ -23,7 +23,11 @@ impl Embedder {
     /// # Errors
     /// The model cannot be found or used, or gives no vectors.
     pub fn open(model: &str) -> Result<Self> {
-        Self::open_with(model, &TaskOptions::default(), &EngineSettings::default())
+        Self::open_with(
+            model,
+            &embed::Options::default(),
+            &EngineSettings::default(),
+        )
     }
 
     /// As [`open`](Self::open), with a prompt, a number of dimensions or normalization, and with a precision, instruction
@@ -31,12 +35,17 @@ impl Embedder {
     ///
     /// # Errors
     /// As [`open`](Self::open), and for options that the model or the CPU does not have.
-    pub fn open_with(model: &str, options: &TaskOptions, engine: &EngineSettings) -> Result<Self> {
+    pub fn open_with(
+        model: &str,
+        options: &embed::Options,
+        engine: &EngineSettings,
+    ) -> Result<Self> {
         let runner = ModelSettings {
             reference: Some(model.to_owned()),
             task: TaskOptions {
                 kind: Some(TaskKind::Embed),
-                ..options.clone()
+                embed: options.clone(),
+                ..TaskOptions::default()
             },
             max_tokens: None,
             engine: engine.clone(),

@@ -13,11 +13,20 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shoal_encoder::{Model, Objective};
+use shoal_encoder::{Model, Objective, Purpose};
 use shoal_job::{Cell, Metrics, Role};
 
-use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
+use crate::{Declaration, Decoder, Task, TaskError, TaskKind, object};
+
+pub(crate) const DECLARATION: Declaration = Declaration {
+    name: "classify",
+    aliases: &["text-classification", "sentiment-analysis"],
+    purpose: Purpose::Classify,
+    sufficient_agreement: 0.99,
+    open: |model, options| Ok(Box::new(Classify::new(model, &options.classify)?)),
+};
 
 /// The metric that counts records by gold label and predicted label.
 pub const CONFUSION: &str = "confusion";
@@ -31,27 +40,34 @@ const SEPARATOR: &str = ";";
 /// Maximum difference of equal values, relative to the larger of the value and 1.
 const SAME_NUMBER: f32 = 0.05;
 
-/// Classification by one model.
-#[derive(Debug, Clone)]
-pub struct Classify {
+/// The options of `classify`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// Whether to write the probability of each label.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub scores: bool,
+    /// The minimum probability of the labels of a multi-label model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+}
+
+#[derive(Clone)]
+struct Classify {
     decision: Decision,
-    options: TaskOptions,
+    options: Options,
     output: SchemaRef,
 }
 
 impl Classify {
-    /// Classification by `model`.
-    ///
-    /// # Errors
-    /// The model has no classifier, or the threshold has no effect on it.
-    pub fn new(model: &Model, options: &TaskOptions) -> Result<Self, TaskError> {
-        let decision = Decision::new(model, options.threshold)?;
+    fn new(model: &Model, options: &Options) -> Result<Self, TaskError> {
+        let classifier = model.classifier().expect("a model of this purpose");
         if let Some(threshold) = options.threshold {
             let refused = |reason: &str| TaskError::Value {
-                option: "threshold",
+                option: "threshold".to_owned(),
                 reason: reason.to_owned(),
             };
-            if decision.objective != Objective::MultiLabel {
+            if classifier.objective != Objective::MultiLabel {
                 return Err(refused("it has an effect on multi-label models only"));
             }
             if !(0.0..=1.0).contains(&threshold) {
@@ -63,15 +79,19 @@ impl Classify {
             Field::new("score", DataType::Float32, false),
         ];
         if options.scores {
-            let names = decision.labels.iter().map(|label| format!("score_{label}"));
+            let names = classifier
+                .labels
+                .iter()
+                .map(|label| format!("score_{label}"));
             fields.extend(names.map(|name| Field::new(name, DataType::Float32, false)));
         }
         Ok(Self {
-            decision,
-            options: TaskOptions {
-                kind: Some(TaskKind::Classify),
-                ..options.clone()
+            decision: Decision {
+                objective: classifier.objective,
+                labels: classifier.labels.as_slice().into(),
+                threshold: options.threshold.unwrap_or(DEFAULT_THRESHOLD),
             },
+            options: options.clone(),
             output: Arc::new(Schema::new(fields)),
         })
     }
@@ -83,8 +103,9 @@ impl Task for Classify {
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let labels = Value::from(self.decision.labels.to_vec());
-        self.options.settings([("labels", labels)])
+        let mut settings = object(&self.options);
+        settings.insert("labels".to_owned(), self.decision.labels.to_vec().into());
+        settings
     }
 
     fn inputs(&self) -> Vec<Role> {
@@ -101,14 +122,9 @@ impl Task for Classify {
     }
 
     fn decoder(&self) -> Box<dyn Decoder> {
-        let scores = if self.options.scores {
-            self.decision.labels.len()
-        } else {
-            0
-        };
+        let scores = self.output.fields().len() - 2;
         Box::new(Rows {
-            decision: self.decision.clone(),
-            schema: self.output.clone(),
+            task: self.clone(),
             labels: StringBuilder::new(),
             score: Float32Builder::new(),
             scores: (0..scores).map(|_| Float32Builder::new()).collect(),
@@ -144,8 +160,7 @@ impl Task for Classify {
 }
 
 struct Rows {
-    decision: Decision,
-    schema: SchemaRef,
+    task: Classify,
     labels: StringBuilder,
     score: Float32Builder,
     scores: Vec<Float32Builder>,
@@ -154,8 +169,9 @@ struct Rows {
 
 impl Decoder for Rows {
     fn push(&mut self, output: &[f32], inputs: &[Cell], metrics: &mut Metrics) {
-        let (label, score) = self.decision.decide(output, &mut self.probabilities);
-        if let Some(gold) = inputs.get(1).and_then(|cell| self.decision.gold(cell)) {
+        let (label, score) = self.task.decision.decide(output, &mut self.probabilities);
+        let gold = inputs.get(1).and_then(|cell| self.task.decision.gold(cell));
+        if let Some(gold) = gold {
             metrics.add(&[CONFUSION, &gold, &label], 1);
         }
         self.labels.append_value(label);
@@ -175,46 +191,26 @@ impl Decoder for Rows {
                 .iter_mut()
                 .map(|column| Arc::new(column.finish()) as ArrayRef),
         );
-        RecordBatch::try_new(self.schema.clone(), columns)
+        RecordBatch::try_new(self.task.output.clone(), columns)
             .expect("columns of one length, as declared")
     }
 }
 
 /// Turns logits into a label and a score.
-#[derive(Debug, Clone)]
-pub struct Decision {
+#[derive(Clone)]
+struct Decision {
     objective: Objective,
+    /// In the order of the logits.
     labels: Arc<[String]>,
     threshold: f32,
 }
 
 impl Decision {
-    /// The decision of `model`.
-    ///
-    /// # Errors
-    /// The model has no classifier.
-    pub fn new(model: &Model, threshold: Option<f32>) -> Result<Self, TaskError> {
-        let classifier = model.classifier().ok_or_else(|| TaskError::Model {
-            task: TaskKind::Classify,
-            reason: format!("it was packed for another task, {}", model.purpose()),
-        })?;
-        Ok(Self {
-            objective: classifier.objective,
-            labels: classifier.labels.as_slice().into(),
-            threshold: threshold.unwrap_or(DEFAULT_THRESHOLD),
-        })
-    }
-
-    /// The labels, in the order of the logits.
-    pub fn labels(&self) -> &[String] {
-        &self.labels
-    }
-
     /// Writes the probability of each label to `scores`, and returns the label and its score.
     ///
     /// Single-label: the most probable label, or the first of equals. Multi-label: all labels that reach the threshold, and
     /// the highest probability. Regression: the first label, and the value itself.
-    pub fn decide(&self, logits: &[f32], scores: &mut Vec<f32>) -> (String, f32) {
+    fn decide(&self, logits: &[f32], scores: &mut Vec<f32>) -> (String, f32) {
         self.objective.probabilities(logits, scores);
         let best = argmax(scores);
         let label = match self.objective {
@@ -234,7 +230,7 @@ impl Decision {
 
     /// The label of the model for a gold label: by name, ignoring ASCII case, or by index. Other names are returned unchanged.
     /// `None` for null.
-    pub fn gold(&self, gold: &Cell) -> Option<String> {
+    fn gold(&self, gold: &Cell) -> Option<String> {
         let text = gold.as_text()?;
         let by_name = self
             .labels

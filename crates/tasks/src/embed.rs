@@ -10,39 +10,58 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
 use arrow_array::{FixedSizeListArray, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shoal_encoder::{EmbeddingSpec, Model};
+use shoal_encoder::{EmbeddingSpec, Model, Purpose};
 use shoal_job::{Cell, Metrics, Role};
 
-use crate::{Decoder, Task, TaskError, TaskKind, TaskOptions};
+use crate::{Declaration, Decoder, Task, TaskError, TaskKind, object};
 
-/// Embedding by one model.
-#[derive(Debug, Clone)]
-pub struct Embed {
-    options: TaskOptions,
+pub(crate) const DECLARATION: Declaration = Declaration {
+    name: "embed",
+    aliases: &["feature-extraction", "sentence-similarity"],
+    purpose: Purpose::Embed,
+    sufficient_agreement: 0.995,
+    open: |model, options| Ok(Box::new(Embed::new(model, &options.embed)?)),
+};
+
+/// The options of `embed`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// The prefix of each text; an empty prompt disables the model's default prompt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// The name of a prompt of the model. A job records the prompt itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_name: Option<String>,
+    /// Truncate vectors to this number of dimensions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dimensions: Option<usize>,
+    /// Normalize vectors to length 1, after truncation.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub normalize: bool,
+}
+
+#[derive(Clone)]
+struct Embed {
     prompt: String,
     dimensions: usize,
+    normalize: bool,
     output: SchemaRef,
     item: FieldRef,
 }
 
 impl Embed {
-    /// Embedding by `model`.
-    ///
-    /// # Errors
-    /// The model has no embeddings or no prompt of that name, or the number of dimensions is 0.
-    pub fn new(model: &Model, options: &TaskOptions) -> Result<Self, TaskError> {
-        let spec = model.embedding().ok_or_else(|| TaskError::Model {
-            task: TaskKind::Embed,
-            reason: format!("it was packed for another task, {}", model.purpose()),
-        })?;
+    fn new(model: &Model, options: &Options) -> Result<Self, TaskError> {
+        let spec = model.embedding().expect("a model of this purpose");
         let prompt = prompt(spec, options)?;
         let width = model.output_width();
         // As in sentence-transformers, more dimensions than available have no effect.
         let dimensions = match options.dimensions.or(spec.truncate_dim) {
             Some(0) => {
                 return Err(TaskError::Value {
-                    option: "dimensions",
+                    option: "dimensions".to_owned(),
                     reason: "a vector has at least one dimension".to_owned(),
                 });
             }
@@ -50,24 +69,16 @@ impl Embed {
             None => width,
         };
         let size = i32::try_from(dimensions).map_err(|_| TaskError::Value {
-            option: "dimensions",
+            option: "dimensions".to_owned(),
             reason: format!("a vector has at most {} dimensions", i32::MAX),
         })?;
         let item = Arc::new(Field::new("item", DataType::Float32, false));
         let list = DataType::FixedSizeList(item.clone(), size);
         let column = Field::new("embedding", list, false);
         Ok(Self {
-            options: TaskOptions {
-                kind: Some(TaskKind::Embed),
-                // The results depend on the prompt itself, not on its name.
-                prompt: Some(prompt.clone()),
-                prompt_name: None,
-                dimensions: Some(dimensions),
-                normalize: options.normalize,
-                ..TaskOptions::default()
-            },
             prompt,
             dimensions,
+            normalize: options.normalize,
             output: Arc::new(Schema::new(vec![column])),
             item,
         })
@@ -75,7 +86,7 @@ impl Embed {
 }
 
 /// The prompt of the options, or else the model's default, as in `SentenceTransformer.encode`.
-fn prompt(spec: &EmbeddingSpec, options: &TaskOptions) -> Result<String, TaskError> {
+fn prompt(spec: &EmbeddingSpec, options: &Options) -> Result<String, TaskError> {
     if let Some(prompt) = &options.prompt {
         return Ok(prompt.clone());
     }
@@ -96,7 +107,7 @@ fn prompt(spec: &EmbeddingSpec, options: &TaskOptions) -> Result<String, TaskErr
             ),
         };
         TaskError::Value {
-            option: "prompt-name",
+            option: "prompt-name".to_owned(),
             reason,
         }
     })
@@ -108,7 +119,13 @@ impl Task for Embed {
     }
 
     fn settings(&self) -> Map<String, Value> {
-        self.options.settings([])
+        // The results depend on the prompt itself, not on its name.
+        object(&Options {
+            prompt: Some(self.prompt.clone()),
+            prompt_name: None,
+            dimensions: Some(self.dimensions),
+            normalize: self.normalize,
+        })
     }
 
     fn inputs(&self) -> Vec<Role> {
@@ -125,10 +142,7 @@ impl Task for Embed {
 
     fn decoder(&self) -> Box<dyn Decoder> {
         Box::new(Vectors {
-            schema: self.output.clone(),
-            item: self.item.clone(),
-            dimensions: self.dimensions,
-            normalize: self.options.normalize,
+            task: self.clone(),
             values: Vec::new(),
         })
     }
@@ -165,27 +179,25 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 struct Vectors {
-    schema: SchemaRef,
-    item: FieldRef,
-    dimensions: usize,
-    normalize: bool,
+    task: Embed,
     values: Vec<f32>,
 }
 
 impl Decoder for Vectors {
     fn push(&mut self, output: &[f32], _inputs: &[Cell], _metrics: &mut Metrics) {
         let start = self.values.len();
-        self.values.extend_from_slice(&output[..self.dimensions]);
-        if self.normalize {
+        self.values
+            .extend_from_slice(&output[..self.task.dimensions]);
+        if self.task.normalize {
             normalize(&mut self.values[start..]);
         }
     }
 
     fn finish(&mut self) -> RecordBatch {
         let values = Float32Array::from(std::mem::take(&mut self.values));
-        let size = i32::try_from(self.dimensions).expect("checked by `new`");
-        let list = FixedSizeListArray::new(self.item.clone(), size, Arc::new(values), None);
-        RecordBatch::try_new(self.schema.clone(), vec![Arc::new(list)])
+        let size = i32::try_from(self.task.dimensions).expect("checked by `new`");
+        let list = FixedSizeListArray::new(self.task.item.clone(), size, Arc::new(values), None);
+        RecordBatch::try_new(self.task.output.clone(), vec![Arc::new(list)])
             .expect("one column, as declared")
     }
 }

@@ -18,6 +18,7 @@ use shoal::dispatch::Speculation;
 use shoal::job::format::{Format, OutputFormat};
 use shoal::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use shoal::job::windows::BATCHES_AT_ONCE;
+use shoal::tasks::{classify, embed};
 use shoal::{
     BackendConfig, BackendKind, Children, EngineSettings, Error, Limits, Machine, ModelSettings,
     OnError, Precision, Result, Settings, TaskKind,
@@ -406,12 +407,16 @@ impl TaskOptions {
     pub(crate) fn task(&self) -> shoal::TaskOptions {
         shoal::TaskOptions {
             kind: self.task,
-            scores: self.scores.unwrap_or(false),
-            threshold: self.threshold.map(|threshold| threshold as f32),
-            prompt: self.prompt.clone(),
-            prompt_name: self.prompt_name.clone(),
-            dimensions: self.dimensions,
-            normalize: self.normalize.unwrap_or(false),
+            classify: classify::Options {
+                scores: self.scores.unwrap_or(false),
+                threshold: self.threshold.map(|threshold| threshold as f32),
+            },
+            embed: embed::Options {
+                prompt: self.prompt.clone(),
+                prompt_name: self.prompt_name.clone(),
+                dimensions: self.dimensions,
+                normalize: self.normalize.unwrap_or(false),
+            },
         }
     }
 }

@@ -6,10 +6,10 @@ use super::{AttentionInput, BlockAttention, BlockResult, Heads, QUERY_BLOCK, Que
 use crate::Rows;
 use crate::buffer::Buffer;
 use crate::elementwise::{LANES, ROUND, exp2_coarse, max_of};
-use crate::int8::{ByteMatMul, ByteTile, Column, DEPTH_STEP, ZeroPoints, packed_len};
+use crate::int8::{ByteMatMul, Column, DEPTH_STEP, ZeroPoints, packed_len};
 use crate::isa::{Isa, Work};
 use crate::quantize::{magnitude, round, symmetric};
-use crate::target::ByteRange;
+use crate::target::{ByteRange, ByteTile};
 
 /// The quantized queries, keys and values of all heads, and the scores and weights of a block.
 #[derive(Default)]

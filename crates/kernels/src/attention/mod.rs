@@ -7,7 +7,7 @@ use pulp::Simd;
 
 use crate::buffer::Buffer;
 use crate::isa::{Isa, Work};
-use crate::linear::Precision;
+use crate::target::Precision;
 use crate::{Rows, RowsMut};
 
 /// How the hidden dimension is divided: `count` heads of `dim` elements.

@@ -1,18 +1,5 @@
 //! The operations that an instruction set provides for the byte product.
 
-/// The register tile of the byte product, and the shape of its packed panels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ByteTile {
-    /// Rows of the tile.
-    pub(crate) rows: usize,
-    /// Columns of the tile: the width of a packed panel.
-    pub(crate) columns: usize,
-    /// Columns of one register of sums. Packed panels are padded to a multiple of it.
-    pub(crate) lanes: usize,
-    /// Depth of one step: 4 or 8.
-    pub(crate) step: usize,
-}
-
 /// Sums of byte products on one instruction set.
 ///
 /// # Safety

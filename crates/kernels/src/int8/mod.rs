@@ -12,9 +12,8 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
-use crate::target::Target;
+use crate::target::{ByteTile, Target};
 
-pub(crate) use dot::ByteTile;
 pub(crate) use pack::{Column, pack_row, packed_len};
 pub(crate) use tile::{ByteMatMul, ZeroPoints};
 

@@ -1,7 +1,7 @@
 //! Packing the right-hand matrix of a byte product.
 
 use super::DEPTH_STEP;
-use super::dot::ByteTile;
+use crate::target::ByteTile;
 
 /// Bytes of a packed matrix with `columns` columns and `depth` rows.
 pub(crate) fn packed_len(tile: ByteTile, columns: usize, depth: usize) -> usize {

@@ -1,8 +1,8 @@
 //! The byte product, generic over the instruction set.
 
-use super::dot::{ByteTile, Dot};
+use super::dot::Dot;
 use crate::prefetch::prefetch;
-use crate::target::Target;
+use crate::target::{ByteTile, Target};
 
 /// One byte product:
 /// `y[r, c] = row_scales[r] · scales[c] · Σₖ (a[r, k] − zeros[r]) · b[k, c] + bias[c]`.

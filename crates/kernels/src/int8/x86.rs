@@ -2,9 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::dot::{ByteTile, Dot};
+use super::dot::Dot;
 use super::tile::{ByteMatMul, product};
-use crate::target::Target;
+use crate::target::{ByteTile, Target};
 
 /// AVX-512 VNNI: `vpdpbusd` multiplies 64 pairs of bytes and adds the products to 16 sums, exactly.
 struct Avx512Vnni;

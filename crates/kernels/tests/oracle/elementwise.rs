@@ -45,35 +45,24 @@ fn activations_stay_within_their_documented_error() {
             let what = format!("{activation:?}");
             assert_close(isa, &what, &actual, &expected, tolerance, 0.0);
         }
-        let mut y = x.clone();
-        sigmoid(isa, &mut y);
-        let expected: Vec<f32> = x
-            .iter()
-            .map(|&v| oracle::sigmoid(f64::from(v)) as f32)
-            .collect();
-        assert_close(isa, "sigmoid", &y, &expected, 3e-7, 0.0);
     }
+    let mut y = x.clone();
+    sigmoid(&mut y);
+    let expected: Vec<f32> = x
+        .iter()
+        .map(|&v| oracle::sigmoid(f64::from(v)) as f32)
+        .collect();
+    assert_close(Isa::best(), "sigmoid", &y, &expected, 3e-7, 0.0);
 }
 
 #[test]
 fn softmax_matches_for_every_width() {
-    for isa in instruction_sets() {
-        for columns in [1, 2, 3, 15, 16, 17, 31, 32, 33, 500] {
-            for rows in [0, 1, 3] {
-                let mut x: Vec<f32> = values(9, rows * columns).iter().map(|v| v * 20.0).collect();
-                let expected = oracle::softmax(&x, columns);
-                softmax(isa, &mut x, columns);
-                assert_close(
-                    isa,
-                    &format!("softmax [{rows}, {columns}]"),
-                    &x,
-                    &expected,
-                    1e-6,
-                    1e-6,
-                );
-            }
-        }
-        softmax(isa, &mut [], 0);
+    for columns in [0, 1, 2, 3, 15, 16, 17, 31, 32, 33, 500] {
+        let mut x: Vec<f32> = values(9, columns).iter().map(|v| v * 20.0).collect();
+        let expected = oracle::softmax(&x, columns);
+        softmax(&mut x);
+        let what = format!("softmax of {columns}");
+        assert_close(Isa::best(), &what, &x, &expected, 1e-6, 1e-6);
     }
 }
 
