@@ -71,21 +71,19 @@ impl Budget {
     /// The amount spent plus the maximum cost of calls in flight, in USD. Never exceeds the limit. Abandoned calls stay
     /// in flight.
     pub fn committed_usd(&self) -> f64 {
-        let Entries {
-            spent_usd,
-            in_flight,
-        } = *self.ledger.entries();
-        spent_usd + in_flight as f64 * self.most_per_call_usd
+        self.committed_after(0)
     }
 
     /// Whether the budget covers `calls` more calls.
     pub fn affords(&self, calls: u64) -> bool {
-        let Entries {
-            spent_usd,
-            in_flight,
-        } = *self.ledger.entries();
-        let calls = in_flight.saturating_add(calls) as f64;
-        spent_usd + calls * self.most_per_call_usd <= self.max_usd + TOLERANCE_USD
+        self.committed_after(calls) <= self.max_usd + TOLERANCE_USD
+    }
+
+    /// The committed amount after `calls` more calls.
+    fn committed_after(&self, calls: u64) -> f64 {
+        let entries = self.ledger.entries();
+        let calls = entries.in_flight.saturating_add(calls) as f64;
+        entries.spent_usd + calls * self.most_per_call_usd
     }
 
     /// Reserves the maximum cost of `calls` calls.
@@ -152,27 +150,17 @@ pub struct Shortage {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            max_usd,
-            spent_usd,
-            call_usd,
-            calls,
-            left,
-        } = *self;
+        let Self { calls, left, .. } = *self;
+        let (spent, max) = (usd(self.spent_usd), usd(self.max_usd));
+        let next = usd(calls as f64 * self.call_usd);
         let batches = if left == 1 { "batch is" } else { "batches are" };
+        let who = match calls {
+            1 => "the next call".into(),
+            _ => format!("the platform may make up to {calls} calls that"),
+        };
         write!(
             f,
-            "{} of {} USD are spent, {left} {batches} left, and ",
-            usd(spent_usd),
-            usd(max_usd)
-        )?;
-        if calls == 1 {
-            return write!(f, "the next call can cost up to {} USD", usd(call_usd));
-        }
-        write!(
-            f,
-            "the platform may make up to {calls} calls that can cost up to {} USD",
-            usd(calls as f64 * call_usd)
+            "{spent} of {max} USD are spent, {left} {batches} left, and {who} can cost up to {next} USD"
         )
     }
 }

@@ -27,6 +27,10 @@ const READY_TIMEOUT: Duration = Duration::from_secs(5);
 const READY_ATTEMPTS: u32 = 10;
 /// The pause between two attempts.
 const READY_PAUSE: Duration = Duration::from_millis(300);
+/// What to do if a worker rejects the token.
+const CHECK_TOKEN: &str = "; check that SHOAL_TOKEN is the worker's token";
+/// What to do if something else than a worker answers.
+const CHECK_URL: &str = " without an outcome; check that a worker runs at this URL";
 /// Concurrent calls to a worker that does not report its concurrency.
 const DEFAULT_CONCURRENCY: usize = 8;
 
@@ -49,22 +53,12 @@ impl Http {
         token: Option<&str>,
         concurrency: Option<usize>,
     ) -> Result<Self, DispatchError> {
-        let urls = urls
-            .iter()
-            .map(|text| parse(text, token.is_some()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(platform_error)?;
-        let headers = headers(token).map_err(platform_error)?;
         let mut backend = Self {
-            urls,
-            headers,
+            urls: parse_all(urls, token).map_err(platform_error)?,
+            headers: headers(token).map_err(platform_error)?,
             concurrency: 0,
         };
-        let reported = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| platform_error(format!("failed to start a runtime: {e}")))?
-            .block_on(backend.total_concurrency())?;
+        let reported = block_on(backend.total_concurrency()).map_err(platform_error)??;
         backend.concurrency = concurrency.unwrap_or(reported).max(1);
         Ok(backend)
     }
@@ -80,21 +74,27 @@ impl Http {
         for _ in 0..READY_ATTEMPTS {
             let requests = self.urls.iter().map(|url| worker_concurrency(&client, url));
             let answers = futures_util::future::join_all(requests).await;
-            let (reachable, unreachable): (Vec<_>, Vec<_>) =
-                answers.into_iter().partition(std::result::Result::is_ok);
-            if !reachable.is_empty() {
-                return Ok(reachable.into_iter().flatten().sum());
+            if answers.iter().any(Result::is_ok) {
+                return Ok(answers.into_iter().flatten().sum());
             }
-            last = unreachable
+            last = answers
                 .into_iter()
-                .find_map(std::result::Result::err)
+                .find_map(Result::err)
                 .unwrap_or_default();
             tokio::time::sleep(READY_PAUSE).await;
         }
         Err(platform_error(format!(
-            "no worker is reachable: {last}; start a worker with `shoal worker --http`, or check the URLs"
+            "no worker is reachable: {last}; start a worker, or check the URLs"
         )))
     }
+}
+
+/// Runs a future to its end.
+fn block_on<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build();
+    let runtime = runtime.map_err(|e| format!("failed to start a runtime: {e}"))?;
+    Ok(runtime.block_on(future))
 }
 
 /// The headers of every request.
@@ -147,6 +147,12 @@ pub fn redact_url(url: &str) -> String {
     }
 }
 
+fn parse_all(urls: &[String], token: Option<&str>) -> Result<Vec<Url>, String> {
+    urls.iter()
+        .map(|text| parse(text, token.is_some()))
+        .collect()
+}
+
 /// Parses a worker's URL. A token may be sent unencrypted only to a loopback address.
 fn parse(text: &str, has_token: bool) -> Result<Url, String> {
     let shown = redact_url(text);
@@ -165,13 +171,10 @@ fn parse(text: &str, has_token: bool) -> Result<Url, String> {
             display_url(&url)
         ));
     }
-    let is_loopback = match url.host_str() {
-        Some(host) => {
-            let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
-            host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-        }
-        None => false,
-    };
+    let is_loopback = url.host_str().is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    });
     if has_token && url.scheme() == "http" && !is_loopback {
         return Err(format!(
             "the token (SHOAL_TOKEN) would be sent to {} unencrypted; use https, or unset it",
@@ -317,6 +320,12 @@ impl Calls<'_> {
 fn interpret(status: StatusCode, body: &[u8], at: impl Fn(&str) -> String) -> CallResult {
     let failed =
         |kind, reason: &str| CallResult::Answered(Box::new(Err(Failure::new(kind, at(reason)))));
+    let refused = |advice| {
+        failed(
+            FailureKind::Refused,
+            &format!("it answered {status}{advice}"),
+        )
+    };
     match (status.as_u16(), serde_json::from_slice::<Outcome>(body)) {
         (200, Ok(Outcome::Receipt(receipt))) => CallResult::Answered(Box::new(Ok(*receipt))),
         (503, _) => CallResult::Unavailable(at("it accepts no calls at the moment (503)")),
@@ -330,16 +339,8 @@ fn interpret(status: StatusCode, body: &[u8], at: impl Fn(&str) -> String) -> Ca
         (408 | 425 | 500..=599, _) => {
             failed(FailureKind::Retryable, &format!("it answered {status}"))
         }
-        (401 | 403, _) => failed(
-            FailureKind::Refused,
-            &format!("it answered {status}; check that SHOAL_TOKEN is the worker's token"),
-        ),
-        (_, _) => failed(
-            FailureKind::Refused,
-            &format!(
-                "it answered {status} without an outcome; check that a worker (`shoal worker --http`) runs at this URL"
-            ),
-        ),
+        (401 | 403, _) => refused(CHECK_TOKEN),
+        (_, _) => refused(CHECK_URL),
     }
 }
 

@@ -5,9 +5,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Architecture;
+use crate::file::read_text;
 
-/// The [`Calibration::version`] that this code reads and writes.
-const VERSION: u32 = 1;
 /// Much more than any calibration needs.
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -104,8 +103,8 @@ pub struct CalibrationError {
 }
 
 impl Calibration {
-    /// The version that new calibrations have.
-    pub const VERSION: u32 = VERSION;
+    /// The version of the file format that this code reads and writes.
+    pub const VERSION: u32 = 1;
 
     /// Time for a record of `tokens` tokens on an otherwise idle machine, in seconds: reading,
     /// tokenizing and the model. Times between two measured lengths are interpolated linearly.
@@ -150,21 +149,12 @@ impl Calibration {
     /// # Errors
     /// The file cannot be read, has another version, or is invalid.
     pub fn read(path: &Path) -> Result<Self, CalibrationError> {
-        let file = path.display().to_string();
-        let failed = |reason: String| CalibrationError {
-            file: file.clone(),
-            reason,
-        };
-        let length = std::fs::metadata(path)
-            .map_err(|e| failed(e.to_string()))?
-            .len();
-        if length > MAX_BYTES {
-            return Err(failed(format!(
-                "it has {length} bytes; the maximum is {MAX_BYTES}"
-            )));
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-        Self::parse(&text).map_err(failed)
+        let text = read_text(path, MAX_BYTES);
+        text.and_then(|text| Self::parse(&text))
+            .map_err(|reason| CalibrationError {
+                file: path.display().to_string(),
+                reason,
+            })
     }
 
     /// Parses a calibration from JSON.
@@ -177,10 +167,11 @@ impl Calibration {
             version: u32,
         }
         let head: Head = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        if head.version != VERSION {
+        if head.version != Self::VERSION {
             return Err(format!(
-                "it has version {}, but this version of shoal reads version {VERSION}; calibrate again",
-                head.version
+                "it has version {}, but this version of shoal reads version {}; calibrate again",
+                head.version,
+                Self::VERSION
             ));
         }
         let calibration: Self = serde_json::from_str(text).map_err(|e| e.to_string())?;
@@ -194,34 +185,24 @@ impl Calibration {
     }
 
     fn check(&self) -> Result<(), String> {
-        let is_time = |seconds: f64| seconds.is_finite() && seconds >= 0.0;
+        let tokens = || self.points.iter().map(|point| point.tokens);
         if self.points.is_empty() {
             return Err("it has no points".into());
         }
-        if !self
-            .points
-            .windows(2)
-            .all(|pair| pair[0].tokens < pair[1].tokens)
-        {
+        if !tokens().is_sorted_by(|one, next| one < next) {
             return Err("its points are not in ascending order".into());
         }
         if self.points[0].tokens == 0 {
             return Err("it has a point with 0 tokens".into());
         }
-        let counts = self.side_by_side.iter().map(|measured| measured.functions);
-        if !counts
-            .clone()
-            .zip(counts.skip(1))
-            .all(|(one, other)| one < other)
-            || self
-                .side_by_side
-                .iter()
-                .any(|measured| measured.functions == 0)
+        let functions = self.side_by_side.iter().map(|measured| measured.functions);
+        if !std::iter::once(0)
+            .chain(functions)
+            .is_sorted_by(|one, next| one < next)
         {
-            return Err(
-                "its `side_by_side` entries are not in ascending order, starting at 1 or more"
-                    .into(),
-            );
+            let reason =
+                "its `side_by_side` entries are not in ascending order, starting at 1 or more";
+            return Err(reason.into());
         }
         let times = self.points.iter().map(|point| point.seconds);
         let slowdowns = self.side_by_side.iter().map(|measured| measured.slowdown);
@@ -233,12 +214,8 @@ impl Calibration {
         ];
         let platform = self.platform.iter();
         let platform = platform.flat_map(|p| [p.call_seconds, p.place_seconds, p.slowdown]);
-        if !times
-            .chain(slowdowns)
-            .chain(others)
-            .chain(platform)
-            .all(is_time)
-        {
+        let mut all = times.chain(slowdowns).chain(others).chain(platform);
+        if !all.all(|seconds| seconds.is_finite() && seconds >= 0.0) {
             return Err("it has a time that is negative or not finite".into());
         }
         Ok(())
@@ -251,7 +228,7 @@ pub(crate) mod tests {
 
     pub(crate) fn calibration() -> Calibration {
         Calibration {
-            version: VERSION,
+            version: Calibration::VERSION,
             shoal: "0.1.0".into(),
             model: "bundled".into(),
             fingerprint: "f".into(),

@@ -92,124 +92,75 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
 /// that cost at most 10 % more than the cheapest. Estimates without a price are chosen by time, and
 /// only if no estimate has a price.
 pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
-    let possible: Vec<(usize, &Estimate)> = estimates
-        .iter()
-        .enumerate()
-        .filter(|(_, estimate)| estimate.broken.is_empty())
-        .collect();
-    if possible.is_empty() {
-        return no_choice("every candidate exceeds a limit of its platform");
-    }
-    let in_time = |estimate: &Estimate| {
-        constraints
-            .deadline_seconds
-            .is_none_or(|deadline| estimate.seconds <= deadline)
-    };
-    let priced: Vec<_> = possible
-        .iter()
-        .filter_map(|&(index, estimate)| Some((index, estimate, estimate.usd()?)))
-        .collect();
-    if priced.is_empty() {
-        if constraints.max_usd.is_some() {
-            return no_choice("no candidate has a price; set one with --machine");
-        }
-        let fastest = fastest(possible.iter().map(|&(index, estimate)| (index, estimate)));
-        let (index, estimate) = fastest.expect("a candidate is possible");
-        if !in_time(estimate) {
-            return no_choice(&format!(
-                "the fastest candidate takes {}",
-                seconds(estimate.seconds)
-            ));
-        }
-        return Choice {
-            index: Some(index),
-            why: "the fastest; no candidate has a price".into(),
-        };
-    }
-    let in_budget = |usd: f64| constraints.max_usd.is_none_or(|most| usd <= most);
-    let feasible: Vec<_> = priced
-        .iter()
-        .filter(|&&(_, estimate, usd)| in_time(estimate) && in_budget(usd))
-        .collect();
-    if feasible.is_empty() {
-        let all: Vec<_> = priced.iter().collect();
-        let (_, fast) = fastest(priced.iter().map(|&(index, estimate, _)| (index, estimate)))
-            .expect("a candidate has a price");
-        let (_, cheap, usd) = cheapest(&all).expect("a candidate has a price");
-        return no_choice(&format!(
-            "no candidate meets the constraints: the fastest takes {} for ${:.4}, the cheapest {} for ${usd:.4}",
-            seconds(fast.seconds),
-            fast.usd().unwrap_or_default(),
-            seconds(cheap.seconds),
-        ));
-    }
-    let (index, why) = match (constraints.deadline_seconds, constraints.max_usd) {
-        (Some(_), max) => {
-            let (index, ..) = cheapest(&feasible).expect("a candidate meets the constraints");
-            let also = if max.is_some() { " and the budget" } else { "" };
-            (index, format!("the cheapest within the deadline{also}"))
-        }
-        (None, Some(_)) => {
-            let (index, _) = fastest(
-                feasible
-                    .iter()
-                    .map(|&&(index, estimate, _)| (index, estimate)),
-            )
-            .expect("a candidate meets the constraints");
-            (index, "the fastest within the budget".into())
-        }
-        (None, None) => {
-            let (_, _, least) = cheapest(&feasible).expect("a candidate meets the constraints");
-            let near = feasible
-                .iter()
-                .filter(|(_, _, usd)| *usd <= least * MAX_COST_RATIO);
-            let (index, _) = fastest(near.map(|&&(index, estimate, _)| (index, estimate)))
-                .expect("the cheapest is within the ratio");
-            (
-                index,
-                "the fastest of those that cost at most 10 % more than the cheapest".into(),
-            )
-        }
-    };
-    Choice {
-        index: Some(index),
-        why,
-    }
-}
-
-/// The cheapest estimate; among equally cheap ones, the fastest.
-fn cheapest<'a>(of: &[&(usize, &'a Estimate, f64)]) -> Option<(usize, &'a Estimate, f64)> {
-    let key = |(_, estimate, usd): &(usize, &Estimate, f64)| (*usd, estimate.seconds);
-    let least = of.iter().min_by(|one, other| {
-        key(one)
-            .partial_cmp(&key(other))
-            .expect("times and costs are numbers")
-    })?;
-    Some(**least)
-}
-
-/// The fastest estimate; among equally fast ones, the cheapest, then the one with the fewest
-/// functions.
-fn fastest<'a>(of: impl Iterator<Item = (usize, &'a Estimate)>) -> Option<(usize, &'a Estimate)> {
-    let key = |estimate: &Estimate| {
-        (
-            estimate.seconds,
-            estimate.usd().unwrap_or_default(),
-            estimate.concurrency,
-        )
-    };
-    of.min_by(|(_, one), (_, other)| {
-        key(one)
-            .partial_cmp(&key(other))
-            .expect("times and costs are numbers")
-    })
-}
-
-fn no_choice(why: &str) -> Choice {
-    Choice {
-        index: None,
+    let choice = |index, why: &str| Choice {
+        index,
         why: why.into(),
+    };
+    let mut possible: Vec<usize> = (0..estimates.len()).collect();
+    possible.retain(|&index| estimates[index].broken.is_empty());
+    if possible.is_empty() {
+        return choice(None, "every candidate exceeds a limit of its platform");
     }
+    let has_price = |&index: &usize| estimates[index].usd().is_some();
+    let is_priced = possible.iter().any(has_price);
+    if is_priced {
+        possible.retain(has_price);
+    } else if constraints.max_usd.is_some() {
+        return choice(None, "no candidate has a price; give this machine one");
+    }
+    let time = |index: usize| estimates[index].seconds;
+    let usd = |index: usize| estimates[index].usd().unwrap_or_default();
+    let least = |of: &[usize], key: &dyn Fn(usize) -> (f64, f64, u64)| {
+        let compare = |one: &usize, other: &usize| key(*one).partial_cmp(&key(*other));
+        let least = of
+            .iter()
+            .copied()
+            .min_by(|one, other| compare(one, other).expect("times and costs are numbers"));
+        least.expect("there is a candidate")
+    };
+    // Among equally fast ones, the cheapest, then the one with the fewest functions.
+    let fastest = |of: &[usize]| {
+        least(of, &|index| {
+            (time(index), usd(index), estimates[index].concurrency)
+        })
+    };
+    let cheapest = |of: &[usize]| least(of, &|index| (usd(index), time(index), 0));
+    let (deadline, max_usd) = (constraints.deadline_seconds, constraints.max_usd);
+    let mut feasible = possible.clone();
+    feasible.retain(|&index| {
+        deadline.is_none_or(|deadline| time(index) <= deadline)
+            && max_usd.is_none_or(|most| usd(index) <= most)
+    });
+    if feasible.is_empty() {
+        let (fast, cheap) = (fastest(&possible), cheapest(&possible));
+        let fastest_takes = format!("the fastest candidate takes {}", seconds(time(fast)));
+        let both = format!(
+            "no candidate meets the constraints: the fastest takes {} for ${:.4}, the cheapest {} for ${:.4}",
+            seconds(time(fast)),
+            usd(fast),
+            seconds(time(cheap)),
+            usd(cheap),
+        );
+        return choice(None, if is_priced { &both } else { &fastest_takes });
+    }
+    let (index, why) = match (deadline, max_usd) {
+        _ if !is_priced => (fastest(&feasible), "the fastest; no candidate has a price"),
+        (Some(_), Some(_)) => (
+            cheapest(&feasible),
+            "the cheapest within the deadline and the budget",
+        ),
+        (Some(_), None) => (cheapest(&feasible), "the cheapest within the deadline"),
+        (None, Some(_)) => (fastest(&feasible), "the fastest within the budget"),
+        (None, None) => {
+            let most = usd(cheapest(&feasible)) * MAX_COST_RATIO;
+            feasible.retain(|&index| usd(index) <= most);
+            (
+                fastest(&feasible),
+                "the fastest of those that cost at most 10 % more than the cheapest",
+            )
+        }
+    };
+    choice(Some(index), why)
 }
 
 fn seconds(seconds: f64) -> String {

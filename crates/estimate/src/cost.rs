@@ -59,43 +59,26 @@ impl Usage {
     /// # Errors
     /// `prices` has no price for something that was used.
     pub fn bill(&self, prices: &Prices) -> Result<Bill, PriceError> {
-        let functions = Some(self.architecture);
+        use Item::{
+            ExpressCompute, ExpressRequest, LambdaCompute, LambdaRequest, StandardTransition,
+        };
         let quantities = [
-            (Item::LambdaCompute, functions, self.compute_gb_s, "compute"),
-            (
-                Item::LambdaCompute,
-                functions,
-                self.init_gb_s,
-                "cold starts",
-            ),
-            (Item::LambdaRequest, None, self.requests, "requests"),
-            (
-                Item::StandardTransition,
-                None,
-                self.transitions,
-                "state transitions",
-            ),
-            (
-                Item::ExpressRequest,
-                None,
-                self.express_requests,
-                "express executions",
-            ),
-            (
-                Item::ExpressCompute,
-                None,
-                self.express_gb_s,
-                "express time",
-            ),
-            (Item::StorePut, None, self.puts, "store writes"),
-            (Item::StoreGet, None, self.gets, "store reads"),
-            (Item::StoreMonth, None, self.stored_gb_months, "storage"),
+            (LambdaCompute, self.compute_gb_s, "compute"),
+            (LambdaCompute, self.init_gb_s, "cold starts"),
+            (LambdaRequest, self.requests, "requests"),
+            (StandardTransition, self.transitions, "state transitions"),
+            (ExpressRequest, self.express_requests, "express executions"),
+            (ExpressCompute, self.express_gb_s, "express time"),
+            (Item::StorePut, self.puts, "store writes"),
+            (Item::StoreGet, self.gets, "store reads"),
+            (Item::StoreMonth, self.stored_gb_months, "storage"),
         ];
         let mut items = Vec::new();
         // Items with the same price fill its tiers one after another.
         let mut before = 0.0;
-        for (item, architecture, quantity, name) in quantities {
-            if item != Item::LambdaCompute {
+        for (item, quantity, name) in quantities {
+            let architecture = (item == LambdaCompute).then_some(self.architecture);
+            if architecture.is_none() {
                 before = 0.0;
             }
             if quantity <= 0.0 {
@@ -145,11 +128,8 @@ impl Bill {
 
     /// Basis of the total: the weakest basis of its items.
     pub fn basis(&self) -> Basis {
-        self.items
-            .iter()
-            .map(|item| item.basis)
-            .max()
-            .unwrap_or(Basis::Measured)
+        let bases = self.items.iter().map(|item| item.basis);
+        bases.max().unwrap_or(Basis::Measured)
     }
 }
 

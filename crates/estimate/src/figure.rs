@@ -18,11 +18,7 @@ pub enum Basis {
 
 impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Measured => "measured",
-            Self::Predicted => "predicted",
-            Self::Assumed => "assumed",
-        })
+        self.serialize(f)
     }
 }
 
@@ -40,10 +36,6 @@ pub enum Confidence {
 
 impl fmt::Display for Confidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Documented => "documented",
-            Self::Secondary => "secondary",
-            Self::Unverified => "unverified",
-        })
+        self.serialize(f)
     }
 }

@@ -12,6 +12,7 @@ mod choice;
 mod comparison;
 mod cost;
 mod figure;
+mod file;
 pub mod limits;
 pub mod prices;
 pub mod simulate;

@@ -8,23 +8,13 @@ use std::collections::BTreeSet;
 
 use shoal_job::wire::{Failure, Receipt};
 
-/// How many batches in a row may fail, or records in a row be quarantined, before the breaker opens.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    batches: usize,
-    quarantined: u32,
-}
+/// How many batches in a row may fail, and how many records in a row may be quarantined, before the breaker opens.
+type Limits = (usize, u32);
 
 /// The limits before the first success.
-const BEFORE_FIRST_SUCCESS: Limits = Limits {
-    batches: 5,
-    quarantined: 3,
-};
+const BEFORE_FIRST_SUCCESS: Limits = (5, 3);
 /// The limits after it. They are higher, because bad records are often adjacent in a file.
-const AFTER_FIRST_SUCCESS: Limits = Limits {
-    batches: 20,
-    quarantined: 10,
-};
+const AFTER_FIRST_SUCCESS: Limits = (20, 10);
 
 /// Counts consecutive failures.
 #[derive(Debug, Default)]
@@ -59,7 +49,7 @@ impl Breaker {
 
     /// Whether no further batch may start until the retries are settled, because nothing has succeeded yet.
     pub(super) fn holds_new_batches(&self) -> bool {
-        self.retried.len() >= BEFORE_FIRST_SUCCESS.batches
+        self.retried.len() >= BEFORE_FIRST_SUCCESS.0
     }
 
     /// Records a batch whose failed call is not retried unchanged.
@@ -75,12 +65,11 @@ impl Breaker {
 
     /// Whether new calls are held until the calls in flight are settled.
     pub(super) fn is_open(&self) -> bool {
-        let limits = if self.has_succeeded {
-            AFTER_FIRST_SUCCESS
-        } else {
-            BEFORE_FIRST_SUCCESS
+        let (batches, quarantined) = match self.has_succeeded {
+            true => AFTER_FIRST_SUCCESS,
+            false => BEFORE_FIRST_SUCCESS,
         };
-        self.batches.len() >= limits.batches || self.quarantined >= limits.quarantined
+        self.batches.len() >= batches || self.quarantined >= quarantined
     }
 
     /// The number of batches that failed in a row, and the last failure.

@@ -1,7 +1,6 @@
 //! The queue of calls: waiting, in flight, and next.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -95,32 +94,6 @@ impl Call {
     }
 }
 
-/// A call that is delayed until `at`.
-struct Waiting {
-    at: Instant,
-    call: Call,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.at == other.at
-    }
-}
-
-impl Eq for Waiting {}
-
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.at.cmp(&other.at)
-    }
-}
-
 /// A call in flight.
 struct Running {
     call: Call,
@@ -144,16 +117,16 @@ pub(super) struct Queue<'a> {
     limit: ConcurrencyLimit,
     breaker: Breaker,
     stragglers: Option<Stragglers>,
-    /// Free lanes, the lowest first, so that warm environments are reused.
-    free: BinaryHeap<Reverse<usize>>,
-    lanes: usize,
+    /// Free lanes, of which the lowest is used first, so that warm environments are reused.
+    free: BTreeSet<usize>,
     running: BTreeMap<u64, Running>,
     calls: u64,
     /// The next batch that was never dispatched.
     next: usize,
     /// Calls that precede new batches: the rest of partly processed batches, and throttled calls.
     priority: VecDeque<Call>,
-    delayed: BinaryHeap<Reverse<Waiting>>,
+    /// Calls that are delayed, by the time until which they are, then by batch and offset.
+    delayed: BTreeMap<(Instant, u64, u64), Call>,
     finished: usize,
     last_answer: Instant,
 }
@@ -172,13 +145,12 @@ impl<'a> Queue<'a> {
                 .then_some(work.speculation)
                 .flatten()
                 .map(Stragglers::new),
-            free: BinaryHeap::new(),
-            lanes: 0,
+            free: BTreeSet::new(),
             running: BTreeMap::new(),
             calls: 0,
             next: 0,
             priority: VecDeque::new(),
-            delayed: BinaryHeap::new(),
+            delayed: BTreeMap::new(),
             finished: 0,
             last_answer: now,
         }
@@ -210,10 +182,10 @@ impl<'a> Queue<'a> {
         let now = Instant::now();
         let mut wake = now + POLL_INTERVAL;
         // A call that is already due waits for a lane or for budget, so for an answer.
-        if let Some(Reverse(waiting)) = self.delayed.peek()
-            && waiting.at > now
+        if let Some((&(due, ..), _)) = self.delayed.first_key_value()
+            && due > now
         {
-            wake = wake.min(waiting.at);
+            wake = wake.min(due);
         }
         if self.limit.held_until() > now {
             wake = wake.min(self.limit.held_until());
@@ -245,13 +217,9 @@ impl<'a> Queue<'a> {
         if let Some(budget) = self.work.budget {
             budget.reserve(1);
         }
-        let lane = match self.free.pop() {
-            Some(Reverse(lane)) => lane,
-            None => {
-                self.lanes += 1;
-                self.lanes - 1
-            }
-        };
+        let free = self.free.pop_first();
+        // If none is free, the calls in flight use lanes 0 to n - 1.
+        let lane = free.unwrap_or(self.running.len());
         let invocation = call.invocation.clone();
         let number = self.calls;
         self.calls += 1;
@@ -284,9 +252,10 @@ impl<'a> Queue<'a> {
     }
 
     fn next_call(&mut self, now: Instant) -> Option<Call> {
-        let is_due = |Reverse(waiting): &Reverse<Waiting>| waiting.at <= now;
-        if self.delayed.peek().is_some_and(is_due) {
-            return self.delayed.pop().map(|Reverse(waiting)| waiting.call);
+        if let Some(first) = self.delayed.first_entry()
+            && first.key().0 <= now
+        {
+            return Some(first.remove());
         }
         if let Some(call) = self.priority.pop_front() {
             return Some(call);
@@ -352,7 +321,7 @@ impl<'a> Queue<'a> {
         if let (Some(stragglers), Some(second)) = (&mut self.stragglers, ended.second) {
             stragglers.end(second, elapsed);
         }
-        self.free.push(Reverse(ended.lane));
+        self.free.insert(ended.lane);
         let twin = ended.twin.and_then(|twin| self.running.get_mut(&twin));
         match result {
             _ if ended.is_superseded => {
@@ -470,21 +439,15 @@ impl<'a> Queue<'a> {
         call.failures += 1;
         let since = *call.since.get_or_insert(now);
         let policy = self.work.retry;
-        let is_search = call.suspects != Suspects::None;
-        let retry = match failure.kind.remedy() {
-            Remedy::Again => policy.allows_retry(call.failures, now - since),
+        let is_quarantine = call.invocation.quarantine.is_some();
+        let helps = match failure.kind.remedy() {
+            Remedy::Again => true,
             // Writing a dead letter is the last resort and takes little time.
-            Remedy::Split if call.invocation.quarantine.is_some() => {
-                policy.allows_retry(call.failures, now - since)
-            }
-            Remedy::Split => {
-                !is_search
-                    && call.failures < WHOLE_ATTEMPTS
-                    && policy.allows_retry(call.failures, now - since)
-            }
+            Remedy::Split if is_quarantine => true,
+            Remedy::Split => call.suspects == Suspects::None && call.failures < WHOLE_ATTEMPTS,
             Remedy::Later | Remedy::Stop => false,
         };
-        if retry {
+        if helps && policy.allows_retry(call.failures, now - since) {
             self.emit_failure(&ended, &failure, true);
             self.breaker.retried(call.invocation.batch.index);
             call.add_attempt();
@@ -494,22 +457,20 @@ impl<'a> Queue<'a> {
                 attempt: call.invocation.attempt,
                 ms: wait.as_millis() as u64,
             });
-            let at = now + wait;
-            self.delayed.push(Reverse(Waiting { at, call }));
+            let batch = &call.invocation.batch;
+            let key = (now + wait, batch.index, batch.offset);
+            self.delayed.insert(key, call);
             return Ok(());
         }
-        let splits = failure.kind.remedy() == Remedy::Split && call.invocation.quarantine.is_none();
+        let splits = failure.kind.remedy() == Remedy::Split && !is_quarantine;
         self.emit_failure(&ended, &failure, splits);
         if !splits {
             // If the function fails even without processing the record, the record is not the cause.
-            let last_failure = call
-                .invocation
-                .quarantine
-                .as_ref()
-                .and(self.breaker.last_failure());
-            return Err(match last_failure {
-                Some((batches, failure)) => DispatchError::CircuitOpen { batches, failure },
-                None => batch_error(&call, failure),
+            return Err(match self.breaker.last_failure() {
+                Some((batches, failure)) if is_quarantine => {
+                    DispatchError::CircuitOpen { batches, failure }
+                }
+                _ => batch_error(&call, failure),
             });
         }
         self.breaker.failed(call.invocation.batch.index, &failure);

@@ -7,7 +7,10 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use shoal_job::wire::Outcome;
 
-use super::{READY_TIMEOUT, describe, display_url, headers, http_client, parse, read};
+use super::{
+    CHECK_TOKEN, CHECK_URL, READY_TIMEOUT, block_on, describe, display_url, headers, http_client,
+    parse_all, read,
+};
 
 /// The state of a worker.
 #[derive(Debug, Clone)]
@@ -32,17 +35,10 @@ pub struct WorkerProbe {
 /// # Errors
 /// Fails if a URL is malformed or would send the token unencrypted, or if the token is not a valid header value.
 pub fn probe_workers(urls: &[String], token: Option<&str>) -> Result<Vec<WorkerProbe>, String> {
-    let urls = urls
-        .iter()
-        .map(|text| parse(text, token.is_some()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let urls = parse_all(urls, token)?;
     let client = http_client(headers(token)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("failed to start a runtime: {e}"))?;
     let probes = urls.iter().map(|url| probe_worker(&client, url));
-    Ok(runtime.block_on(futures_util::future::join_all(probes)))
+    block_on(futures_util::future::join_all(probes))
 }
 
 async fn probe_worker(client: &Client, url: &Url) -> WorkerProbe {
@@ -93,13 +89,9 @@ async fn probe_worker(client: &Client, url: &Url) -> WorkerProbe {
             let body = read(answer).await.unwrap_or_default();
             let is_outcome = serde_json::from_slice::<Outcome>(&body).is_ok();
             match status.as_u16() {
-                401 | 403 => Err(format!(
-                    "it answered {status}; check that SHOAL_TOKEN is the worker's token"
-                )),
+                401 | 403 => Err(format!("it answered {status}{CHECK_TOKEN}")),
                 _ if is_outcome => Ok(()),
-                _ => Err(format!(
-                    "it answered {status} without an outcome; check that a worker (`shoal worker --http`) runs at this URL"
-                )),
+                _ => Err(format!("it answered {status}{CHECK_URL}")),
             }
         }
     };

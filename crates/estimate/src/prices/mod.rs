@@ -1,10 +1,12 @@
 //! Prices: dated data with a source for every number.
 
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Confidence;
+use crate::file::read_text;
 
 /// The built-in AWS prices.
 const AWS: &str = include_str!("../../prices/aws-2026-11-24.json");
@@ -29,6 +31,12 @@ impl Architecture {
             Self::X86 => "x86_64",
             Self::Arm64 => "arm64",
         }
+    }
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -66,6 +74,12 @@ pub enum Item {
     StoreGet,
     /// A GB-month in the object store.
     StoreMonth,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// The prices of a provider on a date.
@@ -128,7 +142,7 @@ pub enum PriceError {
     },
     /// There is no price for an item.
     #[error(
-        "failed to find the price of {item} for {what} in the prices of {provider} of {date}; provide a price file that contains it with --prices"
+        "failed to find the price of {item} for {what} in the prices of {provider} of {date}; use a price file that contains it"
     )]
     Missing {
         /// The item's name.
@@ -154,20 +168,10 @@ impl Prices {
     /// The file cannot be read or is not a valid price file.
     pub fn read(path: &Path) -> Result<Self, PriceError> {
         let file = path.display().to_string();
-        let failed = |reason: String| PriceError::File {
-            file: file.clone(),
-            reason,
-        };
-        let length = std::fs::metadata(path)
-            .map_err(|e| failed(e.to_string()))?
-            .len();
-        if length > MAX_BYTES {
-            return Err(failed(format!(
-                "it has {length} bytes; the maximum is {MAX_BYTES}"
-            )));
+        match read_text(path, MAX_BYTES) {
+            Ok(text) => Self::parse(&text, &file),
+            Err(reason) => Err(PriceError::File { file, reason }),
         }
-        let text = std::fs::read_to_string(path).map_err(|e| failed(e.to_string()))?;
-        Self::parse(&text, &file)
     }
 
     fn parse(text: &str, file: &str) -> Result<Self, PriceError> {
@@ -200,29 +204,17 @@ impl Prices {
         region: &str,
         architecture: Option<Architecture>,
     ) -> Result<&Price, PriceError> {
-        let matches = |price: &&Price| {
+        let is_it = |price: &&Price| {
             price.item == item
                 && (price.architecture.is_none() || price.architecture == architecture)
         };
-        let here = self
-            .prices
-            .iter()
-            .filter(matches)
-            .find(|price| price.region == region);
-        here.or_else(|| {
-            self.prices
-                .iter()
-                .filter(matches)
-                .find(|price| price.region == "*")
-        })
-        .ok_or_else(|| PriceError::Missing {
-            item: serde_json::to_value(item)
-                .expect("an item serializes to its name")
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
+        let of_item = || self.prices.iter().filter(is_it);
+        let here = of_item().find(|price| price.region == region);
+        let found = here.or_else(|| of_item().find(|price| price.region == "*"));
+        found.ok_or_else(|| PriceError::Missing {
+            item: item.to_string(),
             what: match architecture {
-                Some(architecture) => format!("{region}, {}", architecture.name()),
+                Some(architecture) => format!("{region}, {architecture}"),
                 None => region.to_owned(),
             },
             provider: self.provider.clone(),
@@ -239,11 +231,8 @@ impl Price {
         if first.from != 0.0 {
             return Err("its first tier does not start at 0".into());
         }
-        if self
-            .tiers
-            .iter()
-            .any(|tier| !(tier.usd.is_finite() && tier.usd >= 0.0))
-        {
+        let is_price = |tier: &Tier| tier.usd.is_finite() && tier.usd >= 0.0;
+        if !self.tiers.iter().all(is_price) {
             return Err("it has a tier whose price is negative or not finite".into());
         }
         let is_ascending = |pair: &[Tier]| pair[0].from < pair[1].from && pair[1].from.is_finite();
@@ -255,15 +244,9 @@ impl Price {
 
     /// The cost of `quantity` in USD, starting from the first unit of the month.
     pub fn cost(&self, quantity: f64) -> f64 {
-        let ends = self
-            .tiers
-            .iter()
-            .skip(1)
-            .map(|tier| tier.from)
-            .chain([f64::INFINITY]);
-        self.tiers
-            .iter()
-            .zip(ends)
+        let ends = self.tiers.iter().skip(1).map(|tier| tier.from);
+        let tiers = self.tiers.iter().zip(ends.chain([f64::INFINITY]));
+        tiers
             .map(|(tier, end)| tier.usd * (quantity.min(end) - tier.from).max(0.0))
             .sum()
     }

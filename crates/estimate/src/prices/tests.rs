@@ -67,7 +67,7 @@ fn regions_differ_and_unknown_ones_are_named() {
     assert!(
         text.contains("lambda_compute")
             && text.contains("moon-1, x86_64")
-            && text.contains("--prices"),
+            && text.contains("price file"),
         "{text}"
     );
     // Prices that are the same everywhere are found in every region.

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::Scenario;
-use super::queue::Task;
+use super::task::Task;
 
 /// Random numbers for one invocation. They depend on the seed and the invocation, not on the order
 /// of events.

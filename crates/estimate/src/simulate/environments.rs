@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::queue::Moment;
+use super::task::Moment;
 use super::{Ramp, Scenario};
 
 /// The platform's environments, numbered from 0 by first use.
@@ -59,7 +59,7 @@ impl Environments {
     /// becomes free, in chronological order.
     pub(super) fn advance(&mut self, now: f64, mut ended: impl FnMut(u64)) {
         while let Some(&Reverse((end, environment))) = self.busy.peek()
-            && end.0 <= now
+            && end.seconds() <= now
         {
             self.busy.pop();
             self.free.push(Reverse(environment));
@@ -86,17 +86,15 @@ impl Environments {
 
     /// When the next environment becomes free or allowed.
     pub(super) fn next_change(&self) -> f64 {
-        let free = self
-            .busy
-            .peek()
-            .map_or(f64::INFINITY, |Reverse((end, _))| end.0);
+        let free = self.busy.peek();
+        let free = free.map_or(f64::INFINITY, |Reverse((end, _))| end.seconds());
         match &self.growth {
             Some(growth) if self.allowed < self.most => free.min(growth.next_step()),
             _ => free,
         }
     }
 
-    /// Takes the environment for the next invocation and tells whether it starts cold. Requires
+    /// Takes the environment for the next invocation and returns whether it starts cold. Requires
     /// [`has_room`](Self::has_room).
     pub(super) fn take(&mut self) -> (u64, bool) {
         if let Some(Reverse(environment)) = self.free.pop() {
@@ -108,7 +106,7 @@ impl Environments {
 
     /// Marks an environment as busy until `end`.
     pub(super) fn occupy(&mut self, environment: u64, end: f64) {
-        self.busy.push(Reverse((Moment(end), environment)));
+        self.busy.push(Reverse((Moment::at(end), environment)));
     }
 
     /// Number of busy environments.

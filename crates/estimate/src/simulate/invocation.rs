@@ -1,7 +1,7 @@
 //! The outcome of one invocation.
 
 use super::chance::Chance;
-use super::queue::Task;
+use super::task::Task;
 use super::{End, Failures, Scenario, Span};
 
 /// Differences between times below this are rounding errors.

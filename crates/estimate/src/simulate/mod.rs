@@ -42,6 +42,7 @@ mod pool;
 mod queue;
 mod scenario;
 mod second;
+mod task;
 
 pub use outcome::{End, Outcome, Span};
 pub use pool::{BatchPool, Sample};
@@ -65,7 +66,10 @@ pub fn simulate(
     scenario.check()?;
     let mut queue = Queue::new(scenario, work);
     let mut environments = Environments::new(scenario);
-    let mut outcome = Outcome::begin(scenario);
+    let mut outcome = Outcome {
+        seconds: scenario.setup_seconds,
+        ..Outcome::default()
+    };
     let mut second = scenario
         .speculation
         .map(|settings| SecondAttempts::new(settings, scenario));

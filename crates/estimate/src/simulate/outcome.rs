@@ -2,8 +2,6 @@
 
 use serde::Serialize;
 
-use super::Scenario;
-
 /// One invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[non_exhaustive]
@@ -50,7 +48,7 @@ pub enum End {
 }
 
 /// The outcome of a run: everything that determines time and cost.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Outcome {
     /// Time from the start to the response that completes the last batch, in seconds.
     pub seconds: f64,
@@ -88,27 +86,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The outcome before the first call.
-    pub(super) fn begin(scenario: &Scenario) -> Self {
-        Self {
-            seconds: scenario.setup_seconds,
-            billed_ms: 0.0,
-            init_ms: 0.0,
-            function_seconds: 0.0,
-            batch_seconds: 0.0,
-            longest_batch_seconds: 0.0,
-            invocations: 0,
-            failed: 0,
-            timed_out: 0,
-            lost: 0,
-            cold_starts: 0,
-            peak_concurrency: 0,
-            second_attempts: 0,
-            second_billed_ms: 0.0,
-            second_won: 0,
-        }
-    }
-
     /// Counts an invocation; `busy` is the number of busy environments.
     pub(super) fn count(&mut self, span: &Span, busy: u64) {
         self.billed_ms += span.billed_ms;

@@ -23,10 +23,9 @@ pub struct Sample<'a> {
 
 /// The seconds of every batch of an input.
 ///
-/// If the whole input was read, each batch has its own sum. If it was sampled, each batch has one
-/// of at most 4,096 sums, chosen by the batch's index and the seed, so that millions of batches
-/// take no more time than thousands. A sum is a bootstrap (Efron, *Bootstrap Methods*, 1979) of
-/// groups drawn with replacement, the last one in part. Adjacent records are similar, so batches
+/// Each batch has one of at most 4,096 sums, chosen by the batch's index and the seed, so that millions
+/// of batches take no more time than thousands. A sum is a bootstrap (Efron, *Bootstrap Methods*, 1979)
+/// of groups drawn with replacement, the last one in part. Adjacent records are similar, so batches
 /// vary more than sums of independent records would (block bootstrap; Künsch, *The Jackknife and
 /// the Bootstrap for General Stationary Observations*, 1989). All sums are scaled by one factor
 /// such that their mean is exactly a batch's share of the whole input: the total work depends on
@@ -41,55 +40,14 @@ pub struct Sample<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchPool {
     batches: u64,
-    source: Source,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Source {
-    /// The seconds of each batch.
-    Whole(Vec<f64>),
-    Sampled {
-        /// The seconds of some full batches.
-        sums: Vec<f64>,
-        /// Factor from a full batch's seconds to those of the last batch.
-        last: f64,
-        seed: u64,
-    },
+    /// The seconds of some full batches.
+    sums: Vec<f64>,
+    /// Factor from a full batch's seconds to those of the last batch.
+    last: f64,
+    seed: u64,
 }
 
 impl BatchPool {
-    /// Batches of `batch_size` records; the last may be smaller. `seconds` are those of all records
-    /// in order if there are `records` of them, and otherwise those of independently drawn records.
-    ///
-    /// # Panics
-    /// `batch_size` is 0.
-    pub fn new(seconds: &[f64], records: u64, batch_size: u64) -> Self {
-        if seconds.len() as u64 == records {
-            return Self::whole(seconds, batch_size);
-        }
-        Self::sampled(
-            &Sample {
-                seconds,
-                group: 1,
-                records,
-                seed: 0,
-            },
-            batch_size,
-        )
-    }
-
-    fn whole(seconds: &[f64], batch_size: u64) -> Self {
-        let size = usize::try_from(batch_size).unwrap_or(usize::MAX);
-        let batches: Vec<f64> = seconds
-            .chunks(size)
-            .map(|batch| batch.iter().sum())
-            .collect();
-        Self {
-            batches: batches.len() as u64,
-            source: Source::Whole(batches),
-        }
-    }
-
     /// Batches of `batch_size` records of the input that `sample` represents; the last may be
     /// smaller. With an empty sample, records take no time.
     ///
@@ -99,17 +57,14 @@ impl BatchPool {
         let batches = sample.records.div_ceil(batch_size);
         // An input smaller than a batch is a single full batch.
         let size = batch_size.min(sample.records);
-        let last = match sample.records.checked_rem(size) {
-            None | Some(0) => 1.0,
-            Some(rest) => rest as f64 / size as f64,
-        };
         Self {
             batches,
-            source: Source::Sampled {
-                sums: sums(sample, size, batches.min(SUMS)),
-                last,
-                seed: sample.seed,
+            sums: sums(sample, size, batches.min(SUMS)),
+            last: match sample.records.checked_rem(size) {
+                None | Some(0) => 1.0,
+                Some(rest) => rest as f64 / size as f64,
             },
+            seed: sample.seed,
         }
     }
 
@@ -124,16 +79,11 @@ impl BatchPool {
     /// There is no such batch.
     pub fn seconds(&self, batch: u64) -> f64 {
         assert!(batch < self.batches, "there are {} batches", self.batches);
-        match &self.source {
-            Source::Whole(batches) => batches[batch as usize],
-            Source::Sampled { sums, last, seed } => {
-                // The high half of the product is uniform and needs no division (Lemire, *Fast
-                // Random Integer Generation in an Interval*, 2019).
-                let chosen = (u128::from(mix(*seed, batch)) * sums.len() as u128) >> 64;
-                let is_last = batch + 1 == self.batches;
-                sums[chosen as usize] * if is_last { *last } else { 1.0 }
-            }
-        }
+        // The high half of the product is uniform and needs no division (Lemire, *Fast Random Integer
+        // Generation in an Interval*, 2019).
+        let chosen = (u128::from(mix(self.seed, batch)) * self.sums.len() as u128) >> 64;
+        let is_last = batch + 1 == self.batches;
+        self.sums[chosen as usize] * if is_last { self.last } else { 1.0 }
     }
 }
 
@@ -210,13 +160,14 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn known_records_are_summed_per_batch() {
-        let seconds = [1.0, 2.0, 3.0, 4.0, 5.0];
-        assert_eq!(all(&BatchPool::new(&seconds, 5, 2)), [3.0, 7.0, 5.0]);
-        assert_eq!(all(&BatchPool::new(&seconds, 5, 1)), seconds);
-        assert_eq!(all(&BatchPool::new(&seconds, 5, u64::MAX)), [15.0]);
-        assert_eq!(BatchPool::new(&[], 0, 2).batches(), 0);
+    fn independent(seconds: &[f64], records: u64, batch_size: u64) -> BatchPool {
+        let sample = Sample {
+            seconds,
+            group: 1,
+            records,
+            seed: 0,
+        };
+        BatchPool::sampled(&sample, batch_size)
     }
 
     /// Half of the records take 1 s, half 3 s: mean 2, variance 1.
@@ -224,7 +175,7 @@ mod tests {
     fn sums_have_the_expected_mean_and_variance() {
         // A single record, a bootstrap, and the normal approximation.
         for size in [1, 100, 2_000] {
-            let pool = BatchPool::new(&[1.0, 3.0], 20_000 * size, size);
+            let pool = independent(&[1.0, 3.0], 20_000 * size, size);
             let (mean, variance) = moments(&all(&pool));
             let (by_hand, spread) = (2.0 * size as f64, size as f64);
             // Four standard errors of 20,000 batches drawn from 4,096 sums.
@@ -261,9 +212,7 @@ mod tests {
         let sample: Vec<f64> = (1..=999).map(|n| 1.0 / f64::from(n)).collect();
         let mean = sample.iter().sum::<f64>() / 999.0;
         for size in [1, 7, 250, 1 << 20] {
-            let Source::Sampled { sums, .. } = BatchPool::new(&sample, 1 << 40, size).source else {
-                panic!("it is a sample");
-            };
+            let sums = independent(&sample, 1 << 40, size).sums;
             let (found, wanted) = (moments(&sums).0, mean * size as f64);
             assert!(
                 (found / wanted - 1.0).abs() < 1e-12,
@@ -275,7 +224,7 @@ mod tests {
     #[test]
     fn the_last_batch_has_the_remaining_records() {
         let last = |records, size| {
-            let pool = BatchPool::new(&[2.0, 2.0], records, size);
+            let pool = independent(&[2.0, 2.0], records, size);
             pool.seconds(pool.batches() - 1)
         };
         assert_eq!(last(1_000, 100), 200.0);
@@ -288,7 +237,7 @@ mod tests {
 
     #[test]
     fn unknown_records_take_no_time() {
-        assert_eq!(all(&BatchPool::new(&[], 3, 2)), [0.0, 0.0]);
+        assert_eq!(all(&independent(&[], 3, 2)), [0.0, 0.0]);
         let empty = Sample {
             seconds: &[1.0],
             group: 0,

@@ -1,81 +1,9 @@
 //! Pending tasks, and when they may begin.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
-use super::second::Second;
+use super::task::{Moment, Task};
 use super::{Scenario, ScenarioError};
-
-/// A time in seconds with a total order.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Moment(pub(super) f64);
-
-impl PartialEq for Moment {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Moment {}
-
-impl PartialOrd for Moment {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Moment {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-/// A batch, or the remainder of one, for one attempt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Task {
-    pub(super) batch: u64,
-    /// From 1, restarting for each remainder.
-    pub(super) attempt: u32,
-    /// Number of previous invocations that processed a part of the batch.
-    pub(super) range: u32,
-    /// Remaining work of the batch, in seconds on a warm environment.
-    pub(super) seconds: f64,
-    /// When it may begin.
-    pub(super) due: f64,
-    /// When the batch's first invocation began.
-    pub(super) first_start: f64,
-    /// Set if this is a second attempt while the first is active.
-    pub(super) second: Option<Second>,
-    /// Whether the batch already had its second attempt.
-    pub(super) had_second: bool,
-}
-
-impl Task {
-    /// Ordered by time, then by batch, so that the order is deterministic.
-    fn key(&self) -> (Moment, u64) {
-        (Moment(self.due), self.batch)
-    }
-}
-
-impl PartialEq for Task {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Task {}
-
-impl PartialOrd for Task {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Task {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
-}
 
 /// Pending batches: those never called in order, all others by time.
 pub(super) struct Queue<'a, W> {
@@ -85,7 +13,8 @@ pub(super) struct Queue<'a, W> {
     /// When the platform may start the next batch.
     next_start: f64,
     start_seconds: f64,
-    waiting: BinaryHeap<Reverse<Task>>,
+    /// By time, then by batch, of which at most one task waits.
+    waiting: BTreeMap<(Moment, u64), Task>,
 }
 
 impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
@@ -96,18 +25,16 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
             next: 0,
             next_start: scenario.setup_seconds,
             start_seconds: scenario.starts_per_second.map_or(0.0, f64::recip),
-            waiting: BinaryHeap::new(),
+            waiting: BTreeMap::new(),
         }
     }
 
     /// Takes the next task that may begin at `now`.
     pub(super) fn take(&mut self, now: f64) -> Result<Option<Task>, ScenarioError> {
-        if self
-            .waiting
-            .peek()
-            .is_some_and(|Reverse(task)| task.due <= now)
+        if let Some(first) = self.waiting.first_entry()
+            && first.get().due <= now
         {
-            return Ok(self.waiting.pop().map(|Reverse(task)| task));
+            return Ok(Some(first.remove()));
         }
         if self.next == self.scenario.batches || self.next_start > now {
             return Ok(None);
@@ -137,7 +64,7 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
     /// When the next task may begin, if none may begin now; `None` if none is left.
     pub(super) fn next_change(&self) -> Option<f64> {
         let next = self.has_unstarted().then_some(self.next_start);
-        let waiting = self.waiting.peek().map(|Reverse(task)| task.due);
+        let waiting = self.waiting.first_key_value().map(|(_, task)| task.due);
         match (next, waiting) {
             (Some(next), Some(waiting)) => Some(next.min(waiting)),
             (next, waiting) => next.or(waiting),
@@ -146,6 +73,7 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
 
     /// Queues a task until it is due.
     pub(super) fn push(&mut self, task: Task) {
-        self.waiting.push(Reverse(task));
+        self.waiting
+            .insert((Moment::at(task.due), task.batch), task);
     }
 }

@@ -217,58 +217,48 @@ pub enum ScenarioError {
 
 impl Scenario {
     pub(super) fn check(&self) -> Result<(), ScenarioError> {
-        check_times(&[
-            ("client_seconds", self.client_seconds),
-            ("setup_seconds", self.setup_seconds),
-            ("call_seconds", self.call_seconds),
-            ("cold.place_seconds", self.cold.place_seconds),
-            ("cold.init_seconds", self.cold.init_seconds),
-            ("failures.delay_seconds", self.failures.delay_seconds),
-            (
-                "failures.longest_delay_seconds",
-                self.failures.longest_delay_seconds,
-            ),
-            ("billing_step_ms", self.billing_step_ms),
-        ])?;
-        for (field, value) in [
-            ("starts_per_second", self.starts_per_second),
-            ("timeout_seconds", self.timeout_seconds),
-            (
-                "ramp.every_seconds",
-                self.ramp.map(|ramp| ramp.every_seconds),
-            ),
-        ] {
-            let is_positive = value.is_none_or(|value| value.is_finite() && value > 0.0);
-            check(field, value.unwrap_or_default(), is_positive, "above 0")?;
-        }
-        for (field, value) in [
-            ("failures.share", self.failures.share),
-            ("stragglers.share", self.stragglers.share),
-        ] {
-            check(field, value, (0.0..=1.0).contains(&value), "0 to 1")?;
-        }
-        let factor = self.stragglers.factor;
-        check(
-            "stragglers.factor",
-            factor,
-            factor.is_finite() && factor >= 1.0,
-            "at least 1",
-        )?;
-        if let Some(speculation) = self.speculation {
-            let factor = speculation.factor;
-            let is_factor = factor.is_finite() && factor >= 1.0;
-            check("speculation.factor", factor, is_factor, "at least 1")?;
-            check_times(&[
-                ("speculation.least_seconds", speculation.least_seconds),
-                ("speculation.budget", speculation.budget),
-            ])?;
-        }
-        let at_least_one = |field, value: u64| check(field, value as f64, value > 0, "at least 1");
-        at_least_one("environments", self.environments)?;
-        at_least_one("failures.attempts", self.failures.attempts.into())?;
-        if let Some(ramp) = self.ramp {
-            at_least_one("ramp.start", ramp.start)?;
-            at_least_one("ramp.step", ramp.step)?;
+        type Range = (&'static str, fn(f64) -> bool);
+        const TIME: Range = ("0 or more", is_time);
+        const POSITIVE: Range = ("above 0", |value| value.is_finite() && value > 0.0);
+        const SHARE: Range = ("0 to 1", |value| (0.0..=1.0).contains(&value));
+        const FROM_1: Range = ("at least 1", |value| value.is_finite() && value >= 1.0);
+        let Self { failures, cold, .. } = self;
+        let ramp = self.ramp.unwrap_or(Ramp::LAMBDA);
+        let speculation = self.speculation.unwrap_or_default();
+        let starts_per_second = self.starts_per_second.unwrap_or(1.0);
+        let timeout_seconds = self.timeout_seconds.unwrap_or(1.0);
+        let longest_delay = failures.longest_delay_seconds;
+        let settings = [
+            ("client_seconds", self.client_seconds, TIME),
+            ("setup_seconds", self.setup_seconds, TIME),
+            ("call_seconds", self.call_seconds, TIME),
+            ("cold.place_seconds", cold.place_seconds, TIME),
+            ("cold.init_seconds", cold.init_seconds, TIME),
+            ("failures.delay_seconds", failures.delay_seconds, TIME),
+            ("failures.longest_delay_seconds", longest_delay, TIME),
+            ("billing_step_ms", self.billing_step_ms, TIME),
+            ("speculation.least_seconds", speculation.least_seconds, TIME),
+            ("speculation.budget", speculation.budget, TIME),
+            ("starts_per_second", starts_per_second, POSITIVE),
+            ("timeout_seconds", timeout_seconds, POSITIVE),
+            ("ramp.every_seconds", ramp.every_seconds, POSITIVE),
+            ("failures.share", failures.share, SHARE),
+            ("stragglers.share", self.stragglers.share, SHARE),
+            ("stragglers.factor", self.stragglers.factor, FROM_1),
+            ("speculation.factor", speculation.factor, FROM_1),
+            ("environments", self.environments as f64, FROM_1),
+            ("failures.attempts", failures.attempts.into(), FROM_1),
+            ("ramp.start", ramp.start as f64, FROM_1),
+            ("ramp.step", ramp.step as f64, FROM_1),
+        ];
+        for (field, value, (range, holds)) in settings {
+            if !holds(value) {
+                return Err(ScenarioError::Field {
+                    field,
+                    value,
+                    range,
+                });
+            }
         }
         Ok(())
     }
@@ -291,25 +281,6 @@ impl Scenario {
         }
         Ok(())
     }
-}
-
-fn check(
-    field: &'static str,
-    value: f64,
-    holds: bool,
-    range: &'static str,
-) -> Result<(), ScenarioError> {
-    holds.then_some(()).ok_or(ScenarioError::Field {
-        field,
-        value,
-        range,
-    })
-}
-
-fn check_times(times: &[(&'static str, f64)]) -> Result<(), ScenarioError> {
-    times
-        .iter()
-        .try_for_each(|&(field, value)| check(field, value, is_time(value), "0 or more"))
 }
 
 fn is_time(value: f64) -> bool {

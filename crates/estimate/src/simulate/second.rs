@@ -7,7 +7,8 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::invocation::billed_ms;
-use super::queue::{Moment, Queue, Task};
+use super::queue::Queue;
+use super::task::{Moment, Second, Task};
 use super::{End, Outcome, Scenario, Span, Speculation};
 
 /// The active calls, including second attempts.
@@ -180,12 +181,12 @@ impl SecondAttempts {
     }
 
     /// A second attempt that can be made now, for the longest overdue call within the budget.
-    /// `cold` tells whether it would start cold.
+    /// `cold` says whether it would start cold.
     pub(super) fn take(&mut self, now: f64, cold: bool) -> Option<Task> {
         let rate = self.rate()?;
         self.watch(rate);
         while let Some(&Reverse((at, key))) = self.watched.peek()
-            && at.0 <= now
+            && at.seconds() <= now
         {
             self.watched.pop();
             self.overdue.push(key);
@@ -211,9 +212,8 @@ impl SecondAttempts {
 
     /// When the next call becomes overdue, if none completes before.
     pub(super) fn next_change(&self) -> f64 {
-        self.watched
-            .peek()
-            .map_or(f64::INFINITY, |Reverse((at, _))| at.0)
+        let next = self.watched.peek();
+        next.map_or(f64::INFINITY, |Reverse((at, _))| at.seconds())
     }
 
     /// The median of seconds per second of work of completed calls, once enough have completed.
@@ -244,7 +244,7 @@ impl SecondAttempts {
             .map(|call| {
                 let patience = (factor * call.task.seconds * rate).max(least_seconds);
                 let key = (call.span.environment, call.number);
-                Reverse((Moment(call.span.start + patience), key))
+                Reverse((Moment::at(call.span.start + patience), key))
             })
             .collect();
     }
@@ -267,15 +267,6 @@ fn call_at(calls: &[Option<Call>], (environment, number): CallKey) -> Option<&Ca
 
 fn may_have_second(call: &Call) -> bool {
     call.task.second.is_none() && !call.task.had_second && !call.is_superseded
-}
-
-/// Properties of a second attempt.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Second {
-    /// Environment of the first attempt.
-    pub(super) first_environment: u64,
-    /// Limit of its work, in seconds.
-    pub(super) limit_seconds: f64,
 }
 
 /// The median of the inserted numbers within 1 %, in constant memory: a histogram with 64 bins per
