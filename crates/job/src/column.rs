@@ -62,9 +62,11 @@ impl JsonType {
         }
     }
 
+    /// Its type in a typed format.
     pub(crate) fn data_type(self) -> DataType {
         match self {
-            Self::Unknown | Self::Text => DataType::Utf8,
+            Self::Unknown => DataType::Null,
+            Self::Text => DataType::Utf8,
             Self::Bool => DataType::Boolean,
             Self::Int => DataType::Int64,
             Self::Float => DataType::Float64,
@@ -91,6 +93,6 @@ mod tests {
         assert_eq!(join(&["true", "1"]), DataType::Utf8);
         assert_eq!(join(&["1", "\"a\""]), DataType::Utf8);
         assert_eq!(join(&["123456789012345678901"]), DataType::Utf8);
-        assert_eq!(join(&[]), DataType::Utf8);
+        assert_eq!(join(&[]), DataType::Null);
     }
 }

@@ -59,11 +59,6 @@ impl Format {
     pub fn is_columnar(self) -> bool {
         matches!(self, Self::Parquet | Self::Arrow)
     }
-
-    /// The field separator of a delimited format.
-    pub(crate) fn delimiter(self) -> u8 {
-        if self == Self::Tsv { b'\t' } else { b',' }
-    }
 }
 
 /// The format of an output.

@@ -1,17 +1,11 @@
 //! Planning: reads the input once, locates its records and splits them into batches.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 
-use crate::column::Column;
 use crate::format::Format;
-use crate::input::schema::Schema;
-use crate::input::span::Span;
-use crate::input::{Compression, Found, Spool, Stream, locate};
-use crate::input::{arrow, delimited, jsonl, parquet, text_folder};
+use crate::input::{Found, Kind, Resolver, Span, Spool, Stream, digest_of, locate, read_head};
 use crate::run_dir::TableWriter;
-use crate::spec::{
-    Batch, Columns, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice, Source,
-};
+use crate::spec::{Batch, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice, Source};
 use crate::store::{Location, ObjectWriter};
 use crate::{Cancel, Error, FunctionSpec, Result, RunDir, writers};
 
@@ -94,10 +88,10 @@ pub fn cut(
     let found = locate(request.inputs, parameters.input_format, request.spool)?;
     let mut planner = Planner {
         run,
-        function: &request.function,
-        parameters,
+        spool: request.spool,
         inputs_at: request.inputs_at,
-        columns: None,
+        is_typed: parameters.output_format.is_columnar(),
+        columns: Resolver::new(&request.function, parameters),
         cutter: Cutter {
             size: parameters.batch_size,
             table: run.table_writer(),
@@ -110,12 +104,12 @@ pub fn cut(
     let sources = found
         .iter()
         .enumerate()
-        .map(|(index, found)| planner.source(index as u32, found, request.spool))
+        .map(|(index, found)| planner.source(index as u32, found))
         .collect::<Result<Vec<_>>>()?;
     let Planner {
         columns, cutter, ..
     } = planner;
-    let Some(columns) = columns else {
+    let Some(columns) = columns.finish() else {
         return Err(Error::input(
             request.inputs.join(", "),
             "there are no records in it",
@@ -203,164 +197,78 @@ fn source_change(source: &Source, found: &Found, spool: Option<&Spool>) -> Resul
 
 struct Planner<'a> {
     run: &'a RunDir,
-    function: &'a FunctionSpec,
-    parameters: &'a Parameters,
+    spool: Option<&'a Spool>,
     inputs_at: Option<&'a str>,
-    columns: Option<Columns>,
+    /// Whether the output has typed columns, for which JSON is parsed.
+    is_typed: bool,
+    columns: Resolver<'a>,
     cutter: Cutter<'a>,
 }
 
 impl Planner<'_> {
-    fn source(&mut self, index: u32, found: &Found, spool: Option<&Spool>) -> Result<Source> {
-        let place = found.uri.as_str();
+    fn source(&mut self, index: u32, found: &Found) -> Result<Source> {
         // Before the content is read, so that a change in between is detected later.
-        let meta = found.location.meta()?;
-        let staged = self.staged(index, found, spool)?;
+        let identity = Identity::of(&found.location)?;
+        let staged = self.staged(index, found)?;
         let mut source = Source {
             uri: found.uri.clone(),
             format: found.format,
-            identity: Identity::new(meta, None),
+            identity,
             staged: staged.as_ref().map(|staged| staged.name.clone()),
             header: None,
         };
-        match found.format {
-            Format::Csv | Format::Tsv => {
-                let mut stream = Stream::open(found, staged.and_then(Staged::writer))?;
-                let delimiter = found.format.delimiter();
-                let (header, schema) = delimited::head(&stream, delimiter, place)?;
-                self.adopt(&schema, place)?;
-                source.header = Some(header);
-                delimited::scan(&mut stream, delimiter, |span| self.cutter.push(index, span))?;
-                source.identity.digest = Some(stream.finish()?);
+        match Kind::of(found.format) {
+            Kind::Text(format) => {
+                let raw = format.open(&found.location)?;
+                let mut stream = Stream::open(found, raw, staged.and_then(Staged::writer))?;
+                source.header = read_head(format, found, &stream, &mut self.columns)?.header;
+                let typed = self.columns.get().filter(|_| self.is_typed);
+                let cutter = &mut self.cutter;
+                format.scan(&mut stream, typed, &mut |span| cutter.push(index, span))?;
+                let digest = stream.finish()?;
+                // A folder is identified by its files.
+                if found.format != Format::TextFolder {
+                    source.identity.digest = Some(digest);
+                }
             }
-            Format::Jsonl => {
-                let mut stream = Stream::open(found, staged.and_then(Staged::writer))?;
-                self.jsonl(index, &mut stream, place)?;
-                source.identity.digest = Some(stream.finish()?);
-            }
-            Format::Parquet | Format::Arrow => {
+            Kind::Columnar(format) => {
                 // Read a local file rather than its copy in the store.
                 let mut here = found.location.clone();
                 if let Some(staged) = staged {
-                    let location = staged.location.clone();
+                    if matches!(here, Location::Remote(_)) {
+                        here = staged.location.clone();
+                    }
                     if let Some(writer) = staged.writer() {
                         copy(found, writer)?;
                     }
-                    if matches!(here, Location::Remote(_)) {
-                        here = location;
-                    }
                 }
-                let (schema, rows) = match found.format {
-                    Format::Arrow => arrow::head(&here)?,
-                    _ => parquet::head(&here)?,
-                };
-                self.adopt(&schema, place)?;
-                self.check_text_types(&schema, place)?;
+                let (schema, rows) = format.head(&here)?;
+                self.columns.add(&schema, &found.uri)?;
                 self.cutter.push_rows(index, rows)?;
-                source.identity.digest = match (&here, spool) {
-                    (_, Some(spool)) if found.spooled => Some(spool.digest.clone()),
-                    (Location::Local(_), _) => Some(crate::input::digest_of(&here)?),
+                source.identity.digest = match here {
+                    Location::Local(_) => Some(self.digest(found, &here)?),
                     // The ETag detects changes.
-                    (Location::Remote(_), _) => None,
+                    Location::Remote(_) => None,
                 };
-            }
-            Format::TextFolder => {
-                let Location::Local(folder) = &found.location else {
-                    return Err(Error::input(place, "folders of text files must be local"));
-                };
-                self.adopt(&text_folder::schema(), place)?;
-                source.identity = text_folder::identity(folder)?;
-                let writer = staged.and_then(Staged::writer);
-                let writer = writer.expect("text folders are staged anew");
-                let mut writer = BufWriter::with_capacity(1 << 20, writer);
-                text_folder::stage(folder, &mut writer, |span| self.cutter.push(index, span))?;
-                writer
-                    .into_inner()
-                    .map_err(|e| e.into_error())
-                    .and_then(|writer| writer.finish())
-                    .map_err(|e| Error::storage("stage", place, e))?;
             }
         }
         Ok(source)
     }
 
-    fn jsonl(&mut self, index: u32, stream: &mut Stream, place: &str) -> Result<()> {
-        let mut observer = None;
-        let is_first = self.columns.is_none();
-        match jsonl::head(stream) {
-            Some(schema) => {
-                match &self.columns {
-                    // The head has no types of columns.
-                    Some(columns) => schema.check(columns, place)?,
-                    None => self.adopt(&schema, place)?,
-                }
-                // Typed outputs only, because every line is parsed twice.
-                if self.parameters.output_format.is_columnar() {
-                    observer = self.columns.as_ref().map(jsonl::TypeObserver::new);
-                }
-            }
-            // Malformed lines become dead letters, which need the columns of another source.
-            None if !stream.head().0.trim_ascii().is_empty() && self.columns.is_none() => {
-                return Err(Error::input(
-                    place,
-                    "no line in its first MiB is a JSON object; check that its format is JSON Lines",
-                ));
-            }
-            None => {}
+    /// The digest of `found`, whose content is at `location`.
+    fn digest(&self, found: &Found, location: &Location) -> Result<String> {
+        match self.spool {
+            Some(spool) if found.spooled => Ok(spool.digest.clone()),
+            _ => digest_of(location),
         }
-        jsonl::scan(stream, |span, line| {
-            if let (Some(observer), None) = (&mut observer, span.fault) {
-                observer.observe(line);
-            }
-            self.cutter.push(index, span)
-        })?;
-        if let (Some(observer), Some(columns)) = (observer, &mut self.columns) {
-            let schema = observer.schema();
-            if is_first {
-                take_types(&schema, columns);
-            } else {
-                schema.widen(columns);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the columns from the first source, and checks those of the others.
-    fn adopt(&mut self, schema: &Schema, place: &str) -> Result<()> {
-        match &mut self.columns {
-            Some(columns) => {
-                schema.check(columns, place)?;
-                schema.widen(columns);
-            }
-            None => self.columns = Some(schema.resolve(self.function, self.parameters, place)?),
-        }
-        Ok(())
-    }
-
-    /// Checks that the columns of string roles are strings.
-    fn check_text_types(&self, schema: &Schema, place: &str) -> Result<()> {
-        let inputs = self.columns.iter().flat_map(|columns| &columns.inputs);
-        for input in inputs.filter(|input| input.role.is_text) {
-            let found = input.source.as_ref().and_then(|name| schema.get(name));
-            if let Some(column) = found.filter(|column| !column.is_text) {
-                return Err(Error::input(
-                    place,
-                    format!(
-                        "column {:?} has type {}, not strings; name another column for the {}",
-                        column.name, column.data_type, input.role.name
-                    ),
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// The uncompressed copy, if functions cannot read the source itself.
-    fn staged(&self, index: u32, found: &Found, spool: Option<&Spool>) -> Result<Option<Staged>> {
+    fn staged(&self, index: u32, found: &Found) -> Result<Option<Staged>> {
         let is_local = matches!(found.location, Location::Local(_));
         let is_here = self.run.folder().is_some();
         let needs_copy = found.spooled
-            || found.compression != Compression::None
+            || found.is_compressed()
             || found.format == Format::TextFolder
             // Local functions read columns faster from this disk.
             || (!is_local && is_here && found.format.is_columnar())
@@ -377,10 +285,7 @@ impl Planner<'_> {
             && is_local
             && found.format != Format::TextFolder
         {
-            let digest = match spool {
-                Some(spool) if found.spooled => spool.digest.clone(),
-                _ => crate::input::digest_of(&found.location)?,
-            };
+            let digest = self.digest(found, &found.location)?;
             let name = format!("{}/{digest}.{extension}", prefix.trim_end_matches('/'));
             let location = Location::parse(&name)?;
             let exists = match &location {
@@ -422,19 +327,6 @@ fn copy(found: &Found, mut writer: ObjectWriter) -> Result<()> {
     std::io::copy(&mut found.location.open(None)?, &mut writer).map_err(failed)?;
     writer.flush().map_err(failed)?;
     writer.finish().map_err(failed)
-}
-
-fn take_types(schema: &Schema, columns: &mut Columns) {
-    let learn = |column: &mut Column| {
-        if let Some(found) = schema.get(&column.source) {
-            column.data_type = found.data_type.clone();
-        }
-    };
-    columns
-        .id
-        .iter_mut()
-        .chain(&mut columns.kept)
-        .for_each(learn);
 }
 
 /// Splits records into batches of `size`.

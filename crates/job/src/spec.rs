@@ -157,6 +157,15 @@ pub struct InputColumn {
 }
 
 impl Columns {
+    /// The names in the input of all columns: the id, those of the function and the kept ones. `None` for the row number and
+    /// unused roles.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Option<&str>> {
+        let id = self.id.as_ref().map(|id| id.source.as_str());
+        let inputs = self.inputs.iter().map(|input| input.source.as_deref());
+        let kept = self.kept.iter().map(|kept| Some(kept.source.as_str()));
+        std::iter::once(id).chain(inputs).chain(kept)
+    }
+
     /// The name of the input column of `role`.
     pub fn input(&self, role: &str) -> Option<&str> {
         let input = self.inputs.iter().find(|input| input.role.name == role);

@@ -88,6 +88,17 @@ fn ranges_span_record_batches_and_files() {
 }
 
 #[test]
+fn columns_may_be_in_any_order_in_the_file() {
+    let bench = Bench::new();
+    let path = bench.path("order.arrow");
+    let rows = rows(0, &texts(0..5)).project(&[2, 1]).unwrap();
+    let mut writer = FileWriter::try_new(File::create(&path).unwrap(), &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    check(&bench.read(&[&path], 2).1, 5);
+}
+
+#[test]
 fn more_files_are_read_than_indexes_are_kept() {
     let bench = Bench::new();
     let paths: Vec<_> = (0..9)

@@ -1,44 +1,26 @@
-//! Arrow IPC files: batches are ranges of rows.
+//! Arrow IPC files.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::{ArrowError, DataType, Field, Schema as Fields, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
-use super::columns::{self, RowContent};
-use super::ipc::{self, Dictionaries, File, Footer};
+use super::columnar::{ColumnarFormat, Metadata, Read, ReadRows};
+use super::ipc::{Dictionaries, File, Footer};
 use super::ranged::Ranged;
-use super::schema::Schema;
-use crate::spec::Columns;
-use crate::store::Location;
-use crate::{Error, Result};
 
-/// Rows that are decoded at once: few, because a row may be large.
-const ROWS_AT_ONCE: u64 = 64;
+/// Arrow IPC.
+pub(super) const FORMAT: ColumnarFormat = ColumnarFormat {
+    name: "Arrow",
+    metadata: |file| Ok(Arc::new(Index::read(file)?)),
+};
 
-/// The error of the store, or else that of the reader.
-fn unreadable(file: &Ranged, location: &Location, error: impl std::fmt::Display) -> Error {
-    file.failure().unwrap_or_else(|| {
-        Error::input(
-            location.uri(),
-            format!("the Arrow file cannot be read: {error}"),
-        )
-    })
-}
-
-/// The columns and the number of rows.
-pub(crate) fn head(location: &Location) -> Result<(Schema, u64)> {
-    let index = Index::read(location)?;
-    Ok((columns::source_schema(&index.footer.schema), index.rows()))
-}
-
-/// The shared metadata of a file.
+/// The footer of a file, and what is read once for it.
 #[derive(Debug)]
-pub(crate) struct Index {
+struct Index {
     footer: Arc<Footer>,
-    /// The columns with bytes instead of strings: values are checked one by one, so that invalid UTF-8 only affects its own
-    /// row.
+    /// The columns with bytes instead of strings.
     schema: SchemaRef,
     /// The cumulative number of rows of the record batches.
     ends: Vec<u64>,
@@ -47,137 +29,77 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    pub(crate) fn read(location: &Location) -> Result<Self> {
-        let bytes = Ranged::open(location)?;
-        let failed = |e| unreadable(&bytes, location, e);
-        let file = File::open(bytes.clone()).map_err(failed)?;
+    fn read(file: &Ranged) -> Read<Self> {
+        let file = File::open(file.clone())?;
         let footer = file.footer().clone();
         let fields = footer.schema.fields().iter().map(|field| with_bytes(field));
         Ok(Self {
-            schema: Arc::new(Fields::new(fields.collect::<Vec<_>>())),
-            ends: file.index().map_err(failed)?,
+            schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
+            ends: file.index()?,
             footer,
             dictionaries: Mutex::default(),
         })
     }
 
-    pub(crate) fn rows(&self) -> u64 {
+    /// The dictionaries, if one of the columns `projection` needs them.
+    fn dictionaries(&self, file: &File<Ranged>, projection: &[usize]) -> Read<Arc<Dictionaries>> {
+        let mut fields = projection.iter().map(|column| self.schema.field(*column));
+        if !fields.any(|field| has_dictionary(field.data_type())) {
+            return Ok(Arc::default());
+        }
+        let mut known = self
+            .dictionaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known {
+            return Ok(known.clone());
+        }
+        let read = Arc::new(file.dictionaries(&self.schema)?);
+        *known = Some(read.clone());
+        Ok(read)
+    }
+}
+
+impl Metadata for Index {
+    fn schema(&self) -> &SchemaRef {
+        &self.footer.schema
+    }
+
+    fn rows(&self) -> u64 {
         self.ends.last().copied().unwrap_or(0)
     }
-}
 
-fn with_bytes(field: &Field) -> Field {
-    fn bytes(data_type: &DataType) -> DataType {
-        match data_type {
-            DataType::Utf8 => DataType::Binary,
-            DataType::LargeUtf8 => DataType::LargeBinary,
-            DataType::Utf8View => DataType::BinaryView,
-            DataType::Dictionary(key, value) => {
-                DataType::Dictionary(key.clone(), Box::new(bytes(value)))
-            }
-            other => other.clone(),
-        }
+    fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows> {
+        let file = File::with_footer(file, self.footer.clone());
+        let mut reader = Reader {
+            dictionaries: self.dictionaries(&file, &projection)?,
+            file,
+            projection,
+            index: self,
+            whole: None,
+        };
+        Ok(Box::new(move |rows| {
+            // Those of the first record batch.
+            let ends = &reader.index.ends;
+            let number = ends.partition_point(|end| *end <= rows.start);
+            let first = number.checked_sub(1).map_or(0, |before| ends[before]);
+            let end = rows.end.min(ends[number]);
+            Ok(vec![reader.read(number, rows.start - first..end - first)?])
+        }))
     }
-    // Keeps the id of the dictionary.
-    field.clone().with_data_type(bytes(field.data_type()))
 }
 
-/// Reads the records of a range of rows.
-pub(crate) struct Records {
+/// Reads ranges of rows.
+struct Reader {
     file: File<Ranged>,
-    bytes: Ranged,
     index: Arc<Index>,
     dictionaries: Arc<Dictionaries>,
     projection: Vec<usize>,
-    columns: Columns,
-    location: Location,
-    next: u64,
-    end: u64,
     /// The index of a record batch, and its columns that cannot be read in ranges.
     whole: Option<(usize, RecordBatch)>,
-    ready: std::vec::IntoIter<RowContent>,
-    ready_from: u64,
 }
 
-impl Records {
-    pub(crate) fn new(
-        location: &Location,
-        index: Arc<Index>,
-        columns: &Columns,
-        rows: Range<u64>,
-    ) -> Result<Self> {
-        if rows.end > index.rows() {
-            return Err(Error::input(
-                location.uri(),
-                "it has fewer rows than when the run was planned",
-            ));
-        }
-        let projection = columns::indices(&index.footer.schema, columns)
-            .map_err(|name| Error::input(location.uri(), format!("there is no column {name:?}")))?;
-        let bytes = Ranged::open(location)?;
-        let file = File::with_footer(bytes.clone(), index.footer.clone());
-        let fields = projection.iter().map(|column| index.schema.field(*column));
-        let dictionaries = if fields.map(Field::data_type).any(has_dictionary) {
-            let mut known = index
-                .dictionaries
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            match &*known {
-                Some(known) => known.clone(),
-                None => {
-                    let read = file.dictionaries(&index.schema);
-                    let read = Arc::new(read.map_err(|e| unreadable(&bytes, location, e))?);
-                    *known = Some(read.clone());
-                    read
-                }
-            }
-        } else {
-            Arc::default()
-        };
-        Ok(Self {
-            file,
-            bytes,
-            index,
-            dictionaries,
-            projection,
-            columns: columns.clone(),
-            location: location.clone(),
-            next: rows.start,
-            end: rows.end,
-            whole: None,
-            ready: Vec::new().into_iter(),
-            ready_from: rows.start,
-        })
-    }
-
-    /// The next record with its row, or `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u64, RowContent)>> {
-        loop {
-            if let Some(record) = self.ready.next() {
-                self.ready_from += 1;
-                return Ok(Some((self.ready_from - 1, record)));
-            }
-            if self.next == self.end {
-                return Ok(None);
-            }
-            self.ready_from = self.next;
-            self.ready = self.decode()?.into_iter();
-        }
-    }
-
-    /// The records from `next` on, as many as are decoded together.
-    fn decode(&mut self) -> Result<Vec<RowContent>> {
-        let ends = &self.index.ends;
-        let number = ends.partition_point(|end| *end <= self.next);
-        let first = number.checked_sub(1).map_or(0, |before| ends[before]);
-        let end = self.end.min(ends[number]).min(self.next + ROWS_AT_ONCE);
-        let rows = self.next - first..end - first;
-        self.next = end;
-        self.read(number, rows)
-            .and_then(|batch| ipc::caught(|| Ok(columns::records(&self.columns, &batch))))
-            .map_err(|e| unreadable(&self.bytes, &self.location, e))
-    }
-
+impl Reader {
     /// Rows of a record batch.
     fn read(
         &mut self,
@@ -214,6 +136,22 @@ impl Records {
         let arrays = arrays.into_iter().flatten().collect();
         RecordBatch::try_new_with_options(schema, arrays, &options)
     }
+}
+
+fn with_bytes(field: &Field) -> Field {
+    fn bytes(data_type: &DataType) -> DataType {
+        match data_type {
+            DataType::Utf8 => DataType::Binary,
+            DataType::LargeUtf8 => DataType::LargeBinary,
+            DataType::Utf8View => DataType::BinaryView,
+            DataType::Dictionary(key, value) => {
+                DataType::Dictionary(key.clone(), Box::new(bytes(value)))
+            }
+            other => other.clone(),
+        }
+    }
+    // Keeps the id of the dictionary.
+    field.clone().with_data_type(bytes(field.data_type()))
 }
 
 fn has_dictionary(data_type: &DataType) -> bool {

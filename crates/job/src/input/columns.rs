@@ -1,4 +1,4 @@
-//! Converts Arrow columns to records, for Parquet and Arrow IPC.
+//! Converts Arrow columns to records.
 
 use std::fmt::{self, Write};
 
@@ -7,14 +7,10 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{DataType, SchemaRef};
 
-use super::MAX_RECORD_BYTES;
+use super::row::{Content, MAX_RECORD_BYTES, content, text};
 use super::schema::{Schema, SourceColumn};
-use crate::Role;
-use crate::record::{BadRecord, Cell, Record};
+use crate::record::Cell;
 use crate::spec::Columns;
-
-/// A record, or what is wrong with the row.
-pub(super) type RowContent = std::result::Result<Record, BadRecord>;
 
 /// Maximum length of the name of a time zone.
 const MAX_TIME_ZONE_BYTES: usize = 64;
@@ -35,26 +31,8 @@ pub(super) fn source_schema(schema: &SchemaRef) -> Schema {
     });
     Schema {
         columns: columns.collect(),
+        is_typed: true,
     }
-}
-
-/// The indices of the columns that a job reads, or the name of a missing one.
-pub(super) fn indices(
-    schema: &SchemaRef,
-    columns: &Columns,
-) -> std::result::Result<Vec<usize>, String> {
-    let inputs = columns.inputs.iter();
-    let names = inputs
-        .filter_map(|input| input.source.as_deref())
-        .chain(columns.id.as_ref().map(|id| id.source.as_str()))
-        .chain(columns.kept.iter().map(|kept| kept.source.as_str()));
-    let fields = schema.fields();
-    names
-        .map(|name| {
-            let place = fields.iter().position(|field| field.name() == name);
-            place.ok_or_else(|| name.to_owned())
-        })
-        .collect()
 }
 
 /// The value type of a dictionary; other types unchanged.
@@ -100,57 +78,24 @@ fn survives_text(data_type: &DataType) -> bool {
     }
 }
 
-/// The records of `batch`. Strings must be binary columns, whose values are checked one by one.
-pub(super) fn records(columns: &Columns, batch: &RecordBatch) -> Vec<RowContent> {
-    let column = |name: &str| batch.column_by_name(name).map(cells);
-    let ids = columns.id.as_ref().and_then(|id| column(&id.source));
-    let inputs: Vec<_> = columns
-        .inputs
-        .iter()
-        .map(|input| (&input.role, input.source.as_deref().and_then(column)))
-        .collect();
-    let kept: Vec<_> = columns
-        .kept
-        .iter()
-        .map(|kept| column(&kept.source))
-        .collect();
-    let value = |column: &Option<Cells>, row: usize| match column {
+/// The rows of `batch`. Strings must be binary columns, whose values are checked one by one.
+pub(super) fn contents(columns: &Columns, batch: &RecordBatch) -> Vec<Content> {
+    let arrays = columns
+        .sources()
+        .map(|name| name.and_then(|name| batch.column_by_name(name)));
+    let arrays: Vec<Option<Cells>> = arrays.map(|array| array.map(cells)).collect();
+    let value = |index: usize, row: usize| match &arrays[index] {
         None => Ok(Cell::Null),
         Some(Ok(cells)) => cells[row].clone(),
         Some(Err(reason)) => Err(reason.clone()),
     };
     (0..batch.num_rows())
         .map(|row| {
-            let id = value(&ids, row);
-            let bad = |reason: String| BadRecord {
-                id: id.clone().unwrap_or_default(),
-                reason,
-            };
-            let need = |column: &Option<Cells>, what: &str| {
-                value(column, row).map_err(|reason| bad(format!("{what} {reason}")))
-            };
-            let input = |(role, column): &(&Role, Option<Cells>)| {
-                let name = &role.name;
-                match need(column, &format!("the {name}"))? {
-                    Cell::Null if role.is_text && column.is_some() => {
-                        Err(bad(format!("the {name} is null")))
-                    }
-                    Cell::Json(_) if role.is_text => {
-                        Err(bad(format!("the {name} is not a string")))
-                    }
-                    cell => Ok(cell),
-                }
-            };
-            Ok(Record {
-                inputs: inputs
-                    .iter()
-                    .map(input)
-                    .collect::<std::result::Result<_, _>>()?,
-                kept: kept
-                    .iter()
-                    .map(|column| need(column, "a kept column"))
-                    .collect::<std::result::Result<_, _>>()?,
-                id: need(&ids, "the id")?,
+            let id = value(0, row).unwrap_or_default();
+            content(columns, id, |index, is_text| match value(index, row)? {
+                Cell::Null if is_text => Err("is null".to_owned()),
+                Cell::Json(_) if is_text => Err("is not a string".to_owned()),
+                cell => Ok(cell),
             })
         })
         .collect()
@@ -171,10 +116,6 @@ fn cells(array: &ArrayRef) -> Cells {
         arrow_cast::cast(array, &plain).map_err(error)?
     };
     if plain == DataType::LargeBinary {
-        let text = |bytes: &[u8]| match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Cell::Text(text.to_owned())),
-            Err(e) => Err(format!("is not valid UTF-8 (byte {})", e.valid_up_to())),
-        };
         return Ok(array
             .as_binary::<i64>()
             .iter()

@@ -5,64 +5,150 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use csv_core::ReadRecordResult;
 
-use super::schema::{Sample, Schema};
-use super::span::Span;
-use super::{MAX_RECORD_BYTES, Stream, TOO_LONG};
-use crate::record::{BadRecord, Cell, Record};
+use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, text};
+use super::schema::Sample;
+use super::stream::Stream;
+use super::text::{Head, Span, TextFormat, TextSlice};
+use crate::record::{BadRecord, Cell};
 use crate::spec::{Columns, Fault};
-use crate::{Error, Result, Role};
+use crate::{Error, Result};
 
-/// The header, and the columns inferred from the first rows.
-pub(crate) fn head(stream: &Stream, delimiter: u8, place: &str) -> Result<(Vec<String>, Schema)> {
-    let (bytes, whole) = stream.head();
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter)
-        .from_reader(bytes);
-    let mut record = csv::ByteRecord::new();
-    let mut read = |record: &mut csv::ByteRecord| {
-        reader
-            .read_byte_record(record)
-            .map(|more| more.then(|| reader.position().byte()))
-            .map_err(|e| Error::input(place, e.to_string()))
-    };
-    let Some(end) = read(&mut record)? else {
-        return Err(Error::input(
-            place,
-            "it is empty; the first line must name the columns",
-        ));
-    };
-    if !whole && end == bytes.len() as u64 {
-        return Err(Error::input(
-            place,
-            "its first line is longer than 1 MiB; it must name the columns",
-        ));
+/// Values separated by a byte, with a header.
+pub(super) struct Delimited {
+    pub(super) delimiter: u8,
+}
+
+impl Delimited {
+    fn parser(&self) -> csv_core::Reader {
+        csv_core::ReaderBuilder::new()
+            .delimiter(self.delimiter)
+            .build()
     }
-    let header = record
-        .iter()
-        .map(|name| String::from_utf8(name.to_vec()))
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|_| Error::input(place, "line 1: the column names are not valid UTF-8"))?;
-    let mut seen = HashSet::with_capacity(header.len());
-    for name in header.iter().filter(|name| !name.is_empty()) {
-        if !seen.insert(name) {
-            return Err(Error::input(
-                place,
-                format!("line 1: two columns are called {name:?}"),
+}
+
+impl TextFormat for Delimited {
+    fn head(&self, stream: &Stream) -> Result<Head> {
+        let ((bytes, is_whole), place) = (stream.head(), stream.uri());
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(self.delimiter)
+            .from_reader(bytes);
+        let mut record = csv::ByteRecord::new();
+        let mut read = |record: &mut csv::ByteRecord| {
+            reader
+                .read_byte_record(record)
+                .map(|more| more.then(|| reader.position().byte()))
+                .map_err(|e| Error::input(place, e.to_string()))
+        };
+        let wrong = |reason: &str| Error::input(place, reason);
+        let first = read(&mut record)?
+            .ok_or_else(|| wrong("it is empty; the first line must name the columns"))?;
+        if !is_whole && first == bytes.len() as u64 {
+            return Err(wrong(
+                "its first line is longer than 1 MiB; it must name the columns",
             ));
         }
-    }
-    let mut sample = Sample::with_columns(&header);
-    while let Some(end) = read(&mut record)? {
-        if !whole && end == bytes.len() as u64 {
-            break; // the head may end within this record
+        let header = record
+            .iter()
+            .map(|name| String::from_utf8(name.to_vec()))
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|_| wrong("line 1: the column names are not valid UTF-8"))?;
+        let mut seen = HashSet::with_capacity(header.len());
+        for name in header.iter().filter(|name| !name.is_empty()) {
+            if !seen.insert(name) {
+                return Err(wrong(&format!("line 1: two columns are called {name:?}")));
+            }
         }
-        for (name, value) in header.iter().zip(&record) {
-            sample.see(name, &guess(value));
+        let mut sample = Sample::with_columns(&header);
+        while let Some(end) = read(&mut record)? {
+            if !is_whole && end == bytes.len() as u64 {
+                break; // the head may end within this record
+            }
+            for (name, value) in header.iter().zip(&record) {
+                sample.see(name, &guess(value));
+            }
+        }
+        Ok(Head {
+            schema: Some(sample.delimited()),
+            header: Some(header),
+            bytes: first as usize,
+        })
+    }
+
+    /// The position of a record ends at the first byte of the next.
+    fn scan(
+        &self,
+        stream: &mut Stream,
+        _typed: Option<&mut Columns>,
+        visit: &mut dyn FnMut(Span) -> Result<()>,
+    ) -> Result<()> {
+        let mut parser = self.parser();
+        // The fields are ignored, so the parser may overwrite them.
+        let (mut output, mut ends) = ([0; 4096], [0; 256]);
+        let mut is_header = true;
+        let mut open_quote = false;
+        skip_breaks(stream, &mut parser)?;
+        let (mut start, mut line) = (stream.position(), parser.line());
+        loop {
+            let at_end = stream.fill()?.is_empty();
+            if at_end && stream.position() > start {
+                // A delimiter ends a field unless a quote is open. It is harmless at the end of a complete record.
+                let (_, _, _, ended) =
+                    parser.read_record(&[self.delimiter], &mut output, &mut ends);
+                open_quote = ended == 0;
+            }
+            let (result, read, _, _) = parser.read_record(stream.fill()?, &mut output, &mut ends);
+            stream.consume(read);
+            match result {
+                ReadRecordResult::InputEmpty if !at_end => {}
+                ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
+                ReadRecordResult::Record => {
+                    let mut span = Span::new(start, stream.position(), line);
+                    skip_breaks(stream, &mut parser)?;
+                    (start, line) = (stream.position(), parser.line());
+                    if !is_header {
+                        span.end = start;
+                        if open_quote {
+                            span.fault.get_or_insert(Fault::OpenQuote);
+                        }
+                        visit(span)?;
+                    }
+                    is_header = false;
+                }
+                ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok(()),
+            }
         }
     }
-    Ok((header, sample.schema(true)))
+
+    fn rows(&self, slice: TextSlice<'_>, columns: &Columns) -> Result<Contents> {
+        let header = slice.header;
+        let find = |name: &str| {
+            let place = header.iter().position(|column| column == name);
+            place.ok_or_else(|| {
+                Error::Parameter(format!("the header in the plan has no column {name:?}"))
+            })
+        };
+        let places = columns.sources().map(|name| name.map(find).transpose());
+        let places = places.collect::<Result<_>>()?;
+        let (mut fields, mut ends) = (vec![0; 1024], vec![0; header.len() + 1]);
+        let mut parser = self.parser();
+        // The line break keeps the parser from skipping a byte-order mark at the start of a record, because a record must not
+        // depend on where the slice starts.
+        parser.read_record(b"\n", &mut fields, &mut ends);
+        parser.set_line(slice.line);
+        Ok(Box::new(Rows {
+            uri: slice.uri.to_owned(),
+            reader: BufReader::with_capacity(64 << 10, slice.bytes),
+            parser,
+            fields,
+            ends,
+            len: 0,
+            header: header.len(),
+            columns: columns.clone(),
+            places,
+        }))
+    }
 }
 
 /// Guesses the type of an untyped field.
@@ -78,55 +164,12 @@ fn guess(field: &[u8]) -> Cell {
     }
 }
 
-/// Scans the records after the header. Calls `visit` with the position of each, up to the first byte of the next.
-pub(crate) fn scan(
-    stream: &mut Stream,
-    delimiter: u8,
-    mut visit: impl FnMut(Span) -> Result<()>,
-) -> Result<()> {
-    let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-    // The fields are ignored, so the parser may overwrite them.
-    let (mut output, mut ends) = ([0; 4096], [0; 256]);
-    let mut is_header = true;
-    let mut open_quote = false;
-    skip_breaks(stream, &mut core)?;
-    let (mut start, mut line) = (stream.position(), core.line());
-    loop {
-        let at_end = stream.fill()?.is_empty();
-        if at_end && stream.position() > start {
-            // A delimiter ends a field unless a quote is open. It is harmless at the end of a complete record.
-            let (_, _, _, ended) = core.read_record(&[delimiter], &mut output, &mut ends);
-            open_quote = ended == 0;
-        }
-        let (result, read, _, _) = core.read_record(stream.fill()?, &mut output, &mut ends);
-        stream.consume(read);
-        match result {
-            ReadRecordResult::InputEmpty if !at_end => {}
-            ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
-            ReadRecordResult::Record => {
-                let mut span = Span::new(start, stream.position(), line);
-                skip_breaks(stream, &mut core)?;
-                (start, line) = (stream.position(), core.line());
-                if !is_header {
-                    span.end = start;
-                    if open_quote {
-                        span.fault.get_or_insert(Fault::OpenQuote);
-                    }
-                    visit(span)?;
-                }
-                is_header = false;
-            }
-            ReadRecordResult::InputEmpty | ReadRecordResult::End => return Ok(()),
-        }
-    }
-}
-
 /// Consumes the rest of a line break, and blank lines. The parser would count them as part of the next record, whose line
 /// number would be wrong.
-fn skip_breaks(stream: &mut Stream, core: &mut csv_core::Reader) -> Result<()> {
+fn skip_breaks(stream: &mut Stream, parser: &mut csv_core::Reader) -> Result<()> {
     loop {
         let input = stream.fill()?;
-        let (breaks, rest) = count_breaks(input, core);
+        let (breaks, rest) = count_breaks(input, parser);
         stream.consume(breaks);
         if rest || breaks == 0 {
             return Ok(());
@@ -134,92 +177,55 @@ fn skip_breaks(stream: &mut Stream, core: &mut csv_core::Reader) -> Result<()> {
     }
 }
 
-/// The number of line-break bytes at the start of `input`, and whether other bytes follow. Updates the line of `core`.
-fn count_breaks(input: &[u8], core: &mut csv_core::Reader) -> (usize, bool) {
+/// The number of line-break bytes at the start of `input`, and whether other bytes follow. Updates the line of `parser`.
+fn count_breaks(input: &[u8], parser: &mut csv_core::Reader) -> (usize, bool) {
     let breaks = input
         .iter()
         .take_while(|byte| matches!(byte, b'\r' | b'\n'))
         .count();
     let lines = memchr::memchr_iter(b'\n', &input[..breaks]).count() as u64;
-    core.set_line(core.line() + lines);
+    parser.set_line(parser.line() + lines);
     (breaks, breaks < input.len())
 }
 
-/// Reads the records of a slice.
-pub(crate) struct Records {
+/// The rows of a slice.
+struct Rows {
+    uri: String,
     reader: BufReader<Box<dyn Read + Send>>,
-    core: csv_core::Reader,
-    /// The concatenated fields of the current record, and the end of each, for one field more than the header has.
+    parser: csv_core::Reader,
+    /// The concatenated fields of the current row, and the end of each, for one field more than the header has.
     fields: Vec<u8>,
     ends: Vec<usize>,
-    /// Number of fields of the current record.
+    /// Number of fields of the current row.
     len: usize,
-    columns: usize,
-    id: Option<usize>,
-    /// Role and index of each input column.
-    inputs: Vec<(Role, Option<usize>)>,
-    kept: Vec<usize>,
+    /// Number of fields of the header.
+    header: usize,
+    columns: Columns,
+    /// The field of each of [`Columns::sources`].
+    places: Vec<Option<usize>>,
 }
 
-impl Records {
-    /// A reader of a slice that starts at `line`.
-    pub(crate) fn new(
-        reader: Box<dyn Read + Send>,
-        delimiter: u8,
-        header: &[String],
-        columns: &Columns,
-        line: u64,
-    ) -> Result<Self> {
-        let find = |name: &str| {
-            header
-                .iter()
-                .position(|column| column == name)
-                .ok_or_else(|| {
-                    Error::Parameter(format!("the header in the plan has no column {name:?}"))
-                })
-        };
-        let (mut fields, mut ends) = (vec![0; 1024], vec![0; header.len() + 1]);
-        let mut core = csv_core::ReaderBuilder::new().delimiter(delimiter).build();
-        // The line break keeps the parser from skipping a byte-order mark at the start of a record, because a record must not
-        // depend on where the slice starts.
-        core.read_record(b"\n", &mut fields, &mut ends);
-        core.set_line(line);
-        Ok(Self {
-            reader: BufReader::with_capacity(64 << 10, reader),
-            core,
-            fields,
-            ends,
-            len: 0,
-            columns: header.len(),
-            id: columns.id.as_ref().map(|id| find(&id.source)).transpose()?,
-            inputs: columns
-                .inputs
-                .iter()
-                .map(|input| {
-                    let place = input.source.as_deref().map(find).transpose()?;
-                    Ok((input.role.clone(), place))
-                })
-                .collect::<Result<_>>()?,
-            kept: columns
-                .kept
-                .iter()
-                .map(|kept| find(&kept.source))
-                .collect::<Result<_>>()?,
-        })
-    }
+impl Iterator for Rows {
+    type Item = Result<(u64, Content)>;
 
-    /// The next record with its line, or `None` at the end.
-    pub(crate) fn next(
-        &mut self,
-    ) -> io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self
+            .step()
+            .map_err(|e| Error::storage("read", &self.uri, e));
+        row.transpose()
+    }
+}
+
+impl Rows {
+    fn step(&mut self) -> io::Result<Option<(u64, Content)>> {
         loop {
-            let (breaks, rest) = count_breaks(self.reader.fill_buf()?, &mut self.core);
+            let (breaks, rest) = count_breaks(self.reader.fill_buf()?, &mut self.parser);
             self.reader.consume(breaks);
             if rest || breaks == 0 {
                 break;
             }
         }
-        let line = self.core.line();
+        let line = self.parser.line();
         let mut written = 0;
         let mut beyond = [0; 64];
         self.len = 0;
@@ -230,7 +236,7 @@ impl Records {
                 _ => &mut beyond,
             };
             let (result, read, bytes, fields) =
-                self.core
+                self.parser
                     .read_record(self.reader.fill_buf()?, &mut self.fields[written..], ends);
             self.reader.consume(read);
             written += bytes;
@@ -248,7 +254,7 @@ impl Records {
         }
     }
 
-    /// A field of the current record, if it exists.
+    /// A field of the current row, if it exists.
     fn field(&self, index: usize) -> Option<&[u8]> {
         let start = match index {
             0 => 0,
@@ -257,55 +263,25 @@ impl Records {
         (index < self.len).then(|| &self.fields[start..self.ends[index]])
     }
 
-    fn parse(&self) -> std::result::Result<Record, BadRecord> {
-        let id = self.id.map_or(Cell::Null, |index| {
-            self.field(index).map_or(Cell::Null, |field| match field {
-                b"" => Cell::Null,
-                field => Cell::Text(String::from_utf8_lossy(field).into_owned()),
-            })
-        });
-        let bad = |reason: String| BadRecord {
-            id: id.clone(),
-            reason,
+    fn parse(&self) -> Content {
+        let id = match self.places[0].and_then(|place| self.field(place)) {
+            None | Some(b"") => Cell::Null,
+            Some(field) => Cell::Text(String::from_utf8_lossy(field).into_owned()),
         };
-        if self.len != self.columns {
-            return Err(bad(format!(
+        if self.len != self.header {
+            let reason = format!(
                 "the row has {} columns, the header has {}",
-                self.len, self.columns
-            )));
+                self.len, self.header
+            );
+            return Err(BadRecord { id, reason });
         }
-        let field = |index: usize, what: &str| match std::str::from_utf8(
-            self.field(index).unwrap_or_default(),
-        ) {
-            Ok("") => Ok(Cell::Null),
-            Ok(text) => Ok(Cell::Text(text.to_owned())),
-            Err(e) => Err(bad(format!(
-                "{what} is not valid UTF-8 (byte {})",
-                e.valid_up_to()
-            ))),
-        };
-        let input = |(role, index): &(Role, Option<usize>)| match *index {
-            None => Ok(Cell::Null),
-            Some(index) => match field(index, &format!("the {}", role.name))? {
-                Cell::Null if role.is_text => Err(bad(format!("the {} is empty", role.name))),
-                cell => Ok(cell),
-            },
-        };
-        Ok(Record {
-            inputs: self
-                .inputs
-                .iter()
-                .map(input)
-                .collect::<std::result::Result<_, _>>()?,
-            kept: self
-                .kept
-                .iter()
-                .map(|index| field(*index, "a kept column"))
-                .collect::<std::result::Result<_, _>>()?,
-            id: match self.id {
-                None => Cell::Null,
-                Some(index) => field(index, "the id")?,
-            },
+        content(&self.columns, id, |index, is_text| {
+            match self.places[index].and_then(|place| self.field(place)) {
+                None => Ok(Cell::Null),
+                Some(b"") if is_text => Err("is empty".to_owned()),
+                Some(b"") => Ok(Cell::Null),
+                Some(field) => text(field),
+            }
         })
     }
 }

@@ -303,7 +303,7 @@ mod tests {
         let rows = |rows| {
             let file = file_of_rows(rows, &[group(1), leaf()], NO_GROUPS);
             std::fs::write(&path, file).unwrap();
-            crate::input::parquet::head(&crate::store::Location::Local(path.clone()))
+            crate::input::parquet::FORMAT.head(&crate::store::Location::Local(path.clone()))
         };
         assert_eq!(rows(0).unwrap().1, 0);
         let error = rows(1 << 40).unwrap_err().to_string();

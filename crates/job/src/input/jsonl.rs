@@ -7,92 +7,134 @@ use std::io::{self, BufRead, BufReader, Read};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::schema::{Sample, Schema};
-use super::span::Span;
-use super::{MAX_RECORD_BYTES, Stream, TOO_LONG};
+use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content};
+use super::schema::{Sample, Schema, widen};
+use super::stream::Stream;
+use super::text::{Head, Span, TextFormat, TextSlice};
+use super::text_folder;
 use crate::column::JsonType;
-use crate::record::{BadRecord, Cell, Record};
+use crate::record::{BadRecord, Cell};
 use crate::spec::Columns;
-use crate::{Result, Role};
+use crate::store::Location;
+use crate::{Error, Result};
 
-/// The columns of the first lines, or `None` if there is no object among them.
-pub(crate) fn head(stream: &Stream) -> Option<Schema> {
-    let (bytes, whole) = stream.head();
-    let end = if whole {
-        bytes.len()
-    } else {
-        memchr::memrchr(b'\n', bytes).unwrap_or(0)
-    };
-    let mut sample = Sample::default();
-    let mut objects = 0;
-    for line in bytes[..end].split(|b| *b == b'\n') {
-        if let Ok(object) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(line) {
-            objects += 1;
-            for (name, value) in object {
-                sample.see(&name, &cell(value));
-            }
-        }
-    }
-    (objects > 0).then(|| sample.schema(false))
+/// JSON Lines.
+pub(super) struct JsonLines {
+    /// Whether the source is a folder of text files, which is read as JSON Lines.
+    pub(super) is_folder: bool,
 }
 
-/// Scans the records. Calls `visit` with the position and bytes of each; the bytes of an oversized one are truncated.
-pub(crate) fn scan(
-    stream: &mut Stream,
-    mut visit: impl FnMut(Span, &[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut line = Vec::new();
-    let mut number = 1;
-    let mut start = stream.position();
-    loop {
-        let input = stream.fill()?;
-        let newline = memchr::memchr(b'\n', input);
-        let read = newline.map_or(input.len(), |at| at + 1);
-        let room = (MAX_RECORD_BYTES as usize).saturating_sub(line.len());
-        line.extend_from_slice(&input[..read.min(room)]);
-        stream.consume(read);
-        let at_end = read == 0;
-        if newline.is_some() || at_end {
-            let span = Span::new(start, stream.position(), number);
-            // The truncated bytes of an oversized line may be blank even if the line is not.
-            if span.fault.is_some() || !line.trim_ascii().is_empty() {
-                visit(span, &line)?;
+impl TextFormat for JsonLines {
+    fn open(&self, location: &Location) -> Result<Box<dyn Read>> {
+        match self.is_folder {
+            true => text_folder::open(location),
+            false => Ok(location.open(None)?),
+        }
+    }
+
+    fn head(&self, stream: &Stream) -> Result<Head> {
+        if self.is_folder {
+            return Ok(Head {
+                schema: Some(Schema::of_strings(&text_folder::COLUMNS)),
+                ..Head::default()
+            });
+        }
+        let (bytes, is_whole) = stream.head();
+        let end = if is_whole {
+            bytes.len()
+        } else {
+            memchr::memrchr(b'\n', bytes).unwrap_or(0)
+        };
+        let mut sample = Sample::default();
+        let mut objects = 0;
+        for line in bytes[..end].split(|b| *b == b'\n') {
+            if let Ok(object) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(line) {
+                objects += 1;
+                for (name, value) in object {
+                    sample.see(&name, &cell(value));
+                }
             }
-            line.clear();
-            start = stream.position();
-            number += 1;
         }
-        if at_end {
-            return Ok(());
+        Ok(Head {
+            schema: (objects > 0).then(|| sample.json()),
+            ..Head::default()
+        })
+    }
+
+    fn scan(
+        &self,
+        stream: &mut Stream,
+        typed: Option<&mut Columns>,
+        visit: &mut dyn FnMut(Span) -> Result<()>,
+    ) -> Result<()> {
+        let typed = typed.filter(|_| !self.is_folder);
+        let mut types = typed.as_deref().map(Types::new);
+        let mut line = Vec::new();
+        let mut number = 1;
+        let mut start = stream.position();
+        loop {
+            let input = stream.fill()?;
+            let newline = memchr::memchr(b'\n', input);
+            let read = newline.map_or(input.len(), |at| at + 1);
+            let room = (MAX_RECORD_BYTES as usize).saturating_sub(line.len());
+            line.extend_from_slice(&input[..read.min(room)]);
+            stream.consume(read);
+            let at_end = read == 0;
+            if newline.is_some() || at_end {
+                let span = Span::new(start, stream.position(), number);
+                if let (Some(types), None) = (&mut types, span.fault) {
+                    types.observe(&line);
+                }
+                // The truncated bytes of an oversized line may be blank even if the line is not.
+                if span.fault.is_some() || !line.trim_ascii().is_empty() {
+                    visit(span)?;
+                }
+                line.clear();
+                start = stream.position();
+                number += 1;
+            }
+            if at_end {
+                break;
+            }
         }
+        if let (Some(types), Some(columns)) = (types, typed) {
+            types.widen(columns);
+        }
+        Ok(())
+    }
+
+    fn rows(&self, slice: TextSlice<'_>, columns: &Columns) -> Result<Contents> {
+        Ok(Box::new(Lines {
+            uri: slice.uri.to_owned(),
+            reader: BufReader::with_capacity(64 << 10, slice.bytes),
+            line: Vec::new(),
+            number: slice.line,
+            columns: columns.clone(),
+            is_folder: self.is_folder,
+        }))
     }
 }
 
-/// Infers the types of columns from all records of a source.
-pub(crate) struct TypeObserver {
+/// The types of the values of each of [`Columns::sources`].
+struct Types {
     names: Vec<Option<String>>,
     types: Vec<JsonType>,
 }
 
-impl TypeObserver {
-    pub(crate) fn new(columns: &Columns) -> Self {
-        let names: Vec<_> = columns
-            .id
-            .iter()
-            .chain(&columns.kept)
-            .map(|column| Some(column.source.clone()))
-            .collect();
+impl Types {
+    fn new(columns: &Columns) -> Self {
+        let names = columns.sources().map(|name| name.map(str::to_owned));
+        let names: Vec<_> = names.collect();
         Self {
             types: vec![JsonType::Unknown; names.len()],
             names,
         }
     }
 
-    pub(crate) fn observe(&mut self, line: &[u8]) {
-        let Ok(line) = std::str::from_utf8(line) else {
-            return;
-        };
-        if let Ok(values) = pick(line, &self.names) {
+    fn observe(&mut self, line: &[u8]) {
+        let names: Vec<_> = self.names.iter().map(Option::as_deref).collect();
+        let values = std::str::from_utf8(line).map(|line| pick(line, &names));
+        if let Ok(Ok(values)) = values {
             for (known, value) in self.types.iter_mut().zip(values) {
                 if let Some(value) = value {
                     *known = known.join(JsonType::of(value.get()));
@@ -101,60 +143,42 @@ impl TypeObserver {
         }
     }
 
-    /// The columns with values.
-    pub(crate) fn schema(self) -> Schema {
-        use super::schema::SourceColumn;
-        let columns = self
-            .names
-            .into_iter()
-            .zip(self.types)
-            // Nulls fit every type.
-            .filter(|(_, known)| *known != JsonType::Unknown)
-            .map(|(name, known)| SourceColumn {
-                name: name.unwrap_or_default(),
-                is_text: known == JsonType::Text,
-                data_type: known.data_type(),
-            })
-            .collect();
-        Schema { columns }
+    fn widen(self, columns: &mut Columns) {
+        for column in columns.id.iter_mut().chain(&mut columns.kept) {
+            let place = self
+                .names
+                .iter()
+                .position(|name| name.as_ref() == Some(&column.source));
+            if let Some(place) = place {
+                widen(&mut column.data_type, &self.types[place].data_type());
+            }
+        }
     }
 }
 
-/// Reads the records of a slice.
-pub(crate) struct Records {
+/// The rows of a slice.
+struct Lines {
+    uri: String,
     reader: BufReader<Box<dyn Read + Send>>,
     line: Vec<u8>,
     number: u64,
-    roles: Vec<Role>,
-    /// The columns of the id, the roles and the kept columns; `None` for a missing id or an unused role.
-    names: Vec<Option<String>>,
+    columns: Columns,
+    is_folder: bool,
 }
 
-impl Records {
-    /// A reader of a slice that starts at `line`.
-    pub(crate) fn new(reader: Box<dyn Read + Send>, columns: &Columns, line: u64) -> Self {
-        let id = columns.id.as_ref().map(|id| id.source.clone());
-        let names = std::iter::once(id)
-            .chain(columns.inputs.iter().map(|input| input.source.clone()))
-            .chain(columns.kept.iter().map(|kept| Some(kept.source.clone())))
-            .collect();
-        Self {
-            reader: BufReader::with_capacity(64 << 10, reader),
-            line: Vec::new(),
-            number: line,
-            roles: columns
-                .inputs
-                .iter()
-                .map(|input| input.role.clone())
-                .collect(),
-            names,
-        }
-    }
+impl Iterator for Lines {
+    type Item = Result<(u64, Content)>;
 
-    /// The next record with its line, or `None` at the end.
-    pub(crate) fn next(
-        &mut self,
-    ) -> io::Result<Option<(u64, std::result::Result<Record, BadRecord>)>> {
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self
+            .step()
+            .map_err(|e| Error::storage("read", &self.uri, e));
+        row.transpose()
+    }
+}
+
+impl Lines {
+    fn step(&mut self) -> io::Result<Option<(u64, Content)>> {
         loop {
             self.line.clear();
             // One byte more than allowed shows that a record is too long.
@@ -174,72 +198,50 @@ impl Records {
         }
     }
 
-    fn parse(&self) -> std::result::Result<Record, BadRecord> {
+    fn parse(&self) -> Content {
+        let names: Vec<_> = self.columns.sources().collect();
+        let id_of = |values: &[Option<&RawValue>]| values[0].map_or(Cell::Null, cell);
         let line = match std::str::from_utf8(&self.line) {
             Ok(line) => line,
             Err(e) => {
                 // The id, if it is readable, helps to find the line.
                 let lossy = String::from_utf8_lossy(&self.line);
                 return Err(BadRecord {
-                    id: self.id_of(&lossy),
-                    reason: format!("the line is not valid UTF-8 (byte {})", e.valid_up_to()),
+                    id: pick(&lossy, &names).map_or(Cell::Null, |values| id_of(&values)),
+                    reason: match self.is_folder {
+                        // The position in the line is not that in the file.
+                        true => "the text is not valid UTF-8".to_owned(),
+                        false => format!("the line is not valid UTF-8 (byte {})", e.valid_up_to()),
+                    },
                 });
             }
         };
-        let values = match pick(line, &self.names) {
-            Ok(values) => values,
-            Err(e) => {
-                return Err(BadRecord {
-                    id: Cell::Null,
-                    reason: format!("the line is not a JSON object: {e}"),
-                });
-            }
-        };
-        let id = values[0].map_or(Cell::Null, cell);
-        let (inputs, kept) = values[1..].split_at(self.roles.len());
-        let inputs = self.roles.iter().zip(&self.names[1..]).zip(inputs);
-        let inputs = inputs
-            .map(|((role, name), value)| match value {
-                Some(value) if role.is_text => text_cell(value, &role.name),
-                None if role.is_text && name.is_some() => {
-                    Err(format!("the {} is missing", role.name))
-                }
+        let values = pick(line, &names).map_err(|e| BadRecord {
+            id: Cell::Null,
+            reason: format!("the line is not a JSON object: {e}"),
+        })?;
+        content(
+            &self.columns,
+            id_of(&values),
+            |index, is_text| match values[index] {
+                value if is_text => string(value),
                 value => Ok(value.map_or(Cell::Null, cell)),
-            })
-            .collect::<std::result::Result<_, _>>();
-        match inputs {
-            Ok(inputs) => Ok(Record {
-                id,
-                inputs,
-                kept: kept
-                    .iter()
-                    .map(|value| value.map_or(Cell::Null, cell))
-                    .collect(),
-            }),
-            Err(reason) => Err(BadRecord { id, reason }),
-        }
-    }
-
-    fn id_of(&self, line: &str) -> Cell {
-        pick(line, &self.names)
-            .ok()
-            .and_then(|values| values[0])
-            .map_or(Cell::Null, cell)
+            },
+        )
     }
 }
 
-/// The value of a role that takes strings, or what is wrong with it.
-fn text_cell(value: &RawValue, role: &str) -> std::result::Result<Cell, String> {
-    match cell(value) {
-        text @ Cell::Text(_) => Ok(text),
-        Cell::Null => Err(format!("the {role} is null")),
-        Cell::Json(json) if json.starts_with('"') => Err(format!(
-            "the {role} has half of a character: a \\u escape of a surrogate pair without its other half"
-        )),
-        Cell::Json(json) => Err(format!(
-            "the {role} is not a string but {}",
-            json_kind(&json)
-        )),
+/// A value that must be a string, or what is wrong with it.
+fn string(value: Option<&RawValue>) -> std::result::Result<Cell, String> {
+    match value.map(cell) {
+        Some(text @ Cell::Text(_)) => Ok(text),
+        None => Err("is missing".to_owned()),
+        Some(Cell::Null) => Err("is null".to_owned()),
+        Some(Cell::Json(json)) if json.starts_with('"') => Err(
+            "has half of a character: a \\u escape of a surrogate pair without its other half"
+                .to_owned(),
+        ),
+        Some(Cell::Json(json)) => Err(format!("is not a string but {}", json_kind(&json))),
     }
 }
 
@@ -267,7 +269,7 @@ fn cell(value: &RawValue) -> Cell {
 /// The values of the keys `names` of a JSON object; the last of duplicate keys. Other values are skipped.
 fn pick<'de>(
     line: &'de str,
-    names: &[Option<String>],
+    names: &[Option<&str>],
 ) -> serde_json::Result<Vec<Option<&'de RawValue>>> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let picked = Pick { names }.deserialize(&mut deserializer)?;
@@ -276,7 +278,7 @@ fn pick<'de>(
 }
 
 struct Pick<'n> {
-    names: &'n [Option<String>],
+    names: &'n [Option<&'n str>],
 }
 
 impl<'de> DeserializeSeed<'de> for Pick<'_> {
@@ -303,21 +305,15 @@ impl<'de> Visitor<'de> for Pick<'_> {
     ) -> std::result::Result<Self::Value, A::Error> {
         let mut found = vec![None; self.names.len()];
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let mut places = self
-                .names
-                .iter()
-                .enumerate()
-                .filter(|(_, name)| name.as_deref() == Some(&*key));
-            match places.next() {
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Some((first, _)) => {
-                    let value = map.next_value()?;
-                    found[first] = Some(value);
-                    for (index, _) in places {
-                        found[index] = Some(value);
-                    }
+            let is_key = |name: &Option<&str>| *name == Some(&*key);
+            if !self.names.iter().any(is_key) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = map.next_value()?;
+            for (found, name) in found.iter_mut().zip(self.names) {
+                if is_key(name) {
+                    *found = Some(value);
                 }
             }
         }
@@ -328,8 +324,9 @@ impl<'de> Visitor<'de> for Pick<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Role;
 
-    fn read(content: &'static [u8]) -> Vec<(u64, std::result::Result<Record, BadRecord>)> {
+    fn read(content: &'static [u8]) -> Vec<(u64, Content)> {
         let columns = Columns {
             inputs: vec![crate::spec::InputColumn {
                 role: Role::text("text"),
@@ -342,8 +339,16 @@ mod tests {
             }),
             kept: Vec::new(),
         };
-        let mut records = Records::new(Box::new(content), &columns, 1);
-        std::iter::from_fn(|| records.next().unwrap()).collect()
+        let slice = TextSlice {
+            uri: "a.jsonl",
+            bytes: Box::new(content),
+            header: &[],
+            line: 1,
+        };
+        let rows = JsonLines { is_folder: false }
+            .rows(slice, &columns)
+            .unwrap();
+        rows.collect::<Result<_>>().unwrap()
     }
 
     fn reason(content: &'static [u8]) -> String {

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::Compression;
+use super::found::{Compression, Found};
 use crate::format::Format;
 use crate::store::{Location, is_url};
 use crate::{Error, Result};
@@ -18,28 +18,6 @@ pub struct Spool {
     pub path: PathBuf,
     /// BLAKE3 of its content, in hexadecimal.
     pub digest: String,
-}
-
-/// A source with its format.
-#[derive(Debug, Clone)]
-pub struct Found {
-    /// The name in messages.
-    pub uri: String,
-    /// Its location.
-    pub location: Location,
-    /// Its format.
-    pub format: Format,
-    /// Its compression.
-    pub compression: Compression,
-    /// Whether it is a copy of standard input.
-    pub spooled: bool,
-}
-
-impl Found {
-    /// Whether it is compressed.
-    pub fn is_compressed(&self) -> bool {
-        self.compression != Compression::None
-    }
 }
 
 /// The sources behind `inputs`: paths, folders, globs, URLs, and `-`, which stands for `spool`.
@@ -190,7 +168,8 @@ fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compres
         return Ok((format, compression));
     }
     let mut text = Vec::new();
-    super::stream::decompress(location.open(None)?, compression)
+    compression
+        .decompress(location.open(None)?)
         .and_then(|reader| reader.take(64 << 10).read_to_end(&mut text))
         .map_err(|e| Error::input(STDIN, e.to_string()))?;
     let first = text

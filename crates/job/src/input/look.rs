@@ -1,9 +1,19 @@
-//! Checks the heads of inputs before they are read completely.
+//! Reads the first records of inputs before planning.
 
-use super::{Found, Stream, arrow, delimited, jsonl, parquet, text_folder};
-use crate::format::Format;
+use std::io::Cursor;
+
+use super::found::Found;
+use super::kind::Kind;
+use super::row::Contents;
+use super::schema::Resolver;
+use super::stream::Stream;
+use super::text::{TextSlice, read_head};
+use crate::record::Record;
 use crate::spec::{Columns, Parameters};
 use crate::{Error, FunctionSpec, Result, writers};
+
+/// Maximum number of files to sample, evenly distributed.
+const MAX_FILES: usize = 32;
 
 /// The columns of `found`, as planning would resolve them. Reads at most the first MiB of each source.
 ///
@@ -12,40 +22,78 @@ use crate::{Error, FunctionSpec, Result, writers};
 /// the function's columns.
 pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
     writers::check(parameters.output_format, &function.output)?;
-    let mut columns: Option<Columns> = None;
+    let mut columns = Resolver::new(function, parameters);
     for found in found {
-        let place = found.uri.as_str();
-        found.location.meta()?;
-        let schema = match found.format {
-            Format::Csv | Format::Tsv => {
-                let stream = Stream::open(found, None)?;
-                Some(delimited::head(&stream, found.format.delimiter(), place)?.1)
+        match Kind::of(found.format) {
+            Kind::Text(format) => {
+                let stream = Stream::open(found, format.open(&found.location)?, None)?;
+                read_head(format, found, &stream, &mut columns)?;
             }
-            Format::Jsonl => {
-                let stream = Stream::open(found, None)?;
-                let schema = jsonl::head(&stream);
-                if schema.is_none() && !stream.head().0.trim_ascii().is_empty() {
-                    return Err(Error::input(
-                        place,
-                        "no line in its first MiB is a JSON object; check that its format is JSON Lines",
-                    ));
-                }
-                schema
+            Kind::Columnar(format) => {
+                columns.add(&format.head(&found.location)?.0, &found.uri)?;
             }
-            Format::Parquet => Some(parquet::head(&found.location)?.0),
-            Format::Arrow => Some(arrow::head(&found.location)?.0),
-            Format::TextFolder => Some(text_folder::schema()),
-        };
-        match (schema, &columns) {
-            (None, _) => {}
-            (Some(schema), Some(columns)) => schema.check(columns, place)?,
-            (Some(schema), None) => columns = Some(schema.resolve(function, parameters, place)?),
         }
     }
-    columns.ok_or_else(|| {
+    columns.finish().ok_or_else(|| {
         let places: Vec<_> = found.iter().map(|found| found.uri.as_str()).collect();
         Error::input(places.join(", "), "there are no records in it")
     })
+}
+
+/// About `records` first records of `found`, the same number of each file. Bad records are skipped. At most the first MiB of
+/// a text file is read.
+///
+/// # Errors
+/// As [`look`].
+pub fn sample(
+    found: &[Found],
+    function: &FunctionSpec,
+    parameters: &Parameters,
+    records: usize,
+) -> Result<Vec<Record>> {
+    let columns = look(found, function, parameters)?;
+    let files = found.len().min(MAX_FILES);
+    let of_each = records.div_ceil(files.max(1));
+    let mut sample = Vec::new();
+    for number in 0..files {
+        let file = &found[number * found.len() / files];
+        let (mut rows, is_whole) = first_rows(file, &columns)?;
+        let end = sample.len() + of_each;
+        let mut next = rows.next().transpose()?;
+        while sample.len() < end
+            && let Some((_, content)) = next
+        {
+            next = rows.next().transpose()?;
+            // The head may end within its last record.
+            if is_whole || next.is_some() {
+                sample.extend(content.ok());
+            }
+        }
+    }
+    Ok(sample)
+}
+
+/// The rows in the head of a source, and whether the head is the whole source.
+fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
+    match Kind::of(found.format) {
+        Kind::Text(format) => {
+            let stream = Stream::open(found, format.open(&found.location)?, None)?;
+            let head = format.head(&stream)?;
+            let (bytes, is_whole) = stream.head();
+            let slice = TextSlice {
+                uri: &found.uri,
+                bytes: Box::new(Cursor::new(bytes[head.bytes..].to_vec())),
+                header: &head.header.unwrap_or_default(),
+                line: 1,
+            };
+            Ok((format.rows(slice, columns)?, is_whole))
+        }
+        Kind::Columnar(format) => {
+            let metadata = format.open(&found.location)?;
+            let rows = 0..metadata.rows();
+            Ok((format.rows(&found.location, metadata, columns, rows)?, true))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -106,5 +154,52 @@ mod tests {
         let found = locate(&missing, None, None)
             .and_then(|f| look(&f, &classification(), &Parameters::default()));
         assert!(found.unwrap_err().to_string().contains("no such file"));
+    }
+
+    fn texts(files: &[(&str, &str)], records: usize) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs: Vec<_> = files
+            .iter()
+            .map(|(name, content)| {
+                let path = folder.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, content).unwrap();
+                path.to_str().unwrap().to_owned()
+            })
+            .collect();
+        let found = locate(&inputs, None, None).unwrap();
+        let sample = sample(&found, &classification(), &Parameters::default(), records);
+        let sample = sample.unwrap();
+        sample
+            .iter()
+            .map(|record| record.text().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_sample_takes_good_records_of_each_file() {
+        let csv = ("a.csv", "id,text\n1,a\n2,\n3,\"b\nb\"\n4,c\n");
+        let jsonl = (
+            "b.jsonl",
+            "{\"id\":1,\"text\":\"x\"}\nnonsense\n{\"id\":2,\"text\":\"y\"}\n",
+        );
+        assert_eq!(texts(&[csv], 100), ["a", "b\nb", "c"]);
+        assert_eq!(texts(&[csv], 2), ["a", "b\nb"]);
+        assert_eq!(texts(&[csv, jsonl], 4), ["a", "b\nb", "x", "y"]);
+    }
+
+    #[test]
+    fn a_record_across_the_end_of_the_head_is_skipped() {
+        let text = "word ".repeat(1000);
+        let line = format!("{{\"id\":1,\"text\":\"{text}\"}}\n");
+        let lines = line.repeat(2 * (1 << 20) / line.len());
+        let found = texts(&[("a.jsonl", &lines)], 10_000);
+        assert!(found.len() > 100 && found.iter().all(|found| *found == text));
+        let rows = format!(
+            "id,text\n{}",
+            format!("1,\"{text}\"\n").repeat(2 * (1 << 20) / 5000)
+        );
+        let found = texts(&[("a.csv", &rows)], 10_000);
+        assert!(found.len() > 100 && found.iter().all(|found| *found == text));
     }
 }

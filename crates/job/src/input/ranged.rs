@@ -18,14 +18,14 @@ const BLOCKS: usize = 8;
 
 /// A file or object. Clones share the cache.
 #[derive(Debug, Clone)]
-pub(super) enum Ranged {
+pub(crate) enum Ranged {
     File(Arc<File>),
     Object(Arc<Blocks>),
 }
 
 /// The cached blocks of an object, the most recent last.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(crate) struct Blocks {
     location: Location,
     length: u64,
     kept: Mutex<Vec<(u64, Bytes)>>,
@@ -152,7 +152,7 @@ impl ChunkReader for Ranged {
 }
 
 /// A reader from a position on.
-pub(super) enum RangedReader {
+pub(crate) enum RangedReader {
     File(BufReader<File>),
     Object { blocks: Arc<Blocks>, position: u64 },
 }

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{arrow, delimited, jsonl, parquet};
-use crate::format::Format;
+use super::columnar::{ColumnarFormat, Metadata};
+use super::kind::Kind;
+use super::row::{Contents, MAX_RECORD_BYTES};
+use super::text::TextSlice;
 use crate::record::{BadRecord, Cell, Row};
 use crate::spec::{Batch, Fault, Job, Slice, Source};
 use crate::store::{Location, is_url};
@@ -14,12 +16,12 @@ use crate::{Error, Result, RunDir};
 #[derive(Debug, Default)]
 pub struct Sources {
     known: Mutex<HashMap<String, CheckedSource>>,
-    /// The cached indexes of Arrow files, the most recent last.
-    indexes: Mutex<Vec<(String, Arc<arrow::Index>)>>,
+    /// The cached metadata of columnar files, the most recent last.
+    metadata: Mutex<Vec<(String, Arc<dyn Metadata>)>>,
 }
 
-/// Number of cached indexes of Arrow files, which may contain dictionaries.
-const MAX_INDEXES: usize = 4;
+/// Number of columnar files whose metadata are cached, which may contain dictionaries.
+const CACHED_FILES: usize = 4;
 
 #[derive(Debug)]
 struct CheckedSource {
@@ -42,18 +44,9 @@ pub struct Rows<'a> {
 /// A slice that is being read.
 struct Open<'a> {
     slice: &'a Slice,
-    source: &'a Source,
-    reader: Reader,
+    uri: &'a str,
+    contents: Contents,
     read: u64,
-}
-
-enum Reader {
-    Delimited(Box<delimited::Records>),
-    Jsonl(jsonl::Records),
-    TextFolder(jsonl::Records),
-    Parquet(Box<parquet::Records>),
-    Arrow(Box<arrow::Records>),
-    Unreadable(Fault),
 }
 
 impl Sources {
@@ -110,24 +103,21 @@ impl Sources {
         Ok(known.location.clone())
     }
 
-    /// The index of the Arrow file at `location`, which must be verified.
-    fn index(&self, location: &Location) -> Result<Arc<arrow::Index>> {
-        // Locked while it is read, so that only one worker reads it.
-        let mut indexes = self.indexes.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The metadata of the columnar file at `location`, which must be verified.
+    fn metadata(&self, format: &ColumnarFormat, location: &Location) -> Result<Arc<dyn Metadata>> {
+        // Locked while they are read, so that only one worker reads them.
+        let mut cached = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
         let uri = location.uri();
-        let found = match indexes.iter().position(|(known, _)| *known == uri) {
-            Some(place) => indexes.remove(place),
-            None => {
-                let read = arrow::Index::read(location)?;
-                (uri, Arc::new(read))
-            }
+        let found = match cached.iter().position(|(known, _)| *known == uri) {
+            Some(place) => cached.remove(place),
+            None => (uri, format.open(location)?),
         };
-        if indexes.len() == MAX_INDEXES {
-            indexes.remove(0);
+        if cached.len() == CACHED_FILES {
+            cached.remove(0);
         }
-        let index = found.1.clone();
-        indexes.push(found);
-        Ok(index)
+        let metadata = found.1.clone();
+        cached.push(found);
+        Ok(metadata)
     }
 }
 
@@ -178,94 +168,46 @@ impl Rows<'_> {
 
 fn open<'a>(sources: &Sources, job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
     let source = &job.sources[slice.source as usize];
-    let bytes = || {
-        sources
-            .location(source, run)?
-            .open(Some(slice.start..slice.end))
-    };
-    let reader = if let Some(fault) = slice.fault {
-        Reader::Unreadable(fault)
+    let contents: Contents = if let Some(fault) = slice.fault {
+        let bad = BadRecord {
+            id: Cell::Null,
+            reason: fault_reason(fault, slice),
+        };
+        Box::new(std::iter::once(Ok((slice.line, Err(bad)))))
     } else {
-        match source.format {
-            Format::Parquet => {
-                let location = sources.location(source, run)?;
-                let rows = slice.start..slice.end;
-                Reader::Parquet(Box::new(parquet::Records::new(
-                    &location,
-                    &job.columns,
-                    rows,
-                )?))
+        let location = sources.location(source, run)?;
+        let range = slice.start..slice.end;
+        match Kind::of(source.format) {
+            Kind::Text(format) => {
+                let slice = TextSlice {
+                    uri: &source.uri,
+                    bytes: location.open(Some(range))?,
+                    header: source.header.as_deref().unwrap_or_default(),
+                    line: slice.line,
+                };
+                format.rows(slice, &job.columns)?
             }
-            Format::Arrow => {
-                let location = sources.location(source, run)?;
-                let index = sources.index(&location)?;
-                let rows = slice.start..slice.end;
-                Reader::Arrow(Box::new(arrow::Records::new(
-                    &location,
-                    index,
-                    &job.columns,
-                    rows,
-                )?))
+            Kind::Columnar(format) => {
+                let metadata = sources.metadata(format, &location)?;
+                format.rows(&location, metadata, &job.columns, range)?
             }
-            format @ (Format::Jsonl | Format::TextFolder) => {
-                let bytes = bytes()?;
-                let records = jsonl::Records::new(bytes, &job.columns, slice.line);
-                if format == Format::Jsonl {
-                    Reader::Jsonl(records)
-                } else {
-                    Reader::TextFolder(records)
-                }
-            }
-            Format::Csv | Format::Tsv => Reader::Delimited(Box::new(delimited::Records::new(
-                bytes()?,
-                source.format.delimiter(),
-                source.header.as_deref().unwrap_or_default(),
-                &job.columns,
-                slice.line,
-            )?)),
         }
     };
     Ok(Open {
         slice,
-        source,
-        reader,
+        uri: &source.uri,
+        contents,
         read: 0,
     })
 }
 
 impl Open<'_> {
     fn next(&mut self) -> Result<Option<Row>> {
-        let failed = |e: std::io::Error| Error::storage("read", &self.source.uri, e);
-        let found = match &mut self.reader {
-            Reader::Unreadable(fault) => (self.read == 0).then(|| {
-                let reason = fault_reason(*fault, self.slice);
-                (
-                    self.slice.line,
-                    Err(BadRecord {
-                        id: Cell::Null,
-                        reason,
-                    }),
-                )
-            }),
-            Reader::Jsonl(records) => records.next().map_err(failed)?,
-            Reader::TextFolder(records) => {
-                let found = records.next().map_err(failed)?;
-                // The only possible fault of a staged line; the file has no line number.
-                let reason = "the text is not valid UTF-8".to_owned();
-                found.map(|(place, record)| {
-                    (place, record.map_err(|bad| BadRecord { reason, ..bad }))
-                })
-            }
-            Reader::Parquet(records) => records.next()?,
-            Reader::Arrow(records) => records.next()?,
-            Reader::Delimited(records) => records.next().map_err(failed)?,
-        };
-        match found {
+        match self.contents.next().transpose()? {
             Some((place, content)) if self.read < self.slice.records => {
                 self.read += 1;
-                let row = self.slice.row + self.read - 1;
                 Ok(Some(Row {
-                    row,
+                    row: self.slice.row + self.read - 1,
                     source: self.slice.source,
                     place,
                     content,
@@ -273,7 +215,7 @@ impl Open<'_> {
             }
             None if self.read == self.slice.records => Ok(None),
             _ => Err(Error::input(
-                &self.source.uri,
+                self.uri,
                 "its records differ from those of the plan; start a new run",
             )),
         }
@@ -285,7 +227,7 @@ fn fault_reason(fault: Fault, slice: &Slice) -> String {
         Fault::Oversized => format!(
             "the row has {} bytes, more than the {} MiB that a row may have (in CSV: was a quote left open?)",
             slice.end - slice.start,
-            super::MAX_RECORD_BYTES >> 20
+            MAX_RECORD_BYTES >> 20
         ),
         Fault::OpenQuote => {
             "a quote opened in this row is never closed, so the rest of the file is part of it"

@@ -12,20 +12,35 @@ use crate::{Error, FunctionSpec, Result, Role};
 /// The columns of a source, as far as its head shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Schema {
-    pub(crate) columns: Vec<SourceColumn>,
+    pub(super) columns: Vec<SourceColumn>,
+    /// Whether the format has typed columns.
+    pub(super) is_typed: bool,
 }
 
 /// A column of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SourceColumn {
-    pub(crate) name: String,
+pub(super) struct SourceColumn {
+    pub(super) name: String,
     /// Whether its values are strings rather than numbers or booleans.
-    pub(crate) is_text: bool,
-    pub(crate) data_type: DataType,
+    pub(super) is_text: bool,
+    pub(super) data_type: DataType,
 }
 
 impl Schema {
-    pub(crate) fn get(&self, name: &str) -> Option<&SourceColumn> {
+    /// Columns of strings.
+    pub(super) fn of_strings(names: &[&str]) -> Self {
+        let columns = names.iter().map(|name| SourceColumn {
+            name: (*name).to_owned(),
+            is_text: true,
+            data_type: DataType::Utf8,
+        });
+        Self {
+            columns: columns.collect(),
+            is_typed: false,
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&SourceColumn> {
         self.columns.iter().find(|column| column.name == name)
     }
 
@@ -57,7 +72,7 @@ impl Schema {
     }
 
     /// Resolves the columns of a job from the parameters and defaults.
-    pub(crate) fn resolve(
+    fn resolve(
         &self,
         function: &FunctionSpec,
         parameters: &Parameters,
@@ -146,7 +161,7 @@ impl Schema {
     }
 
     /// Checks that a further source has the columns of the first one.
-    pub(crate) fn check(&self, columns: &Columns, place: &str) -> Result<()> {
+    fn check(&self, columns: &Columns, place: &str) -> Result<()> {
         for input in &columns.inputs {
             if let Some(name) = &input.source {
                 self.need(name, &purpose(&input.role), place)?;
@@ -161,16 +176,84 @@ impl Schema {
         Ok(())
     }
 
-    /// Widens the types of `columns` so that this source's values fit too.
-    pub(crate) fn widen(&self, columns: &mut Columns) {
+    /// Checks that the columns of string roles are strings.
+    fn check_types(&self, columns: &Columns, place: &str) -> Result<()> {
+        for input in columns.inputs.iter().filter(|input| input.role.is_text) {
+            let found = input.source.as_ref().and_then(|name| self.get(name));
+            if let Some(column) = found.filter(|column| !column.is_text) {
+                return Err(Error::input(
+                    place,
+                    format!(
+                        "column {:?} has type {}, not strings; name another column for the {}",
+                        column.name, column.data_type, input.role.name
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Resolves the columns of a job from those of its sources.
+pub(crate) struct Resolver<'a> {
+    function: &'a FunctionSpec,
+    parameters: &'a Parameters,
+    columns: Option<Columns>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(crate) fn new(function: &'a FunctionSpec, parameters: &'a Parameters) -> Self {
+        Self {
+            function,
+            parameters,
+            columns: None,
+        }
+    }
+
+    /// Takes the columns from the first source, and checks those of the others.
+    pub(crate) fn add(&mut self, schema: &Schema, place: &str) -> Result<()> {
+        let columns = match &mut self.columns {
+            Some(columns) => {
+                schema.check(columns, place)?;
+                for column in columns.id.iter_mut().chain(&mut columns.kept) {
+                    if let Some(found) = schema.get(&column.source) {
+                        widen(&mut column.data_type, &found.data_type);
+                    }
+                }
+                columns
+            }
+            first => first.insert(schema.resolve(self.function, self.parameters, place)?),
+        };
+        if schema.is_typed {
+            schema.check_types(columns, place)?;
+        }
+        Ok(())
+    }
+
+    /// The columns of the sources so far.
+    pub(crate) fn get(&mut self) -> Option<&mut Columns> {
+        self.columns.as_mut()
+    }
+
+    /// The columns of all sources, or `None` if they have no records.
+    pub(crate) fn finish(self) -> Option<Columns> {
+        let mut columns = self.columns?;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
-            if self
-                .get(&column.source)
-                .is_some_and(|known| known.data_type != column.data_type)
-            {
+            // A column without values.
+            if column.data_type == DataType::Null {
                 column.data_type = DataType::Utf8;
             }
         }
+        Some(columns)
+    }
+}
+
+/// Widens a type so that values of another fit too. `Null` is the type of a column without values so far.
+pub(super) fn widen(known: &mut DataType, other: &DataType) {
+    if *known == DataType::Null {
+        *known = other.clone();
+    } else if *other != DataType::Null && known != other {
+        *known = DataType::Utf8;
     }
 }
 
@@ -251,19 +334,26 @@ impl Sample {
         }
     }
 
-    /// `mixed_is_text`: whether a column of strings and other values counts as strings, as in untyped formats.
-    pub(crate) fn schema(self, mixed_is_text: bool) -> Schema {
-        let columns = self
-            .columns
-            .into_iter()
-            .map(|(name, seen)| SourceColumn {
-                name,
-                is_text: (seen.texts > 0 && (mixed_is_text || seen.others == 0))
-                    || (mixed_is_text && seen.others == 0),
-                data_type: DataType::Utf8,
-            })
-            .collect();
-        Schema { columns }
+    /// The columns of a format without types, in which a string may look like a number.
+    pub(super) fn delimited(self) -> Schema {
+        self.schema(DataType::Utf8, |seen| seen.texts > 0 || seen.others == 0)
+    }
+
+    /// The columns of JSON, whose types are not known before all values are read.
+    pub(super) fn json(self) -> Schema {
+        self.schema(DataType::Null, |seen| seen.texts > 0 && seen.others == 0)
+    }
+
+    fn schema(self, data_type: DataType, is_text: impl Fn(&Seen) -> bool) -> Schema {
+        let columns = self.columns.into_iter().map(|(name, seen)| SourceColumn {
+            name,
+            is_text: is_text(&seen),
+            data_type: data_type.clone(),
+        });
+        Schema {
+            columns: columns.collect(),
+            is_typed: false,
+        }
     }
 }
 
@@ -280,7 +370,10 @@ mod tests {
                 data_type: DataType::Utf8,
             })
             .collect();
-        Schema { columns }
+        Schema {
+            columns,
+            is_typed: false,
+        }
     }
 
     /// The function of a classifier.

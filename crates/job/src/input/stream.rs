@@ -1,14 +1,15 @@
-//! Reads a source sequentially: hashes, decompresses and, if needed, stages it.
+//! Reads a text source sequentially: hashes, decompresses and, if needed, stages it.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
-use flate2::read::MultiGzDecoder;
-
-use super::{Compression, Found, HEAD_BYTES};
+use super::found::Found;
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
+
+/// Size of the head of a source, from which its columns are resolved.
+const HEAD_BYTES: usize = 1 << 20;
 
 /// A decompressed source.
 pub(crate) struct Stream {
@@ -21,35 +22,31 @@ pub(crate) struct Stream {
     position: u64,
 }
 
-/// `reader`'s bytes, decompressed.
-pub(super) fn decompress(
-    reader: impl Read + 'static,
-    compression: Compression,
-) -> io::Result<Box<dyn Read>> {
-    Ok(match compression {
-        Compression::None => Box::new(reader),
-        Compression::Gzip => Box::new(MultiGzDecoder::new(BufReader::new(reader))),
-        Compression::Zstd => Box::new(zstd::Decoder::new(reader)?),
-    })
-}
-
 impl Stream {
-    /// Opens `found`, and copies the decompressed bytes to `staged`.
-    pub(crate) fn open(found: &Found, staged: Option<ObjectWriter>) -> Result<Self> {
+    /// Reads `raw`, the bytes of `found`, and copies the decompressed bytes to `staged`.
+    pub(crate) fn open(
+        found: &Found,
+        raw: Box<dyn Read>,
+        staged: Option<ObjectWriter>,
+    ) -> Result<Self> {
         let hasher = Rc::new(RefCell::new(blake3::Hasher::new()));
+        let hash = hasher.clone();
         let raw = Tee {
-            reader: found.location.open(None)?,
-            to: HashWriter(hasher.clone()),
+            reader: raw,
+            to: move |bytes: &[u8]| {
+                hash.borrow_mut().update(bytes);
+                Ok(())
+            },
         };
-        let plain = decompress(raw, found.compression).map_err(|e| unreadable(&found.uri, e))?;
+        let plain = found.compression.decompress(raw);
+        let mut plain = plain.map_err(|e| unreadable(&found.uri, e))?;
         let staged = staged.map(|writer| Rc::new(RefCell::new(writer)));
-        let plain: Box<dyn Read> = match &staged {
-            None => plain,
-            Some(writer) => Box::new(Tee {
+        if let Some(writer) = staged.clone() {
+            plain = Box::new(Tee {
                 reader: plain,
-                to: StageWriter(writer.clone()),
-            }),
-        };
+                to: move |bytes: &[u8]| writer.borrow_mut().write_all(bytes),
+            });
+        }
         let mut stream = Self {
             uri: found.uri.clone(),
             reader: BufReader::with_capacity(256 << 10, plain),
@@ -75,6 +72,11 @@ impl Stream {
             stream.consume(3);
         }
         Ok(stream)
+    }
+
+    /// The name of the source in messages.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// The first bytes, without a byte-order mark, and whether they are all.
@@ -128,8 +130,12 @@ impl Stream {
     }
 }
 
-/// Converts an error of staging, of the store, or of the decompressor.
+/// Converts an error of the source, of staging, of the store, or of the decompressor.
 fn unreadable(uri: &str, error: io::Error) -> Error {
+    let error = match error.downcast::<Error>() {
+        Ok(error) => return error,
+        Err(error) => error,
+    };
     match error.kind() {
         io::ErrorKind::UnexpectedEof => {
             Error::input(uri, "the compressed file ends too early; it is truncated")
@@ -150,41 +156,16 @@ fn unreadable(uri: &str, error: io::Error) -> Error {
     }
 }
 
-/// A reader that copies what it reads.
-struct Tee<R, W> {
+/// A reader that passes on what it reads.
+struct Tee<R, F> {
     reader: R,
-    to: W,
+    to: F,
 }
 
-impl<R: Read, W: Write> Read for Tee<R, W> {
+impl<R: Read, F: FnMut(&[u8]) -> io::Result<()>> Read for Tee<R, F> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let n = self.reader.read(out)?;
-        self.to.write_all(&out[..n])?;
+        (self.to)(&out[..n])?;
         Ok(n)
-    }
-}
-
-struct HashWriter(Rc<RefCell<blake3::Hasher>>);
-
-impl Write for HashWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct StageWriter(Rc<RefCell<ObjectWriter>>);
-
-impl Write for StageWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().flush()
     }
 }

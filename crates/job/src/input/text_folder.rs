@@ -1,29 +1,68 @@
-//! Folders of text files. As in aclImdb, the subfolders `pos/` and `neg/` are labels.
+//! Folders of text files, read as JSON Lines. As in aclImdb, the subfolders `pos/` and `neg/` are labels.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use arrow_schema::DataType;
-
-use super::MAX_RECORD_BYTES;
-use super::schema::{Schema, SourceColumn};
-use super::span::Span;
+use super::row::MAX_RECORD_BYTES;
 use crate::record::write_json_string;
 use crate::spec::Identity;
+use crate::store::Location;
 use crate::{Error, Result};
 
 /// The columns of every text folder.
-pub(crate) fn schema() -> Schema {
-    let columns = ["id", "text", "label"]
-        .map(|name| SourceColumn {
-            name: name.into(),
-            is_text: true,
-            data_type: DataType::Utf8,
-        })
-        .to_vec();
-    Schema { columns }
+pub(super) const COLUMNS: [&str; 3] = ["id", "text", "label"];
+
+/// The files of a folder as lines of JSON. The number of a file is that of its line.
+pub(super) fn open(location: &Location) -> Result<Box<dyn Read>> {
+    match location {
+        Location::Local(folder) => Ok(Box::new(Lines {
+            folder: folder.clone(),
+            files: files(folder)?.into_iter(),
+            line: Vec::new(),
+            read: 0,
+        })),
+        Location::Remote(_) => Err(Error::input(
+            location.uri(),
+            "folders of text files must be local",
+        )),
+    }
+}
+
+struct Lines {
+    folder: PathBuf,
+    files: std::vec::IntoIter<PathBuf>,
+    line: Vec<u8>,
+    /// Number of bytes of `line` that were read.
+    read: usize,
+}
+
+impl Read for Lines {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.read == self.line.len()
+            && let Some(path) = self.files.next()
+        {
+            let mut content = Vec::new();
+            File::open(&path)
+                // One byte more than allowed shows that a file is too long.
+                .and_then(|file| file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut content))
+                .map_err(|e| {
+                    io::Error::other(Error::storage("read", path.display().to_string(), e))
+                })?;
+            self.line.clear();
+            self.read = 0;
+            json_line(
+                &id(&self.folder, &path),
+                &content,
+                label(&path),
+                &mut self.line,
+            );
+        }
+        let read = (&self.line[self.read..]).read(out)?;
+        self.read += read;
+        Ok(read)
+    }
 }
 
 /// The `.txt` files below `folder`, sorted by path.
@@ -81,32 +120,6 @@ pub(crate) fn identity(folder: &Path) -> Result<Identity> {
     })
 }
 
-/// Writes the folder as JSON Lines, and calls `visit` with the position of each line.
-pub(crate) fn stage(
-    folder: &Path,
-    out: &mut impl Write,
-    mut visit: impl FnMut(Span) -> Result<()>,
-) -> Result<()> {
-    let mut content = Vec::new();
-    let mut line = Vec::new();
-    let mut start = 0;
-    for (index, path) in files(folder)?.iter().enumerate() {
-        content.clear();
-        File::open(path)
-            // One byte more than allowed shows that a file is too long.
-            .and_then(|file| file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut content))
-            .map_err(|e| Error::storage("read", path.display().to_string(), e))?;
-        line.clear();
-        json_line(&id(folder, path), &content, label(path), &mut line);
-        out.write_all(&line)
-            .map_err(|e| Error::storage("stage", path.display().to_string(), e))?;
-        let end = start + line.len() as u64;
-        visit(Span::new(start, end, index as u64 + 1))?;
-        start = end;
-    }
-    Ok(())
-}
-
 /// The path below the folder, without its extension: `pos/0_9`.
 fn id(folder: &Path, path: &Path) -> String {
     let below = path.strip_prefix(folder).unwrap_or(path).with_extension("");
@@ -157,20 +170,14 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let mut out = Vec::new();
-        let mut spans = Vec::new();
-        stage(dir.path(), &mut out, |span| {
-            spans.push(span);
-            Ok(())
-        })
-        .unwrap();
+        let location = Location::Local(dir.path().to_owned());
+        let mut lines = String::new();
+        open(&location).unwrap().read_to_string(&mut lines).unwrap();
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            lines,
             "{\"id\":\"neg/1_2\",\"text\":\"bad \\\"one\\\"\\n\",\"label\":\"negative\"}\n\
              {\"id\":\"pos/0_9\",\"text\":\"good\",\"label\":\"positive\"}\n"
         );
-        assert_eq!(spans[1].line, 2);
-        assert_eq!(spans[1].start, spans[0].end);
     }
 
     #[test]

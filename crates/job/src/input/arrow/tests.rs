@@ -13,7 +13,7 @@ use arrow_ipc::writer::{FileWriter, IpcWriteOptions};
 use arrow_schema::DataType;
 use proptest::prelude::*;
 
-use super::{Index, Records};
+use super::FORMAT;
 use crate::column::Column;
 use crate::spec::{Columns, InputColumn};
 use crate::store::Location;
@@ -85,15 +85,14 @@ fn read(content: &[u8]) -> Result<u64> {
         id: Some(column("id")),
         kept: ["words", "view", "list", "vector"].map(column).to_vec(),
     };
-    let index = Arc::new(Index::read(&location)?);
+    let metadata = FORMAT.open(&location)?;
     // A plan does not take more batches than some millions.
-    let rows = index.rows().min(100);
+    let rows = metadata.rows().min(100);
     let mut found = 0;
     for start in (0..rows).step_by(2) {
         let range = start..rows.min(start + 2);
-        let mut records = Records::new(&location, index.clone(), &columns, range)?;
-        while let Some((row, _)) = records.next()? {
-            assert_eq!(row, found);
+        for row in FORMAT.rows(&location, metadata.clone(), &columns, range)? {
+            assert_eq!(row?.0, found);
             found += 1;
         }
     }

@@ -1,0 +1,145 @@
+//! What Parquet and Arrow IPC share: files of typed columns, whose slices are ranges of rows.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::columns;
+use super::ranged::Ranged;
+use super::row::Contents;
+use super::schema::Schema;
+use crate::spec::Columns;
+use crate::store::Location;
+use crate::{Error, Result};
+
+/// Rows that are decoded at once: few, because a row may be large.
+const ROWS_AT_ONCE: u64 = 64;
+
+/// The result of a format's library.
+pub(super) type Read<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Reads at least the first of these rows. The columns have bytes instead of strings, which the library would check many at
+/// a time: values are checked one by one, so that invalid UTF-8 only affects its own row.
+pub(super) type ReadRows = Box<dyn FnMut(Range<u64>) -> Read<Vec<RecordBatch>> + Send>;
+
+/// The metadata of a file, which are read once for all of its slices.
+pub(crate) trait Metadata: Debug + Send + Sync {
+    fn schema(&self) -> &SchemaRef;
+
+    fn rows(&self) -> u64;
+
+    /// A reader of the columns `projection`, which is sorted, of `file`.
+    ///
+    /// # Errors
+    /// The file is damaged.
+    fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows>;
+}
+
+/// A format of typed columns.
+pub(crate) struct ColumnarFormat {
+    pub(super) name: &'static str,
+    pub(super) metadata: fn(&Ranged) -> Read<Arc<dyn Metadata>>,
+}
+
+impl ColumnarFormat {
+    /// The metadata of the file at `location`.
+    ///
+    /// # Errors
+    /// It is not a file of this format, or is damaged.
+    pub(crate) fn open(&self, location: &Location) -> Result<Arc<dyn Metadata>> {
+        let file = Ranged::open(location)?;
+        caught(|| (self.metadata)(&file)).map_err(|e| self.unreadable(&file, location, &*e))
+    }
+
+    /// The columns and the number of rows.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn head(&self, location: &Location) -> Result<(Schema, u64)> {
+        let metadata = self.open(location)?;
+        Ok((columns::source_schema(metadata.schema()), metadata.rows()))
+    }
+
+    /// Reads a range of rows of the file at `location`.
+    ///
+    /// # Errors
+    /// The file has fewer rows or lacks a column, or is damaged.
+    pub(crate) fn rows(
+        &'static self,
+        location: &Location,
+        metadata: Arc<dyn Metadata>,
+        columns: &Columns,
+        rows: Range<u64>,
+    ) -> Result<Contents> {
+        let wrong = |reason: String| Error::input(location.uri(), reason);
+        if rows.end > metadata.rows() {
+            return Err(wrong(
+                "it has fewer rows than when the run was planned".into(),
+            ));
+        }
+        let fields = metadata.schema().fields();
+        let find = |name: &str| {
+            let place = fields.iter().position(|field| field.name() == name);
+            place.ok_or_else(|| wrong(format!("there is no column {name:?}")))
+        };
+        let projection = columns.sources().flatten().map(find);
+        let projection: BTreeSet<_> = projection.collect::<Result<_>>()?;
+        let projection = projection.into_iter().collect();
+        let file = Ranged::open(location)?;
+        let mut read = caught(|| metadata.reader(file.clone(), projection))
+            .map_err(|e| self.unreadable(&file, location, &*e))?;
+        let (columns, location) = (columns.clone(), location.clone());
+        let (mut next, end) = (rows.start, rows.end);
+        let mut ready = Vec::new().into_iter();
+        Ok(Box::new(std::iter::from_fn(move || {
+            if let Some(row) = ready.next() {
+                return Some(Ok(row));
+            }
+            if next == end {
+                return None;
+            }
+            let rows = next..end.min(next + ROWS_AT_ONCE);
+            let decoded = caught(|| {
+                let batches = read(rows.clone())?;
+                let contents = batches
+                    .iter()
+                    .flat_map(|batch| columns::contents(&columns, batch));
+                Ok(rows.zip(contents).collect::<Vec<_>>())
+            });
+            // Nothing is read after an error.
+            next = end;
+            match decoded {
+                Ok(rows) => {
+                    next = rows.last().map_or(end, |(last, _)| last + 1);
+                    ready = rows.into_iter();
+                    ready.next().map(Ok)
+                }
+                Err(e) => Some(Err(self.unreadable(&file, &location, &*e))),
+            }
+        })))
+    }
+
+    /// The error of the store, or else that of the library.
+    fn unreadable(
+        &self,
+        file: &Ranged,
+        location: &Location,
+        error: &dyn std::error::Error,
+    ) -> Error {
+        file.failure().unwrap_or_else(|| {
+            let reason = format!("the {} file cannot be read: {error}", self.name);
+            Error::input(location.uri(), reason)
+        })
+    }
+}
+
+/// Converts a panic in `read`, which the libraries raise for some damaged files, to an error.
+pub(super) fn caught<T>(read: impl FnOnce() -> Read<T>) -> Read<T> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err("its content is inconsistent".into()))
+}

@@ -1,0 +1,58 @@
+//! Records from the values of rows.
+
+use std::fmt::Display;
+
+use crate::Result;
+use crate::record::{BadRecord, Cell, Record};
+use crate::spec::Columns;
+
+/// Maximum size of a record. Larger ones become dead letters unread, which bounds the memory for a row or an unclosed quote.
+pub const MAX_RECORD_BYTES: u64 = 64 << 20;
+
+/// The error for an oversized record that the plan does not mark as such.
+pub(super) const TOO_LONG: &str = "a record is larger than the plan allows; start a new run";
+
+/// The content of a row: a record, or what is wrong with it.
+pub(crate) type Content = std::result::Result<Record, BadRecord>;
+
+/// The rows of a slice in order: place and content. Places are those of [`Row`](crate::Row).
+pub(crate) type Contents = Box<dyn Iterator<Item = Result<(u64, Content)>> + Send>;
+
+/// The content of a row from the values of [`Columns::sources`].
+///
+/// `value` gets the index of a column, and whether its value must be a string. Its errors follow the name of the column. `id`
+/// is the id of a bad record.
+pub(super) fn content(
+    columns: &Columns,
+    id: Cell,
+    mut value: impl FnMut(usize, bool) -> std::result::Result<Cell, String>,
+) -> Content {
+    let mut value = |index: usize, is_text: bool, name: &dyn Display| {
+        value(index, is_text).map_err(|reason| BadRecord {
+            id: id.clone(),
+            reason: format!("{name} {reason}"),
+        })
+    };
+    let inputs = columns.inputs.iter().enumerate();
+    let first_kept = 1 + columns.inputs.len();
+    Ok(Record {
+        inputs: inputs
+            .map(|(index, input)| {
+                let is_text = input.role.is_text && input.source.is_some();
+                value(1 + index, is_text, &format_args!("the {}", input.role.name))
+            })
+            .collect::<std::result::Result<_, _>>()?,
+        kept: (first_kept..first_kept + columns.kept.len())
+            .map(|index| value(index, false, &"a kept column"))
+            .collect::<std::result::Result<_, _>>()?,
+        id: value(0, false, &"the id")?,
+    })
+}
+
+/// A string from bytes that may not be valid UTF-8.
+pub(super) fn text(bytes: &[u8]) -> std::result::Result<Cell, String> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Cell::Text(text.to_owned())),
+        Err(e) => Err(format!("is not valid UTF-8 (byte {})", e.valid_up_to())),
+    }
+}
