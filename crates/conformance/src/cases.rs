@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shoal_job::RunDir;
-use shoal_job::wire::FailureKind;
+use shoal_job::wire::{FailureKind, Receipt};
 
 use crate::test_run::{
     ATTEMPTS, BAD_RECORD, CALL_USD, RECORDS, RunSettings, Start, StartOptions, TestContext,
@@ -368,12 +368,12 @@ fn every_call_crashes(context: &TestContext<'_>) {
 fn mismatched_receipt(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[]));
     let done = context.finish(&run);
-    let mut receipt = done
+    let receipt = done
         .processed
         .receipts
         .get(2, 0)
-        .expect("batch 2 is finished")
-        .clone();
+        .expect("batch 2 is finished");
+    let mut receipt = Receipt::clone(receipt);
     receipt.records += 1;
     let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
     let name = RunDir::receipt_name(2, 0);

@@ -214,7 +214,7 @@ fn lambda_answer(invocation: &Invocation, act: Act, number: u64) -> Response {
                 let reply = serde_json::to_value(Reply::new(invocation, receipt));
                 Response::new("200 OK", reply.expect("a reply is always JSON"))
             }
-            Err(Failure { kind, reason }) => function_error(kind.error_type(), &reason),
+            Err(Failure { kind, reason }) => function_error(&kind.error_type(), &reason),
         },
         Act::Throttle => {
             let body = json!({

@@ -192,7 +192,7 @@ pub fn process_batches(
             // Another worker may already have replaced it. Only the stored fields are compared, since platforms add
             // billing data to the receipt that they return.
             let stored = |receipt: &Receipt| (receipt.part.clone(), receipt.dead_letters.clone());
-            if now.as_ref().map(stored) == seen.map(stored) {
+            if now.as_ref().map(stored) == seen.map(|receipt| stored(receipt)) {
                 run.forget(range, job.parameters.output_format)?;
             }
             for kept in [&mut receipts, &mut reused] {

@@ -1,54 +1,37 @@
 //! Environments, which process one invocation at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use shoal_job::Cancel;
 use shoal_job::wire::{Failure, Invocation, Receipt};
 
-use crate::{Clock, Host, Runner, Session, store, work};
-
-/// Limits of an invocation.
-#[derive(Debug, Clone, Default)]
-pub struct CallLimits {
-    /// Checked between micro-batches. A cancelled batch writes nothing.
-    pub cancel: Cancel,
-    /// When the receipt is due. The records processed by then are written, and the receipt has the number of the remaining
-    /// ones.
-    pub deadline: Option<Instant>,
-}
-
-/// The start of an invocation.
-#[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) at: Instant,
-    pub(crate) init: Duration,
-    pub(crate) cold: bool,
-    pub(crate) clock: Clock,
-}
+use crate::store::{self, Start};
+use crate::work::{self, CallLimits};
+use crate::{Clock, Host, Runner, Session};
 
 /// An environment of a [`Host`], with its own session of the shared runner.
 pub struct Environment {
     host: Arc<Host>,
     name: String,
-    init: Duration,
     clock: Clock,
     is_warm: bool,
     session: Option<(Arc<dyn Runner>, Box<dyn Session>)>,
 }
 
-impl Environment {
-    pub(crate) fn new(host: Arc<Host>, name: String, init: Duration) -> Self {
-        Self {
-            host,
-            name,
-            init,
+impl Host {
+    /// A new environment.
+    pub fn environment(self: &Arc<Self>) -> Environment {
+        Environment {
+            name: self.environment_name(),
+            host: self.clone(),
             clock: Clock::default(),
             is_warm: false,
             session: None,
         }
     }
+}
 
+impl Environment {
     /// Replaces the clock.
     #[must_use]
     pub fn with_clock(self, clock: Clock) -> Self {
@@ -70,10 +53,7 @@ impl Environment {
             .and_then(|ms| at.checked_add(Duration::from_millis(ms)));
         let limits = CallLimits {
             cancel: limits.cancel.clone(),
-            deadline: match (deadline, limits.deadline) {
-                (Some(one), Some(other)) => Some(one.min(other)),
-                (one, other) => one.or(other),
-            },
+            deadline: deadline.into_iter().chain(limits.deadline).min(),
         };
         let function = self.host.function(&invocation.run)?;
         let cold = !std::mem::replace(&mut self.is_warm, true);
@@ -86,7 +66,7 @@ impl Environment {
         let start = Start {
             at,
             init: if cold {
-                self.init + (self.clock.now() - at)
+                self.host.init + (self.clock.now() - at)
             } else {
                 Duration::ZERO
             },

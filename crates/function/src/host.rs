@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use shoal_job::wire::{Failure, FailureKind};
-
 use shoal_job::{FunctionSpec, RunDir};
 
-use crate::{Environment, Function, Runner};
+use crate::{Function, Runner};
 
 /// Number of cached jobs. Environments of a platform rarely process several runs at once.
 const CACHED_JOBS: usize = 4;
@@ -20,7 +19,8 @@ pub type OpenRunner = dyn Fn(&FunctionSpec) -> Result<Arc<dyn Runner>, Failure> 
 /// A process that runs functions. Its environments share the runner and a cache of jobs.
 pub struct Host {
     name: String,
-    init: Duration,
+    /// The time from the start of the process.
+    pub(crate) init: Duration,
     open_runner: Box<OpenRunner>,
     runner: Mutex<Option<Arc<dyn Runner>>>,
     functions: Mutex<Vec<(Arc<str>, Arc<Function>)>>,
@@ -53,18 +53,16 @@ impl Host {
         host
     }
 
-    /// A new environment.
-    pub fn environment(self: &Arc<Self>) -> Environment {
+    /// The name of a new environment.
+    pub(crate) fn environment_name(&self) -> String {
         let number = self.environments.fetch_add(1, Ordering::Relaxed);
-        Environment::new(self.clone(), format!("{}/{number}", self.name), self.init)
+        format!("{}/{number}", self.name)
     }
 
     /// The function of the job in the run directory `run`.
     pub(crate) fn function(&self, run: &Arc<str>) -> Result<Arc<Function>, Failure> {
-        let cached = self
-            .functions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let cached = self.functions.lock();
+        let cached = cached.unwrap_or_else(PoisonError::into_inner);
         if let Some((_, function)) = cached.iter().find(|(name, _)| name == run) {
             return Ok(function.clone());
         }
@@ -78,20 +76,15 @@ impl Host {
                 ),
             )
         })?;
-        let function = Arc::new(Function::new(
-            dir,
-            job.clone(),
-            self.runner(&job.function)?,
-        )?);
+        let runner = self.runner(&job.function)?;
+        let function = Arc::new(Function::new(dir, job, runner)?);
         self.remember(run.clone(), function.clone());
         Ok(function)
     }
 
     fn remember(&self, run: Arc<str>, function: Arc<Function>) {
-        let mut cached = self
-            .functions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let cached = self.functions.lock();
+        let mut cached = cached.unwrap_or_else(PoisonError::into_inner);
         if cached.len() == CACHED_JOBS {
             cached.remove(0);
         }

@@ -22,9 +22,10 @@ use shoal_job::wire::{Failure, FailureKind};
 use shoal_job::{FunctionSpec, Job, RunDir};
 
 pub use clock::Clock;
-pub use environment::{CallLimits, Environment};
+pub use environment::Environment;
 pub use host::{Host, OpenRunner};
 pub use runner::{Answers, RecordRef, Runner, Session, Usage};
+pub use work::CallLimits;
 
 /// The function of a job.
 pub struct Function {

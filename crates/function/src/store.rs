@@ -1,15 +1,23 @@
 //! Stores the output of a batch: the receipt last, so that it implies the dead letters and the part.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use shoal_job::part::{count_lines, count_rows};
 use shoal_job::run_dir::Put;
 use shoal_job::wire::{BatchRange, Failure, Invocation, Receipt, Sizing, Stored};
 use shoal_job::{Result, RunDir};
 
-use crate::environment::Start;
 use crate::work::Done;
-use crate::{Function, memory, milliseconds};
+use crate::{Clock, Function, memory, milliseconds};
+
+/// The start of an invocation.
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) at: Instant,
+    pub(crate) init: Duration,
+    pub(crate) cold: bool,
+    pub(crate) clock: Clock,
+}
 
 pub(crate) fn store(
     function: &Function,
@@ -22,9 +30,7 @@ pub(crate) fn store(
     let Function { run, job, .. } = function;
     let batch = &invocation.batch;
     let format = job.parameters.output_format;
-    let Done {
-        results, failed, ..
-    } = done;
+    let (results, failed) = (done.results, done.failed);
     let records = results + failed;
     let remaining = batch.records - batch.offset - records;
     let range = BatchRange {
@@ -34,20 +40,17 @@ pub(crate) fn store(
         is_last: remaining == 0,
         is_quarantined: done.quarantined > 0,
     };
-    let dead_letters = (failed > 0)
-        .then(|| {
+    let dead_letters = match failed {
+        0 => None,
+        _ => {
             let name = RunDir::dead_letters_name(range);
-            put_once(run, &name, done.dead_letters, |existing| {
-                count_lines(existing) == Some(failed)
-            })
-        })
-        .transpose()?;
-    let part = put_once(
-        run,
-        &RunDir::part_name(range, format),
-        done.part,
-        |existing| count_rows(format, existing) == Some(results),
-    )?;
+            let is_complete = |existing: &[u8]| count_lines(existing) == Some(failed);
+            Some(put_once(run, &name, done.dead_letters, is_complete)?)
+        }
+    };
+    let name = RunDir::part_name(range, format);
+    let is_complete = |existing: &[u8]| count_rows(format, existing) == Some(results);
+    let part = put_once(run, &name, done.part, is_complete)?;
     let mut timings = done.timings;
     timings.init = milliseconds(start.init);
     timings.write = milliseconds(start.clock.now() - writing);
@@ -98,11 +101,7 @@ fn sizing() -> Option<Sizing> {
     let memory = std::env::var("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").ok()?;
     Some(Sizing {
         memory_mb: memory.parse().ok()?,
-        architecture: match std::env::consts::ARCH {
-            "aarch64" => "arm64",
-            architecture => architecture,
-        }
-        .to_owned(),
+        architecture: std::env::consts::ARCH.replace("aarch64", "arm64"),
         region: std::env::var("AWS_REGION").unwrap_or_default(),
     })
 }

@@ -7,11 +7,22 @@ use shoal_job::format::Format;
 use shoal_job::part::PartWriter;
 use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
-use shoal_job::{BadRecord, Record, Row};
+use shoal_job::{BadRecord, Cancel, Record, Row};
 
-use crate::{Answers, CallLimits, Clock, Function, RecordRef, Session, Usage, milliseconds};
+use crate::{Answers, Clock, Function, RecordRef, Session, Usage, milliseconds};
+
+/// Limits of an invocation.
+#[derive(Debug, Clone, Default)]
+pub struct CallLimits {
+    /// Checked between micro-batches. A cancelled batch writes nothing.
+    pub cancel: Cancel,
+    /// When the receipt is due. The records processed by then are written, and the receipt has the number of the remaining
+    /// ones.
+    pub deadline: Option<Instant>,
+}
 
 /// A batch's output before it is stored.
+#[derive(Default)]
 pub(crate) struct Done {
     pub(crate) part: Vec<u8>,
     pub(crate) results: u64,
@@ -56,15 +67,7 @@ pub(crate) fn work(
         clock,
         part: PartWriter::new(&function.job),
         waiting: VecDeque::new(),
-        done: Done {
-            part: Vec::new(),
-            results: 0,
-            dead_letters: Vec::new(),
-            failed: 0,
-            quarantined: 0,
-            usage: Usage::default(),
-            timings: Timings::default(),
-        },
+        done: Done::default(),
         read: Duration::ZERO,
         longest_step: Duration::ZERO,
     };
@@ -84,7 +87,7 @@ pub(crate) fn work(
         }
         let row = rows.next().transpose()?;
         state.read += clock.now() - started;
-        let Some(row) = row else {
+        let Some(mut row) = row else {
             break;
         };
         if skipped > 0 {
@@ -93,27 +96,19 @@ pub(crate) fn work(
             continue;
         }
         left -= 1;
-        let Row {
-            row,
-            source,
-            place,
-            content,
-        } = row;
-        let place = Place { row, source, place };
-        match (content, quarantine) {
-            (Ok(record), None) => state.take(record, place)?,
-            (Ok(Record { id, .. }), Some(reason)) => {
-                let reason = reason.clone();
-                state.reject(place, BadRecord { id, reason });
-                state.done.quarantined += 1;
-            }
-            (Err(bad), _) => state.reject(place, bad),
+        if let Some(reason) = quarantine
+            && let Ok(Record { id, .. }) = row.content
+        {
+            let reason = reason.clone();
+            row.content = Err(BadRecord { id, reason });
+            state.done.quarantined += 1;
         }
+        state.take(row)?;
     }
     let answers = state.step(|session| session.flush())?;
     state.answered(answers)?;
     if !state.waiting.is_empty() {
-        return Err(state.unanswered());
+        return Err(unanswered());
     }
     if state.done.results + state.done.failed == 0 {
         let reason = "failed to process a single record before the deadline; allow more time, or use smaller batches";
@@ -122,28 +117,13 @@ pub(crate) fn work(
     state.finish()
 }
 
-/// The place of a row in the input; see [`Row`].
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    row: u64,
-    source: u32,
-    place: u64,
-}
-
-/// A row that is not written yet.
-enum Waiting {
-    /// The session has taken it.
-    Record(Record, Place),
-    /// It becomes a dead letter after the unanswered records before it, which may be rejected too.
-    Bad(BadRecord, Place),
-}
-
 struct State<'a> {
     function: &'a Function,
     session: &'a mut dyn Session,
     clock: &'a Clock,
     part: PartWriter,
-    waiting: VecDeque<Waiting>,
+    /// Rows that are not written yet: records that the session has taken, and bad rows after them.
+    waiting: VecDeque<Row>,
     done: Done,
     read: Duration,
     /// The longest call of the session.
@@ -169,84 +149,66 @@ impl State<'_> {
         Ok(answers)
     }
 
-    fn take(&mut self, mut record: Record, place: Place) -> Result<(), Failure> {
-        let answers = self.step(|session| {
-            session.push(RecordRef {
-                id: &record.id,
-                inputs: &record.inputs,
-            })
-        })?;
-        // Texts may be large, and the session keeps what it needs.
-        record.inputs = Vec::new();
-        self.waiting.push_back(Waiting::Record(record, place));
+    /// Passes a record to the session. A bad row becomes a dead letter after the records before it, which may be rejected too.
+    fn take(&mut self, mut row: Row) -> Result<(), Failure> {
+        let mut answers = None;
+        if let Ok(record) = &mut row.content {
+            answers = self.step(|session| {
+                session.push(RecordRef {
+                    id: &record.id,
+                    inputs: &record.inputs,
+                })
+            })?;
+            // Texts may be large, and the session keeps what it needs.
+            record.inputs = Vec::new();
+        }
+        self.waiting.push_back(row);
         self.answered(answers)
     }
 
-    /// Makes the row a dead letter once all rows before it are written.
-    fn reject(&mut self, place: Place, bad: BadRecord) {
-        if self.waiting.is_empty() {
-            self.dead_letter(place, &bad);
-        } else {
-            self.waiting.push_back(Waiting::Bad(bad, place));
-        }
-    }
-
-    /// Writes the answers to the oldest records.
+    /// Writes the answers to the oldest records, and the bad rows up to the next unanswered record.
     fn answered(&mut self, answers: Option<Answers>) -> Result<(), Failure> {
-        let Some(answers) = answers else {
-            return Ok(());
-        };
-        let mut records = Vec::with_capacity(answers.rows.num_rows());
-        let mut rejected = answers.rejected.into_iter().peekable();
-        for number in 0..answers.records {
-            let (record, place) = loop {
-                match self.waiting.pop_front() {
-                    Some(Waiting::Record(record, place)) => break (record, place),
-                    Some(Waiting::Bad(bad, place)) => self.dead_letter(place, &bad),
-                    None => return Err(self.unanswered()),
+        if let Some(answers) = answers {
+            let mut records = Vec::with_capacity(answers.rows.num_rows());
+            let mut rejected = answers.rejected.into_iter().peekable();
+            for number in 0..answers.records {
+                self.write_bad_rows();
+                let mut row = self.waiting.pop_front().ok_or_else(unanswered)?;
+                match (row.content, rejected.next_if(|(index, _)| *index == number)) {
+                    (Ok(Record { id, .. }), Some((_, reason))) => {
+                        row.content = Err(BadRecord { id, reason });
+                        self.dead_letter(&row);
+                    }
+                    (Ok(record), None) => records.push(record),
+                    (Err(_), _) => unreachable!("bad rows are written"),
                 }
-            };
-            match rejected.next_if(|(index, _)| *index == number) {
-                Some((_, reason)) => {
-                    let id = record.id;
-                    self.dead_letter(place, &BadRecord { id, reason });
-                }
-                None => records.push(record),
             }
+            self.done.results += records.len() as u64;
+            self.part.push(records, answers.rows)?;
         }
-        self.done.results += records.len() as u64;
-        self.part.push(records, answers.rows)?;
-        while let Some(Waiting::Bad(..)) = self.waiting.front() {
-            let Some(Waiting::Bad(bad, place)) = self.waiting.pop_front() else {
-                unreachable!("the front is bad");
-            };
-            self.dead_letter(place, &bad);
-        }
+        self.write_bad_rows();
         Ok(())
     }
 
-    /// The failure of a session that answers more or fewer records than it took.
-    fn unanswered(&self) -> Failure {
-        Failure::new(
-            FailureKind::Crashed,
-            "the function did not answer every record exactly once",
-        )
+    fn write_bad_rows(&mut self) {
+        while let Some(row) = self.waiting.pop_front_if(|row| row.content.is_err()) {
+            self.dead_letter(&row);
+        }
     }
 
-    fn dead_letter(&mut self, place: Place, bad: &BadRecord) {
-        let source = &self.function.job.sources[place.source as usize];
-        let (line, file_row) = match source.format {
-            Format::Parquet | Format::Arrow => (None, Some(place.place)),
-            // Each file is a record, and the id names it.
-            Format::TextFolder => (None, None),
-            _ => (Some(place.place), None),
+    fn dead_letter(&mut self, row: &Row) {
+        let Err(bad) = &row.content else {
+            return;
         };
+        let source = &self.function.job.sources[row.source as usize];
         let letter = DeadLetter {
             id: &bad.id,
-            row: place.row,
+            row: row.row,
             file: &source.uri,
-            line,
-            file_row,
+            // Each file of a folder is a record, and the id names it.
+            line: (!source.format.is_columnar() && source.format != Format::TextFolder)
+                .then_some(row.place),
+            file_row: source.format.is_columnar().then_some(row.place),
             reason: &bad.reason,
         };
         serde_json::to_writer(&mut self.done.dead_letters, &letter)
@@ -271,4 +233,12 @@ impl State<'_> {
         }
         Ok(done)
     }
+}
+
+/// The failure of a session that answers more or fewer records than it took.
+fn unanswered() -> Failure {
+    Failure::new(
+        FailureKind::Crashed,
+        "the function did not answer every record exactly once",
+    )
 }

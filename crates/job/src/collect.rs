@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
 use bytes::Bytes;
 
 use crate::format::OutputFormat;
@@ -207,7 +206,7 @@ pub fn damaged(run: &RunDir, job: &Job, receipts: &Receipts) -> Result<Vec<Batch
         stored,
         |(_, name, _)| name.clone(),
         |(range, _, stored), content| {
-            let is_intact = content.is_some_and(|content| Stored::of(&content) == *stored);
+            let is_intact = content?.is_some_and(|content| Stored::of(&content) == *stored);
             if !is_intact && damaged.last() != Some(&range) {
                 damaged.push(range);
             }
@@ -289,7 +288,7 @@ pub fn collect_dead_letters(run: &RunDir, ranges: &CompletedRanges) -> Result<()
         |range| RunDir::dead_letters_name(*range),
         |range, letters| {
             let name = RunDir::dead_letters_name(range);
-            out.write_all(&letters.ok_or_else(|| missing(run, &name))?)
+            out.write_all(&letters?.ok_or_else(|| missing(run, &name))?)
                 .map_err(failed)
         },
     )?;
@@ -326,7 +325,7 @@ impl Parts<'_> {
             |range, part| {
                 take(
                     range,
-                    part.ok_or_else(|| missing(run, &RunDir::part_name(range, format)))?,
+                    part?.ok_or_else(|| missing(run, &RunDir::part_name(range, format)))?,
                 )?;
                 progress(Event::Collecting {
                     parts: range.batch + 1,
@@ -368,7 +367,7 @@ impl Parts<'_> {
         let format = self.job.parameters.output_format;
         let failed = |e: WriteError| Error::storage("write the output", place, e);
         let run = self.run.name();
-        let corrupt = |batch: u64, e: ArrowError| Error::Corrupt {
+        let corrupt = |batch: u64, e: WriteError| Error::Corrupt {
             run: run.clone(),
             reason: format!("part {batch} is damaged: {e}"),
         };
@@ -377,7 +376,12 @@ impl Parts<'_> {
         self.each(|BatchRange { batch, .. }, part| {
             for rows in part::rows(format, part).map_err(|e| corrupt(batch, e))? {
                 let rows = rows
-                    .and_then(|rows| RecordBatch::try_new(schema.clone(), rows.columns().to_vec()))
+                    .and_then(|rows| {
+                        Ok(RecordBatch::try_new(
+                            schema.clone(),
+                            rows.columns().to_vec(),
+                        )?)
+                    })
                     .map_err(|e| corrupt(batch, e))?;
                 file.push(rows).map_err(failed)?;
             }

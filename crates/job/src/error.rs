@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 
 /// The result of an operation on a job's data.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error of inputs, run directories or outputs. Messages say what failed, where, and what to do.
 #[derive(Debug, thiserror::Error)]

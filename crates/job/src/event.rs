@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::is_default;
 use crate::wire::{FailureKind, Receipt};
 
 /// An event of a run.
@@ -144,33 +145,7 @@ pub enum Event {
     },
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
 impl Event {
-    /// Its name in `events.jsonl`.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Planning { .. } => "planning",
-            Self::Planned { .. } => "planned",
-            Self::Started { .. } => "started",
-            Self::Dispatched { .. } => "dispatched",
-            Self::Finished { .. } => "finished",
-            Self::Failed { .. } => "failed",
-            Self::Superseded { .. } => "superseded",
-            Self::Progressed { .. } => "progressed",
-            Self::Detached { .. } => "detached",
-            Self::Waiting { .. } => "waiting",
-            Self::Held { .. } => "held",
-            Self::Verifying { .. } => "verifying",
-            Self::Cancelled => "cancelled",
-            Self::Stopped { .. } => "stopped",
-            Self::Collecting { .. } => "collecting",
-            Self::Completed { .. } => "completed",
-        }
-    }
-
     /// Whether it is the last event of this start of the run.
     pub(crate) fn is_last(&self) -> bool {
         matches!(

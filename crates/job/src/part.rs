@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::format::OutputFormat;
-use crate::input::footer::is_harmless;
-use crate::input::ipc;
+use crate::input::{caught, footer::is_harmless, ipc};
 use crate::record::{Cell, Record};
 use crate::spec::Job;
 use crate::writers::{self, WriteError, Writer};
@@ -56,7 +55,7 @@ pub struct PartWriter {
     schema: SchemaRef,
     /// Number of the function's columns.
     tasks: usize,
-    writer: std::result::Result<Box<dyn Writer>, WriteError>,
+    writer: Result<Box<dyn Writer>, WriteError>,
 }
 
 impl PartWriter {
@@ -147,8 +146,8 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
             u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
         }
         OutputFormat::Arrow => {
-            let file = ipc::File::open(Bytes::copy_from_slice(part)).ok()?;
-            Some(file.index().ok()?.last().copied().unwrap_or(0))
+            let index = caught(|| Ok(ipc::File::open(Bytes::copy_from_slice(part))?.index()?));
+            Some(index.ok()?.last().copied().unwrap_or(0))
         }
     }
 }
@@ -160,21 +159,21 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
 pub(crate) fn rows(
     format: OutputFormat,
     part: Bytes,
-) -> std::result::Result<
-    Box<dyn Iterator<Item = std::result::Result<RecordBatch, ArrowError>>>,
-    ArrowError,
-> {
+) -> Result<Box<dyn Iterator<Item = Result<RecordBatch, WriteError>>>, WriteError> {
     match format {
         OutputFormat::Parquet => {
             if !is_harmless(&part)? {
-                return Err(ArrowError::ParquetError(
-                    "its footer is not one written by shoal".into(),
-                ));
+                return Err("its footer is not one written by shoal".into());
             }
             let reader = ParquetRecordBatchReaderBuilder::try_new(part)?.build()?;
-            Ok(Box::new(reader))
+            Ok(Box::new(reader.map(|rows| Ok(rows?))))
         }
-        OutputFormat::Arrow => Ok(Box::new(ipc::File::open(part)?.batches()?)),
+        OutputFormat::Arrow => {
+            let mut batches = caught(|| Ok(ipc::File::open(part)?.batches()?))?;
+            Ok(Box::new(std::iter::from_fn(move || {
+                caught(|| Ok(batches.next().transpose()?)).transpose()
+            })))
+        }
         OutputFormat::Csv | OutputFormat::Jsonl => panic!("text formats have no typed columns"),
     }
 }

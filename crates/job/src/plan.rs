@@ -342,9 +342,6 @@ struct Cutter<'a> {
 
 impl Cutter<'_> {
     /// The batch of the next record.
-    ///
-    /// # Errors
-    /// There are more than [`MAX_BATCHES`], or the previous batch cannot be written.
     fn batch(&mut self) -> Result<&mut Batch> {
         if self.batch.records == self.size {
             let index = self.batch.index + 1;

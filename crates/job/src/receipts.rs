@@ -50,12 +50,7 @@ impl Receipts {
     }
 
     /// The receipt of the range of a batch that begins at `offset`.
-    pub fn get(&self, batch: u64, offset: u64) -> Option<&Receipt> {
-        self.shared(batch, offset).map(|receipt| &**receipt)
-    }
-
-    /// As [`get`](Self::get), shared.
-    pub fn shared(&self, batch: u64, offset: u64) -> Option<&Arc<Receipt>> {
+    pub fn get(&self, batch: u64, offset: u64) -> Option<&Arc<Receipt>> {
         self.ranges.get(&(batch, offset))
     }
 
@@ -394,7 +389,7 @@ pub(crate) mod tests {
         }
         let copy = receipts.clone();
         assert_eq!(copy, receipts);
-        let of = |receipts: &Receipts| receipts.shared(2, 0).cloned().unwrap();
+        let of = |receipts: &Receipts| receipts.get(2, 0).cloned().unwrap();
         assert!(Arc::ptr_eq(&of(&copy), &of(&receipts)));
     }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
+
 /// A value of an input column. Text formats keep its original text.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +82,7 @@ pub struct Row {
     /// text folder.
     pub place: u64,
     /// The record, or what is wrong with it.
-    pub content: std::result::Result<Record, BadRecord>,
+    pub content: Result<Record, BadRecord>,
 }
 
 /// One line of the dead letters.
@@ -103,10 +105,7 @@ pub struct DeadLetter<'a> {
     pub reason: &'a str,
 }
 
-fn cell_as_json<S: serde::Serializer>(
-    cell: &&Cell,
-    serializer: S,
-) -> std::result::Result<S::Ok, S::Error> {
+fn cell_as_json<S: serde::Serializer>(cell: &&Cell, serializer: S) -> Result<S::Ok, S::Error> {
     match cell {
         Cell::Null => serializer.serialize_none(),
         Cell::Text(text) => serializer.serialize_str(text),

@@ -117,20 +117,14 @@ pub const DEFAULT_BATCH_SIZE: u64 = 50;
 impl Parameters {
     /// The differences from `planned`, one phrase each.
     pub fn differences(&self, planned: &Self) -> Vec<String> {
-        let map = |parameters: &Self| {
+        let [now, then] = [self, planned].map(|parameters| {
             serde_json::to_value(parameters).expect("parameters are always JSON")
-        };
-        let (now, then) = (map(self), map(planned));
-        now.as_object()
-            .expect("a struct")
-            .iter()
-            .filter(|(name, value)| then[name.as_str()] != **value)
+        });
+        let now = now.as_object().into_iter().flatten();
+        now.filter(|(name, value)| then[name.as_str()] != **value)
             .map(|(name, value)| {
-                let name = name.replace('_', " ");
-                format!(
-                    "the {name} was {}, is {value}",
-                    then[name.replace(' ', "_").as_str()]
-                )
+                let then = &then[name.as_str()];
+                format!("the {} was {then}, is {value}", name.replace('_', " "))
             })
             .collect()
     }
@@ -181,7 +175,7 @@ pub struct Batch {
     /// Number of records.
     pub records: u64,
     /// The first record to process: 0, unless the records before it are done.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub offset: u64,
     /// One past the last record to process, if that is not the batch's end: the records after it are done, or the batch is
     /// being split to find a record that crashes its function.
@@ -207,8 +201,9 @@ impl Batch {
     }
 }
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+/// Whether a value is omitted from JSON.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Batch {

@@ -2,40 +2,26 @@
 
 use std::num::NonZeroUsize;
 
-use crate::run_dir::Table;
 use crate::{Batch, Job, Receipts, Result, RunDir};
 
 /// The default size of a window. Its batches and their receipts take about ten megabytes.
 pub const BATCHES_AT_ONCE: NonZeroUsize = NonZeroUsize::new(1 << 14).unwrap();
-
-/// An iterator over the batches of a job, a window at a time.
-pub struct Windows<'a> {
-    table: Table<'a>,
-    size: NonZeroUsize,
-}
-
-impl Iterator for Windows<'_> {
-    type Item = Result<Vec<Batch>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let window: Result<Vec<Batch>> = self.table.by_ref().take(self.size.get()).collect();
-        match window {
-            Ok(batches) if batches.is_empty() => None,
-            window => Some(window),
-        }
-    }
-}
 
 impl RunDir {
     /// The batches of `job`, `size` at a time.
     ///
     /// # Errors
     /// The batch table cannot be read.
-    pub fn windows<'a>(&'a self, job: &'a Job, size: NonZeroUsize) -> Result<Windows<'a>> {
-        Ok(Windows {
-            table: self.table(job)?,
-            size,
-        })
+    pub fn windows<'a>(
+        &'a self,
+        job: &'a Job,
+        size: NonZeroUsize,
+    ) -> Result<impl Iterator<Item = Result<Vec<Batch>>> + 'a> {
+        let mut table = self.table(job)?;
+        Ok(std::iter::from_fn(move || {
+            let window: Result<Vec<_>> = table.by_ref().take(size.get()).collect();
+            Some(window).filter(|window| !matches!(window, Ok(batches) if batches.is_empty()))
+        }))
     }
 
     /// Calls `visit` with the batches of `job`, `size` at a time, and their receipts.

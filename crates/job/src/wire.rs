@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Metrics;
-use crate::spec::Batch;
+use crate::spec::{Batch, is_default};
 
 /// A call of the function for a batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +68,10 @@ pub struct Receipt {
     /// The batch's index.
     pub batch: u64,
     /// The first record of the range, counted within the batch. Not 0 if the batch was split.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub offset: u64,
     /// Number of records of the batch after the range. Not 0 if the batch was split or the function ran out of time.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub remaining: u64,
     /// The attempt that wrote it, from 1.
     pub attempt: u32,
@@ -80,7 +80,7 @@ pub struct Receipt {
     /// Number of dead letters.
     pub failed: u64,
     /// Number of dead letters that are readable but crashed their function. Another attempt elsewhere may succeed.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub quarantined: u64,
     /// Amount of work in the function's [unit](crate::FunctionSpec::unit), such as tokens.
     #[serde(default)]
@@ -96,7 +96,7 @@ pub struct Receipt {
     /// Where the time went.
     pub timings: Timings,
     /// Name of the environment, which processes one invocation at a time.
-    #[serde(default = "no_name")]
+    #[serde(default)]
     pub environment: Arc<str>,
     /// Whether this was the environment's first invocation.
     pub cold: bool,
@@ -142,14 +142,6 @@ pub struct BatchRange {
     pub is_last: bool,
     /// Whether it is a quarantined record.
     pub is_quarantined: bool,
-}
-
-fn no_name() -> Arc<str> {
-    "".into()
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What a platform bills a function by, as reported by the function's environment.
@@ -384,19 +376,9 @@ impl FailureKind {
         }
     }
 
-    /// Its name as an error type, by which platforms distinguish errors.
-    pub fn error_type(self) -> &'static str {
-        match self {
-            Self::Retryable => "Shoal.Retryable",
-            Self::Crashed => "Shoal.Crashed",
-            Self::TimedOut => "Shoal.TimedOut",
-            Self::Throttled => "Shoal.Throttled",
-            Self::Input => "Shoal.Input",
-            Self::Storage => "Shoal.Storage",
-            Self::Model => "Shoal.Model",
-            Self::Refused => "Shoal.Refused",
-            Self::Cancelled => "Shoal.Cancelled",
-        }
+    /// Its name as an error type, by which platforms distinguish errors: that of the variant.
+    pub fn error_type(self) -> String {
+        format!("Shoal.{self:?}")
     }
 
     /// The kind with this [`error_type`](Self::error_type).
@@ -444,7 +426,7 @@ impl From<crate::Error> for Failure {
     fn from(error: crate::Error) -> Self {
         use crate::Error;
         let kind = match &error {
-            retryable if retryable.is_retryable() => FailureKind::Retryable,
+            error if error.is_retryable() => FailureKind::Retryable,
             Error::Storage { .. } | Error::Busy { .. } => FailureKind::Storage,
             Error::Cancelled => FailureKind::Cancelled,
             Error::Input { .. }
@@ -452,9 +434,6 @@ impl From<crate::Error> for Failure {
             | Error::Conflict { .. }
             | Error::Corrupt { .. } => FailureKind::Input,
         };
-        Self {
-            kind,
-            reason: error.to_string(),
-        }
+        Self::new(kind, error.to_string())
     }
 }

@@ -10,6 +10,8 @@ use super::columnar::{ColumnarFormat, Metadata, Read, ReadRows};
 use super::ipc::{Dictionaries, File, Footer};
 use super::ranged::Ranged;
 
+use crate::Result;
+
 /// Arrow IPC.
 pub(super) const FORMAT: ColumnarFormat = ColumnarFormat {
     name: "Arrow",
@@ -101,11 +103,7 @@ struct Reader {
 
 impl Reader {
     /// Rows of a record batch.
-    fn read(
-        &mut self,
-        number: usize,
-        rows: Range<u64>,
-    ) -> std::result::Result<RecordBatch, ArrowError> {
+    fn read(&mut self, number: usize, rows: Range<u64>) -> Result<RecordBatch, ArrowError> {
         let schema = &self.index.schema;
         let (first, length) = (rows.start as usize, (rows.end - rows.start) as usize);
         let mut arrays = self.file.range(number, schema, &self.projection, rows)?;

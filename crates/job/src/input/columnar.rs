@@ -21,7 +21,7 @@ use crate::{Error, Result};
 const ROWS_AT_ONCE: u64 = 64;
 
 /// The result of a format's library.
-pub(super) type Read<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+pub(crate) type Read<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Reads at least the first of these rows. The columns have bytes instead of strings, which the library would check many at
 /// a time: values are checked one by one, so that invalid UTF-8 only affects its own row.
@@ -34,9 +34,6 @@ pub(crate) trait Metadata: Debug + Send + Sync {
     fn rows(&self) -> u64;
 
     /// A reader of the columns `projection`, which is sorted, of `file`.
-    ///
-    /// # Errors
-    /// The file is damaged.
     fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows>;
 }
 
@@ -48,27 +45,18 @@ pub(crate) struct ColumnarFormat {
 
 impl ColumnarFormat {
     /// The metadata of the file at `location`.
-    ///
-    /// # Errors
-    /// It is not a file of this format, or is damaged.
     pub(crate) fn open(&self, location: &Location) -> Result<Arc<dyn Metadata>> {
         let file = Ranged::open(location)?;
         caught(|| (self.metadata)(&file)).map_err(|e| self.unreadable(&file, location, &*e))
     }
 
     /// The columns and the number of rows.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub(crate) fn head(&self, location: &Location) -> Result<(Schema, u64)> {
         let metadata = self.open(location)?;
         Ok((columns::source_schema(metadata.schema()), metadata.rows()))
     }
 
     /// Reads a range of rows of the file at `location`.
-    ///
-    /// # Errors
-    /// The file has fewer rows or lacks a column, or is damaged.
     pub(crate) fn rows(
         &'static self,
         location: &Location,
@@ -139,7 +127,7 @@ impl ColumnarFormat {
 }
 
 /// Converts a panic in `read`, which the libraries raise for some damaged files, to an error.
-pub(super) fn caught<T>(read: impl FnOnce() -> Read<T>) -> Read<T> {
+pub(crate) fn caught<T>(read: impl FnOnce() -> Read<T>) -> Read<T> {
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|_| Err("its content is inconsistent".into()))
 }

@@ -9,6 +9,7 @@ use arrow_schema::{DataType, SchemaRef};
 
 use super::row::{Content, MAX_RECORD_BYTES, content, text};
 use super::schema::{Schema, SourceColumn};
+use crate::Result;
 use crate::record::Cell;
 use crate::spec::Columns;
 
@@ -102,7 +103,7 @@ pub(super) fn contents(columns: &Columns, batch: &RecordBatch) -> Vec<Content> {
 }
 
 /// The values of a column. An error of a value or of the column starts with "is" or "has".
-type Cells = std::result::Result<Vec<std::result::Result<Cell, String>>, String>;
+type Cells = Result<Vec<Result<Cell, String>>, String>;
 
 fn cells(array: &ArrayRef) -> Cells {
     let error = |e: arrow_schema::ArrowError| format!("is not readable: {e}");

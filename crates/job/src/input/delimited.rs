@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read};
 
+use arrow_schema::DataType;
 use csv_core::ReadRecordResult;
 
 use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, text};
-use super::schema::Sample;
+use super::schema::{Schema, Seen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
 use crate::record::{BadRecord, Cell};
@@ -52,25 +53,28 @@ impl TextFormat for Delimited {
         let header = record
             .iter()
             .map(|name| String::from_utf8(name.to_vec()))
-            .collect::<std::result::Result<Vec<_>, _>>()
+            .collect::<Result<Vec<_>, _>>()
             .map_err(|_| wrong("line 1: the column names are not valid UTF-8"))?;
-        let mut seen = HashSet::with_capacity(header.len());
+        let mut names = HashSet::with_capacity(header.len());
         for name in header.iter().filter(|name| !name.is_empty()) {
-            if !seen.insert(name) {
+            if !names.insert(name) {
                 return Err(wrong(&format!("line 1: two columns are called {name:?}")));
             }
         }
-        let mut sample = Sample::with_columns(&header);
+        let mut seen = vec![Seen::default(); header.len()];
         while let Some(end) = read(&mut record)? {
             if !is_whole && end == bytes.len() as u64 {
                 break; // the head may end within this record
             }
-            for (name, value) in header.iter().zip(&record) {
-                sample.see(name, &guess(value));
+            for (seen, value) in seen.iter_mut().zip(&record) {
+                seen.see(&guess(value));
             }
         }
+        // A string may look like a number.
+        let is_text = seen.iter().map(|seen| seen.texts || !seen.others);
+        let columns = header.iter().cloned().zip(is_text);
         Ok(Head {
-            schema: Some(sample.delimited()),
+            schema: Some(Schema::untyped(columns, &DataType::Utf8)),
             header: Some(header),
             bytes: first as usize,
         })

@@ -20,9 +20,6 @@ const SCHEMA: i64 = 2;
 const CHILDREN: i64 = 5;
 
 /// Whether the library can safely read the footer of `file`, or reject it.
-///
-/// # Errors
-/// The file cannot be read.
 pub(crate) fn is_harmless(file: &impl ChunkReader) -> Result<bool> {
     /// The length of the footer, and the magic.
     const END: u64 = 8;

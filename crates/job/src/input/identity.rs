@@ -7,9 +7,6 @@ use crate::{Error, Result};
 
 impl Identity {
     /// The identity of the source at `location`, without a digest.
-    ///
-    /// # Errors
-    /// The source cannot be read.
     pub(crate) fn of(location: &Location) -> Result<Self> {
         if let Location::Local(path) = location
             && path.is_dir()

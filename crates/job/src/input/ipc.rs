@@ -1,10 +1,10 @@
-//! Reads Arrow IPC files, one record batch at a time. The sizes in a file are untrusted and checked against its length.
+//! Reads Arrow IPC files, one record batch at a time. The sizes in a file are untrusted and checked against its length. The
+//! library panics for some damaged files, which the caller must catch.
 
 mod range;
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -37,12 +37,6 @@ const READ_BYTES: usize = 8 << 20;
 
 fn damaged(reason: impl std::fmt::Display) -> ArrowError {
     ArrowError::IpcError(reason.to_string())
-}
-
-/// Converts a panic in `read`, which the library raises for some damaged files, to an error.
-pub(super) fn caught<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(damaged("its content is inconsistent")))
 }
 
 /// Dictionaries by id.
@@ -92,8 +86,8 @@ pub(crate) struct File<R> {
 impl<R: ChunkReader> File<R> {
     /// Reads the footer.
     pub(crate) fn open(bytes: R) -> Result<Self> {
-        let footer = caught(|| read_footer(&bytes))?;
-        Ok(Self::with_footer(bytes, Arc::new(footer)))
+        let footer = Arc::new(read_footer(&bytes)?);
+        Ok(Self::with_footer(bytes, footer))
     }
 
     /// A file with a footer that was read before.
@@ -107,40 +101,36 @@ impl<R: ChunkReader> File<R> {
 
     /// The cumulative number of rows of the record batches.
     pub(crate) fn index(&self) -> Result<Vec<u64>> {
-        caught(|| {
-            let mut rows = 0u64;
-            let ends = self.footer.batches.iter().map(|block| {
-                let content = self.message(*block)?;
-                rows = rows
-                    .checked_add(batch_of(&parse(&content)?)?.length() as u64)
-                    .ok_or_else(|| damaged("its number of rows overflows"))?;
-                Ok(rows)
-            });
-            ends.collect()
-        })
+        let mut rows = 0u64;
+        let ends = self.footer.batches.iter().map(|block| {
+            let content = self.message(*block)?;
+            rows = rows
+                .checked_add(batch_of(&parse(&content)?)?.length() as u64)
+                .ok_or_else(|| damaged("its number of rows overflows"))?;
+            Ok(rows)
+        });
+        ends.collect()
     }
 
     /// All dictionaries of a file with `schema`.
     pub(crate) fn dictionaries(&self, schema: &Schema) -> Result<Dictionaries> {
-        caught(|| {
-            let mut known = Dictionaries::new();
-            let mut room = MAX_BATCH_BYTES;
-            for block in &self.footer.dictionaries {
-                let content = self.message(*block)?;
-                let message = parse(&content)?;
-                let dictionary = message
-                    .header_as_dictionary_batch()
-                    .ok_or_else(|| damaged("a dictionary block contains another message"))?;
-                let batch = dictionary
-                    .data()
-                    .ok_or_else(|| damaged("a dictionary has no values"))?;
-                check_nodes(&batch)?;
-                let buffers = batch.buffers().map_or(0, |buffers| buffers.len());
-                let body = self.body(*block, &batch, 0..buffers, &mut room)?;
-                read_dictionary(&body, dictionary, schema, &mut known, &self.footer.version)?;
-            }
-            Ok(known)
-        })
+        let mut known = Dictionaries::new();
+        let mut room = MAX_BATCH_BYTES;
+        for block in &self.footer.dictionaries {
+            let content = self.message(*block)?;
+            let message = parse(&content)?;
+            let dictionary = message
+                .header_as_dictionary_batch()
+                .ok_or_else(|| damaged("a dictionary block contains another message"))?;
+            let batch = dictionary
+                .data()
+                .ok_or_else(|| damaged("a dictionary has no values"))?;
+            check_nodes(&batch)?;
+            let buffers = batch.buffers().map_or(0, |buffers| buffers.len());
+            let body = self.body(*block, &batch, 0..buffers, &mut room)?;
+            read_dictionary(&body, dictionary, schema, &mut known, &self.footer.version)?;
+        }
+        Ok(known)
     }
 
     /// Reads the columns `projection`, which must be sorted, of a record batch. `schema` is that of the file, possibly with bytes
@@ -152,20 +142,18 @@ impl<R: ChunkReader> File<R> {
         dictionaries: &Dictionaries,
         projection: &[usize],
     ) -> Result<RecordBatch> {
-        caught(|| {
-            let block = self.footer.batches[number];
-            let content = self.message(block)?;
-            let message = parse(&content)?;
-            let batch = batch_of(&message)?;
-            let version = self.footer.version;
-            let columns = columns_of(schema, &batch, version, projection)?;
-            let wanted = columns.into_iter().flat_map(|column| column.parts);
-            let mut room = MAX_BATCH_BYTES;
-            let body = self.body(block, &batch, wanted, &mut room)?;
-            let schema = schema.clone();
-            let projection = Some(projection);
-            read_record_batch(&body, batch, schema, dictionaries, projection, &version)
-        })
+        let block = self.footer.batches[number];
+        let content = self.message(block)?;
+        let message = parse(&content)?;
+        let batch = batch_of(&message)?;
+        let version = self.footer.version;
+        let columns = columns_of(schema, &batch, version, projection)?;
+        let wanted = columns.into_iter().flat_map(|column| column.parts);
+        let mut room = MAX_BATCH_BYTES;
+        let body = self.body(block, &batch, wanted, &mut room)?;
+        let schema = schema.clone();
+        let projection = Some(projection);
+        read_record_batch(&body, batch, schema, dictionaries, projection, &version)
     }
 
     /// All columns of all record batches.

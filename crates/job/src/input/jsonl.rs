@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
+use arrow_schema::DataType;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content};
-use super::schema::{Sample, Schema, widen};
+use super::schema::{Schema, Seen, widen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
 use super::text_folder;
@@ -34,8 +35,9 @@ impl TextFormat for JsonLines {
 
     fn head(&self, stream: &Stream) -> Result<Head> {
         if self.is_folder {
+            let columns = text_folder::COLUMNS.map(|name| (name.to_owned(), true));
             return Ok(Head {
-                schema: Some(Schema::of_strings(&text_folder::COLUMNS)),
+                schema: Some(Schema::untyped(columns, &DataType::Utf8)),
                 ..Head::default()
             });
         }
@@ -45,18 +47,20 @@ impl TextFormat for JsonLines {
         } else {
             memchr::memrchr(b'\n', bytes).unwrap_or(0)
         };
-        let mut sample = Sample::default();
+        let mut columns = BTreeMap::<String, Seen>::new();
         let mut objects = 0;
         for line in bytes[..end].split(|b| *b == b'\n') {
             if let Ok(object) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(line) {
                 objects += 1;
                 for (name, value) in object {
-                    sample.see(&name, &cell(value));
+                    columns.entry(name).or_default().see(&cell(value));
                 }
             }
         }
+        let columns = columns.into_iter();
+        let columns = columns.map(|(name, seen)| (name, seen.texts && !seen.others));
         Ok(Head {
-            schema: (objects > 0).then(|| sample.json()),
+            schema: (objects > 0).then(|| Schema::untyped(columns, &DataType::Null)),
             ..Head::default()
         })
     }
@@ -68,7 +72,8 @@ impl TextFormat for JsonLines {
         visit: &mut dyn FnMut(Span) -> Result<()>,
     ) -> Result<()> {
         let typed = typed.filter(|_| !self.is_folder);
-        let mut types = typed.as_deref().map(Types::new);
+        let names: Vec<_> = typed.iter().flat_map(|columns| columns.sources()).collect();
+        let mut types = vec![JsonType::Unknown; names.len()];
         let mut line = Vec::new();
         let mut number = 1;
         let mut start = stream.position();
@@ -82,8 +87,8 @@ impl TextFormat for JsonLines {
             let at_end = read == 0;
             if newline.is_some() || at_end {
                 let span = Span::new(start, stream.position(), number);
-                if let (Some(types), None) = (&mut types, span.fault) {
-                    types.observe(&line);
+                if !names.is_empty() && span.fault.is_none() {
+                    observe(&line, &names, &mut types);
                 }
                 // The truncated bytes of an oversized line may be blank even if the line is not.
                 if span.fault.is_some() || !line.trim_ascii().is_empty() {
@@ -97,8 +102,12 @@ impl TextFormat for JsonLines {
                 break;
             }
         }
-        if let (Some(types), Some(columns)) = (types, typed) {
-            types.widen(columns);
+        if let Some(columns) = typed {
+            let kept = types.split_off(1 + columns.inputs.len());
+            let typed = columns.id.iter_mut().zip(types);
+            for (column, found) in typed.chain(columns.kept.iter_mut().zip(kept)) {
+                widen(&mut column.data_type, &found.data_type());
+            }
         }
         Ok(())
     }
@@ -115,43 +124,12 @@ impl TextFormat for JsonLines {
     }
 }
 
-/// The types of the values of each of [`Columns::sources`].
-struct Types {
-    names: Vec<Option<String>>,
-    types: Vec<JsonType>,
-}
-
-impl Types {
-    fn new(columns: &Columns) -> Self {
-        let names = columns.sources().map(|name| name.map(str::to_owned));
-        let names: Vec<_> = names.collect();
-        Self {
-            types: vec![JsonType::Unknown; names.len()],
-            names,
-        }
-    }
-
-    fn observe(&mut self, line: &[u8]) {
-        let names: Vec<_> = self.names.iter().map(Option::as_deref).collect();
-        let values = std::str::from_utf8(line).map(|line| pick(line, &names));
-        if let Ok(Ok(values)) = values {
-            for (known, value) in self.types.iter_mut().zip(values) {
-                if let Some(value) = value {
-                    *known = known.join(JsonType::of(value.get()));
-                }
-            }
-        }
-    }
-
-    fn widen(self, columns: &mut Columns) {
-        for column in columns.id.iter_mut().chain(&mut columns.kept) {
-            let place = self
-                .names
-                .iter()
-                .position(|name| name.as_ref() == Some(&column.source));
-            if let Some(place) = place {
-                widen(&mut column.data_type, &self.types[place].data_type());
-            }
+/// Widens `types`, one for each of the names, so that the values of a line fit too.
+fn observe(line: &[u8], names: &[Option<&str>], types: &mut [JsonType]) {
+    let values = std::str::from_utf8(line).map(|line| pick(line, names));
+    for (known, value) in types.iter_mut().zip(values.into_iter().flatten().flatten()) {
+        if let Some(value) = value {
+            *known = known.join(JsonType::of(value.get()));
         }
     }
 }
@@ -232,7 +210,7 @@ impl Lines {
 }
 
 /// A value that must be a string, or what is wrong with it.
-fn string(value: Option<&RawValue>) -> std::result::Result<Cell, String> {
+fn string(value: Option<&RawValue>) -> Result<Cell, String> {
     match value.map(cell) {
         Some(text @ Cell::Text(_)) => Ok(text),
         None => Err("is missing".to_owned()),
@@ -284,10 +262,7 @@ struct Pick<'n> {
 impl<'de> DeserializeSeed<'de> for Pick<'_> {
     type Value = Vec<Option<&'de RawValue>>;
 
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> std::result::Result<Self::Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
@@ -299,10 +274,7 @@ impl<'de> Visitor<'de> for Pick<'_> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(
-        self,
-        mut map: A,
-    ) -> std::result::Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = vec![None; self.names.len()];
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             let is_key = |name: &Option<&str>| *name == Some(&*key);

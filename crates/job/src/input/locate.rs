@@ -75,7 +75,7 @@ fn expand(input: &str) -> Result<Vec<Location>> {
     let pattern = absolute(Path::new(input))?;
     let paths = glob::glob(&pattern.to_string_lossy())
         .map_err(|e| Error::input(input, format!("the pattern is malformed: {e}")))?
-        .collect::<std::result::Result<Vec<_>, _>>()
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Error::storage("list", input, e))?;
     some(input, paths.into_iter().map(Location::Local).collect())
 }
@@ -93,24 +93,17 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 
 fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     let uri = location.uri();
-    let found = |format, compression| Found {
-        uri: uri.clone(),
-        location: location.clone(),
-        format,
-        compression,
-        spooled: false,
-    };
-    if let Location::Local(path) = &location {
-        if path.is_dir() {
-            return Ok(found(Format::TextFolder, Compression::None));
-        }
-        if path.exists() && !path.is_file() {
-            return Err(Error::input(
-                uri,
-                "it is a pipe, a device or a socket, which can be read only once; use `-` as the input, and redirect it to \
-                 standard input",
-            ));
-        }
+    let is_folder = matches!(&location, Location::Local(path) if path.is_dir());
+    if let Location::Local(path) = &location
+        && !is_folder
+        && path.exists()
+        && !path.is_file()
+    {
+        return Err(Error::input(
+            uri,
+            "it is a pipe, a device or a socket, which can be read only once; use `-` as the input, and redirect it to \
+             standard input",
+        ));
     }
     location.meta()?;
     let name = uri
@@ -126,24 +119,33 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     };
     let extension = stem.rsplit_once('.').map(|(_, extension)| extension);
     let by_name = extension.and_then(Format::of_extension);
-    let Some(format) = format.or(by_name) else {
-        return Err(Error::input(
-            uri,
-            "its name has no known extension; set the input format to csv, tsv, jsonl, parquet or arrow",
-        ));
+    let (format, compression) = match format.or(by_name) {
+        _ if is_folder => (Format::TextFolder, Compression::None),
+        Some(format) => (format, compression),
+        None => {
+            return Err(Error::input(
+                uri,
+                "its name has no known extension; set the input format to csv, tsv, jsonl, parquet or arrow",
+            ));
+        }
     };
     if format.is_columnar() && compression != Compression::None {
-        let name = if format == Format::Parquet {
-            "Parquet"
-        } else {
-            "Arrow IPC"
+        let name = match format {
+            Format::Parquet => "Parquet",
+            _ => "Arrow IPC",
         };
         return Err(Error::input(
             uri,
             format!("{name} has its own compression; unpack the file first"),
         ));
     }
-    Ok(found(format, compression))
+    Ok(Found {
+        uri,
+        location,
+        format,
+        compression,
+        spooled: false,
+    })
 }
 
 /// Detects the format of a stream from its first bytes.

@@ -24,12 +24,13 @@ mod stream;
 mod text;
 mod text_folder;
 
+pub(crate) use columnar::caught;
 pub use found::{Compression, Found};
 pub(crate) use identity::digest_of;
 pub(crate) use kind::Kind;
 pub use locate::{Spool, locate};
 pub use look::{look, sample};
-pub use read::{Rows, Sources};
+pub use read::Sources;
 pub use row::MAX_RECORD_BYTES;
 pub(crate) use schema::Resolver;
 pub(crate) use stream::Stream;

@@ -30,36 +30,98 @@ struct CheckedSource {
     modified: Option<String>,
 }
 
-/// The records of a batch, in order.
-pub struct Rows<'a> {
-    sources: &'a Sources,
-    job: &'a Job,
-    run: &'a RunDir,
-    batch: &'a Batch,
-    slices: std::slice::Iter<'a, Slice>,
-    is_checked: bool,
-    current: Option<Open<'a>>,
-}
-
-/// A slice that is being read.
-struct Open<'a> {
-    slice: &'a Slice,
-    uri: &'a str,
-    contents: Contents,
-    read: u64,
-}
-
 impl Sources {
-    /// The records of `batch`. Ends with an error if a source is missing or has changed since it was planned.
-    pub fn rows<'a>(&'a self, job: &'a Job, run: &'a RunDir, batch: &'a Batch) -> Rows<'a> {
-        Rows {
-            sources: self,
-            job,
-            run,
-            batch,
-            slices: batch.slices.iter(),
-            is_checked: false,
-            current: None,
+    /// The records of `batch`, in order. Ends with an error if a source is missing or has changed since it was planned.
+    pub fn rows<'a>(
+        &'a self,
+        job: &'a Job,
+        run: &'a RunDir,
+        batch: &'a Batch,
+    ) -> impl Iterator<Item = Result<Row>> + 'a {
+        // The batch may come from an untrusted caller.
+        let checked = batch.check(job).map_err(|reason| Error::Corrupt {
+            run: run.name(),
+            reason: format!("batch {} {reason}", batch.index),
+        });
+        let slices = match &checked {
+            Ok(()) => batch.slices.as_slice(),
+            Err(_) => &[],
+        };
+        let rows = slices.iter().flat_map(move |slice| {
+            self.slice(job, run, slice)
+                .unwrap_or_else(|e| Box::new(std::iter::once(Err(e))))
+        });
+        checked.err().map(Err).into_iter().chain(rows)
+    }
+
+    fn slice<'a>(
+        &self,
+        job: &'a Job,
+        run: &RunDir,
+        slice: &'a Slice,
+    ) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
+        let source = &job.sources[slice.source as usize];
+        let mut contents = self.contents(job, run, slice, source)?;
+        let mut read = 0;
+        Ok(Box::new(std::iter::from_fn(move || {
+            match contents.next() {
+                Some(Ok((place, mut content))) if read < slice.records => {
+                    let row = slice.row + read;
+                    read += 1;
+                    if job.columns.id.is_none() {
+                        let number = Cell::Json(row.to_string());
+                        match &mut content {
+                            Ok(record) => record.id = number,
+                            Err(bad) => bad.id = number,
+                        }
+                    }
+                    Some(Ok(Row {
+                        row,
+                        source: slice.source,
+                        place,
+                        content,
+                    }))
+                }
+                None if read == slice.records => None,
+                Some(Err(error)) => Some(Err(error)),
+                _ => Some(Err(Error::input(
+                    &source.uri,
+                    "its records differ from those of the plan; start a new run",
+                ))),
+            }
+        })))
+    }
+
+    fn contents(
+        &self,
+        job: &Job,
+        run: &RunDir,
+        slice: &Slice,
+        source: &Source,
+    ) -> Result<Contents> {
+        if let Some(fault) = slice.fault {
+            let bad = BadRecord {
+                id: Cell::Null,
+                reason: fault_reason(fault, slice),
+            };
+            return Ok(Box::new(std::iter::once(Ok((slice.line, Err(bad))))));
+        }
+        let location = self.location(source, run)?;
+        let range = slice.start..slice.end;
+        match Kind::of(source.format) {
+            Kind::Text(format) => {
+                let slice = TextSlice {
+                    uri: &source.uri,
+                    bytes: location.open(Some(range))?,
+                    header: source.header.as_deref().unwrap_or_default(),
+                    line: slice.line,
+                };
+                format.rows(slice, &job.columns)
+            }
+            Kind::Columnar(format) => {
+                let metadata = self.metadata(format, &location)?;
+                format.rows(&location, metadata, &job.columns, range)
+            }
         }
     }
 
@@ -118,107 +180,6 @@ impl Sources {
         let metadata = found.1.clone();
         cached.push(found);
         Ok(metadata)
-    }
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Result<Row>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
-    }
-}
-
-impl Rows<'_> {
-    fn step(&mut self) -> Result<Option<Row>> {
-        if !self.is_checked {
-            // The batch may come from an untrusted caller.
-            self.batch
-                .check(self.job)
-                .map_err(|reason| Error::Corrupt {
-                    run: self.run.name(),
-                    reason: format!("batch {} {reason}", self.batch.index),
-                })?;
-            self.is_checked = true;
-        }
-        loop {
-            if self.current.is_none() {
-                let Some(slice) = self.slices.next() else {
-                    return Ok(None);
-                };
-                self.current = Some(open(self.sources, self.job, self.run, slice)?);
-            }
-            let open = self.current.as_mut().expect("just opened");
-            match open.next()? {
-                Some(mut row) => {
-                    if self.job.columns.id.is_none() {
-                        let number = Cell::Json(row.row.to_string());
-                        match &mut row.content {
-                            Ok(record) => record.id = number,
-                            Err(bad) => bad.id = number,
-                        }
-                    }
-                    return Ok(Some(row));
-                }
-                None => self.current = None,
-            }
-        }
-    }
-}
-
-fn open<'a>(sources: &Sources, job: &'a Job, run: &RunDir, slice: &'a Slice) -> Result<Open<'a>> {
-    let source = &job.sources[slice.source as usize];
-    let contents: Contents = if let Some(fault) = slice.fault {
-        let bad = BadRecord {
-            id: Cell::Null,
-            reason: fault_reason(fault, slice),
-        };
-        Box::new(std::iter::once(Ok((slice.line, Err(bad)))))
-    } else {
-        let location = sources.location(source, run)?;
-        let range = slice.start..slice.end;
-        match Kind::of(source.format) {
-            Kind::Text(format) => {
-                let slice = TextSlice {
-                    uri: &source.uri,
-                    bytes: location.open(Some(range))?,
-                    header: source.header.as_deref().unwrap_or_default(),
-                    line: slice.line,
-                };
-                format.rows(slice, &job.columns)?
-            }
-            Kind::Columnar(format) => {
-                let metadata = sources.metadata(format, &location)?;
-                format.rows(&location, metadata, &job.columns, range)?
-            }
-        }
-    };
-    Ok(Open {
-        slice,
-        uri: &source.uri,
-        contents,
-        read: 0,
-    })
-}
-
-impl Open<'_> {
-    fn next(&mut self) -> Result<Option<Row>> {
-        match self.contents.next().transpose()? {
-            Some((place, content)) if self.read < self.slice.records => {
-                self.read += 1;
-                Ok(Some(Row {
-                    row: self.slice.row + self.read - 1,
-                    source: self.slice.source,
-                    place,
-                    content,
-                }))
-            }
-            None if self.read == self.slice.records => Ok(None),
-            _ => Err(Error::input(
-                self.uri,
-                "its records differ from those of the plan; start a new run",
-            )),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 pub(super) const TOO_LONG: &str = "a record is larger than the plan allows; start a new run";
 
 /// The content of a row: a record, or what is wrong with it.
-pub(crate) type Content = std::result::Result<Record, BadRecord>;
+pub(crate) type Content = Result<Record, BadRecord>;
 
 /// The rows of a slice in order: place and content. Places are those of [`Row`](crate::Row).
 pub(crate) type Contents = Box<dyn Iterator<Item = Result<(u64, Content)>> + Send>;
@@ -25,7 +25,7 @@ pub(crate) type Contents = Box<dyn Iterator<Item = Result<(u64, Content)>> + Sen
 pub(super) fn content(
     columns: &Columns,
     id: Cell,
-    mut value: impl FnMut(usize, bool) -> std::result::Result<Cell, String>,
+    mut value: impl FnMut(usize, bool) -> Result<Cell, String>,
 ) -> Content {
     let mut value = |index: usize, is_text: bool, name: &dyn Display| {
         value(index, is_text).map_err(|reason| BadRecord {
@@ -41,16 +41,16 @@ pub(super) fn content(
                 let is_text = input.role.is_text && input.source.is_some();
                 value(1 + index, is_text, &format_args!("the {}", input.role.name))
             })
-            .collect::<std::result::Result<_, _>>()?,
+            .collect::<Result<_, _>>()?,
         kept: (first_kept..first_kept + columns.kept.len())
             .map(|index| value(index, false, &"a kept column"))
-            .collect::<std::result::Result<_, _>>()?,
+            .collect::<Result<_, _>>()?,
         id: value(0, false, &"the id")?,
     })
 }
 
 /// A string from bytes that may not be valid UTF-8.
-pub(super) fn text(bytes: &[u8]) -> std::result::Result<Cell, String> {
+pub(super) fn text(bytes: &[u8]) -> Result<Cell, String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Cell::Text(text.to_owned())),
         Err(e) => Err(format!("is not valid UTF-8 (byte {})", e.valid_up_to())),

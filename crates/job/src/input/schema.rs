@@ -1,7 +1,5 @@
 //! The columns of a source, and their roles in a job.
 
-use std::collections::HashMap;
-
 use arrow_schema::DataType;
 
 use crate::column::Column;
@@ -27,12 +25,16 @@ pub(super) struct SourceColumn {
 }
 
 impl Schema {
-    /// Columns of strings.
-    pub(super) fn of_strings(names: &[&str]) -> Self {
-        let columns = names.iter().map(|name| SourceColumn {
-            name: (*name).to_owned(),
-            is_text: true,
-            data_type: DataType::Utf8,
+    /// Columns of a source without types, and whether they are strings. `Null` as `data_type` stands for types that are not
+    /// known before all values are read.
+    pub(super) fn untyped(
+        columns: impl IntoIterator<Item = (String, bool)>,
+        data_type: &DataType,
+    ) -> Self {
+        let columns = columns.into_iter().map(|(name, is_text)| SourceColumn {
+            name,
+            is_text,
+            data_type: data_type.clone(),
         });
         Self {
             columns: columns.collect(),
@@ -288,72 +290,17 @@ fn output_names(kept: &[&SourceColumn], function: &FunctionSpec) -> Result<Vec<C
     Ok(columns)
 }
 
-/// Infers the columns of text formats from sampled rows.
-#[derive(Debug, Default)]
-pub(crate) struct Sample {
-    columns: Vec<(String, Seen)>,
-    /// Indices by name, because a file may have a hundred thousand columns.
-    places: HashMap<String, usize>,
+/// The values of a column in the head of a source without types.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Seen {
+    pub(super) texts: bool,
+    pub(super) others: bool,
 }
 
-#[derive(Debug, Default)]
-struct Seen {
-    texts: u32,
-    others: u32,
-}
-
-impl Sample {
-    pub(crate) fn with_columns(names: &[String]) -> Self {
-        let mut sample = Self::default();
-        // Columns without a name may be several.
-        for (place, name) in names.iter().enumerate() {
-            sample.columns.push((name.clone(), Seen::default()));
-            sample.places.entry(name.clone()).or_insert(place);
-        }
-        sample
-    }
-
-    fn place(&mut self, name: &str) -> usize {
-        if let Some(place) = self.places.get(name) {
-            return *place;
-        }
-        let place = self.columns.len();
-        self.columns.push((name.to_owned(), Seen::default()));
-        self.places.insert(name.to_owned(), place);
-        place
-    }
-
-    /// Notes a value of the column `name`.
-    pub(crate) fn see(&mut self, name: &str, value: &Cell) {
-        let index = self.place(name);
-        let seen = &mut self.columns[index].1;
-        match value {
-            Cell::Null => {}
-            Cell::Text(_) => seen.texts += 1,
-            Cell::Json(_) => seen.others += 1,
-        }
-    }
-
-    /// The columns of a format without types, in which a string may look like a number.
-    pub(super) fn delimited(self) -> Schema {
-        self.schema(DataType::Utf8, |seen| seen.texts > 0 || seen.others == 0)
-    }
-
-    /// The columns of JSON, whose types are not known before all values are read.
-    pub(super) fn json(self) -> Schema {
-        self.schema(DataType::Null, |seen| seen.texts > 0 && seen.others == 0)
-    }
-
-    fn schema(self, data_type: DataType, is_text: impl Fn(&Seen) -> bool) -> Schema {
-        let columns = self.columns.into_iter().map(|(name, seen)| SourceColumn {
-            name,
-            is_text: is_text(&seen),
-            data_type: data_type.clone(),
-        });
-        Schema {
-            columns: columns.collect(),
-            is_typed: false,
-        }
+impl Seen {
+    pub(super) fn see(&mut self, value: &Cell) {
+        self.texts |= matches!(value, Cell::Text(_));
+        self.others |= matches!(value, Cell::Json(_));
     }
 }
 
@@ -364,16 +311,8 @@ mod tests {
     fn schema(columns: &[(&str, bool)]) -> Schema {
         let columns = columns
             .iter()
-            .map(|(name, is_text)| SourceColumn {
-                name: (*name).into(),
-                is_text: *is_text,
-                data_type: DataType::Utf8,
-            })
-            .collect();
-        Schema {
-            columns,
-            is_typed: false,
-        }
+            .map(|(name, is_text)| ((*name).to_owned(), *is_text));
+        Schema::untyped(columns, &DataType::Utf8)
     }
 
     /// The function of a classifier.

@@ -13,24 +13,15 @@ use crate::{Error, Result};
 /// A text format.
 pub(crate) trait TextFormat: Sync {
     /// The bytes of a source, before they are decompressed.
-    ///
-    /// # Errors
-    /// The source cannot be read.
     fn open(&self, location: &Location) -> Result<Box<dyn Read>> {
         Ok(location.open(None)?)
     }
 
     /// What the head of a source shows.
-    ///
-    /// # Errors
-    /// It lacks what every source of the format has, such as a header.
     fn head(&self, stream: &Stream) -> Result<Head>;
 
     /// Calls `visit` with the position of each record. `typed` are columns whose types are to hold the values of this source
     /// too.
-    ///
-    /// # Errors
-    /// The source cannot be read, or `visit` fails.
     fn scan(
         &self,
         stream: &mut Stream,
@@ -39,9 +30,6 @@ pub(crate) trait TextFormat: Sync {
     ) -> Result<()>;
 
     /// Reads the rows of a slice.
-    ///
-    /// # Errors
-    /// The header lacks one of `columns`.
     fn rows(&self, slice: TextSlice<'_>, columns: &Columns) -> Result<Contents>;
 }
 
@@ -90,9 +78,6 @@ impl Span {
 }
 
 /// The head of a source, whose columns become those of the job, or are checked against them.
-///
-/// # Errors
-/// The source is malformed, or lacks a column.
 pub(crate) fn read_head(
     format: &dyn TextFormat,
     found: &Found,

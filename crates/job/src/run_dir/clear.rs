@@ -44,17 +44,20 @@ impl RunDir {
         let Root::Folder(root) = &self.root else {
             return Ok(());
         };
-        let failed = |e| Error::storage("clear", root.display().to_string(), e);
-        for entry in std::fs::read_dir(root).map_err(failed)? {
-            let entry = entry.map_err(failed)?.file_name();
+        let mut paths = Vec::new();
+        self.each_name("", &mut |entry| {
             let number = entry
-                .to_str()
-                .and_then(|entry| entry.strip_prefix(name)?.strip_prefix('#'));
+                .strip_prefix(name)
+                .and_then(|end| end.strip_prefix('#'));
             if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
-                std::fs::remove_file(root.join(&entry)).map_err(failed)?;
+                paths.push(root.join(entry));
             }
-        }
-        Ok(())
+        })?;
+        // The store refuses such names.
+        paths.iter().try_for_each(|path| {
+            std::fs::remove_file(path)
+                .map_err(|e| Error::storage("delete", path.display().to_string(), e))
+        })
     }
 
     /// Deletes the files of an interrupted planning. In a store nothing is deleted, because another command may be planning

@@ -2,15 +2,13 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-use futures_util::TryStreamExt;
 
 use super::objects::MOST_RECEIPT_BYTES;
 use super::{EVENTS, Root, RunDir};
 use crate::receipts::is_plausible;
-use crate::store::runtime;
 use crate::wire::Receipt;
 use crate::{Error, Event, Receipts, Result};
 
@@ -24,19 +22,15 @@ const MOST_UNIX_MS: u64 = 1 << 50;
 
 /// The event log of a run, open for appending.
 #[derive(Debug)]
-pub struct EventLog(Log);
-
-#[derive(Debug)]
-enum Log {
-    File(File),
-    Segments {
-        run: RunDir,
-        /// Distinguishes the segments of different starts of the run.
-        started: u64,
-        number: u32,
-        waiting: Vec<u8>,
-        since: Instant,
-    },
+pub struct EventLog {
+    run: RunDir,
+    /// The log of a folder.
+    file: Option<File>,
+    /// Distinguishes the segments of different starts of the run.
+    started: u64,
+    segments: u32,
+    waiting: Vec<u8>,
+    since: Instant,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -52,22 +46,19 @@ impl RunDir {
     /// # Errors
     /// The file cannot be opened.
     pub fn event_log(&self) -> Result<EventLog> {
-        let Root::Folder(root) = &self.root else {
-            return Ok(EventLog(Log::Segments {
-                run: self.clone(),
-                started: unix_ms(),
-                number: 0,
-                waiting: Vec::new(),
-                since: Instant::now(),
-            }));
+        let open = |root: &Path| {
+            let path = root.join(EVENTS);
+            let file = File::options().create(true).append(true).open(&path);
+            file.map_err(|e| Error::storage("open", path.display().to_string(), e))
         };
-        let path = root.join(EVENTS);
-        File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map(|file| EventLog(Log::File(file)))
-            .map_err(|e| Error::storage("open", path.display().to_string(), e))
+        Ok(EventLog {
+            file: self.folder().map(open).transpose()?,
+            run: self.clone(),
+            started: unix_ms(),
+            segments: 0,
+            waiting: Vec::new(),
+            since: Instant::now(),
+        })
     }
 
     /// The events recorded so far with their times in milliseconds since 1970. Incomplete lines are skipped.
@@ -100,27 +91,16 @@ impl RunDir {
     pub fn each_event(&self, visit: &mut dyn FnMut(u64, Event)) -> Result<()> {
         match &self.root {
             Root::Folder(root) => {
-                let path = root.join(EVENTS);
-                match File::open(&path) {
-                    Ok(file) => parse(BufReader::new(file), visit),
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(Error::storage("read", path.display().to_string(), e)),
+                if let Some(file) = self.open_file(root, EVENTS)? {
+                    parse(BufReader::new(file), visit);
                 }
             }
             Root::Url(_) => {
-                let folder = object_store::path::Path::from("events");
-                let mut paths = runtime()
-                    .block_on(
-                        self.store
-                            .list(Some(&folder))
-                            .map_ok(|meta| meta.location)
-                            .try_collect::<Vec<_>>(),
-                    )
-                    .map_err(|e| self.error("list", "events", e))?;
-                paths.sort();
-                for path in paths {
-                    let segment = self.get(path.as_ref())?.unwrap_or_default();
-                    parse(segment.as_ref(), visit);
+                let mut names = Vec::new();
+                self.each_name("events", &mut |name| names.push(format!("events/{name}")))?;
+                names.sort();
+                for name in names {
+                    parse(&*self.get(&name)?.unwrap_or_default(), visit);
                 }
             }
         }
@@ -154,7 +134,7 @@ fn parse(mut lines: impl BufRead, visit: &mut dyn FnMut(u64, Event)) {
 
 /// Replaces `receipt` by its equal among `receipts`.
 fn share(receipt: &mut Arc<Receipt>, receipts: &Receipts) {
-    if let Some(shared) = receipts.shared(receipt.batch, receipt.offset)
+    if let Some(shared) = receipts.get(receipt.batch, receipt.offset)
         && shared == receipt
     {
         *receipt = shared.clone();
@@ -177,41 +157,32 @@ impl EventLog {
             unix_ms: unix_ms(),
             event,
         };
-        let mut line = serde_json::to_vec(&timed).expect("an event is always JSON");
-        line.push(b'\n');
-        match &mut self.0 {
-            // One write per line, so that a killed process leaves at most one incomplete line.
-            Log::File(file) => file
-                .write_all(&line)
-                .map_err(|e| Error::storage("write", EVENTS, e)),
-            Log::Segments { waiting, since, .. } => {
-                waiting.append(&mut line);
-                let is_time = since.elapsed() >= SEGMENT_TIME || waiting.len() >= SEGMENT_BYTES;
-                if is_time || event.is_last() {
-                    self.flush()?;
-                }
-                Ok(())
-            }
+        serde_json::to_writer(&mut self.waiting, &timed).expect("an event is always JSON");
+        self.waiting.push(b'\n');
+        let is_time = self.file.is_some()
+            || self.since.elapsed() >= SEGMENT_TIME
+            || self.waiting.len() >= SEGMENT_BYTES;
+        if is_time || event.is_last() {
+            self.flush()?;
         }
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<()> {
-        let Log::Segments {
-            run,
-            started,
-            number,
-            waiting,
-            since,
-        } = &mut self.0
-        else {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.since = Instant::now();
+        if waiting.is_empty() {
             return Ok(());
-        };
-        if !waiting.is_empty() {
-            let name = format!("events/{started:013}-{number:06}.jsonl");
-            run.replace(&name, std::mem::take(waiting))?;
-            *number += 1;
         }
-        *since = Instant::now();
+        if let Some(file) = &mut self.file {
+            // One write per line, so that a killed process leaves at most one incomplete line.
+            return file
+                .write_all(&waiting)
+                .map_err(|e| Error::storage("write", EVENTS, e));
+        }
+        let name = format!("events/{:013}-{:06}.jsonl", self.started, self.segments);
+        self.run.replace(&name, waiting)?;
+        self.segments += 1;
         Ok(())
     }
 }

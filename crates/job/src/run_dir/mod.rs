@@ -226,9 +226,6 @@ impl RunDir {
     }
 
     /// The location of the copy of an input.
-    ///
-    /// # Errors
-    /// It is a symbolic link.
     pub(crate) fn staged(&self, name: &str) -> Result<Location> {
         self.refuse_link(name)?;
         Ok(self.location(name))

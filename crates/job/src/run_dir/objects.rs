@@ -1,5 +1,7 @@
 //! Reading and writing objects.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -20,7 +22,7 @@ pub(super) const MOST_RECEIPT_BYTES: u64 = 16 << 20;
 const MOST_SETTINGS_BYTES: u64 = 1 << 20;
 
 /// Concurrent requests to a store.
-pub(super) const READS_AT_ONCE: usize = 64;
+const READS_AT_ONCE: usize = 64;
 
 /// The result of a create-only write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,20 +70,46 @@ impl RunDir {
     /// # Errors
     /// The store refuses it, it is a symbolic link, or it is larger than plausible for its name.
     pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
-        self.refuse_link(name)?;
-        let found = match runtime().block_on(self.store.get(&name.into())) {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(self.error("read", name, e)),
-        };
-        self.check_size(name, found.meta.size)?;
-        runtime()
-            .block_on(found.bytes())
-            .map(Some)
-            .map_err(|e| self.error("read", name, e))
+        match &self.root {
+            Root::Folder(root) => self.read_file(root, name),
+            Root::Url(_) => runtime().block_on(self.fetch(name)),
+        }
     }
 
-    pub(super) fn check_size(&self, name: &str, bytes: u64) -> Result<()> {
+    async fn fetch(&self, name: &str) -> Result<Option<Bytes>> {
+        let failed = |e| self.error("read", name, e);
+        let found = match self.store.get(&name.into()).await {
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            found => found.map_err(failed)?,
+        };
+        self.check_size(name, found.meta.size)?;
+        found.bytes().await.map(Some).map_err(failed)
+    }
+
+    fn read_file(&self, root: &Path, name: &str) -> Result<Option<Bytes>> {
+        let Some(mut file) = self.open_file(root, name)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)
+            .map_err(|e| Error::storage("read", self.object_uri(name), e))?;
+        Ok(Some(content.into()))
+    }
+
+    /// A file of the folder `root`, or `None` if it does not exist.
+    pub(super) fn open_file(&self, root: &Path, name: &str) -> Result<Option<File>> {
+        self.refuse_link(name)?;
+        let failed = |e| Error::storage("read", self.object_uri(name), e);
+        let file = match File::open(root.join(name)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(failed)?,
+        };
+        let meta = file.metadata().map_err(failed)?;
+        self.check_size(name, meta.len())?;
+        Ok(meta.is_file().then_some(file))
+    }
+
+    fn check_size(&self, name: &str, bytes: u64) -> Result<()> {
         let most = most_bytes(name);
         if bytes <= most {
             return Ok(());
@@ -120,51 +148,67 @@ impl RunDir {
         Ok(lines.take(most).map(<[u8]>::to_vec).collect())
     }
 
-    /// Calls `take` for each item in order, with the content of the object `name`, or `None` if it does not exist. Stores
-    /// read ahead.
+    /// Calls `take` for each item in order, with the content of the object `name` or the error of reading it. Stores read
+    /// ahead.
     ///
     /// # Errors
-    /// The store refuses one, or `take` fails.
+    /// `take` fails.
     pub fn get_each<T>(
         &self,
         items: impl Iterator<Item = T>,
         name: impl Fn(&T) -> String,
-        mut take: impl FnMut(T, Option<Bytes>) -> Result<()>,
+        mut take: impl FnMut(T, Result<Option<Bytes>>) -> Result<()>,
     ) -> Result<()> {
         if let Root::Folder(root) = &self.root {
             // Reading ahead would cost memory, and the runtime more time than the read itself.
             for item in items {
-                let name = name(&item);
-                self.refuse_link(&name)?;
-                let content = read_file(&root.join(&name))
-                    .map_err(|e| Error::storage("read", self.object_uri(&name), e))?;
-                take(item, content.map(Bytes::from))?;
+                let content = self.read_file(root, &name(&item));
+                take(item, content)?;
             }
             return Ok(());
         }
         let read = |item: T| {
             let name = name(&item);
-            async move {
-                self.refuse_link(&name)?;
-                let path = name.as_str().into();
-                let content = match self.store.get(&path).await {
-                    Ok(found) => found.bytes().await.map(Some),
-                    Err(object_store::Error::NotFound { .. }) => Ok(None),
-                    Err(e) => Err(e),
-                };
-                content
-                    .map(|content| (item, content))
-                    .map_err(|e| self.error("read", &name, e))
-            }
+            async move { (item, self.fetch(&name).await) }
         };
         let mut contents = futures_util::stream::iter(items)
             .map(read)
             .buffered(READS_AT_ONCE);
-        while let Some(next) = runtime().block_on(contents.next()) {
-            let (item, content) = next?;
+        while let Some((item, content)) = runtime().block_on(contents.next()) {
             take(item, content)?;
         }
         Ok(())
+    }
+
+    /// Calls `visit` with the name of each object in a folder, without subfolders.
+    pub(super) fn each_name(&self, folder: &str, visit: &mut dyn FnMut(&str)) -> Result<()> {
+        if let Root::Folder(root) = &self.root {
+            // The store would read the metadata of each file too.
+            let path = root.join(folder);
+            let failed = |e| Error::storage("list", path.display().to_string(), e);
+            let entries = match std::fs::read_dir(&path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+                entries => entries.map_err(failed)?,
+            };
+            for entry in entries {
+                if let Some(name) = entry.map_err(failed)?.file_name().to_str() {
+                    visit(name);
+                }
+            }
+            return Ok(());
+        }
+        let prefix = folder.into();
+        let mut found = self.store.list(Some(&prefix));
+        let list = async {
+            while let Some(meta) = found.try_next().await? {
+                if let Some(name) = meta.location.filename() {
+                    visit(name);
+                }
+            }
+            Ok(())
+        };
+        let listed = runtime().block_on(list);
+        listed.map_err(|e| self.error("list", folder, e))
     }
 
     /// Deletes an object, if it exists.
@@ -176,14 +220,6 @@ impl RunDir {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(self.error("delete", name, e)),
         }
-    }
-}
-
-/// The content of a file, or `None` if it does not exist.
-pub(super) fn read_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        content => content.map(Some),
     }
 }
 

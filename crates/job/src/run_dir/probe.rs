@@ -41,6 +41,13 @@ impl Need {
             Self::Delete => "delete",
         }
     }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::CreateOnly => "write",
+            other => other.name(),
+        }
+    }
 }
 
 /// The results of a probe.
@@ -56,94 +63,70 @@ pub struct Probe {
 impl RunDir {
     /// Tries all operations that a run needs.
     pub fn probe(&self) -> Probe {
-        let mut probe = Probe {
-            steps: Vec::new(),
-            clock_ahead: None,
-        };
         let path = NAME.into();
         let content = b"shoal\n".as_slice();
-        let create = || {
+        let create = async || {
             let options = PutOptions::from(PutMode::Create);
-            self.store
-                .put_opts(&path, PutPayload::from_static(content), options)
+            let content = PutPayload::from_static(content);
+            match self.store.put_opts(&path, content, options).await {
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                created => created.map(|_| true),
+            }
         };
         let before = unix_seconds();
-        let written = self.wait("write", async {
-            match create().await {
-                // Left by an interrupted probe, which could write it.
-                Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-                Err(e) => Err(e),
-            }
-        });
+        // An object left by an interrupted probe shows that writing works, too.
+        let written = self.attempt(Need::Write, async { create().await.map(|_| None) });
         let after = unix_seconds();
-        let is_written = written.is_ok();
-        probe.steps.push((Need::Write, written));
+        let is_written = written.1.is_ok();
+        let mut probe = Probe {
+            steps: vec![written],
+            clock_ahead: None,
+        };
         if !is_written {
             return probe;
         }
-        let again = self.wait("write", async {
-            match create().await {
-                Ok(_) => Ok(false),
-                Err(object_store::Error::AlreadyExists { .. }) => Ok(true),
-                Err(e) => Err(e),
-            }
-        });
-        let is_kept = again.and_then(|is_refused| {
-            let reason = "a create-only put overwrote an existing object";
-            self.hold(is_refused, "write", reason)
-        });
-        probe.steps.push((Need::CreateOnly, is_kept));
-        let got = self.wait("read", async {
-            let got = self.store.get(&path).await?;
-            let modified = got.meta.last_modified.timestamp();
-            Ok((got.bytes().await?, modified))
-        });
-        let read = got.and_then(|(bytes, modified)| {
+        probe.steps.push(self.attempt(Need::CreateOnly, async {
+            let overwrote = create().await?;
+            Ok(overwrote.then_some("a create-only put overwrote an existing object"))
+        }));
+        let read = self.attempt(Need::Read, async {
+            let found = self.store.get(&path).await?;
+            let modified = found.meta.last_modified.timestamp();
             // 0 stands for an unknown time.
-            if modified != 0 {
-                probe.clock_ahead = Some(ahead(modified as f64, before, after));
-            }
-            self.hold(bytes == content, "read", "it differs from what was written")
+            probe.clock_ahead = (modified != 0).then(|| ahead(modified as f64, before, after));
+            let is_same = found.bytes().await? == content;
+            Ok((!is_same).then_some("it differs from what was written"))
         });
-        probe.steps.push((Need::Read, read));
-        let listed = self.wait("list", async {
+        probe.steps.push(read);
+        probe.steps.push(self.attempt(Need::List, async {
             let mut objects = self.store.list(None);
             while let Some(object) = objects.try_next().await? {
                 if object.location == path {
-                    return Ok(true);
+                    return Ok(None);
                 }
             }
-            Ok(false)
-        });
-        let listed = listed
-            .and_then(|is_there| self.hold(is_there, "list", "the written object is missing"));
-        probe.steps.push((Need::List, listed));
-        let deleted = self.wait("delete", self.store.delete(&path));
-        probe.steps.push((Need::Delete, deleted));
+            Ok(Some("the written object is missing"))
+        }));
+        let delete = async { self.store.delete(&path).await.map(|()| None) };
+        probe.steps.push(self.attempt(Need::Delete, delete));
         probe
     }
 
-    fn wait<T>(
+    /// Waits for a step, which returns what is wrong with its result.
+    fn attempt(
         &self,
-        action: &'static str,
-        step: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T> {
+        need: Need,
+        step: impl Future<Output = object_store::Result<Option<&'static str>>>,
+    ) -> (Need, Result<()>) {
+        let failed = |reason| Err(Error::storage(need.action(), self.object_uri(NAME), reason));
         // The timer must be created within the runtime.
-        let end = runtime().block_on(async { tokio::time::timeout(PATIENCE, step).await });
-        match end {
-            Ok(end) => end.map_err(|e| self.error(action, NAME, e)),
-            Err(_) => {
-                let reason = format!("no response within {} s", PATIENCE.as_secs());
-                Err(Error::storage(action, self.object_uri(NAME), reason))
-            }
-        }
-    }
-
-    fn hold(&self, is_so: bool, action: &'static str, reason: &str) -> Result<()> {
-        if is_so {
-            return Ok(());
-        }
-        Err(Error::storage(action, self.object_uri(NAME), reason))
+        let end = match runtime().block_on(async { tokio::time::timeout(PATIENCE, step).await }) {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(reason))) => failed(reason.to_owned()),
+            Ok(Err(e)) => Err(self.error(need.action(), NAME, e)),
+            Err(_) => failed(format!("no response within {} s", PATIENCE.as_secs())),
+        };
+        (need, end)
     }
 }
 

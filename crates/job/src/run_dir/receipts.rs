@@ -1,15 +1,10 @@
 //! Reading receipts.
 
-use std::path::Path;
+use bytes::Bytes;
 
-use futures_util::TryStreamExt;
-use object_store::ObjectStoreExt;
-
-use super::objects::{MOST_RECEIPT_BYTES, READS_AT_ONCE, read_file};
-use super::{Root, RunDir};
+use super::RunDir;
 use crate::receipts::{Receipts, is_plausible};
 use crate::spec::{Batch, MAX_BATCHES};
-use crate::store::runtime;
 use crate::wire::Receipt;
 use crate::{Error, Result};
 
@@ -65,11 +60,8 @@ impl RunDir {
     /// # Errors
     /// The store refuses it.
     pub fn receipt(&self, batch: u64, offset: u64) -> Result<Option<Receipt>> {
-        let content = match self.get(&Self::receipt_name(batch, offset)) {
-            Err(Error::Corrupt { .. } | Error::Conflict { .. }) => None,
-            content => content?,
-        };
-        Ok(content.and_then(|content| parse_receipt(&content, (batch, offset))))
+        let content = self.get(&Self::receipt_name(batch, offset));
+        parse_receipt(content, (batch, offset))
     }
 
     /// All receipts.
@@ -106,85 +98,25 @@ impl RunDir {
     /// # Errors
     /// The store refuses it.
     pub fn list_receipts(&self) -> Result<Listed> {
-        const FOLDER: &str = "receipts";
         let mut listed = Listed::default();
-        match &self.root {
-            Root::Folder(root) => {
-                let folder = root.join(FOLDER);
-                let failed = |e| Error::storage("read", folder.display().to_string(), e);
-                let entries = match std::fs::read_dir(&folder) {
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(listed),
-                    entries => entries.map_err(failed)?,
-                };
-                for entry in entries {
-                    let name = entry.map_err(failed)?.file_name();
-                    name.to_str()
-                        .and_then(parse_receipt_name)
-                        .into_iter()
-                        .for_each(|place| listed.insert(place));
-                }
+        self.each_name("receipts", &mut |name| {
+            if let Some(place) = parse_receipt_name(name) {
+                listed.insert(place);
             }
-            Root::Url(_) => {
-                let folder = object_store::path::Path::from(FOLDER);
-                let mut found = self.store.list(Some(&folder));
-                let list = async {
-                    while let Some(meta) = found.try_next().await? {
-                        meta.location
-                            .filename()
-                            .and_then(parse_receipt_name)
-                            .into_iter()
-                            .for_each(|place| listed.insert(place));
-                    }
-                    Ok(())
-                };
-                runtime()
-                    .block_on(list)
-                    .map_err(|e| self.error("list", FOLDER, e))?;
-            }
-        }
+        })?;
         listed.elsewhere.sort_unstable();
         Ok(listed)
     }
 
-    /// The receipts at these batches and offsets. Files that are too large, links, pipes and devices are skipped, and so are
-    /// receipts that were deleted since they were listed.
+    /// The receipts at these batches and offsets, without those that were deleted since they were listed.
     fn read_receipts(&self, places: impl Iterator<Item = (u64, u64)>) -> Result<Receipts> {
-        if let Root::Folder(root) = &self.root {
-            let mut receipts = Receipts::default();
-            for place in places {
-                let path = root.join(Self::receipt_name(place.0, place.1));
-                let content = read_small_file(&path)
-                    .map_err(|e| Error::storage("read", path.display().to_string(), e))?;
-                receipts.extend(content.and_then(|content| parse_receipt(&content, place)));
-            }
-            return Ok(receipts);
-        }
-        let read = |place: (u64, u64)| async move {
-            let path = Self::receipt_name(place.0, place.1).into();
-            match self.store.get(&path).await {
-                Ok(found) if found.meta.size > MOST_RECEIPT_BYTES => Ok(None),
-                Ok(found) => Ok(parse_receipt(&found.bytes().await?, place)),
-                Err(object_store::Error::NotFound { .. }) => Ok(None),
-                Err(e) => Err(e),
-            }
-        };
-        let reads = futures_util::stream::iter(places.map(|place| Ok(read(place))));
-        let found = reads
-            .try_buffer_unordered(READS_AT_ONCE)
-            .try_filter_map(|receipt| async move { Ok(receipt) })
-            .try_collect::<Receipts>();
-        runtime()
-            .block_on(found)
-            .map_err(|e| self.error("read", "receipts", e))
-    }
-}
-
-/// The content of a regular file that is not larger than a receipt can be.
-fn read_small_file(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
-    match path.symlink_metadata() {
-        Ok(meta) if !meta.is_file() || meta.len() > MOST_RECEIPT_BYTES => Ok(None),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        meta => meta.and_then(|_| read_file(path)),
+        let mut receipts = Receipts::default();
+        let name = |(batch, offset): &(u64, u64)| Self::receipt_name(*batch, *offset);
+        self.get_each(places, name, |place, content| {
+            receipts.extend(parse_receipt(content, place)?);
+            Ok(())
+        })?;
+        Ok(receipts)
     }
 }
 
@@ -197,11 +129,19 @@ fn parse_receipt_name(name: &str) -> Option<(u64, u64)> {
     }
 }
 
-fn parse_receipt(content: &[u8], (batch, offset): (u64, u64)) -> Option<Receipt> {
-    serde_json::from_slice::<Receipt>(content)
-        .ok()
+/// The receipt in a file. Malformed and too large files, links, pipes and devices count as none.
+fn parse_receipt(
+    content: Result<Option<Bytes>>,
+    (batch, offset): (u64, u64),
+) -> Result<Option<Receipt>> {
+    let content = match content {
+        Err(Error::Corrupt { .. } | Error::Conflict { .. }) => None,
+        content => content?,
+    };
+    Ok(content
+        .and_then(|content| serde_json::from_slice::<Receipt>(&content).ok())
         .filter(|receipt| (receipt.batch, receipt.offset) == (batch, offset))
-        .filter(is_plausible)
+        .filter(is_plausible))
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! The batch table: one line per batch.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Cursor, Write};
 
 use super::{BATCHES, JOB, Put, Root, RunDir};
@@ -121,15 +120,8 @@ impl RunDir {
         let missing = || self.corrupt(format!("{BATCHES} is missing"));
         let lines: Box<dyn BufRead> = match &self.root {
             Root::Folder(root) => {
-                self.refuse_link(BATCHES)?;
-                let path = root.join(BATCHES);
-                let failed = |e| Error::storage("read", path.display().to_string(), e);
-                let file = match File::open(&path) {
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
-                    file => file.map_err(failed)?,
-                };
-                self.check_size(BATCHES, file.metadata().map_err(failed)?.len())?;
-                Box::new(BufReader::new(file))
+                let file = self.open_file(root, BATCHES)?;
+                Box::new(BufReader::new(file.ok_or_else(missing)?))
             }
             Root::Url(_) => Box::new(Cursor::new(self.get(BATCHES)?.ok_or_else(missing)?)),
         };

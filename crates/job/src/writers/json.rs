@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float16Type, Float32Type, Float64Type};
-use arrow_array::{Array, BinaryArray, PrimitiveArray, RecordBatch, new_empty_array};
+use arrow_array::{Array, BinaryArray, RecordBatch, new_empty_array};
 use arrow_json::writer::{NullableEncoder, make_encoder};
 use arrow_json::{Encoder, EncoderFactory, EncoderOptions, LineDelimitedWriter, WriterBuilder};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef};
@@ -77,51 +77,41 @@ impl EncoderFactory for Encoders {
     ) -> Result<Option<NullableEncoder<'a>>, ArrowError> {
         let encoder: Box<dyn Encoder + 'a> = match array.data_type() {
             DataType::Binary if field.metadata().contains_key(RAW) => {
-                Box::new(Raw(array.as_binary()))
+                let array: &BinaryArray = array.as_binary();
+                encoder(move |row, out| out.extend_from_slice(array.value(row)))
             }
-            DataType::Float16 => Box::new(Half(array.as_primitive())),
-            DataType::Float32 => Box::new(Single(array.as_primitive())),
-            DataType::Float64 => Box::new(Double(array.as_primitive())),
+            DataType::Float16 => {
+                let array = array.as_primitive::<Float16Type>();
+                encoder(move |row, out| write_number(&array.value(row).to_f32(), out))
+            }
+            DataType::Float32 => {
+                let array = array.as_primitive::<Float32Type>();
+                encoder(move |row, out| write_number(&array.value(row), out))
+            }
+            DataType::Float64 => {
+                let array = array.as_primitive::<Float64Type>();
+                encoder(move |row, out| write_number(&array.value(row), out))
+            }
             _ => return Ok(None),
         };
         Ok(Some(NullableEncoder::new(encoder, array.nulls().cloned())))
     }
 }
 
-struct Raw<'a>(&'a BinaryArray);
+/// Writes the value of a row.
+struct Values<F>(F);
 
-impl Encoder for Raw<'_> {
+impl<F: Fn(usize, &mut Vec<u8>)> Encoder for Values<F> {
     fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.0.value(row));
+        (self.0)(row, out);
     }
 }
 
-// NaN and infinities become null.
-
-struct Half<'a>(&'a PrimitiveArray<Float16Type>);
-
-impl Encoder for Half<'_> {
-    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
-        write_number(&self.0.value(row).to_f32(), out);
-    }
+fn encoder<'a>(write: impl Fn(usize, &mut Vec<u8>) + 'a) -> Box<dyn Encoder + 'a> {
+    Box::new(Values(write))
 }
 
-struct Single<'a>(&'a PrimitiveArray<Float32Type>);
-
-impl Encoder for Single<'_> {
-    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
-        write_number(&self.0.value(row), out);
-    }
-}
-
-struct Double<'a>(&'a PrimitiveArray<Float64Type>);
-
-impl Encoder for Double<'_> {
-    fn encode(&mut self, row: usize, out: &mut Vec<u8>) {
-        write_number(&self.0.value(row), out);
-    }
-}
-
+/// NaN and infinities become null.
 fn write_number(value: &impl serde::Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("writing to memory does not fail");
 }

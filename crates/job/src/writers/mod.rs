@@ -26,17 +26,17 @@ pub(crate) type WriteError = Box<dyn std::error::Error + Send + Sync>;
 /// A file of one format in memory.
 pub(crate) trait Writer: Send {
     /// Appends rows of the schema of the writer, with ids and carried columns of the types of [`carried_field`].
-    fn write(&mut self, rows: RecordBatch) -> std::result::Result<(), WriteError>;
+    fn write(&mut self, rows: RecordBatch) -> Result<(), WriteError>;
 
     /// The complete file.
-    fn finish(self: Box<Self>) -> std::result::Result<Vec<u8>, WriteError>;
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, WriteError>;
 }
 
 /// A writer of a file with these columns.
 pub(crate) fn writer(
     format: OutputFormat,
     schema: &SchemaRef,
-) -> std::result::Result<Box<dyn Writer>, WriteError> {
+) -> Result<Box<dyn Writer>, WriteError> {
     Ok(match format {
         OutputFormat::Csv => Box::new(delimited::Csv::new(schema)?),
         OutputFormat::Jsonl => Box::new(json::JsonLines::new()),
@@ -55,14 +55,11 @@ pub(crate) fn carried_field(format: OutputFormat, field: &FieldRef) -> FieldRef 
 }
 
 /// An id or carried column for the writer of `format`.
-///
-/// # Errors
-/// A value does not fit the column's type.
 pub(crate) fn carried_array<'a>(
     format: OutputFormat,
     field: &Field,
     cells: impl Iterator<Item = &'a Cell>,
-) -> std::result::Result<ArrayRef, ArrowError> {
+) -> Result<ArrayRef, ArrowError> {
     if format == OutputFormat::Jsonl {
         return Ok(Arc::new(json::raw_array(cells)));
     }
@@ -76,9 +73,6 @@ pub(crate) fn carried_array<'a>(
 }
 
 /// Checks that `format` supports the columns of a function.
-///
-/// # Errors
-/// It does not support one of them.
 pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
     for field in columns.fields() {
         if format == OutputFormat::Csv && field.data_type().is_nested() {
@@ -104,9 +98,6 @@ pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
 }
 
 /// Checks that the output of an untrusted `job` can be written.
-///
-/// # Errors
-/// It has an invalid column.
 pub(crate) fn check_job(job: &Job) -> Result<()> {
     check(job.parameters.output_format, &job.function.output)?;
     let mut carried = job.columns.id.iter().chain(&job.columns.kept);

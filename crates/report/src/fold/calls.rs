@@ -306,7 +306,7 @@ impl CallHistory {
         for receipt in receipts.values() {
             let range = (receipt.batch, receipt.offset);
             if !self.of_range.contains_key(&range)
-                && let Some(receipt) = receipts.shared(range.0, range.1)
+                && let Some(receipt) = receipts.get(range.0, range.1)
             {
                 self.add_unmentioned(receipt);
             }

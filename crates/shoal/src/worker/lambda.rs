@@ -231,7 +231,7 @@ impl<'a> UrlRequest<'a> {
 /// The failure as Lambda tells it to the caller, who knows its kind by the type.
 fn diagnose(failure: Failure) -> Diagnostic {
     Diagnostic {
-        error_type: failure.kind.error_type().to_owned(),
+        error_type: failure.kind.error_type(),
         error_message: failure.reason,
     }
 }

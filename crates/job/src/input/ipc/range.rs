@@ -10,8 +10,7 @@ use arrow_schema::{ArrowError, DataType, Schema};
 use parquet::file::reader::ChunkReader;
 
 use super::{
-    Block, Column, File, MAX_BATCH_BYTES, READ_BYTES, Result, batch_of, caught, columns_of,
-    damaged, parse,
+    Block, Column, File, MAX_BATCH_BYTES, READ_BYTES, Result, batch_of, columns_of, damaged, parse,
 };
 
 impl<R: ChunkReader> File<R> {
@@ -23,39 +22,37 @@ impl<R: ChunkReader> File<R> {
         projection: &[usize],
         rows: Range<u64>,
     ) -> Result<Vec<Option<ArrayRef>>> {
-        caught(|| {
-            let block = self.footer.batches[number];
-            let content = self.message(block)?;
-            let message = parse(&content)?;
-            let batch = batch_of(&message)?;
-            if batch.compression().is_some() {
-                return Ok(vec![None; projection.len()]);
+        let block = self.footer.batches[number];
+        let content = self.message(block)?;
+        let message = parse(&content)?;
+        let batch = batch_of(&message)?;
+        if batch.compression().is_some() {
+            return Ok(vec![None; projection.len()]);
+        }
+        let (Some(nodes), Some(buffers)) = (batch.nodes(), batch.buffers()) else {
+            return Err(damaged("a record batch has no columns"));
+        };
+        let columns = columns_of(schema, &batch, self.footer.version, projection)?;
+        let columns = columns.iter().map(|Column { index, node, parts }| {
+            let data_type = schema.field(*index).data_type();
+            if !is_simple(data_type) {
+                return Ok(None);
             }
-            let (Some(nodes), Some(buffers)) = (batch.nodes(), batch.buffers()) else {
-                return Err(damaged("a record batch has no columns"));
-            };
-            let columns = columns_of(schema, &batch, self.footer.version, projection)?;
-            let columns = columns.iter().map(|Column { index, node, parts }| {
-                let data_type = schema.field(*index).data_type();
-                if !is_simple(data_type) {
-                    return Ok(None);
-                }
-                let node = nodes.get(*node);
-                if node.length() != batch.length() || rows.end > node.length() as u64 {
-                    return Err(damaged(
-                        "a column has another number of rows than its record batch",
-                    ));
-                }
-                let parts = parts.clone().map(|part| {
-                    let part = buffers.get(part);
-                    Part::new(part, block)
-                });
-                let parts = parts.collect::<Result<Vec<_>>>()?;
-                let has_nulls = node.null_count() > 0;
-                self.array(data_type, has_nulls, &parts, &rows).map(Some)
+            let node = nodes.get(*node);
+            if node.length() != batch.length() || rows.end > node.length() as u64 {
+                return Err(damaged(
+                    "a column has another number of rows than its record batch",
+                ));
+            }
+            let parts = parts.clone().map(|part| {
+                let part = buffers.get(part);
+                Part::new(part, block)
             });
-            columns.collect()
-        })
+            let parts = parts.collect::<Result<Vec<_>>>()?;
+            let has_nulls = node.null_count() > 0;
+            self.array(data_type, has_nulls, &parts, &rows).map(Some)
+        });
+        columns.collect()
     }
 
     /// Rows of a column with the buffers `parts`: validity, offsets where values differ in length, and values.
