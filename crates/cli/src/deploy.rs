@@ -149,21 +149,21 @@ fn model_file(
     Ok(Some(output))
 }
 
-fn isas(given: &[String], arch: Arch) -> Result<Vec<String>> {
-    let known = match arch {
-        Arch::X86_64 => Target::ALL.map(Target::name).to_vec(),
-        Arch::Arm64 => vec![Target::Portable.name()],
+fn isas(given: &[Target], arch: Arch) -> Result<Vec<Target>> {
+    let (known, default) = match arch {
+        Arch::X86_64 => (&Target::ALL[..], Target::Avx2),
+        Arch::Arm64 => (&[Target::Portable][..], Target::Portable),
     };
-    if let Some(wrong) = given.iter().find(|isa| !known.contains(&isa.as_str())) {
+    if let Some(wrong) = given.iter().find(|isa| !known.contains(isa)) {
+        let known: Vec<_> = known.iter().map(Target::to_string).collect();
         return Err(Error::Settings(format!(
             "failed to use --isa {wrong}: {arch} functions support {}",
             known.join(", ")
         )));
     }
-    Ok(match (given, arch) {
-        ([], Arch::X86_64) => vec!["avx2".into()],
-        ([], Arch::Arm64) => vec!["portable".into()],
-        (given, _) => given.to_vec(),
+    Ok(match given {
+        [] => vec![default],
+        given => given.to_vec(),
     })
 }
 

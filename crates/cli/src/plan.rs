@@ -26,7 +26,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
         architectures: candidates.architecture,
         quota: candidates.quota,
         region: candidates.region,
-        wish: Constraints {
+        constraints: Constraints {
             deadline_seconds: candidates.deadline,
             max_usd: candidates.max_cost,
         },

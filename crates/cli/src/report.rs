@@ -16,7 +16,7 @@ pub(super) fn report(args: ReportArgs) -> Result<()> {
         ));
     }
     let run = find_run(&args.run)?;
-    let prices = shoal::plan::prices(args.prices.as_deref())?;
+    let prices = shoal::prices(args.prices.as_deref())?;
     let report = shoal::report(&run, &prices)?;
     let content = match args.format {
         ReportFormat::Html => report.html(),

@@ -26,7 +26,7 @@ pub(super) fn watch(args: WatchArgs) -> Result<()> {
     let mut watched = Watched {
         run,
         receipts: Receipts::default(),
-        prices: shoal::plan::prices(args.prices.as_deref())?,
+        prices: shoal::prices(args.prices.as_deref())?,
     };
     // An error is easier to read before the screen is taken over.
     let mut seen = watched.look()?;

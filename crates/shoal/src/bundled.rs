@@ -1,11 +1,11 @@
-//! The model that is compiled into the program, so that a copied binary is a working tool.
+//! The model that is compiled into the program, so that it works without other files.
 
 use shoal_encoder::{Checkpoint, ModelError, ModelFiles};
 
-/// How jobs refer to it.
+/// Its reference in jobs.
 pub(crate) const NAME: &str = "bundled";
 
-/// Of the files below: hashing 45 MB at each start would cost more than the rest of it.
+/// The fingerprint of the files below, since hashing 45 MB would take most of a start.
 pub(crate) const FINGERPRINT: &str =
     "4adee659f734f1f18ca024214c39d314e3298363f8f64e19be52472441822216";
 

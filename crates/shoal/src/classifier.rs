@@ -8,13 +8,13 @@ use shoal_tasks::{TaskKind, TaskOptions, classify};
 use crate::embedder::each_row;
 use crate::{EngineSettings, ModelSettings, Result};
 
-/// Labels texts with one thread.
+/// Classifies texts on one thread.
 pub struct Classifier {
     labels: Vec<String>,
     session: EncoderSession,
 }
 
-/// What the model says of a text.
+/// The result for a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     /// The most probable label.
@@ -26,7 +26,7 @@ pub struct Prediction {
 }
 
 impl Classifier {
-    /// Opens a model folder, a packed model or its URL, or a model of the Hugging Face hub; the bundled model where `None`.
+    /// Opens a model folder, a packed model or its URL, or a model of the Hugging Face hub; the bundled model if `None`.
     ///
     /// # Errors
     /// The model cannot be found or used.
@@ -34,10 +34,10 @@ impl Classifier {
         Self::open_with(model, &EngineSettings::default())
     }
 
-    /// As [`open`](Self::open), with a given precision, instruction set and cache.
+    /// As [`open`](Self::open), with the given precision, instruction set and cache.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and for an instruction set that there is not.
+    /// As [`open`](Self::open), and if the CPU lacks the instruction set.
     pub fn open_with(model: Option<&str>, engine: &EngineSettings) -> Result<Self> {
         let runner = ModelSettings {
             reference: model.map(str::to_owned),
@@ -67,7 +67,7 @@ impl Classifier {
         &self.labels
     }
 
-    /// Labels each text, in order. The results are the same, to the bit, as those of [`run`](crate::run).
+    /// Classifies each text, in order. The results are bit-identical to those of [`run`](crate::run).
     ///
     /// # Errors
     /// The tokenizer fails on a text.

@@ -1,48 +1,65 @@
-//! The paper's experiment: the same job as one long process and as many functions, over batch sizes.
+//! The paper's experiment: the same job as one long process and as many functions, for several batch sizes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use shoal_estimate::{
-    Approach, Architecture, Basis, BatchSize, Bill, Comparison, PaperBaseline, Prices, Usage,
-};
+use shoal_estimate::{Approach, Architecture, Basis, BatchSize, Comparison, PaperBaseline, Prices};
 use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
-
-use crate::plan::candidates::{DEFAULT_MEMORY, DEFAULT_QUOTA, Simulated};
-use crate::plan::{self, Candidate, PlanContext, Platform, Study};
-use crate::{BackendKind, Error, PlanSettings, Result, Setting, Settings};
 use shoal_report::billed_ms;
+
+use crate::cost::{DEFAULT_REGION, PricedFunction, prices};
+use crate::plan::{self, Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA, Study};
+use crate::platform::Platform;
+use crate::{Error, Result, Setting, Settings, Summary, folders};
 
 /// The batch sizes of the paper (arXiv 2502.12017).
 pub const PAPER_BATCH_SIZES: [u64; 9] = [50, 100, 125, 200, 250, 333, 500, 625, 1000];
-/// The region whose prices are taken where none is given.
-const REGION: &str = "us-east-1";
 
-/// What is to be compared.
+/// The settings of a comparison.
 #[derive(Debug, Clone)]
 pub struct CompareSettings {
-    /// Inputs, model, engine, columns, place and store; the output is not kept.
+    /// Inputs, model, engine, columns, backend and store; the output is not kept.
     pub run: Settings,
-    /// Batch sizes, in any order.
+    /// Batch sizes in any order; those of the paper if empty.
     pub batch_sizes: Vec<u64>,
-    /// Whether runs on Lambda are simulated instead of executed.
+    /// Whether to simulate runs on Lambda instead of executing them.
     pub simulate: bool,
-    /// Memory of the functions in MB by which times are billed, where no platform tells.
+    /// Memory of the billed functions in MB, if no platform reports it.
     pub memory_mb: Option<u32>,
-    /// The region whose prices count, where no platform tells.
+    /// The region whose prices apply, if no platform reports it.
     pub region: Option<String>,
-    /// Calibrations for playing runs, one an architecture.
+    /// Calibrations for simulated runs, at most one for each architecture.
     pub calibrations: Vec<PathBuf>,
-    /// The architecture of the simulated functions.
+    /// The architecture of simulated functions.
     pub architecture: Option<Architecture>,
-    /// What `tools/paper_baseline.py` measured.
+    /// The measurements of `tools/paper_baseline.py`.
     pub paper_baseline: Option<PathBuf>,
-    /// The command that repeats it.
+    /// The command that repeats the comparison.
     pub command: String,
 }
 
-/// Compares the monolithic way with the parallel one at every batch size.
+impl CompareSettings {
+    fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(DEFAULT_REGION)
+    }
+
+    fn memory_mb(&self) -> u32 {
+        self.memory_mb.unwrap_or(DEFAULT_MEMORY)
+    }
+
+    /// The function whose prices apply if no platform reports one.
+    fn function<'a>(&'a self, prices: &'a Prices) -> PricedFunction<'a> {
+        PricedFunction {
+            prices,
+            region: self.region(),
+            architecture: Architecture::X86,
+            memory_mb: self.memory_mb(),
+        }
+    }
+}
+
+/// Compares the monolithic approach with the parallel one for every batch size.
 ///
 /// # Errors
 /// As [`run`](crate::run()) and [`plan`](crate::plan()).
@@ -56,30 +73,22 @@ pub fn compare(
     if sizes.is_empty() {
         sizes.extend(PAPER_BATCH_SIZES);
     }
-    if sizes.contains(&0) {
-        return Err(Error::setting(
-            Setting::BatchSizes,
-            "each must be at least 1",
-        ));
-    }
     sizes.sort_unstable();
     sizes.dedup();
-    let prices = plan::prices(settings.run.limits.prices.as_deref())?;
+    let prices = prices(settings.run.limits.prices.as_deref())?;
     let mut comparison = if settings.simulate {
-        simulated(settings, &sizes, &prices, cancel, emit)?
+        simulate(settings, &sizes, &prices, cancel, emit)?
     } else {
-        measured(settings, &sizes, &prices, cancel, emit)?
+        measure(settings, &sizes, &prices, cancel, emit)?
     };
-    comparison.paper_baseline = settings
-        .paper_baseline
-        .as_ref()
-        .map(|file| paper_baseline(file, settings, &prices))
-        .transpose()?;
+    if let Some(file) = &settings.paper_baseline {
+        comparison.paper_baseline = Some(paper_baseline(file, settings, &prices)?);
+    }
     Ok(comparison)
 }
 
-/// Plays every run on Lambda.
-fn simulated(
+/// Simulates every run on Lambda.
+fn simulate(
     settings: &CompareSettings,
     sizes: &[u64],
     prices: &Prices,
@@ -88,76 +97,44 @@ fn simulated(
 ) -> Result<Comparison> {
     let architecture = settings.architecture.unwrap_or(Architecture::X86);
     let run = &settings.run;
-    let plan_settings = PlanSettings {
-        inputs: run.inputs.clone(),
-        model: run.model.clone(),
-        parameters: run.parameters.clone(),
-        architectures: vec![architecture],
-        ..PlanSettings::default()
-    };
     let given = plan::read_calibrations(&settings.calibrations)?;
-    let study = Study::read(&plan_settings, cancel, emit)?;
+    let study = Study::read(&run.inputs, &run.model, &run.parameters, cancel, emit)?;
     let mut assumptions = Vec::new();
-    let calibrations = study.calibrations(
-        &plan_settings,
-        given,
-        &[Platform::Lambda],
-        cancel,
-        &mut assumptions,
-    )?;
-    let wanted = calibrations
-        .iter()
-        .find(|known| known.architecture == architecture);
-    let calibration = wanted.expect("the architecture that was asked for is calibrated");
-    let region = settings.region.clone().unwrap_or_else(|| REGION.into());
-    let ground = PlanContext {
-        workload: &study.workload,
-        group: study.group,
-        calibration,
-        prices,
-        region: &region,
-        quota: DEFAULT_QUOTA,
-    };
-    let concurrency = run
-        .backend
-        .concurrency()
-        .map_or(DEFAULT_QUOTA, |functions| functions as u64);
-    let memory_mb = settings.memory_mb.unwrap_or(DEFAULT_MEMORY);
+    let wanted = vec![architecture];
+    let calibration = &study.calibrations(wanted, &given, cancel, &mut assumptions)?[0];
+    let (region, memory_mb) = (settings.region(), settings.memory_mb());
+    let context = study.context(calibration, prices, region, DEFAULT_QUOTA);
+    let concurrency = run.backend.concurrency();
+    let concurrency = concurrency.map_or(DEFAULT_QUOTA, |count| count as u64);
     let mut rows = Vec::new();
     for &batch_size in sizes {
-        let side = |concurrency| -> Result<(Approach, u64)> {
-            let candidate = Candidate {
+        let approach = |concurrency| -> Result<(Approach, u64)> {
+            let simulated = context.simulate(&Candidate {
                 platform: Platform::Lambda,
                 batch_size,
                 concurrency,
                 memory_mb,
-            };
-            let Simulated {
-                outcome,
-                bill,
-                batches,
-                ..
-            } = ground.simulate(&candidate)?;
-            let side = Approach {
+            })?;
+            let outcome = simulated.outcome;
+            let approach = Approach {
                 seconds: outcome.seconds,
                 function_seconds: outcome.billed_ms / 1e3,
                 peak_concurrency: outcome.peak_concurrency,
                 cold_starts: outcome.cold_starts,
                 invocations: outcome.invocations,
-                bill,
+                bill: simulated.bill,
             };
-            Ok((side, batches))
+            Ok((approach, simulated.batches))
         };
-        let (monolithic, batches) = side(1)?;
-        let (parallel, _) = side(concurrency)?;
+        let (monolithic, batches) = approach(1)?;
         rows.push(BatchSize {
             batch_size,
             batches,
             monolithic,
-            parallel,
+            parallel: approach(concurrency)?.0,
         });
     }
-    plan::assume_lambda(calibration.platform.is_some(), &mut assumptions);
+    plan::assume_lambda(calibration.platform, &mut assumptions);
     Ok(Comparison {
         inputs: run.inputs.clone(),
         model: study.runner.spec().reference.clone(),
@@ -175,69 +152,69 @@ fn simulated(
     })
 }
 
-/// Makes every run, one after the other.
-fn measured(
+/// Executes every run, one after the other.
+fn measure(
     settings: &CompareSettings,
     sizes: &[u64],
     prices: &Prices,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
-    let backend = &settings.run.backend;
-    if backend.detaches() {
-        let reason = "a comparison waits for its runs";
-        return Err(Error::setting(Setting::Detach, reason));
-    }
-    let region = settings.region.clone().unwrap_or_else(|| REGION.into());
-    let memory_mb = settings.memory_mb.unwrap_or(DEFAULT_MEMORY);
+    let function = settings.function(prices);
     let mut rows = Vec::new();
-    let mut facts = None;
+    let mut last = None;
     for &batch_size in sizes {
-        let mut side = |concurrency: Option<usize>| -> Result<(Approach, u64)> {
-            let ran = Ran::make(settings, batch_size, concurrency, cancel, emit)?;
-            let bill = match ran.bill.clone() {
-                Some(bill) => bill,
-                None => as_lambda_bills(&ran.receipts, memory_mb, &region, prices)?,
+        let mut approach = |concurrency: Option<usize>| -> Result<(Approach, Summary)> {
+            let (summary, receipts) = execute(settings, batch_size, concurrency, cancel, emit)?;
+            let invocations = receipts.len() as u64;
+            let seconds = receipts.values().map(billed_ms).sum::<f64>() / 1e3;
+            let bill = match &summary.cost {
+                Some(bill) => bill.clone(),
+                None => {
+                    let calls = invocations as f64;
+                    function.bill(&function.usage(Basis::Predicted, calls, seconds, 0.0))?
+                }
             };
-            let side = Approach {
-                seconds: ran.seconds,
-                function_seconds: ran.receipts.values().map(billed_ms).sum::<f64>() / 1e3,
-                peak_concurrency: ran.concurrency,
-                cold_starts: ran.receipts.values().filter(|receipt| receipt.cold).count() as u64,
-                invocations: ran.receipts.len() as u64,
+            let approach = Approach {
+                seconds: summary.dispatch_seconds,
+                function_seconds: seconds,
+                peak_concurrency: concurrency_of(&summary),
+                cold_starts: receipts.values().filter(|receipt| receipt.cold).count() as u64,
+                invocations,
                 bill: Some(bill),
             };
-            let batches = ran.batches;
-            facts = Some(ran);
-            Ok((side, batches))
+            Ok((approach, summary))
         };
-        let (monolithic, batches) = side(Some(1))?;
-        let (parallel, _) = side(backend.concurrency())?;
+        let (monolithic, _) = approach(Some(1))?;
+        let (parallel, summary) = approach(settings.run.backend.concurrency())?;
         rows.push(BatchSize {
             batch_size,
-            batches,
+            batches: summary.batches,
             monolithic,
             parallel,
         });
+        last = Some(summary);
     }
-    let facts = facts.expect("there is a batch size");
+    let summary = last.expect("there is a batch size");
     let mut assumptions = Vec::new();
-    if facts.bill.is_none() {
+    if summary.cost.is_none() {
         assumptions.push(format!(
-            "the times are billed as Lambda would bill the functions, at {memory_mb} MB in {region}; no price of this \
-             machine is given"
+            "the functions are billed as Lambda would bill them, at {} MB in {}; this machine has no price",
+            function.memory_mb, function.region
         ));
     }
     Ok(Comparison {
         inputs: settings.run.inputs.clone(),
-        model: facts.model.clone(),
-        precision: facts.precision.clone(),
-        isa: facts.isa.clone(),
-        records: facts.records,
-        tokens: facts.tokens,
-        place: backend.name().to_owned(),
+        concurrency: concurrency_of(&summary),
+        model: summary.model,
+        precision: summary
+            .precision
+            .map_or_else(String::new, |p| p.to_string()),
+        isa: summary.isa.join(", "),
+        records: summary.records,
+        tokens: summary.units,
+        place: settings.run.backend.name().to_owned(),
         basis: Basis::Measured,
-        concurrency: facts.concurrency,
         assumptions,
         rows,
         paper_baseline: None,
@@ -245,88 +222,45 @@ fn measured(
     })
 }
 
-/// What a run came to.
-struct Ran {
-    seconds: f64,
-    receipts: Receipts,
-    bill: Option<Bill>,
-    batches: u64,
-    concurrency: u64,
-    records: u64,
-    tokens: u64,
-    model: String,
-    precision: String,
-    isa: String,
+fn concurrency_of(summary: &Summary) -> u64 {
+    (summary.concurrency as u64).min(summary.batches.max(1))
 }
 
-impl Ran {
-    /// Makes a run from its start, in a place of its own, and leaves nothing of it.
-    fn make(
-        settings: &CompareSettings,
-        batch_size: u64,
-        concurrency: Option<usize>,
-        cancel: &Cancel,
-        emit: &mut dyn FnMut(&Event),
-    ) -> Result<Self> {
-        let folder = tempfile::tempdir()
-            .map_err(|e| shoal_job::Error::storage("compare in", "a temporary folder", e))?;
-        let mut run = settings.run.clone();
-        run.output = folder.path().join("labels.csv").display().to_string();
-        run.format = None;
-        run.parameters.batch_size = batch_size;
-        run.backend.set_concurrency(concurrency);
-        run.fresh = true;
-        // In a store the output's name, which is new, makes a run of its own.
-        if run.store.is_none() {
-            run.run_dir = Some(folder.path().join("run"));
-        }
-        let summary = crate::run(&run, cancel, emit)?;
-        let dir = RunDir::open(std::path::Path::new(&summary.run_dir))?;
-        let receipts = dir.receipts()?;
-        if run.store.is_some() {
-            crate::remove_run(&dir)?;
-        }
-        Ok(Self {
-            seconds: summary.dispatch_seconds,
-            receipts,
-            bill: summary.cost,
-            batches: summary.batches,
-            concurrency: (summary.concurrency as u64).min(summary.batches.max(1)),
-            records: summary.records,
-            tokens: summary.units,
-            model: summary.model,
-            precision: summary.precision.unwrap_or_default(),
-            isa: summary.isa.join(", "),
-        })
+/// Executes a new run, and deletes it.
+fn execute(
+    settings: &CompareSettings,
+    batch_size: u64,
+    concurrency: Option<usize>,
+    cancel: &Cancel,
+    emit: &mut dyn FnMut(&Event),
+) -> Result<(Summary, Receipts)> {
+    let folder = folders::temporary()?;
+    let mut run = settings.run.clone();
+    run.output = folder.path().join("labels.csv").display().to_string();
+    run.format = None;
+    run.parameters.batch_size = batch_size;
+    run.backend.set_concurrency(concurrency);
+    run.fresh = true;
+    // In a store, the new name of the output makes a new run.
+    if run.store.is_none() {
+        run.run_dir = Some(folder.path().join("run"));
     }
+    let summary = crate::run(&run, cancel, emit)?;
+    let dir = RunDir::open(Path::new(&summary.run_dir))?;
+    let receipts = dir.receipts()?;
+    if run.store.is_some() {
+        crate::remove_run(&dir)?;
+    }
+    Ok((summary, receipts))
 }
 
-/// What Lambda would bill for these functions.
-fn as_lambda_bills(
-    receipts: &Receipts,
-    memory_mb: u32,
-    region: &str,
-    prices: &Prices,
-) -> Result<Bill> {
-    let gb = f64::from(memory_mb) / 1024.0;
-    let seconds = receipts.values().map(billed_ms).sum::<f64>() / 1e3;
-    let usage = Usage {
-        compute_gb_s: seconds * gb,
-        requests: receipts.len() as f64,
-        ..Usage::none(region, Architecture::X86, Basis::Predicted)
-    };
-    usage
-        .bill(prices)
-        .map_err(|e| Error::Settings(e.to_string()))
-}
-
-/// Reads what was measured of the paper's own way, and prices it.
+/// Reads the measurements of the paper's implementation, and prices them.
 fn paper_baseline(
-    file: &PathBuf,
+    file: &Path,
     settings: &CompareSettings,
     prices: &Prices,
 ) -> Result<PaperBaseline> {
-    /// As `tools/paper_baseline.py` writes it.
+    /// The format of `tools/paper_baseline.py`.
     #[derive(Deserialize)]
     struct Measured {
         runtime: String,
@@ -346,20 +280,13 @@ fn paper_baseline(
         measured.shoal_seconds_per_record,
     ];
     if !times.iter().all(|time| time.is_finite() && *time >= 0.0) || measured.batch_size == 0 {
-        return Err(failed("it has a time that is no number of seconds".into()));
+        return Err(failed("it contains invalid times or batch sizes".into()));
     }
-    let region = settings.region.as_deref().unwrap_or(REGION);
-    let gb = f64::from(settings.memory_mb.unwrap_or(DEFAULT_MEMORY)) / 1024.0;
+    let function = settings.function(prices);
+    let calls = 1e6 / measured.batch_size as f64;
     let usd_per_million = |seconds: f64| -> Result<f64> {
-        let usage = Usage {
-            compute_gb_s: 1e6 * seconds * gb,
-            requests: 1e6 / measured.batch_size as f64,
-            ..Usage::none(region, Architecture::X86, Basis::Predicted)
-        };
-        let bill = usage
-            .bill(prices)
-            .map_err(|e| Error::Settings(e.to_string()))?;
-        Ok(bill.usd())
+        let usage = function.usage(Basis::Predicted, calls, 1e6 * seconds, 0.0);
+        Ok(function.bill(&usage)?.usd())
     };
     Ok(PaperBaseline {
         usd_per_million: usd_per_million(measured.seconds_per_record)?,
@@ -373,21 +300,30 @@ fn paper_baseline(
     })
 }
 
-/// Which backends a comparison can be measured on: those that have a monolithic way, one function at a time.
 fn check(settings: &CompareSettings) -> Result<()> {
-    let backend = settings.run.backend.kind();
-    if settings.simulate && backend != BackendKind::Local && backend != BackendKind::Lambda {
-        let reason = format!("runs are simulated on Lambda, not on the backend {backend}");
-        return Err(Error::setting(Setting::Simulate, reason));
+    let wrong = |setting, reason: String| Err(Error::setting(setting, reason));
+    if settings.batch_sizes.contains(&0) {
+        return wrong(Setting::BatchSizes, "each must be at least 1".into());
     }
+    let backend = &settings.run.backend;
     if settings.simulate {
-        return Ok(());
+        // The default backend stands for none.
+        let platforms = backend.settings().platforms();
+        if backend.settings().is_in_process() || platforms == [Platform::Lambda] {
+            return Ok(());
+        }
+        let reason = format!(
+            "runs are simulated on Lambda, not on the backend {}",
+            backend.name()
+        );
+        return wrong(Setting::Simulate, reason);
     }
-    match backend {
-        BackendKind::Array => Err(Error::setting(
-            Setting::Backend,
-            "a comparison cannot start the workers of an array job; choose another backend",
-        )),
-        _ => Ok(()),
+    if !backend.settings().has_workers() {
+        let reason = "a comparison cannot start the workers of this backend; choose another one";
+        return wrong(Setting::Backend, reason.into());
     }
+    if backend.settings().detaches() {
+        return wrong(Setting::Detach, "a comparison waits for its runs".into());
+    }
+    Ok(())
 }

@@ -1,150 +1,177 @@
-//! The cost of a run, from what it recorded.
+//! The cost of functions, and of a run from what it recorded.
+
+use std::path::Path;
 
 use shoal_estimate::{Architecture, Basis, Bill, Prices, Usage};
 use shoal_job::Job;
-use shoal_report::{BilledCalls, RunState, Totals};
+use shoal_job::wire::Sizing;
+use shoal_report::{RunState, Totals};
 
-use crate::plan::candidates::{
-    CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS,
-};
-use crate::{Children, Error, Machine, Result};
+use crate::platform::Children;
+use crate::{Error, Machine, Result};
+
+/// Duration of a child of a Distributed Map beyond the function's. Assumed.
+pub(crate) const CHILD_SECONDS: f64 = 0.1;
+/// State transitions of a Standard child: its three states and its start. Assumed.
+pub(crate) const TRANSITIONS: f64 = 4.0;
+/// Memory for which an Express execution is billed, in GB. Assumed.
+const EXPRESS_GB: f64 = 0.0625;
+/// Writes per batch: part and receipt.
+const PUTS_PER_BATCH: f64 = 2.0;
+/// Reads per batch: its slice, the receipt, and the part when it is verified and when it is joined.
+const GETS_PER_BATCH: f64 = 4.0;
+
+/// The region whose prices apply by default.
+pub(crate) const DEFAULT_REGION: &str = "us-east-1";
+
+/// The prices of `file`, or the built-in ones.
+///
+/// # Errors
+/// The file cannot be read or is invalid.
+pub fn prices(file: Option<&Path>) -> Result<Prices> {
+    Ok(file.map_or_else(|| Ok(Prices::aws()), Prices::read)?)
+}
+
+/// A Lambda function and its prices.
+pub(crate) struct PricedFunction<'a> {
+    pub(crate) prices: &'a Prices,
+    pub(crate) region: &'a str,
+    pub(crate) architecture: Architecture,
+    pub(crate) memory_mb: u32,
+}
+
+impl<'a> PricedFunction<'a> {
+    pub(crate) fn of(sizing: &'a Sizing, prices: &'a Prices) -> Result<Self> {
+        let architecture = sizing.architecture.parse();
+        Ok(Self {
+            prices,
+            region: &sizing.region,
+            architecture: architecture
+                .map_err(|reason| Error::Settings(format!("failed to price a call: {reason}")))?,
+            memory_mb: sizing.memory_mb,
+        })
+    }
+
+    pub(crate) fn no_usage(&self, basis: Basis) -> Usage {
+        Usage::none(self.region, self.architecture, basis)
+    }
+
+    /// The usage of `calls` calls: `seconds` are billed in all, `init_seconds` of them for cold starts.
+    pub(crate) fn usage(&self, basis: Basis, calls: f64, seconds: f64, init_seconds: f64) -> Usage {
+        let gb = f64::from(self.memory_mb) / 1024.0;
+        Usage {
+            compute_gb_s: (seconds - init_seconds).max(0.0) * gb,
+            init_gb_s: init_seconds * gb,
+            requests: calls,
+            ..self.no_usage(basis)
+        }
+    }
+
+    pub(crate) fn bill(&self, usage: &Usage) -> Result<Bill> {
+        Ok(usage.bill(self.prices)?)
+    }
+}
+
+/// Adds the store requests of `batches` batches.
+pub(crate) fn add_store_requests(usage: &mut Usage, batches: f64) {
+    usage.puts += batches * PUTS_PER_BATCH;
+    usage.gets += batches * GETS_PER_BATCH;
+}
+
+/// Adds `count` children of a Distributed Map that take `seconds` together.
+pub(crate) fn add_children(usage: &mut Usage, children: Children, count: f64, seconds: f64) {
+    match children {
+        Children::Standard => usage.transitions += count * TRANSITIONS,
+        Children::Express => {
+            usage.express_requests += count;
+            usage.express_gb_s += seconds * EXPRESS_GB;
+        }
+    }
+}
 
 /// What a run recorded.
 pub(crate) struct Recorded<'a> {
     pub(crate) job: &'a Job,
-    /// The receipts, added up.
+    /// The sums over its receipts.
     pub(crate) totals: &'a Totals,
-    /// The state that the events tell.
+    /// The state according to its events.
     pub(crate) state: &'a RunState,
-    /// The priced machine that it ran on.
+    /// The machine that it ran on, if its price is known.
     pub(crate) machine: Option<&'a Machine>,
-    /// The kind of children of a Distributed Map.
+    /// The execution type of a Distributed Map.
     pub(crate) children: Option<Children>,
 }
 
 impl Recorded<'_> {
-    /// The bill; `None` where nothing that was used has a price.
+    /// The bill; `None` if nothing that was used has a price.
     ///
     /// # Errors
-    /// The prices lack something that was used.
+    /// `prices` has no price for something that was used.
     pub(crate) fn bill(&self, prices: &Prices) -> Result<Option<Bill>> {
-        if self.totals.functions.is_empty() {
+        let machine = self.machine.filter(|_| self.totals.functions.is_empty());
+        if let Some(machine) = machine {
             let seconds = self.state.seconds_at_work();
-            return Ok(self
-                .machine
-                .map(|machine| machine.bill(seconds, Basis::Measured)));
+            return Ok(Some(machine.bill(seconds, Basis::Measured)));
         }
         let mut whole: Option<Bill> = None;
-        let mut is_first = true;
         for (sizing, calls) in &self.totals.functions {
-            let architecture = sizing.architecture.parse();
-            let architecture: Architecture = architecture.map_err(|reason: String| {
-                Error::Settings(format!("failed to price a receipt: {reason}"))
-            })?;
-            let priced = Priced {
-                prices,
-                gb: f64::from(sizing.memory_mb) / 1024.0,
-                none: |basis| Usage::none(sizing.region.as_str(), architecture, basis),
+            let function = PricedFunction::of(sizing, prices)?;
+            let basis = if calls.measured == calls.count {
+                Basis::Measured
+            } else {
+                Basis::Predicted
             };
-            let mut bill = self.functions(&priced, calls)?;
-            if std::mem::take(&mut is_first) {
-                // The events do not say which of several functions failed.
-                bill.items.extend(self.failures(&priced)?.items);
-                bill.items.extend(self.store(&priced)?.items);
+            let (count, seconds) = (calls.count as f64, calls.billed_ms / 1e3);
+            let mut usages = vec![function.usage(basis, count, seconds, calls.init_ms / 1e3)];
+            if let Some(children) = self.children {
+                let mut usage = function.no_usage(Basis::Assumed);
+                let child_seconds = seconds + count * CHILD_SECONDS;
+                add_children(&mut usage, children, count, child_seconds);
+                usages.push(usage);
             }
-            match &mut whole {
-                None => whole = Some(bill),
-                Some(whole) => whole.items.extend(bill.items),
+            for usage in &usages {
+                extend(&mut whole, function.bill(usage)?);
+            }
+            if std::ptr::eq(sizing, &self.totals.functions[0].0) {
+                // The events do not say which of several functions failed.
+                extend(&mut whole, self.failures(&function)?);
+                for usage in self.store(&function) {
+                    extend(&mut whole, function.bill(&usage)?);
+                }
             }
         }
         Ok(whole)
     }
 
-    /// Invocations with a receipt.
-    fn functions(
-        &self,
-        priced: &Priced<'_, impl Fn(Basis) -> Usage>,
-        calls: &BilledCalls,
-    ) -> Result<Bill> {
-        let basis = if calls.measured == calls.count {
-            Basis::Measured
-        } else {
-            Basis::Predicted
-        };
-        let BilledCalls {
-            init_ms, billed_ms, ..
-        } = *calls;
-        let calls = calls.count as f64;
-        let mut usage = Usage {
-            compute_gb_s: (billed_ms - init_ms).max(0.0) / 1e3 * priced.gb,
-            init_gb_s: init_ms / 1e3 * priced.gb,
-            requests: calls,
-            ..(priced.none)(basis)
-        };
-        let mut bill = priced.bill(&usage)?;
-        usage = (priced.none)(Basis::Assumed);
-        match self.children {
-            None => return Ok(bill),
-            Some(Children::Standard) => usage.transitions = calls * TRANSITIONS,
-            Some(Children::Express) => {
-                usage.express_requests = calls;
-                usage.express_gb_s = (billed_ms / 1e3 + calls * CHILD_SECONDS) * EXPRESS_GB;
-            }
-        }
-        bill.items.extend(priced.bill(&usage)?.items);
-        Ok(bill)
-    }
-
-    /// Failed attempts. The time from the call to the failure, as the caller saw it, is an upper bound of what was billed.
-    fn failures(&self, priced: &Priced<'_, impl Fn(Basis) -> Usage>) -> Result<Bill> {
-        let usage = Usage {
-            compute_gb_s: self.state.failed_calls.ms as f64 / 1e3 * priced.gb,
-            requests: self.state.failed_calls.timed as f64,
-            ..(priced.none)(Basis::Assumed)
-        };
-        let mut bill = priced.bill(&usage)?;
+    /// Failed attempts. The caller waited at least as long as the billed time.
+    fn failures(&self, function: &PricedFunction<'_>) -> Result<Bill> {
+        let failed = &self.state.failed_calls;
+        let seconds = failed.ms as f64 / 1e3;
+        let usage = function.usage(Basis::Assumed, failed.timed as f64, seconds, 0.0);
+        let mut bill = function.bill(&usage)?;
         for item in &mut bill.items {
             item.name = format!("failed attempts: {}", item.name);
         }
         Ok(bill)
     }
 
-    /// Reads, writes and a month of the object store.
-    fn store(&self, priced: &Priced<'_, impl Fn(Basis) -> Usage>) -> Result<Bill> {
-        let calls = self.totals.receipts as f64;
-        let requests = Usage {
-            puts: calls * PUTS_PER_BATCH,
-            gets: calls * GETS_PER_BATCH,
-            ..(priced.none)(Basis::Predicted)
-        };
-        let input: u64 = self
-            .job
-            .sources
-            .iter()
-            .map(|source| source.identity.bytes)
-            .sum();
+    /// Requests of the object store, and storage for a month.
+    fn store(&self, function: &PricedFunction<'_>) -> [Usage; 2] {
+        let mut requests = function.no_usage(Basis::Predicted);
+        add_store_requests(&mut requests, self.totals.receipts as f64);
+        let sources = self.job.sources.iter();
+        let input: u64 = sources.map(|source| source.identity.bytes).sum();
         let stored = Usage {
             stored_gb_months: (input + self.totals.part_bytes) as f64 / 1e9,
-            ..(priced.none)(Basis::Assumed)
+            ..function.no_usage(Basis::Assumed)
         };
-        let mut bill = priced.bill(&requests)?;
-        bill.items.extend(priced.bill(&stored)?.items);
-        Ok(bill)
+        [requests, stored]
     }
 }
 
-/// The prices of a function.
-struct Priced<'a, F> {
-    prices: &'a Prices,
-    /// Its memory in GB.
-    gb: f64,
-    none: F,
-}
-
-impl<F> Priced<'_, F> {
-    fn bill(&self, usage: &Usage) -> Result<Bill> {
-        usage
-            .bill(self.prices)
-            .map_err(|e| Error::Settings(e.to_string()))
+fn extend(whole: &mut Option<Bill>, bill: Bill) {
+    match whole {
+        Some(whole) => whole.items.extend(bill.items),
+        None => *whole = Some(bill),
     }
 }

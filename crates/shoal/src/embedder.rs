@@ -10,7 +10,7 @@ use shoal_tasks::{TaskKind, TaskOptions, embed};
 
 use crate::{EngineSettings, Error, ModelSettings, Result};
 
-/// Embeds texts with one thread.
+/// Embeds texts on one thread.
 pub struct Embedder {
     session: EncoderSession,
     dimensions: usize,
@@ -21,7 +21,7 @@ impl Embedder {
     /// hub.
     ///
     /// # Errors
-    /// The model cannot be found or used, or gives no vectors.
+    /// The model cannot be found or used, or does not compute vectors.
     pub fn open(model: &str) -> Result<Self> {
         Self::open_with(
             model,
@@ -34,7 +34,7 @@ impl Embedder {
     /// set and cache.
     ///
     /// # Errors
-    /// As [`open`](Self::open), and for options that the model or the CPU does not have.
+    /// As [`open`](Self::open), and if the model or the CPU does not support an option.
     pub fn open_with(
         model: &str,
         options: &embed::Options,
@@ -66,8 +66,8 @@ impl Embedder {
         self.dimensions
     }
 
-    /// A vector of [`dimensions`](Self::dimensions) values for each text, in order. The results are the same, to the bit,
-    /// as those of [`run`](crate::run).
+    /// A vector of [`dimensions`](Self::dimensions) values for each text, in order. The results are bit-identical
+    /// to those of [`run`](crate::run).
     ///
     /// # Errors
     /// The tokenizer fails on a text.
@@ -81,7 +81,7 @@ impl Embedder {
     }
 }
 
-/// Runs `texts` through `session`, and calls `take` for the row of each, in order.
+/// Processes `texts` in `session`, and calls `take` for the row of each, in order.
 pub(crate) fn each_row<S: AsRef<str>>(
     session: &mut EncoderSession,
     texts: &[S],

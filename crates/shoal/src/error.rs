@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use shoal_dispatch::{DispatchError, Shortage};
 use shoal_encoder::ModelError;
+use shoal_estimate::prices::PriceError;
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_runners::RunnerError;
 
@@ -13,7 +14,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 macro_rules! settings {
     ($($variant:ident $name:literal: $words:literal,)*) => {
-        /// A setting that an [`Error`] is about. A front end knows what its users call it, such as a flag.
+        /// The setting that an [`Error`] is about. A front end knows its users' name for it, such as a flag.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Setting {
@@ -24,7 +25,7 @@ macro_rules! settings {
             /// All settings.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name, as in `shoal.toml` for those that are there.
+            /// Its name in `shoal.toml`, if it is a setting there.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
@@ -62,6 +63,7 @@ settings! {
     MaxTime "max-time": "the time limit",
     Memory "memory": "the memory size",
     Model "model": "the model",
+    Otlp "otlp": "the collector of traces",
     Output "output": "the output",
     Precision "precision": "the precision",
     Queue "queue": "the queue",
@@ -79,13 +81,13 @@ settings! {
     WorkerIndex "worker-index": "the worker's index",
 }
 
-/// Why a run failed. Messages name no flag of the command: [`Setting`] says what they are about.
+/// Why a run failed. Messages name settings, not flags of the command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Settings that contradict each other or cannot be read.
     #[error("{0}")]
     Settings(String),
-    /// A setting that is missing, out of range or without effect.
+    /// A setting that is missing, out of range or has no effect.
     #[error("failed to use {setting}: {reason}")]
     Setting {
         /// The setting.
@@ -107,14 +109,14 @@ pub enum Error {
     Hub {
         /// The model's name.
         name: String,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         reason: String,
     },
     /// A deployment failed.
     #[cfg(feature = "aws")]
     #[error(transparent)]
     Deploy(#[from] shoal_aws::Error),
-    /// A batch failed for good.
+    /// A batch failed permanently.
     #[error("failed to process batch {batch}: {failure}")]
     Batch {
         /// The batch.
@@ -122,20 +124,20 @@ pub enum Error {
         /// Why.
         failure: Failure,
     },
-    /// Batch after batch failed, and none succeeded in between.
+    /// Several batches in a row failed.
     #[error(
-        "stopped after {batches} failed {} in a row, the last one with: {failure}",
+        "stopped after {batches} failed {} in a row; last failure: {failure}",
         if *batches == 1 { "batch" } else { "batches" }
     )]
     CircuitOpen {
         /// The run's name.
         run: String,
-        /// Batches that failed.
+        /// The number of failed batches.
         batches: usize,
-        /// Why the last of them did.
+        /// The last failure.
         failure: Failure,
     },
-    /// A record is bad, and the run was to stop at the first one.
+    /// The run stopped at its first bad record.
     #[error("stopped at a bad record: {dead_letter}")]
     BadRecord {
         /// The dead letter, as JSON.
@@ -154,7 +156,7 @@ pub enum Error {
     Foreign {
         /// The run's name.
         run: String,
-        /// What the directory asks for.
+        /// What the run directory would make shoal do.
         wants: String,
     },
     /// The backend cannot be used.
@@ -193,7 +195,7 @@ pub enum Error {
     },
     /// A cost limit needs prices.
     #[error(
-        "failed to start: the backend {backend} has no price, so the cost limit cannot be kept"
+        "failed to start: the backend {backend} has no price, so the cost limit cannot be enforced"
     )]
     Unpriced {
         /// The backend's name.
@@ -249,7 +251,7 @@ pub enum ExitCode {
     Storage = 5,
     /// The run directory holds another job, is in use, damaged or missing, or belongs to another user.
     Run = 6,
-    /// A bad record, and the run was to stop at the first one.
+    /// The run stopped at its first bad record.
     BadRecord = 7,
     /// The platform is missing, not set up, refuses calls, or keeps throttling them.
     Platform = 8,
@@ -313,21 +315,14 @@ impl Error {
         Self::Setting { setting, reason }
     }
 
-    /// From an error of a backend in `run`. `dead_letter` finds the first dead letter of a batch.
-    pub(crate) fn from_dispatch(
-        error: DispatchError,
-        run: String,
-        dead_letter: impl FnOnce(u64) -> String,
-    ) -> Self {
+    /// An error of a backend in `run`.
+    pub(crate) fn from_dispatch(error: DispatchError, run: String) -> Self {
         match error {
             DispatchError::Batch { batch, failure, .. } => Self::Batch { batch, failure },
             DispatchError::CircuitOpen { batches, failure } => Self::CircuitOpen {
                 run,
                 batches,
                 failure,
-            },
-            DispatchError::BadRecord { batch } => Self::BadRecord {
-                dead_letter: dead_letter(batch),
             },
             DispatchError::Job(error) => Self::Job(error),
             DispatchError::Platform { backend, reason } => Self::Platform { backend, reason },
@@ -339,6 +334,18 @@ impl Error {
                 reason: other.to_string(),
             },
         }
+    }
+}
+
+impl From<DispatchError> for Error {
+    fn from(error: DispatchError) -> Self {
+        Self::from_dispatch(error, String::new())
+    }
+}
+
+impl From<PriceError> for Error {
+    fn from(error: PriceError) -> Self {
+        Self::Settings(error.to_string())
     }
 }
 

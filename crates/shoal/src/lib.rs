@@ -1,5 +1,4 @@
-//! shoal takes a batch-inference job that would run as one long process, splits it into batches, and has many small
-//! functions process them in parallel.
+//! shoal splits a batch-inference job into batches, and processes them in parallel by many small functions.
 //!
 //! ```no_run
 //! use shoal::{Cancel, Settings};
@@ -10,13 +9,12 @@
 //! # Ok::<(), shoal::Error>(())
 //! ```
 //!
-//! [`run`] does it all: it plans (or finds the plan of an earlier start), dispatches the batches that have no
-//! receipt yet, and collects the parts. It keeps everything in a run directory, from which a second call resumes.
-//! For single texts, without batches and files, use a [`Classifier`].
+//! [`run`] plans a job (or finds the plan of an earlier start), dispatches the batches without a receipt, and collects the
+//! parts. It stores everything in a run directory, from which a second call resumes. [`Classifier`] and [`Embedder`]
+//! process single texts, without batches and files. [`plan()`] predicts the time and cost of a job.
 //!
 //! The layers below are separate crates: [`job`] (inputs, plan, run directory, parts), [`dispatch`] (backends),
 //! [`function`] (the step from batch to part), [`encoder`] (models and the engine) and [`planning`] (time and cost).
-//! [`plan()`] tells what a job will take and cost before it starts.
 
 pub mod backend;
 pub mod bench;
@@ -28,20 +26,24 @@ mod doctor;
 mod embedder;
 pub mod error;
 pub mod export;
+mod folders;
+mod inputs;
 mod limits;
 pub mod log;
+mod machine;
 mod model;
-pub mod plan;
+mod names;
+mod plan;
+mod platform;
 pub mod report;
 mod run;
 mod runs;
+mod scratch;
 pub mod settings;
-mod spool;
-pub mod summary;
+mod summary;
 #[cfg(feature = "otel")]
 pub mod traces;
 mod trust;
-
 #[cfg(feature = "worker")]
 pub mod worker;
 
@@ -52,24 +54,27 @@ pub use shoal_function as function;
 pub use shoal_job as job;
 pub use shoal_report as reports;
 
-pub use backend::{BackendConfig, BackendKind, Children};
+pub use backend::{BackendConfig, BackendKind};
 pub use classifier::{Classifier, Prediction};
 pub use compare::{CompareSettings, PAPER_BATCH_SIZES, compare};
+pub use cost::prices;
 pub use doctor::{Check, Diagnosis, Finding, doctor};
 pub use embedder::Embedder;
 pub use error::{Error, ExitCode, Result, Setting};
 pub use job::{Cancel, Event};
 pub use limits::{ASK_ABOVE_USD, Limits};
+pub use machine::Machine;
 pub use model::{
     Agreement, Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary,
     PrecisionChoice, pack,
 };
-pub use plan::{Auto, BreakEven, Machine, PlanReport, PlanSettings, auto, plan};
+pub use plan::{Auto, BreakEven, PlanReport, PlanSettings, auto, plan};
+pub use platform::Children;
 pub use report::report;
-pub use run::{ResumeOptions, collect, resume, run, run_with};
+pub use run::{collect, resume, run, run_with};
 pub use runs::{RunStatus, find_run, remove_run, runs, status};
-pub use settings::{OnError, Settings};
-pub use shoal_encoder::Precision;
+pub use settings::{OnError, ResumeOptions, Settings};
+pub use shoal_encoder::{Precision, Target};
 pub use shoal_report::Accuracy;
 pub use shoal_runners as runners;
 pub use shoal_tasks as tasks;

@@ -6,26 +6,25 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use shoal_dispatch::{Budget, Ledger, Speculation};
-use shoal_estimate::{Architecture, Basis, Prices, Usage};
+use shoal_estimate::{Basis, Prices};
 use shoal_job::Cancel;
 use shoal_job::wire::{Receipt, Sizing};
 
-use crate::plan::candidates::{
-    CHILD_SECONDS, EXPRESS_GB, GETS_PER_BATCH, PUTS_PER_BATCH, TRANSITIONS,
-};
-use crate::{BackendConfig, BackendKind, Error, Result, Setting};
+use crate::cost::{CHILD_SECONDS, PricedFunction, add_children, add_store_requests};
+use crate::platform::Children;
+use crate::{BackendConfig, Error, Result, Setting};
 use shoal_report::billed_ms;
 
 /// A run that is expected to cost more USD needs consent.
 pub const ASK_ABOVE_USD: f64 = 1.0;
-/// The longest start of an environment that is billed: Lambda's limit of the init phase.
-const MOST_INIT_SECONDS: f64 = 10.0;
-/// Time after its deadline at which a function is ended.
+/// The longest billed initialization of an environment: Lambda's limit.
+const MAX_INIT_SECONDS: f64 = 10.0;
+/// Time between the deadline of a function and its end.
 const GRACE_SECONDS: f64 = 3.0;
 /// The default time limit of a call is this multiple of the expected time of the longest batch …
-const TIMES_EXPECTED: f64 = 3.0;
-/// … and this many seconds.
-const BEYOND_EXPECTED: f64 = 10.0;
+const TIMEOUT_FACTOR: f64 = 3.0;
+/// … plus this many seconds.
+const TIMEOUT_MARGIN_SECONDS: f64 = 10.0;
 
 /// Limits of the cost and the time of a run.
 #[derive(Debug, Clone, Default)]
@@ -58,7 +57,8 @@ impl Limits {
             let reason = "it must be a percentage of 0 or more";
             return Err(Error::setting(Setting::SpeculationBudget, reason));
         }
-        let is_priced = backend.needs_store() || backend.machine().is_some();
+        let settings = backend.settings();
+        let is_priced = settings.needs_store() || settings.machine().is_some();
         if self.max_usd.is_some() && !is_priced {
             return Err(Error::Unpriced {
                 backend: backend.name(),
@@ -69,8 +69,9 @@ impl Limits {
 
     /// Seconds that this start may take: the time limit, or the time that the rest of the cost limit pays for.
     pub(crate) fn seconds(&self, backend: &BackendConfig, seconds_before: f64) -> Option<f64> {
-        let by_money = self.max_usd.zip(backend.machine()).map(|(usd, machine)| {
-            // A machine that costs nothing sets no limit.
+        let machine = backend.settings().machine();
+        let by_money = self.max_usd.zip(machine).map(|(usd, machine)| {
+            // A free machine has no limit.
             usd / machine.usd_per_hour.max(f64::MIN_POSITIVE) * 3600.0 - seconds_before
         });
         match (self.max_seconds, by_money) {
@@ -84,36 +85,29 @@ impl Limits {
 pub(crate) struct Pricing {
     pub(crate) sizing: Sizing,
     pub(crate) prices: Prices,
-    pub(crate) backend: BackendKind,
+    /// Whether children of a Distributed Map are billed too.
+    pub(crate) bills_children: bool,
 }
 
 impl Pricing {
     /// The cost in USD of `calls` calls that take `seconds` together.
     pub(crate) fn usd(&self, calls: f64, seconds: f64) -> Result<f64> {
-        let wrong = |reason: String| Error::Settings(reason);
-        let architecture: Architecture = self.sizing.architecture.parse().map_err(wrong)?;
-        let mut usage = Usage {
-            compute_gb_s: seconds * f64::from(self.sizing.memory_mb) / 1024.0,
-            requests: calls,
-            puts: calls * PUTS_PER_BATCH,
-            gets: calls * GETS_PER_BATCH,
-            ..Usage::none(&self.sizing.region, architecture, Basis::Predicted)
-        };
-        if self.backend == BackendKind::StepFunctions {
-            // The kind of children is not known yet, so both are reserved.
-            usage.transitions = calls * TRANSITIONS;
-            usage.express_requests = calls;
-            usage.express_gb_s = (seconds + calls * CHILD_SECONDS) * EXPRESS_GB;
+        let function = PricedFunction::of(&self.sizing, &self.prices)?;
+        let mut usage = function.usage(Basis::Predicted, calls, seconds, 0.0);
+        add_store_requests(&mut usage, calls);
+        if self.bills_children {
+            // Their execution type is not known yet, so both are reserved.
+            let child_seconds = seconds + calls * CHILD_SECONDS;
+            for children in Children::ALL {
+                add_children(&mut usage, children, calls, child_seconds);
+            }
         }
-        let bill = usage
-            .bill(&self.prices)
-            .map_err(|e| Error::Settings(e.to_string()))?;
-        Ok(bill.usd())
+        Ok(function.bill(&usage)?.usd())
     }
 
-    /// The default time limit of a call. A low one keeps the amount low that is reserved for each call.
+    /// The default time limit of a call. It is low, since its cost is reserved for each call.
     pub(crate) fn timeout(expected_batch_seconds: f64, most: Duration) -> Duration {
-        let expected = expected_batch_seconds.max(0.0) * TIMES_EXPECTED + BEYOND_EXPECTED;
+        let expected = expected_batch_seconds.max(0.0) * TIMEOUT_FACTOR + TIMEOUT_MARGIN_SECONDS;
         if expected.is_finite() {
             most.min(Duration::from_secs_f64(expected.ceil().min(1e6)))
         } else {
@@ -121,8 +115,8 @@ impl Pricing {
         }
     }
 
-    /// A budget for calls with a time limit of `timeout`. Earlier starts spent `answered_usd`, and at most the cost of a call
-    /// for each of `unknown` calls.
+    /// A budget for calls with a time limit of `timeout`. Earlier starts spent `answered_usd`, and at most the highest cost
+    /// of a call for each of `unknown` calls.
     pub(crate) fn budget(
         self,
         max_usd: f64,
@@ -130,8 +124,8 @@ impl Pricing {
         unknown: u64,
         timeout: Duration,
     ) -> Result<Budget> {
-        let most = timeout.as_secs_f64() + GRACE_SECONDS + MOST_INIT_SECONDS;
-        let most_per_call_usd = self.usd(1.0, most)?;
+        let seconds = timeout.as_secs_f64() + GRACE_SECONDS + MAX_INIT_SECONDS;
+        let most_per_call_usd = self.usd(1.0, seconds)?;
         Ok(Budget {
             max_usd,
             most_per_call_usd,
@@ -141,7 +135,7 @@ impl Pricing {
                     // The caller waited at least for the time that is billed.
                     None => took.as_secs_f64(),
                 };
-                // The same call was priced above, so this does not fail.
+                // The highest cost was computed above, so this does not fail.
                 self.usd(1.0, seconds).unwrap_or(most_per_call_usd)
             }),
             ledger: Ledger::after(answered_usd + unknown as f64 * most_per_call_usd),
@@ -149,7 +143,7 @@ impl Pricing {
     }
 }
 
-/// Runs `work` with a cancellation that follows `cancel` and fires after `seconds`. Also returns whether the time was up.
+/// Runs `work` and cancels it after `seconds`. Also returns whether the time ran out.
 pub(crate) fn within<T>(
     seconds: Option<f64>,
     cancel: &Cancel,
@@ -182,7 +176,7 @@ mod tests {
     use super::*;
     use crate::Machine;
 
-    fn pricing(backend: BackendKind) -> Pricing {
+    fn pricing(bills_children: bool) -> Pricing {
         Pricing {
             sizing: Sizing {
                 memory_mb: 1024,
@@ -190,30 +184,23 @@ mod tests {
                 region: "us-east-1".into(),
             },
             prices: Prices::aws(),
-            backend,
+            bills_children,
         }
     }
 
     /// 1,000 GB-s, 10 requests, 20 writes, 40 reads.
     #[test]
     fn calls_cost_what_was_computed_by_hand() {
-        let usd = pricing(BackendKind::Lambda).usd(10.0, 1000.0).unwrap();
+        let usd = pricing(false).usd(10.0, 1000.0).unwrap();
         let by_hand = 1000.0 * 1.66667e-5 + 10.0 * 2e-7 + 20.0 * 5e-6 + 40.0 * 4e-7;
         assert!((usd - by_hand).abs() < 1e-12, "{usd}");
-        assert!(
-            pricing(BackendKind::StepFunctions)
-                .usd(10.0, 1000.0)
-                .unwrap()
-                > usd
-        );
+        assert!(pricing(true).usd(10.0, 1000.0).unwrap() > usd);
     }
 
     #[test]
     fn a_budget_reserves_the_highest_cost_of_a_call() {
         let timeout = Duration::from_secs(47);
-        let budget = pricing(BackendKind::Lambda)
-            .budget(1.0, 0.0, 0, timeout)
-            .unwrap();
+        let budget = pricing(false).budget(1.0, 0.0, 0, timeout).unwrap();
         let by_hand = 60.0 * 1.66667e-5 + 2e-7 + 2.0 * 5e-6 + 4.0 * 4e-7;
         assert!((budget.most_per_call_usd - by_hand).abs() < 1e-12);
     }

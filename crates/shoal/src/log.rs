@@ -1,7 +1,7 @@
 //! Logs: lines on standard error, as text or as JSON.
 //!
-//! No field contains text of a record, a token or credentials. Of other libraries, only warnings and errors are logged, since
-//! their fields are not known.
+//! No field contains text of a record, a token or credentials. Since the fields of other libraries are unknown, only their
+//! warnings and errors are logged.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,9 +18,9 @@ pub const LEVEL: &str = "SHOAL_LOG";
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// A JSON object in each line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -29,33 +29,20 @@ impl Format {
     pub const ALL: [(&'static str, Self); 2] = [("text", Self::Text), ("json", Self::Json)];
 }
 
-/// The level of logs: each level includes those before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Errors.
-    Error,
-    /// Failures that a run survives.
-    Warn,
-    /// The phases of a run, and the invocations of a worker.
-    Info,
-    /// Each call.
-    Debug,
-    /// Everything.
-    Trace,
-}
+/// The lowest level of logs: `error`, `warn` (failures that a run survives), `info` (phases of a run, invocations of a
+/// worker), `debug` (calls) and `trace`.
+pub use tracing::Level;
 
-impl Level {
-    /// All levels by name.
-    pub const ALL: [(&'static str, Self); 5] = [
-        ("error", Self::Error),
-        ("warn", Self::Warn),
-        ("info", Self::Info),
-        ("debug", Self::Debug),
-        ("trace", Self::Trace),
-    ];
-}
+/// All levels by name.
+pub const LEVELS: [(&str, Level); 5] = [
+    ("error", Level::ERROR),
+    ("warn", Level::WARN),
+    ("info", Level::INFO),
+    ("debug", Level::DEBUG),
+    ("trace", Level::TRACE),
+];
 
-/// The value called `text`.
+/// The value with the name `text`.
 pub fn named<T: Copy>(text: &str, all: &[(&str, T)]) -> std::result::Result<T, String> {
     let found = all.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
@@ -64,7 +51,7 @@ pub fn named<T: Copy>(text: &str, all: &[(&str, T)]) -> std::result::Result<T, S
     })
 }
 
-/// The value of a variable, for a program that is started without a command line.
+/// The value of an environment variable.
 #[cfg(feature = "lambda")]
 pub fn variable<T: Copy>(name: &str, all: &[(&str, T)]) -> crate::Result<Option<T>> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty());
@@ -83,7 +70,7 @@ pub fn is_json() -> bool {
     STARTED.get() == Some(&Format::Json)
 }
 
-/// Starts logging. `level` is the level of shoal's own lines; `None` logs nothing.
+/// Starts logging. `level` applies to shoal's own lines; `None` logs nothing.
 #[cfg(feature = "worker")]
 pub fn start(format: Format, level: Option<Level>) {
     use tracing_subscriber::Layer;
@@ -91,20 +78,13 @@ pub fn start(format: Format, level: Option<Level>) {
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::util::SubscriberInitExt;
 
-    let own = match level {
-        None => LevelFilter::OFF,
-        Some(Level::Error) => LevelFilter::ERROR,
-        Some(Level::Warn) => LevelFilter::WARN,
-        Some(Level::Info) => LevelFilter::INFO,
-        Some(Level::Debug) => LevelFilter::DEBUG,
-        Some(Level::Trace) => LevelFilter::TRACE,
-    };
+    let own = level.map_or(LevelFilter::OFF, LevelFilter::from_level);
     let filter = Targets::new()
         .with_default(own.min(LevelFilter::WARN))
         .with_target("shoal", own);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        // A run does not stop because nobody reads its logs.
+        // A run does not fail because of its log.
         .log_internal_errors(false);
     let lines = match format {
         Format::Text => lines.with_ansi(false).boxed(),
@@ -118,7 +98,7 @@ pub fn start(format: Format, level: Option<Level>) {
         .with(lines.with_filter(filter))
         .try_init();
     if started.is_ok() {
-        // It is set nowhere else.
+        // Only this call sets it.
         let _ = STARTED.set(format);
     }
 }
@@ -127,48 +107,41 @@ pub fn start(format: Format, level: Option<Level>) {
 pub fn invocation(
     invocation: &Invocation,
     result: &std::result::Result<Receipt, Failure>,
-    took: Duration,
+    duration: Duration,
 ) {
     let run = &*invocation.run;
     let (batch, attempt) = (invocation.batch.index, invocation.attempt);
-    let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
+    let ms = (duration.as_secs_f64() * 1e6).round() / 1e3;
     match result {
-        Ok(receipt) => info!(
+        Ok(Receipt {
+            offset,
+            records,
+            failed,
+            remaining,
+            units,
+            cold,
+            ..
+        }) => info!(
             target: "shoal::worker",
-            run,
-            batch,
-            offset = receipt.offset,
-            attempt,
-            records = receipt.records,
-            failed = receipt.failed,
-            remaining = receipt.remaining,
-            units = receipt.units,
-            cold = receipt.cold,
-            ms,
-            outcome = "done",
-            "invocation"
+            run, batch, offset, attempt, records, failed, remaining, units, cold, ms, outcome = "done", "invocation"
         ),
-        Err(failure) => warn!(
-            target: "shoal::worker",
-            run,
-            batch,
-            offset = invocation.batch.offset,
-            attempt,
-            records = 0,
-            ms,
-            outcome = failure.kind.name(),
-            reason = failure.reason.as_str(),
-            "invocation"
-        ),
+        Err(Failure { kind, reason, .. }) => {
+            let (offset, outcome) = (invocation.batch.offset, kind.name());
+            warn!(
+                target: "shoal::worker",
+                run, batch, offset, attempt, records = 0, ms, outcome, reason, "invocation"
+            );
+        }
     }
 }
 
-/// Logs an event of the run with this name.
+/// Logs an event of a run.
 pub fn event(run: &str, event: &Event) {
     match event {
-        // There are thousands of these; they only report progress.
-        Event::Planning { records: 1.. } | Event::Progressed { .. } => {}
-        Event::Collecting { parts: 1.., .. } => {}
+        // There are thousands of these, for the progress bar.
+        Event::Planning { records: 1.. }
+        | Event::Collecting { parts: 1.., .. }
+        | Event::Progressed { .. } => {}
         Event::Planning { .. } => info!(target: "shoal::run", run, "planning"),
         Event::Collecting { of, .. } => info!(target: "shoal::run", run, parts = of, "collecting"),
         Event::Planned { records, batches } => {
@@ -181,12 +154,7 @@ pub fn event(run: &str, event: &Event) {
             reused_records,
         } => info!(
             target: "shoal::run",
-            run,
-            backend = backend.as_str(),
-            concurrency,
-            reused_batches,
-            reused_records,
-            "started"
+            run, backend, concurrency, reused_batches, reused_records, "started"
         ),
         Event::Dispatched {
             batch,
@@ -195,37 +163,33 @@ pub fn event(run: &str, event: &Event) {
             attempt,
             worker,
             second,
-        } => {
-            debug!(target: "shoal::run", run, batch, offset, until, attempt, worker, second, "dispatched")
-        }
+        } => debug!(
+            target: "shoal::run",
+            run, batch, offset, until, attempt, worker, second, "dispatched"
+        ),
         Event::Superseded {
             batch,
             offset,
             attempt,
             worker,
-        } => debug!(target: "shoal::run", run, batch, offset, attempt, worker, "superseded"),
-        Event::Finished { worker, receipt } => debug!(
-            target: "shoal::run",
-            run,
-            batch = receipt.batch,
-            offset = receipt.offset,
-            attempt = receipt.attempt,
-            worker,
-            records = receipt.records,
-            failed = receipt.failed,
-            ms = receipt.timings.total,
-            "finished"
-        ),
-        Event::Failed {
-            batch,
-            offset,
-            attempt,
-            worker,
-            kind,
-            reason,
-            retry,
-        } if *kind == FailureKind::Throttled => {
-            debug!(target: "shoal::run", run, batch, offset, attempt, worker, retry, reason, "throttled");
+        } => {
+            debug!(target: "shoal::run", run, batch, offset, attempt, worker, "superseded");
+        }
+        Event::Finished { worker, receipt } => {
+            let Receipt {
+                batch,
+                offset,
+                attempt,
+                records,
+                failed,
+                ref timings,
+                ..
+            } = **receipt;
+            let ms = timings.total;
+            debug!(
+                target: "shoal::run",
+                run, batch, offset, attempt, worker, records, failed, ms, "finished"
+            );
         }
         Event::Failed {
             batch,
@@ -235,21 +199,22 @@ pub fn event(run: &str, event: &Event) {
             kind,
             reason,
             retry,
-        } => warn!(
-            target: "shoal::run",
-            run,
-            batch,
-            offset,
-            attempt,
-            worker,
-            kind = kind.name(),
-            retry,
-            reason,
-            "failed"
-        ),
+        } => {
+            if *kind == FailureKind::Throttled {
+                debug!(
+                    target: "shoal::run",
+                    run, batch, offset, attempt, worker, retry, reason, "throttled"
+                );
+            } else {
+                let kind = kind.name();
+                warn!(
+                    target: "shoal::run",
+                    run, batch, offset, attempt, worker, kind, retry, reason, "failed"
+                );
+            }
+        }
         Event::Detached { execution } => {
-            let execution = execution.as_deref();
-            info!(target: "shoal::run", run, execution, "left to the platform");
+            info!(target: "shoal::run", run, execution, "detached");
         }
         Event::Waiting { batch, attempt, ms } => {
             debug!(target: "shoal::run", run, batch, attempt, ms, "waiting");

@@ -5,36 +5,26 @@ use shoal_job::run_dir::{COMMAND, FAILED, REPORT};
 use shoal_job::{Job, Receipts, RunDir};
 use shoal_report::{CallHistory, Recorded, RunReport, RunState, Totals};
 
+use crate::Result;
 use crate::backend::BackendConfig;
 use crate::cost;
-use crate::{Children, Error, Result};
+use crate::platform::Children;
+use crate::runs::planned_job;
 
-/// The most dead letters that a page shows.
-const LETTERS: usize = 100;
+/// The highest number of dead letters on a page.
+const MAX_LETTERS: usize = 100;
 
 /// The report of `run`, finished or not, priced by `prices`.
 ///
 /// # Errors
 /// The run directory cannot be read, holds no plan, or used something that has no price.
 pub fn report(run: &RunDir, prices: &Prices) -> Result<RunReport> {
-    let Some(job) = run.job()? else {
-        return Err(Error::NoSuchRun {
-            name: run.reference(),
-            reason: "its planning was interrupted; run its command again".into(),
-        });
-    };
+    let job = planned_job(run)?;
     let mut receipts = run.receipts()?;
     receipts.retain_ranges_of(&run.batches(&job)?);
     let history = CallHistory::of(&run.events_beside(&receipts)?);
     let bill = bill(run, &job, &Totals::of(&receipts), history.state(), prices)?;
     of(run, &job, &receipts, history, bill)
-}
-
-/// The state of `run` by its events. It takes little memory, however long the run is.
-pub(crate) fn state(run: &RunDir) -> Result<RunState> {
-    let mut state = RunState::default();
-    run.each_event(&mut |at, event| drop(state.apply(at, &event)))?;
-    Ok(state)
 }
 
 /// The cost of `run` so far; `None` where nothing that it used has a price.
@@ -50,7 +40,7 @@ pub fn bill(
         job,
         totals,
         state,
-        machine: backend.machine(),
+        machine: backend.settings().machine(),
         children: children(run)?,
     };
     recorded.bill(prices)
@@ -65,7 +55,7 @@ pub fn of(
     bill: Option<Bill>,
 ) -> Result<RunReport> {
     let letters: Vec<_> = run
-        .first_lines(FAILED, LETTERS)?
+        .first_lines(FAILED, MAX_LETTERS)?
         .iter()
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect();
@@ -89,15 +79,13 @@ pub(crate) fn keep(run: &RunDir, report: &RunReport) -> Result<String> {
     Ok(run.object_uri(REPORT))
 }
 
-/// The kind of children of a Distributed Map.
+/// The execution type of a Distributed Map.
 #[cfg(feature = "aws")]
 fn children(run: &RunDir) -> Result<Option<Children>> {
-    let kind = shoal_aws::children(run)
-        .map_err(|e| Error::from_dispatch(e, run.reference(), |_| String::new()))?;
-    Ok(kind.map(|kind| match kind {
-        shoal_aws::state_machine::Children::Standard => Children::Standard,
-        shoal_aws::state_machine::Children::Express => Children::Express,
-    }))
+    let children = shoal_aws::children(run)?;
+    Ok(Children::ALL
+        .into_iter()
+        .find(|kind| Some((*kind).into()) == children))
 }
 
 #[cfg(not(feature = "aws"))]
@@ -105,18 +93,18 @@ fn children(_: &RunDir) -> Result<Option<Children>> {
     Ok(None)
 }
 
-/// Keeps the arguments of the command that repeats the run.
+/// Stores the arguments of the command that repeats the run.
 pub(crate) fn keep_command(run: &RunDir, arguments: &[String]) -> Result<()> {
     let content = serde_json::to_vec(arguments).expect("words are always JSON");
     Ok(run.replace(COMMAND, content)?)
 }
 
-/// The command that repeats the run, quoted for a shell. It is kept as words, so that a run directory of another user can
-/// show nothing but arguments of `shoal`.
+/// The command that repeats the run, quoted for a shell. Words are stored, so that a run directory of another user can only
+/// contain arguments of `shoal`.
 fn command(run: &RunDir) -> Result<String> {
-    let content = run.get(COMMAND)?;
-    let arguments =
-        content.and_then(|content| serde_json::from_slice::<Vec<String>>(&content).ok());
+    let arguments: Option<Vec<String>> = run
+        .get(COMMAND)?
+        .and_then(|content| serde_json::from_slice(&content).ok());
     Ok(match arguments {
         Some(arguments) => shell(&arguments),
         None => "# no command is recorded: the run was started by a program".into(),

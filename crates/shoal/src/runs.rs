@@ -7,27 +7,12 @@ use serde::Serialize;
 use shoal_job::store::is_url;
 use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Job, RunDir};
-use shoal_report::{End, Phase};
+use shoal_report::{End, Phase, RunState};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Settings, folders};
 
-/// The folder of shoal in the platform's data folder.
-pub(crate) fn data_dir() -> Result<PathBuf> {
-    let data = dirs::data_dir().ok_or_else(|| {
-        Error::Settings(
-            "failed to find the platform's data folder: set HOME or XDG_DATA_HOME".into(),
-        )
-    })?;
-    Ok(data.join("shoal"))
-}
-
-/// The folder of runs without a folder of their own.
-pub(crate) fn home() -> Result<PathBuf> {
-    Ok(data_dir()?.join("runs"))
-}
-
-/// The folder, or the URL under `store`, of a run. It is named after the inputs and the output, so that the same command
-/// finds it again.
+/// The default folder or URL of a run. It is named after the inputs and the output, so that the same command finds it
+/// again. `content` is the digest of standard input.
 pub(crate) fn default_dir(
     inputs: &[String],
     output: &str,
@@ -35,11 +20,8 @@ pub(crate) fn default_dir(
     store: Option<&str>,
 ) -> Result<PathBuf> {
     let mut hasher = blake3::Hasher::new();
-    for part in inputs
-        .iter()
-        .map(String::as_str)
-        .chain([output, content.unwrap_or_default()])
-    {
+    let output = [output, content.unwrap_or_default()];
+    for part in inputs.iter().map(String::as_str).chain(output) {
         hasher
             .update(&(part.len() as u64).to_le_bytes())
             .update(part.as_bytes());
@@ -48,8 +30,66 @@ pub(crate) fn default_dir(
     let name = format!("{stem}-{}", &hasher.finalize().to_hex()[..8]);
     Ok(match store {
         Some(store) => PathBuf::from(format!("{}/runs/{name}", store.trim_end_matches('/'))),
-        None => home()?.join(name),
+        None => folders::runs()?.join(name),
     })
+}
+
+/// The directory of a numbered run beside `base`, which is the first.
+pub(crate) fn numbered(base: &Path, number: u32) -> PathBuf {
+    match number {
+        1 => base.to_owned(),
+        number => {
+            let name = base.file_name().unwrap_or_default().to_string_lossy();
+            base.with_file_name(format!("{name}-{number}"))
+        }
+    }
+}
+
+/// The job that an earlier start of the same command planned last.
+pub(crate) fn last_job(
+    settings: &Settings,
+    inputs: &[String],
+    output: &str,
+    content: Option<&str>,
+) -> Result<Option<Job>> {
+    let planned = |path: &Path| -> Result<Option<Job>> {
+        let exists = path.to_str().is_some_and(is_url) || path.is_dir();
+        if !exists {
+            return Ok(None);
+        }
+        // A damaged job is reported when the run is opened.
+        Ok(RunDir::open(path)?.job().ok().flatten())
+    };
+    if settings.fresh {
+        return Ok(None);
+    }
+    if let Some(path) = &settings.run_dir {
+        return planned(path);
+    }
+    let base = default_dir(inputs, output, content, settings.store.as_deref())?;
+    let mut last = None;
+    for number in 1.. {
+        match planned(&numbered(&base, number))? {
+            Some(job) => last = Some(job),
+            None => break,
+        }
+    }
+    Ok(last)
+}
+
+/// The job of a planned run.
+pub(crate) fn planned_job(run: &RunDir) -> Result<Job> {
+    run.job()?.ok_or_else(|| Error::NoSuchRun {
+        name: run.reference(),
+        reason: "its planning did not finish; run the command that started it again".into(),
+    })
+}
+
+/// The state of `run` according to its events. The needed memory does not depend on the length of the run.
+pub(crate) fn state(run: &RunDir) -> Result<RunState> {
+    let mut state = RunState::default();
+    run.each_event(&mut |at, event| drop(state.apply(at, &event)))?;
+    Ok(state)
 }
 
 /// The readable part of a run's name.
@@ -72,7 +112,7 @@ fn stem(input: &str) -> &str {
 pub(crate) const FINISHED: &str = "finished";
 
 /// The progress of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct RunStatus {
     /// Its name, by which `shoal status` and `shoal resume` find it.
     pub name: String,
@@ -98,7 +138,7 @@ pub struct RunStatus {
     pub batches_done: u64,
     /// Seconds since its last event.
     pub idle_seconds: Option<u64>,
-    /// The reason of the latest failure, unless an answer came after it.
+    /// The reason of the latest failure, if no answer followed it.
     pub last_failure: Option<String>,
 }
 
@@ -107,79 +147,58 @@ pub struct RunStatus {
 /// # Errors
 /// The run directory cannot be read or is damaged.
 pub fn status(run: &RunDir) -> Result<RunStatus> {
-    let Some(job) = run.job()? else {
-        return Ok(RunStatus {
-            name: run.reference(),
-            path: run.uri(),
-            state: "planning",
-            inputs: Vec::new(),
-            output: String::new(),
-            model: String::new(),
-            records: 0,
-            records_done: 0,
-            failed: 0,
-            batches: 0,
-            batches_done: 0,
-            idle_seconds: None,
-            last_failure: None,
-        });
+    let mut status = RunStatus {
+        name: run.reference(),
+        path: run.uri(),
+        state: "planning",
+        ..RunStatus::default()
     };
-    let (mut finished, mut records_done, mut failed) = (0, 0, 0);
+    let Some(job) = run.job()? else {
+        return Ok(status);
+    };
     run.each_window(&job, BATCHES_AT_ONCE, &mut |_, receipts| {
-        finished += receipts.finished_batches();
-        records_done += receipts.records();
-        failed += receipts.values().map(|receipt| receipt.failed).sum::<u64>();
+        status.batches_done += receipts.finished_batches();
+        status.records_done += receipts.records();
+        status.failed += receipts.values().map(|receipt| receipt.failed).sum::<u64>();
         Ok(())
     })?;
-    let events = crate::report::state(run)?;
+    let events = state(run)?;
     let is_completed = events.phase == Phase::Ended(End::Completed);
     let idle = events.last_unix_ms.and_then(|unix_ms| {
         let then = SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms);
         SystemTime::now().duration_since(then).ok()
     });
-    let Job {
-        inputs,
-        output,
-        function,
-        records,
-        batches,
-        ..
-    } = job;
+    status.state = if is_completed && status.batches_done == job.batches {
+        FINISHED
+    } else {
+        "unfinished"
+    };
     Ok(RunStatus {
-        name: run.reference(),
-        path: run.uri(),
-        state: if is_completed && finished == batches {
-            FINISHED
-        } else {
-            "unfinished"
-        },
-        inputs,
-        output,
-        model: function.reference,
-        records,
-        records_done,
-        failed,
-        batches,
-        batches_done: finished,
+        inputs: job.inputs,
+        output: job.output,
+        model: job.function.reference,
+        records: job.records,
+        batches: job.batches,
         idle_seconds: idle.map(|idle| idle.as_secs()),
         last_failure: events.last_failure,
+        ..status
     })
 }
 
-/// All runs below the platform's data folder, the latest first. A run that cannot be read is an error in its place.
+/// All runs in the platform's data folder, latest first, each with its status or the error that it cannot be read.
 ///
 /// # Errors
 /// The folder of runs cannot be read.
 pub fn runs() -> Result<Vec<(String, Result<RunStatus>)>> {
-    let home = home()?;
-    let entries = match std::fs::read_dir(&home) {
+    let folder = folders::runs()?;
+    let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(storage("list", &home, e)),
+        Err(e) => return Err(storage("list", &folder, e)),
     };
     let mut found = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(|e| storage("list", &home, e))?;
+        let entry = entry.map_err(|e| storage("list", &folder, e))?;
         if entry.path().is_dir() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let run = RunDir::open(&entry.path()).map_err(Error::from);
@@ -187,12 +206,8 @@ pub fn runs() -> Result<Vec<(String, Result<RunStatus>)>> {
         }
     }
     found.sort_by_key(|(name, run)| {
-        let idle = run
-            .as_ref()
-            .ok()
-            .and_then(|run| run.idle_seconds)
-            .unwrap_or(u64::MAX);
-        (idle, name.clone())
+        let idle = run.as_ref().ok().and_then(|run| run.idle_seconds);
+        (idle.unwrap_or(u64::MAX), name.clone())
     });
     Ok(found)
 }
@@ -206,7 +221,7 @@ pub fn find_run(name: &str) -> Result<RunDir> {
         name: name.to_owned(),
         reason: reason.to_owned(),
     };
-    let by_name = home().map(|home| home.join(name)).ok();
+    let by_name = folders::runs().map(|runs| runs.join(name)).ok();
     let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && name != "." && name != "..";
     let path = match by_name {
         Some(path) if is_plain && path.is_dir() => path,
@@ -222,7 +237,7 @@ pub fn find_run(name: &str) -> Result<RunDir> {
         return Err(missing("the folder is not a run directory"));
     }
     if run.folder().is_none() && run.job()?.is_none() {
-        return Err(missing("there is no job.json under the URL"));
+        return Err(missing("there is no job.json below the URL"));
     }
     Ok(run)
 }

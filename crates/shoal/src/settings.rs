@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
+use shoal_job::store::is_url;
 use shoal_job::windows::BATCHES_AT_ONCE;
 
-use crate::{BackendConfig, Limits, ModelSettings};
+use crate::{BackendConfig, EngineSettings, Error, Limits, ModelSettings, Result, Setting};
 
-/// What a bad record does to a run.
+/// How a run handles bad records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
@@ -22,7 +23,7 @@ pub enum OnError {
 }
 
 impl OnError {
-    /// Both.
+    /// All values.
     pub const ALL: [Self; 2] = [Self::Skip, Self::Fail];
 
     /// Its name.
@@ -41,28 +42,28 @@ pub struct Settings {
     pub inputs: Vec<String>,
     /// A file, a folder (ends in `/`, or is one), or `-` for standard output.
     pub output: String,
-    /// The output's format, where its name does not say it.
+    /// The output's format; determined by its name if `None`.
     pub format: Option<OutputFormat>,
     /// The model, and what to do with it.
     pub model: ModelSettings,
-    /// Columns, batch size and whatever else the results depend on. `output_format` is overwritten.
+    /// Columns, batch size and other parameters of the results. `output_format` is overwritten.
     pub parameters: Parameters,
     /// Where the functions run.
     pub backend: BackendConfig,
-    /// The run directory, a folder or the URL of a prefix; where `None`, one under `store`, or in the platform's data folder.
+    /// The run directory, a folder or the URL of a prefix; if `None`, one under `store` or in the platform's data folder.
     pub run_dir: Option<PathBuf>,
-    /// URL of a prefix of an object store under which runs and copies of local inputs are kept: `runs/` and `inputs/`.
+    /// URL of a prefix of an object store for runs (`runs/`) and copies of local inputs (`inputs/`).
     pub store: Option<String>,
-    /// What a bad record does.
+    /// How bad records are handled.
     pub on_error: OnError,
     /// Whether to discard an earlier run of the same command.
     pub fresh: bool,
     /// Limits of cost and time.
     pub limits: Limits,
-    /// Batches that are in memory at a time, at least. Platforms need all batches of the run at once.
+    /// The least number of batches in memory at a time. Platforms need all batches of the run at once.
     pub batches_at_once: NonZeroUsize,
-    /// The arguments of the command `shoal` that repeat the run. They are kept in the run directory for its report, and must
-    /// hold no secret.
+    /// The arguments of `shoal` that repeat the run, for its report. They are stored in the run directory and must not
+    /// contain secrets.
     pub command: Option<Vec<String>>,
 }
 
@@ -88,4 +89,50 @@ impl Settings {
             command: None,
         }
     }
+    /// Fails if settings of the backend, limits or stores are out of range or contradict each other.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.backend.check()?;
+        self.limits.check(&self.backend)?;
+        let wrong = |reason: String| Err(Error::setting(Setting::Store, reason));
+        match &self.store {
+            Some(_) if self.run_dir.is_some() => {
+                return wrong("the run directory is set too, and only one of them can be".into());
+            }
+            Some(store) if !is_url(store) => {
+                return wrong(format!(
+                    "{store} is not the URL of an object store, such as s3://bucket/shoal; set a folder as the run directory"
+                ));
+            }
+            _ => {}
+        }
+        let run_dir = self.run_dir.as_ref().and_then(|path| path.to_str());
+        let has_store = self.store.is_some() || run_dir.is_some_and(is_url);
+        if self.backend.settings().needs_store() && !has_store {
+            return wrong(format!(
+                "functions of the backend {} cannot read files of this machine; the run needs an object store, such as \
+                 s3://bucket/shoal",
+                self.backend.name()
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// What may change when a run is resumed.
+#[derive(Debug, Clone, Default)]
+pub struct ResumeOptions {
+    /// The output; as planned if `None`.
+    pub output: Option<String>,
+    /// The backend; that of the last start ([`BackendConfig::last`]) if `None`.
+    pub backend: Option<BackendConfig>,
+    /// Whether to use the output, inputs, model and backend of a run directory that another user created.
+    pub trust: bool,
+    /// Limits of cost and time.
+    pub limits: Limits,
+    /// How bad records are handled.
+    pub on_error: OnError,
+    /// Whether to retry the records that crashed their function.
+    pub retry: bool,
+    /// How the engine runs the model; the precision is the run's own.
+    pub engine: EngineSettings,
 }

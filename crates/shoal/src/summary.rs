@@ -1,14 +1,15 @@
-//! The summary of a run. Every number was measured or counted; none is estimated.
+//! The summary of a run. Every number was measured or counted.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 use shoal_dispatch::Processed;
+use shoal_encoder::Precision;
 use shoal_estimate::Bill;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::Timings;
-use shoal_job::{CompletedRanges, Job, RunDir};
+use shoal_job::{CompletedRanges, Job, Receipts, RunDir};
 use shoal_report::numbers::{count, duration, number, plural, usd};
 use shoal_report::{Accuracy, Totals};
 
@@ -31,67 +32,72 @@ pub struct Summary {
     pub failed: u64,
     /// Records in the dead letters that crashed their function: `shoal retry` processes them again.
     pub quarantined: u64,
-    /// The dead letters, where there are any.
+    /// The file of dead letters, if there are any.
     pub failed_file: Option<String>,
-    /// Records whose text was cut at the token limit.
+    /// Records whose text was truncated at the token limit.
     pub truncated: u64,
-    /// The token limit, where the function has one.
+    /// The token limit, if the function has one.
     pub max_tokens: Option<usize>,
     /// Amount of work in the function's own unit.
     pub units: u64,
     /// What `units` counts, such as `tokens`.
     pub unit: String,
-    /// `units`, where these are tokens.
+    /// `units`, if these are tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<u64>,
-    /// Batches in all.
+    /// Number of batches.
     pub batches: u64,
-    /// Batches that earlier starts of this run had finished.
+    /// Batches finished by earlier starts of this run.
     pub reused_batches: u64,
-    /// Records in them.
+    /// Records in those batches.
     pub reused_records: u64,
-    /// Batches in flight, at most.
+    /// Highest number of batches in flight.
     pub concurrency: usize,
-    /// How the precision was chosen, where the user did not say: a sentence.
+    /// How the precision was chosen, unless the user chose it: a sentence.
     pub precision_choice: Option<String>,
-    /// The precision of the engine, `f32` or `int8`, where it has one.
-    pub precision: Option<String>,
+    /// The precision of the engine, if it has one.
+    #[serde(serialize_with = "crate::names::optional")]
+    pub precision: Option<Precision>,
     /// What computed the results, such as an instruction set.
     pub isa: Vec<String>,
-    /// From this start to its end, in seconds.
+    /// Duration of this start in seconds.
     pub seconds: f64,
     /// Seconds of it from the first batch's dispatch to the last receipt.
     pub dispatch_seconds: f64,
-    /// Records of this start by `dispatch_seconds`; `None` where nothing was left to do.
+    /// Records of this start, divided by `dispatch_seconds`; `None` if all batches were finished before.
     pub records_per_second: Option<f64>,
-    /// Where the functions' time went, summed over all batches, in milliseconds.
+    /// Time of the functions by stage, summed over all batches, in milliseconds.
     pub function_ms: Timings,
-    /// How labels compare with gold labels, where there are any.
+    /// How labels compare with gold labels, if there are any.
     pub accuracy: Option<Accuracy>,
-    /// The cost of all starts of the run; `None` where nothing that was used has a price.
+    /// The cost of all starts of the run; `None` if nothing that was used has a price.
     pub cost: Option<Bill>,
     /// The report page.
     pub report: Option<String>,
-    /// Why the cost or the report is missing.
+    /// The reason that the cost or the report is missing.
     pub not_accounted: Option<String>,
-    /// Whether a column with gold labels was named.
+    /// Whether the input has a column with gold labels.
     #[serde(skip)]
     pub(crate) has_gold_column: bool,
 }
 
-/// What is known of the batches of a run that are finished.
+/// Sums over the finished batches of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) totals: Totals,
     pub(crate) ranges: CompletedRanges,
+    /// All receipts, unless the run is processed in windows.
+    pub(crate) receipts: Option<Receipts>,
+    /// Batches in flight.
+    pub(crate) concurrency: usize,
     reused_batches: u64,
     reused_records: u64,
-    /// From the dispatch of batches to their last receipts.
+    /// Time from the dispatch of batches to their last receipts.
     dispatch: Duration,
 }
 
 impl Tally {
-    /// Adds further batches.
+    /// Adds batches.
     pub(crate) fn add(&mut self, processed: &Processed) {
         let receipts = processed.receipts.values();
         receipts.for_each(|receipt| self.totals.add(receipt));
@@ -103,13 +109,12 @@ impl Tally {
 }
 
 impl Summary {
-    /// `total`: the time from this start of the run to its end.
+    /// `total`: the duration of this start of the run.
     pub(crate) fn new(
         run: &RunDir,
         job: &Job,
         output: String,
         tally: &Tally,
-        concurrency: usize,
         total: Duration,
     ) -> Self {
         let (function, totals) = (&job.function, &tally.totals);
@@ -133,8 +138,8 @@ impl Summary {
             batches: job.batches,
             reused_batches: tally.reused_batches,
             reused_records: tally.reused_records,
-            concurrency,
-            precision: function.setting("precision").map(str::to_owned),
+            concurrency: tally.concurrency,
+            precision: function.setting("precision").and_then(Precision::named),
             precision_choice: None,
             isa: totals.engines.iter().map(|name| name.to_string()).collect(),
             seconds: total.as_secs_f64(),
@@ -192,15 +197,14 @@ impl fmt::Display for Summary {
             );
         }
         line("time", &time)?;
-        let engines = self.isa.join(", ");
-        match &self.precision {
-            Some(precision) => {
-                let choice = self.precision_choice.as_ref();
-                let choice = choice.map_or(String::new(), |choice| format!(" ({choice})"));
-                line("engine", &format!("{precision} on {engines}{choice}"))?;
-            }
-            None => line("engine", &engines)?,
+        let mut engine = self.isa.join(", ");
+        if let Some(precision) = self.precision {
+            engine = format!("{precision} on {engine}");
         }
+        if let Some(choice) = &self.precision_choice {
+            engine += &format!(" ({choice})");
+        }
+        line("engine", &engine)?;
         line("work", &shares(&self.function_ms))?;
         match &self.accuracy {
             Some(accuracy) => line("accuracy", &accuracy.to_string())?,
@@ -210,18 +214,14 @@ impl fmt::Display for Summary {
         if let Some(bill) = &self.cost {
             line("cost", &cost(bill))?;
         }
-        match (&self.report, &self.not_accounted) {
-            (Some(report), None) => line("report", report)?,
-            (report, Some(reason)) => {
-                report
-                    .iter()
-                    .try_for_each(|report| line("report", report))?;
-                line("warning", reason)?;
-            }
-            (None, None) => {
-                let command = format!("shoal report {} --format html", self.run);
-                line("report", &format!("{command}  (it lists every call)"))?;
-            }
+        if let Some(report) = &self.report {
+            line("report", report)?;
+        }
+        if let Some(reason) = &self.not_accounted {
+            line("warning", reason)?;
+        } else if self.report.is_none() {
+            let command = format!("shoal report {} --format html", self.run);
+            line("report", &format!("{command}  (it lists every call)"))?;
         }
         write!(f, "{:<10} {}", "run", self.run)
     }
@@ -229,26 +229,19 @@ impl fmt::Display for Summary {
 
 /// The share of each stage in the functions' time.
 fn shares(timings: &Timings) -> String {
-    let shares = [("read", timings.read)]
-        .into_iter()
+    let stages = [("read", timings.read)].into_iter();
+    let stages = stages
         .chain(timings.stages.iter())
-        .chain([("write", timings.write)])
-        .map(|(stage, ms)| {
-            let share = if timings.total > 0.0 {
-                ms / timings.total
-            } else {
-                0.0
-            };
-            format!("{stage} {:.1} %", 100.0 * share)
-        });
+        .chain([("write", timings.write)]);
+    let total = timings.total.max(f64::MIN_POSITIVE);
+    let shares = stages.map(|(stage, ms)| format!("{stage} {:.1} %", 100.0 * ms / total));
     shares.collect::<Vec<_>>().join(", ")
 }
 
-/// A bill in a line.
+/// A bill in one line.
 fn cost(bill: &Bill) -> String {
-    let items: Vec<_> = bill
-        .items
-        .iter()
+    let items = bill.items.iter();
+    let items: Vec<_> = items
         .map(|item| format!("{} {}", item.name, usd(item.usd)))
         .collect();
     format!(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use shoal::Precision;
+use shoal::{Precision, Target};
 use shoal_aws::{Arch, ModelPlace, S3Folder};
 
 use crate::options::parser;
@@ -66,8 +66,8 @@ pub(crate) struct DeployAwsArgs {
     pub(crate) precision: Option<Precision>,
 
     /// Instruction sets to pack the model for, separated by commas; with only one, the results do not depend on the CPU [default: avx2 for x86_64, portable for arm64]
-    #[arg(long, value_name = "ISAS", value_delimiter = ',')]
-    pub(crate) isa: Vec<String>,
+    #[arg(long, value_name = "ISAS", value_delimiter = ',', value_parser = parser::<Target>())]
+    pub(crate) isa: Vec<Target>,
 
     /// Architecture of the function
     #[arg(long, value_name = "x86_64|arm64", default_value = "x86_64")]

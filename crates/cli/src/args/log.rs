@@ -17,7 +17,7 @@ pub(crate) struct LogArgs {
 
     /// Lowest level that is logged: error, warn, info, debug or trace [default: none for a command, but info with
     /// --log-format; for a worker, info, and warn on a terminal]
-    #[arg(long, global = true, value_name = "LEVEL", env = log::LEVEL, value_parser = |text: &str| log::named(text, &Level::ALL))]
+    #[arg(long, global = true, value_name = "LEVEL", env = log::LEVEL, value_parser = |text: &str| log::named(text, &log::LEVELS))]
     log_level: Option<Level>,
 }
 
@@ -26,11 +26,11 @@ impl LogArgs {
     pub(crate) fn start(&self, command: &Command) {
         let is_terminal = std::io::stderr().is_terminal();
         let level = self.log_level.or(match command {
-            _ if self.log_format.is_some() => Some(Level::Info),
+            _ if self.log_format.is_some() => Some(Level::INFO),
             // The run that started it reports its failures.
             Command::Worker(args) if args.stdio => None,
-            Command::Worker(_) if is_terminal => Some(Level::Warn),
-            Command::Worker(_) => Some(Level::Info),
+            Command::Worker(_) if is_terminal => Some(Level::WARN),
+            Command::Worker(_) => Some(Level::INFO),
             _ => None,
         });
         log::start(self.log_format.unwrap_or(Format::Text), level);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::options::{InputOptions, TaskOptions, parser};
-use shoal::Precision;
+use shoal::{Precision, Target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +30,8 @@ pub(crate) struct PackArgs {
 
     /// Instruction sets to pack for, separated by commas; this CPU need not have them: avx512-vnni, avx512, avx2, portable
     /// [default: the best that this CPU supports]
-    #[arg(long, value_name = "ISAS", value_delimiter = ',', env = "SHOAL_ISA")]
-    pub(crate) isa: Vec<String>,
+    #[arg(long, value_name = "ISAS", value_delimiter = ',', env = "SHOAL_ISA", value_parser = parser::<Target>())]
+    pub(crate) isa: Vec<Target>,
 
     /// Compare the packed model with f32 on these inputs: agreement, and accuracy with --label-column
     #[arg(long, value_name = "DATA", num_args = 1..)]

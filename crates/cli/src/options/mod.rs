@@ -21,7 +21,7 @@ use shoal::job::windows::BATCHES_AT_ONCE;
 use shoal::tasks::{classify, embed};
 use shoal::{
     BackendConfig, BackendKind, Children, EngineSettings, Error, Limits, Machine, ModelSettings,
-    OnError, Precision, Result, Settings, TaskKind,
+    OnError, Precision, Result, Settings, Target, TaskKind,
 };
 
 pub(crate) use file::merge;
@@ -104,8 +104,9 @@ pub(crate) struct ModelOptions {
 #[command(next_help_heading = heading::MODEL)]
 pub(crate) struct EngineOptions {
     /// Instruction set: avx512-vnni, avx512, avx2 or portable [default: the best that this CPU supports]
-    #[arg(long, value_name = "ISA")]
-    pub(crate) isa: Option<String>,
+    #[arg(long, value_name = "ISA", value_parser = parser::<Target>())]
+    #[serde(with = "named")]
+    pub(crate) isa: Option<Target>,
 
     /// Where packed models are kept between runs [default: a folder in the platform's cache folder]
     #[arg(long, value_name = "DIR")]
@@ -396,7 +397,7 @@ impl EngineOptions {
     pub(crate) fn settings(&self) -> EngineSettings {
         EngineSettings {
             precision: None,
-            isa: self.isa.clone(),
+            isa: self.isa,
             cache_dir: self.cache_dir.clone(),
             worker_program: std::env::current_exe().ok(),
         }

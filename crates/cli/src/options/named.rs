@@ -4,7 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::{Deserialize, Deserializer, Serializer};
 
 use shoal::job::format::{Format, OutputFormat};
-use shoal::{BackendKind, Children, OnError, Precision};
+use shoal::{BackendKind, Children, OnError, Precision, Target};
 
 /// A value with a name.
 pub(crate) trait Named: Copy + Send + Sync + 'static {
@@ -37,6 +37,7 @@ named! {
     OnError: &OnError::ALL,
     OutputFormat: &OutputFormat::ALL,
     Precision: &Precision::ALL,
+    Target: &Target::ALL,
 }
 
 /// Parses a flag.

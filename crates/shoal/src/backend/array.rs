@@ -1,4 +1,4 @@
-//! Workers that find their share of the batches by a number: an array job of Kubernetes, Slurm or AWS Batch.
+//! Numbered workers: an array job of Kubernetes, Slurm or AWS Batch.
 
 use std::time::Duration;
 
@@ -11,20 +11,19 @@ use crate::Result;
 /// How often the run directory is searched for new receipts.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Workers that find their share of the batches by a number. They are started by a platform, not by this process, which
-/// waits for their receipts.
+/// Numbered workers, each with its share of the batches. A platform starts them; this process waits for their receipts.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Array {
-    /// The number of workers; 1 where `None`.
+    /// The number of workers; 1 if `None`.
     pub concurrency: Option<usize>,
-    /// Not to wait for them.
+    /// Do not wait for them.
     pub detach: bool,
 }
 
 impl BackendSettings for Array {
-    fn default_concurrency(&self) -> usize {
-        1
+    fn has_workers(&self) -> bool {
+        false
     }
 
     fn detaches(&self) -> bool {

@@ -5,25 +5,30 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shoal_dispatch::Backend;
 
+#[cfg(feature = "aws")]
+use super::aws_checks;
 use super::{BackendContext, BackendSettings};
 use crate::Result;
+#[cfg(feature = "aws")]
+use crate::doctor::Check;
+use crate::platform::Platform;
 
-/// The function that `shoal deploy aws` creates unless it is given another name.
+/// The default name of a deployed function.
 pub(super) const DEFAULT_FUNCTION: &str = "shoal";
-/// The longest time limit that Lambda allows.
+/// The highest time limit of a function.
 pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(900);
-/// Calls in flight: the quota of a new AWS account.
+/// The quota of a new AWS account.
 pub(super) const DEFAULT_CONCURRENCY: usize = 1000;
 
 /// AWS Lambda, called directly.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Lambda {
-    /// Name or ARN of the function; `shoal` where `None`.
+    /// Name or ARN of the function; `shoal` if `None`.
     pub function: Option<String>,
-    /// Batches in flight; 1000 where `None`.
+    /// Batches in flight; 1000 if `None`.
     pub concurrency: Option<usize>,
-    /// Seconds that one call may take; what the platform allows where `None`.
+    /// Time limit of one call, in seconds; the platform's limit if `None`.
     pub timeout: Option<u64>,
 }
 
@@ -38,6 +43,22 @@ impl BackendSettings for Lambda {
 
     fn function(&self) -> Option<&str> {
         Some(self.function.as_deref().unwrap_or(DEFAULT_FUNCTION))
+    }
+
+    fn platforms(&self) -> Vec<Platform> {
+        vec![Platform::Lambda]
+    }
+
+    #[cfg(feature = "aws")]
+    fn diagnose(&self, checks: &mut Vec<Check>) {
+        let function = self.function.as_deref().unwrap_or(DEFAULT_FUNCTION);
+        let concurrency = self.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+        aws_checks::diagnose(function, concurrency, self.timeout, checks, |account| {
+            let permission = "the function may be called (dry run)".to_owned();
+            let called = account.may_invoke(function).map(|()| permission);
+            let fix = "allow lambda:InvokeFunction on the function";
+            aws_checks::check("permission", called, fix)
+        });
     }
 
     #[cfg(feature = "aws")]

@@ -9,22 +9,32 @@ use shoal_function::{CallLimits, Function, Host};
 use shoal_job::Cancel;
 use shoal_job::wire::Invocation;
 
-use super::{BackendContext, BackendSettings, cores};
+use super::{BackendContext, BackendSettings};
+use crate::machine::cores;
+use crate::platform::Platform;
 use crate::{Error, Machine, Result};
 
 /// Threads of this process.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Local {
-    /// Batches in flight; the number of cores where `None`.
+    /// Batches in flight; the number of cores if `None`.
     pub concurrency: Option<usize>,
-    /// What this machine costs.
+    /// The price of this machine.
     pub machine: Option<Machine>,
 }
 
 impl BackendSettings for Local {
     fn default_concurrency(&self) -> usize {
         cores()
+    }
+
+    fn is_in_process(&self) -> bool {
+        true
+    }
+
+    fn platforms(&self) -> Vec<Platform> {
+        vec![Platform::Local]
     }
 
     fn machine(&self) -> Option<&Machine> {

@@ -1,8 +1,10 @@
-//! Where functions run. Each backend has a file here with its settings, their validation and how it is built.
+//! The backends: where functions run. Each has a file here with its settings, and a line in [`backends!`].
 
 mod array;
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "aws")]
+mod aws_checks;
 mod expected;
 mod http;
 mod lambda;
@@ -22,6 +24,8 @@ use shoal_function::Runner;
 use shoal_job::run_dir::BACKEND;
 use shoal_job::{Batch, Job, RunDir};
 
+use crate::doctor::Check;
+use crate::platform::Platform;
 use crate::{EngineSettings, Error, Machine, Result, Setting};
 
 pub use array::Array;
@@ -31,13 +35,12 @@ pub(crate) use aws::config as aws_config;
 pub use aws::platform_progress;
 pub(crate) use expected::expected;
 pub use http::Http;
-pub(crate) use http::token;
 pub use lambda::Lambda;
 pub use local::Local;
 #[cfg(feature = "worker")]
 pub(crate) use local::threads;
 pub use process::Process;
-pub use step_functions::{Children, StepFunctions};
+pub use step_functions::StepFunctions;
 
 macro_rules! backends {
     ($($(#[doc = $doc:literal])* $variant:ident: $name:literal,)*) => {
@@ -60,8 +63,7 @@ macro_rules! backends {
             }
         }
 
-        /// A backend and its settings. `backend.json` of a run directory holds it, with every setting by the name that it
-        /// has in `shoal.toml`.
+        /// A backend and its settings. `backend.json` of a run directory stores it, under the names of `shoal.toml`.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "backend", rename_all = "kebab-case")]
         pub enum BackendConfig {
@@ -85,13 +87,13 @@ macro_rules! backends {
                 }
             }
 
-            fn settings(&self) -> &dyn BackendSettings {
+            pub(crate) fn settings(&self) -> &dyn BackendSettings {
                 match self {
                     $(Self::$variant(settings) => settings,)*
                 }
             }
 
-            /// Batches in flight, where the user gave a number.
+            /// The user's number of batches in flight.
             pub fn concurrency(&self) -> Option<usize> {
                 match self {
                     $(Self::$variant(settings) => settings.concurrency,)*
@@ -115,7 +117,7 @@ backends! {
     Process: "process",
     /// HTTP workers.
     Http: "http",
-    /// Workers that find their share of the batches by a number.
+    /// Numbered workers of an array job.
     Array: "array",
     /// AWS Lambda, called directly.
     Lambda: "lambda",
@@ -147,7 +149,7 @@ impl FromStr for BackendKind {
 /// What a backend is built for.
 #[cfg_attr(
     not(feature = "aws"),
-    allow(dead_code, reason = "only Step Functions looks at the batches")
+    allow(dead_code, reason = "only Step Functions reads the batches")
 )]
 pub(crate) struct BackendContext<'a> {
     pub(crate) run: &'a RunDir,
@@ -157,39 +159,75 @@ pub(crate) struct BackendContext<'a> {
     pub(crate) engine: &'a EngineSettings,
 }
 
-/// What every backend provides. Its settings also have the field `concurrency`.
+/// The settings of a backend, and what the rest of the library needs to know about it. Settings also have the field
+/// `concurrency`.
 pub(crate) trait BackendSettings {
-    /// Fails on a value that is out of range or missing.
+    /// Fails if a value is out of range or missing.
     fn check(&self) -> Result<()> {
         Ok(())
     }
 
     fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>>;
 
-    /// Batches in flight where the user gives no number.
-    fn default_concurrency(&self) -> usize;
+    /// Adds the checks of `shoal doctor`.
+    fn diagnose(&self, _checks: &mut Vec<Check>) {}
 
-    /// Seconds that one call may take, where the user gave a limit.
+    /// The default number of batches in flight.
+    fn default_concurrency(&self) -> usize {
+        1
+    }
+
+    /// The user's time limit for one call, in seconds.
     fn timeout(&self) -> Option<u64> {
         None
     }
 
-    /// What this machine costs, where functions run on it and it has a price.
+    /// The price of this machine, if functions run on it and its price is known.
     fn machine(&self) -> Option<&Machine> {
         None
     }
 
-    /// The Lambda function, where one is called.
+    /// Whether functions are threads of this process, so that they can be any [`Runner`].
+    fn is_in_process(&self) -> bool {
+        false
+    }
+
+    /// Whether functions run on the cores of this machine.
+    fn uses_local_cores(&self) -> bool {
+        self.is_in_process()
+    }
+
+    /// Whether it starts its workers, or calls workers that are running.
+    fn has_workers(&self) -> bool {
+        true
+    }
+
+    /// The name of the called Lambda function.
     fn function(&self) -> Option<&str> {
         None
     }
 
-    /// Whether the run continues on a platform while nobody waits for it.
+    /// Whether children of a Distributed Map are billed beside the function.
+    fn bills_children(&self) -> bool {
+        false
+    }
+
+    /// The URLs of its workers.
+    fn urls(&self) -> &[String] {
+        &[]
+    }
+
+    /// The file of a run directory that names the execution to continue.
+    fn execution(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the run continues on a platform without this process.
     fn detaches(&self) -> bool {
         false
     }
 
-    /// Whether functions can read and write nothing but an object store.
+    /// Whether functions can only read and write an object store.
     fn needs_store(&self) -> bool {
         self.function().is_some()
     }
@@ -197,6 +235,11 @@ pub(crate) trait BackendSettings {
     /// Whether a platform distributes the batches itself, or bills for them.
     fn is_platform(&self) -> bool {
         self.needs_store()
+    }
+
+    /// The platforms to simulate when a job is planned for this backend.
+    fn platforms(&self) -> Vec<Platform> {
+        Vec::new()
     }
 }
 
@@ -207,7 +250,7 @@ impl Default for BackendConfig {
 }
 
 impl BackendConfig {
-    /// The backend that `run` was dispatched to last; the default if it never was. It does not detach.
+    /// The last backend of `run`, without detaching; the default backend if the run was never dispatched.
     ///
     /// # Errors
     /// The run directory cannot be read or is damaged.
@@ -220,26 +263,16 @@ impl BackendConfig {
             settings.remove("detach");
             serde_json::from_value(settings.into())
         };
-        parse().map_err(|e| {
-            let reason = format!("{BACKEND} is damaged: {e}");
-            shoal_job::Error::Corrupt {
-                run: run.name(),
-                reason,
-            }
-            .into()
-        })
+        let damaged = |e| shoal_job::Error::Corrupt {
+            run: run.name(),
+            reason: format!("{BACKEND} is damaged: {e}"),
+        };
+        Ok(parse().map_err(damaged)?)
     }
 
-    /// The content of `backend.json`. It holds no secret: tokens come from the environment only, and the query of a URL,
-    /// which may be a key, is left out.
+    /// The content of `backend.json`. It holds no secret: tokens come from the environment only, and URLs are redacted.
     pub(crate) fn file(&self) -> Vec<u8> {
-        let mut kept = self.clone();
-        if let Self::Http(Http { urls, .. }) = &mut kept {
-            for url in urls {
-                *url = shoal_dispatch::redact_url(url);
-            }
-        }
-        let mut content = serde_json::to_vec_pretty(&kept).expect("settings are always JSON");
+        let mut content = serde_json::to_vec_pretty(self).expect("settings are always JSON");
         content.push(b'\n');
         content
     }
@@ -248,86 +281,39 @@ impl BackendConfig {
         self.kind().name()
     }
 
-    /// Batches in flight.
+    /// The number of batches in flight.
     pub(crate) fn calls_in_flight(&self) -> usize {
         self.concurrency()
             .unwrap_or_else(|| self.settings().default_concurrency())
     }
 
-    /// What this machine costs, where functions run on it and it has a price.
-    pub fn machine(&self) -> Option<&Machine> {
-        self.settings().machine()
-    }
-
-    /// The time limit of one call that the user gave.
+    /// The user's time limit for one call.
     pub(crate) fn given_timeout(&self) -> Option<Duration> {
         self.settings().timeout().map(Duration::from_secs)
     }
 
     /// The time limit of one call.
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        let platform = self.function().map(|_| lambda::MAX_TIMEOUT);
+        let platform = self.settings().function().map(|_| lambda::MAX_TIMEOUT);
         self.given_timeout().or(platform)
     }
 
-    /// The Lambda function, where one is called.
-    pub(crate) fn function(&self) -> Option<&str> {
-        self.settings().function()
-    }
-
-    /// Whether the run continues on a platform while nobody waits for it.
-    pub(crate) fn detaches(&self) -> bool {
-        self.settings().detaches()
-    }
-
-    /// URLs of HTTP workers.
-    pub(crate) fn urls(&self) -> &[String] {
-        match self {
-            Self::Http(Http { urls, .. }) => urls,
-            _ => &[],
-        }
-    }
-
-    /// Whether functions can read and write nothing but an object store.
-    pub(crate) fn needs_store(&self) -> bool {
-        self.settings().needs_store()
-    }
-
-    /// Whether a platform distributes the batches itself, or bills for them.
-    pub(crate) fn is_platform(&self) -> bool {
-        self.settings().is_platform()
-    }
-
-    /// Fails on a setting that is out of range or missing.
+    /// Fails if a setting is out of range or missing.
     pub(crate) fn check(&self) -> Result<()> {
+        let at_least_one = "it must be at least 1";
         if self.concurrency() == Some(0) {
-            return Err(Error::setting(
-                Setting::Concurrency,
-                "it must be at least 1",
-            ));
+            return Err(Error::setting(Setting::Concurrency, at_least_one));
         }
-        if self.given_timeout() == Some(Duration::ZERO) {
-            return Err(Error::setting(
-                Setting::Timeout,
-                "it must be at least 1 second",
-            ));
+        if self.settings().timeout() == Some(0) {
+            return Err(Error::setting(Setting::Timeout, at_least_one));
         }
         self.settings().check()
     }
-
-    pub(crate) fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>> {
-        self.settings().build(context)
-    }
 }
 
-/// The number of cores.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
-}
-
-/// A backend of a feature that this build lacks.
+/// The error of a backend that is not part of this build.
 #[cfg(not(feature = "aws"))]
-fn not_built(kind: BackendKind) -> Error {
+pub(crate) fn not_built(kind: BackendKind) -> Error {
     Error::Platform {
         backend: kind.name(),
         reason: "this build of shoal does not include it".into(),
@@ -339,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_a_backend_of_its_own() {
+    fn every_kind_has_its_settings() {
         for kind in BackendKind::ALL.iter().copied() {
             assert_eq!(BackendConfig::from(kind).kind(), kind);
             assert_eq!(kind.name().parse(), Ok(kind));
@@ -359,7 +345,7 @@ mod tests {
         assert!(!content.contains("secret"), "{content}");
         let kept: BackendConfig = serde_json::from_str(&content).unwrap();
         assert_eq!(kept.concurrency(), Some(3));
-        assert_eq!(kept.urls(), ["https://worker/?…"]);
+        assert_eq!(kept.settings().urls(), ["https://worker/?…"]);
     }
 
     #[test]

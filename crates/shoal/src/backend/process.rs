@@ -7,18 +7,20 @@ use serde::{Deserialize, Serialize};
 use shoal_dispatch::Backend;
 use shoal_job::Job;
 
-use super::{BackendContext, BackendSettings, cores};
+use super::{BackendContext, BackendSettings};
+use crate::machine::cores;
+use crate::platform::Platform;
 use crate::{EngineSettings, Machine, Result};
 
 /// Processes of this machine, each a `shoal worker` ([`EngineSettings::worker_program`]).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Process {
-    /// Batches in flight, each in a process; the number of cores where `None`.
+    /// Batches in flight, each in a process; the number of cores if `None`.
     pub concurrency: Option<usize>,
-    /// Seconds that one call may take.
+    /// Time limit of one call, in seconds.
     pub timeout: Option<u64>,
-    /// What this machine costs.
+    /// The price of this machine.
     pub machine: Option<Machine>,
 }
 
@@ -29,6 +31,14 @@ impl BackendSettings for Process {
 
     fn timeout(&self) -> Option<u64> {
         self.timeout
+    }
+
+    fn uses_local_cores(&self) -> bool {
+        true
+    }
+
+    fn platforms(&self) -> Vec<Platform> {
+        vec![Platform::Process]
     }
 
     fn machine(&self) -> Option<&Machine> {
@@ -52,8 +62,8 @@ fn worker(job: &Job, engine: &EngineSettings) -> Command {
     if let Some(precision) = job.function.setting("precision") {
         command.args(["--precision", precision]);
     }
-    if let Some(isa) = &engine.isa {
-        command.args(["--isa", isa]);
+    if let Some(isa) = engine.isa {
+        command.args(["--isa", isa.name()]);
     }
     if let Some(folder) = &engine.cache_dir {
         command.arg("--cache-dir").arg(folder);

@@ -1,62 +1,34 @@
 //! A Distributed Map of AWS Step Functions.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use shoal_dispatch::Backend;
+use shoal_job::run_dir::EXECUTION;
 
+#[cfg(feature = "aws")]
+use super::aws_checks;
 use super::{BackendContext, BackendSettings, lambda};
+#[cfg(feature = "aws")]
+use crate::doctor::Check;
+use crate::platform::{Children, Platform};
 use crate::{Error, Result, Setting};
-
-/// How a Distributed Map runs its children.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Children {
-    /// Up to a year each, billed by transitions.
-    Standard,
-    /// Up to five minutes each, billed by requests and time.
-    Express,
-}
-
-impl Children {
-    /// All kinds of children.
-    pub const ALL: [Self; 2] = [Self::Standard, Self::Express];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Express => "express",
-        }
-    }
-}
-
-impl FromStr for Children {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| format!("children are standard or express, not {text:?}"))
-    }
-}
 
 /// A Distributed Map of AWS Step Functions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct StepFunctions {
-    /// Name or ARN of the Lambda function; `shoal` where `None`.
+    /// Name or ARN of the Lambda function; `shoal` if `None`.
     pub function: Option<String>,
-    /// ARN of the state machine; the one that `shoal deploy aws` created beside the function where `None`.
+    /// ARN of the state machine; the one deployed with the function if `None`.
     pub state_machine: Option<String>,
-    /// How children run; chosen by the expected time of a batch where `None`.
+    /// Execution type of the children; chosen by the expected time of a batch if `None`.
     pub children: Option<Children>,
-    /// Share of batches, in percent, that may fail before the map gives up.
+    /// Percentage of batches that may fail before the map stops.
     pub tolerated_failures: Option<f64>,
-    /// Batches in flight; 1000 where `None`.
+    /// Batches in flight; 1000 if `None`.
     pub concurrency: Option<usize>,
-    /// Seconds that one call may take; what the platform allows where `None`.
+    /// Time limit of one call, in seconds; the platform's limit if `None`.
     pub timeout: Option<u64>,
-    /// Not to wait for the platform.
+    /// Do not wait for the platform.
     pub detach: bool,
 }
 
@@ -96,18 +68,39 @@ impl BackendSettings for StepFunctions {
         self.detach
     }
 
+    fn bills_children(&self) -> bool {
+        true
+    }
+
+    fn execution(&self) -> Option<&'static str> {
+        Some(EXECUTION)
+    }
+
+    fn platforms(&self) -> Vec<Platform> {
+        let children = [Children::Express, Children::Standard];
+        children.map(Platform::StepFunctions).into()
+    }
+
+    #[cfg(feature = "aws")]
+    fn diagnose(&self, checks: &mut Vec<Check>) {
+        let function = self.function.as_deref().unwrap_or(lambda::DEFAULT_FUNCTION);
+        let concurrency = self.concurrency.unwrap_or(lambda::DEFAULT_CONCURRENCY);
+        aws_checks::diagnose(function, concurrency, self.timeout, checks, |account| {
+            let found = account.state_machine(self.state_machine());
+            let fix = "create it (`shoal deploy aws`), name another one, or allow states:ListStateMachines and \
+                       states:DescribeStateMachine";
+            aws_checks::check("state machine", found, fix).by(Setting::StateMachine)
+        });
+    }
+
     #[cfg(feature = "aws")]
     fn build(&self, context: &BackendContext<'_>) -> Result<Box<dyn Backend>> {
-        use shoal_aws::state_machine::Children as Kind;
         let expected = super::expected(context.job, context.batches, context.runner.as_ref());
         Ok(Box::new(shoal_aws::StepFunctions {
             config: super::aws_config()?,
             state_machine: self.state_machine().to_owned(),
             concurrency: self.concurrency.unwrap_or(lambda::DEFAULT_CONCURRENCY),
-            children: self.children.map(|children| match children {
-                Children::Standard => Kind::Standard,
-                Children::Express => Kind::Express,
-            }),
+            children: self.children.map(Into::into),
             expected_batch_seconds: expected.longest_batch,
             tolerated: self.tolerated_failures,
             direct: Some(lambda::client(self.function.as_deref(), self.concurrency)?),

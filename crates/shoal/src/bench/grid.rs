@@ -1,4 +1,4 @@
-//! Timing made-up sequences by length and size of the micro-batch.
+//! Times random sequences by length and size of the micro-batch.
 
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,18 @@ use super::measure::{Peak, StageSeconds, pass, peak_rss_mb};
 use super::{Bench, Setup};
 use crate::{Error, Result, Setting};
 
-/// Lengths in tokens that are timed where none are asked for and the model reads so many.
+/// Default lengths in tokens, up to the model's limit.
 pub const DEFAULT_LENGTHS: [usize; 5] = [16, 64, 128, 256, 512];
 
-/// What is to be timed.
+/// What to time.
 #[derive(Debug, Clone)]
 pub struct Grid {
-    /// Lengths of the records in tokens; [`DEFAULT_LENGTHS`] up to the model's limit, or that limit, where `None`.
+    /// Lengths of the records in tokens; [`DEFAULT_LENGTHS`] up to the model's limit, or that limit, if `None`.
     pub lengths: Option<Vec<usize>>,
-    /// Tokens in a micro-batch, at most; 0: one record at a time. Where several give the same micro-batches of a length,
-    /// the first one is timed.
+    /// Highest numbers of tokens per micro-batch; 0 is one record at a time. If several result in the same micro-batches of a
+    /// length, only the first is timed.
     pub micro_batches: Vec<usize>,
-    /// How long each cell is timed, about: every thread ends the micro-batch that it is at.
+    /// Approximate time per cell; threads finish their current micro-batch.
     pub seconds: f64,
 }
 
@@ -34,19 +34,19 @@ impl Default for Grid {
     }
 }
 
-/// How fast made-up records went through the model.
+/// The speed of random records.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GridReport {
     /// Precision, instruction set, threads, model.
     #[serde(flatten)]
     pub setup: Setup,
-    /// How long each cell was timed, about.
+    /// Approximate time per cell.
     pub seconds: f64,
-    /// What the machine can do.
+    /// The machine's peak.
     pub peak: Peak,
     /// By length, then by micro-batch.
     pub cells: Vec<Cell>,
-    /// The most memory that the process has had resident.
+    /// Peak resident memory of the process.
     pub peak_rss_mb: Option<f64>,
 }
 
@@ -55,38 +55,38 @@ pub struct GridReport {
 pub struct Cell {
     /// Tokens of a record.
     pub length: usize,
-    /// Tokens in a micro-batch, at most; 0: one record at a time.
+    /// Highest number of tokens per micro-batch; 0 is one record at a time.
     pub micro_batch_tokens: usize,
     /// Records in a micro-batch.
     pub micro_batch_records: usize,
     /// Records timed.
     pub records: usize,
-    /// Records a second by wall time, all threads together.
+    /// Records per second of wall time, all threads together.
     pub records_per_s_wall: f64,
-    /// Records a second of CPU time.
+    /// Records per second of CPU time.
     pub records_per_s_cpu: f64,
-    /// CPU time by the wall time of all threads. Well below 1, other work had the cores: then the rates by wall time and
-    /// the shares of the peak say little.
+    /// CPU time relative to the wall time of all threads. If it is well below 1, other processes used the cores, so rates by
+    /// wall time and shares of the peak are not meaningful.
     pub cpu_share: f64,
-    /// Tokens a second by wall time, all threads together.
+    /// Tokens per second of wall time, all threads together.
     pub tokens_per_s_wall: f64,
-    /// Milliseconds that a thread needs for a record.
+    /// Milliseconds per record of one thread.
     pub ms_per_record: f64,
-    /// Operations of the products that were computed, by the time of the products and the peak of the precision.
+    /// The rate of the products' operations, relative to the peak of the precision.
     pub share_of_peak: Option<f64>,
-    /// The share of the time of everything but products and attention.
+    /// The share of time of all stages except products and attention.
     pub share_of_rest: f64,
-    /// Where the workers' time went.
+    /// Time of the stages.
     pub stages: StageSeconds,
-    /// Records a second as a multiple of what one thread does alone; `None` for one thread.
+    /// Records per second, as a multiple of one thread alone; `None` for one thread.
     pub threads_gain: Option<f64>,
 }
 
 impl Bench {
-    /// Times every length with every micro-batch of `grid`. `progress` is told how many cells are done, of how many.
+    /// Times every length with every micro-batch of `grid`. `progress` gets the number of finished cells and of all cells.
     ///
     /// # Errors
-    /// A length is not one that the model reads.
+    /// The model does not support a length.
     pub fn grid(&self, grid: &Grid, progress: &mut dyn FnMut(usize, usize)) -> Result<GridReport> {
         let lengths = self.lengths(grid.lengths.as_deref())?;
         let mut plan = Vec::new();
@@ -102,7 +102,7 @@ impl Bench {
         let peak = Peak::measure(self.model.isa(), self.setup.threads);
         let mut cells = Vec::new();
         for &(length, micro_batch_tokens, records) in &plan {
-            let micro_batch = made_up_records(&self.model, length, records);
+            let micro_batch = random_records(&self.model, length, records);
             let seconds = Duration::from_secs_f64(grid.seconds);
             let mut cell = self.cell(&micro_batch, self.setup.threads, seconds, &peak);
             cell.micro_batch_tokens = micro_batch_tokens;
@@ -122,9 +122,9 @@ impl Bench {
         })
     }
 
-    fn lengths(&self, asked: Option<&[usize]>) -> Result<Vec<usize>> {
+    fn lengths(&self, given: Option<&[usize]>) -> Result<Vec<usize>> {
         let limit = self.model.max_tokens();
-        let Some(lengths) = asked else {
+        let Some(lengths) = given else {
             let mut lengths = DEFAULT_LENGTHS.to_vec();
             lengths.retain(|&length| length <= limit);
             if lengths.is_empty() {
@@ -156,7 +156,7 @@ impl Bench {
         });
         let length = micro_batch[0].ids.len();
         let records: usize = pass.results.iter().map(|(records, _)| records).sum();
-        // Threads do not end together; each has a rate of its own time.
+        // Threads end at different times, so each has its own rate.
         let rates = pass
             .results
             .iter()
@@ -174,7 +174,7 @@ impl Bench {
             cpu_share: pass.cpu.as_secs_f64() / pass.wall.as_secs_f64() / threads as f64,
             tokens_per_s_wall: records_per_s * length as f64,
             ms_per_record: 1e3 * threads as f64 / records_per_s,
-            share_of_peak: peak.share(self.precision(), operations, stages.products),
+            share_of_peak: peak.share(self.model.precision(), operations, stages.products),
             share_of_rest: stages.rest(),
             stages,
             threads_gain: None,
@@ -182,19 +182,19 @@ impl Bench {
     }
 }
 
-/// So many records of `length` tokens for `model`, the same ones each time.
-pub(crate) fn made_up_records(model: &Model, length: usize, records: usize) -> Vec<Tokens> {
-    // Every model that was opened encodes the empty text.
+/// `records` random records of `length` tokens, the same in every call.
+pub(crate) fn random_records(model: &Model, length: usize, records: usize) -> Vec<Tokens> {
+    // Every open model can encode the empty text.
     let frame = model.encode("", model.max_tokens());
     let frame = frame.map(|tokens| tokens.ids).unwrap_or_default();
     let mut random = Random(length as u64);
     (0..records)
-        .map(|_| made_up(length, &frame, model.plan().vocabulary(), &mut random))
+        .map(|_| random_record(length, &frame, model.plan().vocabulary(), &mut random))
         .collect()
 }
 
-/// A record of `length` random ids in the frame that the tokenizer puts around a text, as far as there is room.
-fn made_up(length: usize, frame: &[u32], vocabulary: usize, random: &mut Random) -> Tokens {
+/// A record of `length` random ids, between the tokens that the tokenizer adds to a text if there is space for them.
+fn random_record(length: usize, frame: &[u32], vocabulary: usize, random: &mut Random) -> Tokens {
     let mut ids: Vec<_> = (0..length).map(|_| random.below(vocabulary)).collect();
     if let [first, after @ ..] = frame
         && frame.len() <= length
@@ -223,14 +223,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn made_up_records_are_framed_and_within_the_vocabulary() {
-        let make = |length| made_up(length, &[101, 102], 200, &mut Random(1)).ids;
+    fn random_records_have_special_tokens_and_known_ids() {
+        let make = |length| random_record(length, &[101, 102], 200, &mut Random(1)).ids;
         let ids = make(50);
         assert_eq!((ids.len(), ids[0], ids[49]), (50, 101, 102));
         assert!(ids.iter().all(|&id| id < 200));
         assert_eq!(make(50), ids);
         assert_eq!(make(2), [101, 102]);
         assert_eq!(make(1).len(), 1);
-        assert_eq!(made_up(3, &[], 5, &mut Random(1)).ids.len(), 3);
+        assert_eq!(random_record(3, &[], 5, &mut Random(1)).ids.len(), 3);
     }
 }

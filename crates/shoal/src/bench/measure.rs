@@ -1,4 +1,4 @@
-//! Clocks: workers that start together, stages, rates of the machine, memory.
+//! Measurements: threads that start together, times of stages, peak rates of the machine, memory.
 
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -8,17 +8,17 @@ use serde::Serialize;
 use shoal_encoder::peak::{Sequence, combined_rates, rates};
 use shoal_encoder::{Isa, Model, Precision, Session, StageTimes, Tokens};
 
-/// What the machine can do, measured right before the engine is timed, in billions of operations a second on one
-/// thread; a multiplication with its addition counts as two. `None` where there are no such instructions to time.
+/// Peak rates of the machine, measured right before the engine is timed, in billions of operations per second of one thread;
+/// a multiply-add counts as two. `None` if there are no such instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Peak {
-    /// Multiply-adds in `f32` of the instruction set's width.
+    /// Multiply-adds in `f32` at the instruction set's width.
     pub f32_gflops: Option<f64>,
-    /// Products of bytes, by the instructions that the instruction set's kernel is made of.
+    /// Products of bytes, with the instructions of the kernel.
     pub int8_gops: Option<f64>,
-    /// Which instructions those are.
+    /// The names of these instructions.
     pub int8_instructions: Option<&'static str>,
-    /// What as many threads reach together of the multiply-adds, as a multiple of one; `None` for one thread.
+    /// Multiply-adds of all threads together, as a multiple of one thread; `None` for one thread.
     pub threads_gain: Option<f64>,
 }
 
@@ -41,7 +41,7 @@ impl Peak {
         }
     }
 
-    /// The share of the peak that so many operations in so many seconds of one thread are.
+    /// The rate of `operations` operations in `seconds` seconds on one thread, relative to the peak.
     pub(super) fn share(&self, precision: Precision, operations: u64, seconds: f64) -> Option<f64> {
         let peak = match precision {
             Precision::F32 => self.f32_gflops,
@@ -54,11 +54,11 @@ impl Peak {
 /// Time of each stage of the passes, in seconds, summed over the threads.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct StageSeconds {
-    /// Looking up and adding embeddings.
+    /// Embedding lookup and addition.
     pub embedding: f64,
     /// Matrix products of the linear layers, biases included.
     pub products: f64,
-    /// Turning the inputs of linear layers into bytes.
+    /// Quantizing the inputs of linear layers.
     pub quantizing: f64,
     /// Attention: scores, softmax and weighted values.
     pub attention: f64,
@@ -82,7 +82,7 @@ impl From<StageTimes> for StageSeconds {
 }
 
 impl StageSeconds {
-    /// All stages with their names, the largest of most models first.
+    /// All stages by name, in descending order for most models.
     pub fn named(&self) -> [(&'static str, f64); 6] {
         [
             ("products", self.products),
@@ -94,29 +94,29 @@ impl StageSeconds {
         ]
     }
 
-    /// All stages together.
+    /// The sum of all stages.
     pub fn total(&self) -> f64 {
         self.named().iter().map(|(_, seconds)| seconds).sum()
     }
 
-    /// The share of everything but products and attention.
+    /// The share of all stages except products and attention.
     pub fn rest(&self) -> f64 {
         let total = self.total();
         (total - self.products - self.attention) / total
     }
 }
 
-/// What workers did between a common start and the last one's end.
+/// The results of threads between their common start and the end of the last one.
 pub(super) struct Pass<T> {
-    /// One a worker.
+    /// One per thread.
     pub(super) results: Vec<T>,
     pub(super) wall: Duration,
-    /// Of the process.
+    /// CPU time of the process.
     pub(super) cpu: Duration,
     pub(super) stages: StageTimes,
 }
 
-/// Has `threads` workers go through `warm_up`, which is not timed, and then all at once do `work`.
+/// Runs `warm_up`, which is not timed, and then `work` on `threads` threads, which start together.
 pub(super) fn pass<T: Send>(
     model: &Arc<Model>,
     threads: usize,
@@ -141,7 +141,7 @@ pub(super) fn pass<T: Send>(
         let mut results = Vec::with_capacity(threads);
         let mut stages = StageTimes::default();
         for worker in workers {
-            let (result, times) = worker.join().expect("the sequences were checked");
+            let (result, times) = worker.join().expect("the sequences are valid");
             results.push(result);
             stages += times;
         }
@@ -154,9 +154,9 @@ pub(super) fn pass<T: Send>(
     })
 }
 
-/// The most memory that this process has had resident, in MB, where the system says it.
+/// Peak resident memory of this process in MB, if the system reports it.
 pub(super) fn peak_rss_mb() -> Option<f64> {
-    // Only Linux has the file.
+    // Only Linux has this file.
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_of_one_thread_and_its_precision() {
+    fn shares_use_the_peak_of_one_thread_and_the_precision() {
         let peak = Peak {
             f32_gflops: Some(100.0),
             int8_gops: None,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_neither_products_nor_attention() {
+    fn the_rest_excludes_products_and_attention() {
         let stages = StageSeconds {
             embedding: 1.0,
             products: 10.0,

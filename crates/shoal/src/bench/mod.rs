@@ -1,7 +1,7 @@
-//! How fast a model runs on this machine, and how near to what the machine can do.
+//! Measures the speed of a model on this machine, relative to the machine's peak.
 //!
-//! [`Bench::sequences`] times given token ids, [`Bench::grid`] made-up ones by length and size of the micro-batch;
-//! [`Bench::logits`] gives what the timed passes compute.
+//! [`Bench::sequences`] times given token ids, [`Bench::grid`] random ones by length and size of the micro-batch;
+//! [`Bench::logits`] returns the results of given token ids.
 
 mod grid;
 mod measure;
@@ -11,40 +11,41 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use shoal_encoder::{Model, Precision, Tokens};
-
+use shoal_encoder::{Model, Precision, Target, Tokens};
 use shoal_function::Runner;
 
 use crate::{EngineSettings, Error, ModelSettings, Result, Setting};
-pub(crate) use grid::made_up_records;
+pub(crate) use grid::random_records;
 pub use grid::{Cell, DEFAULT_LENGTHS, Grid, GridReport};
 pub use measure::{Peak, StageSeconds};
 pub use sequences::SequencesReport;
 
-/// A model that is to be timed, and on how many threads.
+/// A model to time, and the number of threads.
 pub struct Bench {
     model: Arc<Model>,
     setup: Setup,
 }
 
-/// What is timed.
+/// What was timed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setup {
-    /// How the products are computed: `f32` or `int8`.
-    pub precision: &'static str,
+    /// The precision.
+    #[serde(serialize_with = "crate::names::name")]
+    pub precision: Precision,
     /// The instruction set.
-    pub isa: &'static str,
-    /// Workers, each on a thread of its own.
+    #[serde(serialize_with = "crate::names::name")]
+    pub isa: Target,
+    /// The number of threads.
     pub threads: usize,
     /// The model's reference.
     pub model: String,
 }
 
 impl Bench {
-    /// Opens a model as [`Classifier::open_with`](crate::Classifier::open_with) does, to be timed on `threads` threads.
+    /// Opens a model as [`Classifier::open_with`](crate::Classifier::open_with), to time it on `threads` threads.
     ///
     /// # Errors
-    /// There are no threads, or the model cannot be found or used.
+    /// `threads` is 0, or the model cannot be found or used.
     pub fn open(model: Option<&str>, engine: &EngineSettings, threads: usize) -> Result<Self> {
         if threads == 0 {
             return Err(Error::setting(Setting::Threads, "it must be at least 1"));
@@ -57,28 +58,24 @@ impl Bench {
         .open()?;
         let model = runner.model().clone();
         let setup = Setup {
-            precision: model.precision().name(),
-            isa: model.isa().name(),
+            precision: model.precision(),
+            isa: model.isa().target(),
             threads,
             model: runner.spec().reference.clone(),
         };
         Ok(Self { model, setup })
     }
 
-    /// Reads sequences of token ids for this model: a JSON array of arrays of integers.
+    /// Reads sequences of token ids: a JSON array of arrays of integers.
     ///
     /// # Errors
-    /// The file cannot be read, holds something else or nothing, or a sequence is not one for this model.
+    /// The file cannot be read, is invalid or has no sequences, or the model cannot process a sequence.
     pub fn read_sequences(&self, path: &Path) -> Result<Vec<Tokens>> {
         sequences::read(path, self.model.plan())
     }
-
-    fn precision(&self) -> Precision {
-        self.model.precision()
-    }
 }
 
-/// Consecutive sequences as long as they fit into `budget` tokens, at least one at a time.
+/// Splits sequences into micro-batches of at most `budget` tokens, with at least one sequence.
 fn cut(mut sequences: &[Tokens], budget: usize) -> Vec<&[Tokens]> {
     let mut micro_batches = Vec::new();
     while let [first, rest @ ..] = sequences {
@@ -103,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn micro_batches_keep_to_their_budget() {
+    fn micro_batches_stay_within_their_budget() {
         let sequences: Vec<_> = [3, 4, 5, 9, 1, 1]
             .map(|length| Tokens::from_ids(vec![0; length]))
             .into();

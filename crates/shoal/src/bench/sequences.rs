@@ -1,4 +1,4 @@
-//! Timing given token ids.
+//! Times given token ids.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,22 +12,22 @@ use super::measure::{Pass, Peak, StageSeconds, pass, peak_rss_mb};
 use super::{Bench, Setup, cut};
 use crate::Result;
 
-/// How fast given sequences went through the model.
+/// The speed of given sequences.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SequencesReport {
     /// Precision, instruction set, threads, model.
     #[serde(flatten)]
     pub setup: Setup,
-    /// Sequences timed.
+    /// Number of timed sequences.
     pub sequences: usize,
-    /// Their tokens.
+    /// Number of their tokens.
     pub tokens: usize,
-    /// From the start of all workers to the end of the last one.
+    /// Wall time from the start of all threads to the end of the last one.
     pub seconds_wall: f64,
-    /// CPU time of the process in between.
+    /// CPU time of the process in that time.
     pub seconds_cpu: f64,
-    /// CPU time by the wall time of all threads. Well below 1, other work had the cores: then the rates by wall time and
-    /// the shares of the peak say little.
+    /// CPU time relative to the wall time of all threads. If it is well below 1, other processes used the cores, so rates by
+    /// wall time and shares of the peak are not meaningful.
     pub cpu_share: f64,
     /// `sequences / seconds_wall`
     pub records_per_s_wall: f64,
@@ -35,33 +35,34 @@ pub struct SequencesReport {
     pub records_per_s_cpu: f64,
     /// `tokens / seconds_wall`
     pub tokens_per_s_wall: f64,
-    /// As if the sequences were of the mean work of the whole file, where they are a selection.
+    /// The rate for sequences with the mean work of the whole file, if only a sample was timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records_per_s_wall_normalised: Option<f64>,
-    /// As if the sequences were of the mean work of the whole file, where they are a selection.
+    /// The rate for sequences with the mean work of the whole file, if only a sample was timed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub records_per_s_cpu_normalised: Option<f64>,
-    /// Operations of a sequence in a runtime that skips none; see [`operations::in_full`].
+    /// Operations per sequence without skipping any; see [`operations::in_full`].
     pub gflop_per_record: f64,
-    /// Where the workers' time went.
+    /// Time of the stages.
     pub stages: StageSeconds,
-    /// Operations of the products that were computed, by the time of the products and the peak of the precision.
+    /// The rate of the products' operations, relative to the peak of the precision.
     pub share_of_peak: Option<f64>,
-    /// The share of the time of everything but products and attention.
+    /// The share of time of all stages except products and attention.
     pub share_of_rest: f64,
-    /// What the machine can do.
+    /// The machine's peak.
     pub peak: Peak,
-    /// The most memory that the process has had resident.
+    /// Peak resident memory of the process.
     pub peak_rss_mb: Option<f64>,
 }
 
 impl Bench {
-    /// Times `sequences`, or so many of them, spread evenly, as `limit` says. They are cut in order into micro-batches of
-    /// at most `micro_batch_tokens` tokens (0: one at a time), which the threads share, each after a warm-up with the
-    /// first sequence. `progress` is told how many are done.
+    /// Times `sequences`, or an evenly spread sample of `limit` of them. They are split in order into micro-batches of at most
+    /// `micro_batch_tokens` tokens (0 is one at a time), which the threads share. `progress` gets the number of finished
+    /// sequences.
     ///
     /// # Panics
-    /// If there are no sequences, or one is not for this model; [`read_sequences`](Self::read_sequences) gives none such.
+    /// If there are no sequences, or the model cannot process one; those of [`read_sequences`](Self::read_sequences) are
+    /// valid.
     pub fn sequences(
         &self,
         sequences: &[Tokens],
@@ -76,7 +77,7 @@ impl Bench {
         };
         let chosen = limit.filter(|&limit| limit < sequences.len());
         let chosen = chosen.map(|limit| spread(sequences, limit));
-        // How much more a sequence of the selection is than one of the file.
+        // The mean work of the sample relative to that of the file.
         let weight = chosen.as_ref().map(|c| mean(c) / mean(sequences));
         let timed = chosen.as_deref().unwrap_or(sequences);
 
@@ -85,7 +86,7 @@ impl Bench {
         let done = AtomicUsize::new(0);
         let Pass {
             wall, cpu, stages, ..
-        } = self.share_out(timed, micro_batch_tokens, &timed[..1], |_, logits| {
+        } = self.distribute(timed, micro_batch_tokens, &timed[..1], |_, logits| {
             let records = logits.len() / self.model.output_width();
             progress(done.fetch_add(records, Ordering::Relaxed) + records);
         });
@@ -110,21 +111,21 @@ impl Bench {
             records_per_s_cpu_normalised: weight.map(|weight| weight * records / cpu),
             gflop_per_record: mean(timed) / 1e9,
             stages,
-            share_of_peak: peak.share(self.precision(), computed.sum(), stages.products),
+            share_of_peak: peak.share(self.model.precision(), computed.sum(), stages.products),
             share_of_rest: stages.rest(),
             peak,
             peak_rss_mb: peak_rss_mb(),
         }
     }
 
-    /// The logits of each sequence, in order; the same bits for every `micro_batch_tokens` and number of threads.
+    /// The logits of each sequence, in order, bit-identical for every `micro_batch_tokens` and number of threads.
     ///
     /// # Panics
-    /// If a sequence is not for this model.
+    /// If the model cannot process a sequence.
     pub fn logits(&self, sequences: &[Tokens], micro_batch_tokens: usize) -> Vec<Vec<f32>> {
         let labels = self.model.output_width();
         let (send, receive) = std::sync::mpsc::channel();
-        self.share_out(sequences, micro_batch_tokens, &[], |index, logits| {
+        self.distribute(sequences, micro_batch_tokens, &[], |index, logits| {
             let sent = send.send((index, logits.to_vec()));
             sent.expect("the receiver lives longer");
         });
@@ -137,8 +138,8 @@ impl Bench {
             .collect()
     }
 
-    /// Has all threads share the micro-batches; `see` is told the place of each and its logits.
-    fn share_out(
+    /// Distributes micro-batches over all threads. `see` gets the index and the logits of each.
+    fn distribute(
         &self,
         sequences: &[Tokens],
         micro_batch_tokens: usize,
@@ -159,7 +160,7 @@ impl Bench {
     }
 }
 
-/// `count` of the sequences, from the middles of as many equal stretches.
+/// `count` of the sequences, from the middles of equal intervals.
 fn spread(sequences: &[Tokens], count: usize) -> Vec<Tokens> {
     (0..count)
         .map(|k| sequences[(2 * k + 1) * sequences.len() / (2 * count)].clone())
@@ -176,7 +177,7 @@ pub(super) fn read(path: &Path, plan: &ModelPlan) -> Result<Vec<Tokens>> {
         ))
     })?;
     if sequences.is_empty() {
-        return Err(wrong("it holds no sequences".into()).into());
+        return Err(wrong("it has no sequences".into()).into());
     }
     sequences
         .iter()
@@ -188,28 +189,28 @@ pub(super) fn read(path: &Path, plan: &ModelPlan) -> Result<Vec<Tokens>> {
         .collect()
 }
 
-/// One sequence, or what is wrong with it.
+/// Parses a sequence; an error is the reason that it is invalid.
 fn sequence(json: &str, plan: &ModelPlan) -> std::result::Result<Tokens, String> {
     let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(json) else {
-        return Err("is no array of token ids".into());
+        return Err("is not an array of token ids".into());
     };
     let (length, positions) = (values.len(), plan.max_positions());
     if length == 0 {
-        return Err("is empty; give at least one token id".into());
+        return Err("is empty; it must have at least one token id".into());
     }
     if length > positions {
         return Err(format!(
-            "has {length} tokens, and the model reads {positions} at most"
+            "has {length} tokens, and the model reads at most {positions}"
         ));
     }
     let id = |value: &RawValue| {
         let Ok(id) = value.get().parse::<u32>() else {
             let start: String = value.get().chars().take(20).collect();
-            return Err(format!("holds {start}, which is no token id"));
+            return Err(format!("has {start}, which is not a token id"));
         };
         if id as usize >= plan.vocabulary() {
             return Err(format!(
-                "holds the token id {id}, and the model's vocabulary ends at {}",
+                "has the token id {id}, and the model's vocabulary ends at {}",
                 plan.vocabulary() - 1
             ));
         }
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_selection_is_spread_evenly() {
+    fn a_sample_is_spread_evenly() {
         let sequences: Vec<_> = (0..10).map(|id| Tokens::from_ids(vec![id])).collect();
         let chosen =
             |count| -> Vec<u32> { spread(&sequences, count).iter().map(|s| s.ids[0]).collect() };

@@ -1,31 +1,31 @@
-//! This machine: CPU, disk, folders.
+//! Checks of this machine: CPU, disk, folders.
 
 use std::path::{Path, PathBuf};
 
 use shoal_encoder::Isa;
 use shoal_job::store::is_url;
 
-use super::{Check, folder_of};
+use super::Check;
 use crate::error::ExitCode;
-use crate::{BackendKind, Setting, Settings, model};
+use crate::machine::cores;
+use crate::{Setting, Settings, folders, model};
 
 /// With fewer free bytes, a run is expected to fill the disk.
 const LEAST_FREE_BYTES: u64 = 100_000_000;
+const MACHINE: &str = "machine";
+const RUN_DIR: &str = "run directory";
 
-pub(super) fn look(settings: &Settings, checks: &mut Vec<Check>) {
-    checks.push(instructions());
-    checks.push(cores(settings));
-    checks.push(cache(settings.model.engine.cache_dir.as_deref()));
+pub(super) fn diagnose(settings: &Settings, checks: &mut Vec<Check>) {
+    checks.push(check_instructions());
+    checks.push(check_cores(settings));
+    checks.push(check_cache(settings.model.engine.cache_dir.as_deref()));
 }
 
-fn instructions() -> Check {
+fn check_instructions() -> Check {
     let best = Isa::best().name();
     let all: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
-    let check = Check::ok(
-        "machine",
-        "instruction set",
-        format!("{best}, of {}", all.join(", ")),
-    );
+    let found = format!("{best}, of {}", all.join(", "));
+    let check = Check::ok(MACHINE, "instruction set", found);
     if best == "portable" {
         return check
             .warning("use a CPU with AVX2 or AVX-512: here the engine is many times slower");
@@ -33,17 +33,13 @@ fn instructions() -> Check {
     check
 }
 
-fn cores(settings: &Settings) -> Check {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let check = Check::ok("machine", "cores", cores.to_string());
-    let is_here = matches!(
-        settings.backend.kind(),
-        BackendKind::Local | BackendKind::Process
-    );
+fn check_cores(settings: &Settings) -> Check {
+    let cores = cores();
+    let check = Check::ok(MACHINE, "cores", cores.to_string());
     match settings.backend.concurrency() {
-        Some(wanted) if is_here && wanted > cores => check
+        Some(count) if settings.backend.settings().uses_local_cores() && count > cores => check
             .warning(format!(
-                "a concurrency of {wanted} exceeds the cores: it takes more memory and saves no time; use {cores} or the \
+                "a concurrency of {count} exceeds the cores: it takes more memory and saves no time; use {cores} or the \
                  default"
             ))
             .by(Setting::Concurrency),
@@ -51,73 +47,55 @@ fn cores(settings: &Settings) -> Check {
     }
 }
 
-fn cache(wanted: Option<&Path>) -> Check {
-    let name = "cache";
-    let Some(folder) = model::cache_folder(wanted) else {
-        return Check::ok("machine", name, "there is no cache folder for this user")
+fn check_cache(folder: Option<&Path>) -> Check {
+    let Some(folder) = model::cache_folder(folder) else {
+        return Check::ok(MACHINE, "cache", "this user has no cache folder")
             .warning("set HOME, or name a folder: without one, each start packs its model again")
             .by(Setting::CacheDir);
     };
+    let name = folder.display();
     match try_folder(&folder) {
-        Ok(()) => Check::ok(
-            "machine",
-            name,
-            format!("{} can be written", folder.display()),
-        ),
-        Err(e) => Check::ok(
-            "machine",
-            name,
-            format!("failed to write in {}: {e}", folder.display()),
-        )
-        .warning("name another folder: without one, each start packs its model again")
-        .by(Setting::CacheDir),
+        Ok(()) => Check::ok(MACHINE, "cache", format!("{name} can be written")),
+        Err(e) => Check::ok(MACHINE, "cache", format!("failed to write in {name}: {e}"))
+            .warning("name another folder: without one, each start packs its model again")
+            .by(Setting::CacheDir),
     }
 }
 
-/// Whether the folder of the run can be written to, and has space for it.
-pub(super) fn look_at_run_folder(settings: &Settings, checks: &mut Vec<Check>) {
-    let about = "run directory";
-    let folder = match folder_of(settings) {
+/// Checks whether the run's folder can be written and has enough space.
+pub(super) fn diagnose_run_folder(settings: &Settings, checks: &mut Vec<Check>) {
+    let folder = match &settings.run_dir {
+        Some(folder) => Ok(folder.clone()),
+        None => folders::runs(),
+    };
+    let folder = match folder {
         Ok(folder) => folder,
         Err(error) => {
-            let check = Check::error(about, "folder", &error, "set HOME, or name a folder");
+            let check = Check::error(RUN_DIR, "folder", &error, "set HOME, or name a folder");
             return checks.push(check.by(Setting::RunDir));
         }
     };
     let name = folder.display().to_string();
     if let Err(e) = try_folder(&folder) {
-        let check = Check::ok(about, name, format!("failed to write in it: {e}"));
-        let check = check.failed(
-            ExitCode::Storage,
-            "name another folder, or change its permissions",
-        );
-        return checks.push(check.by(Setting::RunDir));
+        let check = Check::ok(RUN_DIR, name, format!("failed to write in it: {e}"));
+        let fix = "name another folder, or change its permissions";
+        return checks.push(check.failed(ExitCode::Storage, fix).by(Setting::RunDir));
     }
-    checks.push(Check::ok(about, name, "can be written"));
-    let there = existing(&folder);
-    let needed = local_bytes(settings);
-    match fs4::available_space(&there) {
-        Ok(free) => checks.push(space(free, needed)),
-        Err(e) => checks.push(
-            Check::ok(
-                about,
-                "disk",
-                format!("the system does not report the free space: {e}"),
-            )
-            .warning("make sure that there is space for a copy of the input, and for the output"),
-        ),
-    }
+    checks.push(Check::ok(RUN_DIR, name, "can be written"));
+    checks.push(match fs4::available_space(existing(&folder)) {
+        Ok(free) => space(free, local_bytes(settings)),
+        Err(e) => {
+            let found = format!("the system does not report the free space: {e}");
+            let fix = "make sure that there is space for a copy of the input, and for the output";
+            Check::ok(RUN_DIR, "disk", found).warning(fix)
+        }
+    });
 }
 
-/// `needed` is the size of the inputs: parts and output are smaller, but copies of inputs that must be read twice are as
-/// large.
+/// `needed` is the size of the inputs: copies of inputs are as large, parts and output are smaller.
 fn space(free: u64, needed: u64) -> Check {
     let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
-    let check = Check::ok(
-        "run directory",
-        "disk",
-        format!("{} MB free", megabytes(free)),
-    );
+    let check = Check::ok(RUN_DIR, "disk", format!("{} MB free", megabytes(free)));
     if free < LEAST_FREE_BYTES {
         let fix = "free some space, or name a folder on another disk";
         return check.failed(ExitCode::Storage, fix).by(Setting::RunDir);
@@ -145,7 +123,7 @@ fn try_folder(folder: &Path) -> std::io::Result<()> {
     tempfile::NamedTempFile::new_in(existing(folder)).map(drop)
 }
 
-/// The folder itself, or its nearest ancestor that exists.
+/// The folder or its nearest existing ancestor.
 fn existing(folder: &Path) -> PathBuf {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let mut all = absolute.ancestors();

@@ -1,33 +1,34 @@
-//! The object store: whether a run can be kept there.
+//! Checks of the object store.
 
 use std::path::Path;
 
 use shoal_job::RunDir;
 use shoal_job::run_dir::Need;
 
-use super::{Check, clock};
+use super::Check;
+use super::check::SET_CLOCK;
 use crate::{Error, Setting};
 
-const ABOUT: &str = "store";
+const STORE: &str = "store";
 
 /// Tries the store at a new prefix below `url`.
-pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
-    let place = format!("{url}/doctor-{}-{}", std::process::id(), unique());
-    let run = match RunDir::create(Path::new(&place)) {
+pub(super) fn diagnose(url: &str, checks: &mut Vec<Check>) {
+    let prefix = format!("{url}/doctor-{}-{}", std::process::id(), unique());
+    let run = match RunDir::create(Path::new(&prefix)) {
         Ok(run) => run,
         Err(error) => {
             let fix = "name a prefix of a store, such as s3://bucket/shoal";
-            let check = Check::error(ABOUT, url, &error.into(), fix);
+            let check = Check::error(STORE, url, &error.into(), fix);
             return checks.push(check.by(Setting::Store));
         }
     };
     let probe = run.probe();
     for (need, end) in probe.steps {
         checks.push(match end {
-            Ok(()) => Check::ok(ABOUT, need.name(), format!("below {url}")),
+            Ok(()) => Check::ok(STORE, need.name(), format!("below {url}")),
             Err(error) => {
                 let text = error.to_string();
-                let check = Check::error(ABOUT, need.name(), &Error::Job(error), &fix(need, &text));
+                let check = Check::error(STORE, need.name(), &Error::Job(error), &fix(need, &text));
                 match need {
                     // A run works without it.
                     Need::Delete => check.warning(fix(need, &text)),
@@ -37,7 +38,7 @@ pub(super) fn look(url: &str, checks: &mut Vec<Check>) {
         });
     }
     if let Some(ahead) = probe.clock_ahead {
-        checks.push(clock(ABOUT, "clock", ahead, true));
+        checks.push(Check::clock(STORE, ahead, true));
     }
 }
 
@@ -51,8 +52,7 @@ fn unique() -> u128 {
 fn fix(need: Need, error: &str) -> String {
     let has = |text: &str| error.contains(text);
     if has("RequestTimeTooSkewed") || has("RequestExpired") {
-        return "set this machine's clock, for example by turning on NTP (timedatectl set-ntp true)"
-            .into();
+        return SET_CLOCK.into();
     }
     if has("NoSuchBucket") {
         return "create the bucket, or name another one".into();

@@ -5,7 +5,7 @@ use shoal_job::RunDir;
 
 use super::{ExportSettings, arguments, name, pretty};
 
-/// Attempts to start a worker whose machine is lost.
+/// Attempts at a worker whose machine fails.
 const ATTEMPTS: u32 = 3;
 
 pub(super) fn requests(run: &RunDir, settings: &ExportSettings) -> String {

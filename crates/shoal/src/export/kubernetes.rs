@@ -8,12 +8,12 @@ use crate::error::ExitCode;
 
 /// An unprivileged user, whatever the image says.
 const USER: u32 = 65_532;
-/// The only folders that a worker can write to.
+/// The only writable folders of a worker.
 const CACHE: &str = "/cache";
 const TEMPORARY: &str = "/tmp";
 /// Restarts of a worker.
 const RETRIES: u32 = 3;
-/// Seconds that a finished job is kept, for its logs: a day.
+/// Seconds for which a finished job and its logs are kept: a day.
 const KEPT_SECONDS: u32 = 86_400;
 
 pub(super) fn job(run: &RunDir, settings: &ExportSettings) -> String {

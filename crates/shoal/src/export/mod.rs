@@ -9,6 +9,7 @@ use std::str::FromStr;
 use shoal_job::store::is_url;
 use shoal_job::{Job, RunDir};
 
+use crate::runs::planned_job;
 use crate::{Error, Result, Setting};
 
 /// A platform that starts numbered workers.
@@ -57,7 +58,7 @@ pub struct ExportSettings {
     pub cpus: usize,
     /// Memory of a worker, in MiB.
     pub memory_mib: u64,
-    /// The model's path or URL for the workers, where it differs from the job's.
+    /// The model's path or URL for the workers, if it differs from the job's.
     pub model: Option<String>,
     /// The identity of workers: a Kubernetes service account, or the ARN of a role for AWS Batch.
     pub identity: Option<String>,
@@ -65,15 +66,12 @@ pub struct ExportSettings {
     pub queue: Option<String>,
 }
 
-/// The job file whose workers process `run`.
+/// The job file of workers that process `run`.
 ///
 /// # Errors
 /// The run is not planned, workers cannot read it or its model, or a setting is missing or has no effect.
 pub fn export(run: &RunDir, platform: ArrayPlatform, settings: &ExportSettings) -> Result<String> {
-    let job = run.job()?.ok_or_else(|| Error::NoSuchRun {
-        name: run.reference(),
-        reason: "it is not planned; a run of the backend array plans one".into(),
-    })?;
+    let job = planned_job(run)?;
     check(run, &job, platform, settings)?;
     Ok(match platform {
         ArrayPlatform::Kubernetes => kubernetes::job(run, settings),
@@ -97,33 +95,24 @@ fn check(
     let least = if platform == P::AwsBatch { 2 } else { 1 };
     if !(least..=most.max(least)).contains(&(settings.workers as u64)) {
         let reason = format!(
-            "{} is out of range: the run has {} batches, and {least} to {most} workers are possible for them on the platform",
+            "{} is out of range: for {} batches, this platform can start {least} to {most} workers",
             settings.workers, job.batches
         );
         return Err(Error::setting(Setting::WorkerCount, reason));
     }
     let is_container = platform != P::Slurm;
     let is_batch = platform == P::AwsBatch;
-    for (setting, given, is_used, is_needed) in [
-        (
-            Setting::Image,
-            settings.image.is_some(),
-            is_container,
-            is_container,
-        ),
-        (
-            Setting::Identity,
-            settings.identity.is_some(),
-            is_container,
-            false,
-        ),
-        (Setting::Queue, settings.queue.is_some(), is_batch, is_batch),
+    let (image, identity, queue) = (&settings.image, &settings.identity, &settings.queue);
+    for (setting, value, is_used) in [
+        (Setting::Image, image, is_container),
+        (Setting::Identity, identity, is_container),
+        (Setting::Queue, queue, is_batch),
     ] {
-        if given && !is_used {
+        if value.is_some() && !is_used {
             let reason = "it has no effect on this platform";
             return Err(Error::setting(setting, reason));
         }
-        if is_needed && !given {
+        if value.is_none() && is_used && setting != Setting::Identity {
             return Err(Error::setting(setting, "this platform needs one"));
         }
     }
@@ -141,7 +130,7 @@ fn check(
         && std::path::Path::new(model).is_absolute()
     {
         let reason = format!(
-            "containers cannot read {model} of this machine; give the path or URL of the same model in their image or in a \
+            "containers cannot read {model} of this machine; name the path or URL of the same model in their image or in a \
              store"
         );
         return Err(Error::setting(Setting::Model, reason));
@@ -151,24 +140,27 @@ fn check(
 
 /// The arguments of a worker without its index.
 fn arguments(run: &RunDir, settings: &ExportSettings) -> Vec<String> {
-    let mut arguments: Vec<_> = ["worker", "--run", &run.uri()]
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
-    let numbers = [
-        ("--of", settings.workers.to_string()),
-        ("--concurrency", settings.cpus.to_string()),
+    let (run, workers, cpus) = (
+        run.uri(),
+        settings.workers.to_string(),
+        settings.cpus.to_string(),
+    );
+    let mut arguments = vec![
+        "worker",
+        "--run",
+        &run,
+        "--of",
+        &workers,
+        "--concurrency",
+        &cpus,
     ];
-    for (flag, number) in numbers {
-        arguments.extend([flag.to_owned(), number]);
-    }
     if let Some(model) = &settings.model {
-        arguments.extend(["--model".to_owned(), model.clone()]);
+        arguments.extend(["--model", model]);
     }
-    arguments
+    arguments.into_iter().map(str::to_owned).collect()
 }
 
-/// A name for the job of lowercase letters, digits and hyphens, which all platforms accept.
+/// A job name of lowercase letters, digits and hyphens, which all platforms accept.
 fn name(run: &RunDir) -> String {
     let name: String = run
         .name()
@@ -292,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_settings_are_refused() {
+    fn invalid_settings_are_errors() {
         let plain = ExportSettings {
             image: None,
             identity: None,

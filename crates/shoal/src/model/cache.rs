@@ -1,22 +1,42 @@
-//! Packed models that are kept, so that a model is packed once and mapped from then on.
+//! The cache of packed models: a model is packed once, then mapped.
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use shoal_encoder::{Checkpoint, Isa, Model, PACKING, Packed, Precision, Purpose, packed};
+use shoal_tasks::TaskKind;
 
-use super::precision::{Agreement, Key};
 use crate::Result;
 
-/// The folder that was asked for, else the one in the platform's cache folder, if there is such.
-pub(crate) fn folder(wanted: Option<&Path>) -> Option<PathBuf> {
-    match wanted {
+/// The given folder, or the default one in the platform's cache folder.
+pub(crate) fn folder(given: Option<&Path>) -> Option<PathBuf> {
+    match given {
         Some(folder) => Some(folder.to_owned()),
         None => dirs::cache_dir().map(|folder| folder.join("shoal").join("models")),
     }
 }
 
-/// A folder of packed models, named by what they were made of. It may be emptied at any time; where it cannot be
-/// written, models are packed in memory at each start.
+/// The agreement of `int8` with `f32` on some records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The mean of the task's [agreement](shoal_tasks::Task::agreement) over the records, from 0 to 1.
+    pub agreement: f64,
+    /// What was measured, such as "same label".
+    pub measure: String,
+    /// The number of records.
+    pub records: u64,
+}
+
+/// The model, task and instruction set of an agreement.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key<'a> {
+    pub(super) fingerprint: &'a str,
+    pub(super) task: TaskKind,
+    pub(super) isa: Isa,
+}
+
+/// A folder of packed models, named by their content. It may be emptied at any time; if it cannot be written, models are
+/// packed in memory at each start.
 pub(super) struct Cache {
     folder: Option<PathBuf>,
 }
@@ -28,7 +48,7 @@ impl Cache {
         }
     }
 
-    /// The packed model, from the folder if it is there, else packed now and put there.
+    /// Opens the packed model in the folder, or packs it and stores it there.
     pub(super) fn open(
         &self,
         fingerprint: &str,
@@ -38,7 +58,7 @@ impl Cache {
         checkpoint: impl FnOnce() -> Result<Checkpoint>,
     ) -> Result<Model> {
         let path = self.path(fingerprint, isa, &format!("{purpose}-{precision}.shoal"));
-        // Whatever is wrong with a file of the cache, another one can be made.
+        // An unusable file is replaced.
         if let Some(path) = &path
             && path.is_file()
             && let Ok(model) = Model::open_packed(path, &[isa])
@@ -68,7 +88,7 @@ impl Cache {
         )?)
     }
 
-    /// How `int8` agrees with `f32`, if it was ever measured.
+    /// The agreement of `int8` with `f32`, if it was measured before.
     pub(super) fn agreement(&self, key: Key<'_>) -> Option<Agreement> {
         let content = std::fs::read(self.agreement_path(key)?).ok()?;
         serde_json::from_slice(&content).ok()
@@ -79,7 +99,7 @@ impl Cache {
         self.path(key.fingerprint, key.isa, &what)
     }
 
-    /// Best effort: an agreement that is not remembered is measured again.
+    /// Stores an agreement. Failures are ignored: it is measured again.
     pub(super) fn remember_agreement(&self, key: Key<'_>, agreement: &Agreement) {
         let Some(path) = self.agreement_path(key) else {
             return;

@@ -1,39 +1,37 @@
-//! Comparing a model in `int8` with the same one in `f32`, by what they say of records.
+//! Compares a model in `int8` with the same one in `f32` by their results.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
 use serde::Serialize;
 use shoal_function::{Answers, RecordRef, Runner, Session};
-#[cfg(test)]
-use shoal_job::Cell;
 use shoal_job::{Metrics, Record};
 use shoal_runners::{EncoderRunner, EncoderSession};
 use shoal_tasks::classify::CONFUSION;
 
+use crate::machine::cores;
 use crate::{Error, Result};
 
-/// How two models compare on the same records.
+/// The results of two models on the same records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Records that both have processed.
+    /// Number of records.
     pub records: u64,
     /// The sum of the task's [agreement](shoal_tasks::Task::agreement) over the records.
     pub agreeing: f64,
     /// What is measured, such as "same label".
     pub measure: &'static str,
-    /// Records that have a gold label.
+    /// Records with a gold label.
     pub gold: u64,
-    /// Of those, records that `f32` labels so.
+    /// Records that `f32` gives their gold label.
     pub right_f32: u64,
-    /// Of those, records that the packed model labels so.
+    /// Records that the packed model gives their gold label.
     pub right_packed: u64,
 }
 
 impl Comparison {
-    /// The mean agreement of a record, from 0 to 1.
+    /// The mean agreement, from 0 to 1.
     pub fn agreement(&self) -> f64 {
         self.agreeing / self.records as f64
     }
@@ -48,41 +46,37 @@ impl Comparison {
     }
 }
 
-/// Compares on all records that `next` gives, a few at a time, on all cores. `progress` is told how many are done.
+/// Compares two models on all records of `next`, which returns a few at a time, on all cores. `progress` gets the number of
+/// compared records.
 pub(super) fn compare(
     f32: &EncoderRunner,
     packed: &EncoderRunner,
     next: &(dyn Fn() -> Option<Result<Vec<Record>>> + Sync),
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Comparison> {
-    let total = Mutex::new(Ok(Comparison::default()));
     let done = AtomicU64::new(0);
-    let cores = std::thread::available_parallelism().map_or(1, Into::into);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                let mut sessions = [f32.encoder_session(), packed.encoder_session()];
-                let mut sum = Comparison::default();
-                let mut work = || -> Result<()> {
-                    while let Some(records) = next() {
-                        let records = records?;
-                        sum.add(&compare_records(f32, &mut sessions, &records)?);
-                        let records = records.len() as u64;
-                        progress(done.fetch_add(records, Ordering::Relaxed) + records);
-                    }
-                    Ok(())
-                };
-                let end = work();
-                let mut total = total.lock().expect("nobody panics while holding it");
-                match (end, &mut *total) {
-                    (Ok(()), Ok(total)) => total.add(&sum),
-                    (Err(error), total @ Ok(_)) => *total = Err(error),
-                    (_, Err(_)) => {}
-                }
-            });
+    let compare = || -> Result<Comparison> {
+        let mut sessions = [f32.encoder_session(), packed.encoder_session()];
+        let mut sum = Comparison::default();
+        while let Some(records) = next() {
+            let records = records?;
+            sum.add(&compare_records(f32, &mut sessions, &records)?);
+            let count = records.len() as u64;
+            progress(done.fetch_add(count, Ordering::Relaxed) + count);
         }
-    });
-    total.into_inner().expect("all threads have ended")
+        Ok(sum)
+    };
+    let mut total = Comparison::default();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores()).map(|_| scope.spawn(compare)).collect();
+        for thread in threads {
+            let sum = thread.join().expect("a comparison does not panic")?;
+            if sum.records > 0 {
+                total.add(&sum);
+            }
+        }
+        Ok(total)
+    })
 }
 
 fn compare_records(
@@ -105,7 +99,7 @@ fn compare_records(
     })
 }
 
-/// The rows of all `records`, and what was counted.
+/// The rows of all `records`, and the metrics.
 fn rows(
     runner: &EncoderRunner,
     session: &mut EncoderSession,
@@ -122,7 +116,7 @@ fn rows(
     Ok((rows, session.take_usage().metrics))
 }
 
-/// Records with a gold label, and those of them that are labelled so.
+/// The number of records with a gold label, and of those with that label as their result.
 fn right(metrics: &Metrics) -> (u64, u64) {
     let golds = metrics
         .group(CONFUSION)
@@ -136,9 +130,10 @@ fn right(metrics: &Metrics) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
 
     use shoal_encoder::{Isa, Model, Precision, Purpose};
+    use shoal_job::Cell;
 
     use super::*;
     use crate::{TaskOptions, bundled};

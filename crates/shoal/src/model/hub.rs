@@ -1,10 +1,10 @@
-//! Models by their name on the Hugging Face hub.
+//! Models of the Hugging Face hub.
 
 use std::path::PathBuf;
 
 use crate::{Error, Result};
 
-/// Whether `text` has the form of a name on the hub: `name` or `owner/name`, perhaps with `@revision`.
+/// Whether `text` has the form `name` or `owner/name`, optionally with `@revision`.
 pub(super) fn is_hub_name(text: &str) -> bool {
     let name = text.split('@').next().unwrap_or_default();
     let parts: Vec<_> = name.split('/').collect();
@@ -22,17 +22,17 @@ pub(super) fn is_hub_name(text: &str) -> bool {
 pub(super) fn hub(name: &str) -> Result<PathBuf> {
     Err(Error::Hub {
         name: name.to_owned(),
-        reason: "there is no such folder, and this shoal was built without the hub".into(),
+        reason: "there is no such folder, and this build of shoal does not include the hub".into(),
     })
 }
 
-/// The folder in the hub's cache that holds the model; files that are not there yet are fetched.
+/// The model's folder in the hub's cache. Missing files are downloaded.
 #[cfg(feature = "hub")]
 pub(super) fn hub(name: &str) -> Result<PathBuf> {
     use hf_hub::api::sync::{ApiBuilder, ApiError};
     use hf_hub::{Cache, Repo, RepoType};
 
-    /// Read where they are there.
+    /// Files that a model may lack.
     const OPTIONAL: [&str; 6] = [
         "tokenizer.json",
         "vocab.txt",
@@ -53,7 +53,7 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
         reason,
     };
     let failed = |e: ApiError| {
-        // The type behind is of a crate that we do not name; it says this of an answer, and nothing more.
+        // Its type belongs to a crate that is not a dependency; its text is only the status.
         let status = match &e {
             ApiError::RequestError(e) => e.to_string(),
             _ => String::new(),
@@ -66,7 +66,7 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
                 "it does not exist or is not open to you; set HF_TOKEN for private models ({status})"
             ),
             _ => format!(
-                "{e}; there is no folder of this name either. Without a network, give the path of a downloaded model folder"
+                "{e}; there is no folder of this name either. Without a network, name a downloaded model folder"
             ),
         })
     };
@@ -80,11 +80,11 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     }
     if is_offline() {
         return Err(error(
-            "it is not in the cache, and HF_HUB_OFFLINE forbids the network".into(),
+            "it is not in the cache, and HF_HUB_OFFLINE disables downloads".into(),
         ));
     }
     let mut builder = ApiBuilder::from_env().with_progress(false);
-    // Without one, the token of the hub's own login is taken, if there is one.
+    // The default is the token of the hub's login.
     if let Ok(token) = std::env::var("HF_TOKEN")
         && !token.trim().is_empty()
     {
@@ -93,35 +93,31 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     let api = builder.build().map_err(failed)?.repo(repo);
     let config = api.get("config.json").map_err(failed)?;
     let info = api.info().map_err(failed)?;
-    let files: Vec<_> = info
-        .siblings
-        .iter()
-        .map(|file| file.rfilename.as_str())
-        .collect();
-    for file in OPTIONAL.into_iter().filter(|file| files.contains(file)) {
-        api.get(file).map_err(failed)?;
-    }
+    let siblings = info.siblings.iter();
+    let files: Vec<_> = siblings.map(|file| file.rfilename.as_str()).collect();
     let is_of_module = |file: &str| {
         file.split_once('/').is_some_and(|(folder, file)| {
             folder.starts_with(|first: char| first.is_ascii_digit()) && MODULE.contains(&file)
         })
     };
-    for file in files.iter().filter(|file| is_of_module(file)) {
-        api.get(file).map_err(failed)?;
-    }
-    if files.contains(&WEIGHTS) {
-        api.get(WEIGHTS).map_err(failed)?;
-    } else if files.contains(&INDEX) {
-        api.get(INDEX).map_err(failed)?;
-        let is_shard = |file: &&&str| file.ends_with(".safetensors") && !file.contains('/');
-        for file in files.iter().filter(is_shard) {
-            api.get(file).map_err(failed)?;
-        }
-    } else {
+    let is_shard = |file: &str| file.ends_with(".safetensors") && !file.contains('/');
+    let is_sharded = !files.contains(&WEIGHTS);
+    if is_sharded && !files.contains(&INDEX) {
         return Err(error(format!(
             "it has no {WEIGHTS}, and shoal reads no other weights; its files are {}",
             files.join(", ")
         )));
+    }
+    let is_weights = |file: &str| match is_sharded {
+        true => file == INDEX || is_shard(file),
+        false => file == WEIGHTS,
+    };
+    let others = files
+        .iter()
+        .filter(|file| OPTIONAL.contains(file) || is_of_module(file));
+    // Weights are last: they show that the folder is complete.
+    for file in others.chain(files.iter().filter(|file| is_weights(file))) {
+        api.get(file).map_err(failed)?;
     }
     config
         .parent()
@@ -129,14 +125,14 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| error("the cache has no folder for it".into()))
 }
 
-/// Whether the user forbids the network, as the hub's other clients read it.
+/// Whether the user disabled downloads, as for the hub's other clients.
 #[cfg(feature = "hub")]
 fn is_offline() -> bool {
     std::env::var("HF_HUB_OFFLINE")
         .is_ok_and(|value| matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes"))
 }
 
-/// Whether a folder of the cache was filled to its end: weights are fetched last.
+/// Whether a folder of the cache is complete.
 #[cfg(feature = "hub")]
 fn has_model(folder: &std::path::Path) -> bool {
     shoal_encoder::Checkpoint::fingerprint(folder).is_ok()
@@ -147,7 +143,7 @@ mod tests {
     use super::is_hub_name;
 
     #[test]
-    fn names_of_the_hub_are_told_from_paths() {
+    fn names_of_the_hub_differ_from_paths() {
         assert!(is_hub_name(
             "distilbert-base-uncased-finetuned-sst-2-english"
         ));

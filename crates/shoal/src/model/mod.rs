@@ -1,4 +1,4 @@
-//! From what the user calls a model to an opened one.
+//! Finds and opens models.
 
 mod cache;
 mod check;
@@ -12,100 +12,119 @@ use std::sync::Arc;
 
 use shoal_encoder::packed::Container;
 use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose, Target};
+use shoal_job::FunctionSpec;
 use shoal_job::store::{Location, is_url};
 use shoal_runners::EncoderRunner;
 use shoal_tasks::{TaskKind, TaskOptions};
 
 use crate::{Error, Result, Setting, bundled};
+pub use cache::Agreement;
 use cache::Cache;
 pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
 pub use pack::{PackSettings, PackSummary, pack};
+pub use precision::PrecisionChoice;
 pub(crate) use precision::Upcoming;
-pub use precision::{Agreement, PrecisionChoice};
 
-/// How the engine is to run a model.
+/// How the engine runs a model.
 #[derive(Debug, Clone, Default)]
 pub struct EngineSettings {
-    /// `int8` or `f32`. Where `None`: that of a packed model; else `int8` where a comparison shows that its results agree
-    /// with those of `f32`.
+    /// The precision. If `None`: that of a packed model; otherwise `int8` if a comparison shows that its results agree with
+    /// those of `f32`.
     pub precision: Option<Precision>,
-    /// Name of the instruction set; the best that the CPU has, and a packed model is packed for, where `None`.
-    pub isa: Option<String>,
-    /// Where packed models are kept; a folder in the platform's cache folder where `None`.
+    /// The instruction set; the best one of the CPU, or of those that a packed model has, if `None`.
+    pub isa: Option<Target>,
+    /// The folder for packed models; in the platform's cache folder if `None`.
     pub cache_dir: Option<PathBuf>,
-    /// The program that worker processes run; `shoal` on the PATH where `None`. The command sets it to itself.
+    /// The program of worker processes; `shoal` on the PATH if `None`. The command sets it to itself.
     pub worker_program: Option<PathBuf>,
 }
 
 impl EngineSettings {
-    /// The instruction set that was asked for.
+    /// The given instruction set, if this CPU has it.
     fn isa(&self) -> Result<Option<Isa>> {
-        let Some(name) = &self.isa else {
-            return Ok(None);
+        let find = |target| {
+            Isa::of(target).ok_or_else(|| {
+                let all: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
+                let reason = format!("this CPU lacks {target}; it has {}", all.join(", "));
+                Error::setting(Setting::Isa, reason)
+            })
         };
-        let target = target(name)?;
-        if let Some(isa) = Isa::of(target) {
-            return Ok(Some(isa));
-        }
-        let has: Vec<_> = Isa::available().into_iter().map(Isa::name).collect();
-        let reason = format!("this CPU lacks {name}; it has {}", has.join(", "));
-        Err(Error::setting(Setting::Isa, reason))
+        self.isa.map(find).transpose()
     }
 }
 
-/// A model, and what to do with it.
+/// A model and its task.
 #[derive(Debug, Clone, Default)]
 pub struct ModelSettings {
-    /// A model folder, a packed model or its URL, or a name on the Hugging Face hub; the bundled model where `None`.
+    /// A model folder, a packed model or its URL, or a name on the Hugging Face hub; the bundled model if `None`.
     pub reference: Option<String>,
     /// The task and its options.
     pub task: TaskOptions,
-    /// A limit in tokens below the model's own.
+    /// A token limit below the model's own.
     pub max_tokens: Option<usize>,
     /// How the engine runs it.
     pub engine: EngineSettings,
 }
 
 impl ModelSettings {
-    /// Finds the model and opens it. Where no precision is asked for, an earlier comparison of `int8` with `f32` decides;
-    /// without one it is `f32`.
+    /// Finds and opens the model. If no precision is given, an earlier comparison of `int8` with `f32` determines it; without
+    /// one it is `f32`.
     ///
     /// # Errors
-    /// The model cannot be found or used, or not for the task.
+    /// The model cannot be found or used, or does not support the task.
     pub fn open(&self) -> Result<Arc<EncoderRunner>> {
         Ok(self.open_for(None)?.0)
     }
 
-    /// The reference by which a job records it, such as an absolute path.
-    pub(crate) fn resolved_reference(&self) -> Result<String> {
-        Ok(Source::find(self.reference.as_deref())?
-            .reference()
-            .to_owned())
-    }
-
-    /// As [`open`](Self::open); without an earlier comparison, one is made on some of the records to come, where that
-    /// pays.
+    /// As [`open`](Self::open). Without an earlier comparison, one is made on some upcoming records, if the job is large
+    /// enough.
     pub(crate) fn open_for(
         &self,
         upcoming: Option<Upcoming<'_>>,
     ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
         Source::find(self.reference.as_deref())?.open_for(self, upcoming)
     }
+
+    /// The model that a job was planned with.
+    ///
+    /// # Errors
+    /// The job's task is damaged.
+    pub(crate) fn planned(
+        function: &FunctionSpec,
+        engine: &EngineSettings,
+    ) -> std::result::Result<Self, String> {
+        let task = TaskOptions::from_spec(&function.task)
+            .map_err(|e| format!("its task is damaged: {e}"))?;
+        let precision = function.setting("precision").and_then(Precision::named);
+        Ok(Self {
+            reference: Some(function.reference.clone()),
+            task,
+            max_tokens: function.number("max_tokens"),
+            engine: EngineSettings {
+                precision,
+                ..engine.clone()
+            },
+        })
+    }
+
+    /// The reference that a job stores, such as an absolute path.
+    pub(crate) fn resolved_reference(&self) -> Result<String> {
+        let source = Source::find(self.reference.as_deref())?;
+        Ok(source.reference().to_owned())
+    }
+
+    pub(crate) fn runner(
+        &self,
+        reference: &str,
+        model: impl Into<Arc<Model>>,
+    ) -> Result<EncoderRunner> {
+        let runner = EncoderRunner::new(reference, model.into(), &self.task, self.max_tokens)?;
+        Ok(runner)
+    }
 }
 
-/// The instruction set of this name, which this CPU need not have.
-fn target(name: &str) -> Result<Target> {
-    Target::named(name).ok_or_else(|| {
-        let known = Target::ALL.map(Target::name).join(", ");
-        Error::setting(
-            Setting::Isa,
-            format!("there is no such instruction set: {name:?}; there are {known}"),
-        )
-    })
-}
-
-/// A model found, but not yet opened.
+/// A model that is found, but not opened.
 #[derive(Debug)]
 pub(crate) enum Source {
     Bundled,
@@ -120,8 +139,8 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Finds the model that `reference` names: none for the bundled one, a folder, a packed file, the
-    /// URL of one, or a name on the Hugging Face hub.
+    /// Finds a model by its reference: a folder, a packed file or its URL, or a name on the Hugging Face hub; the bundled
+    /// model if `None`.
     pub(crate) fn find(reference: Option<&str>) -> Result<Self> {
         let Some(reference) = reference.filter(|reference| *reference != bundled::NAME) else {
             return Ok(Self::Bundled);
@@ -163,7 +182,7 @@ impl Source {
         })
     }
 
-    /// Its name in `job.json`, from which [`find`](Self::find) finds it again.
+    /// The reference in `job.json`, by which [`find`](Self::find) finds it again.
     fn reference(&self) -> &str {
         match self {
             Self::Bundled => bundled::NAME,
@@ -171,7 +190,7 @@ impl Source {
         }
     }
 
-    /// Opens it with all settings but the reference.
+    /// Opens it with all settings except the reference.
     #[cfg(feature = "worker")]
     pub(crate) fn open(&self, settings: &ModelSettings) -> Result<Arc<EncoderRunner>> {
         Ok(self.open_for(settings, None)?.0)
@@ -183,10 +202,7 @@ impl Source {
         upcoming: Option<Upcoming<'_>>,
     ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
         let (model, choice) = self.open_model(settings, upcoming)?;
-        let ModelSettings {
-            task, max_tokens, ..
-        } = settings;
-        let runner = EncoderRunner::new(self.reference(), model.into(), task, *max_tokens)?;
+        let runner = settings.runner(self.reference(), model)?;
         Ok((Arc::new(runner), choice))
     }
 
@@ -204,10 +220,8 @@ impl Source {
         {
             let open = |path: &Path| {
                 let container = Container::open_as(path, reference)?;
-                Ok(match isa {
-                    Some(isa) => Model::read(&container, &[isa])?,
-                    None => Model::read(&container, &Isa::available())?,
-                })
+                let isas = isa.map_or_else(Isa::available, |isa| vec![isa]);
+                Ok(Model::read(&container, &isas)?)
             };
             let model = match location {
                 Location::Local(path) => open(path)?,
@@ -217,7 +231,7 @@ impl Source {
                 Some(wanted) if wanted != model.precision() => Err(Error::setting(
                     Setting::Precision,
                     format!(
-                        "{reference} is packed in {}; give the model that it was packed from, or pack that in {wanted}",
+                        "{reference} is packed in {}; name the model that it was packed from, or pack that in {wanted}",
                         model.precision()
                     ),
                 )),
@@ -227,14 +241,15 @@ impl Source {
         let isa = isa.unwrap_or_else(Isa::best);
         let fingerprint = self.fingerprint()?;
         let cache = Cache::new(engine.cache_dir.as_deref());
-        let purpose = match task.kind {
-            Some(kind) => kind.purpose(),
-            None => self.purpose()?,
+        let purpose = match (task.kind, self) {
+            (Some(kind), _) => kind.purpose(),
+            (None, Self::Bundled) => Purpose::Classify,
+            (None, _) => self.checkpoint()?.default_purpose(),
         };
         let (precision, choice) = match engine.precision {
             Some(precision) => (precision, PrecisionChoice::Given),
             None => {
-                let key = precision::Key {
+                let key = cache::Key {
                     fingerprint: &fingerprint,
                     task: task.kind.unwrap_or(TaskKind::of(purpose)),
                     isa,
@@ -245,14 +260,6 @@ impl Source {
         let checkpoint = || self.checkpoint();
         let model = cache.open(&fingerprint, purpose, precision, isa, checkpoint)?;
         Ok((model, choice))
-    }
-
-    /// What the model was made for.
-    pub(crate) fn purpose(&self) -> Result<Purpose> {
-        match self {
-            Self::Bundled => Ok(Purpose::Classify),
-            _ => Ok(self.checkpoint()?.default_purpose()),
-        }
     }
 
     /// The files of a model that is not packed.
@@ -275,7 +282,7 @@ impl Source {
 
 fn packed_already(reference: &str) -> Error {
     Error::Settings(format!(
-        "failed to pack {reference}: it is packed already; give the model that it was packed from"
+        "failed to pack {reference}: it is packed already; name the model that it was packed from"
     ))
 }
 
@@ -286,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn a_missing_folder_is_an_error() {
         let source = Source::find(Some("./nowhere")).unwrap();
         let Err(error) = source.open_for(&ModelSettings::default(), None) else {
             panic!("opened")
@@ -312,20 +319,5 @@ mod tests {
             panic!("opened")
         };
         assert!(error.to_string().contains("2 to 512"), "{error}");
-    }
-
-    #[test]
-    fn unknown_instruction_sets_are_refused() {
-        for (name, says) in [("sse9", "no such"), ("", "no such")] {
-            let engine = EngineSettings {
-                isa: Some(name.into()),
-                ..EngineSettings::default()
-            };
-            let error = engine.isa().unwrap_err().to_string();
-            assert!(
-                error.contains(says) && error.contains("portable"),
-                "{error}"
-            );
-        }
     }
 }

@@ -1,7 +1,6 @@
-//! `shoal pack`: a model as one file in the order in which the engine reads it.
+//! Packs a model into one file, in the order in which the engine reads it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
@@ -9,69 +8,79 @@ use shoal_encoder::packed::Container;
 use shoal_encoder::{Isa, Model, Packed, Precision, Target};
 use shoal_function::Runner;
 use shoal_job::input::Sources;
-use shoal_job::plan::{Request, plan};
 use shoal_job::spec::Parameters;
-use shoal_job::{BadRecord, Cancel, Record, Row, RunDir};
-use shoal_runners::EncoderRunner;
+use shoal_job::{Cancel, Record};
 
 use super::check::{Comparison, compare};
-use super::{ModelSettings, Source, target};
-use crate::{Error, Result, Setting, VERSION};
+use super::{ModelSettings, Source};
+use crate::scratch::ScratchRun;
+use crate::{Error, Result, Setting};
 
-/// What is to be packed.
+/// The settings of packing.
 #[derive(Debug, Clone)]
 pub struct PackSettings {
-    /// A model folder or a name on the Hugging Face hub; the bundled model where it has no reference. The engine's
-    /// settings are not used.
+    /// A model folder or a name on the Hugging Face hub; the bundled model if it has no reference. The engine's settings are
+    /// not used.
     pub model: ModelSettings,
     /// The packed file.
     pub output: PathBuf,
-    /// How the products are to be computed.
+    /// The precision of the packed model.
     pub precision: Precision,
-    /// Names of the instruction sets to pack for, any of [`Target::ALL`]; the best of this CPU where there are none.
-    pub isas: Vec<String>,
-    /// Inputs to compare with `f32` on; none where nothing is to be compared.
+    /// Instruction sets to pack for; the best one of this CPU if empty.
+    pub isas: Vec<Target>,
+    /// Inputs to compare with `f32` on; nothing is compared if empty.
     pub check: Vec<String>,
-    /// How the inputs are to be read: format and columns.
+    /// Format and columns of these inputs.
     pub parameters: Parameters,
 }
 
-/// What was packed.
+/// The result of packing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PackSummary {
     /// The packed file.
     pub output: String,
     /// Its size.
     pub bytes: u64,
-    /// How its products are computed.
-    pub precision: String,
-    /// Instruction sets that it was packed for.
-    pub isas: Vec<String>,
-    /// How it compares with `f32`.
+    /// Its precision.
+    #[serde(serialize_with = "crate::names::name")]
+    pub precision: Precision,
+    /// Its instruction sets.
+    #[serde(serialize_with = "crate::names::all")]
+    pub isas: Vec<Target>,
+    /// How its results compare with those of `f32`.
     pub check: Option<Comparison>,
 }
 
-/// Packs a model into one file, which appears whole or not at all, and compares it with `f32` if asked to.
-/// `progress` is told how many records were compared.
+/// Packs a model into one file, which is complete or absent, and compares it with `f32` if `settings` have inputs for it.
+/// `progress` gets the number of compared records.
 ///
 /// # Errors
-/// The model cannot be used, an instruction set is unknown, the file cannot be written, or the inputs not read; or they
-/// are to be compared on, and this CPU has none of the instruction sets.
+/// The model or the inputs cannot be read, the file cannot be written, or the results are to be compared and this CPU has
+/// none of the instruction sets.
 pub fn pack(
     settings: &PackSettings,
     cancel: &Cancel,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<PackSummary> {
     let source = Source::find(settings.model.reference.as_deref())?;
-    let targets = targets(&settings.isas)?;
+    let mut targets = Vec::new();
+    for target in &settings.isas {
+        if !targets.contains(target) {
+            targets.push(*target);
+        }
+    }
+    if targets.is_empty() {
+        targets.push(Isa::best().target());
+    }
     let runnable: Vec<Isa> = targets
         .iter()
         .filter_map(|target| Isa::of(*target))
         .collect();
     if runnable.is_empty() && !settings.check.is_empty() {
+        let names: Vec<_> = targets.iter().map(Target::to_string).collect();
         let reason = format!(
             "this CPU cannot run a model that is packed for {}; pack for {} too, or compare on another machine",
-            names(&targets).join(", "),
+            names.join(", "),
             Isa::best().name()
         );
         return Err(Error::setting(Setting::Check, reason));
@@ -82,111 +91,63 @@ pub fn pack(
         Some(kind) => kind.purpose(),
         None => checkpoint.default_purpose(),
     };
-    let packed = Packed::new(
+    let precision = settings.precision;
+    Packed::new(
         &checkpoint,
         fingerprint.clone(),
         purpose,
-        settings.precision,
+        precision,
         &targets,
-    )?;
-    packed.save(&settings.output)?;
-    drop(packed);
+    )?
+    .save(&settings.output)?;
     let container = Container::open(&settings.output)?;
     let check = if settings.check.is_empty() {
         None
     } else {
         let model = Model::read(&container, &runnable)?;
-        let f32 = Model::pack(
-            &checkpoint,
-            fingerprint,
-            purpose,
-            Precision::F32,
-            Isa::best(),
-        )?;
+        let best = Isa::best();
+        let f32 = Model::pack(&checkpoint, fingerprint, purpose, Precision::F32, best)?;
         Some(compare_on(settings, f32, model, cancel, progress)?)
     };
     let output = settings.output.display().to_string();
-    let bytes = std::fs::metadata(&settings.output)
-        .map_err(|e| shoal_job::Error::storage("read", &output, e))?
-        .len();
+    let meta = std::fs::metadata(&settings.output)
+        .map_err(|e| shoal_job::Error::storage("read", &output, e))?;
     Ok(PackSummary {
         output,
-        bytes,
-        precision: settings.precision.to_string(),
-        isas: names(&targets),
+        bytes: meta.len(),
+        precision,
+        isas: targets,
         check,
     })
 }
 
-fn targets(names: &[String]) -> Result<Vec<Target>> {
-    if names.is_empty() {
-        return Ok(vec![Isa::best().target()]);
-    }
-    let mut targets = Vec::new();
-    for name in names {
-        let target = target(name)?;
-        if !targets.contains(&target) {
-            targets.push(target);
-        }
-    }
-    Ok(targets)
-}
-
-fn names(targets: &[Target]) -> Vec<String> {
-    targets.iter().map(Target::to_string).collect()
-}
-
-/// Compares on the records of the inputs, which are read as a run reads them; bad ones are passed over.
+/// Compares on the records of the inputs, without bad ones.
 fn compare_on(
     settings: &PackSettings,
     f32: Model,
-    int8: Model,
+    packed: Model,
     cancel: &Cancel,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Comparison> {
-    let folder = tempfile::tempdir()
-        .map_err(|e| shoal_job::Error::storage("create", "a temporary folder", e))?;
-    let run = RunDir::create(folder.path())?;
-    let runner = |model| {
-        let ModelSettings {
-            task, max_tokens, ..
-        } = &settings.model;
-        EncoderRunner::new("", Arc::new(model), task, *max_tokens)
-    };
-    let (f32, int8) = (runner(f32)?, runner(int8)?);
-    let request = Request {
-        inputs: &settings.check,
-        spool: None,
-        function: f32.spec().clone(),
-        parameters: settings.parameters.clone(),
-        output: "",
-        version: VERSION,
-        inputs_at: None,
-    };
-    let job = plan(&request, &run, cancel, &mut |_| {})?;
-    let batches = run.batches(&job)?;
+    let f32 = settings.model.runner("", f32)?;
+    let packed = settings.model.runner("", packed)?;
+    let (spec, parameters) = (f32.spec(), settings.parameters.clone());
+    let inputs = &settings.check;
+    let scratch = ScratchRun::plan(inputs, None, spec, parameters, cancel, &mut |_| {})?;
     let sources = Sources::default();
     let next_batch = AtomicUsize::new(0);
     let next = || -> Option<Result<Vec<Record>>> {
-        let batch = batches.get(next_batch.fetch_add(1, Ordering::Relaxed))?;
+        let index = next_batch.fetch_add(1, Ordering::Relaxed);
+        let batch = scratch.batches.get(index)?;
         if cancel.is_cancelled() {
             return Some(Err(shoal_job::Error::Cancelled.into()));
         }
-        let mut items = Vec::new();
-        for row in sources.rows(&job, &run, batch) {
-            match row {
-                Ok(Row {
-                    content: Ok(record),
-                    ..
-                }) => items.push(record),
-                Ok(Row {
-                    content: Err(BadRecord { .. }),
-                    ..
-                }) => {}
-                Err(error) => return Some(Err(error.into())),
-            }
-        }
-        Some(Ok(items))
+        let rows = sources.rows(&scratch.job, &scratch.run, batch);
+        let records = rows.filter_map(|row| match row {
+            Ok(row) => row.content.ok().map(Ok),
+            Err(error) => Some(Err(error.into())),
+        });
+        Some(records.collect())
     };
-    compare(&f32, &int8, &next, progress)
+    compare(&f32, &packed, &next, progress)
 }

@@ -1,10 +1,10 @@
-//! Which precision a model runs in, where the user does not say.
+//! Chooses the precision of a model, unless the user did.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-use shoal_encoder::{Isa, Precision};
+use serde::Serialize;
+use shoal_encoder::Precision;
 use shoal_function::Runner;
 use shoal_job::Record;
 use shoal_job::input::{Found, sample};
@@ -12,27 +12,27 @@ use shoal_job::spec::Parameters;
 use shoal_runners::EncoderRunner;
 use shoal_tasks::TaskKind;
 
-use super::cache::Cache;
+use super::cache::{Agreement, Cache, Key};
 use super::check::compare;
 use super::{ModelSettings, Source};
-use crate::{Error, Result};
+use crate::Result;
 
-/// The comparison ends after this time …
+/// The time limit of a comparison …
 const MAX_TIME: Duration = Duration::from_secs(5);
-/// … and does no more than this share of the run's work. It is counted in tokens: were it timed, the same command could
-/// choose another precision on a busy machine.
+/// … and its highest share of the run's work. The share is of tokens, not of time, so that the choice does not depend on how
+/// busy the machine is.
 const MAX_SHARE: f64 = 0.05;
 /// Each record is processed in both precisions; `int8` takes about a third of the time of `f32`.
 const WORK_OF_BOTH: f64 = 4.0 / 3.0;
-/// On fewer records, chance would decide.
+/// With fewer records, the result would be random.
 const MIN_RECORDS: usize = 30;
-/// More records tell hardly more.
+/// More records would hardly change the result.
 const MAX_RECORDS: usize = 1_000;
-/// Records that a thread compares at a time.
+/// Records per comparison step of a thread.
 const CHUNK: usize = 10;
-/// Bytes of an input for each token, about.
+/// Approximate bytes of an input per token.
 const BYTES_PER_TOKEN: f64 = 4.0;
-/// What compression of text saves, about.
+/// Approximate compression ratio of text.
 const COMPRESSION: f64 = 3.0;
 
 /// How the precision of a run was chosen.
@@ -40,46 +40,33 @@ const COMPRESSION: f64 = 3.0;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PrecisionChoice {
-    /// By the user, the packed model or the job.
+    /// By the user, the packed model or the planned job.
     Given,
-    /// For the bundled model: `int8`, as tests of shoal compared it.
+    /// `int8` for the bundled model, which shoal's tests compare.
     Bundled,
     /// By comparing `int8` with `f32`.
     Measured(Agreement),
-    /// `f32`, since both were not compared.
+    /// `f32`, since they were not compared.
     NotMeasured(&'static str),
 }
 
-/// How `int8` agrees with `f32` on some records.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// The mean over the records, from 0 to 1, of the task's [agreement](shoal_tasks::Task::agreement).
-    pub agreement: f64,
-    /// What was measured, such as "same label".
-    pub measure: String,
-    /// The number of records.
-    pub records: u64,
-}
-
 impl PrecisionChoice {
-    /// Why it is this precision, where the user did not choose it.
+    /// The reason, unless the user chose the precision.
     pub fn explanation(&self) -> Option<String> {
         match self {
             Self::Given | Self::Bundled => None,
-            Self::Measured(Agreement {
-                agreement,
-                measure,
-                records,
-            }) => Some(format!(
-                "int8 and f32 agree to {:.2} %: {measure}, on {records} records",
-                100.0 * agreement
+            Self::Measured(measured) => Some(format!(
+                "int8 and f32 agree to {:.2} %: {}, on {} records",
+                100.0 * measured.agreement,
+                measured.measure,
+                measured.records
             )),
             Self::NotMeasured(reason) => Some((*reason).to_owned()),
         }
     }
 }
 
-/// The records that a run will process, as far as is known before it is planned.
+/// The records of a run that is not planned yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Upcoming<'a> {
     pub(crate) found: &'a [Found],
@@ -87,7 +74,7 @@ pub(crate) struct Upcoming<'a> {
 }
 
 impl Upcoming<'_> {
-    /// About how many tokens there are.
+    /// The approximate number of tokens.
     fn tokens(&self) -> f64 {
         let bytes = self.found.iter().map(|found| {
             let bytes = found.location.meta().map_or(0, |meta| meta.bytes) as f64;
@@ -99,14 +86,6 @@ impl Upcoming<'_> {
         });
         bytes.sum::<f64>() / BYTES_PER_TOKEN
     }
-}
-
-/// What an agreement was measured for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Key<'a> {
-    pub(super) fingerprint: &'a str,
-    pub(super) task: TaskKind,
-    pub(super) isa: Isa,
 }
 
 /// Chooses the precision of a model that is not packed.
@@ -126,11 +105,7 @@ pub(super) fn choose(
         let purpose = key.task.purpose();
         let checkpoint = || source.checkpoint();
         let model = cache.open(key.fingerprint, purpose, precision, key.isa, checkpoint)?;
-        let ModelSettings {
-            task, max_tokens, ..
-        } = settings;
-        let runner = EncoderRunner::new(source.reference(), model.into(), task, *max_tokens)?;
-        Ok::<_, Error>(runner)
+        settings.runner(source.reference(), model)
     };
     let agreement = match (cache.agreement(key), upcoming) {
         (Some(known), _) => known,
@@ -140,17 +115,15 @@ pub(super) fn choose(
         (None, Some(upcoming)) => {
             let f32 = open(Precision::F32)?;
             let records = sample(upcoming.found, f32.spec(), upcoming.parameters, MAX_RECORDS)?;
-            let share = MAX_SHARE * upcoming.tokens() / WORK_OF_BOTH;
-            let affordable = within(&f32, records, share)?;
-            if affordable.len() < MIN_RECORDS {
-                return not_measured(
-                    "the job is too small for a comparison of int8 with f32 to pay",
-                );
+            let max_tokens = MAX_SHARE * upcoming.tokens() / WORK_OF_BOTH;
+            let records = within(&f32, records, max_tokens)?;
+            if records.len() < MIN_RECORDS {
+                return not_measured("the job is too small to compare int8 with f32");
             }
             let Ok(int8) = open(Precision::Int8) else {
                 return not_measured("its weights cannot be stored in int8");
             };
-            let Some(measured) = measure(&f32, &int8, affordable)? else {
+            let Some(measured) = measure(&f32, &int8, records)? else {
                 return not_measured("a comparison of int8 with f32 takes too long for this job");
             };
             cache.remember_agreement(key, &measured);
@@ -166,7 +139,7 @@ pub(super) fn choose(
     Ok((precision, PrecisionChoice::Measured(agreement)))
 }
 
-/// Compares both for [`MAX_TIME`] at most; `None` where that is too short for [`MIN_RECORDS`].
+/// Compares both for at most [`MAX_TIME`]; `None` if that is too short for [`MIN_RECORDS`].
 fn measure(
     f32: &EncoderRunner,
     int8: &EncoderRunner,
@@ -191,12 +164,16 @@ fn measure(
     }))
 }
 
-/// The first of `records` that have `most` tokens together.
-fn within(runner: &EncoderRunner, mut records: Vec<Record>, most: f64) -> Result<Vec<Record>> {
+/// The first of `records` that have at most `max_tokens` tokens together.
+fn within(
+    runner: &EncoderRunner,
+    mut records: Vec<Record>,
+    max_tokens: f64,
+) -> Result<Vec<Record>> {
     let mut tokens = 0.0;
     for index in 0..records.len() {
         tokens += runner.encode(records[index].text())?.ids.len() as f64;
-        if tokens > most {
+        if tokens > max_tokens {
             records.truncate(index);
             break;
         }

@@ -1,4 +1,4 @@
-//! Packed models behind a URL: fetched once, then mapped from this machine's disk.
+//! Packed models at a URL: downloaded once, then mapped from the disk.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,65 +9,66 @@ use shoal_job::store::{Location, Meta};
 use tempfile::NamedTempFile;
 
 use super::cache;
-use crate::{Error, Result, spool};
+use crate::{Error, Result, inputs};
 
-/// No packed model of a text classifier comes near; whatever is longer was not meant.
-const MOST_BYTES: u64 = 16 << 30;
+/// Longer objects are not packed models.
+const MAX_BYTES: u64 = 16 << 30;
 
-/// Opens the model at `location` by `open`, which is given the copy on this machine. A copy is kept for as long as the
-/// store tells the same marks of change, and made again if it is damaged.
+/// Opens the model at `location`: downloads it, and calls `open` with the path of the copy. A copy is kept as long as the
+/// object does not change, and replaced if it is damaged.
 ///
 /// # Errors
-/// The object is missing, too long or not to be had, no folder can be written, or `open` fails.
+/// The object is missing or too long, no folder can be written, or `open` fails.
 pub(super) fn open(
     location: &Location,
     cache_dir: Option<&Path>,
     open: impl Fn(&Path) -> Result<Model>,
 ) -> Result<Model> {
     let meta = location.meta().map_err(of_model)?;
-    if meta.bytes > MOST_BYTES {
+    if meta.bytes > MAX_BYTES {
         let reason = format!(
-            "it has {} bytes, and no packed model has more than {MOST_BYTES}",
+            "it has {} bytes, and packed models have at most {MAX_BYTES}",
             meta.bytes
         );
         return Err(not_a_model(location.uri(), reason));
     }
     let name = Name::of(&location.uri(), &meta);
-    let is_marked = meta.etag.is_some() || meta.modified.is_some();
-    let mut failure = None;
-    // The second one is not looked for where the first one will do.
-    let cache = cache::folder(cache_dir).map(Ok);
-    for folder in cache.into_iter().chain(std::iter::once_with(temporary)) {
-        let started = match folder {
-            Ok(folder) => {
-                let path = folder.join(name.file());
-                if is_marked && path.is_file() {
-                    match open(&path) {
-                        Err(error) if is_damage(&error) => remove(&path),
-                        end => return end,
-                    }
-                }
-                start(&folder).map(|file| (file, folder, path))
+    let can_change = meta.etag.is_none() && meta.modified.is_none();
+    // Opens a copy, and removes a damaged one.
+    let open = |path: &Path| {
+        open(path).inspect_err(|error| {
+            if is_damaged(error) {
+                remove(path);
             }
-            Err(error) => Err(error),
-        };
-        match started {
-            Ok((file, folder, path)) => {
-                fetch(location, &meta, file, &path)?;
-                name.remove_former(&folder);
-                return open(&path).inspect_err(|error| {
-                    if is_damage(error) {
-                        remove(&path);
-                    }
-                });
+        })
+    };
+    // An outer error means that the folder cannot be written.
+    let open_in = |folder: &Path| -> Result<Result<Model>> {
+        let path = folder.join(name.file());
+        if path.is_file() && !can_change {
+            match open(&path) {
+                Err(error) if is_damaged(&error) => {}
+                end => return Ok(end),
             }
-            Err(error) => failure = failure.or(Some(error)),
         }
-    }
-    Err(failure.expect("there were folders, and none could be written"))
+        let file = inputs::locked_file(&folder.join("fetching"));
+        let file = file.map_err(|e| write_error(folder, e))?;
+        Ok(fetch(location, &meta, file, &path).and_then(|()| {
+            name.remove_former(folder);
+            open(&path)
+        }))
+    };
+    let cached = match cache::folder(cache_dir).map(|folder| open_in(&folder)) {
+        Some(Ok(end)) => return end,
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    temporary()
+        .and_then(|folder| open_in(&folder))
+        .unwrap_or_else(|error| Err(cached.unwrap_or(error)))
 }
 
-/// The file name of a copy: which object it is of, and which content of it.
+/// The file name of a copy, which identifies the object and its content.
 struct Name {
     object: String,
     content: String,
@@ -86,7 +87,7 @@ impl Name {
         format!("{}{}.shoal", self.object, self.content)
     }
 
-    /// Removes copies of what the object held before.
+    /// Removes copies of the object's earlier content.
     fn remove_former(&self, folder: &Path) {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let other = entry.file_name();
@@ -97,8 +98,7 @@ impl Name {
     }
 }
 
-/// A folder of this user's in the one for temporary files, which everybody may write: others must not be able to put a
-/// model there.
+/// This user's own folder in the folder for temporary files. Other users must not be able to store a model in it.
 fn temporary() -> Result<PathBuf> {
     #[cfg(unix)]
     let find = || {
@@ -116,47 +116,32 @@ fn temporary() -> Result<PathBuf> {
             Err(io::ErrorKind::PermissionDenied.into())
         }
     };
-    // It is this user's own.
+    // The folder for temporary files belongs to this user.
     #[cfg(not(unix))]
     let find = || Ok(std::env::temp_dir().join("shoal"));
     find().map_err(|e| write_error(&std::env::temp_dir(), e))
 }
 
-/// A new file below `folder`, locked for as long as it grows; what killed processes left there is removed.
-fn start(folder: &Path) -> Result<NamedTempFile> {
-    let place = folder.join("fetching");
-    let start = || {
-        std::fs::create_dir_all(&place)?;
-        spool::remove_stale(&place);
-        let file = NamedTempFile::new_in(&place)?;
-        file.as_file().lock()?;
-        Ok(file)
-    };
-    start().map_err(|e| write_error(folder, e))
-}
-
-/// Fetches the object by way of `file` to `path`, where it appears whole or not at all, even if another process fetches it at the
-/// same time.
+/// Downloads the object to `file`, and renames that to `path`.
 fn fetch(location: &Location, meta: &Meta, mut file: NamedTempFile, path: &Path) -> Result<()> {
     download(location, meta.bytes, file.as_file_mut(), path)?;
-    // Otherwise the copy would bear the marks of another content.
+    // The name of the copy includes `meta`.
     if location.meta().map_err(of_model)? != *meta {
         return Err(unreadable(
             location,
-            "it was changed while it was fetched; try again",
+            "it changed during the download; try again",
         ));
     }
     file.persist(path).map_err(|e| write_error(path, e.error))?;
     Ok(())
 }
 
-/// Writes the `bytes` bytes of the object to `file`, which will be `path`. A connection that breaks is taken up again
-/// where it broke, as long as that brings something: stores limit the time of a request, however much it brought.
+/// Writes the `bytes` bytes of the object to `file`, which will be `path`. A broken connection is resumed if it made
+/// progress, since stores limit the time of a request.
 fn download(location: &Location, bytes: u64, file: &mut File, path: &Path) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let mut object = location.open(None).map_err(of_model)?;
     let (mut done, mut resumed_at) = (0, 0);
-    // One byte more than was announced is enough to know.
     while done <= bytes {
         match object.read(&mut buffer) {
             Ok(0) => break,
@@ -175,21 +160,17 @@ fn download(location: &Location, bytes: u64, file: &mut File, path: &Path) -> Re
     if done == bytes {
         return Ok(());
     }
-    Err(unreadable(
-        location,
-        format!(
-            "the answer ended after {done} of {bytes} bytes, or went on beyond them; try again"
-        ),
-    ))
+    let reason = format!("the answer has {done} bytes instead of {bytes}; try again");
+    Err(unreadable(location, reason))
 }
 
-/// Best effort: what cannot be removed is told from what is wanted by its name or its checksum.
+/// Failures are ignored: names and checksums distinguish the file from a valid one.
 fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-/// Whether another copy may be better.
-fn is_damage(error: &Error) -> bool {
+/// Whether a new copy may help.
+fn is_damaged(error: &Error) -> bool {
     matches!(
         error,
         Error::Model(
@@ -202,9 +183,9 @@ fn is_damage(error: &Error) -> bool {
     )
 }
 
-fn write_error(place: &Path, error: io::Error) -> Error {
-    let place = place.display().to_string();
-    shoal_job::Error::storage("write a fetched model to", place, error).into()
+fn write_error(path: &Path, error: io::Error) -> Error {
+    let path = path.display().to_string();
+    shoal_job::Error::storage("write a downloaded model to", path, error).into()
 }
 
 fn unreadable(
@@ -222,7 +203,7 @@ fn not_a_model(url: String, reason: String) -> Error {
     .into()
 }
 
-/// What the store says of an input, said of a model.
+/// Turns the store's error about an input into one about a model.
 pub(super) fn of_model(error: shoal_job::Error) -> Error {
     match error {
         shoal_job::Error::Input { place, reason } => not_a_model(place, reason),

@@ -1,77 +1,78 @@
-//! Takes the choice of a plan for a run.
+//! Applies the choice of a plan to a run.
 
 use shoal_estimate::{Constraints, Estimate};
-use shoal_job::{Cancel, Event, RunDir};
+use shoal_job::collect::Destination;
+use shoal_job::{Cancel, Event};
 
 use super::{PlanSettings, plan};
-use crate::{Error, Result, Settings, runs};
+use crate::inputs::{STDIN, absolute};
+use crate::machine::architecture;
+use crate::runs::last_job;
+use crate::{Error, Result, Settings};
 
-/// What was chosen for a run.
+/// The choice for a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Auto {
-    /// The choice of an earlier start of the run.
+    /// The batch size of an earlier start of the run.
     AsBefore {
-        /// Records in a batch.
+        /// Records per batch.
         batch_size: u64,
     },
-    /// The choice of a plan made now.
+    /// The choice of a new plan.
     Chosen {
         /// The chosen candidate.
         estimate: Box<Estimate>,
-        /// Why.
+        /// The reason.
         why: String,
     },
 }
 
-/// Sets batch size and concurrency of `settings` to the choice of a [`plan()`](super::plan()) for its backend and within its
-/// limits. `batch_size`, and a concurrency of the backend, are kept. A run that was started before keeps its batch size.
+/// Sets batch size and concurrency of `settings` to the choice of a [`plan()`](super::plan()) for its backend and limits. A
+/// given `batch_size` or concurrency is kept. A run that was started before keeps its batch size.
 ///
 /// # Errors
-/// As [`plan()`](super::plan()), and where no candidate is within the limits.
+/// As [`plan()`](super::plan()), and if no candidate is within the limits.
 pub fn auto(
     settings: &mut Settings,
     batch_size: Option<u64>,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Auto> {
-    if settings.inputs.iter().any(|input| input == "-") {
+    if settings.inputs.iter().any(|input| input == STDIN) {
         return Err(Error::Settings(
-            "failed to plan: planning reads the input twice, and standard input can be read only once; give a file".into(),
+            "failed to plan: planning reads the input twice, and standard input can be read only once; name a file".into(),
         ));
     }
-    if let Some(batch_size) = started_before(settings)? {
+    let (destination, _) = Destination::parse(&settings.output, settings.format)?;
+    let inputs = absolute(&settings.inputs)?;
+    if let Some(job) = last_job(settings, &inputs, &destination.name(), None)? {
+        let batch_size = job.parameters.batch_size;
         settings.parameters.batch_size = batch_size;
         return Ok(Auto::AsBefore { batch_size });
     }
     let backend = &settings.backend;
-    let report = plan(
-        &PlanSettings {
-            inputs: settings.inputs.clone(),
-            model: settings.model.clone(),
-            parameters: settings.parameters.clone(),
-            backend: Some(backend.kind()),
-            machines: backend.machine().cloned().into_iter().collect(),
-            batch_sizes: batch_size.into_iter().collect(),
-            concurrency: backend
-                .concurrency()
-                .into_iter()
-                .map(|functions| functions as u64)
-                .collect(),
-            memory: deployed_memory(settings)?.into_iter().collect(),
-            architectures: vec![super::calibrate::architecture()],
-            wish: Constraints {
-                deadline_seconds: settings.limits.max_seconds,
-                max_usd: settings.limits.max_usd,
-            },
-            prices: settings.limits.prices.clone(),
-            ..PlanSettings::default()
+    let concurrency = backend.concurrency().map(|count| count as u64);
+    let plan_settings = PlanSettings {
+        inputs: settings.inputs.clone(),
+        model: settings.model.clone(),
+        parameters: settings.parameters.clone(),
+        backend: Some(backend.kind()),
+        machines: backend.settings().machine().cloned().into_iter().collect(),
+        batch_sizes: batch_size.into_iter().collect(),
+        concurrency: concurrency.into_iter().collect(),
+        memory: deployed_memory(settings)?.into_iter().collect(),
+        architectures: vec![architecture()],
+        constraints: Constraints {
+            deadline_seconds: settings.limits.max_seconds,
+            max_usd: settings.limits.max_usd,
         },
-        cancel,
-        emit,
-    )?;
+        prices: settings.limits.prices.clone(),
+        ..PlanSettings::default()
+    };
+    let report = plan(&plan_settings, cancel, emit)?;
     let Some(chosen) = report.chosen() else {
         return Err(Error::Settings(format!(
-            "failed to choose a batch size and concurrency: {}; raise the limits, or choose them yourself",
+            "failed to choose a batch size and concurrency: {}; raise the limits, or set both yourself",
             report.choice.why
         )));
     };
@@ -80,46 +81,17 @@ pub fn auto(
     settings.backend.set_concurrency(Some(concurrency));
     Ok(Auto::Chosen {
         estimate: Box::new(chosen.clone()),
-        why: report.choice.why.clone(),
+        why: report.choice.why,
     })
 }
 
-/// The batch size of the run that `settings` would resume, if there is one.
-fn started_before(settings: &Settings) -> Result<Option<u64>> {
-    if settings.fresh {
-        return Ok(None);
-    }
-    let folder = match &settings.run_dir {
-        Some(folder) => folder.clone(),
-        None => {
-            let (destination, _) =
-                shoal_job::collect::Destination::parse(&settings.output, settings.format)?;
-            let inputs = crate::run::absolute(&settings.inputs)?;
-            runs::default_dir(
-                &inputs,
-                &destination.name(),
-                None,
-                settings.store.as_deref(),
-            )?
-        }
-    };
-    let is_there = folder.to_str().is_some_and(shoal_job::store::is_url) || folder.is_dir();
-    if !is_there {
-        return Ok(None);
-    }
-    let job = RunDir::open(&folder)?.job()?;
-    Ok(job.map(|job| job.parameters.batch_size))
-}
-
-/// Memory of the deployed function, where one is called.
+/// The memory of the called function in MB.
 #[cfg(feature = "aws")]
 fn deployed_memory(settings: &Settings) -> Result<Option<u32>> {
-    let Some(function) = settings.backend.function() else {
+    let Some(function) = settings.backend.settings().function() else {
         return Ok(None);
     };
-    let deployed = shoal_aws::deployed(&crate::backend::aws_config()?, function);
-    let deployed =
-        deployed.map_err(|e| Error::from_dispatch(e, String::new(), |_| String::new()))?;
+    let deployed = shoal_aws::deployed(&crate::backend::aws_config()?, function)?;
     Ok(Some(deployed.sizing.memory_mb))
 }
 

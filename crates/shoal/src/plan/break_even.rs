@@ -1,84 +1,74 @@
-//! When functions are the dearer way.
+//! The number of records from which on a machine is cheaper than functions.
 
 use serde::Serialize;
-use shoal_estimate::{Choice, Estimate, Workload};
+use shoal_estimate::{Choice, Estimate};
 
-use super::machine::{BOOT_SECONDS, Machine};
+use crate::Machine;
+use crate::machine::BOOT_SECONDS;
 
-/// A machine at a price beside functions.
+/// A machine compared with functions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BreakEven {
     /// The machine's name.
     pub machine: String,
-    /// What this job costs there.
+    /// Cost of this job on the machine.
     pub machine_usd: f64,
-    /// What it takes there.
+    /// Time of this job on the machine.
     pub machine_seconds: f64,
-    /// What it costs by functions.
+    /// Cost of this job with functions.
     pub functions_usd: f64,
-    /// What it takes by functions.
+    /// Time of this job with functions.
     pub functions_seconds: f64,
-    /// Records like these from which on the machine is cheaper; `None` where it never is.
+    /// Number of similar records from which on the machine is cheaper; `None` if it never is.
     pub cheaper_from_records: Option<f64>,
 }
 
-/// Each machine beside the functions that were chosen, or else the cheapest ones.
+/// Compares each machine with the chosen functions, or with the cheapest ones if none were chosen.
 pub(super) fn all(
     machines: &[Machine],
     estimates: &[Estimate],
     choice: &Choice,
-    workload: &Workload,
+    records: u64,
 ) -> Vec<BreakEven> {
-    let possible = || {
-        estimates
+    let cheapest = |is_wanted: &dyn Fn(&Estimate) -> bool| {
+        let possible = estimates
             .iter()
-            .filter(|estimate| estimate.broken.is_empty())
-    };
-    let cheapest = |of: &mut dyn Iterator<Item = &'_ Estimate>| -> Option<Estimate> {
-        of.filter(|estimate| estimate.usd().is_some())
+            .filter(|estimate| estimate.broken.is_empty());
+        possible
+            .filter(|estimate| is_wanted(estimate))
+            .filter(|estimate| estimate.usd().is_some())
             .min_by(|one, other| {
-                one.usd()
-                    .partial_cmp(&other.usd())
-                    .expect("costs are numbers")
+                let usd = |estimate: &Estimate| estimate.usd().unwrap_or_default();
+                usd(one).total_cmp(&usd(other))
             })
-            .cloned()
     };
-    let chosen = choice
-        .index
-        .map(|index| &estimates[index])
-        .filter(|estimate| estimate.memory_mb.is_some());
-    let functions = chosen
-        .cloned()
-        .or_else(|| cheapest(&mut possible().filter(|estimate| estimate.memory_mb.is_some())));
-    let Some(functions) = functions else {
+    let is_function = |estimate: &Estimate| estimate.memory_mb.is_some();
+    let chosen = choice.index.map(|index| &estimates[index]);
+    let chosen = chosen.filter(|estimate| is_function(estimate));
+    let Some(functions) = chosen.or_else(|| cheapest(&is_function)) else {
         return Vec::new();
     };
-    machines
-        .iter()
-        .filter_map(|machine| {
-            let own = cheapest(&mut possible().filter(|estimate| {
-                estimate.place == machine.name && estimate.memory_mb.is_none()
-            }))?;
-            Some(of(machine, &own, &functions, workload.records as f64))
-        })
-        .collect()
+    let of = |machine: &Machine| {
+        let own = cheapest(&|estimate| estimate.place == machine.name && !is_function(estimate))?;
+        Some(of(machine, own, functions, records as f64))
+    };
+    machines.iter().filter_map(of).collect()
 }
 
-/// Both costs are taken to grow in proportion to the records, but for the machine's start: `b + n m` against `n f`, which
-/// meet at `n = b / (f - m)`.
+/// Both costs are proportional to the records, except for the machine's start: `b + n m` and `n f` are equal at
+/// `n = b / (f - m)`.
 fn of(machine: &Machine, own: &Estimate, functions: &Estimate, records: f64) -> BreakEven {
-    let usd = |estimate: &Estimate| estimate.usd().unwrap_or_default();
+    let machine_usd = own.usd().unwrap_or_default();
+    let functions_usd = functions.usd().unwrap_or_default();
     let boot = machine.usd_per_hour * BOOT_SECONDS / 3600.0;
-    let by_machine = (usd(own) - boot) / records;
-    let by_functions = usd(functions) / records;
+    let saved = (functions_usd - (machine_usd - boot)) / records;
     BreakEven {
         machine: machine.name.clone(),
-        machine_usd: usd(own),
+        machine_usd,
         machine_seconds: own.seconds,
-        functions_usd: usd(functions),
+        functions_usd,
         functions_seconds: functions.seconds,
-        cheaper_from_records: (by_functions > by_machine)
-            .then(|| boot / (by_functions - by_machine)),
+        cheaper_from_records: (saved > 0.0).then_some(boot / saved),
     }
 }
 
@@ -121,10 +111,10 @@ mod tests {
         }
     }
 
-    /// The machine costs 0.60 USD an hour, 0.01 before it works; 1,000 records cost 0.03 there, so 0.02 by themselves, and 0.06 by
-    /// functions: 0.01 + n 0.00002 = n 0.00006 at n = 250.
+    /// The machine costs 0.60 USD per hour, so its start costs 0.01. 1,000 records cost 0.03 there, 0.02 without the start, and
+    /// 0.06 with functions: 0.01 + n 0.00002 = n 0.00006 at n = 250.
     #[test]
-    fn where_the_costs_meet() {
+    fn costs_are_equal_at_the_break_even_point() {
         let machine: Machine = "m=0.6:2".parse().unwrap();
         let estimates = [
             estimate("m", 180.0, 0.03, None),
@@ -135,23 +125,12 @@ mod tests {
             index: Some(1),
             why: String::new(),
         };
-        let workload = Workload {
-            records: 1_000,
-            lengths: Vec::new(),
-            read: 0,
-            truncated: 0,
-            bytes: 0,
-        };
-        let found = all(
-            std::slice::from_ref(&machine),
-            &estimates,
-            &choice,
-            &workload,
-        );
+        let machine = std::slice::from_ref(&machine);
+        let found = all(machine, &estimates, &choice, 1_000);
         let from = found[0].cheaper_from_records.unwrap();
         assert!((from - 250.0).abs() < 1e-6, "{from}");
-        let dear = [estimate("m", 180.0, 0.30, None), estimates[1].clone()];
-        let found = all(&[machine], &dear, &choice, &workload);
+        let expensive = [estimate("m", 180.0, 0.30, None), estimates[1].clone()];
+        let found = all(machine, &expensive, &choice, 1_000);
         assert_eq!(found[0].cheaper_from_records, None);
     }
 }

@@ -1,54 +1,40 @@
-//! The candidate configurations of a job, each simulated.
+//! Candidate configurations of a job, and their simulation.
 
 use shoal_estimate::limits::{
     ACCOUNT_CONCURRENCY, CONCURRENCY, EXPRESS_SECONDS, EXPRESS_STARTS, ONE_VCPU, RAMP_SECONDS,
     RAMP_STEP, STANDARD_STARTS, TIMEOUT, vcpu_share,
 };
 use shoal_estimate::simulate::{BatchPool, ColdStart, Outcome, Ramp, Sample, Scenario, simulate};
-use shoal_estimate::{Basis, Bill, Calibration, Estimate, Prices, Usage, Workload};
+use shoal_estimate::{Basis, Bill, Calibration, Estimate, Prices, Workload};
 
-use super::machine::{BOOT_SECONDS, Machine};
-use crate::{Children, Error, Result};
+use super::PlanSettings;
+use crate::cost::{CHILD_SECONDS, PricedFunction, add_children, add_store_requests};
+use crate::machine::{BOOT_SECONDS, cores};
+use crate::platform::{Children, Platform};
+use crate::{Error, Result};
 
-/// What a direct call takes beyond the function, there and back. Assumed.
-pub(crate) const CALL_SECONDS: f64 = 0.02;
-/// What a child of a Distributed Map takes beyond the function. Assumed.
-pub(crate) const CHILD_SECONDS: f64 = 0.1;
-/// Until an environment is there, before its init; not billed. Assumed.
-pub(crate) const PLACE_SECONDS: f64 = 0.25;
-/// What our client takes for a call: measured, `benches/runs/client-load-*.jsonl`.
-pub(crate) const CLIENT_SECONDS: f64 = 0.000_13;
-/// Transitions of a Standard child: its three states, and one to start it. Assumed.
-pub(crate) const TRANSITIONS: f64 = 4.0;
-/// Memory by which an Express execution is billed, in GB. Assumed.
-pub(crate) const EXPRESS_GB: f64 = 0.0625;
-/// By which the time of an Express execution is rounded up.
+/// Default batch sizes to try.
+const BATCH_SIZES: [u64; 9] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
+/// Default batch sizes that make more batches are not tried: simulating them would take minutes.
+const MAX_BATCHES: u64 = 400_000;
+/// Round-trip time of a direct call without the function. Assumed.
+pub(super) const CALL_SECONDS: f64 = 0.02;
+/// Time until an environment exists, before its initialization; not billed. Assumed.
+pub(super) const ENVIRONMENT_SECONDS: f64 = 0.25;
+/// Time of the client per call. Measured: `benches/runs/client-load-*.jsonl`.
+pub(super) const CLIENT_SECONDS: f64 = 0.000_13;
+/// The time of an Express execution is rounded up to a multiple of this.
 const EXPRESS_STEP_SECONDS: f64 = 0.1;
-/// Writes of a function for a batch: part and receipt.
-pub(crate) const PUTS_PER_BATCH: f64 = 2.0;
-/// Reads for a batch: its slice by the function, receipt and part (checked, then joined) by the collector.
-pub(crate) const GETS_PER_BATCH: f64 = 4.0;
-/// Bytes of a label with its id and score, roughly. Assumed.
+/// Approximate bytes of a label with its id and score. Assumed.
 const OUTPUT_BYTES: f64 = 40.0;
-/// Part of a function's memory that may be full before it is dangerous.
-const MEMORY_TO_FILL: f64 = 0.9;
+/// Share of a function's memory that it may use.
+const MAX_MEMORY_SHARE: f64 = 0.9;
+/// Memory of one vCPU: more does not make a function with one thread faster.
+pub(crate) const DEFAULT_MEMORY: u32 = ONE_VCPU;
+/// The quota of a new account.
+pub(crate) const DEFAULT_QUOTA: u64 = ACCOUNT_CONCURRENCY;
 
-/// Where functions may run.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Platform {
-    /// Threads of this machine.
-    Local,
-    /// Processes of this machine.
-    Process,
-    /// Another machine at a price.
-    Machine(Machine),
-    /// Direct calls of a Lambda function.
-    Lambda,
-    /// A Distributed Map that calls it.
-    StepFunctions(Children),
-}
-
-/// One way to run a job.
+/// One configuration for a job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Candidate {
     pub(crate) platform: Platform,
@@ -57,15 +43,15 @@ pub(crate) struct Candidate {
     pub(crate) memory_mb: u32,
 }
 
-/// What a plan rests on.
+/// What candidates are simulated with.
 pub(crate) struct PlanContext<'a> {
     pub(crate) workload: &'a Workload,
-    /// Records that were read side by side.
+    /// Number of consecutive records in a sampled group.
     pub(crate) group: usize,
     pub(crate) calibration: &'a Calibration,
     pub(crate) prices: &'a Prices,
     pub(crate) region: &'a str,
-    /// Environments that the account has at a time.
+    /// The account's quota of concurrent environments.
     pub(crate) quota: u64,
 }
 
@@ -77,229 +63,279 @@ pub(crate) struct Simulated {
     pub(crate) batches: u64,
 }
 
-impl Platform {
-    pub(crate) fn name(&self) -> String {
-        match self {
-            Self::Local => "local".into(),
-            Self::Process => "process".into(),
-            Self::Machine(machine) => machine.name.clone(),
-            Self::Lambda => "lambda".into(),
-            Self::StepFunctions(Children::Standard) => "step-functions standard".into(),
-            Self::StepFunctions(Children::Express) => "step-functions express".into(),
+/// The candidates of a platform for a job of `records` records.
+pub(super) fn all(
+    settings: &PlanSettings,
+    platform: &Platform,
+    records: u64,
+    quota: u64,
+) -> Vec<Candidate> {
+    let records = records.max(1);
+    let mut batch_sizes = settings.batch_sizes.clone();
+    if batch_sizes.is_empty() {
+        batch_sizes.extend(BATCH_SIZES);
+        batch_sizes.retain(|&size| records.div_ceil(size) <= MAX_BATCHES && size < records);
+        if batch_sizes.is_empty() {
+            batch_sizes.push(records.div_ceil(MAX_BATCHES));
         }
     }
-
-    pub(crate) fn is_lambda(&self) -> bool {
-        matches!(self, Self::Lambda | Self::StepFunctions(_))
+    let is_default = settings.concurrency.is_empty();
+    let concurrency = match platform {
+        Platform::Machine(machine) => vec![machine.vcpus],
+        _ if !is_default => settings.concurrency.clone(),
+        Platform::Local | Platform::Process => powers(cores() as u64),
+        _ => vec![1, 10, 100, quota],
+    };
+    let memory = match platform {
+        _ if !platform.is_lambda() => vec![DEFAULT_MEMORY],
+        _ if settings.memory.is_empty() => vec![512, 1_024, DEFAULT_MEMORY],
+        _ => settings.memory.clone(),
+    };
+    let mut candidates = Vec::new();
+    for &batch_size in &batch_sizes {
+        let mut concurrency = concurrency.clone();
+        if is_default {
+            // More functions than batches have no effect.
+            let batches = records.div_ceil(batch_size);
+            concurrency
+                .iter_mut()
+                .for_each(|count| *count = batches.min(*count));
+            concurrency.sort_unstable();
+            concurrency.dedup();
+        }
+        for &memory_mb in &memory {
+            candidates.extend(concurrency.iter().map(|&concurrency| Candidate {
+                platform: platform.clone(),
+                batch_size,
+                concurrency,
+                memory_mb,
+            }));
+        }
     }
+    candidates
+}
+
+/// 1, 2, 4, … and `most`.
+fn powers(most: u64) -> Vec<u64> {
+    let powers = std::iter::successors(Some(1), |power| Some(power * 2));
+    let smaller = powers.take_while(|&power| power < most);
+    smaller.chain([most]).collect()
 }
 
 impl PlanContext<'_> {
-    /// Plays `way`.
+    /// Simulates a candidate.
     pub(crate) fn simulate(&self, candidate: &Candidate) -> Result<Simulated> {
         let calibration = self.calibration;
-        let records = self.workload.records;
         let seconds = self.workload.record_seconds(calibration);
         let sample = Sample {
             seconds: &seconds,
             group: self.group,
-            records,
+            records: self.workload.records,
             seed: 0,
         };
         let pool = BatchPool::sampled(&sample, candidate.batch_size);
         let batches = pool.batches();
-        let share = vcpu_share(candidate.memory_mb);
-        // What a function is slower than on a core that it has for itself.
-        let slowdown = match &candidate.platform {
+        let slowdown = self.slowdown(candidate, batches);
+        let mut longest_batch_seconds = 0.0_f64;
+        let work = |batch| {
+            let seconds = pool.seconds(batch) * slowdown + calibration.invocation_seconds;
+            longest_batch_seconds = longest_batch_seconds.max(seconds);
+            seconds
+        };
+        let outcome = simulate(&self.scenario(candidate, batches), work, |_| {})
+            .map_err(|e| Error::Settings(format!("failed to simulate: {e}")))?;
+        Ok(Simulated {
+            bill: self.bill(candidate, batches, &outcome)?,
+            outcome,
+            longest_batch_seconds,
+            batches,
+        })
+    }
+
+    /// Time of work relative to a function that has a core of this machine to itself.
+    fn slowdown(&self, candidate: &Candidate, batches: u64) -> f64 {
+        let calibration = self.calibration;
+        match &candidate.platform {
             Platform::Lambda | Platform::StepFunctions(_) => {
-                calibration
-                    .platform
-                    .map_or(1.0, |platform| platform.slowdown)
-                    / share
+                let slowdown = calibration.platform.map_or(1.0, |times| times.slowdown);
+                slowdown / vcpu_share(candidate.memory_mb)
             }
             Platform::Local | Platform::Process => {
                 calibration.slowdown(candidate.concurrency.min(batches).max(1) as u32)
             }
-            // It is taken to bear as many functions as it has vCPUs, as this machine bears them.
-            Platform::Machine(_) => calibration
-                .side_by_side
-                .last()
-                .map_or(1.0, |all| all.slowdown),
-        };
-        let work = |batch| pool.seconds(batch) * slowdown + calibration.invocation_seconds;
+            // As on this machine when all cores are used.
+            Platform::Machine(_) => {
+                let all = calibration.side_by_side.last();
+                all.map_or(1.0, |all| all.slowdown)
+            }
+        }
+    }
+
+    fn scenario(&self, candidate: &Candidate, batches: u64) -> Scenario {
+        let calibration = self.calibration;
         let mut scenario = Scenario {
             batches,
             environments: candidate.concurrency,
             ..Scenario::default()
         };
         match &candidate.platform {
-            Platform::Local => {}
-            Platform::Process => scenario.cold.place_seconds = calibration.init_seconds,
-            Platform::Machine(_) => scenario.setup_seconds = BOOT_SECONDS,
-            Platform::Lambda | Platform::StepFunctions(_) => {
-                scenario.ramp = Some(Ramp {
-                    start: RAMP_STEP,
-                    step: RAMP_STEP,
-                    every_seconds: RAMP_SECONDS,
+            Platform::Local => return scenario,
+            Platform::Process => {
+                scenario.cold.place_seconds = calibration.init_seconds;
+                return scenario;
+            }
+            Platform::Machine(_) => {
+                scenario.setup_seconds = BOOT_SECONDS;
+                return scenario;
+            }
+            Platform::Lambda => {
+                let measured = calibration.platform.map(|times| times.call_seconds);
+                scenario.call_seconds = measured.unwrap_or(CALL_SECONDS);
+                scenario.client_seconds = CLIENT_SECONDS;
+            }
+            Platform::StepFunctions(children) => {
+                scenario.call_seconds = CHILD_SECONDS;
+                scenario.starts_per_second = Some(match children {
+                    Children::Standard => STANDARD_STARTS,
+                    Children::Express => EXPRESS_STARTS,
                 });
-                scenario.cold = ColdStart {
-                    place_seconds: calibration
-                        .platform
-                        .map_or(PLACE_SECONDS, |platform| platform.place_seconds),
-                    init_seconds: calibration.init_seconds / share,
-                };
-                scenario.billing_step_ms = 1.0;
-                scenario.timeout_seconds = Some(f64::from(*TIMEOUT.end()));
-                match &candidate.platform {
-                    Platform::StepFunctions(children) => {
-                        scenario.call_seconds = CHILD_SECONDS;
-                        scenario.starts_per_second = Some(match children {
-                            Children::Standard => STANDARD_STARTS,
-                            Children::Express => EXPRESS_STARTS,
-                        });
-                    }
-                    _ => {
-                        scenario.call_seconds = calibration
-                            .platform
-                            .map_or(CALL_SECONDS, |platform| platform.call_seconds);
-                        scenario.client_seconds = CLIENT_SECONDS;
-                    }
-                }
             }
         }
-        let mut longest_batch_seconds = 0.0_f64;
-        let work = |batch| {
-            let seconds = work(batch);
-            longest_batch_seconds = longest_batch_seconds.max(seconds);
-            seconds
-        };
-        let outcome = simulate(&scenario, work, |_| {})
-            .map_err(|e| Error::Settings(format!("failed to simulate: {e}")))?;
-        let bill = self.bill(candidate, batches, &outcome)?;
-        Ok(Simulated {
-            outcome,
-            bill,
-            longest_batch_seconds,
-            batches,
-        })
+        let measured = calibration.platform.map(|times| times.place_seconds);
+        Scenario {
+            ramp: Some(Ramp {
+                start: RAMP_STEP,
+                step: RAMP_STEP,
+                every_seconds: RAMP_SECONDS,
+            }),
+            cold: ColdStart {
+                place_seconds: measured.unwrap_or(ENVIRONMENT_SECONDS),
+                init_seconds: calibration.init_seconds / vcpu_share(candidate.memory_mb),
+            },
+            billing_step_ms: 1.0,
+            timeout_seconds: Some(f64::from(*TIMEOUT.end())),
+            ..scenario
+        }
     }
 
     fn bill(&self, candidate: &Candidate, batches: u64, outcome: &Outcome) -> Result<Option<Bill>> {
         match &candidate.platform {
-            Platform::Local | Platform::Process => Ok(None),
-            Platform::Machine(machine) => Ok(Some(machine.bill(outcome.seconds, Basis::Predicted))),
-            Platform::Lambda | Platform::StepFunctions(_) => {
-                let gb = f64::from(candidate.memory_mb) / 1024.0;
-                let calls = outcome.invocations as f64;
-                let read = self.workload.read.max(1) as f64;
-                let bytes = self.workload.bytes as f64 / read * self.workload.records as f64;
-                let output = self.workload.records as f64 * OUTPUT_BYTES;
-                let mut usage = Usage {
-                    compute_gb_s: (outcome.billed_ms - outcome.init_ms) / 1e3 * gb,
-                    init_gb_s: outcome.init_ms / 1e3 * gb,
-                    requests: calls,
-                    puts: calls * PUTS_PER_BATCH,
-                    gets: calls * GETS_PER_BATCH,
-                    stored_gb_months: (bytes + output) / 1e9,
-                    ..Usage::none(self.region, self.calibration.architecture, Basis::Predicted)
-                };
-                match candidate.platform {
-                    Platform::StepFunctions(Children::Standard) => {
-                        usage.transitions = calls * TRANSITIONS;
-                    }
-                    Platform::StepFunctions(Children::Express) => {
-                        // An execution a batch, which lasts as long as all its calls, by steps of 100 ms.
-                        let batches = batches as f64;
-                        usage.express_requests = batches;
-                        let seconds = outcome.batch_seconds + batches * EXPRESS_STEP_SECONDS / 2.0;
-                        usage.express_gb_s = seconds * EXPRESS_GB;
-                    }
-                    _ => {}
-                }
-                let bill = usage.bill(self.prices);
-                Ok(Some(bill.map_err(|e| Error::Settings(e.to_string()))?))
+            Platform::Local | Platform::Process => return Ok(None),
+            Platform::Machine(machine) => {
+                return Ok(Some(machine.bill(outcome.seconds, Basis::Predicted)));
             }
+            Platform::Lambda | Platform::StepFunctions(_) => {}
         }
+        let function = PricedFunction {
+            prices: self.prices,
+            region: self.region,
+            architecture: self.calibration.architecture,
+            memory_mb: candidate.memory_mb,
+        };
+        let calls = outcome.invocations as f64;
+        let (seconds, init_seconds) = (outcome.billed_ms / 1e3, outcome.init_ms / 1e3);
+        let mut usage = function.usage(Basis::Predicted, calls, seconds, init_seconds);
+        add_store_requests(&mut usage, calls);
+        let records = self.workload.records as f64;
+        let record_bytes = self.workload.bytes as f64 / self.workload.read.max(1) as f64;
+        usage.stored_gb_months = records * (record_bytes + OUTPUT_BYTES) / 1e9;
+        if let Platform::StepFunctions(children) = candidate.platform {
+            let count = match children {
+                Children::Standard => calls,
+                // An execution per batch, which lasts as long as all its calls.
+                Children::Express => batches as f64,
+            };
+            let seconds = outcome.batch_seconds + count * EXPRESS_STEP_SECONDS / 2.0;
+            add_children(&mut usage, children, count, seconds);
+        }
+        function.bill(&usage).map(Some)
     }
 
-    /// Plays `way`, and says which limits of its platform it breaks.
-    pub(crate) fn estimate(&self, candidate: &Candidate) -> Result<Estimate> {
+    /// Simulates a candidate, and finds the limits of its platform that it exceeds.
+    pub(super) fn estimate(&self, candidate: &Candidate) -> Result<Estimate> {
         let Simulated {
             outcome,
             bill,
             longest_batch_seconds,
             batches,
         } = self.simulate(candidate)?;
-        let is_lambda = candidate.platform.is_lambda();
-        Ok(Estimate {
+        let mut estimate = Estimate {
             place: candidate.platform.name(),
             batch_size: candidate.batch_size,
             batches,
             concurrency: candidate.concurrency,
-            memory_mb: is_lambda.then_some(candidate.memory_mb),
+            memory_mb: None,
             architecture: self.calibration.architecture,
             seconds: outcome.seconds,
-            function_seconds: if is_lambda {
-                outcome.billed_ms / 1e3
-            } else {
-                outcome.function_seconds
-            },
+            function_seconds: outcome.function_seconds,
             longest_batch_seconds,
             peak_concurrency: outcome.peak_concurrency,
             cold_starts: outcome.cold_starts,
             bill,
             basis: Basis::Predicted,
-            broken: if is_lambda {
-                self.broken(candidate, longest_batch_seconds)
-            } else {
-                Vec::new()
-            },
-        })
+            broken: Vec::new(),
+        };
+        if candidate.platform.is_lambda() {
+            estimate.memory_mb = Some(candidate.memory_mb);
+            estimate.function_seconds = outcome.billed_ms / 1e3;
+            estimate.broken = self.exceeded(candidate, longest_batch_seconds);
+        }
+        Ok(estimate)
     }
 
-    fn broken(&self, candidate: &Candidate, longest_batch_seconds: f64) -> Vec<String> {
-        let mut broken = Vec::new();
+    /// The limits of Lambda and Step Functions that a candidate exceeds.
+    fn exceeded(&self, candidate: &Candidate, longest_batch_seconds: f64) -> Vec<String> {
         let timeout = f64::from(*TIMEOUT.end());
-        if longest_batch_seconds > timeout {
-            broken.push(format!(
-                "a batch takes {longest_batch_seconds:.0} s, Lambda gives {timeout} s"
-            ));
-        }
-        if candidate.platform == Platform::StepFunctions(Children::Express)
-            && longest_batch_seconds > EXPRESS_SECONDS
-        {
-            broken.push(format!(
-                "a batch takes {longest_batch_seconds:.0} s, an Express child has {EXPRESS_SECONDS} s"
-            ));
-        }
-        if candidate.concurrency > self.quota {
-            broken.push(format!(
-                "{} environments at a time, the account's quota is {}",
-                candidate.concurrency, self.quota
-            ));
-        }
-        if matches!(candidate.platform, Platform::StepFunctions(_))
-            && candidate.concurrency > u64::from(CONCURRENCY)
-        {
-            broken.push(format!(
-                "{} children at a time, a Distributed Map takes {CONCURRENCY}",
-                candidate.concurrency
-            ));
-        }
-        let has = f64::from(candidate.memory_mb) * 1024.0 * 1024.0 * MEMORY_TO_FILL;
-        let needs = self.calibration.memory_bytes as f64;
-        if needs > has {
-            broken.push(format!(
-                "the function held {:.0} MB, and {} MB are given",
-                needs / 1024.0 / 1024.0,
-                candidate.memory_mb
-            ));
-        }
-        broken
+        let concurrency = candidate.concurrency;
+        let is_map = matches!(candidate.platform, Platform::StepFunctions(_));
+        let is_express = candidate.platform == Platform::StepFunctions(Children::Express);
+        let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
+        let needed_mib = mib(self.calibration.memory_bytes as f64);
+        let limits = [
+            (
+                longest_batch_seconds > timeout,
+                format!("a batch takes {longest_batch_seconds:.0} s, Lambda allows {timeout} s"),
+            ),
+            (
+                is_express && longest_batch_seconds > EXPRESS_SECONDS,
+                format!(
+                    "a batch takes {longest_batch_seconds:.0} s, an Express child has {EXPRESS_SECONDS} s"
+                ),
+            ),
+            (
+                concurrency > self.quota,
+                format!(
+                    "{concurrency} concurrent environments, the account's quota is {}",
+                    self.quota
+                ),
+            ),
+            (
+                is_map && concurrency > u64::from(CONCURRENCY),
+                format!(
+                    "{concurrency} concurrent children, the limit of a Distributed Map is {CONCURRENCY}"
+                ),
+            ),
+            (
+                needed_mib > f64::from(candidate.memory_mb) * MAX_MEMORY_SHARE,
+                format!(
+                    "the function needs {needed_mib:.0} MB of its {} MB",
+                    candidate.memory_mb
+                ),
+            ),
+        ];
+        let exceeded = limits.into_iter().filter(|(is_exceeded, _)| *is_exceeded);
+        exceeded.map(|(_, text)| text).collect()
     }
 }
 
-/// Memory that buys one vCPU, for a function of one thread the most that makes it faster.
-pub(crate) const DEFAULT_MEMORY: u32 = ONE_VCPU;
-/// The account's quota, where nobody says otherwise.
-pub(crate) const DEFAULT_QUOTA: u64 = ACCOUNT_CONCURRENCY;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_tried_by_powers_of_two() {
+        assert_eq!(powers(1), [1]);
+        assert_eq!(powers(2), [1, 2]);
+        assert_eq!(powers(6), [1, 2, 4, 6]);
+    }
+}

@@ -1,4 +1,4 @@
-//! Measuring a platform from a run, for what a plan would otherwise assume.
+//! Measures a platform from a run on it, instead of assuming its times.
 
 use std::sync::Arc;
 
@@ -8,51 +8,52 @@ use shoal_job::Event;
 use shoal_job::wire::Receipt;
 use shoal_report::CallHistory;
 
+use super::calibrate::work_seconds;
+use super::median;
+use crate::runs::planned_job;
 use crate::{Error, Result, find_run};
 
-/// Adds to `calibration` what the run of this name measured on its platform: the overhead of calls, the start of environments,
-/// and the speed of a vCPU compared with a core of the calibrated machine, on records like those of `workload`.
+/// Adds to `calibration` what the named run measured on its platform: the overhead of calls, the start of environments, and
+/// the speed of a vCPU relative to a core of the calibrated machine, for records like those of `workload`.
 ///
 /// # Errors
-/// There is no such run, or it made no direct calls of a platform.
+/// The run does not exist, or has no direct calls of a platform.
 pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &str) -> Result<()> {
     let dir = find_run(run)?;
-    let wrong = |reason: &str| Error::Settings(format!("failed to learn from run {run}: {reason}"));
-    let job = dir.job()?.ok_or_else(|| wrong("it was never planned"))?;
-    if job.function.fingerprint != calibration.fingerprint
-        || job.function.setting("precision") != Some(&calibration.precision)
+    let wrong = |reason: &str| {
+        let reason = format!("failed to use run {run} for the plan: {reason}");
+        Err(Error::Settings(reason))
+    };
+    let function = planned_job(&dir)?.function;
+    if function.fingerprint != calibration.fingerprint
+        || function.setting("precision") != Some(&calibration.precision)
     {
-        return Err(wrong("it ran another model, or another precision of it"));
+        return wrong("it ran another model, or another precision of it");
     }
     let calls = calls(&dir.events()?);
     if calls.is_empty() {
-        return Err(wrong(
-            "it has no direct calls of a platform; learn from a run of the backend lambda",
-        ));
+        return wrong("it has no direct calls of a platform; use a run of the backend lambda");
     }
-    let read: f64 = workload
+    let tokens: f64 = workload
         .lengths
         .iter()
         .map(|&tokens| f64::from(tokens))
         .sum();
-    let predicted: f64 = workload.record_seconds(calibration).iter().sum();
-    if read == 0.0 {
-        return Err(wrong("the input has no tokens to compare"));
+    if tokens == 0.0 {
+        return wrong("the input has no tokens to compare");
     }
-    calibration.platform = Some(times(&calls, predicted / read));
-    if let Some(init) = median(
-        calls
-            .iter()
-            .filter(|(_, receipt)| receipt.cold)
-            .map(|(_, receipt)| init_seconds(receipt)),
-    ) {
+    let predicted: f64 = workload.record_seconds(calibration).iter().sum();
+    calibration.platform = Some(times(&calls, predicted / tokens));
+    let cold = calls.iter().filter(|(_, receipt)| receipt.cold);
+    let init = cold.map(|(_, receipt)| receipt.timings.init / 1e3 * share(receipt));
+    if let Some(init) = median(init) {
         calibration.init_seconds = init;
     }
     Ok(())
 }
 
-/// The first calls of batches that a platform with a sizing answered: the seconds from the call to the answer, as the
-/// caller saw it, and the receipt.
+/// The first calls of batches that a platform with a sizing answered: the seconds from call to answer, as seen by the
+/// caller, and the receipt.
 fn calls(events: &[(u64, Event)]) -> Vec<(f64, Arc<Receipt>)> {
     let history = CallHistory::of(events);
     let calls = history.invocations().iter().filter_map(|call| {
@@ -65,7 +66,7 @@ fn calls(events: &[(u64, Event)]) -> Vec<(f64, Arc<Receipt>)> {
 
 /// `seconds_per_token` is the prediction of the calibration.
 fn times(calls: &[(f64, Arc<Receipt>)], seconds_per_token: f64) -> PlatformTimes {
-    let beyond = |is_cold: bool| {
+    let overhead = |is_cold: bool| {
         let calls = calls.iter().filter(|(_, receipt)| receipt.cold == is_cold);
         median(calls.map(|(seconds, receipt)| {
             let timings = &receipt.timings;
@@ -73,37 +74,23 @@ fn times(calls: &[(f64, Arc<Receipt>)], seconds_per_token: f64) -> PlatformTimes
             (seconds - (timings.total + init) / 1e3).max(0.0)
         }))
     };
-    let (warm, cold) = (beyond(false), beyond(true));
+    let (warm, cold) = (overhead(false), overhead(true));
     let call_seconds = warm.or(cold).unwrap_or_default();
-    let work = |receipt: &Receipt| {
-        let timings = &receipt.timings;
-        (timings.read + timings.stages.total()) / 1e3 * share(receipt)
-    };
-    let processed: f64 = calls.iter().map(|(_, receipt)| work(receipt)).sum();
-    let tokens: f64 = calls.iter().map(|(_, receipt)| receipt.units as f64).sum();
+    let receipts = calls.iter().map(|(_, receipt)| receipt);
+    let work: f64 = receipts.clone().map(|r| work_seconds(r) * share(r)).sum();
+    let tokens: f64 = receipts.map(|receipt| receipt.units as f64).sum();
     PlatformTimes {
         calls: calls.len() as u64,
         call_seconds,
         place_seconds: (cold.unwrap_or(call_seconds) - call_seconds).max(0.0),
-        slowdown: processed / (tokens * seconds_per_token).max(f64::MIN_POSITIVE),
+        slowdown: work / (tokens * seconds_per_token).max(f64::MIN_POSITIVE),
     }
 }
 
-fn init_seconds(receipt: &Receipt) -> f64 {
-    receipt.timings.init / 1e3 * share(receipt)
-}
-
+/// The share of a vCPU that the function had.
 fn share(receipt: &Receipt) -> f64 {
-    receipt
-        .sizing
-        .as_ref()
-        .map_or(1.0, |sizing| vcpu_share(sizing.memory_mb))
-}
-
-fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut numbers: Vec<f64> = numbers.collect();
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied()
+    let sizing = receipt.sizing.as_ref();
+    sizing.map_or(1.0, |sizing| vcpu_share(sizing.memory_mb))
 }
 
 #[cfg(test)]
@@ -145,10 +132,10 @@ mod tests {
         (at, Event::Finished { worker: 0, receipt })
     }
 
-    /// A cold call of 340 ms, of which 40 are init and 100 work: 200 beyond. Two warm ones of 120 ms with 100 of work: 20 beyond.
-    /// Three times 100 ms for 30 tokens, where 5 ms a token were predicted: twice the time.
+    /// A cold call of 340 ms, of which 40 are initialization and 100 work: 200 of overhead. Two warm ones of 120 ms with 100 of
+    /// work: 20 of overhead. Three times 100 ms for 30 tokens with 5 ms per token predicted: twice the time.
     #[test]
-    fn a_run_by_hand() {
+    fn times_match_those_computed_by_hand() {
         let events = [
             call(1_000, 0),
             answer(1_340, receipt(0, 100.0, true)),

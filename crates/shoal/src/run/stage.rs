@@ -1,24 +1,27 @@
-//! A planned run: dispatching what is left, and collecting.
+//! A planned run: dispatches the open batches, and collects.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shoal_dispatch::{Backend, Plan, Processed, RetryPolicy, process_batches, process_in_windows};
+use shoal_dispatch::{
+    Backend, DispatchError, Plan, Processed, RetryPolicy, process_batches, process_in_windows,
+};
 use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
 use shoal_job::windows::BATCHES_AT_ONCE;
-use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
+use shoal_job::{Batch, Cancel, Event, Job, RunDir};
 use shoal_report::{CallHistory, RunState};
 
-use crate::PrecisionChoice;
-use crate::backend::{BackendConfig, BackendContext};
+use crate::backend::BackendContext;
 use crate::limits::within;
 use crate::summary::Tally;
-use crate::{EngineSettings, Error, Limits, OnError, Result, Summary, log, report, trust};
+use crate::{
+    Error, Limits, OnError, PrecisionChoice, Result, Settings, Summary, log, report, runs, trust,
+};
 
-/// Writes events to the run's log and hands them on.
+/// Writes events to the run's log and forwards them.
 pub(super) struct EventSink<'a> {
     run: String,
     log: EventLog,
@@ -36,18 +39,17 @@ impl<'a> EventSink<'a> {
 
     pub(super) fn emit(&mut self, event: Event) {
         if event.is_recorded() {
-            // The log explains a run; a run must not fail because its log does. A disk that is full ends it soon
-            // enough, with a better message.
+            // A run does not fail because of its log. A full disk ends it soon, with a better message.
             let _ = self.log.append(&event);
         }
         log::event(&self.run, &event);
         (self.emit)(&event);
     }
 
-    /// The end of a start of the run that did not come to its own.
-    pub(super) fn end(&mut self, error: &Error) {
+    /// Reports the error that ended this start.
+    fn end(&mut self, error: &Error) {
         match error {
-            // Told already, with the time at which it was so.
+            // Reported already, when it happened.
             Error::Cancelled { .. } | Error::OutOfTime { .. } | Error::Detached { .. } => {}
             error => self.emit(Event::Stopped {
                 reason: error.to_string(),
@@ -60,58 +62,49 @@ impl<'a> EventSink<'a> {
 pub(super) struct Stage<'a> {
     pub(super) run: RunDir,
     pub(super) job: Job,
-    pub(super) batches_at_once: NonZeroUsize,
     pub(super) runner: Arc<dyn Runner>,
     /// How the precision of the runner was chosen.
     pub(super) precision: PrecisionChoice,
     pub(super) destination: Destination,
-    pub(super) backend: BackendConfig,
-    /// Takes the place of `backend`.
+    pub(super) settings: Settings,
+    /// Replaces the backend of the settings.
     pub(super) own_backend: Option<&'a dyn Backend>,
-    /// The arguments of the command that started the run, where it is started by one.
-    pub(super) command: Option<Vec<String>>,
-    pub(super) engine: EngineSettings,
-    pub(super) on_error: OnError,
-    pub(super) limits: Limits,
-    /// This user made the run.
+    /// Whether this user created the run.
     pub(super) is_own: bool,
-    /// Held to the end.
     pub(super) _lock: RunLock,
 }
 
 impl Stage<'_> {
-    /// Processes what is left, and collects.
+    /// Processes the open batches, and collects.
     pub(super) fn finish(
         self,
         started: Instant,
         cancel: &Cancel,
         emit: &mut EventSink<'_>,
     ) -> Result<Summary> {
-        let end = self.work_and_collect(started, cancel, emit);
-        if let Err(error) = &end {
-            emit.end(error);
-        }
-        end
+        let end = self.process_and_collect(started, cancel, emit);
+        end.inspect_err(|error| emit.end(error))
     }
 
-    fn work_and_collect(
-        self,
+    fn process_and_collect(
+        &self,
         started: Instant,
         cancel: &Cancel,
         emit: &mut EventSink<'_>,
     ) -> Result<Summary> {
-        let (run, job) = (&self.run, &self.job);
+        let (run, job, settings) = (&self.run, &self.job, &self.settings);
         emit.emit(Event::Planned {
             records: job.records,
             batches: job.batches,
         });
         let seconds = self.seconds()?;
         let spending = self.spending()?;
+        let backend = settings.backend.file();
         if self.is_own {
-            trust::announce(run, BACKEND, &self.backend.file());
+            trust::announce(run, BACKEND, &backend);
         }
-        run.replace(BACKEND, self.backend.file())?;
-        if let Some(command) = &self.command {
+        run.replace(BACKEND, backend)?;
+        if let Some(command) = &settings.command {
             report::keep_command(run, command)?;
         }
         if self.is_own {
@@ -124,114 +117,101 @@ impl Stage<'_> {
             listed: None,
             timeout: spending.timeout,
             retry: RetryPolicy::default(),
-            stop_on_bad_record: self.on_error == OnError::Fail,
-            speculation: Some(self.limits.speculation),
+            stop_on_bad_record: settings.on_error == OnError::Fail,
+            speculation: Some(settings.limits.speculation),
             budget: spending.budget.as_ref(),
         };
-        let (processed, is_late) = within(seconds, cancel, |stop| self.work(&plan, stop, emit));
-        let processed = processed.map_err(|error| match error {
-            Error::Cancelled { .. } => {
-                emit.emit(Event::Cancelled);
-                match seconds.filter(|_| is_late && !cancel.is_cancelled()) {
-                    Some(seconds) => Error::OutOfTime {
-                        run: run.reference(),
-                        seconds,
-                    },
-                    None => error,
-                }
+        let (tally, is_late) = within(seconds, cancel, |stop| self.process(&plan, stop, emit));
+        let tally = tally.map_err(|error| {
+            if !matches!(error, Error::Cancelled { .. }) {
+                return error;
             }
-            error => error,
+            emit.emit(Event::Cancelled);
+            match seconds.filter(|_| is_late && !cancel.is_cancelled()) {
+                Some(seconds) => Error::OutOfTime {
+                    run: run.reference(),
+                    seconds,
+                },
+                None => error,
+            }
         })?;
-        deliver(run, job, &processed.tally.ranges, &self.destination, emit)?;
-        let mut summary = Summary::new(
-            run,
-            job,
-            self.destination.name(),
-            &processed.tally,
-            processed.concurrency,
-            started.elapsed(),
-        );
-        summary.precision_choice = self.precision.explanation();
-        emit.emit(Event::Completed {
-            results: summary.results,
-            failed: summary.failed,
-        });
-        account(run, job, &processed, &self.limits, &mut summary);
-        Ok(summary)
+        let explanation = self.precision.explanation();
+        let limits = &settings.limits;
+        deliver(run, job, &tally, &self.destination, limits, started, emit).map(|summary| Summary {
+            precision_choice: explanation,
+            ..summary
+        })
     }
 
-    /// Processes what is left of the job.
-    fn work(&self, plan: &Plan<'_>, stop: &Cancel, emit: &mut EventSink<'_>) -> Result<Finished> {
-        let failed = |error| {
-            Error::from_dispatch(error, self.run.reference(), |batch| {
-                self.first_dead_letter(batch)
-            })
+    /// Processes the open batches.
+    fn process(&self, plan: &Plan<'_>, stop: &Cancel, emit: &mut EventSink<'_>) -> Result<Tally> {
+        let failed = |error| match error {
+            DispatchError::BadRecord { batch } => Error::BadRecord {
+                dead_letter: self.first_dead_letter(batch),
+            },
+            error => Error::from_dispatch(error, self.run.reference()),
         };
         let mut tally = Tally::default();
-        if !self.is_long() {
+        let emit = &mut |event| emit.emit(event);
+        if self.is_long() {
+            let backend = self.build(&[])?;
+            let backend = backend.as_ref();
+            tally.concurrency = backend.concurrency();
+            let size = self.batches_at_once();
+            let add = &mut |processed: &Processed| tally.add(processed);
+            process_in_windows(plan, size, backend, stop, emit, add).map_err(failed)?;
+        } else {
             let batches = &self.run.batches(&self.job)?;
             let backend = self.build(batches)?;
+            tally.concurrency = backend.concurrency();
             let plan = Plan { batches, ..*plan };
-            let emit = &mut |event| emit.emit(event);
             let processed = process_batches(&plan, backend.as_ref(), stop, emit).map_err(failed)?;
             tally.add(&processed);
-            return Ok(Finished {
-                tally,
-                receipts: Some(processed.receipts),
-                concurrency: backend.concurrency(),
-            });
+            tally.receipts = Some(processed.receipts);
         }
-        let backend = self.build(&[])?;
-        process_in_windows(
-            plan,
-            self.batches_at_once(),
-            backend.as_ref(),
-            stop,
-            &mut |event| emit.emit(event),
-            &mut |processed| tally.add(processed),
-        )
-        .map_err(failed)?;
-        Ok(Finished {
-            tally,
-            receipts: None,
-            concurrency: backend.concurrency(),
-        })
+        Ok(tally)
     }
 
     fn build(&self, batches: &[Batch]) -> Result<Box<dyn Backend + '_>> {
         if let Some(own) = self.own_backend {
             return Ok(Box::new(own));
         }
-        self.backend.build(&BackendContext {
+        self.settings.backend.settings().build(&BackendContext {
             run: &self.run,
             job: &self.job,
             batches,
             runner: &self.runner,
-            engine: &self.engine,
+            engine: &self.settings.model.engine,
         })
     }
 
-    /// Enough that the end of a window, when fewer and fewer calls are in flight, does not matter.
+    /// The size of a window. At its end fewer calls are in flight, so it has many batches per call.
     fn batches_at_once(&self) -> NonZeroUsize {
-        let calls = NonZeroUsize::new(self.backend.calls_in_flight().saturating_mul(64));
-        self.batches_at_once.max(calls.unwrap_or(NonZeroUsize::MIN))
+        let calls = NonZeroUsize::new(self.settings.backend.calls_in_flight().saturating_mul(64));
+        self.settings
+            .batches_at_once
+            .max(calls.unwrap_or(NonZeroUsize::MIN))
     }
 
-    /// Whether the run is processed in windows, so that memory does not grow with it. Platforms get all batches at
-    /// once, as their own fan-out, their prices and their limits are for the whole.
+    /// Whether the run is processed in windows, so that memory does not grow with it. Platforms get all batches at once:
+    /// their fan-out, prices and limits apply to the whole run.
     fn is_long(&self) -> bool {
-        !self.backend.is_platform() && self.job.batches > self.batches_at_once().get() as u64
+        !self.settings.backend.settings().is_platform()
+            && self.job.batches > self.batches_at_once().get() as u64
     }
 
-    /// Seconds that this start may work, where there is a limit.
+    /// The time limit of this start in seconds.
     fn seconds(&self) -> Result<Option<f64>> {
-        let is_by_the_hour = self.limits.max_usd.is_some() && self.backend.machine().is_some();
+        let Settings {
+            limits, backend, ..
+        } = &self.settings;
+        let is_by_the_hour = limits.max_usd.is_some() && backend.settings().machine().is_some();
         let before = if is_by_the_hour {
-            report::state(&self.run)?.seconds_at_work()
+            runs::state(&self.run)?.seconds_at_work()
         } else {
             0.0
         };
-        let seconds = self.limits.seconds(&self.backend, before);
+        let seconds = limits.seconds(backend, before);
         match seconds {
             Some(seconds) if seconds <= 0.0 => Err(Error::OutOfTime {
                 run: self.run.reference(),
@@ -241,59 +221,26 @@ impl Stage<'_> {
         }
     }
 
-    fn first_dead_letter(&self, batch: u64) -> String {
-        let of_it = [Batch {
-            index: batch,
+    /// The first dead letter of a batch.
+    fn first_dead_letter(&self, index: u64) -> String {
+        let batch = Batch {
+            index,
             ..Batch::default()
-        }];
-        let listed = self.run.list_receipts().unwrap_or_default();
-        let receipts = self.run.receipts_of(&of_it, &listed).unwrap_or_default();
-        let bad = receipts.values().find(|receipt| receipt.failed > 0);
-        let letters = bad.and_then(|receipt| {
-            let name = RunDir::dead_letters_name(receipt.range());
-            self.run.get(&name).ok().flatten()
-        });
-        let letters = letters.unwrap_or_default();
-        let first = letters
-            .split(|byte| *byte == b'\n')
-            .next()
-            .unwrap_or_default();
-        String::from_utf8_lossy(first).into_owned()
-    }
-}
-
-/// What was done.
-struct Finished {
-    tally: Tally,
-    /// All of them, where they are in memory.
-    receipts: Option<Receipts>,
-    concurrency: usize,
-}
-
-/// What the run cost, into its summary, and the page that tells it all, into its directory. A run that is done does not fail
-/// because it cannot be accounted for: the summary says what is wrong then.
-fn account(run: &RunDir, job: &Job, done: &Finished, limits: &Limits, summary: &mut Summary) {
-    let prices = crate::plan::prices(limits.prices.as_deref());
-    let accounted = prices.and_then(|prices| {
-        let bill = |state: &RunState| report::bill(run, job, &done.tally.totals, state, &prices);
-        let Some(receipts) = &done.receipts else {
-            summary.cost = bill(&report::state(run)?)?;
-            // It shows every call, and so takes memory by the batch, which this run has not.
-            return Ok(None);
         };
-        let history = CallHistory::of(&run.events_beside(receipts)?);
-        let bill = bill(history.state())?;
-        summary.cost = bill.clone();
-        let page = report::of(run, job, receipts, history, bill)?;
-        report::keep(run, &page).map(Some)
-    });
-    match accounted {
-        Ok(place) => summary.report = place,
-        Err(error) => summary.not_accounted = Some(error.to_string()),
+        let find = || -> Option<String> {
+            let listed = self.run.list_receipts().ok()?;
+            let receipts = self.run.receipts_of(&[batch], &listed).ok()?;
+            let bad = receipts.values().find(|receipt| receipt.failed > 0)?;
+            let name = RunDir::dead_letters_name(bad.range());
+            let letters = self.run.get(&name).ok()??;
+            let first = letters.split(|byte| *byte == b'\n').next()?;
+            Some(String::from_utf8_lossy(first).into_owned())
+        };
+        find().unwrap_or_default()
     }
 }
 
-/// Collects a run that is done, and works on nothing.
+/// Collects a finished run without processing any batch.
 pub(super) fn collect_only(
     run: &RunDir,
     job: &Job,
@@ -303,23 +250,22 @@ pub(super) fn collect_only(
 ) -> Result<Summary> {
     let (mut tally, mut missing) = (Tally::default(), 0);
     let is_long = job.batches > BATCHES_AT_ONCE.get() as u64;
-    let mut all = None;
     run.each_window(job, BATCHES_AT_ONCE, &mut |batches, receipts| {
         emit.emit(Event::Verifying {
             parts: receipts.len() as u64,
         });
-        let mut whole = receipts.clone();
+        let mut intact = receipts.clone();
         for range in damaged(run, job, receipts)? {
-            whole.remove(range.batch, range.offset);
+            intact.remove(range.batch, range.offset);
         }
-        whole.retain_ranges_of(batches);
-        missing += whole.open(batches).len() as u64;
+        intact.retain_ranges_of(batches);
+        missing += intact.open(batches).len() as u64;
         tally.add(&Processed {
-            reused: whole.clone(),
-            receipts: whole.clone(),
+            reused: intact.clone(),
+            receipts: intact.clone(),
             time: Duration::ZERO,
         });
-        all = (!is_long).then_some(whole);
+        tally.receipts = (!is_long).then_some(intact);
         Ok(())
     })?;
     if missing > 0 {
@@ -329,30 +275,53 @@ pub(super) fn collect_only(
             batches: job.batches,
         });
     }
-    deliver(run, job, &tally.ranges, destination, emit)?;
-    let mut summary = Summary::new(run, job, destination.name(), &tally, 0, started.elapsed());
+    let limits = Limits::default();
+    deliver(run, job, &tally, destination, &limits, started, emit)
+}
+
+/// Writes the output and the dead letters of a finished run, its summary and its report.
+fn deliver(
+    run: &RunDir,
+    job: &Job,
+    tally: &Tally,
+    destination: &Destination,
+    limits: &Limits,
+    started: Instant,
+    emit: &mut EventSink<'_>,
+) -> Result<Summary> {
+    let ranges = &tally.ranges;
+    collect(run, job, ranges, destination, &mut |event| emit.emit(event))?;
+    collect_dead_letters(run, ranges)?;
+    let mut summary = Summary::new(run, job, destination.name(), tally, started.elapsed());
     emit.emit(Event::Completed {
         results: summary.results,
         failed: summary.failed,
     });
-    let done = Finished {
-        tally,
-        receipts: all,
-        concurrency: 0,
-    };
-    account(run, job, &done, &Limits::default(), &mut summary);
+    match account(run, job, tally, limits, &mut summary) {
+        Ok(report) => summary.report = report,
+        // A finished run does not fail because of its report.
+        Err(error) => summary.not_accounted = Some(error.to_string()),
+    }
     Ok(summary)
 }
 
-/// Writes the output and the dead letters of a run whose parts are all there and whole.
-fn deliver(
+/// Computes the cost of a run, and writes its report, whose location it returns.
+fn account(
     run: &RunDir,
     job: &Job,
-    ranges: &CompletedRanges,
-    destination: &Destination,
-    emit: &mut EventSink<'_>,
-) -> Result<()> {
-    collect(run, job, ranges, destination, &mut |event| emit.emit(event))?;
-    collect_dead_letters(run, ranges)?;
-    Ok(())
+    tally: &Tally,
+    limits: &Limits,
+    summary: &mut Summary,
+) -> Result<Option<String>> {
+    let prices = crate::cost::prices(limits.prices.as_deref())?;
+    let bill = |state: &RunState| report::bill(run, job, &tally.totals, state, &prices);
+    let Some(receipts) = &tally.receipts else {
+        summary.cost = bill(&runs::state(run)?)?;
+        // The page shows every call, so its memory would grow with the run.
+        return Ok(None);
+    };
+    let history = CallHistory::of(&run.events_beside(receipts)?);
+    summary.cost = bill(history.state())?;
+    let page = report::of(run, job, receipts, history, summary.cost.clone())?;
+    report::keep(run, &page).map(Some)
 }

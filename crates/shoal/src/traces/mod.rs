@@ -1,7 +1,5 @@
-//! Traces of runs for OpenTelemetry: a span for each start of a run, for its stages and for each attempt at a batch, sent by
-//! OTLP over HTTP, as JSON.
-//!
-//! Traces show what the events of the run say. A collector that cannot be reached costs a warning, and nothing else.
+//! Traces of runs for OpenTelemetry: a span for each start of a run, for its stages and for each attempt at a batch. They are
+//! sent as JSON by OTLP over HTTP. An unreachable collector only causes a warning.
 
 mod client;
 mod spans;
@@ -17,20 +15,20 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use shoal_job::Event;
 use shoal_report::now_unix_ms;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Setting};
 use client::Client;
 use spans::Spans;
 
-/// The variable with the collector's URL for OpenTelemetry's own tools.
+/// OpenTelemetry's variable with the collector's URL.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// The URL of a local collector.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4318";
-/// The value that stands for that variable.
+/// The setting that refers to that variable.
 const FROM_ENVIRONMENT: &str = "env";
-/// The most spans that are sent together …
-const MOST_SPANS: usize = 512;
-/// … and how long the first of them waits for the others.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The highest number of spans per request …
+const MAX_SPANS: usize = 512;
+/// … and how long the first of them waits for others.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
 /// A trace in progress.
 pub struct Traces {
@@ -40,10 +38,10 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Traces to the collector at `url`: its base, as in `OTEL_EXPORTER_OTLP_ENDPOINT`, or `env` for what that variable says.
+    /// Starts a trace. `url` is the base URL of the collector, or `env` for `OTEL_EXPORTER_OTLP_ENDPOINT`.
     ///
     /// # Errors
-    /// It is no URL of HTTP.
+    /// The URL is invalid.
     pub fn start(url: &str) -> Result<Self> {
         let base = match url {
             FROM_ENVIRONMENT => {
@@ -52,23 +50,20 @@ impl Traces {
             url => url.to_owned(),
         };
         if !(base.starts_with("http://") || base.starts_with("https://")) {
-            return Err(Error::Settings(
-                "failed to use --otlp: name the URL of a collector that takes OTLP over HTTP, such as http://localhost:4318, \
-                 or env for what OTEL_EXPORTER_OTLP_ENDPOINT says"
-                    .into(),
-            ));
+            let reason = "name the URL of a collector that accepts OTLP over HTTP, such as http://localhost:4318, or env for \
+                          the one in OTEL_EXPORTER_OTLP_ENDPOINT";
+            return Err(Error::setting(Setting::Otlp, reason));
         }
         let endpoint = format!("{}/v1/traces", base.trim_end_matches('/'));
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Client::new())
-            // A collector that does not answer is not waited for twice.
+            // A collector that does not answer delays the run only once.
             .with_retry_policy(RetryPolicy::disabled())
             .with_protocol(Protocol::HttpJson)
             .with_endpoint(endpoint)
             .build();
-        let mut exporter =
-            exporter.map_err(|e| Error::Settings(format!("failed to use --otlp: {e}")))?;
+        let mut exporter = exporter.map_err(|e| Error::setting(Setting::Otlp, e.to_string()))?;
         exporter.set_resource(
             &Resource::builder_empty()
                 .with_service_name("shoal")
@@ -87,17 +82,17 @@ impl Traces {
         })
     }
 
-    /// Takes the next event of the run.
+    /// Adds the next event of the run.
     pub fn apply(&mut self, event: &Event) {
         let Self { spans, send, .. } = self;
-        // Where the sender has given up, `end` says why.
+        // If the sender has stopped, `end` returns the reason.
         spans.apply(now_unix_ms(), event, &mut |span| drop(send.send(span)));
     }
 
-    /// Ends the trace, with the error of the run if it has one, and waits until it is sent.
+    /// Ends the trace, with the run's error if it failed, and waits until it is sent.
     ///
     /// # Errors
-    /// Not all of it could be sent.
+    /// The trace could not be sent completely.
     pub fn end(self, error: Option<&Error>) -> std::result::Result<(), String> {
         let Self {
             spans,
@@ -124,8 +119,8 @@ fn deliver(
         .map_err(|e| format!("failed to start a runtime: {e}"))?;
     while let Ok(first) = waiting.recv() {
         let mut spans = vec![first];
-        let until = Instant::now() + PATIENCE;
-        while spans.len() < MOST_SPANS {
+        let until = Instant::now() + MAX_DELAY;
+        while spans.len() < MAX_SPANS {
             match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(span) => spans.push(span),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,

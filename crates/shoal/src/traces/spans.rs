@@ -1,4 +1,4 @@
-//! From the events of a run to spans.
+//! Converts the events of a run to spans.
 
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
@@ -12,14 +12,14 @@ use shoal_job::Event;
 use shoal_job::wire::Receipt;
 use shoal_report::{Call, Phase, RunState};
 
-/// The open spans of one start of a run. Times are in milliseconds since 1970, as in `events.jsonl`.
+/// The open spans of one start of a run. Times are Unix times in milliseconds, as in `events.jsonl`.
 pub(super) struct Spans {
     ids: RandomIdGenerator,
     trace: TraceId,
     run: Open,
     /// The current stage of the run.
     stage: Option<Open>,
-    /// The latest stage in which functions were called.
+    /// The latest stage that called functions.
     dispatch: SpanId,
     state: RunState,
 }
@@ -32,7 +32,7 @@ struct Open {
 }
 
 impl Spans {
-    /// The trace of a run that begins.
+    /// Starts the trace of a run.
     pub(super) fn begin(at: u64) -> Self {
         let ids = RandomIdGenerator::default();
         Self {
@@ -50,7 +50,7 @@ impl Spans {
         }
     }
 
-    /// Takes the next event. The spans that end with it go to `out`.
+    /// Adds the next event. `out` gets the spans that end with it.
     pub(super) fn apply(&mut self, at: u64, event: &Event, out: &mut dyn FnMut(SpanData)) {
         let change = self.state.apply(at, event);
         self.enter_stage(at, matches!(event, Event::Started { .. }), out);
@@ -76,7 +76,7 @@ impl Spans {
                 ]);
             }
             Event::Finished { receipt, .. } => {
-                // A platform that fans out by itself reports the end of a call only.
+                // A platform with its own fan-out reports only the ends of calls.
                 let called = change.answered.map(|call| call.called_unix_ms);
                 let began = called.unwrap_or_else(|| began(receipt, at));
                 out(self.attempt(began, at, of_receipt(receipt), Status::Ok));
@@ -128,7 +128,7 @@ impl Spans {
         out(close(self.trace, run, SpanId::INVALID, at, status));
     }
 
-    /// Ends the span of the stage before and begins that of the current one, if they differ or a new start `is_new`.
+    /// Ends the span of the previous stage and starts that of the current one, if they differ or the start `is_new`.
     fn enter_stage(&mut self, at: u64, is_new: bool, out: &mut dyn FnMut(SpanData)) {
         let name = match self.state.phase {
             Phase::Planning => Some("plan"),
@@ -225,7 +225,7 @@ fn of_receipt(receipt: &Receipt) -> Vec<KeyValue> {
     ]
 }
 
-/// When the work of `receipt` began; where it does not say, its own duration before `at`.
+/// The start of the work of `receipt`; estimated from its duration if unknown.
 fn began(receipt: &Receipt, at: u64) -> u64 {
     match receipt.started_unix_ms {
         0 => at.saturating_sub(receipt.timings.total.max(0.0) as u64),
@@ -233,7 +233,7 @@ fn began(receipt: &Receipt, at: u64) -> u64 {
     }
 }
 
-/// OpenTelemetry has signed numbers only.
+/// Numbers of OpenTelemetry are signed.
 fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

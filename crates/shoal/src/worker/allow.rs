@@ -1,4 +1,4 @@
-//! Which run directories a worker may be asked for.
+//! The run directories that a worker accepts.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use shoal_job::store::{Location, is_url};
 
 use crate::{Error, Result, Setting};
 
-/// Folders and prefixes of stores below which runs must lie.
+/// Folders and prefixes of stores that contain the accepted run directories.
 #[derive(Debug, Clone, Default)]
 pub struct Allow {
     folders: Vec<PathBuf>,
-    /// Without a slash at their end.
+    /// Without a slash at the end.
     urls: Vec<String>,
-    /// Nothing was said, so that all is allowed.
+    /// Everything is allowed.
     all: bool,
 }
 
@@ -28,7 +28,7 @@ impl Allow {
     /// Run directories at or below these paths and URLs.
     ///
     /// # Errors
-    /// A path is not there, or a URL is written in a way that may mean another place.
+    /// A path does not exist, or a URL is not normalized.
     pub fn below<S: AsRef<str>>(prefixes: &[S]) -> Result<Self> {
         let mut allow = Self::default();
         for prefix in prefixes.iter().map(AsRef::as_ref) {
@@ -42,19 +42,23 @@ impl Allow {
                 None if is_plain(prefix) => {
                     allow.urls.push(prefix.trim_end_matches('/').to_owned());
                 }
-                None => return Err(wrong("write the URL without . or .. and the like")),
+                None => {
+                    return Err(wrong(
+                        "write the URL without ., .., encoded characters and queries",
+                    ));
+                }
             }
         }
         Ok(allow)
     }
 
-    /// Whether the run directory `run`, a path or a URL, may be worked in.
+    /// Whether `run`, a path or a URL, is accepted.
     pub fn allows(&self, run: &str) -> bool {
         if self.all {
             return true;
         }
         match folder(run) {
-            // Links and `..` are followed, so that it is the folder itself that counts, not how it is called.
+            // Links and `..` are resolved first.
             Some(path) => path
                 .canonicalize()
                 .is_ok_and(|path| self.folders.iter().any(|folder| path.starts_with(folder))),
@@ -69,7 +73,7 @@ impl Allow {
     }
 }
 
-/// The path of this machine that `text` names, if it is no URL of a store.
+/// The local path of `text`, unless it is the URL of a store.
 fn folder(text: &str) -> Option<PathBuf> {
     if !is_url(text) {
         return Some(Path::new(text).to_owned());
@@ -80,8 +84,7 @@ fn folder(text: &str) -> Option<PathBuf> {
     }
 }
 
-/// Whether a URL says plainly where it points: nothing in it is resolved, decoded or dropped on the way to the store
-/// such that it ends elsewhere.
+/// Whether a URL is normalized, so that resolving and decoding it cannot lead elsewhere.
 fn is_plain(url: &str) -> bool {
     let decoded = url
         .to_ascii_lowercase()

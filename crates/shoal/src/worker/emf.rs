@@ -1,6 +1,6 @@
-//! Metrics of a Lambda function, as lines of its log: CloudWatch turns lines in its *embedded metric format*
+//! Metrics of a Lambda function, as lines of its log. CloudWatch turns lines in its *embedded metric format*
 //! (`AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html`) into metrics, without a call
-//! and without a permission.
+//! or a permission.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,12 +18,12 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// The line of one invocation, without a line end. Unknown metrics are left out: a failure has only its duration.
+    /// The line of one invocation, without a line end. Unknown metrics are omitted: a failure has only its duration.
     pub(super) fn line(
         &self,
         invocation: &Invocation,
         result: &Result<Receipt, Failure>,
-        took: Duration,
+        duration: Duration,
     ) -> String {
         let mut line = Map::new();
         let mut metrics = Vec::new();
@@ -35,7 +35,7 @@ impl Metrics {
         add(
             "DurationMs",
             "Milliseconds",
-            ms(took.as_secs_f64() * 1000.0),
+            ms(duration.as_secs_f64() * 1000.0),
         );
         if let Ok(receipt) = result {
             add("Records", "Count", receipt.records.into());
@@ -64,7 +64,7 @@ impl Metrics {
                 }],
             }),
         );
-        // CloudWatch Logs Insights finds members that are neither metric nor dimension.
+        // The other members are fields for CloudWatch Logs Insights.
         for (name, value) in [
             ("function", json!(self.function)),
             ("version", json!(self.version)),

@@ -1,4 +1,4 @@
-//! The environments of a worker, kept from call to call.
+//! The environments of a worker, reused by later calls.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use shoal_job::wire::{Failure, Invocation, Receipt};
 
 use crate::log;
 
-/// Environments of one host. There are as many as were ever used at a time.
+/// Environments of one host, as many as the highest number of concurrent calls so far.
 pub(super) struct Environments {
     host: Arc<Host>,
     idle: Mutex<Vec<Environment>>,
@@ -23,8 +23,7 @@ impl Environments {
         }
     }
 
-    /// Processes a batch on this thread. A panic is a failure, and its environment is not used again: its memory may be
-    /// in any state.
+    /// Processes a batch on this thread. A panic is a failure, and its environment is dropped, since it may be inconsistent.
     pub(super) fn handle(
         &self,
         invocation: &Invocation,
@@ -37,7 +36,7 @@ impl Environments {
     }
 
     fn work(&self, invocation: &Invocation, limits: &CallLimits) -> Result<Receipt, Failure> {
-        // Those that were used last are the warmest.
+        // The caches of the last used one are the warmest.
         let warm = self.idle().pop();
         let mut environment = warm.unwrap_or_else(|| self.host.environment());
         let result = catch_unwind(AssertUnwindSafe(|| environment.handle(invocation, limits)));

@@ -1,4 +1,4 @@
-//! The worker of a port: requests with an invocation are answered by an outcome.
+//! The HTTP worker: answers an invocation with an outcome.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -26,35 +26,35 @@ use super::request_guard::{self, Answer, RequestGuard};
 use super::{Allow, Token};
 use crate::{Error, Result};
 
-/// Seconds after which a caller that was turned away may come again.
+/// Seconds after which a rejected caller may retry.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-/// How long the end waits for work that has been asked to stop.
-const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How long cancelled calls may take to stop.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(2);
 
-/// How a worker listens.
+/// The settings of an HTTP worker.
 pub struct HttpSettings {
-    /// Where; port 0 is any free one.
+    /// The address; port 0 is any free port.
     pub address: SocketAddr,
-    /// Calls that are worked on at a time, at least 1.
+    /// Highest number of concurrent calls, at least 1.
     pub concurrency: usize,
-    /// What callers must tell.
+    /// The token that callers must send.
     pub token: Option<Token>,
-    /// The runs that they may ask for.
+    /// The accepted run directories.
     pub allow: Allow,
-    /// Certificate chain and key, PEM files.
+    /// PEM files with the certificate chain and the key.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// How long calls under way are waited for at the end.
+    /// How long running calls may take after the stop.
     pub grace: Duration,
-    /// How long a call is worked on, at most: what is not done by then is answered as left over.
+    /// Time limit of a call; records that are not processed by then are reported as remaining.
     pub call_timeout: Duration,
-    /// How long a caller may take for the head of a request, and again for its body.
+    /// Time limit for the head of a request, and for its body.
     pub read_timeout: Duration,
 }
 
-/// What requests share.
+/// State shared by all requests.
 struct Worker {
     request_guard: RequestGuard,
-    /// There once the model is open.
+    /// Set when the model is open.
     environments: OnceLock<Environments>,
     free: Arc<Semaphore>,
     concurrency: usize,
@@ -64,11 +64,11 @@ struct Worker {
     read_timeout: Duration,
 }
 
-/// Listens and answers until `stop` is sent, or dropped; then waits for calls under way. `open` makes the host, meanwhile
-/// the worker is alive and not ready. `listening` is told where.
+/// Answers requests until `stop` is sent or dropped, then waits for running calls. Until `open` returns the host, the worker
+/// is alive but not ready. `listening` gets the worker's URL.
 ///
 /// # Errors
-/// The address cannot be had, the certificate cannot be used, or `open` fails.
+/// The address or the certificate cannot be used, or `open` fails.
 pub fn serve(
     settings: HttpSettings,
     open: impl FnOnce() -> Result<Arc<Host>> + Send + 'static,
@@ -84,9 +84,9 @@ pub fn serve(
         .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?;
     let cancel = Cancel::new();
     let end = runtime.block_on(listen(settings, open, stop, listening, cancel.clone()));
-    // The callers of invocations still in progress have gone.
+    // Callers of the remaining invocations have disconnected.
     cancel.cancel();
-    runtime.shutdown_timeout(LAST_WAIT);
+    runtime.shutdown_timeout(SHUTDOWN_WAIT);
     end
 }
 
@@ -110,8 +110,7 @@ async fn listen(
     let tls = match &tls {
         None => None,
         Some((certificate, key)) => {
-            // More than one provider may be linked in, so that rustls would not know which to use. Where one is installed
-            // already, that one will do.
+            // rustls cannot choose between several linked providers. An error means that one is installed already.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             let config = RustlsConfig::from_pem_file(certificate, key).await;
             let config = config.map_err(|e| {
@@ -126,10 +125,10 @@ async fn listen(
             Some(RustlsConfig::from_config(Arc::new(config)))
         }
     };
-    let unusable = |e| Error::Settings(format!("failed to listen on {address}: {e}"));
-    let listener = TcpListener::bind(address).map_err(unusable)?;
-    listener.set_nonblocking(true).map_err(unusable)?;
-    let address = listener.local_addr().map_err(unusable)?;
+    let failed = |e| Error::Settings(format!("failed to listen on {address}: {e}"));
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
     let worker = Arc::new(Worker {
         request_guard: RequestGuard { token, allow },
         environments: OnceLock::new(),
@@ -143,20 +142,19 @@ async fn listen(
     let handle = Handle::new();
     let scheme = if tls.is_some() { "https" } else { "http" };
     let service = routes(worker.clone()).into_make_service();
-    // HTTP/1.1 alone, which every caller speaks: how long it takes to find out which it will be is not bounded, and neither are
-    // the heads of HTTP/2.
+    // Only HTTP/1.1: the time to negotiate a version, and the time for heads of HTTP/2, have no limit.
     let server = async {
         match tls {
             None => {
                 let server = axum_server::from_tcp(listener)?.handle(handle.clone());
                 let mut server = server.http1_only();
-                bound(server.http_builder(), read_timeout);
+                limit_heads(server.http_builder(), read_timeout);
                 server.serve(service).await
             }
             Some(tls) => {
                 let server = axum_server::from_tcp_rustls(listener, tls)?.handle(handle.clone());
                 let mut server = server.http1_only();
-                bound(server.http_builder(), read_timeout);
+                limit_heads(server.http_builder(), read_timeout);
                 server.serve(service).await
             }
         }
@@ -167,7 +165,7 @@ async fn listen(
         let host = opening
             .await
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-        // Nobody else sets it.
+        // Only this task sets it.
         let _ = worker.environments.set(Environments::new(host));
         let _ = stop.await;
         worker.stopping.store(true, Ordering::SeqCst);
@@ -180,8 +178,8 @@ async fn listen(
     }
 }
 
-/// A silent client is disconnected after a time limit. An unfinished head is bounded before anything is known of the caller.
-fn bound(builder: &mut Builder<TokioExecutor>, read_timeout: Duration) {
+/// Limits the time for the head of a request, before the caller is authenticated.
+fn limit_heads(builder: &mut Builder<TokioExecutor>, read_timeout: Duration) {
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -194,11 +192,11 @@ fn routes(worker: Arc<Worker>) -> Router {
         .route("/invoke", post(invoke))
         .route("/health", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
-        .layer(DefaultBodyLimit::max(request_guard::LARGEST_REQUEST))
+        .layer(DefaultBodyLimit::max(request_guard::MAX_REQUEST_BYTES))
         .with_state(worker)
 }
 
-/// Whether calls are taken, and how many at a time.
+/// Whether calls are accepted, and how many at a time.
 async fn ready(State(worker): State<Arc<Worker>>) -> Response {
     let ready = worker.environments.get().is_some() && !worker.stopping.load(Ordering::SeqCst);
     let status = if ready {
@@ -224,36 +222,36 @@ async fn invoke(State(worker): State<Arc<Worker>>, request: Request) -> Response
     json(status, body)
 }
 
-/// The invocation of a request, and the right to work on it.
+/// Reads the invocation of a request, and the permit to process it.
 async fn admit(
     worker: &Worker,
     request: Request,
 ) -> std::result::Result<(Invocation, OwnedSemaphorePermit), Answer> {
-    // Nothing is read for strangers.
+    // Nothing is read from unauthorized callers.
     let authorization = request.headers().get(header::AUTHORIZATION);
     worker
         .request_guard
-        .opens(authorization.and_then(|value| value.to_str().ok()))?;
+        .authorize(authorization.and_then(|value| value.to_str().ok()))?;
     if worker.stopping.load(Ordering::SeqCst) {
-        return Err(turn_away(503, "the worker is stopping"));
+        return Err(reject(503, "the worker is stopping"));
     }
     if worker.environments.get().is_none() {
-        return Err(turn_away(503, "the worker is not ready yet"));
+        return Err(reject(503, "the worker is not ready yet"));
     }
     let length = request.headers().get(header::CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > request_guard::LARGEST_REQUEST) {
-        // Said before it is sent, where the caller announces it.
+    if length.is_some_and(|length| length > request_guard::MAX_REQUEST_BYTES) {
+        // Rejected before the body is sent.
         let reason = format!(
             "failed to read the request: it has more than {} bytes",
-            request_guard::LARGEST_REQUEST
+            request_guard::MAX_REQUEST_BYTES
         );
         return Err(request_guard::refuse(413, &reason));
     }
     let read = tokio::time::timeout(worker.read_timeout, Bytes::from_request(request, &()));
     let body = read.await.map_err(|_| {
         let reason = format!(
-            "failed to read the request: its body was not there within {} s",
+            "failed to read the request: its body did not arrive within {} s",
             worker.read_timeout.as_secs_f64()
         );
         request_guard::refuse(408, &reason)
@@ -265,19 +263,19 @@ async fn admit(
     let invocation = worker.request_guard.read(&body)?;
     match worker.free.clone().try_acquire_owned() {
         Ok(permit) => Ok((invocation, permit)),
-        Err(_) => Err(turn_away(429, "the worker is busy with other batches")),
+        Err(_) => Err(reject(429, "the worker is busy with other batches")),
     }
 }
 
-/// An answer that says nothing of the batch: another worker, or this one later, may take it.
-fn turn_away(status: u16, reason: &str) -> Answer {
+/// An answer after which the batch may be sent to another worker, or to this one again.
+fn reject(status: u16, reason: &str) -> Answer {
     let failure = Failure::new(FailureKind::Throttled, reason);
     (status, Outcome::Failure(failure))
 }
 
 async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphorePermit) -> Answer {
     let result = tokio::task::spawn_blocking(move || {
-        // Given back when the work is done, also where nobody waits for it any more.
+        // Released when the work is done, even if the caller has disconnected.
         let _permit = permit;
         let limits = CallLimits {
             cancel: worker.cancel.clone(),
@@ -286,11 +284,11 @@ async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphor
         let environments = worker
             .environments
             .get()
-            .expect("calls are let in after it is set");
+            .expect("calls are admitted after it is set");
         environments.handle(&invocation, &limits)
     });
     let result = result.await.unwrap_or_else(|end| {
-        let reason = format!("failed to come to an end: {end}");
+        let reason = format!("failed to finish: {end}");
         Err(Failure::new(FailureKind::Retryable, reason))
     });
     request_guard::answer(result)

@@ -1,4 +1,4 @@
-//! The worker of AWS Lambda: events are invocations, or requests to the function's URL that hold one.
+//! The worker of AWS Lambda: events are invocations, or requests to the function's URL with an invocation.
 
 use std::io::Write;
 use std::path::Path;
@@ -16,21 +16,21 @@ use super::environments::Environments;
 use super::request_guard::{self, Answer, RequestGuard};
 use super::{Allow, Token, WorkerSettings};
 use crate::log::{self, Format, Level};
-use crate::{EngineSettings, Error, Precision, Result};
+use crate::{EngineSettings, Error, Precision, Result, Target};
 
-/// The variable by which Lambda tells where events come from.
+/// The variable with the address of Lambda's events.
 const API: &str = "AWS_LAMBDA_RUNTIME_API";
-/// The variables by which it tells what function this is.
+/// The variables with the function's name and version.
 const FUNCTION: &str = "AWS_LAMBDA_FUNCTION_NAME";
 const VERSION: &str = "AWS_LAMBDA_FUNCTION_VERSION";
-/// What Lambda calls the program of a function that brings its own runtime.
+/// The name that Lambda requires for the program of a function.
 const BOOTSTRAP: &str = "bootstrap";
-/// What `shoal deploy aws` calls the model beside it.
+/// The name of a model that is deployed with the program.
 const PACKED: &str = "model.shoal";
-/// The only folder that a function can write.
+/// The only writable folder of a function.
 const CACHE: &str = "/tmp/shoal";
 
-/// Whether this process was started by Lambda, and not by somebody who wants something of the command.
+/// Whether Lambda started this process, rather than a user of the command.
 pub fn is_called() -> bool {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
@@ -38,47 +38,41 @@ pub fn is_called() -> bool {
     is_bootstrap || (arguments.next().is_none() && std::env::var_os(API).is_some())
 }
 
-/// Answers events until Lambda ends the process. `started` is when the process did.
+/// Answers events until Lambda ends the process. `started` is the start of the process.
 ///
-/// `SHOAL_MODEL`, or the packed model that was zipped together with this program, is opened before the first event. `SHOAL_PRECISION`, `SHOAL_ISA` and `SHOAL_CACHE_DIR` are what the
-/// options of these names are; `SHOAL_TOKEN` is what callers of the function's URL must tell. Each invocation is a line of
-/// the log (`SHOAL_LOG`, `SHOAL_LOG_FORMAT`; JSON where nothing is said), and a line of metrics.
+/// `SHOAL_MODEL`, or the packed model beside this program, is opened before the first event. `SHOAL_PRECISION`, `SHOAL_ISA`
+/// and `SHOAL_CACHE_DIR` are engine settings; `SHOAL_TOKEN` is the token for callers of the function's URL. Each invocation
+/// is a line of the log (`SHOAL_LOG`, `SHOAL_LOG_FORMAT`; JSON by default), and a line of metrics.
 ///
 /// # Errors
-/// This is no environment of Lambda, or the model cannot be used.
+/// This is not an environment of Lambda, or the model cannot be used.
 pub fn run(started: Instant) -> Result<()> {
     let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     for name in [API, FUNCTION, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE", VERSION] {
         if variable(name).is_none() {
             return Err(Error::Settings(format!(
-                "failed to run as a Lambda function: {name} is not set; elsewhere the program is not called {BOOTSTRAP}"
+                "failed to run as a Lambda function: {name} is not set; outside of Lambda, rename the program from {BOOTSTRAP}"
             )));
         }
     }
     log::start(
         log::variable(log::FORMAT, &Format::ALL)?.unwrap_or(Format::Json),
-        log::variable(log::LEVEL, &Level::ALL)?.or(Some(Level::Info)),
+        log::variable(log::LEVEL, &log::LEVELS)?.or(Some(Level::INFO)),
     );
-    let precision = match variable("SHOAL_PRECISION") {
-        None => None,
-        Some(name) => Some(Precision::named(&name).ok_or_else(|| {
-            Error::Settings(format!(
-                "failed to use SHOAL_PRECISION {name}: there are int8 and f32"
-            ))
-        })?),
-    };
+    let precisions = Precision::ALL.map(|precision| (precision.name(), precision));
+    let targets = Target::ALL.map(|target| (target.name(), target));
     let settings = WorkerSettings {
         model: variable("SHOAL_MODEL").or_else(packed_beside),
         engine: EngineSettings {
-            precision,
-            isa: variable("SHOAL_ISA"),
+            precision: log::variable("SHOAL_PRECISION", &precisions)?,
+            isa: log::variable("SHOAL_ISA", &targets)?,
             cache_dir: Some(variable("SHOAL_CACHE_DIR").map_or(CACHE.into(), Into::into)),
             ..EngineSettings::default()
         },
     };
     let request_guard = RequestGuard {
         token: Token::find(None)?,
-        // Which stores it sees is up to the function's role.
+        // The function's role limits the stores.
         allow: Allow::all(),
     };
     let function = Arc::new(Function {
@@ -93,7 +87,7 @@ pub fn run(started: Instant) -> Result<()> {
         let function = function.clone();
         async move {
             let deadline = instant(event.context.deadline);
-            // The work blocks; Lambda sends one event at a time.
+            // Lambda sends one event at a time.
             tokio::task::spawn_blocking(move || function.handle(event.payload, deadline))
                 .await
                 .unwrap_or_else(|end| Err(Failure::new(FailureKind::Crashed, end.to_string())))
@@ -105,10 +99,10 @@ pub fn run(started: Instant) -> Result<()> {
         .build()
         .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?
         .block_on(lambda_runtime::run(service))
-        .map_err(|e| Error::Settings(format!("failed to ask Lambda for events: {e}")))
+        .map_err(|e| Error::Settings(format!("failed to get events from Lambda: {e}")))
 }
 
-/// The packed model beside this program, where there is one.
+/// The packed model beside this program, if it exists.
 fn packed_beside() -> Option<String> {
     let path = std::env::current_exe().ok()?.with_file_name(PACKED);
     path.is_file().then(|| path.to_string_lossy().into_owned())
@@ -130,7 +124,7 @@ impl Function {
         let called = Instant::now();
         let result = self.environments.handle(invocation, limits);
         let line = self.metrics.line(invocation, &result, called.elapsed());
-        // Lambda reads it; a function does not fail because its log does.
+        // A function does not fail because of its log.
         let _ = writeln!(std::io::stdout(), "{line}");
         result
     }
@@ -166,7 +160,7 @@ impl Function {
     fn answer(&self, request: &UrlRequest<'_>, limits: &CallLimits) -> Answer {
         let invocation = self
             .request_guard
-            .opens(request.authorization)
+            .authorize(request.authorization)
             .and_then(|()| self.request_guard.read(&request.body));
         match invocation {
             Ok(invocation) => request_guard::answer(self.work(&invocation, limits)),
@@ -175,15 +169,15 @@ impl Function {
     }
 }
 
-/// Ends the process if a call takes longer than it may and some more: what is set aside for a call is for no longer, and a
-/// model that hangs would be billed until Lambda ends it.
+/// Ends the process if a call exceeds its time limit by a grace period. Otherwise a blocked call would be billed until Lambda
+/// ends it, and cost more than was reserved.
 struct Watchdog {
-    /// Its end tells that the call is done.
+    /// Dropped when the call is done.
     _call: Option<std::sync::mpsc::Sender<()>>,
 }
 
 impl Watchdog {
-    /// Beyond the call's time; who calls sets aside more than that.
+    /// Time after the call's time limit; callers reserve more.
     const GRACE: Duration = Duration::from_secs(2);
 
     fn of(invocation: &Invocation) -> Self {
@@ -194,7 +188,7 @@ impl Watchdog {
         let limit = Duration::from_millis(timeout_ms) + Self::GRACE;
         std::thread::spawn(move || {
             if waits.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("error: the call took longer than {limit:?}; this environment ends");
+                eprintln!("error: the call took longer than {limit:?}; this environment stops");
                 std::process::exit(crate::error::ExitCode::Internal as i32);
             }
         });
@@ -217,10 +211,10 @@ impl<'a> UrlRequest<'a> {
         let is_encoded = event["isBase64Encoded"] == true;
         let decoded = is_encoded.then(|| BASE64_STANDARD.decode(body));
         Some(Self {
-            // Lambda writes the names of headers in lower case.
+            // Lambda converts header names to lower case.
             authorization: event["headers"]["authorization"].as_str(),
             body: match decoded {
-                // What cannot be decoded is no invocation either.
+                // An empty body is rejected as well.
                 Some(decoded) => decoded.unwrap_or_default(),
                 None => body.as_bytes().to_vec(),
             },
@@ -228,7 +222,7 @@ impl<'a> UrlRequest<'a> {
     }
 }
 
-/// The failure as Lambda tells it to the caller, who knows its kind by the type.
+/// The failure for the caller, which reads its kind from the type.
 fn diagnose(failure: Failure) -> Diagnostic {
     Diagnostic {
         error_type: failure.kind.error_type(),
@@ -236,8 +230,7 @@ fn diagnose(failure: Failure) -> Diagnostic {
     }
 }
 
-/// The moment that is `unix_ms` milliseconds after the beginning of 1970. An event that comes after its own deadline has
-/// none: stand-ins for Lambda do not tell it.
+/// The instant of a Unix time in milliseconds; `None` if it has passed: emulators of Lambda set no deadline.
 fn instant(unix_ms: u64) -> Option<Instant> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
     let left = Duration::from_millis(unix_ms).checked_sub(now)?;
@@ -277,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told_by_their_type() {
+    fn failures_have_an_error_type() {
         let (function, _folder, invocation) = function(None);
         let invocation = serde_json::to_value(invocation).unwrap();
         for (event, error_type) in [
@@ -310,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_that_are_over_at_the_start_are_none() {
+    fn past_deadlines_are_none() {
         assert_eq!(instant(1), None);
         let now = Instant::now();
         assert!(instant(u64::MAX).is_none_or(|end| end > now));

@@ -1,5 +1,5 @@
-//! The side of the workers: one binary that processes batches wherever it runs. It answers lines of a pipe
-//! ([`stdio`]), requests ([`http`]) or the events of AWS Lambda, or finds its own share of a run ([`share`]).
+//! Workers process batches: they answer lines of a pipe ([`stdio`]), HTTP requests ([`http`]) or the events of AWS Lambda, or
+//! process their share of a run ([`share`]).
 
 mod allow;
 #[cfg(feature = "lambda")]
@@ -16,12 +16,10 @@ mod token;
 use std::sync::Arc;
 use std::time::Instant;
 
-use shoal_encoder::Precision;
 use shoal_function::{Host, Runner};
 use shoal_job::FunctionSpec;
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_runners::EncoderRunner;
-use shoal_tasks::TaskOptions;
 
 use crate::model::Source;
 use crate::{EngineSettings, Error, ModelSettings, Result};
@@ -29,21 +27,19 @@ use crate::{EngineSettings, Error, ModelSettings, Result};
 pub use allow::Allow;
 pub use token::Token;
 
-/// The model that a worker uses, and how.
+/// The model of a worker.
 #[derive(Debug, Clone, Default)]
 pub struct WorkerSettings {
-    /// Opened before the first call; where `None`, that of each job, when it is called for.
+    /// Opened before the first call; if `None`, the model of each job, opened by its first call.
     pub model: Option<String>,
-    /// How the engine runs it. A job has its own precision: one that is given here is opened first, which saves time
-    /// where it is the job's.
+    /// How the engine runs it. Jobs have their own precision, so this one only saves time if it is the same.
     pub engine: EngineSettings,
 }
 
-/// A process that runs functions. `started` is when the process did; the receipts of first calls tell how long it took
-/// from there.
+/// A process that runs functions. `started` is the start of the process: receipts of first calls include the time since then.
 ///
 /// # Errors
-/// The model that is to be opened first cannot be used.
+/// The model cannot be used.
 pub fn host(settings: &WorkerSettings, started: Instant) -> Result<Arc<Host>> {
     let opened = match &settings.model {
         None => None,
@@ -68,7 +64,7 @@ pub fn host(settings: &WorkerSettings, started: Instant) -> Result<Arc<Host>> {
     )))
 }
 
-/// The runner of a job. Whether it is the one that was planned with, the function checks.
+/// The runner of a job. The function checks that it is the planned one.
 fn open(
     engine: &EngineSettings,
     opened: Option<&(Source, Arc<EncoderRunner>)>,
@@ -77,38 +73,27 @@ fn open(
     let failed = |reason: String| Failure::new(FailureKind::Model, reason);
     if spec.kind != EncoderRunner::KIND {
         return Err(failed(format!(
-            "failed to find the function: this worker runs models, and the job wants a function of the kind {:?}",
+            "failed to find the function: this worker can only run models, and the job has a function of the kind {:?}",
             spec.kind
         )));
     }
-    let task = TaskOptions::from_spec(&spec.task)
-        .map_err(|e| failed(format!("failed to read the task of the job: {e}")))?;
-    let settings = ModelSettings {
-        reference: Some(spec.reference.clone()),
-        task,
-        max_tokens: spec.number("max_tokens"),
-        engine: EngineSettings {
-            precision: spec.setting("precision").and_then(Precision::named),
-            ..engine.clone()
-        },
-    };
-    let again = match opened {
+    let settings = ModelSettings::planned(spec, engine)
+        .map_err(|e| failed(format!("failed to read the job: {e}")))?;
+    let runner = match opened {
         Some((_, runner)) if settings.engine.precision == Some(runner.model().precision()) => {
             let model = runner.model().clone();
-            let runner =
-                EncoderRunner::new(&spec.reference, model, &settings.task, settings.max_tokens);
-            return runner.map(Arc::new).map_err(|e| failed(e.to_string()));
+            settings.runner(&spec.reference, model).map(Arc::new)
         }
         Some((source, _)) => source.open(&settings),
         None => settings.open(),
     };
-    again.map_err(|error| match error {
+    runner.map_err(|error| match error {
         Error::Job(error) if error.is_retryable() => error.into(),
         error => failed(error.to_string()),
     })
 }
 
-/// What tells this process from others in receipts.
+/// The name of this process in receipts.
 fn name() -> String {
     let host = ["AWS_LAMBDA_LOG_STREAM_NAME", "HOSTNAME"]
         .iter()

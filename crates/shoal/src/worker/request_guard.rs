@@ -1,34 +1,34 @@
-//! Who may call a worker over the network, for what, and how it is answered there.
+//! Authorizes requests over the network, and answers them.
 
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt};
 
 use super::{Allow, Token};
 
-/// The largest request that is read, in bytes: what Lambda takes too.
-pub(super) const LARGEST_REQUEST: usize = 6 << 20;
+/// The largest request in bytes: Lambda's limit.
+pub(super) const MAX_REQUEST_BYTES: usize = 6 << 20;
 
-/// What stands before the function.
+/// The checks before the function is called.
 pub(super) struct RequestGuard {
     pub(super) token: Option<Token>,
     pub(super) allow: Allow,
 }
 
-/// A status code of HTTP, and what goes with it.
+/// An HTTP status code and the body.
 pub(super) type Answer = (u16, Outcome);
 
 impl RequestGuard {
-    /// Whether a request with this `Authorization` header is allowed.
-    pub(super) fn opens(&self, authorization: Option<&str>) -> Result<(), Answer> {
+    /// Checks the `Authorization` header of a request.
+    pub(super) fn authorize(&self, authorization: Option<&str>) -> Result<(), Answer> {
         match &self.token {
             Some(token) if !token.is_in(authorization) => Err(refuse(
                 401,
-                "failed to let the call in: it does not tell the token of this worker (SHOAL_TOKEN)",
+                "failed to authorize the call: it does not have the token of this worker (SHOAL_TOKEN)",
             )),
             _ => Ok(()),
         }
     }
 
-    /// The invocation in the body of a request.
+    /// Reads the invocation in the body of a request.
     pub(super) fn read(&self, body: &[u8]) -> Result<Invocation, Answer> {
         let invocation: Invocation = serde_json::from_slice(body)
             .map_err(|e| refuse(400, &format!("failed to read an invocation: {e}")))?;
@@ -36,7 +36,7 @@ impl RequestGuard {
             return Err(refuse(
                 403,
                 &format!(
-                    "failed to work in {}: this worker does not allow that run directory, or it does not exist",
+                    "failed to process {}: this worker does not allow that run directory, or it does not exist",
                     invocation.run
                 ),
             ));
@@ -45,7 +45,7 @@ impl RequestGuard {
     }
 }
 
-/// An answer that no other attempt will change.
+/// An answer that a retry would not change.
 pub(super) fn refuse(status: u16, reason: &str) -> Answer {
     (
         status,
@@ -53,7 +53,7 @@ pub(super) fn refuse(status: u16, reason: &str) -> Answer {
     )
 }
 
-/// How a result is told over HTTP. Callers go by the kind in the body; the status is for whatever stands between.
+/// The answer with a result. Callers read the kind of a failure from the body; the status is for proxies.
 pub(super) fn answer(result: Result<Receipt, Failure>) -> Answer {
     let status = match &result {
         Ok(_) => 200,

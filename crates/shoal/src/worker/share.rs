@@ -1,4 +1,4 @@
-//! The worker of an array job: it finds its share of a planned run by its number.
+//! The worker of an array job, which processes its share of a planned run.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -8,36 +8,37 @@ use shoal_function::Host;
 use shoal_job::{Batch, Cancel, Event, RunDir};
 use shoal_report::{RunState, now_unix_ms};
 
+use crate::runs::planned_job;
 use crate::{Error, Result, Setting, backend};
 
-/// The variable that tells how many workers there are, where the platform does not.
+/// The variable with the number of workers, if the platform sets none.
 pub const WORKERS: &str = "SHOAL_WORKERS";
 
-/// Which batches of a run are a worker's: those whose index leaves `index` when divided by `of`.
+/// The batches of one worker: those whose index modulo `of` is `index`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     index: usize,
     of: NonZeroUsize,
 }
 
-/// What a worker did of its share.
+/// The result of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Done {
-    /// Batches of the share.
+    /// Batches in its share.
     pub batches: u64,
-    /// Those of them that others had done before.
+    /// Those that were finished before.
     pub reused: u64,
-    /// Records that this worker worked on.
+    /// Records that this worker processed.
     pub records: u64,
-    /// Those of them that went to the dead letters.
+    /// Those in the dead letters.
     pub failed: u64,
 }
 
 impl Share {
-    /// The share of worker number `index`, from 0, of `of`.
+    /// The share of worker `index` (from 0) of `of`.
     ///
     /// # Errors
-    /// There is no such number.
+    /// `index` is out of range.
     pub fn new(index: usize, of: usize) -> Result<Self> {
         match NonZeroUsize::new(of) {
             Some(of) if index < of.get() => Ok(Self { index, of }),
@@ -49,7 +50,7 @@ impl Share {
         }
     }
 
-    /// The share of worker number `index` of `of`, each taken from what the platform sets where it is `None`:
+    /// The share of worker `index` of `of`. If one of them is `None`, the platform's variable applies:
     ///
     /// | platform | number | workers |
     /// |---|---|---|
@@ -58,12 +59,11 @@ impl Share {
     /// | Google Cloud Run, job | `CLOUD_RUN_TASK_INDEX` | `CLOUD_RUN_TASK_COUNT` |
     /// | Slurm, job array | `SLURM_ARRAY_TASK_ID` | `SLURM_ARRAY_TASK_COUNT` |
     ///
-    /// `SHOAL_WORKERS` wins over the platform's own. Where Slurm itself tells how many there are, its numbers may begin
-    /// anywhere and leave some out (`--array=1-9:2`); where they are told, its numbers are taken as they are, so that a
-    /// single task can be submitted again.
+    /// `SHOAL_WORKERS` overrides the platform's number of workers. If that comes from Slurm, its task numbers may start anywhere
+    /// and have steps (`--array=1-9:2`); otherwise they are used as they are, so that a single task can be submitted again.
     ///
     /// # Errors
-    /// A number is missing, or is none.
+    /// A number is missing or invalid.
     pub fn find(
         index: Option<usize>,
         of: Option<usize>,
@@ -73,7 +73,7 @@ impl Share {
             let text = variable(name)?;
             Some(text.trim().parse::<usize>().map_err(|_| {
                 Error::Settings(format!(
-                    "failed to find this worker's share: {name} is no number: {text}"
+                    "failed to find this worker's share: {name} is not a number: {text}"
                 ))
             }))
         };
@@ -133,13 +133,12 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// Processes what is left of a share of `run`, on `concurrency` threads.
+/// Processes the open batches of a share of `run` on `concurrency` threads.
 ///
-/// The lock is not taken: the process that waits for the run may hold it, and what workers write they write once. For the same
-/// reason they record no events: `events.jsonl` has one writer.
+/// It does not lock the run, which the waiting process may have locked, and records no events: `events.jsonl` has one writer.
 ///
 /// # Errors
-/// Why not all of the share is done. What is done stays.
+/// A batch failed. Finished batches are kept.
 ///
 /// # Panics
 /// `concurrency` is 0.
@@ -151,10 +150,7 @@ pub fn work(
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Done> {
-    let job = run.job()?.ok_or_else(|| Error::NoSuchRun {
-        name: run.reference(),
-        reason: "it is not planned; a run of the backend array plans one".into(),
-    })?;
+    let job = planned_job(run)?;
     let mut batches = run.batches(&job)?;
     batches.retain(|batch| share.has(batch));
     let plan = Plan {
@@ -174,8 +170,7 @@ pub fn work(
         let _ = state.apply(now_unix_ms(), &event);
         emit(&event);
     });
-    let processed = processed
-        .map_err(|error| Error::from_dispatch(error, run.reference(), |_| String::new()))?;
+    let processed = processed.map_err(|error| Error::from_dispatch(error, run.reference()))?;
     Ok(Done {
         batches: batches.len() as u64,
         reused: processed.reused.finished_batches(),
@@ -199,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_from_flags_then_from_the_platform() {
+    fn given_numbers_override_those_of_the_platform() {
         let kubernetes = [("JOB_COMPLETION_INDEX", "4")];
         let batch = [
             ("AWS_BATCH_JOB_ARRAY_INDEX", "2"),
@@ -227,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn errors_name_the_missing_number() {
         let kubernetes = [("JOB_COMPLETION_INDEX", "4")];
         for (index, of, set, says) in [
             (None, None, &[][..], "the worker's index"),
@@ -236,7 +231,12 @@ mod tests {
             (None, None, &kubernetes, "SHOAL_WORKERS is not"),
             (None, Some(4), &kubernetes, "from 0 to 3"),
             (Some(0), Some(0), &[], "no worker 0 of 0"),
-            (None, Some(4), &[("JOB_COMPLETION_INDEX", "x")], "no number"),
+            (
+                None,
+                Some(4),
+                &[("JOB_COMPLETION_INDEX", "x")],
+                "not a number",
+            ),
         ] {
             let error = find(index, of, set).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_batch_is_of_exactly_one_share() {
+    fn every_batch_is_in_exactly_one_share() {
         for index in 0..20 {
             let batch = Batch {
                 index,

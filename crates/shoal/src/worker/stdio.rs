@@ -1,4 +1,4 @@
-//! The worker of a pipe: a line with an invocation is answered by a line with an outcome.
+//! The worker of a pipe: answers each line with an invocation by a line with an outcome.
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::environments::Environments;
 /// Answers the lines of `input`, one at a time, until it ends.
 ///
 /// # Errors
-/// The input cannot be read, or nobody reads the output.
+/// The input cannot be read, or the output is closed.
 pub fn serve(host: &Arc<Host>, input: impl BufRead, mut output: impl Write) -> io::Result<()> {
     let environments = Environments::new(host.clone());
     for line in input.split(b'\n') {
@@ -37,7 +37,7 @@ mod tests {
     use crate::worker::environments::tests::crashing;
 
     #[test]
-    fn every_line_is_answered_also_after_one_that_is_none_and_after_a_panic() {
+    fn every_line_is_answered_even_after_an_invalid_one_or_a_panic() {
         let (host, _folder, invocation) = crashing();
         let line = serde_json::to_string(&invocation).unwrap();
         let mut output = Vec::new();

@@ -1,21 +1,21 @@
-//! The bearer token that callers of a worker know.
+//! The bearer token of a worker's callers.
 
 use std::path::Path;
 
 use crate::{Error, Result, Setting};
 
-/// The variable that holds the token, for workers and their callers.
+/// The variable with the token, for workers and their callers.
 pub(crate) const VARIABLE: &str = "SHOAL_TOKEN";
 
-/// A secret that a caller must tell. Only its hash is kept, whose comparison takes the same time whatever is given.
+/// A secret that callers must send. Only its hash is stored, which is compared in constant time.
 #[derive(Clone)]
 pub struct Token(blake3::Hash);
 
 impl Token {
-    /// A token of this text.
+    /// The token `text`.
     ///
     /// # Errors
-    /// The text is empty, or cannot stand in a header.
+    /// The text is empty, or cannot be sent in a header.
     pub fn new(text: &str) -> Result<Self> {
         let text = text.trim();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -26,10 +26,10 @@ impl Token {
         Ok(Self(blake3::hash(text.as_bytes())))
     }
 
-    /// The token in `file`, else that of the environment, if there is one.
+    /// The token in `file`, or that of the environment.
     ///
     /// # Errors
-    /// The file cannot be read, or there is no usable token in it.
+    /// The file cannot be read, or the token is invalid.
     pub fn find(file: Option<&Path>) -> Result<Option<Self>> {
         if let Some(file) = file {
             let text = std::fs::read_to_string(file)
@@ -42,7 +42,7 @@ impl Token {
         }
     }
 
-    /// Whether the value of an `Authorization` header tells it.
+    /// Whether the value of an `Authorization` header has this token.
     pub fn is_in(&self, authorization: Option<&str>) -> bool {
         let given = authorization.and_then(|value| {
             let (scheme, token) = value.split_once(' ')?;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_token_itself_is_it() {
+    fn only_the_token_matches() {
         let token = Token::new("s3cret\n").unwrap();
         assert!(token.is_in(Some("Bearer s3cret")) && token.is_in(Some("bearer  s3cret ")));
         for given in [

@@ -1,22 +1,32 @@
-//! Machines at a price: ways of the user's own to run functions.
+//! This machine, and machines that are billed by the hour.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use shoal_estimate::{Basis, Bill, BillItem, Confidence};
+use shoal_estimate::{Architecture, Basis, Bill, BillItem, Confidence};
 
-/// Seconds that a rented machine is paid for before it works.
+/// Billed seconds before a rented machine is ready.
 pub(crate) const BOOT_SECONDS: f64 = 60.0;
 
-/// A machine at a price: `name=usd_per_hour:vcpus`.
+/// The number of cores of this machine.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// The architecture of this machine.
+pub(crate) fn architecture() -> Architecture {
+    std::env::consts::ARCH.parse().unwrap_or(Architecture::X86)
+}
+
+/// A machine billed by the hour, written as `name=usd_per_hour:vcpus`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Machine {
-    /// What the user calls it.
+    /// The user's name for it.
     pub name: String,
-    /// What an hour of it costs.
+    /// USD per hour.
     pub usd_per_hour: f64,
-    /// Functions that it runs at a time.
+    /// Number of vCPUs, each of which runs one function at a time.
     pub vcpus: u64,
 }
 
@@ -46,7 +56,7 @@ impl FromStr for Machine {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
-                "{text:?} is no machine at a price, such as spot=0.085:4: a name, USD an hour, vCPUs"
+                "{text:?} is not a machine with a price: give name, USD per hour and vCPUs, such as spot=0.085:4"
             )
         };
         let (name, price) = text.split_once('=').ok_or_else(wrong)?;
@@ -66,7 +76,7 @@ impl FromStr for Machine {
 }
 
 impl Machine {
-    /// What it costs for so many seconds. `date` is the day for which the price is taken to hold.
+    /// The cost of `seconds` seconds.
     pub fn bill(&self, seconds: f64, basis: Basis) -> Bill {
         let hours = seconds / 3600.0;
         Bill {
