@@ -7,7 +7,7 @@ use super::commands::{cancel_on_signal, print_json};
 use super::options::{TaskOptions, refuse};
 use super::progress::say;
 use shoal::reports::numbers::count;
-use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Result};
+use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Precision, Result, Target};
 
 pub(super) fn pack(args: PackArgs) -> Result<()> {
     let json = args.json;
@@ -52,21 +52,22 @@ pub(super) fn pack(args: PackArgs) -> Result<()> {
 }
 
 fn describe(summary: &PackSummary) -> String {
+    let isas: Vec<_> = summary.isas.iter().map(Target::to_string).collect();
     let mut text = format!(
         "packed     {} ({:.1} MB)\nengine     {} on {}",
         summary.output,
         summary.bytes as f64 / 1e6,
         summary.precision,
-        summary.isas.join(", "),
+        isas.join(", "),
     );
     if let Some(check) = &summary.check {
         text += "\n";
-        text += &describe_check(check, &summary.precision);
+        text += &describe_check(check, summary.precision);
     }
     text
 }
 
-fn describe_check(check: &Comparison, precision: &str) -> String {
+fn describe_check(check: &Comparison, precision: Precision) -> String {
     let percent = |part: u64, of: u64| 100.0 * part as f64 / of as f64;
     let mut text = format!(
         "agreement  {:.2} % with f32 ({}; {} records)",

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use shoal_aws::{Account, DeployedFunction};
 
-use super::aws_config;
+use super::aws::config;
 use crate::Setting;
 use crate::doctor::Check;
 use crate::error::ExitCode;
@@ -21,7 +21,7 @@ pub(super) fn diagnose(
     checks: &mut Vec<Check>,
     specific: impl FnOnce(&Account) -> Check,
 ) {
-    let account = aws_config()
+    let account = config()
         .map_err(|e| e.to_string())
         .and_then(|config| Account::new(config).map_err(|e| e.to_string()));
     let caller = account.and_then(|account| {
