@@ -114,7 +114,7 @@ impl Recorded<'_> {
             return Ok(Some(machine.bill(seconds, Basis::Measured)));
         }
         let mut whole: Option<Bill> = None;
-        for (sizing, calls) in &self.totals.functions {
+        for (index, (sizing, calls)) in self.totals.functions.iter().enumerate() {
             let function = PricedFunction::of(sizing, prices)?;
             let basis = if calls.measured == calls.count {
                 Basis::Measured
@@ -132,7 +132,7 @@ impl Recorded<'_> {
             for usage in &usages {
                 extend(&mut whole, function.bill(usage)?);
             }
-            if std::ptr::eq(sizing, &self.totals.functions[0].0) {
+            if index == 0 {
                 // The events do not say which of several functions failed.
                 extend(&mut whole, self.failures(&function)?);
                 for usage in self.store(&function) {

@@ -64,10 +64,7 @@ pub use error::{Error, ExitCode, Result, Setting};
 pub use job::{Cancel, Event};
 pub use limits::{ASK_ABOVE_USD, Limits};
 pub use machine::Machine;
-pub use model::{
-    Agreement, Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary,
-    PrecisionChoice, pack,
-};
+pub use model::{Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary, pack};
 pub use plan::{Auto, BreakEven, PlanReport, PlanSettings, auto, plan};
 pub use platform::Children;
 pub use report::report;

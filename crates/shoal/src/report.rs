@@ -1,7 +1,7 @@
 //! The report of a run, from what it recorded.
 
 use shoal_estimate::{Bill, Prices};
-use shoal_job::run_dir::{COMMAND, FAILED, REPORT};
+use shoal_job::run_dir::{COMMAND, FAILED};
 use shoal_job::{Job, Receipts, RunDir};
 use shoal_report::{CallHistory, Recorded, RunReport, RunState, Totals};
 
@@ -73,12 +73,6 @@ pub fn of(
     }))
 }
 
-/// Writes the page into the run directory, and returns its location.
-pub(crate) fn keep(run: &RunDir, report: &RunReport) -> Result<String> {
-    run.replace(REPORT, report.html())?;
-    Ok(run.object_uri(REPORT))
-}
-
 /// The execution type of a Distributed Map.
 #[cfg(feature = "aws")]
 fn children(run: &RunDir) -> Result<Option<Children>> {
@@ -91,12 +85,6 @@ fn children(run: &RunDir) -> Result<Option<Children>> {
 #[cfg(not(feature = "aws"))]
 fn children(_: &RunDir) -> Result<Option<Children>> {
     Ok(None)
-}
-
-/// Stores the arguments of the command that repeats the run.
-pub(crate) fn keep_command(run: &RunDir, arguments: &[String]) -> Result<()> {
-    let content = serde_json::to_vec(arguments).expect("words are always JSON");
-    Ok(run.replace(COMMAND, content)?)
 }
 
 /// The command that repeats the run, quoted for a shell. Words are stored, so that a run directory of another user can only

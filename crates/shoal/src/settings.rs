@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::Parameters;
 use shoal_job::store::is_url;
-use shoal_job::windows::BATCHES_AT_ONCE;
 
 use crate::{BackendConfig, EngineSettings, Error, Limits, ModelSettings, Result, Setting};
 
@@ -36,7 +35,7 @@ impl OnError {
 }
 
 /// The settings of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Paths, folders, globs, URLs, or `-` for standard input.
     pub inputs: Vec<String>,
@@ -60,8 +59,8 @@ pub struct Settings {
     pub fresh: bool,
     /// Limits of cost and time.
     pub limits: Limits,
-    /// The least number of batches in memory at a time. Platforms need all batches of the run at once.
-    pub batches_at_once: NonZeroUsize,
+    /// The least number of batches in memory at a time; 16,384 if `None`. Platforms need all batches of the run at once.
+    pub batches_at_once: Option<NonZeroUsize>,
     /// The arguments of `shoal` that repeat the run, for its report. They are stored in the run directory and must not
     /// contain secrets.
     pub command: Option<Vec<String>>,
@@ -76,17 +75,7 @@ impl Settings {
         Self {
             inputs: inputs.into_iter().map(Into::into).collect(),
             output: output.into(),
-            format: None,
-            model: ModelSettings::default(),
-            parameters: Parameters::default(),
-            backend: BackendConfig::default(),
-            run_dir: None,
-            store: None,
-            on_error: OnError::Skip,
-            fresh: false,
-            limits: Limits::default(),
-            batches_at_once: BATCHES_AT_ONCE,
-            command: None,
+            ..Self::default()
         }
     }
     /// Fails if settings of the backend, limits or stores are out of range or contradict each other.

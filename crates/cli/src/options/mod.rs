@@ -17,7 +17,6 @@ use serde_json::Value;
 use shoal::dispatch::Speculation;
 use shoal::job::format::{Format, OutputFormat};
 use shoal::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
-use shoal::job::windows::BATCHES_AT_ONCE;
 use shoal::tasks::{classify, embed};
 use shoal::{
     BackendConfig, BackendKind, Children, EngineSettings, Error, Limits, Machine, ModelSettings,
@@ -350,7 +349,7 @@ impl RunOptions {
             run_dir: self.run_dir.run_dir.clone(),
             on_error: self.limits.on_error.unwrap_or_default(),
             fresh: self.run_dir.fresh.unwrap_or(false),
-            batches_at_once: self.batches.batches_at_once.unwrap_or(BATCHES_AT_ONCE),
+            batches_at_once: self.batches.batches_at_once,
             limits: self.limits.limits(),
             command: None,
         })

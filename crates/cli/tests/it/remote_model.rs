@@ -170,7 +170,7 @@ fn what_goes_wrong_on_the_way_is_an_error_and_leaves_nothing() {
     let store = Store::new();
     let whole = store.object.lock().unwrap().content.clone();
     store.change(|object| object.cut = Some(whole.len() / 2));
-    store.fails(STORAGE, &["ended after", "try again"]);
+    store.fails(STORAGE, &["instead of", "try again"]);
     store.change(|object| object.cut = None);
     assert_eq!(store.asked(&mut store.run("next.csv")), FETCHED);
 

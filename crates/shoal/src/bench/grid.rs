@@ -174,7 +174,7 @@ impl Bench {
             cpu_share: pass.cpu.as_secs_f64() / pass.wall.as_secs_f64() / threads as f64,
             tokens_per_s_wall: records_per_s * length as f64,
             ms_per_record: 1e3 * threads as f64 / records_per_s,
-            share_of_peak: peak.share(self.model.precision(), operations, stages.products),
+            share_of_peak: peak.share(self.model.precision(), operations, stages.products()),
             share_of_rest: stages.rest(),
             stages,
             threads_gain: None,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use shoal_encoder::peak::{Sequence, combined_rates, rates};
 use shoal_encoder::{Isa, Model, Precision, Session, StageTimes, Tokens};
 
@@ -51,58 +51,51 @@ impl Peak {
     }
 }
 
-/// Time of each stage of the passes, in seconds, summed over the threads.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct StageSeconds {
-    /// Embedding lookup and addition.
-    pub embedding: f64,
-    /// Matrix products of the linear layers, biases included.
-    pub products: f64,
-    /// Quantizing the inputs of linear layers.
-    pub quantizing: f64,
-    /// Attention: scores, softmax and weighted values.
-    pub attention: f64,
-    /// The activation between the two layers of the feed-forward part.
-    pub activation: f64,
-    /// Residuals and layer norms.
-    pub norms: f64,
-}
+/// Time of each stage in seconds, summed over the threads, in descending order for most models: matrix products of the
+/// linear layers, attention, quantization of the linear layers' inputs, activations, residuals with layer norms, and
+/// embedding lookup.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StageSeconds([(&'static str, f64); 6]);
 
 impl From<StageTimes> for StageSeconds {
     fn from(times: StageTimes) -> Self {
-        Self {
-            embedding: times.embedding.as_secs_f64(),
-            products: times.products.as_secs_f64(),
-            quantizing: times.quantizing.as_secs_f64(),
-            attention: times.attention.as_secs_f64(),
-            activation: times.activation.as_secs_f64(),
-            norms: times.norms.as_secs_f64(),
-        }
+        let stages = [
+            ("products", times.products),
+            ("attention", times.attention),
+            ("quantizing", times.quantizing),
+            ("activation", times.activation),
+            ("norms", times.norms),
+            ("embedding", times.embedding),
+        ];
+        Self(stages.map(|(name, time)| (name, time.as_secs_f64())))
+    }
+}
+
+impl Serialize for StageSeconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0)
     }
 }
 
 impl StageSeconds {
-    /// All stages by name, in descending order for most models.
+    /// All stages by name.
     pub fn named(&self) -> [(&'static str, f64); 6] {
-        [
-            ("products", self.products),
-            ("attention", self.attention),
-            ("quantizing", self.quantizing),
-            ("activation", self.activation),
-            ("norms", self.norms),
-            ("embedding", self.embedding),
-        ]
+        self.0
     }
 
     /// The sum of all stages.
     pub fn total(&self) -> f64 {
-        self.named().iter().map(|(_, seconds)| seconds).sum()
+        self.0.iter().map(|(_, seconds)| seconds).sum()
+    }
+
+    pub(super) fn products(&self) -> f64 {
+        self.0[0].1
     }
 
     /// The share of all stages except products and attention.
     pub fn rest(&self) -> f64 {
         let total = self.total();
-        (total - self.products - self.attention) / total
+        (total - self.0[0].1 - self.0[1].1) / total
     }
 }
 
@@ -181,14 +174,12 @@ mod tests {
 
     #[test]
     fn the_rest_excludes_products_and_attention() {
-        let stages = StageSeconds {
-            embedding: 1.0,
-            products: 10.0,
-            quantizing: 2.0,
-            attention: 5.0,
-            activation: 1.0,
-            norms: 1.0,
-        };
+        let mut times = StageTimes::default();
+        times.products = Duration::from_secs(10);
+        times.attention = Duration::from_secs(5);
+        times.quantizing = Duration::from_secs(2);
+        times.norms = Duration::from_secs(3);
+        let stages = StageSeconds::from(times);
         assert_eq!((stages.total(), stages.rest()), (20.0, 0.25));
     }
 }

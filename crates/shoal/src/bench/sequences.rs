@@ -111,7 +111,7 @@ impl Bench {
             records_per_s_cpu_normalised: weight.map(|weight| weight * records / cpu),
             gflop_per_record: mean(timed) / 1e9,
             stages,
-            share_of_peak: peak.share(self.model.precision(), computed.sum(), stages.products),
+            share_of_peak: peak.share(self.model.precision(), computed.sum(), stages.products()),
             share_of_rest: stages.rest(),
             peak,
             peak_rss_mb: peak_rss_mb(),

@@ -18,13 +18,13 @@ pub(crate) fn folder(given: Option<&Path>) -> Option<PathBuf> {
 
 /// The agreement of `int8` with `f32` on some records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
+pub(super) struct Agreement {
     /// The mean of the task's [agreement](shoal_tasks::Task::agreement) over the records, from 0 to 1.
-    pub agreement: f64,
+    pub(super) agreement: f64,
     /// What was measured, such as "same label".
-    pub measure: String,
+    pub(super) measure: String,
     /// The number of records.
-    pub records: u64,
+    pub(super) records: u64,
 }
 
 /// The model, task and instruction set of an agreement.

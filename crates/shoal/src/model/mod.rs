@@ -18,12 +18,10 @@ use shoal_runners::EncoderRunner;
 use shoal_tasks::{TaskKind, TaskOptions};
 
 use crate::{Error, Result, Setting, bundled};
-pub use cache::Agreement;
 use cache::Cache;
 pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
 pub use pack::{PackSettings, PackSummary, pack};
-pub use precision::PrecisionChoice;
 pub(crate) use precision::Upcoming;
 
 /// How the engine runs a model.
@@ -78,11 +76,11 @@ impl ModelSettings {
     }
 
     /// As [`open`](Self::open). Without an earlier comparison, one is made on some upcoming records, if the job is large
-    /// enough.
+    /// enough. Also explains the choice of the precision, if there was one.
     pub(crate) fn open_for(
         &self,
         upcoming: Option<Upcoming<'_>>,
-    ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
+    ) -> Result<(Arc<EncoderRunner>, Option<String>)> {
         Source::find(self.reference.as_deref())?.open_for(self, upcoming)
     }
 
@@ -200,7 +198,7 @@ impl Source {
         &self,
         settings: &ModelSettings,
         upcoming: Option<Upcoming<'_>>,
-    ) -> Result<(Arc<EncoderRunner>, PrecisionChoice)> {
+    ) -> Result<(Arc<EncoderRunner>, Option<String>)> {
         let (model, choice) = self.open_model(settings, upcoming)?;
         let runner = settings.runner(self.reference(), model)?;
         Ok((Arc::new(runner), choice))
@@ -210,7 +208,7 @@ impl Source {
         &self,
         settings: &ModelSettings,
         upcoming: Option<Upcoming<'_>>,
-    ) -> Result<(Model, PrecisionChoice)> {
+    ) -> Result<(Model, Option<String>)> {
         let ModelSettings { engine, task, .. } = settings;
         let isa = engine.isa()?;
         if let Self::Packed {
@@ -235,7 +233,7 @@ impl Source {
                         model.precision()
                     ),
                 )),
-                _ => Ok((model, PrecisionChoice::Given)),
+                _ => Ok((model, None)),
             };
         }
         let isa = isa.unwrap_or_else(Isa::best);
@@ -247,7 +245,7 @@ impl Source {
             (None, _) => self.checkpoint()?.default_purpose(),
         };
         let (precision, choice) = match engine.precision {
-            Some(precision) => (precision, PrecisionChoice::Given),
+            Some(precision) => (precision, None),
             None => {
                 let key = cache::Key {
                     fingerprint: &fingerprint,

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use shoal_encoder::Precision;
 use shoal_function::Runner;
 use shoal_job::Record;
@@ -35,37 +34,6 @@ const BYTES_PER_TOKEN: f64 = 4.0;
 /// Approximate compression ratio of text.
 const COMPRESSION: f64 = 3.0;
 
-/// How the precision of a run was chosen.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum PrecisionChoice {
-    /// By the user, the packed model or the planned job.
-    Given,
-    /// `int8` for the bundled model, which shoal's tests compare.
-    Bundled,
-    /// By comparing `int8` with `f32`.
-    Measured(Agreement),
-    /// `f32`, since they were not compared.
-    NotMeasured(&'static str),
-}
-
-impl PrecisionChoice {
-    /// The reason, unless the user chose the precision.
-    pub fn explanation(&self) -> Option<String> {
-        match self {
-            Self::Given | Self::Bundled => None,
-            Self::Measured(measured) => Some(format!(
-                "int8 and f32 agree to {:.2} %: {}, on {} records",
-                100.0 * measured.agreement,
-                measured.measure,
-                measured.records
-            )),
-            Self::NotMeasured(reason) => Some((*reason).to_owned()),
-        }
-    }
-}
-
 /// The records of a run that is not planned yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Upcoming<'a> {
@@ -88,19 +56,19 @@ impl Upcoming<'_> {
     }
 }
 
-/// Chooses the precision of a model that is not packed.
+/// Chooses the precision of a model that is not packed, and explains the choice.
 pub(super) fn choose(
     source: &Source,
     settings: &ModelSettings,
     cache: &Cache,
     key: Key<'_>,
     upcoming: Option<Upcoming<'_>>,
-) -> Result<(Precision, PrecisionChoice)> {
+) -> Result<(Precision, Option<String>)> {
     if matches!(source, Source::Bundled) && key.task == TaskKind::Classify {
         // A test compares both on every instruction set.
-        return Ok((Precision::Int8, PrecisionChoice::Bundled));
+        return Ok((Precision::Int8, None));
     }
-    let not_measured = |reason| Ok((Precision::F32, PrecisionChoice::NotMeasured(reason)));
+    let not_measured = |reason: &str| Ok((Precision::F32, Some(reason.to_owned())));
     let open = |precision| {
         let purpose = key.task.purpose();
         let checkpoint = || source.checkpoint();
@@ -136,7 +104,13 @@ pub(super) fn choose(
     } else {
         Precision::F32
     };
-    Ok((precision, PrecisionChoice::Measured(agreement)))
+    let explanation = format!(
+        "int8 and f32 agree to {:.2} %: {}, on {} records",
+        100.0 * agreement.agreement,
+        agreement.measure,
+        agreement.records
+    );
+    Ok((precision, Some(explanation)))
 }
 
 /// Compares both for at most [`MAX_TIME`]; `None` if that is too short for [`MIN_RECORDS`].

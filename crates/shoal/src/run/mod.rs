@@ -25,8 +25,7 @@ use crate::model::Upcoming;
 use crate::runs::{last_job, planned_job};
 use crate::settings::ResumeOptions;
 use crate::{
-    BackendConfig, Error, ModelSettings, PrecisionChoice, Result, Setting, Settings, Summary,
-    VERSION, trust,
+    BackendConfig, Error, ModelSettings, Result, Setting, Settings, Summary, VERSION, trust,
 };
 use open::open_run;
 use stage::{EventSink, Stage};
@@ -84,8 +83,8 @@ fn start(
     // Missing inputs are reported before the model is opened, which takes longer.
     let inputs = Inputs::find(&settings.inputs, parameters.input_format, cancel)?;
     check_apart(&inputs.found, &destination)?;
-    let (runner, precision) = match runner {
-        Some(runner) => (runner, PrecisionChoice::Given),
+    let (runner, precision_choice) = match runner {
+        Some(runner) => (runner, None),
         None => open_model(settings, &inputs, &destination, &parameters)?,
     };
     let store = settings.store.as_deref();
@@ -138,7 +137,7 @@ fn start(
         run,
         job,
         runner,
-        precision,
+        precision_choice,
         destination,
         settings: settings.clone(),
         own_backend,
@@ -154,7 +153,7 @@ fn open_model(
     inputs: &Inputs,
     destination: &Destination,
     parameters: &Parameters,
-) -> Result<(Arc<dyn Runner>, PrecisionChoice)> {
+) -> Result<(Arc<dyn Runner>, Option<String>)> {
     let mut model = settings.model.clone();
     if model.engine.precision.is_none() && !settings.fresh {
         let reference = model.resolved_reference()?;
@@ -234,7 +233,7 @@ pub fn resume(
         run,
         job,
         runner,
-        precision: PrecisionChoice::Given,
+        precision_choice: None,
         destination,
         settings,
         own_backend: None,

@@ -9,7 +9,7 @@ use shoal_dispatch::{
 };
 use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
-use shoal_job::run_dir::{BACKEND, EventLog, RunLock};
+use shoal_job::run_dir::{BACKEND, COMMAND, EventLog, REPORT, RunLock};
 use shoal_job::windows::BATCHES_AT_ONCE;
 use shoal_job::{Batch, Cancel, Event, Job, RunDir};
 use shoal_report::{CallHistory, RunState};
@@ -17,9 +17,7 @@ use shoal_report::{CallHistory, RunState};
 use crate::backend::BackendContext;
 use crate::limits::within;
 use crate::summary::Tally;
-use crate::{
-    Error, Limits, OnError, PrecisionChoice, Result, Settings, Summary, log, report, runs, trust,
-};
+use crate::{Error, Limits, OnError, Result, Settings, Summary, log, report, runs, trust};
 
 /// Writes events to the run's log and forwards them.
 pub(super) struct EventSink<'a> {
@@ -63,8 +61,8 @@ pub(super) struct Stage<'a> {
     pub(super) run: RunDir,
     pub(super) job: Job,
     pub(super) runner: Arc<dyn Runner>,
-    /// How the precision of the runner was chosen.
-    pub(super) precision: PrecisionChoice,
+    /// Why the runner has its precision, unless the user chose it.
+    pub(super) precision_choice: Option<String>,
     pub(super) destination: Destination,
     pub(super) settings: Settings,
     /// Replaces the backend of the settings.
@@ -105,7 +103,8 @@ impl Stage<'_> {
         }
         run.replace(BACKEND, backend)?;
         if let Some(command) = &settings.command {
-            report::keep_command(run, command)?;
+            let command = serde_json::to_vec(command).expect("words are always JSON");
+            run.replace(COMMAND, command)?;
         }
         if self.is_own {
             trust::remember(run);
@@ -135,12 +134,10 @@ impl Stage<'_> {
                 None => error,
             }
         })?;
-        let explanation = self.precision.explanation();
         let limits = &settings.limits;
-        deliver(run, job, &tally, &self.destination, limits, started, emit).map(|summary| Summary {
-            precision_choice: explanation,
-            ..summary
-        })
+        let mut summary = deliver(run, job, &tally, &self.destination, limits, started, emit)?;
+        summary.precision_choice = self.precision_choice.clone();
+        Ok(summary)
     }
 
     /// Processes the open batches.
@@ -187,10 +184,9 @@ impl Stage<'_> {
 
     /// The size of a window. At its end fewer calls are in flight, so it has many batches per call.
     fn batches_at_once(&self) -> NonZeroUsize {
-        let calls = NonZeroUsize::new(self.settings.backend.calls_in_flight().saturating_mul(64));
-        self.settings
-            .batches_at_once
-            .max(calls.unwrap_or(NonZeroUsize::MIN))
+        let size = self.settings.batches_at_once.unwrap_or(BATCHES_AT_ONCE);
+        let calls = self.settings.backend.calls_in_flight().saturating_mul(64);
+        size.max(NonZeroUsize::new(calls).unwrap_or(size))
     }
 
     /// Whether the run is processed in windows, so that memory does not grow with it. Platforms get all batches at once:
@@ -323,5 +319,6 @@ fn account(
     let history = CallHistory::of(&run.events_beside(receipts)?);
     summary.cost = bill(history.state())?;
     let page = report::of(run, job, receipts, history, summary.cost.clone())?;
-    report::keep(run, &page).map(Some)
+    run.replace(REPORT, page.html())?;
+    Ok(Some(run.object_uri(REPORT)))
 }

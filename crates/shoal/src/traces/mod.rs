@@ -84,9 +84,9 @@ impl Traces {
 
     /// Adds the next event of the run.
     pub fn apply(&mut self, event: &Event) {
-        let Self { spans, send, .. } = self;
         // If the sender has stopped, `end` returns the reason.
-        spans.apply(now_unix_ms(), event, &mut |span| drop(send.send(span)));
+        let send = &mut |span| drop(self.send.send(span));
+        self.spans.apply(now_unix_ms(), event, send);
     }
 
     /// Ends the trace, with the run's error if it failed, and waits until it is sent.
@@ -94,15 +94,11 @@ impl Traces {
     /// # Errors
     /// The trace could not be sent completely.
     pub fn end(self, error: Option<&Error>) -> std::result::Result<(), String> {
-        let Self {
-            spans,
-            send,
-            sender,
-        } = self;
-        let error = error.map(ToString::to_string);
-        spans.end(now_unix_ms(), error, &mut |span| drop(send.send(span)));
+        let (error, send) = (error.map(ToString::to_string), self.send);
+        self.spans
+            .end(now_unix_ms(), error, &mut |span| drop(send.send(span)));
         drop(send);
-        sender
+        self.sender
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }

@@ -120,12 +120,7 @@ impl Spans {
         }
         self.leave_stage(at, out);
         let status = error.map_or(Status::Ok, Status::error);
-        let run = std::mem::take(&mut self.run.attributes);
-        let run = Open {
-            attributes: run,
-            ..self.run
-        };
-        out(close(self.trace, run, SpanId::INVALID, at, status));
+        out(close(self.trace, self.run, SpanId::INVALID, at, status));
     }
 
     /// Ends the span of the previous stage and starts that of the current one, if they differ or the start `is_new`.

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use shoal_job::wire::{Failure, Invocation, Receipt};
 
 /// The namespace of all metrics.
@@ -25,62 +25,58 @@ impl Metrics {
         result: &Result<Receipt, Failure>,
         duration: Duration,
     ) -> String {
-        let mut line = Map::new();
-        let mut metrics = Vec::new();
-        let mut add = |name: &str, unit: &str, value: Value| {
-            metrics.push(json!({ "Name": name, "Unit": unit }));
-            line.insert(name.to_owned(), value);
-        };
         let ms = |ms: f64| json!((ms * 1000.0).round() / 1000.0);
-        add(
-            "DurationMs",
-            "Milliseconds",
-            ms(duration.as_secs_f64() * 1000.0),
-        );
+        let duration = ms(duration.as_secs_f64() * 1000.0);
+        let mut values = vec![("DurationMs", "Milliseconds", duration)];
         if let Ok(receipt) = result {
-            add("Records", "Count", receipt.records.into());
-            add("Units", "Count", receipt.units.into());
-            add("Failed", "Count", receipt.failed.into());
+            values.extend([
+                ("Records", "Count", receipt.records.into()),
+                ("Units", "Count", receipt.units.into()),
+                ("Failed", "Count", receipt.failed.into()),
+            ]);
             if receipt.cold {
-                add("InitMs", "Milliseconds", ms(receipt.timings.init));
+                values.push(("InitMs", "Milliseconds", ms(receipt.timings.init)));
             }
             if let Some(bytes) = receipt.peak_memory_bytes {
-                add("PeakMemoryMB", "Megabytes", json!(bytes as f64 / 1e6));
+                values.push(("PeakMemoryMB", "Megabytes", json!(bytes as f64 / 1e6)));
             }
         }
+        let metrics = values.iter();
+        let metrics: Vec<_> = metrics
+            .map(|(name, unit, _)| json!({ "Name": name, "Unit": unit }))
+            .collect();
         let outcome = match result {
             Ok(_) => "done",
             Err(failure) => failure.kind.name(),
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        line.insert(
-            "_aws".into(),
-            json!({
+        // CloudWatch Logs Insights finds members that are neither metrics nor dimensions.
+        let mut line = json!({
+            "_aws": {
                 "Timestamp": now.map_or(0, |since| since.as_millis() as u64),
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
                     "Dimensions": [["function", "version"]],
                     "Metrics": metrics,
                 }],
-            }),
-        );
-        // The other members are fields for CloudWatch Logs Insights.
-        for (name, value) in [
-            ("function", json!(self.function)),
-            ("version", json!(self.version)),
-            ("run", json!(&*invocation.run)),
-            ("batch", json!(invocation.batch.index)),
-            ("attempt", json!(invocation.attempt)),
-            ("outcome", json!(outcome)),
-        ] {
-            line.insert(name.into(), value);
+            },
+            "function": self.function,
+            "version": self.version,
+            "run": &*invocation.run,
+            "batch": invocation.batch.index,
+            "attempt": invocation.attempt,
+            "outcome": outcome,
+        });
+        for (name, _, value) in values {
+            line[name] = value;
         }
-        Value::Object(line).to_string()
+        line.to_string()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
     use shoal_job::wire::FailureKind;
 
     use super::*;

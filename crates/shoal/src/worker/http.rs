@@ -53,15 +53,13 @@ pub struct HttpSettings {
 
 /// State shared by all requests.
 struct Worker {
-    request_guard: RequestGuard,
+    settings: HttpSettings,
+    guard: RequestGuard,
     /// Set when the model is open.
     environments: OnceLock<Environments>,
     free: Arc<Semaphore>,
-    concurrency: usize,
     stopping: AtomicBool,
     cancel: Cancel,
-    call_timeout: Duration,
-    read_timeout: Duration,
 }
 
 /// Answers requests until `stop` is sent or dropped, then waits for running calls. Until `open` returns the host, the worker
@@ -99,15 +97,11 @@ async fn listen(
 ) -> Result<()> {
     let HttpSettings {
         address,
-        concurrency,
-        token,
-        allow,
-        tls,
         grace,
-        call_timeout,
         read_timeout,
+        ..
     } = settings;
-    let tls = match &tls {
+    let tls = match &settings.tls {
         None => None,
         Some((certificate, key)) => {
             // rustls cannot choose between several linked providers. An error means that one is installed already.
@@ -130,14 +124,15 @@ async fn listen(
     listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let worker = Arc::new(Worker {
-        request_guard: RequestGuard { token, allow },
+        guard: RequestGuard {
+            token: settings.token.clone(),
+            allow: settings.allow.clone(),
+        },
+        free: Arc::new(Semaphore::new(settings.concurrency)),
+        settings,
         environments: OnceLock::new(),
-        free: Arc::new(Semaphore::new(concurrency)),
-        concurrency,
         stopping: AtomicBool::new(false),
         cancel,
-        call_timeout,
-        read_timeout,
     });
     let handle = Handle::new();
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -206,7 +201,7 @@ async fn ready(State(worker): State<Arc<Worker>>) -> Response {
     };
     let body = serde_json::json!({
         "ready": ready,
-        "concurrency": worker.concurrency,
+        "concurrency": worker.settings.concurrency,
         "version": crate::VERSION,
     });
     json(status, body.to_string())
@@ -229,9 +224,8 @@ async fn admit(
 ) -> std::result::Result<(Invocation, OwnedSemaphorePermit), Answer> {
     // Nothing is read from unauthorized callers.
     let authorization = request.headers().get(header::AUTHORIZATION);
-    worker
-        .request_guard
-        .authorize(authorization.and_then(|value| value.to_str().ok()))?;
+    let guard = &worker.guard;
+    guard.authorize(authorization.and_then(|value| value.to_str().ok()))?;
     if worker.stopping.load(Ordering::SeqCst) {
         return Err(reject(503, "the worker is stopping"));
     }
@@ -248,11 +242,14 @@ async fn admit(
         );
         return Err(request_guard::refuse(413, &reason));
     }
-    let read = tokio::time::timeout(worker.read_timeout, Bytes::from_request(request, &()));
+    let read = tokio::time::timeout(
+        worker.settings.read_timeout,
+        Bytes::from_request(request, &()),
+    );
     let body = read.await.map_err(|_| {
         let reason = format!(
             "failed to read the request: its body did not arrive within {} s",
-            worker.read_timeout.as_secs_f64()
+            worker.settings.read_timeout.as_secs_f64()
         );
         request_guard::refuse(408, &reason)
     })?;
@@ -260,7 +257,7 @@ async fn admit(
         let reason = format!("failed to read the request: {}", e.body_text());
         request_guard::refuse(e.status().as_u16(), &reason)
     })?;
-    let invocation = worker.request_guard.read(&body)?;
+    let invocation = guard.read(&body)?;
     match worker.free.clone().try_acquire_owned() {
         Ok(permit) => Ok((invocation, permit)),
         Err(_) => Err(reject(429, "the worker is busy with other batches")),
@@ -279,7 +276,7 @@ async fn work(worker: Arc<Worker>, invocation: Invocation, permit: OwnedSemaphor
         let _permit = permit;
         let limits = CallLimits {
             cancel: worker.cancel.clone(),
-            deadline: Instant::now().checked_add(worker.call_timeout),
+            deadline: Instant::now().checked_add(worker.settings.call_timeout),
         };
         let environments = worker
             .environments

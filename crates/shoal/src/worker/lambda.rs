@@ -13,7 +13,7 @@ use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
 
 use super::emf::Metrics;
 use super::environments::Environments;
-use super::request_guard::{self, Answer, RequestGuard};
+use super::request_guard::{self, RequestGuard};
 use super::{Allow, Token, WorkerSettings};
 use crate::log::{self, Format, Level};
 use crate::{EngineSettings, Error, Precision, Result, Target};
@@ -138,8 +138,13 @@ impl Function {
             deadline,
             ..CallLimits::default()
         };
-        if let Some(request) = UrlRequest::of(&event) {
-            let (status, outcome) = self.answer(&request, &limits);
+        if let Some((authorization, body)) = url_request(&event) {
+            let guard = &self.request_guard;
+            let authorized = guard.authorize(authorization);
+            let (status, outcome) = match authorized.and_then(|()| guard.read(&body)) {
+                Ok(invocation) => request_guard::answer(self.work(&invocation, &limits)),
+                Err(answer) => answer,
+            };
             return Ok(json!({
                 "statusCode": status,
                 "headers": { "content-type": "application/json" },
@@ -155,17 +160,6 @@ impl Function {
         let receipt = self.work(&invocation, &limits)?;
         let reply = Reply::new(&invocation, receipt);
         Ok(serde_json::to_value(reply).expect("a reply is always JSON"))
-    }
-
-    fn answer(&self, request: &UrlRequest<'_>, limits: &CallLimits) -> Answer {
-        let invocation = self
-            .request_guard
-            .authorize(request.authorization)
-            .and_then(|()| self.request_guard.read(&request.body));
-        match invocation {
-            Ok(invocation) => request_guard::answer(self.work(&invocation, limits)),
-            Err(answer) => answer,
-        }
     }
 }
 
@@ -196,30 +190,20 @@ impl Watchdog {
     }
 }
 
-/// A request to the function's URL, in the payload format 2.0.
-struct UrlRequest<'a> {
-    authorization: Option<&'a str>,
-    body: Vec<u8>,
-}
-
-impl<'a> UrlRequest<'a> {
-    fn of(event: &'a Value) -> Option<Self> {
-        if event["version"] != "2.0" || !event["requestContext"].is_object() {
-            return None;
-        }
-        let body = event["body"].as_str().unwrap_or_default();
-        let is_encoded = event["isBase64Encoded"] == true;
-        let decoded = is_encoded.then(|| BASE64_STANDARD.decode(body));
-        Some(Self {
-            // Lambda converts header names to lower case.
-            authorization: event["headers"]["authorization"].as_str(),
-            body: match decoded {
-                // An empty body is rejected as well.
-                Some(decoded) => decoded.unwrap_or_default(),
-                None => body.as_bytes().to_vec(),
-            },
-        })
+/// The `Authorization` header and the body of a request to the function's URL (payload format 2.0), if `event` is one.
+fn url_request(event: &Value) -> Option<(Option<&str>, Vec<u8>)> {
+    if event["version"] != "2.0" || !event["requestContext"].is_object() {
+        return None;
     }
+    let body = event["body"].as_str().unwrap_or_default();
+    let body = if event["isBase64Encoded"] == true {
+        // An empty body is rejected as well.
+        BASE64_STANDARD.decode(body).unwrap_or_default()
+    } else {
+        body.as_bytes().to_vec()
+    };
+    // Lambda converts header names to lower case.
+    Some((event["headers"]["authorization"].as_str(), body))
 }
 
 /// The failure for the caller, which reads its kind from the type.

@@ -3,10 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use shoal_dispatch::{Plan, RetryPolicy, process_batches};
+use shoal_dispatch::{Plan, Processed, RetryPolicy, process_batches};
 use shoal_function::Host;
-use shoal_job::{Batch, Cancel, Event, RunDir};
-use shoal_report::{RunState, now_unix_ms};
+use shoal_job::{Batch, Cancel, Event, Receipts, RunDir};
 
 use crate::runs::planned_job;
 use crate::{Error, Result, Setting, backend};
@@ -164,18 +163,18 @@ pub fn work(
         speculation: None,
         budget: None,
     };
-    let mut state = RunState::default();
     let backend = backend::threads(concurrency, host);
-    let processed = process_batches(&plan, &backend, cancel, &mut |event| {
-        let _ = state.apply(now_unix_ms(), &event);
-        emit(&event);
-    });
+    let processed = process_batches(&plan, &backend, cancel, &mut |event| emit(&event));
     let processed = processed.map_err(|error| Error::from_dispatch(error, run.reference()))?;
+    let failed = |receipts: &Receipts| receipts.values().map(|one| one.failed).sum::<u64>();
+    let Processed {
+        receipts, reused, ..
+    } = &processed;
     Ok(Done {
         batches: batches.len() as u64,
-        reused: processed.reused.finished_batches(),
-        records: state.answered.records,
-        failed: state.answered.failed,
+        reused: reused.finished_batches(),
+        records: receipts.records() - reused.records(),
+        failed: failed(receipts) - failed(reused),
     })
 }
 

@@ -20,7 +20,7 @@ fn flags_that_make_no_sense_are_refused() {
     let with = |args: &[&'static str]| [&out[..], args].concat();
     usage(&[], "-o labels.csv");
     usage(&["-o", ""], "empty");
-    usage(&with(&[""]), "empty");
+    usage(&with(&[""]), "no name");
     usage(
         &with(&["--batch-size", "99999999999999999999"]),
         "99999999999999999999",
