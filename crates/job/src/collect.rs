@@ -93,7 +93,7 @@ impl Destination {
             }
         };
         let temporary = temporary(&path, run_name);
-        let failed = |e| Error::storage("write the output", path.display().to_string(), e);
+        let failed = Error::file("write the output", &path);
         match path.parent() {
             Some(parent) if !parent.is_dir() => {
                 return Err(failed(io::Error::new(
@@ -164,7 +164,7 @@ fn check_replaceable(path: &Path) -> Result<()> {
         }
     };
     for entry in entries {
-        let entry = entry.map_err(|e| Error::storage("list", path.display().to_string(), e))?;
+        let entry = entry.map_err(Error::file("list", path))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
         let is_part = name

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::path::Path;
 
 /// The result of an operation on a job's data.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -74,6 +75,14 @@ impl Error {
         }
     }
 
+    /// The storage error of an operation on a local file.
+    pub(crate) fn file<E: Into<Box<dyn StdError + Send + Sync>>>(
+        action: &'static str,
+        path: &Path,
+    ) -> impl Fn(E) -> Self + Copy {
+        move |source| Self::storage(action, path.display().to_string(), source)
+    }
+
     /// An input error.
     pub fn input(place: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Input {
@@ -97,12 +106,7 @@ impl Error {
                         | io::ErrorKind::BrokenPipe
                 )
             ),
-            Self::Input { .. }
-            | Self::Parameter(_)
-            | Self::Conflict { .. }
-            | Self::Busy { .. }
-            | Self::Cancelled
-            | Self::Corrupt { .. } => false,
+            _ => false,
         }
     }
 
@@ -120,36 +124,34 @@ impl Error {
     }
 }
 
+/// An error and its sources.
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        // `io::Error::source` skips the wrapped error itself.
+        let wrapped = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        wrapped.map_or(error.source(), |wrapped| Some(wrapped))
+    })
+}
+
 /// Whether a store denied access.
 fn is_refused(error: &(dyn StdError + 'static)) -> bool {
     use object_store::Error::{PermissionDenied, Unauthenticated};
-    let refused = error.downcast_ref::<object_store::Error>();
-    if refused.is_some_and(|e| matches!(e, PermissionDenied { .. } | Unauthenticated { .. })) {
-        return true;
-    }
-    let wrapped = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    match wrapped {
-        Some(wrapped) => is_refused(wrapped),
-        None => error.source().is_some_and(is_refused),
-    }
+    chain(error).any(|error| {
+        let error = error.downcast_ref::<object_store::Error>();
+        matches!(
+            error,
+            Some(PermissionDenied { .. } | Unauthenticated { .. })
+        )
+    })
 }
 
 fn bottom_io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
-    let mut found = None;
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            found = Some(io.kind());
-            // `io::Error::source` skips the wrapped error itself, which may hold the real kind.
-            if let Some(inner) = io.get_ref() {
-                return bottom_io_kind(inner).or(found);
-            }
-        }
-        next = error.source();
-    }
-    found
+    let kinds = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
+    kinds.map(io::Error::kind).last()
 }
 
 /// The text of an error and of its sources, without repetitions.
@@ -162,13 +164,10 @@ pub(crate) fn cause(error: &(dyn StdError + 'static)) -> String {
         _ => {}
     }
     let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let source = error.to_string();
+    for source in chain(error).skip(1).map(ToString::to_string) {
         if !text.contains(&source) {
             text = format!("{text}: {source}");
         }
-        next = error.source();
     }
     text
 }

@@ -186,43 +186,33 @@ impl Extend<Receipt> for Receipts {
 pub(crate) fn is_plausible(receipt: &Receipt) -> bool {
     /// Maximum number of records, units, bytes or milliseconds of one batch.
     const MOST: u64 = 1 << 40;
-    let Receipt {
-        offset,
-        remaining,
-        records,
-        failed,
-        quarantined,
-        units,
-        part,
-        dead_letters,
-        started_unix_ms,
-        timings,
-        billed_ms,
-        metrics,
-        ..
-    } = receipt;
-    let letters = dead_letters.as_ref().map_or(0, |letters| letters.bytes);
-    let counts = [offset, remaining, records, units, &part.bytes, &letters];
+    let letters = receipt.dead_letters.as_ref();
+    let counts = [
+        receipt.offset,
+        receipt.remaining,
+        receipt.records,
+        receipt.units,
+        receipt.part.bytes,
+        letters.map_or(0, |letters| letters.bytes),
+    ];
     let Timings {
         init,
         read,
         stages,
         write,
         total,
-    } = timings;
+    } = &receipt.timings;
     let times = [*init, *read, *write, *total].into_iter();
-    let times = times
+    let mut times = times
         .chain(stages.iter().map(|(_, ms)| ms))
-        .chain(*billed_ms);
-    counts.into_iter().all(|count| *count <= MOST)
+        .chain(receipt.billed_ms);
+    counts.into_iter().all(|count| count <= MOST)
         // 35,000 years
-        && *started_unix_ms < 1 << 50
-        && quarantined <= failed
-        && failed <= records
-        && metrics.are_at_most(MOST)
-        && times
-            .into_iter()
-            .all(|ms| (0.0..=MOST as f64).contains(&ms))
+        && receipt.started_unix_ms < 1 << 50
+        && receipt.quarantined <= receipt.failed
+        && receipt.failed <= receipt.records
+        && receipt.metrics.are_at_most(MOST)
+        && times.all(|ms| (0.0..=MOST as f64).contains(&ms))
 }
 
 /// The end of the range in `batch`, if it belongs to it.

@@ -199,14 +199,7 @@ impl Batch {
             ..self.clone()
         }
     }
-}
 
-/// Whether a value is omitted from JSON.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
-}
-
-impl Batch {
     /// Checks an untrusted batch against `job`: its slices must lie in existing sources, not end before they begin, and add
     /// up to its number of records.
     ///
@@ -281,6 +274,11 @@ pub enum Fault {
     Oversized,
     /// A quoted field is not closed before the end of the file.
     OpenQuote,
+}
+
+/// Whether a value is omitted from JSON.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Reader {
         let (first, length) = (rows.start as usize, (rows.end - rows.start) as usize);
         let mut arrays = self.file.range(number, schema, &self.projection, rows)?;
         let missing: Vec<_> = (0..arrays.len())
-            .filter(|place| arrays[*place].is_none())
+            .filter(|index| arrays[*index].is_none())
             .collect();
         if !missing.is_empty() {
             let whole = match &self.whole {
@@ -118,15 +118,15 @@ impl Reader {
                     self.whole = None;
                     let projection: Vec<_> = missing
                         .iter()
-                        .map(|place| self.projection[*place])
+                        .map(|index| self.projection[*index])
                         .collect();
                     let dictionaries = &self.dictionaries;
                     let whole = self.file.batch(number, schema, dictionaries, &projection)?;
                     &self.whole.insert((number, whole)).1
                 }
             };
-            for (place, array) in missing.into_iter().zip(whole.columns()) {
-                arrays[place] = Some(array.slice(first, length));
+            for (index, array) in missing.into_iter().zip(whole.columns()) {
+                arrays[index] = Some(array.slice(first, length));
             }
         }
         let schema = Arc::new(schema.project(&self.projection)?);

@@ -41,15 +41,10 @@ impl TextFormat for JsonLines {
                 ..Head::default()
             });
         }
-        let (bytes, is_whole) = stream.head();
-        let end = if is_whole {
-            bytes.len()
-        } else {
-            memchr::memrchr(b'\n', bytes).unwrap_or(0)
-        };
         let mut columns = BTreeMap::<String, Seen>::new();
         let mut objects = 0;
-        for line in bytes[..end].split(|b| *b == b'\n') {
+        // An incomplete last line is no object.
+        for line in stream.head().0.split(|b| *b == b'\n') {
             if let Ok(object) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(line) {
                 objects += 1;
                 for (name, value) in object {

@@ -88,7 +88,7 @@ fn some(pattern: &str, found: Vec<Location>) -> Result<Vec<Location>> {
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|e| Error::storage("find", path.display().to_string(), e))
+    std::path::absolute(path).map_err(Error::file("find", path))
 }
 
 fn describe(location: Location, format: Option<Format>) -> Result<Found> {

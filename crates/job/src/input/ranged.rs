@@ -36,11 +36,9 @@ pub(crate) struct Blocks {
 impl Ranged {
     pub(super) fn open(location: &Location) -> crate::Result<Self> {
         Ok(match location {
-            Location::Local(path) => {
-                Self::File(Arc::new(File::open(path).map_err(|e| {
-                    Error::storage("read", path.display().to_string(), e)
-                })?))
-            }
+            Location::Local(path) => Self::File(Arc::new(
+                File::open(path).map_err(Error::file("read", path))?,
+            )),
             Location::Remote(_) => Self::Object(Arc::new(Blocks {
                 length: location.meta()?.bytes,
                 location: location.clone(),

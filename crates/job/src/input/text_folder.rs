@@ -68,7 +68,7 @@ impl Read for Lines {
 /// The `.txt` files below `folder`, sorted by path.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     fn walk(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) -> Result<()> {
-        let unreadable = |e| Error::storage("list", folder.display().to_string(), e);
+        let unreadable = Error::file("list", folder);
         for entry in std::fs::read_dir(folder).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
             let path = entry.path();
@@ -100,9 +100,7 @@ pub(crate) fn identity(folder: &Path) -> Result<Identity> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
     for path in files(folder)? {
-        let meta = path
-            .metadata()
-            .map_err(|e| Error::storage("read", path.display().to_string(), e))?;
+        let meta = path.metadata().map_err(Error::file("read", &path))?;
         let modified = meta
             .modified()
             .ok()

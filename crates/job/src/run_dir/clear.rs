@@ -54,10 +54,9 @@ impl RunDir {
             }
         })?;
         // The store refuses such names.
-        paths.iter().try_for_each(|path| {
-            std::fs::remove_file(path)
-                .map_err(|e| Error::storage("delete", path.display().to_string(), e))
-        })
+        paths
+            .iter()
+            .try_for_each(|path| std::fs::remove_file(path).map_err(Error::file("delete", path)))
     }
 
     /// Deletes the files of an interrupted planning. In a store nothing is deleted, because another command may be planning

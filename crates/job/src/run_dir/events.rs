@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::objects::MOST_RECEIPT_BYTES;
 use super::{EVENTS, Root, RunDir};
 use crate::receipts::is_plausible;
-use crate::wire::Receipt;
 use crate::{Error, Event, Receipts, Result};
 
 /// Events of a run directory in a store are written in segments: after this time …
@@ -49,7 +47,7 @@ impl RunDir {
         let open = |root: &Path| {
             let path = root.join(EVENTS);
             let file = File::options().create(true).append(true).open(&path);
-            file.map_err(|e| Error::storage("open", path.display().to_string(), e))
+            file.map_err(Error::file("open", &path))
         };
         Ok(EventLog {
             file: self.folder().map(open).transpose()?,
@@ -76,8 +74,11 @@ impl RunDir {
     pub fn events_beside(&self, receipts: &Receipts) -> Result<Vec<(u64, Event)>> {
         let mut events = Vec::new();
         self.each_event(&mut |at, mut event| {
-            if let Event::Finished { receipt, .. } = &mut event {
-                share(receipt, receipts);
+            if let Event::Finished { receipt, .. } = &mut event
+                && let Some(shared) = receipts.get(receipt.batch, receipt.offset)
+                && shared == receipt
+            {
+                *receipt = shared.clone();
             }
             events.push((at, event));
         })?;
@@ -129,15 +130,6 @@ fn parse(mut lines: impl BufRead, visit: &mut dyn FnMut(u64, Event)) {
         if is_plausible && unix_ms < MOST_UNIX_MS {
             visit(unix_ms, event);
         }
-    }
-}
-
-/// Replaces `receipt` by its equal among `receipts`.
-fn share(receipt: &mut Arc<Receipt>, receipts: &Receipts) {
-    if let Some(shared) = receipts.get(receipt.batch, receipt.offset)
-        && shared == receipt
-    {
-        *receipt = shared.clone();
     }
 }
 

@@ -36,7 +36,7 @@ impl RunDir {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(|e| Error::storage("lock", path.display().to_string(), e))?;
+            .map_err(Error::file("lock", &path))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(RunLock { _file: Some(file) }),

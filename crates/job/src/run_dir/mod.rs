@@ -1,10 +1,5 @@
 //! The run directory, which holds all state of one run.
 //!
-//! ```text
-//! RUN/  job.json  batches.jsonl  input/0000.jsonl  parts/00000017.csv  receipts/00000017.json
-//!       failed/00000017.jsonl  failed.jsonl  events.jsonl  lock
-//! ```
-//!
 //! It is a folder, or a prefix of an object store. Writes are atomic, and parts, dead letters and receipts are created
 //! only once. A crash of the machine (not of a process) may still lose or truncate files of a folder: receipts have
 //! checksums, and a part that does not match its receipt is recomputed.
@@ -87,9 +82,7 @@ impl RunDir {
         if let Some(url) = root.to_str().filter(|root| is_url(root)) {
             return Self::remote(url);
         }
-        std::fs::create_dir_all(root).map_err(|e| {
-            Error::storage("create the run directory", root.display().to_string(), e)
-        })?;
+        std::fs::create_dir_all(root).map_err(Error::file("create the run directory", root))?;
         Self::open(root)
     }
 
@@ -102,10 +95,10 @@ impl RunDir {
             return Self::remote(url);
         }
         let store = LocalFileSystem::new_with_prefix(root)
-            .map_err(|e| Error::storage("open the run directory", root.display().to_string(), e))?;
+            .map_err(Error::file("open the run directory", root))?;
         let root = root
             .canonicalize()
-            .map_err(|e| Error::storage("open the run directory", root.display().to_string(), e))?;
+            .map_err(Error::file("open the run directory", root))?;
         let run = Self {
             root: Root::Folder(root),
             store: Arc::new(store),
@@ -233,10 +226,7 @@ impl RunDir {
 
     /// The path or URL of an object.
     pub fn object_uri(&self, name: &str) -> String {
-        match &self.root {
-            Root::Folder(root) => root.join(name).display().to_string(),
-            Root::Url(url) => format!("{url}/{name}"),
-        }
+        self.location(name).uri()
     }
 
     fn error(&self, action: &'static str, name: &str, source: object_store::Error) -> Error {

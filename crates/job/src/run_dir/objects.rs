@@ -185,7 +185,7 @@ impl RunDir {
         if let Root::Folder(root) = &self.root {
             // The store would read the metadata of each file too.
             let path = root.join(folder);
-            let failed = |e| Error::storage("list", path.display().to_string(), e);
+            let failed = Error::file("list", &path);
             let entries = match std::fs::read_dir(&path) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
                 entries => entries.map_err(failed)?,

@@ -35,7 +35,7 @@ pub async fn load() -> SdkConfig {
         .await
 }
 
-/// A blocking [`load`] on a thread of its own, so that it also works within a task.
+/// A blocking [`load`] on a separate thread, so that it also works within a task.
 ///
 /// # Errors
 /// Fails if the system cannot start a thread or a runtime.

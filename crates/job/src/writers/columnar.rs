@@ -1,11 +1,10 @@
 //! Parquet and Arrow IPC files.
 
 use std::io::Write;
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, new_empty_array};
+use arrow_array::RecordBatch;
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{ArrowError, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use arrow_select::coalesce::BatchCoalescer;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::Compression;
@@ -14,7 +13,7 @@ use parquet::file::properties::WriterProperties;
 use super::{CHUNK_ROWS, WriteError, Writer};
 use crate::format::OutputFormat;
 
-/// Approximate size of the row groups of a joined file, which are buffered in memory.
+/// Approximate size of row groups, which are buffered in memory.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 
 /// Properties of every Parquet file that shoal writes.
@@ -29,46 +28,6 @@ fn parquet_properties() -> WriterProperties {
 pub(super) fn parquet_holds(field: &FieldRef) -> bool {
     let schema = Schema::new(vec![field.clone()]);
     ArrowSchemaConverter::new().convert(&schema).is_ok()
-}
-
-/// A Parquet file that is written at once, so that its pages do not depend on how its rows were pushed.
-pub(super) struct ParquetPart {
-    schema: SchemaRef,
-    columns: Vec<Vec<ArrayRef>>,
-}
-
-impl ParquetPart {
-    pub(super) fn new(schema: SchemaRef) -> Self {
-        let columns = vec![Vec::new(); schema.fields().len()];
-        Self { schema, columns }
-    }
-}
-
-impl Writer for ParquetPart {
-    fn write(&mut self, rows: RecordBatch) -> Result<(), WriteError> {
-        for (column, array) in self.columns.iter_mut().zip(rows.columns()) {
-            column.push(array.clone());
-        }
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>) -> Result<Vec<u8>, WriteError> {
-        let Self { schema, columns } = *self;
-        // The arrays of a column are dropped before the next one is joined.
-        let join = |(column, field): (Vec<ArrayRef>, &Arc<Field>)| {
-            let arrays: Vec<_> = column.iter().map(|array| array.as_ref()).collect();
-            match arrays.as_slice() {
-                [] => Ok(new_empty_array(field.data_type())),
-                arrays => arrow_select::concat::concat(arrays),
-            }
-        };
-        let columns = columns.into_iter().zip(schema.fields()).map(join);
-        let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
-        let rows = RecordBatch::try_new(schema.clone(), columns)?;
-        let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(parquet_properties()))?;
-        writer.write(&rows)?;
-        Ok(writer.into_inner()?)
-    }
 }
 
 /// A Parquet or Arrow file of any number of rows, written in bounded memory. It does not depend on how the rows are split.

@@ -17,7 +17,7 @@ use crate::record::Cell;
 use crate::spec::Job;
 use crate::{Error, Result};
 
-/// Rows per write to a joined columnar file, so that the file does not depend on how the rows were split.
+/// Rows per write to a columnar file, so that the file does not depend on how the rows were split.
 const CHUNK_ROWS: usize = 1024;
 
 /// The error of a format library, or of the underlying writer.
@@ -40,8 +40,9 @@ pub(crate) fn writer(
     Ok(match format {
         OutputFormat::Csv => Box::new(delimited::Csv::new(schema)?),
         OutputFormat::Jsonl => Box::new(json::JsonLines::new()),
-        OutputFormat::Parquet => Box::new(columnar::ParquetPart::new(schema.clone())),
-        OutputFormat::Arrow => Box::new(ColumnarFile::new(format, Vec::new(), schema.clone())?),
+        OutputFormat::Parquet | OutputFormat::Arrow => {
+            Box::new(ColumnarFile::new(format, Vec::new(), schema.clone())?)
+        }
     })
 }
 
