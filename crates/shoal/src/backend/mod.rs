@@ -1,4 +1,4 @@
-//! The backends: where functions run. Each has a file here with its settings, and a line in [`backends!`].
+//! The backends: where functions run. Each has a file here with its settings, and a line in `backends!`.
 
 mod array;
 #[cfg(feature = "aws")]
