@@ -1,7 +1,7 @@
 //! A model as it was published: its files and their tensors.
 
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use shoal_kernels::Bytes;
@@ -9,7 +9,7 @@ use shoal_kernels::Bytes;
 use crate::arch;
 use crate::error::ModelError;
 use crate::files::{CONFIG, map, read};
-use crate::modules::{self, DenseWeights, Sentence};
+use crate::modules::{self, Sentence};
 use crate::plan::{LinearPlan, ModelPlan, NormPlan, TensorPlan};
 use crate::purpose::Purpose;
 use crate::tokenizer::{self, TextEncoder};
@@ -43,7 +43,7 @@ impl ModelFiles<'_> {
 pub struct Checkpoint {
     config: Value,
     config_json: Bytes,
-    tokenizer: TextEncoder,
+    tokenizer: Arc<TextEncoder>,
     /// Token limit of the tokenizer's settings.
     limit: Option<usize>,
     weights: Weights,
@@ -55,18 +55,10 @@ pub struct Checkpoint {
 pub(crate) struct Source<'a> {
     pub(crate) plan: ModelPlan,
     pub(crate) config_json: &'a Bytes,
-    pub(crate) tokenizer: Tokenizer<'a>,
+    pub(crate) tokenizer: Arc<TextEncoder>,
     /// Token limit of the files, if they state one.
     pub(crate) limit: Option<usize>,
-    /// The weights of the `Dense` modules of an embedding.
-    pub(crate) dense: Vec<DenseWeights>,
-    weights: &'a Weights,
-}
-
-/// The checkpoint's tokenizer, or one that the purpose asks for.
-pub(crate) enum Tokenizer<'a> {
-    Shared(&'a TextEncoder),
-    Own(Box<TextEncoder>),
+    weights: Weights,
 }
 
 impl Checkpoint {
@@ -94,7 +86,8 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn from_files(files: ModelFiles<'_>) -> Result<Checkpoint, ModelError> {
         let tokenizer = TextEncoder::from_json(files.tokenizer)?;
-        let weights = Weights::from_static(files.weights)?;
+        let mut weights = Weights::default();
+        weights.add(weights::SINGLE, &files.weights.into(), "")?;
         Checkpoint::new(files.config, tokenizer, None, weights, None)
     }
 
@@ -112,7 +105,7 @@ impl Checkpoint {
         Ok(Checkpoint {
             config,
             config_json: Bytes::copy_from(config_json),
-            tokenizer,
+            tokenizer: Arc::new(tokenizer),
             limit,
             weights,
             folder,
@@ -186,36 +179,25 @@ impl Checkpoint {
                 })
             }
         };
-        let (spec, dense, max_tokens, lowercase) = match sentence {
-            Some(s) => (Some(s.spec), s.dense, s.max_tokens, s.lowercase),
-            None => (None, Vec::new(), None, false),
-        };
-        let tokenizer = match &self.folder {
-            Some(folder) if lowercase => {
-                let (tokenizer, _) = TextEncoder::open(folder, lowercase)?;
-                Tokenizer::Own(Box::new(tokenizer))
+        let mut weights = self.weights.clone();
+        let mut tokenizer = self.tokenizer.clone();
+        let mut limit = self.limit;
+        let mut spec = None;
+        if let Some(sentence) = sentence {
+            weights.extend(sentence.weights);
+            limit = sentence.max_tokens.or(limit);
+            if let Some(folder) = self.folder.as_ref().filter(|_| sentence.lowercase) {
+                tokenizer = Arc::new(TextEncoder::open(folder, true)?.0);
             }
-            _ => Tokenizer::Shared(&self.tokenizer),
-        };
+            spec = Some(sentence.spec);
+        }
         Ok(Source {
             plan: arch::plan(&self.config, spec)?,
             config_json: &self.config_json,
             tokenizer,
-            limit: max_tokens.or(self.limit),
-            dense,
-            weights: &self.weights,
+            limit,
+            weights,
         })
-    }
-}
-
-impl Deref for Tokenizer<'_> {
-    type Target = TextEncoder;
-
-    fn deref(&self) -> &TextEncoder {
-        match self {
-            Tokenizer::Shared(tokenizer) => tokenizer,
-            Tokenizer::Own(tokenizer) => tokenizer,
-        }
     }
 }
 

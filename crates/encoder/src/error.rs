@@ -60,54 +60,15 @@ pub enum ModelError {
         /// What the file is instead, as far as it shows.
         hint: &'static str,
     },
-    /// A packed model was transferred in text mode, which changed its bytes.
-    #[error(
-        "read {}: a transfer in text mode changed its line endings or characters; copy it again \
-         in binary mode",
-        path.display()
-    )]
-    DamagedInTransfer {
+    /// A packed model is not as it was written.
+    #[error("read {}: {reason}", path.display())]
+    Damaged {
         /// The file.
         path: PathBuf,
+        /// What happened to it, and what to do.
+        reason: String,
     },
-    /// A packed model is shorter than when it was written.
-    #[error(
-        "read {}: it was cut short: {found} of {expected} bytes are there; copy it again or pack it \
-         again",
-        path.display()
-    )]
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Bytes of the file.
-        found: u64,
-        /// Bytes that were written, or the length of the header if the file is shorter than that.
-        expected: u64,
-    },
-    /// The bytes of a packed model changed since it was written.
-    #[error(
-        "read {}: it was damaged: its checksum differs; copy it again or pack it again",
-        path.display()
-    )]
-    Checksum {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A packed model has another version of the format.
-    #[error(
-        "read {}: it has version {found} of the packed format, and this shoal reads {supported}; {}",
-        path.display(),
-        if found > supported { "update shoal, or pack it again with this one" } else { "pack it again" }
-    )]
-    FormatVersion {
-        /// The file.
-        path: PathBuf,
-        /// Version of the file.
-        found: u32,
-        /// The version that can be read.
-        supported: u32,
-    },
-    /// A packed model is intact, but violates the format or does not fit its own description.
+    /// A packed model is intact, but has another version of the format, violates it or does not fit its own description.
     #[error("read {}: {reason}", path.display())]
     Malformed {
         /// The file.

@@ -5,11 +5,12 @@ use shoal_kernels::{Precision, Target};
 
 use crate::embedding::EmbeddingSpec;
 use crate::table::Elements;
+use crate::tokenizer::Settings;
 
 /// The version of the packing. It changes whenever the same checkpoint is packed to other bytes, for
 /// example with another order of weights or another rounding. Packed models of another version must be
 /// made again.
-pub const PACKING: u32 = 3;
+pub const PACKING: u32 = 4;
 
 /// What a packed model says about itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub(crate) struct Description {
     pub(crate) isas: Vec<String>,
     /// Token limit of the checkpoint's files, if they state one.
     pub(crate) limit: Option<usize>,
+    /// The tokenizer, if its vocabulary is packed.
+    pub(crate) tokenizer: Option<Settings>,
     pub(crate) words: Elements,
     /// The head of a model that computes embeddings; absent in a classifier.
     pub(crate) embedding: Option<EmbeddingSpec>,
@@ -34,15 +37,12 @@ pub(crate) mod section {
     use super::{Precision, Target};
 
     pub(crate) const CONFIG: &str = "config.json";
-    /// The tokenizer, in one of two forms.
-    pub(crate) const WORD_PIECES: &str = "tokenizer.words";
-    pub(crate) const TOKENIZER: &str = "tokenizer.json";
+    /// The packed vocabulary, or else a `tokenizer.json`.
+    pub(crate) const TOKENIZER: &str = "tokenizer";
     pub(crate) const WORDS: &str = "embeddings.words";
     pub(crate) const WORD_SCALES: &str = "embeddings.words.scales";
     pub(crate) const POSITIONS: &str = "embeddings.positions";
     pub(crate) const EMBEDDING_NORM: &str = "embeddings.norm";
-    pub(crate) const DENSE: &str = "head.dense";
-    pub(crate) const CLASSIFIER: &str = "head.classifier";
 
     /// Parts of a layer.
     pub(crate) const QUERY_KEY_VALUE: &str = "query_key_value";
@@ -70,9 +70,9 @@ pub(crate) mod section {
         format!("layers.{index}.{part}.{head}")
     }
 
-    /// A `Dense` module after pooling, counted among themselves.
-    pub(crate) fn dense(index: usize) -> String {
-        format!("head.dense.{index}")
+    /// A step after pooling.
+    pub(crate) fn step(index: usize) -> String {
+        format!("head.{index}")
     }
 
     /// A part of a linear layer, which is packed for a target.

@@ -73,5 +73,5 @@ pub use plan::ModelPlan;
 pub use purpose::Purpose;
 pub use session::{MICRO_BATCH_TOKENS, Session};
 pub use shoal_kernels::{Activation, Isa, Precision, Target, peak};
-pub use stages::StageTimes;
+pub use stages::{Stage, StageTimes};
 pub use tokenizer::Tokens;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use shoal_kernels::{Isa, Precision};
 
 use crate::arch;
-use crate::checkpoint::{Checkpoint, ModelFiles};
+use crate::checkpoint::Checkpoint;
 use crate::classifier::Classifier;
 use crate::embedding::EmbeddingSpec;
 use crate::error::ModelError;
@@ -16,7 +16,7 @@ use crate::layout::{Description, PACKING, section};
 use crate::network::Network;
 use crate::pack::Packed;
 use crate::packed::Container;
-use crate::plan::{HeadPlan, ModelPlan};
+use crate::plan::{ModelPlan, Output};
 use crate::purpose::Purpose;
 use crate::tokenizer::{TextEncoder, Tokens};
 
@@ -46,22 +46,9 @@ impl Model {
         }
         let checkpoint = Checkpoint::open(path)?;
         let fingerprint = Checkpoint::fingerprint(path)?;
-        Model::pack_by_default(&checkpoint, fingerprint)
-    }
-
-    /// Builds a model from files in memory, to run in `f32` on this CPU's best instruction set.
-    ///
-    /// # Errors
-    /// As [`Model::open`].
-    pub fn from_files(files: ModelFiles<'_>) -> Result<Model, ModelError> {
-        let checkpoint = Checkpoint::from_files(files)?;
-        Model::pack_by_default(&checkpoint, files.fingerprint())
-    }
-
-    fn pack_by_default(checkpoint: &Checkpoint, fingerprint: String) -> Result<Model, ModelError> {
         let purpose = checkpoint.default_purpose();
         Model::pack(
-            checkpoint,
+            &checkpoint,
             fingerprint,
             purpose,
             Precision::F32,
@@ -126,25 +113,22 @@ impl Model {
         let config: Value = serde_json::from_slice(&container.section(section::CONFIG)?)
             .map_err(|error| ModelError::corrupt(CONFIG, error.to_string()))?;
         let plan = arch::plan(&config, description.embedding)?;
-        if let HeadPlan::Embedding(spec) = &plan.head {
+        if let Output::Embedding(spec) = &plan.head.output {
             spec.check(plan.hidden())
-                .map_err(|reason| ModelError::Malformed {
-                    path: path.to_owned(),
-                    reason: format!("its embedding: {reason}; pack it again"),
-                })?;
+                .map_err(|reason| container.malformed(format!("its embedding: {reason}")))?;
         }
         let network = Network::read(container, isa, precision, &plan, description.words)?;
-        let tokenizer = if container.has(section::WORD_PIECES) {
-            TextEncoder::from_packed(container.section(section::WORD_PIECES)?)?
-        } else {
-            TextEncoder::from_json(&container.section(section::TOKENIZER)?)?
+        let tokenizer = container.section(section::TOKENIZER)?;
+        let tokenizer = match description.tokenizer {
+            Some(settings) => TextEncoder::packed(settings, tokenizer)?,
+            None => TextEncoder::from_json(&tokenizer)?,
         };
         let limit = description.limit.unwrap_or(usize::MAX);
         let max_tokens = plan.max_positions().min(limit);
-        if max_tokens < tokenizer.frame() {
+        if max_tokens < tokenizer.special_tokens() {
             return Err(ModelError::unsupported(format!(
                 "its limit of {max_tokens} tokens has no room for the {} special tokens",
-                tokenizer.frame()
+                tokenizer.special_tokens()
             )));
         }
         Ok(Model {
@@ -176,17 +160,17 @@ impl Model {
 
     /// Labels and objective, for [`Purpose::Classify`].
     pub fn classifier(&self) -> Option<&Classifier> {
-        match &self.plan.head {
-            HeadPlan::Classifier { classifier, .. } => Some(classifier),
-            HeadPlan::Embedding(_) => None,
+        match &self.plan.head.output {
+            Output::Logits(classifier) => Some(classifier),
+            Output::Embedding(_) => None,
         }
     }
 
     /// Pooling, modules and prompts, for [`Purpose::Embed`].
     pub fn embedding(&self) -> Option<&EmbeddingSpec> {
-        match &self.plan.head {
-            HeadPlan::Classifier { .. } => None,
-            HeadPlan::Embedding(spec) => Some(spec),
+        match &self.plan.head.output {
+            Output::Logits(_) => None,
+            Output::Embedding(spec) => Some(spec),
         }
     }
 
@@ -226,7 +210,7 @@ impl Model {
     /// [`ModelError::Unsupported`] if `max_tokens` has no room for the special tokens;
     /// [`ModelError::Corrupt`] if the tokenizer gives an id that the model has no embedding for.
     pub fn encode(&self, text: &str, max_tokens: usize) -> Result<Tokens, ModelError> {
-        let frame = self.tokenizer.frame();
+        let frame = self.tokenizer.special_tokens();
         if max_tokens < frame {
             return Err(ModelError::unsupported(format!(
                 "a limit of {max_tokens} tokens has no room for its {frame} special tokens"

@@ -11,7 +11,8 @@ use shoal_kernels::Activation;
 
 use crate::embedding::{Dense, EmbeddingSpec, Module, Pooling};
 use crate::error::ModelError;
-use crate::files::{CONFIG, is_within, read_at_most};
+use crate::files::{CONFIG, is_within, map, read_at_most};
+use crate::plan::dense_module;
 use crate::weights::{self, Weights};
 
 /// The list of modules.
@@ -39,20 +40,12 @@ const EMBEDDING: &str = "sentence_embedding";
 /// What the files of a folder say about its embeddings.
 pub(crate) struct Sentence {
     pub(crate) spec: EmbeddingSpec,
-    /// The weights of the `Dense` modules in `spec`.
-    pub(crate) dense: Vec<DenseWeights>,
+    /// The weights of the `Dense` modules in `spec`, by the names of [`dense_module`].
+    pub(crate) weights: Weights,
     /// Most tokens of a text. Takes the place of the tokenizer's own limit.
     pub(crate) max_tokens: Option<usize>,
     /// Whether texts are turned into lower case before they are tokenized.
     pub(crate) lowercase: bool,
-}
-
-/// The weights of a `Dense` module.
-pub(crate) struct DenseWeights {
-    /// `[outputs, inputs]`
-    pub(crate) weight: Vec<f32>,
-    /// `[outputs]`; zeros if the module has none.
-    pub(crate) bias: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -170,14 +163,13 @@ impl Sentence {
         }
         let mut spec = EmbeddingSpec::mean(hidden);
         pooling(folder, &entries[1].path, hidden, &mut spec)?;
-        let mut dense = Vec::new();
-        for (kind, entry) in rest.iter().zip(&entries[2..]) {
+        let mut weights = Weights::default();
+        for (index, (kind, entry)) in rest.iter().zip(&entries[2..]).enumerate() {
             check_names(folder, &entry.path)?;
             spec.modules.push(match *kind {
                 "Dense" => {
-                    let (module, weights) = read_dense(folder, &entry.path)?;
-                    dense.push(weights);
-                    Module::Dense(module)
+                    let name = dense_module(index);
+                    Module::Dense(dense(folder, &entry.path, &name, &mut weights)?)
                 }
                 "Normalize" => Module::Normalize,
                 _ => return Err(unsupported_modules(&kinds)),
@@ -194,7 +186,7 @@ impl Sentence {
         };
         Ok(Sentence {
             spec,
-            dense,
+            weights,
             max_tokens: transformer.max_seq_length,
             lowercase: transformer.do_lower_case == Some(true),
         })
@@ -204,7 +196,7 @@ impl Sentence {
     pub(crate) fn mean(hidden: usize) -> Sentence {
         Sentence {
             spec: EmbeddingSpec::mean(hidden),
-            dense: Vec::new(),
+            weights: Weights::default(),
             max_tokens: None,
             lowercase: false,
         }
@@ -325,7 +317,13 @@ fn check_names(folder: &Path, path: &str) -> Result<(), ModelError> {
     Ok(())
 }
 
-fn read_dense(folder: &Path, path: &str) -> Result<(Dense, DenseWeights), ModelError> {
+/// Reads a `Dense` module, and adds its tensors to `weights` as those of the linear layer `linear`.
+fn dense(
+    folder: &Path,
+    path: &str,
+    linear: &str,
+    weights: &mut Weights,
+) -> Result<Dense, ModelError> {
     let name = config_of(path);
     let config: DenseConfig = json(folder, &name)?;
     if config.use_residual == Some(true) {
@@ -347,22 +345,17 @@ fn read_dense(folder: &Path, path: &str) -> Result<(Dense, DenseWeights), ModelE
             ),
         });
     }
-    let weights = Weights::open_file(&file, &folder.join(&file))?;
-    let tensor = |name: &str, shape: &[usize]| {
-        let tensor = weights.tensor(&[name.to_owned()], shape)?;
-        Ok::<_, ModelError>(tensor.to_f32())
-    };
-    let weight = tensor("linear.weight", &[outputs, inputs])?;
-    let bias = match config.bias {
-        Some(false) => vec![0.0; outputs],
-        _ => tensor("linear.bias", &[outputs])?,
-    };
-    let dense = Dense {
+    let bytes = map(&folder.join(&file))?.into();
+    let prefix = linear.strip_suffix("linear").unwrap_or_default();
+    weights.add(&file, &bytes, prefix)?;
+    if config.bias == Some(false) {
+        weights.add_zeros(&format!("{linear}.bias"), outputs);
+    }
+    Ok(Dense {
         inputs,
         outputs,
         activation: activation(&name, config.activation_function.as_deref())?,
-    };
-    Ok((dense, DenseWeights { weight, bias }))
+    })
 }
 
 /// The activation of a `Dense` module, named by its Python class; `Tanh` if there is no name.

@@ -2,7 +2,6 @@
 
 use shoal_kernels::{Activation, Isa, LayerNorm, Linear, PackedWeights, Pod, Precision, View};
 
-use crate::embedding::{Module, Pooling};
 use crate::error::ModelError;
 use crate::layout::section;
 use crate::packed::Container;
@@ -15,7 +14,8 @@ use crate::table::{Elements, Table};
 pub(crate) struct Network {
     pub(crate) embeddings: Embeddings,
     pub(crate) layers: Vec<Layer>,
-    pub(crate) head: Head,
+    /// The steps after pooling.
+    pub(crate) head: Vec<Step>,
 }
 
 pub(crate) struct Embeddings {
@@ -57,13 +57,6 @@ pub(crate) struct PostAttention {
     pub(crate) activation: Activation,
     pub(crate) contract: Linear,
     pub(crate) output_norm: LayerNorm,
-}
-
-/// What follows the layers: pooling, then steps on one vector per record. A classifier is the pooling of
-/// the first token and two linear layers.
-pub(crate) struct Head {
-    pub(crate) pooling: Vec<Pooling>,
-    pub(crate) steps: Vec<Step>,
 }
 
 /// A step after pooling.
@@ -116,17 +109,10 @@ impl Reader<'_> {
         if view.len() == len {
             return Ok(view);
         }
-        Err(self.malformed(format!(
+        Err(self.container.malformed(format!(
             "the section {name:?} has {} elements instead of {len}",
             view.len()
         )))
-    }
-
-    fn malformed(&self, reason: String) -> ModelError {
-        ModelError::Malformed {
-            path: self.container.path().to_owned(),
-            reason: format!("{reason}; pack it again"),
-        }
     }
 
     fn embeddings(
@@ -177,7 +163,7 @@ impl Reader<'_> {
         if factors.iter().all(|factor| factor.is_finite()) {
             return Ok(factors);
         }
-        Err(self.malformed(format!(
+        Err(self.container.malformed(format!(
             "the section {name:?} has values that are not finite"
         )))
     }
@@ -203,8 +189,10 @@ impl Reader<'_> {
             },
         };
         let bias = self.container.view(&section("bias"))?;
-        Linear::new(self.isa, outputs, inputs, weights, bias)
-            .map_err(|error| self.malformed(format!("the layer {name:?}: {error}")))
+        Linear::new(self.isa, outputs, inputs, weights, bias).map_err(|error| {
+            self.container
+                .malformed(format!("the layer {name:?}: {error}"))
+        })
     }
 
     fn layer(
@@ -263,47 +251,16 @@ impl Reader<'_> {
         })
     }
 
-    fn head(&self, plan: &HeadPlan) -> Result<Head, ModelError> {
-        let dense = |name: &str, outputs, inputs, activation| {
-            let linear = self.weights(name, Precision::F32, outputs, inputs, None)?;
-            Ok(Step::Dense(Box::new(linear), activation))
+    fn head(&self, plan: &HeadPlan) -> Result<Vec<Step>, ModelError> {
+        let step = |(index, step): (usize, &plan::Step)| match step {
+            plan::Step::Dense(linear, activation) => {
+                let (outputs, inputs) = (linear.outputs, linear.inputs);
+                let name = section::step(index);
+                let linear = self.weights(&name, Precision::F32, outputs, inputs, None)?;
+                Ok(Step::Dense(Box::new(linear), *activation))
+            }
+            plan::Step::Normalize => Ok(Step::Normalize),
         };
-        match plan {
-            HeadPlan::Classifier { layers, .. } => {
-                let (first, last) = (&layers.dense, &layers.output);
-                Ok(Head {
-                    pooling: vec![Pooling::Cls],
-                    steps: vec![
-                        dense(
-                            section::DENSE,
-                            first.outputs,
-                            first.inputs,
-                            layers.activation,
-                        )?,
-                        dense(
-                            section::CLASSIFIER,
-                            last.outputs,
-                            last.inputs,
-                            Activation::Identity,
-                        )?,
-                    ],
-                })
-            }
-            HeadPlan::Embedding(spec) => {
-                let mut dense_modules = 0;
-                let steps = spec.modules.iter().map(|module| match module {
-                    Module::Dense(layer) => {
-                        let name = section::dense(dense_modules);
-                        dense_modules += 1;
-                        dense(&name, layer.outputs, layer.inputs, layer.activation)
-                    }
-                    Module::Normalize => Ok(Step::Normalize),
-                });
-                Ok(Head {
-                    steps: steps.collect::<Result<_, _>>()?,
-                    pooling: spec.pooling.clone(),
-                })
-            }
-        }
+        plan.steps.iter().enumerate().map(step).collect()
     }
 }

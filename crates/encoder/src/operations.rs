@@ -1,9 +1,9 @@
 //! Operations of a pass, counted on the plan; a multiplication and its addition are two.
 
-use crate::plan::{Computes, Layer, ModelPlan};
+use crate::plan::{Computes, Layer, LinearPlan, ModelPlan, Step};
 
 /// Operations of the matrix products that [`Session::run`](crate::Session::run) computes for a record
-/// of `tokens` tokens. [`StageTimes::products`](crate::StageTimes) is the time that they take;
+/// of `tokens` tokens. [`Stage::Products`](crate::Stage) is the time that they take;
 /// attention is not included.
 pub fn products(plan: &ModelPlan, tokens: usize) -> u64 {
     let layers = plan.encoder.layers.iter().map(|layer| {
@@ -14,7 +14,10 @@ pub fn products(plan: &ModelPlan, tokens: usize) -> u64 {
         };
         rows * products_per_token(layer)
     });
-    let head = plan.head_linears().into_iter().map(product);
+    let head = plan.head.steps.iter().map(|step| match step {
+        Step::Dense(linear, _) => product(linear),
+        Step::Normalize => 0,
+    });
     layers.chain(head).sum()
 }
 
@@ -31,16 +34,12 @@ pub fn in_full(plan: &ModelPlan, tokens: usize) -> u64 {
 }
 
 fn products_per_token(layer: &Layer) -> u64 {
-    let linears = layer.linears();
-    linears
-        .map(|linear| product((linear.outputs, linear.inputs)))
-        .iter()
-        .sum()
+    layer.linears().map(product).iter().sum()
 }
 
 /// One row through a linear layer.
-fn product((outputs, inputs): (usize, usize)) -> u64 {
-    2 * outputs as u64 * inputs as u64
+fn product(linear: &LinearPlan) -> u64 {
+    2 * linear.outputs as u64 * linear.inputs as u64
 }
 
 #[cfg(test)]

@@ -5,14 +5,12 @@ use std::path::{Path, PathBuf};
 use shoal_kernels::{Bytes, Linear, PackedWeights, Precision, Target, View};
 
 use crate::checkpoint::{Checkpoint, Source};
-use crate::embedding::EmbeddingSpec;
 use crate::error::ModelError;
 use crate::layout::{Description, PACKING, section};
 use crate::packed::{self, Container};
-use crate::plan::{Computes, EmbeddingsPlan, HeadPlan, Layer, LinearPlan, NormPlan};
+use crate::plan::{Computes, EmbeddingsPlan, HeadPlan, Layer, LinearPlan, NormPlan, Output, Step};
 use crate::purpose::Purpose;
 use crate::table::Elements;
-use crate::tokenizer;
 use crate::weights::Tensor;
 
 /// A model packed for the engine, in memory, to be saved or run.
@@ -48,20 +46,18 @@ impl Packed {
             sections: Vec::new(),
         };
         packer.bytes(section::CONFIG, source.config_json.clone());
-        match source.tokenizer.pack()? {
-            tokenizer::Packed::WordPiece(bytes) => {
-                packer.bytes(section::WORD_PIECES, Bytes::copy_from(bytes));
-            }
-            tokenizer::Packed::Json(json) => {
-                packer.bytes(section::TOKENIZER, Bytes::copy_from(&json));
-            }
-        }
+        let (tokenizer, bytes) = source.tokenizer.store()?;
+        packer.bytes(section::TOKENIZER, bytes);
         let encoder = &source.plan.encoder;
         let words = packer.embeddings(&encoder.embeddings)?;
         for (index, layer) in encoder.layers.iter().enumerate() {
             packer.layer(index, layer)?;
         }
-        let embedding = packer.head(&source.plan.head)?;
+        packer.head(&source.plan.head)?;
+        let embedding = match &source.plan.head.output {
+            Output::Logits(_) => None,
+            Output::Embedding(spec) => Some(spec.clone()),
+        };
         let sections = packer.sections;
         Ok(Packed {
             description: Description {
@@ -70,6 +66,7 @@ impl Packed {
                 precision,
                 isas: targets.iter().map(Target::to_string).collect(),
                 limit: source.limit,
+                tokenizer: tokenizer.cloned(),
                 words,
                 embedding,
             },
@@ -82,37 +79,25 @@ impl Packed {
     /// # Errors
     /// [`ModelError::Write`]
     pub fn save(&self, path: &Path) -> Result<(), ModelError> {
-        let lengths: Vec<_> = self
-            .sections
-            .iter()
-            .map(|(name, bytes)| (name.as_str(), bytes.len() as u64))
-            .collect();
-        packed::save(path, &self.description, &lengths, |writer| {
-            for (name, bytes) in &self.sections {
-                writer.section(name, |out| out.write_all(bytes))?;
-            }
-            Ok(())
-        })
+        packed::save(path, &self.description, &self.sections())
     }
 
     /// The packed model as a file in memory, to be read by [`Model::read`](crate::Model::read);
     /// messages call it `name`.
     ///
     /// # Errors
-    /// As [`Container::from_bytes`]; [`ModelError::Write`] if it is larger than memory.
+    /// As [`Container::from_bytes`]; [`ModelError::Write`] if its description is too long.
     pub fn into_container(self, name: impl Into<PathBuf>) -> Result<Container, ModelError> {
-        let name = name.into();
-        let sections: Vec<_> = self
-            .sections
-            .iter()
-            .map(|(name, bytes)| (name.as_str(), &**bytes))
-            .collect();
-        let bytes = packed::to_bytes(&self.description, &sections).map_err(|source| {
-            let path = name.clone();
-            ModelError::Write { path, source }
-        })?;
-        drop(self);
-        Container::from_bytes(bytes, name)
+        let path = name.into();
+        match packed::to_bytes(&self.description, &self.sections()) {
+            Ok(bytes) => Container::from_bytes(bytes, path),
+            Err(source) => Err(ModelError::Write { path, source }),
+        }
+    }
+
+    fn sections(&self) -> Vec<(&str, &[u8])> {
+        let sections = self.sections.iter();
+        sections.map(|(name, bytes)| (&**name, &**bytes)).collect()
     }
 }
 
@@ -285,29 +270,15 @@ impl Packer<'_> {
         self.norm(&name(section::OUTPUT_NORM), &plan.output_norm)
     }
 
-    /// The head, always in `f32`: it is small, and no later layer averages its errors out. Returns what
-    /// the description says about it.
-    fn head(&mut self, plan: &HeadPlan) -> Result<Option<EmbeddingSpec>, ModelError> {
-        let source = self.source;
-        match plan {
-            HeadPlan::Classifier { layers, .. } => {
-                for (name, plan) in [
-                    (section::DENSE, &layers.dense),
-                    (section::CLASSIFIER, &layers.output),
-                ] {
-                    let (weight, bias) = source.linear(plan)?;
-                    self.weights(name, Precision::F32, &weight, &bias)?;
-                }
-                Ok(None)
-            }
-            HeadPlan::Embedding(spec) => {
-                for (index, dense) in source.dense.iter().enumerate() {
-                    let name = section::dense(index);
-                    self.weights(&name, Precision::F32, &dense.weight, &dense.bias)?;
-                }
-                Ok(Some(spec.clone()))
+    /// The head, always in `f32`: it is small, and no later layer averages its errors out.
+    fn head(&mut self, plan: &HeadPlan) -> Result<(), ModelError> {
+        for (index, step) in plan.steps.iter().enumerate() {
+            if let Step::Dense(plan, _) = step {
+                let (weight, bias) = self.source.linear(plan)?;
+                self.weights(&section::step(index), Precision::F32, &weight, &bias)?;
             }
         }
+        Ok(())
     }
 }
 

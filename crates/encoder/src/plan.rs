@@ -97,23 +97,26 @@ pub(crate) struct NormPlan {
     pub(crate) eps: f32,
 }
 
-/// What follows the encoder.
+/// What follows the encoder: pooling, then steps on one vector per record. A classifier pools the first token.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum HeadPlan {
-    Classifier {
-        classifier: Classifier,
-        layers: ClassifierPlan,
-    },
-    Embedding(EmbeddingSpec),
+pub(crate) struct HeadPlan {
+    pub(crate) pooling: Vec<Pooling>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) output: Output,
 }
 
-/// The layers of a sequence classifier, which reads the first token.
+/// A step after pooling.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ClassifierPlan {
-    pub(crate) dense: LinearPlan,
-    pub(crate) activation: Activation,
-    /// `[labels, hidden]`
-    pub(crate) output: LinearPlan,
+pub(crate) enum Step {
+    Dense(LinearPlan, Activation),
+    Normalize,
+}
+
+/// What the values of a record's output are.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Output {
+    Logits(Classifier),
+    Embedding(EmbeddingSpec),
 }
 
 impl TensorPlan {
@@ -197,18 +200,39 @@ impl LayerPlan {
 }
 
 impl HeadPlan {
-    /// Whether the head reads one token of each record, the first that its prompt does not cover.
-    fn reads_one_token(&self) -> bool {
-        match self {
-            HeadPlan::Classifier { .. } => true,
-            HeadPlan::Embedding(spec) => spec.pooling == [Pooling::Cls],
+    pub(crate) fn of_classifier(classifier: Classifier, steps: Vec<Step>) -> HeadPlan {
+        HeadPlan {
+            pooling: vec![Pooling::Cls],
+            steps,
+            output: Output::Logits(classifier),
+        }
+    }
+
+    pub(crate) fn of_embedding(spec: EmbeddingSpec) -> HeadPlan {
+        let step = |(index, module): (usize, &Module)| match module {
+            Module::Dense(dense) => Step::Dense(
+                LinearPlan::new(dense_module(index), dense.outputs, dense.inputs),
+                dense.activation,
+            ),
+            Module::Normalize => Step::Normalize,
+        };
+        HeadPlan {
+            pooling: spec.pooling.clone(),
+            steps: spec.modules.iter().enumerate().map(step).collect(),
+            output: Output::Embedding(spec),
         }
     }
 }
 
+/// The name of the linear layer of a `Dense` module; `index` counts all modules after pooling.
+pub(crate) fn dense_module(index: usize) -> String {
+    format!("modules.{index}.linear")
+}
+
 impl ModelPlan {
     pub(crate) fn new(mut encoder: LayerPlan, head: HeadPlan) -> ModelPlan {
-        if head.reads_one_token() {
+        // The first that its prompt does not cover.
+        if head.pooling == [Pooling::Cls] {
             encoder.compute_one_token();
         }
         ModelPlan { encoder, head }
@@ -216,9 +240,9 @@ impl ModelPlan {
 
     /// What the model was opened for.
     pub fn purpose(&self) -> Purpose {
-        match self.head {
-            HeadPlan::Classifier { .. } => Purpose::Classify,
-            HeadPlan::Embedding(_) => Purpose::Embed,
+        match self.head.output {
+            Output::Logits(_) => Purpose::Classify,
+            Output::Embedding(_) => Purpose::Embed,
         }
     }
 
@@ -250,26 +274,9 @@ impl ModelPlan {
 
     /// Values of one record's output: the labels of a classifier, the dimensions of an embedding.
     pub fn output_width(&self) -> usize {
-        match &self.head {
-            HeadPlan::Classifier { classifier, .. } => classifier.labels.len(),
-            HeadPlan::Embedding(spec) => spec.dimensions,
-        }
-    }
-
-    /// `(outputs, inputs)` of the head's linear layers, each applied once per record.
-    pub(crate) fn head_linears(&self) -> Vec<(usize, usize)> {
-        match &self.head {
-            HeadPlan::Classifier { layers, .. } => [&layers.dense, &layers.output]
-                .map(|linear| (linear.outputs, linear.inputs))
-                .to_vec(),
-            HeadPlan::Embedding(spec) => spec
-                .modules
-                .iter()
-                .filter_map(|module| match module {
-                    Module::Dense(dense) => Some((dense.outputs, dense.inputs)),
-                    Module::Normalize => None,
-                })
-                .collect(),
+        match &self.head.output {
+            Output::Logits(classifier) => classifier.labels.len(),
+            Output::Embedding(spec) => spec.dimensions,
         }
     }
 }

@@ -24,13 +24,6 @@ impl Purpose {
             Purpose::Embed => "embed",
         }
     }
-
-    /// The purpose with this name.
-    pub fn named(name: &str) -> Option<Purpose> {
-        Purpose::ALL
-            .into_iter()
-            .find(|purpose| purpose.name() == name)
-    }
 }
 
 impl fmt::Display for Purpose {

@@ -8,7 +8,7 @@ use shoal_kernels::{
 };
 
 use crate::model::Model;
-use crate::network::{Attention, Head, PostAttention, Step};
+use crate::network::{Attention, PostAttention, Step};
 use crate::pooling::{self, first_token};
 use crate::purpose::Purpose;
 use crate::stages::{Clock, Stage, StageTimes};
@@ -284,7 +284,7 @@ impl Session {
     /// One vector per record, from the states.
     fn pool(&mut self, model: &Model) {
         let hidden = model.plan.hidden();
-        let pooling = &model.network.head.pooling;
+        let pooling = &model.plan.head.pooling;
         let width = pooling.len() * hidden;
         let (records, tokens) = (self.records.len(), self.tokens());
         let pooled = self.output.grow(records * width);
@@ -303,10 +303,9 @@ impl Session {
 
     /// The steps after pooling.
     fn finish(&mut self, model: &Model) {
-        let Head { pooling, steps } = &model.network.head;
-        let mut width = pooling.len() * model.plan.hidden();
+        let mut width = model.plan.head.pooling.len() * model.plan.hidden();
         let records = self.records.len();
-        for step in steps {
+        for step in &model.network.head {
             match step {
                 Step::Dense(linear, activation) => {
                     let outputs = linear.outputs();

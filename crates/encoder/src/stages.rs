@@ -1,74 +1,47 @@
 //! Where the time of a pass goes.
 
+use std::ops::{AddAssign, Index};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use shoal_kernels::LinearScratch;
 
 /// A part of a pass through the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+#[non_exhaustive]
+pub enum Stage {
+    /// Looking up and adding embeddings.
     Embedding,
+    /// Matrix products of the linear layers, biases included.
     Products,
+    /// Attention: scores, softmax and weighted values.
     Attention,
+    /// Residuals and layer norms.
     Norms,
+    /// The activation between the two layers of the feed-forward part.
     Activation,
+    /// Quantizing the inputs of linear layers.
+    Quantizing,
+    /// Pooling and normalizing embeddings.
     Pooling,
 }
 
-/// Time that a session spent in each stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct StageTimes {
-    /// Looking up and adding embeddings.
-    pub embedding: Duration,
-    /// Matrix products of the linear layers, biases included.
-    pub products: Duration,
-    /// Attention: scores, softmax and weighted values.
-    pub attention: Duration,
-    /// Residuals and layer norms.
-    pub norms: Duration,
-    /// The activation between the two layers of the feed-forward part.
-    pub activation: Duration,
-    /// Quantizing the inputs of linear layers.
-    pub quantizing: Duration,
-    /// Pooling and normalizing embeddings.
-    pub pooling: Duration,
-}
+/// Time that a session spent in each [`Stage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTimes([Duration; Stage::Pooling as usize + 1]);
 
-impl StageTimes {
-    fn of(&mut self, stage: Stage) -> &mut Duration {
-        match stage {
-            Stage::Embedding => &mut self.embedding,
-            Stage::Products => &mut self.products,
-            Stage::Attention => &mut self.attention,
-            Stage::Norms => &mut self.norms,
-            Stage::Activation => &mut self.activation,
-            Stage::Pooling => &mut self.pooling,
-        }
-    }
+impl Index<Stage> for StageTimes {
+    type Output = Duration;
 
-    /// The sum of all stages.
-    pub fn total(&self) -> Duration {
-        self.embedding
-            + self.products
-            + self.attention
-            + self.norms
-            + self.activation
-            + self.quantizing
-            + self.pooling
+    fn index(&self, stage: Stage) -> &Duration {
+        &self.0[stage as usize]
     }
 }
 
-impl std::ops::AddAssign for StageTimes {
+impl AddAssign for StageTimes {
     fn add_assign(&mut self, other: StageTimes) {
-        self.embedding += other.embedding;
-        self.products += other.products;
-        self.attention += other.attention;
-        self.norms += other.norms;
-        self.activation += other.activation;
-        self.quantizing += other.quantizing;
-        self.pooling += other.pooling;
+        for (time, other) in self.0.iter_mut().zip(other.0) {
+            *time += other;
+        }
     }
 }
 
@@ -95,7 +68,7 @@ impl Clock {
 
     pub(crate) fn lap(&mut self, stage: Stage) {
         let now = Instant::now();
-        *self.times.of(stage) += now - self.last;
+        self.times.0[stage as usize] += now - self.last;
         self.last = now;
     }
 
@@ -103,8 +76,9 @@ impl Clock {
     pub(crate) fn lap_product(&mut self, linear: &mut LinearScratch) {
         self.lap(Stage::Products);
         let quantizing = linear.take_quantization_time();
-        self.times.quantizing += quantizing;
-        self.times.products = self.times.products.saturating_sub(quantizing);
+        self.times.0[Stage::Quantizing as usize] += quantizing;
+        let products = &mut self.times.0[Stage::Products as usize];
+        *products = products.saturating_sub(quantizing);
     }
 
     pub(crate) fn take(&mut self) -> StageTimes {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use shoal_kernels::Bytes;
+use shoal_kernels::{AlignedBytes, Bytes};
 
 use crate::error::ModelError;
 use crate::files::{is_within, map, read};
@@ -17,7 +17,8 @@ pub(crate) const SINGLE: &str = "model.safetensors";
 /// The list of the shards of a sharded one.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// All tensors of a model by name.
+/// Tensors by name.
+#[derive(Clone, Default)]
 pub(crate) struct Weights {
     tensors: HashMap<String, Tensor>,
 }
@@ -40,37 +41,22 @@ struct Index {
 impl Weights {
     /// Maps the weight files of `folder`.
     pub(crate) fn open(folder: &Path) -> Result<Weights, ModelError> {
-        let mut weights = Weights {
-            tensors: HashMap::new(),
-        };
+        let mut weights = Weights::default();
         for (name, path) in files(folder)? {
-            if name == INDEX {
-                continue;
+            if name != INDEX {
+                weights.add(&name, &map(&path)?.into(), "")?;
             }
-            weights.add(&name, &map(&path)?.into())?;
         }
         Ok(weights)
     }
 
-    /// Maps one weight file; messages call it `name`.
-    pub(crate) fn open_file(name: &str, path: &Path) -> Result<Weights, ModelError> {
-        let mut weights = Weights {
-            tensors: HashMap::new(),
-        };
-        weights.add(name, &map(path)?.into())?;
-        Ok(weights)
-    }
-
-    /// Reads the one safetensors file in `bytes`.
-    pub(crate) fn from_static(bytes: &'static [u8]) -> Result<Weights, ModelError> {
-        let mut weights = Weights {
-            tensors: HashMap::new(),
-        };
-        weights.add(SINGLE, &bytes.into())?;
-        Ok(weights)
-    }
-
-    fn add(&mut self, file: &str, bytes: &Bytes) -> Result<(), ModelError> {
+    /// Adds the tensors of a safetensors file, their names with `prefix`. Messages call the file `file`.
+    pub(crate) fn add(
+        &mut self,
+        file: &str,
+        bytes: &Bytes,
+        prefix: &str,
+    ) -> Result<(), ModelError> {
         if bytes.starts_with(b"version https://git-lfs") {
             return Err(ModelError::corrupt(
                 file,
@@ -96,9 +82,26 @@ impl Weights {
                 dtype: info.dtype,
                 shape: info.shape.clone(),
             };
-            self.tensors.insert(name, tensor);
+            self.tensors.insert(format!("{prefix}{name}"), tensor);
         }
         Ok(())
+    }
+
+    /// Adds a vector of zeros.
+    pub(crate) fn add_zeros(&mut self, name: &str, len: usize) {
+        let tensor = Tensor {
+            file: String::new(),
+            name: name.to_owned(),
+            bytes: AlignedBytes::zeroed(len * size_of::<f32>()).into(),
+            dtype: Dtype::F32,
+            shape: vec![len],
+        };
+        self.tensors.insert(name.to_owned(), tensor);
+    }
+
+    /// Adds all tensors of `other`.
+    pub(crate) fn extend(&mut self, other: Weights) {
+        self.tensors.extend(other.tensors);
     }
 
     /// Whether there is a tensor with this name.

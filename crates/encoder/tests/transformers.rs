@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use common::{Record, assert_logits, expected, fixture};
 use proptest::prelude::*;
-use shoal_encoder::{Classifier, Model, Objective, Session, Tokens};
+use shoal_encoder::{
+    Checkpoint, Classifier, Isa, Model, ModelFiles, Objective, Precision, Purpose, Session, Tokens,
+};
 
 /// What "the same" means for logits of two implementations in `f32`.
 const TOLERANCE: f32 = 1e-4;
@@ -156,11 +158,18 @@ fn a_model_in_memory_is_the_model_of_the_folder() {
         let mut moved = vec![0; shift];
         moved.extend_from_slice(&weights);
         let moved: &'static [u8] = &moved.leak()[shift..];
-        let model = Model::from_files(shoal_encoder::ModelFiles {
+        let checkpoint = Checkpoint::from_files(ModelFiles {
             config: &read("config.json"),
             tokenizer: &read("tokenizer.json"),
             weights: moved,
-        })
+        });
+        let model = Model::pack(
+            &checkpoint.unwrap(),
+            "test".into(),
+            Purpose::Classify,
+            Precision::F32,
+            Isa::best(),
+        )
         .unwrap();
         assert_eq!(model.encode("a good movie", 64).unwrap(), tokens);
         let logits = Session::new(Arc::new(model))

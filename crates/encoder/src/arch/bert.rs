@@ -8,8 +8,7 @@ use super::Architecture;
 use crate::error::ModelError;
 use crate::files::CONFIG;
 use crate::plan::{
-    ClassifierPlan, Computes, EmbeddingsPlan, Layer, LayerPlan, LinearPlan, NormPlan, Positions,
-    TensorPlan,
+    Computes, EmbeddingsPlan, Layer, LayerPlan, LinearPlan, NormPlan, Positions, Step, TensorPlan,
 };
 
 pub(super) struct Bert;
@@ -103,11 +102,16 @@ impl Architecture for Bert {
         })
     }
 
-    fn classifier(&self, hidden: usize, labels: usize) -> ClassifierPlan {
-        ClassifierPlan {
-            dense: LinearPlan::new("pooler.dense", hidden, hidden),
-            activation: Activation::Tanh,
-            output: LinearPlan::new("classifier", labels, hidden),
-        }
+    fn classifier(&self, hidden: usize, labels: usize) -> Vec<Step> {
+        vec![
+            Step::Dense(
+                LinearPlan::new("pooler.dense", hidden, hidden),
+                Activation::Tanh,
+            ),
+            Step::Dense(
+                LinearPlan::new("classifier", labels, hidden),
+                Activation::Identity,
+            ),
+        ]
     }
 }

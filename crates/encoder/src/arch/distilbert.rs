@@ -7,8 +7,7 @@ use shoal_kernels::Activation;
 use super::Architecture;
 use crate::error::ModelError;
 use crate::plan::{
-    ClassifierPlan, Computes, EmbeddingsPlan, Layer, LayerPlan, LinearPlan, NormPlan, Positions,
-    TensorPlan,
+    Computes, EmbeddingsPlan, Layer, LayerPlan, LinearPlan, NormPlan, Positions, Step, TensorPlan,
 };
 
 pub(super) struct DistilBert;
@@ -82,11 +81,16 @@ impl Architecture for DistilBert {
         })
     }
 
-    fn classifier(&self, hidden: usize, labels: usize) -> ClassifierPlan {
-        ClassifierPlan {
-            dense: LinearPlan::new("pre_classifier", hidden, hidden),
-            activation: Activation::Relu,
-            output: LinearPlan::new("classifier", labels, hidden),
-        }
+    fn classifier(&self, hidden: usize, labels: usize) -> Vec<Step> {
+        vec![
+            Step::Dense(
+                LinearPlan::new("pre_classifier", hidden, hidden),
+                Activation::Relu,
+            ),
+            Step::Dense(
+                LinearPlan::new("classifier", labels, hidden),
+                Activation::Identity,
+            ),
+        ]
     }
 }

@@ -13,7 +13,7 @@ use crate::classifier::Classifier;
 use crate::embedding::EmbeddingSpec;
 use crate::error::ModelError;
 use crate::files::CONFIG;
-use crate::plan::{ClassifierPlan, HeadPlan, LayerPlan, ModelPlan};
+use crate::plan::{HeadPlan, LayerPlan, ModelPlan, Step};
 
 /// An architecture of transformers.
 pub(crate) trait Architecture: Sync {
@@ -31,8 +31,8 @@ pub(crate) trait Architecture: Sync {
     /// [`ModelError::Corrupt`] for values out of bounds; both name the key.
     fn plan(&self, config: &Value) -> Result<LayerPlan, ModelError>;
 
-    /// The layers of its `…ForSequenceClassification`.
-    fn classifier(&self, hidden: usize, labels: usize) -> ClassifierPlan;
+    /// The layers of its `…ForSequenceClassification`, which read the first token.
+    fn classifier(&self, hidden: usize, labels: usize) -> Vec<Step>;
 }
 
 const ARCHITECTURES: &[&dyn Architecture] = &[&distilbert::DistilBert, &bert::Bert];
@@ -81,7 +81,7 @@ pub(crate) fn classes(config: &Value) -> Vec<&str> {
 /// with its classifier.
 ///
 /// # Errors
-/// As [`find`], [`Architecture::plan`] and [`Classifier::parse`].
+/// As [`find`], [`Architecture::plan`] and [`Classifier::from_config`].
 pub(crate) fn plan(
     config: &Value,
     embedding: Option<EmbeddingSpec>,
@@ -89,15 +89,12 @@ pub(crate) fn plan(
     let architecture = find(config)?;
     let encoder = architecture.plan(config)?;
     let head = match embedding {
-        Some(spec) => HeadPlan::Embedding(spec),
+        Some(spec) => HeadPlan::of_embedding(spec),
         None => {
             check_classifier(architecture, config)?;
             let classifier = Classifier::from_config(config)?;
-            let labels = classifier.labels.len();
-            HeadPlan::Classifier {
-                layers: architecture.classifier(encoder.hidden(), labels),
-                classifier,
-            }
+            let steps = architecture.classifier(encoder.hidden(), classifier.labels.len());
+            HeadPlan::of_classifier(classifier, steps)
         }
     };
     Ok(ModelPlan::new(encoder, head))

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use shoal_kernels::{Bytes, MappedFile, Pod, View};
+use shoal_kernels::{ALIGNMENT, Bytes, MappedFile, Pod, View};
 
-use super::header::{Header, LEN, MAX_METADATA, malformed};
+use super::header::{self, LEN, MAX_METADATA, malformed};
 use super::table;
 use crate::error::ModelError;
 
@@ -52,11 +52,9 @@ impl Container {
     ///
     /// # Errors
     /// * [`ModelError::NotPacked`] for any other file,
-    /// * [`ModelError::DamagedInTransfer`], [`ModelError::Truncated`], [`ModelError::Checksum`] for
-    ///   a file that is not as it was written,
-    /// * [`ModelError::FormatVersion`] for a file in another version of the format,
-    /// * [`ModelError::Malformed`] for one with a valid checksum that violates the format or does not
-    ///   start on a boundary.
+    /// * [`ModelError::Damaged`] for a file that is not as it was written,
+    /// * [`ModelError::Malformed`] for one with a valid checksum that has another version of the format, violates it or
+    ///   does not start on a boundary.
     pub fn from_bytes(bytes: Bytes, path: impl Into<PathBuf>) -> Result<Container, ModelError> {
         let path = path.into();
         if cfg!(target_endian = "big") {
@@ -65,24 +63,16 @@ impl Container {
                 path.display()
             )));
         }
-        let header = Header::verify(&path, &bytes)?;
-        if !bytes
-            .as_ptr()
-            .addr()
-            .is_multiple_of(shoal_kernels::ALIGNMENT)
-        {
-            return Err(malformed(
-                &path,
-                "it does not start on a 64-byte boundary in memory",
-            ));
+        let metadata = header::verify(&path, &bytes)?;
+        if !bytes.as_ptr().addr().is_multiple_of(ALIGNMENT) {
+            let reason = "it does not start on a 64-byte boundary in memory";
+            return Err(malformed(&path, reason));
         }
-        let metadata = header.metadata as usize;
         if metadata > MAX_METADATA {
             let reason =
                 format!("its metadata of {metadata} bytes are more than {MAX_METADATA} bytes");
             return Err(malformed(&path, reason));
         }
-        // No overflow: the length was bounded above.
         let end = LEN + metadata;
         let Some(json) = bytes.get(LEN..end) else {
             let reason = format!(
@@ -91,9 +81,9 @@ impl Container {
             );
             return Err(malformed(&path, reason));
         };
-        let (model, table) = table::parse(json, bytes.len() as u64)
+        let (model, table) = table::parse(json, bytes.len())
             .map_err(|reason| malformed(&path, format!("{reason}; pack it again")))?;
-        let start = table::start(metadata) as usize;
+        let start = table::start(metadata);
         let sections = table
             .into_iter()
             .map(|section| {
@@ -125,12 +115,8 @@ impl Container {
     /// # Errors
     /// [`ModelError::Malformed`] if it does not deserialize to an `M`.
     pub fn model<M: DeserializeOwned>(&self) -> Result<M, ModelError> {
-        serde_json::from_str(self.model.get()).map_err(|error| {
-            malformed(
-                &self.path,
-                format!("its description of the model: {error}; pack it again"),
-            )
-        })
+        serde_json::from_str(self.model.get())
+            .map_err(|error| self.malformed(format!("its description of the model: {error}")))
     }
 
     /// Names and lengths in bytes of all sections, in no particular order.
@@ -138,11 +124,6 @@ impl Container {
         self.sections
             .iter()
             .map(|(name, range)| (&**name, range.len()))
-    }
-
-    /// Whether there is such a section.
-    pub fn has(&self, name: &str) -> bool {
-        self.sections.contains_key(name)
     }
 
     /// The bytes of a section, which start on a 64-byte boundary.
@@ -153,12 +134,7 @@ impl Container {
         self.sections
             .get(name)
             .and_then(|range| self.bytes.slice(range.clone()))
-            .ok_or_else(|| {
-                malformed(
-                    &self.path,
-                    format!("the section {name:?} is missing; pack it again"),
-                )
-            })
+            .ok_or_else(|| self.malformed(format!("the section {name:?} is missing")))
     }
 
     /// The elements of a section.
@@ -167,11 +143,12 @@ impl Container {
     /// [`ModelError::Malformed`] if there is no such section, or its length is not a multiple of
     /// the size of a `T`.
     pub fn view<T: Pod>(&self, name: &str) -> Result<View<T>, ModelError> {
-        View::new(self.section(name)?).map_err(|error| {
-            malformed(
-                &self.path,
-                format!("the section {name:?}: {error}; pack it again"),
-            )
-        })
+        View::new(self.section(name)?)
+            .map_err(|error| self.malformed(format!("the section {name:?}: {error}")))
+    }
+
+    /// An error of content that does not fit together.
+    pub(crate) fn malformed(&self, reason: String) -> ModelError {
+        malformed(&self.path, format!("{reason}; pack it again"))
     }
 }

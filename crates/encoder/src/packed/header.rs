@@ -1,7 +1,6 @@
 //! The header of a packed model, and its checksum.
 
-use std::hash::Hasher;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use twox_hash::XxHash3_64;
 
@@ -13,18 +12,11 @@ pub const VERSION: u32 = 1;
 /// Most bytes of metadata.
 pub const MAX_METADATA: usize = 64 << 20;
 
-/// Alignment of sections in the file, in bytes; the same as that of [`View`](shoal_kernels::View) in
-/// memory.
-pub(super) const ALIGNMENT: u64 = shoal_kernels::ALIGNMENT as u64;
-
 /// Bytes of the header.
 pub(super) const LEN: usize = 32;
 
-/// Offset of the checksum.
-pub(super) const CHECKSUM_AT: u64 = 8;
-
 /// Offset of the bytes that the checksum covers.
-const COVERED: usize = 16;
+pub(super) const COVERED: usize = 16;
 
 const MAGIC: [u8; 8] = *b"\x89SHL\r\n\x1a\n";
 
@@ -37,104 +29,72 @@ const STARTS: [&[u8]; 4] = [
     "\u{fffd}SHL".as_bytes(),
 ];
 
-/// The checksum of a stream.
-pub(super) struct Checksum(XxHash3_64);
-
-impl Checksum {
-    pub(super) fn new() -> Checksum {
-        Checksum(XxHash3_64::new())
-    }
-
-    pub(super) fn update(&mut self, bytes: &[u8]) {
-        self.0.write(bytes);
-    }
-
-    pub(super) fn finish(&self) -> u64 {
-        self.0.finish()
-    }
+/// The header, with a checksum of zero, of a file of `file` bytes with `metadata` bytes of metadata.
+pub(super) fn encode(metadata: usize, file: usize) -> [u8; LEN] {
+    let mut header = [0; LEN];
+    header[..8].copy_from_slice(&MAGIC);
+    header[16..20].copy_from_slice(&VERSION.to_le_bytes());
+    // At most `MAX_METADATA`.
+    header[20..24].copy_from_slice(&(metadata as u32).to_le_bytes());
+    header[24..].copy_from_slice(&(file as u64).to_le_bytes());
+    header
 }
 
-/// The fields after the checksum.
-pub(super) struct Header {
-    pub(super) version: u32,
-    pub(super) metadata: u32,
-    pub(super) file: u64,
+pub(super) fn set_checksum(file: &mut [u8], checksum: u64) {
+    file[8..COVERED].copy_from_slice(&checksum.to_le_bytes());
 }
 
-impl Header {
-    /// The header in two parts: up to the end of the checksum, which is left zero, and the part that the
-    /// checksum covers.
-    pub(super) fn encode(&self) -> ([u8; COVERED], [u8; LEN - COVERED]) {
-        let mut front = [0; COVERED];
-        front[..8].copy_from_slice(&MAGIC);
-        let mut covered = [0; LEN - COVERED];
-        covered[..4].copy_from_slice(&self.version.to_le_bytes());
-        covered[4..8].copy_from_slice(&self.metadata.to_le_bytes());
-        covered[8..].copy_from_slice(&self.file.to_le_bytes());
-        (front, covered)
+/// Verifies that the file in `bytes` is complete and undamaged and has the supported version; returns the length of its
+/// metadata. Reads every byte once.
+pub(super) fn verify(path: &Path, bytes: &[u8]) -> Result<usize, ModelError> {
+    check_magic(path, bytes)?;
+    let len = bytes.len() as u64;
+    let Some((header, _)) = bytes.split_first_chunk::<LEN>() else {
+        return Err(truncated(path, len, LEN as u64));
+    };
+    let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
+    let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+    let file = u64_at(24);
+    if len < file {
+        return Err(truncated(path, len, file));
     }
-
-    /// Reads the header of the file in `bytes`, and verifies that the file is complete and undamaged and
-    /// has the supported version. Reads every byte once.
-    pub(super) fn verify(path: &Path, bytes: &[u8]) -> Result<Header, ModelError> {
-        check_magic(path, bytes)?;
-        let truncated = |expected: u64| ModelError::Truncated {
-            path: path.to_owned(),
-            found: bytes.len() as u64,
-            expected,
-        };
-        let Some((header, _)) = bytes.split_first_chunk::<LEN>() else {
-            return Err(truncated(LEN as u64));
-        };
-        let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
-        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        let header = Header {
-            version: u32_at(16),
-            metadata: u32_at(20),
-            file: u64_at(24),
-        };
-        let len = bytes.len() as u64;
-        if len < header.file {
-            return Err(truncated(header.file));
-        }
-        if len > header.file {
-            let reason = format!(
-                "it has {len} bytes where it should have {}; copy it again or pack it again",
-                header.file
-            );
-            return Err(malformed(path, reason));
-        }
-        if XxHash3_64::oneshot(&bytes[COVERED..]) != u64_at(CHECKSUM_AT as usize) {
-            return Err(ModelError::Checksum {
-                path: path.to_owned(),
-            });
-        }
-        // After the checksum, so that a damaged version is not mistaken for another one.
-        if header.version != VERSION {
-            return Err(ModelError::FormatVersion {
-                path: path.to_owned(),
-                found: header.version,
-                supported: VERSION,
-            });
-        }
-        Ok(header)
+    if len > file {
+        let reason = format!(
+            "it has {len} bytes where it should have {file}; copy it again or pack it again"
+        );
+        return Err(malformed(path, reason));
     }
+    if XxHash3_64::oneshot(&bytes[COVERED..]) != u64_at(8) {
+        let reason = "it was damaged: its checksum differs; copy it again or pack it again";
+        return Err(damaged(path, reason));
+    }
+    // After the checksum, so that a damaged version is not mistaken for another one.
+    let version = u32_at(16);
+    if version != VERSION {
+        let advice = if version > VERSION {
+            "update shoal, or pack it again with this one"
+        } else {
+            "pack it again"
+        };
+        let reason = format!(
+            "it has version {version} of the packed format, and this shoal reads {VERSION}; {advice}"
+        );
+        return Err(malformed(path, reason));
+    }
+    Ok(u32_at(20) as usize)
 }
 
 fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     if bytes.starts_with(&MAGIC) {
         return Ok(());
     }
-    let path = path.to_owned();
     if !bytes.is_empty() && MAGIC.starts_with(bytes) {
-        return Err(ModelError::Truncated {
-            path,
-            found: bytes.len() as u64,
-            expected: LEN as u64,
-        });
+        return Err(truncated(path, bytes.len() as u64, LEN as u64));
     }
     if STARTS.iter().any(|start| bytes.starts_with(start)) {
-        return Err(ModelError::DamagedInTransfer { path });
+        let reason = "a transfer in text mode changed its line endings or characters; copy it again in \
+                      binary mode";
+        return Err(damaged(path, reason));
     }
     let hint = if bytes.is_empty() {
         "it is empty"
@@ -143,12 +103,29 @@ fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     } else {
         "it does not begin as one"
     };
-    Err(ModelError::NotPacked { path, hint })
+    Err(ModelError::NotPacked {
+        path: path.to_owned(),
+        hint,
+    })
+}
+
+fn truncated(path: &Path, found: u64, expected: u64) -> ModelError {
+    let reason = format!(
+        "it was cut short: {found} of {expected} bytes are there; copy it again or pack it again"
+    );
+    damaged(path, reason)
+}
+
+fn damaged(path: &Path, reason: impl Into<String>) -> ModelError {
+    ModelError::Damaged {
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
 }
 
 pub(super) fn malformed(path: &Path, reason: impl Into<String>) -> ModelError {
     ModelError::Malformed {
-        path: PathBuf::from(path),
+        path: path.to_owned(),
         reason: reason.into(),
     }
 }
@@ -162,7 +139,7 @@ pub fn reseal(bytes: &mut [u8]) {
     }
     let len = bytes.len() as u64;
     bytes[..8].copy_from_slice(&MAGIC);
-    bytes[24..32].copy_from_slice(&len.to_le_bytes());
+    bytes[24..LEN].copy_from_slice(&len.to_le_bytes());
     let checksum = XxHash3_64::oneshot(&bytes[COVERED..]);
-    bytes[8..16].copy_from_slice(&checksum.to_le_bytes());
+    set_checksum(bytes, checksum);
 }

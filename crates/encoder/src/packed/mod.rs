@@ -35,4 +35,4 @@ pub use container::Container;
 pub use header::reseal;
 pub use header::{MAX_METADATA, VERSION};
 pub use table::{MAX_NAME, MAX_SECTIONS};
-pub use writer::{Writer, save, to_bytes};
+pub use writer::{save, to_bytes};

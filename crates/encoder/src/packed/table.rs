@@ -1,13 +1,12 @@
 //! The metadata of a packed model: the caller's description, and the table of sections.
 
 use std::collections::HashSet;
-use std::fmt;
 
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use shoal_kernels::ALIGNMENT;
 
-use super::header::{ALIGNMENT, LEN, MAX_METADATA};
+use super::header::{LEN, MAX_METADATA};
 
 /// Most sections of a file.
 pub const MAX_SECTIONS: usize = 65_536;
@@ -29,56 +28,48 @@ pub(super) struct Section {
 #[serde(deny_unknown_fields)]
 struct Metadata {
     model: Box<RawValue>,
-    #[serde(deserialize_with = "bounded")]
     sections: Vec<Section>,
 }
 
 /// Offset of the sections in a file with `metadata` bytes of metadata.
-pub(super) fn start(metadata: usize) -> u64 {
-    (LEN as u64 + metadata as u64).next_multiple_of(ALIGNMENT)
+pub(super) fn start(metadata: usize) -> usize {
+    (LEN + metadata).next_multiple_of(ALIGNMENT)
 }
 
 /// The caller's metadata and the sections of a file of `file` bytes; all sections are within it.
 /// On failure, what is wrong.
-pub(super) fn parse(metadata: &[u8], file: u64) -> Result<(Box<RawValue>, Vec<Section>), String> {
+pub(super) fn parse(metadata: &[u8], file: usize) -> Result<(Box<RawValue>, Vec<Section>), String> {
     let parsed: Metadata =
         serde_json::from_slice(metadata).map_err(|error| format!("its metadata: {error}"))?;
-    let start = start(metadata.len());
     let room = file
-        .checked_sub(start)
+        .checked_sub(start(metadata.len()))
         .ok_or("it ends before its sections start")?;
-    check(&parsed.sections, room)?;
+    check(&parsed.sections, room as u64)?;
     Ok((parsed.model, parsed.sections))
 }
 
-/// Lays out sections with these names and lengths one after the other; returns the metadata, the
-/// sections and the length of the file. On failure, what is wrong.
+/// Lays out sections one after the other; returns the metadata and the length of the file. On failure, what is wrong.
 pub(super) fn plan<M: Serialize>(
     model: &M,
-    sections: &[(&str, u64)],
-) -> Result<(Vec<u8>, Vec<Section>, u64), String> {
+    sections: &[(&str, &[u8])],
+) -> Result<(Vec<u8>, usize), String> {
     #[derive(Serialize)]
     struct Metadata<'a, M> {
         model: &'a M,
         sections: &'a [Section],
     }
-    let mut end = 0u64;
-    let sections = sections
-        .iter()
-        .map(|&(name, length)| {
-            let offset = end;
-            end = offset
-                .checked_add(length)?
-                .checked_next_multiple_of(ALIGNMENT)?;
-            Some(Section {
-                name: name.to_owned(),
-                offset,
-                length,
-            })
-        })
-        .collect::<Option<Vec<_>>>()
-        .ok_or("its sections are longer than any file")?;
-    check(&sections, end)?;
+    let mut end = 0;
+    let place = |(name, bytes): &(&str, &[u8])| {
+        let offset = end;
+        end += bytes.len().next_multiple_of(ALIGNMENT);
+        Section {
+            name: (*name).to_owned(),
+            offset: offset as u64,
+            length: bytes.len() as u64,
+        }
+    };
+    let sections: Vec<_> = sections.iter().map(place).collect();
+    check(&sections, end as u64)?;
     let metadata = serde_json::to_vec(&Metadata {
         model,
         sections: &sections,
@@ -90,16 +81,14 @@ pub(super) fn plan<M: Serialize>(
             metadata.len()
         ));
     }
-    let file = start(metadata.len())
-        .checked_add(end)
-        .ok_or("its sections are longer than any file")?;
-    Ok((metadata, sections, file))
+    let start = start(metadata.len());
+    Ok((metadata, start + end))
 }
 
 /// Checks names, order, alignment and bounds; the sections have `room` bytes.
 fn check(sections: &[Section], room: u64) -> Result<(), String> {
     if sections.len() > MAX_SECTIONS {
-        return Err(TOO_MANY.to_owned());
+        return Err(format!("it has more than {MAX_SECTIONS} sections"));
     }
     let mut names = HashSet::with_capacity(sections.len());
     let mut free = 0;
@@ -118,7 +107,7 @@ fn check(sections: &[Section], room: u64) -> Result<(), String> {
         if !names.insert(name) {
             return Err(format!("there are two sections {name:?}"));
         }
-        if !offset.is_multiple_of(ALIGNMENT) {
+        if !offset.is_multiple_of(ALIGNMENT as u64) {
             return Err(format!(
                 "the section {name:?} starts at {offset}, which is not a multiple of {ALIGNMENT}"
             ));
@@ -139,34 +128,6 @@ fn check(sections: &[Section], room: u64) -> Result<(), String> {
             })?;
     }
     Ok(())
-}
-
-const TOO_MANY: &str = "it has more than 65536 sections";
-
-/// Fails at the first section over the limit, before storing it.
-fn bounded<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Section>, D::Error> {
-    struct Bounded;
-
-    impl<'de> Visitor<'de> for Bounded {
-        type Value = Vec<Section>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an array of sections")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<Section>, A::Error> {
-            let mut sections = Vec::new();
-            while let Some(section) = array.next_element()? {
-                if sections.len() == MAX_SECTIONS {
-                    return Err(A::Error::custom(TOO_MANY));
-                }
-                sections.push(section);
-            }
-            Ok(sections)
-        }
-    }
-
-    deserializer.deserialize_seq(Bounded)
 }
 
 #[cfg(test)]
@@ -227,7 +188,6 @@ mod tests {
         let (_, sections) = parse(&most, 1 << 30).unwrap();
         assert_eq!(sections.len(), MAX_SECTIONS);
         let error = parse(&metadata(MAX_SECTIONS + 1), 1 << 30).unwrap_err();
-        assert!(error.contains(TOO_MANY), "{error}");
-        assert!(TOO_MANY.contains(&MAX_SECTIONS.to_string()));
+        assert!(error.contains("more than 65536 sections"), "{error}");
     }
 }

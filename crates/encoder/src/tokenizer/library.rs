@@ -9,13 +9,14 @@ use serde_json::Value;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{
     AddedToken, Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer,
 };
 
-use super::tokens::{Frame, Tokens};
-use super::word_piece::{self, Rules};
+use super::pieces;
+use super::tokens::Frame;
+use super::word_piece::{MAX_ADDED, Rules, Settings as Packed};
 use crate::error::ModelError;
 use crate::files::read;
 
@@ -24,8 +25,9 @@ pub(crate) const VOCABULARY: &str = "vocab.txt";
 pub(crate) const SETTINGS: &str = "tokenizer_config.json";
 
 /// A tokenizer of any form that `tokenizers` knows.
-pub(super) struct Library {
+pub(crate) struct Library {
     inner: Tokenizer,
+    pub(super) frame: Frame,
     cuts: Cuts,
     /// Whether the file adds no token twice. If it does, with different properties, `tokenizers` does not
     /// say which of them it uses.
@@ -154,38 +156,38 @@ pub(super) fn lowercase_first(normalizer: Option<NormalizerWrapper>) -> Normaliz
     }
 }
 
-/// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
-/// limit that `tokenizer_config.json` states, if any.
-pub(super) fn open(folder: &Path) -> Result<(Library, Frame, Option<usize>), ModelError> {
-    let settings = folder.join(SETTINGS);
-    let settings: Settings = if settings.is_file() {
-        serde_json::from_slice(&read(&settings)?)
-            .map_err(|error| ModelError::corrupt(SETTINGS, error.to_string()))?
-    } else {
-        Settings::default()
-    };
-    let limit = settings
-        .model_max_length
-        .filter(|limit| (1.0..1e9).contains(limit))
-        .map(|limit| limit as usize);
-    let json = folder.join(JSON);
-    let vocabulary = folder.join(VOCABULARY);
-    let (library, frame) = if json.is_file() {
-        Library::from_json(&read(&json)?)?
-    } else if vocabulary.is_file() {
-        Library::from_vocabulary(&read(&vocabulary)?, &settings)?
-    } else {
-        return Err(ModelError::NotAModel {
-            path: folder.to_owned(),
-            reason: format!("it has neither {JSON} nor {VOCABULARY}"),
-        });
-    };
-    Ok((library, frame, limit))
-}
-
 impl Library {
+    /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
+    /// limit that `tokenizer_config.json` states, if any.
+    pub(super) fn open(folder: &Path) -> Result<(Library, Option<usize>), ModelError> {
+        let settings = folder.join(SETTINGS);
+        let settings: Settings = if settings.is_file() {
+            serde_json::from_slice(&read(&settings)?)
+                .map_err(|error| ModelError::corrupt(SETTINGS, error.to_string()))?
+        } else {
+            Settings::default()
+        };
+        let limit = settings
+            .model_max_length
+            .filter(|limit| (1.0..1e9).contains(limit))
+            .map(|limit| limit as usize);
+        let json = folder.join(JSON);
+        let vocabulary = folder.join(VOCABULARY);
+        let library = if json.is_file() {
+            Library::from_json(&read(&json)?)?
+        } else if vocabulary.is_file() {
+            Library::from_vocabulary(&read(&vocabulary)?, &settings)?
+        } else {
+            return Err(ModelError::NotAModel {
+                path: folder.to_owned(),
+                reason: format!("it has neither {JSON} nor {VOCABULARY}"),
+            });
+        };
+        Ok((library, limit))
+    }
+
     /// Reads the bytes of a `tokenizer.json`.
-    pub(super) fn from_json(bytes: &[u8]) -> Result<(Library, Frame), ModelError> {
+    pub(super) fn from_json(bytes: &[u8]) -> Result<Library, ModelError> {
         let outline: Outline = serde_json::from_slice(bytes)
             .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
         // `tokenizers` panics on some valid JSON, such as a template with an unknown token, when it reads
@@ -202,7 +204,7 @@ impl Library {
     }
 
     /// BERT's tokenizer over the words of a `vocab.txt`.
-    fn from_vocabulary(bytes: &[u8], settings: &Settings) -> Result<(Library, Frame), ModelError> {
+    fn from_vocabulary(bytes: &[u8], settings: &Settings) -> Result<Library, ModelError> {
         let corrupt = |error: tokenizers::Error| ModelError::corrupt(VOCABULARY, error.to_string());
         let name = |token: &Option<Value>, default: &str| match token {
             Some(Value::String(name)) => name.clone(),
@@ -230,16 +232,7 @@ impl Library {
             })
         };
         id(&unknown)?;
-        let template = TemplateProcessing::builder()
-            .try_single(format!("{first} $A {last}"))
-            .and_then(|builder| builder.try_pair(format!("{first} $A {last} $B:1 {last}:1")))
-            .map_err(|error| ModelError::corrupt(SETTINGS, error))?
-            .special_tokens(vec![
-                (first.clone(), id(&first)?),
-                (last.clone(), id(&last)?),
-            ])
-            .build()
-            .map_err(|error| ModelError::corrupt(SETTINGS, error.to_string()))?;
+        let frame = BertProcessing::new((last.clone(), id(&last)?), (first.clone(), id(&first)?));
         let special: Vec<AddedToken> = [
             unknown,
             last,
@@ -259,7 +252,7 @@ impl Library {
             settings.do_lower_case.unwrap_or(true),
         )));
         inner.with_pre_tokenizer(Some(BertPreTokenizer));
-        inner.with_post_processor(Some(template));
+        inner.with_post_processor(Some(frame));
         inner.add_special_tokens(&special);
         // All have the same properties, so a duplicate does not matter.
         let added = inner.get_added_vocabulary().len();
@@ -267,7 +260,7 @@ impl Library {
     }
 
     /// `added` is the number of tokens that the file adds to the vocabulary.
-    fn new(mut inner: Tokenizer, file: &str, added: usize) -> Result<(Library, Frame), ModelError> {
+    fn new(mut inner: Tokenizer, file: &str, added: usize) -> Result<Library, ModelError> {
         inner
             .with_truncation(None)
             .map_err(|error| ModelError::corrupt(file, error.to_string()))?;
@@ -296,12 +289,12 @@ impl Library {
         let tokens = inner.get_added_vocabulary();
         let added_once =
             added == tokens.get_vocab().len() && added == tokens.get_added_tokens_decoder().len();
-        let library = Library {
+        Ok(Library {
             cuts: Cuts::of(&inner),
             inner,
+            frame: Frame { prefix, suffix },
             added_once,
-        };
-        Ok((library, Frame { prefix, suffix }))
+        })
     }
 
     /// Turns texts into lower case before anything else.
@@ -311,8 +304,8 @@ impl Library {
         self.cuts = Cuts::of(&self.inner);
     }
 
-    /// The tokenizer in the form of [`word_piece`], if it has that form.
-    pub(super) fn pack(&self, frame: &Frame) -> Option<Vec<u8>> {
+    /// Settings and vocabulary of the same tokenizer in the form of [`word_piece`](super::word_piece), if it has that form.
+    pub(super) fn pack(&self) -> Option<(Packed, Vec<u8>)> {
         let ModelWrapper::WordPiece(model) = self.inner.get_model() else {
             return None;
         };
@@ -338,25 +331,23 @@ impl Library {
         if !self.added_once || !added.get_added_tokens_decoder().values().all(plain) {
             return None;
         }
-        let mut added: Vec<(String, u32)> = added
-            .get_vocab()
-            .iter()
-            .map(|(text, &id)| (text.clone(), id))
-            .collect();
+        let mut added: Vec<(String, u32)> = added.get_vocab().clone().into_iter().collect();
+        if added.len() > MAX_ADDED {
+            return None;
+        }
         added.sort_unstable();
         let vocabulary = self.inner.get_vocab(false);
-        let settings = word_piece::Settings {
+        let settings = Packed {
             rules,
             max_characters: model.max_input_chars_per_word,
             unknown: *vocabulary.get(&model.unk_token)?,
+            frame: self.frame.clone(),
             added,
         };
-        word_piece::pack(
-            &settings,
-            frame,
-            &vocabulary,
-            &model.continuing_subword_prefix,
-        )
+        Some((
+            settings,
+            pieces::pack(&vocabulary, &model.continuing_subword_prefix)?,
+        ))
     }
 
     /// A `tokenizer.json` that gives the same tokens.
@@ -367,25 +358,17 @@ impl Library {
         }
     }
 
-    /// The tokens of `text`, cut on the right to `room`, with those of `frame` around them.
+    /// Adds the tokens of `text` to `ids`, cut on the right to `room`; returns whether there are more.
     pub(super) fn encode(
         &self,
         text: &str,
         room: usize,
-        frame: &Frame,
-    ) -> Result<Tokens, ModelError> {
+        ids: &mut Vec<u32>,
+    ) -> Result<bool, ModelError> {
         let encoding = self.leading_tokens(text, room)?;
         let words = encoding.get_ids();
-        let kept = &words[..room.min(words.len())];
-        let mut ids = Vec::with_capacity(kept.len() + frame.size());
-        ids.extend_from_slice(&frame.prefix);
-        ids.extend_from_slice(kept);
-        ids.extend_from_slice(&frame.suffix);
-        Ok(Tokens {
-            ids,
-            truncated: words.len() > room,
-            prompt: 0,
-        })
+        ids.extend_from_slice(&words[..room.min(words.len())]);
+        Ok(words.len() > room)
     }
 
     /// All tokens of `text`, or at least its first `room + 1`.

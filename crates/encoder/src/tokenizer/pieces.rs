@@ -14,7 +14,6 @@
 //! A piece with the prefix is stored twice, because a word may begin with the prefix.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 /// Most bytes of a piece.
 const MAX_LENGTH: usize = 127;
@@ -26,8 +25,8 @@ const MAX_BUCKET: usize = 4096;
 
 /// Where the pieces are in checked bytes.
 pub(super) struct Layout {
-    starts: Range<usize>,
-    records: Range<usize>,
+    /// Where the records start.
+    records: usize,
     /// Length of the longest piece.
     longest: usize,
 }
@@ -105,11 +104,10 @@ pub(super) fn pack(vocabulary: &HashMap<String, u32>, prefix: &str) -> Option<Ve
 }
 
 impl Layout {
-    /// Checks `bytes` from `at` to the end.
-    pub(super) fn check(bytes: &[u8], at: usize) -> Result<Layout, &'static str> {
+    /// Checks all of `bytes`.
+    pub(super) fn check(bytes: &[u8]) -> Result<Layout, &'static str> {
         let cut_short = "it was cut short";
-        let data = bytes.get(at..).ok_or(cut_short)?;
-        let (buckets, data) = data.split_first_chunk().ok_or(cut_short)?;
+        let (buckets, data) = bytes.split_first_chunk().ok_or(cut_short)?;
         let buckets = u32::from_le_bytes(*buckets) as usize;
         if buckets == 0 {
             return Err("its vocabulary has no buckets");
@@ -145,20 +143,18 @@ impl Layout {
         if end != records.len() {
             return Err("there is more after its end");
         }
-        let starts = at + 4..at + 4 + size;
         Ok(Layout {
-            records: starts.end..bytes.len(),
-            starts,
+            records: 4 + size,
             longest,
         })
     }
 
-    /// The pieces in the checked bytes. In other bytes, lookups may fail.
+    /// The pieces in the checked bytes.
     pub(super) fn of<'a>(&self, bytes: &'a [u8]) -> Pieces<'a> {
-        let part = |range: &Range<usize>| bytes.get(range.clone()).unwrap_or(&[]);
+        let (starts, records) = bytes.split_at(self.records);
         Pieces {
-            starts: part(&self.starts).as_chunks().0,
-            records: part(&self.records),
+            starts: starts[4..].as_chunks().0,
+            records,
             longest: self.longest,
         }
     }

@@ -9,32 +9,29 @@ use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::{NormalizedString, Normalizer};
 
 use super::library::{self, Library};
-use super::{Form, Frame, Packed, TextEncoder, Tokens};
+use super::{Settings, TextEncoder, Tokens};
 use crate::error::ModelError;
+use shoal_kernels::Bytes;
 
-/// The stored bytes of a tokenizer that has the packed form.
-fn packed(encoder: &TextEncoder) -> Option<&[u8]> {
-    match encoder.pack().unwrap() {
-        Packed::WordPiece(bytes) => Some(bytes),
-        Packed::Json(_) => None,
-    }
+/// Settings and vocabulary of a tokenizer that has the packed form.
+fn packed(encoder: &TextEncoder) -> Option<(Settings, Bytes)> {
+    let (settings, bytes) = encoder.store().unwrap();
+    Some((settings?.clone(), bytes))
 }
 
 /// A tokenizer in both forms.
 struct Both {
     oracle: Library,
-    frame: Frame,
     packed: TextEncoder,
 }
 
 impl Both {
-    fn new((library, frame): (Library, Frame)) -> Both {
-        let bytes = library.pack(&frame).expect("it has the packed form");
-        let packed = TextEncoder::from_packed(bytes).unwrap();
-        assert_eq!(packed.frame(), frame.size());
+    fn new(library: Library) -> Both {
+        let (settings, vocabulary) = library.pack().expect("it has the packed form");
+        let packed = TextEncoder::packed(settings, Bytes::copy_from(&vocabulary)).unwrap();
+        assert_eq!(packed.frame(), &library.frame);
         Both {
             oracle: library,
-            frame,
             packed,
         }
     }
@@ -46,6 +43,7 @@ impl Both {
     /// Compares all ids of `text`, and those under limits about `limit`.
     #[track_caller]
     fn assert_equal(&self, text: &str, limit: usize) {
+        let frame = &self.oracle.frame;
         let whole = self.oracle.all_tokens(text).unwrap();
         let whole = whole.get_ids();
         for room in [
@@ -58,18 +56,25 @@ impl Both {
         ] {
             let expected = Tokens {
                 ids: [
-                    &self.frame.prefix,
+                    &frame.prefix,
                     &whole[..room.min(whole.len())],
-                    &self.frame.suffix,
+                    &frame.suffix,
                 ]
                 .concat(),
                 truncated: whole.len() > room,
                 prompt: 0,
             };
-            let limit = room + self.frame.size();
+            let limit = room + frame.size();
             let packed = self.packed.encode(text, limit).unwrap();
             assert_eq!(packed, expected, "packed, room for {room}: {text:?}");
-            let library = self.oracle.encode(text, room, &self.frame).unwrap();
+            let mut ids = Vec::new();
+            let truncated = self.oracle.encode(text, room, &mut ids).unwrap();
+            let ids = [&frame.prefix[..], &ids, &frame.suffix].concat();
+            let library = Tokens {
+                ids,
+                truncated,
+                prompt: 0,
+            };
             assert_eq!(library, expected, "library, room for {room}: {text:?}");
         }
     }
@@ -259,11 +264,11 @@ fn the_fixtures_and_the_bundled_model_have_the_packed_form() {
     }
     assert!(folders.len() > 28);
     for folder in folders {
-        let (mut library, frame, _) = library::open(&folder).unwrap();
+        let (mut library, _) = Library::open(&folder).unwrap();
         if folder.ends_with("lower-case-old") {
             library.lowercase();
         }
-        let both = Both::new((library, frame));
+        let both = Both::new(library);
         for text in awkward_texts() {
             both.assert_equal(&text, 3);
         }
@@ -431,7 +436,10 @@ fn other_forms_stay_with_the_library() {
         let mut json = tokenizer(bert(true, true, None, true));
         change(&mut json);
         let encoder = TextEncoder::from_json(json.to_string().as_bytes()).unwrap();
-        assert!(matches!(encoder.form, Form::Library(_)), "change {number}");
+        assert!(
+            matches!(encoder, TextEncoder::Library(_)),
+            "change {number}"
+        );
         assert!(packed(&encoder).is_none(), "change {number}");
         encoder.encode("good", 8).unwrap();
     }
@@ -442,20 +450,12 @@ fn packing_is_repeatable_and_survives_the_way_back() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
     let first = TextEncoder::from_json(json.as_bytes()).unwrap();
     let second = TextEncoder::from_json(json.as_bytes()).unwrap();
-    let bytes = packed(&first).unwrap();
-    assert_eq!(bytes, packed(&second).unwrap());
-    let again = TextEncoder::from_packed(bytes.to_vec()).unwrap();
-    assert_eq!(bytes, packed(&again).unwrap());
-}
-
-/// Bytes that begin somewhere in an allocation.
-struct Shifted(Vec<u8>, usize);
-
-impl std::ops::Deref for Shifted {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0[self.1..]
+    let (settings, bytes) = packed(&first).unwrap();
+    let again = TextEncoder::packed(settings.clone(), bytes.clone()).unwrap();
+    for other in [second, again] {
+        let (other_settings, other_bytes) = packed(&other).unwrap();
+        assert_eq!(settings, other_settings);
+        assert_eq!(*bytes, *other_bytes);
     }
 }
 
@@ -465,8 +465,10 @@ fn packed_bytes_may_have_any_alignment() {
     let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
     let text = "The good, the unbelievable movie [MASK] naïve";
     for shift in 0..8 {
-        let bytes = [&vec![0; shift], packed(&encoder).unwrap()].concat();
-        let shifted = TextEncoder::from_packed(Shifted(bytes, shift)).unwrap();
+        let (settings, vocabulary) = packed(&encoder).unwrap();
+        let bytes = Bytes::copy_from(&[&vec![0; shift], &vocabulary[..]].concat());
+        let bytes = bytes.slice(shift..bytes.len()).unwrap();
+        let shifted = TextEncoder::packed(settings, bytes).unwrap();
         assert_eq!(
             shifted.encode(text, 64).unwrap(),
             encoder.encode(text, 64).unwrap()
@@ -478,16 +480,41 @@ fn packed_bytes_may_have_any_alignment() {
 fn every_cut_of_packed_bytes_is_an_error() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
     let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
-    let bytes = packed(&encoder).unwrap();
-    let error = |bytes: Vec<u8>| match TextEncoder::from_packed(bytes) {
+    let (settings, bytes) = packed(&encoder).unwrap();
+    let error = |bytes: &[u8]| match TextEncoder::packed(settings.clone(), Bytes::copy_from(bytes))
+    {
         Err(error @ ModelError::Corrupt { .. }) => error.to_string(),
         Err(error) => panic!("another error: {error}"),
         Ok(_) => panic!("no error"),
     };
     for length in 0..bytes.len() {
-        assert!(error(bytes[..length].to_vec()).contains("packed tokenizer"));
+        assert!(error(&bytes[..length]).contains("packed tokenizer"));
     }
-    assert!(error([bytes, &[0]].concat()).contains("after its end"));
+    assert!(error(&[&bytes[..], &[0]].concat()).contains("after its end"));
+}
+
+#[test]
+fn settings_that_are_not_a_tokenizer_are_refused() {
+    type Change = fn(&mut Settings);
+    let json = tokenizer(bert(true, true, None, true)).to_string();
+    let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
+    let cases: [(Change, &str); 3] = [
+        (|settings| settings.frame.prefix.clear(), "no token before"),
+        (
+            |settings| settings.added.push((String::new(), 0)),
+            "is empty",
+        ),
+        (
+            |settings| settings.added = vec![("[A]".to_owned(), 0); 257],
+            "too many",
+        ),
+    ];
+    for (change, says) in cases {
+        let (mut settings, vocabulary) = packed(&encoder).unwrap();
+        change(&mut settings);
+        let error = TextEncoder::packed(settings, vocabulary).err().unwrap();
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }
 
 proptest! {
@@ -502,12 +529,13 @@ proptest! {
         room in 0usize..40,
     ) {
         use std::sync::LazyLock;
-        static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        static PACKED: LazyLock<(Settings, Bytes)> = LazyLock::new(|| {
             let json = tokenizer(bert(true, true, None, true)).to_string();
             let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
-            packed(&encoder).unwrap().to_vec()
+            packed(&encoder).unwrap()
         });
-        let mut bytes = BYTES.clone();
+        let (settings, bytes) = &*PACKED;
+        let mut bytes = bytes.to_vec();
         for (at, early, value, width) in damage {
             // The numbers at the front decide most.
             let at = at.index(if early { 128 } else { bytes.len() - 4 });
@@ -516,9 +544,10 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if let Ok(encoder) = TextEncoder::from_packed(bytes) {
-            let tokens = encoder.encode(&text, encoder.frame() + room).unwrap();
-            assert!(tokens.ids.len() <= encoder.frame() + room);
+        if let Ok(encoder) = TextEncoder::packed(settings.clone(), Bytes::copy_from(&bytes)) {
+            let limit = encoder.special_tokens() + room;
+            let tokens = encoder.encode(&text, limit).unwrap();
+            assert!(tokens.ids.len() <= limit);
         }
     }
 }

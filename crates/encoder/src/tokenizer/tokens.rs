@@ -1,5 +1,7 @@
 //! Token ids, and the special tokens around them.
 
+use serde::{Deserialize, Serialize};
+
 /// The token ids of one record, with the special tokens of its model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -24,6 +26,8 @@ impl Tokens {
 }
 
 /// Special tokens around every text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Frame {
     pub(super) prefix: Vec<u32>,
     pub(super) suffix: Vec<u32>,

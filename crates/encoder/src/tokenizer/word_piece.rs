@@ -1,34 +1,36 @@
 //! BERT's tokenizer on packed bytes: a text is normalized, split and looked up in one pass, which stops
 //! at the token limit.
 
-use std::collections::HashMap;
 use std::iter;
-use std::ops::Deref;
 
+use serde::{Deserialize, Serialize};
+use shoal_kernels::Bytes;
 use unicode_normalization_alignments::UnicodeNormalization;
 
 use super::characters::{Kind, is_ideograph};
-use super::pieces::{self, Layout, Pieces};
-use super::tokens::{Frame, Tokens};
+use super::pieces::{Layout, Pieces};
+use super::tokens::Frame;
 use crate::error::ModelError;
 
-/// Name of the bytes in error messages.
-pub(super) const PACKED: &str = "the packed tokenizer";
 /// Most added tokens: they are compared one by one.
-const MAX_ADDED: usize = 256;
+pub(super) const MAX_ADDED: usize = 256;
 
-/// Everything that determines the tokens of a text, apart from the special tokens around it.
-pub(super) struct Settings {
+/// Everything that determines the tokens of a text, apart from the vocabulary.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
     pub(super) rules: Rules,
     /// Longer words are unknown.
     pub(super) max_characters: usize,
     pub(super) unknown: u32,
+    pub(super) frame: Frame,
     /// Tokens that are matched anywhere in a text, before normalization.
     pub(super) added: Vec<(String, u32)>,
 }
 
 /// How a text is normalized before it is split.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Rules {
     /// Control characters are removed.
     pub(super) clean: bool,
@@ -37,101 +39,6 @@ pub(super) struct Rules {
     /// Characters are decomposed, and their accents removed.
     pub(super) strip_accents: bool,
     pub(super) lowercase: bool,
-}
-
-impl Rules {
-    fn to_bits(self) -> u32 {
-        let fields = [
-            self.clean,
-            self.ideographs,
-            self.strip_accents,
-            self.lowercase,
-        ];
-        (0..)
-            .zip(fields)
-            .map(|(bit, field)| u32::from(field) << bit)
-            .sum()
-    }
-
-    fn from_bits(bits: u32) -> Option<Rules> {
-        let field = |bit: u32| (bits >> bit) & 1 != 0;
-        (bits < 1 << 4).then_some(Rules {
-            clean: field(0),
-            ideographs: field(1),
-            strip_accents: field(2),
-            lowercase: field(3),
-        })
-    }
-}
-
-/// The bytes of a tokenizer; `None` if they cannot hold it. All integers are little-endian `u32`,
-/// at any alignment:
-///
-/// ```text
-/// rules            one bit each, in the order of the fields
-/// max_characters
-/// unknown
-/// prefix           length, ids
-/// suffix           length, ids
-/// added            how many, then each: id, length in bytes, UTF-8
-/// pieces           to the end, see `pieces`
-/// ```
-pub(super) fn pack(
-    settings: &Settings,
-    frame: &Frame,
-    vocabulary: &HashMap<String, u32>,
-    inside_prefix: &str,
-) -> Option<Vec<u8>> {
-    if settings.added.len() > MAX_ADDED {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    let number = |bytes: &mut Vec<u8>, number: usize| {
-        bytes.extend(u32::try_from(number).ok()?.to_le_bytes());
-        Some(())
-    };
-    bytes.extend(settings.rules.to_bits().to_le_bytes());
-    number(&mut bytes, settings.max_characters)?;
-    bytes.extend(settings.unknown.to_le_bytes());
-    for ids in [&frame.prefix, &frame.suffix] {
-        number(&mut bytes, ids.len())?;
-        bytes.extend(ids.iter().flat_map(|id| id.to_le_bytes()));
-    }
-    number(&mut bytes, settings.added.len())?;
-    for (text, id) in &settings.added {
-        bytes.extend(id.to_le_bytes());
-        number(&mut bytes, text.len())?;
-        bytes.extend(text.as_bytes());
-    }
-    bytes.extend(pieces::pack(vocabulary, inside_prefix)?);
-    Some(bytes)
-}
-
-/// Reads numbers and texts from the start of bytes.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], ModelError> {
-        let taken = self.bytes[self.at..]
-            .get(..length)
-            .ok_or_else(|| ModelError::corrupt(PACKED, "it was cut short"))?;
-        self.at += length;
-        Ok(taken)
-    }
-
-    fn number(&mut self) -> Result<u32, ModelError> {
-        let (bytes, _) = self.take(4)?.as_chunks();
-        Ok(u32::from_le_bytes(bytes[0]))
-    }
-
-    fn numbers(&mut self) -> Result<Vec<u32>, ModelError> {
-        let length = self.number()? as usize;
-        let (numbers, _) = self.take(length.saturating_mul(4))?.as_chunks();
-        Ok(numbers.iter().copied().map(u32::from_le_bytes).collect())
-    }
 }
 
 /// What a byte begins, other than a letter. An ASCII letter is itself, in lower case if the rules say
@@ -146,12 +53,12 @@ mod step {
     pub(super) const ADDED: u8 = 0x84;
 }
 
-/// A tokenizer on packed bytes.
-pub(super) struct WordPieceEncoder {
-    bytes: Box<dyn Deref<Target = [u8]> + Send + Sync>,
-    layout: Layout,
+/// A tokenizer on a packed vocabulary.
+pub(crate) struct WordPieceEncoder {
     /// The added tokens are sorted, the longest first.
-    settings: Settings,
+    pub(super) settings: Settings,
+    pub(super) vocabulary: Bytes,
+    layout: Layout,
     /// What each byte begins.
     steps: [u8; 256],
     /// The same, ignoring added tokens.
@@ -159,92 +66,52 @@ pub(super) struct WordPieceEncoder {
 }
 
 impl WordPieceEncoder {
-    /// Checks all of `bytes` in one pass. Also returns the special tokens around every text.
+    /// Checks all of `vocabulary` in one pass.
     pub(super) fn new(
-        bytes: Box<dyn Deref<Target = [u8]> + Send + Sync>,
-    ) -> Result<(WordPieceEncoder, Frame), ModelError> {
-        let corrupt = |reason: &str| ModelError::corrupt(PACKED, reason);
-        let mut reader = Reader {
-            bytes: &bytes,
-            at: 0,
-        };
-        let rules = Rules::from_bits(reader.number()?).ok_or_else(|| corrupt("unknown rules"))?;
-        let max_characters = reader.number()? as usize;
-        let unknown = reader.number()?;
-        let frame = Frame {
-            prefix: reader.numbers()?,
-            suffix: reader.numbers()?,
-        };
-        if frame.prefix.is_empty() {
+        mut settings: Settings,
+        vocabulary: Bytes,
+    ) -> Result<WordPieceEncoder, ModelError> {
+        let corrupt = |reason| ModelError::corrupt("the packed tokenizer", reason);
+        if settings.frame.prefix.is_empty() {
             return Err(corrupt("it puts no token before the text"));
         }
-        let count = reader.number()? as usize;
-        if count > MAX_ADDED {
+        let added = &mut settings.added;
+        if added.len() > MAX_ADDED {
             return Err(corrupt("it has too many added tokens"));
         }
-        let mut added = Vec::with_capacity(count);
-        for _ in 0..count {
-            let id = reader.number()?;
-            let length = reader.number()? as usize;
-            let text = str::from_utf8(reader.take(length)?)
-                .map_err(|_| corrupt("an added token is not UTF-8"))?;
-            if text.is_empty() {
-                return Err(corrupt("an added token is empty"));
-            }
-            added.push((text.to_owned(), id));
+        if added.iter().any(|(text, _)| text.is_empty()) {
+            return Err(corrupt("an added token is empty"));
         }
         added.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        let layout = Layout::check(&bytes, reader.at).map_err(corrupt)?;
-
-        let steps_of_text = std::array::from_fn(|byte| step_of(byte as u8, rules));
+        let steps_of_text = std::array::from_fn(|byte| step_of(byte as u8, settings.rules));
         let mut steps = steps_of_text;
-        for (text, _) in &added {
+        for (text, _) in &settings.added {
             steps[usize::from(text.as_bytes()[0])] = step::ADDED;
         }
-        let encoder = WordPieceEncoder {
-            layout,
-            settings: Settings {
-                rules,
-                max_characters,
-                unknown,
-                added,
-            },
+        Ok(WordPieceEncoder {
+            layout: Layout::check(&vocabulary).map_err(corrupt)?,
+            settings,
+            vocabulary,
             steps,
             steps_of_text,
-            bytes,
-        };
-        Ok((encoder, frame))
+        })
     }
 
-    /// The bytes that this was made from.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// The tokens of `text`, cut on the right to `room`, with those of `frame` around them.
-    pub(super) fn encode(&self, text: &str, room: usize, frame: &Frame) -> Tokens {
-        // Texts usually have fewer tokens than half their bytes, in any language.
-        let mut ids = Vec::with_capacity(frame.size() + room.min(text.len() / 2) + 1);
-        ids.extend_from_slice(&frame.prefix);
+    /// Adds the tokens of `text` to `ids`, cut on the right to `room`; returns whether there are more.
+    pub(super) fn encode(&self, text: &str, room: usize, ids: &mut Vec<u32>) -> bool {
         let limit = ids.len().saturating_add(room);
         let mut words = Words {
             settings: &self.settings,
-            pieces: self.layout.of(&self.bytes),
+            pieces: self.layout.of(&self.vocabulary),
             word: Vec::new(),
             characters: 0,
             ids,
             limit,
         };
         self.divide(text, &mut words);
-        let mut ids = words.ids;
         let truncated = ids.len() > limit;
         ids.truncate(limit);
-        ids.extend_from_slice(&frame.suffix);
-        Tokens {
-            ids,
-            truncated,
-            prompt: 0,
-        }
+        truncated
     }
 
     /// Adds the words of `text` to `words` until there are enough.
@@ -290,10 +157,8 @@ impl WordPieceEncoder {
 
     /// The longest added token that `text` begins with.
     fn added_at(&self, text: &[u8]) -> Option<&(String, u32)> {
-        let added = self.settings.added.iter();
-        added
-            .clone()
-            .find(|(added, _)| text.starts_with(added.as_bytes()))
+        let mut added = self.settings.added.iter();
+        added.find(|(added, _)| text.starts_with(added.as_bytes()))
     }
 
     /// Adds the character at `at`, which is not ASCII, and perhaps some that follow; returns where they
@@ -396,7 +261,7 @@ struct Words<'a> {
     /// The normalized word, up to the most characters that a word may have.
     word: Vec<u8>,
     characters: usize,
-    ids: Vec<u32>,
+    ids: &'a mut Vec<u32>,
     /// More ids than this are enough.
     limit: usize,
 }

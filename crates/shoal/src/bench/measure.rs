@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cpu_time::ProcessTime;
 use serde::{Serialize, Serializer};
 use shoal_encoder::peak::{Sequence, combined_rates, rates};
-use shoal_encoder::{Isa, Model, Precision, Session, StageTimes, Tokens};
+use shoal_encoder::{Isa, Model, Precision, Session, Stage, StageTimes, Tokens};
 
 /// Peak rates of the machine, measured right before the engine is timed, in billions of operations per second of one thread;
 /// a multiply-add counts as two. `None` if there are no such instructions.
@@ -60,12 +60,12 @@ pub struct StageSeconds([(&'static str, f64); 6]);
 impl From<StageTimes> for StageSeconds {
     fn from(times: StageTimes) -> Self {
         let stages = [
-            ("products", times.products),
-            ("attention", times.attention),
-            ("quantizing", times.quantizing),
-            ("activation", times.activation),
-            ("norms", times.norms),
-            ("embedding", times.embedding),
+            ("products", times[Stage::Products]),
+            ("attention", times[Stage::Attention]),
+            ("quantizing", times[Stage::Quantizing]),
+            ("activation", times[Stage::Activation]),
+            ("norms", times[Stage::Norms]),
+            ("embedding", times[Stage::Embedding]),
         ];
         Self(stages.map(|(name, time)| (name, time.as_secs_f64())))
     }

@@ -174,11 +174,7 @@ fn is_damaged(error: &Error) -> bool {
     matches!(
         error,
         Error::Model(
-            ModelError::Io { .. }
-                | ModelError::NotPacked { .. }
-                | ModelError::DamagedInTransfer { .. }
-                | ModelError::Truncated { .. }
-                | ModelError::Checksum { .. }
+            ModelError::Io { .. } | ModelError::NotPacked { .. } | ModelError::Damaged { .. }
         )
     )
 }
