@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use shoal_encoder::packed::{Container, reseal, to_bytes};
-use shoal_kernels::{Bytes, Pod};
+use shoal_kernels::{Pod, copy_aligned};
 
 fuzz_target!(|input: &[u8]| {
     open(input);
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
 });
 
 fn open(input: &[u8]) {
-    let container = match Container::from_bytes(Bytes::copy_from(input), "fuzz.shoal") {
+    let container = match Container::from_bytes(copy_aligned(input), "fuzz.shoal") {
         Ok(container) => container,
         Err(error) => {
             assert!(error.to_string().contains("fuzz.shoal"));

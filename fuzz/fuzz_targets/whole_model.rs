@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use shoal_encoder::packed::{Container, reseal};
 use shoal_encoder::{Checkpoint, Isa, Model, Packed, Precision, Purpose, Target};
 use shoal_fuzz::{fixture, run_model};
-use shoal_kernels::Bytes;
+use shoal_kernels::copy_aligned;
 
 /// A classifier and a model of embeddings, in each precision.
 static MODELS: LazyLock<[Vec<u8>; 4]> = LazyLock::new(|| {
@@ -53,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
         bytes.truncate(len);
     }
     reseal(&mut bytes);
-    let Ok(container) = Container::from_bytes(Bytes::copy_from(&bytes), "fuzz.shoal") else {
+    let Ok(container) = Container::from_bytes(copy_aligned(&bytes), "fuzz.shoal") else {
         return;
     };
     for isa in Isa::available() {

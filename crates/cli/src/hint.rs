@@ -1,6 +1,5 @@
 //! What the command adds to the library's errors: its own names for settings, and the command that continues.
 
-use shoal::runners::RunnerError;
 use shoal::tasks::TaskError;
 use shoal::{Error, Setting};
 
@@ -50,13 +49,10 @@ fn hint(error: &Error) -> Option<String> {
             shoal_aws::Error::Foreign { .. } => " (--name)".into(),
             _ => return None,
         },
-        Error::Runner(error) => match error {
-            RunnerError::Task(TaskError::NoEffect { option, .. } | TaskError::Value { option, .. }) => {
-                format!(" (--{option})")
-            }
-            RunnerError::MaxTokens { .. } => " (--max-tokens)".into(),
-            _ => return None,
-        },
+        Error::Runner(TaskError::NoEffect { option, .. } | TaskError::Value { option, .. }) => {
+            format!(" (--{option})")
+        }
+        Error::Runner(_) => return None,
         Error::Settings(_)
         | Error::Job(_)
         | Error::Model(_)

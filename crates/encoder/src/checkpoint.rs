@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
-use shoal_kernels::Bytes;
+use shoal_kernels::{Bytes, copy_aligned};
 
 use crate::arch;
 use crate::error::ModelError;
@@ -104,7 +104,7 @@ impl Checkpoint {
         arch::find(&config)?.plan(&config)?;
         Ok(Checkpoint {
             config,
-            config_json: Bytes::copy_from(config_json),
+            config_json: copy_aligned(config_json),
             tokenizer: Arc::new(tokenizer),
             limit,
             weights,

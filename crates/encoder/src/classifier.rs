@@ -48,23 +48,17 @@ pub struct Classifier {
 #[derive(Deserialize)]
 struct Keys {
     id2label: Option<BTreeMap<String, Value>>,
-    num_labels: Option<u64>,
+    num_labels: Option<usize>,
     problem_type: Option<String>,
 }
 
 impl Classifier {
-    /// Reads `id2label`, `num_labels` and `problem_type` from the bytes of a `config.json`.
+    /// Reads `id2label`, `num_labels` and `problem_type` from `config.json`.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] for another `problem_type`, [`ModelError::Corrupt`] for a file
-    /// that is not JSON or for labels that are not numbered from 0; both name the key.
-    pub fn parse(config: &[u8]) -> Result<Classifier, ModelError> {
-        let config: Value = serde_json::from_slice(config)
-            .map_err(|error| ModelError::corrupt(CONFIG, error.to_string()))?;
-        Classifier::from_config(&config)
-    }
-
-    pub(crate) fn from_config(config: &Value) -> Result<Classifier, ModelError> {
+    /// [`ModelError::Unsupported`] for another `problem_type`, [`ModelError::Corrupt`] for labels that are not numbered
+    /// from 0; both name the key.
+    pub fn from_config(config: &Value) -> Result<Classifier, ModelError> {
         let keys = Keys::deserialize(config)
             .map_err(|error| ModelError::corrupt(CONFIG, error.to_string()))?;
         let labels = labels(&keys)?;
@@ -76,38 +70,32 @@ impl Classifier {
 }
 
 fn labels(keys: &Keys) -> Result<Vec<String>, ModelError> {
-    const LIMIT: u64 = 1 << 16;
-    let Some(named) = &keys.id2label else {
-        let count = keys.num_labels.unwrap_or(2);
-        if count == 0 || count > LIMIT {
-            let reason = format!("num_labels is {count}, which is not between 1 and {LIMIT}");
-            return Err(ModelError::corrupt(CONFIG, reason));
-        }
-        return Ok((0..count).map(|id| format!("LABEL_{id}")).collect());
+    const LIMIT: usize = 1 << 16;
+    let count = match &keys.id2label {
+        Some(named) => named.len(),
+        None => keys.num_labels.unwrap_or(2),
     };
-    if named.is_empty() || named.len() as u64 > LIMIT {
-        let reason = format!(
-            "id2label has {} entries, which is not between 1 and {LIMIT}",
-            named.len()
-        );
+    if count == 0 || count > LIMIT {
+        let reason = match &keys.id2label {
+            Some(_) => format!("id2label has {count} entries, which is not between 1 and {LIMIT}"),
+            None => format!("num_labels is {count}, which is not between 1 and {LIMIT}"),
+        };
         return Err(ModelError::corrupt(CONFIG, reason));
     }
-    (0..named.len())
-        .map(|id| match named.get(&id.to_string()) {
-            Some(Value::String(name)) => Ok(name.clone()),
+    let Some(named) = &keys.id2label else {
+        return Ok((0..count).map(|id| format!("LABEL_{id}")).collect());
+    };
+    let label = |id: usize| {
+        let reason = match named.get(&id.to_string()) {
+            Some(Value::String(name)) => return Ok(name.clone()),
             // Some checkpoints number their labels, such as stars from 1 to 5.
-            Some(Value::Number(name)) => Ok(name.to_string()),
-            Some(other) => {
-                let reason = format!("id2label maps the id {id} to {other}, which is not a string");
-                Err(ModelError::corrupt(CONFIG, reason))
-            }
-            None => {
-                let count = named.len();
-                let reason = format!("id2label has {count} entries but none for the id {id}");
-                Err(ModelError::corrupt(CONFIG, reason))
-            }
-        })
-        .collect()
+            Some(Value::Number(name)) => return Ok(name.to_string()),
+            Some(other) => format!("id2label maps the id {id} to {other}, which is not a string"),
+            None => format!("id2label has {count} entries but none for the id {id}"),
+        };
+        Err(ModelError::corrupt(CONFIG, reason))
+    };
+    (0..count).map(label).collect()
 }
 
 /// As `pipelines/text_classification.py` of transformers decides.

@@ -59,22 +59,17 @@ pub enum Pooling {
 #[non_exhaustive]
 pub enum Module {
     /// A linear layer and an activation (`base/modules/dense.py`).
-    Dense(Dense),
+    #[serde(deny_unknown_fields)]
+    Dense {
+        /// Width of the input.
+        inputs: usize,
+        /// Width of the output.
+        outputs: usize,
+        /// Applied to the output.
+        activation: Activation,
+    },
     /// Division by the Euclidean norm, or by 10⁻¹² if that is larger (`base/modules/normalize.py`).
     Normalize,
-}
-
-/// The shape of a [`Module::Dense`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Dense {
-    /// Width of the input.
-    pub inputs: usize,
-    /// Width of the output.
-    pub outputs: usize,
-    /// Applied to the output.
-    pub activation: Activation,
 }
 
 /// Most ways of pooling, and most modules after it.
@@ -144,14 +139,16 @@ impl EmbeddingSpec {
         }
         let mut width = self.pooled_width(hidden);
         for module in &self.modules {
-            if let Module::Dense(dense) = module {
-                if dense.inputs != width {
+            if let Module::Dense {
+                inputs, outputs, ..
+            } = *module
+            {
+                if inputs != width {
                     return Err(format!(
-                        "a Dense module reads {} values (in_features), but gets {width}",
-                        dense.inputs
+                        "a Dense module reads {inputs} values (in_features), but gets {width}"
                     ));
                 }
-                width = dense.outputs;
+                width = outputs;
                 if width == 0 || width > MAX_WIDTH {
                     return Err(format!(
                         "out_features is {width}, which is not between 1 and {MAX_WIDTH}"

@@ -64,7 +64,7 @@ mod weights;
 
 pub use checkpoint::{Checkpoint, ModelFiles};
 pub use classifier::{Classifier, Objective};
-pub use embedding::{Dense, EmbeddingSpec, Module, Pooling};
+pub use embedding::{EmbeddingSpec, Module, Pooling};
 pub use error::ModelError;
 pub use layout::PACKING;
 pub use model::Model;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shoal_kernels::Activation;
 
-use crate::embedding::{Dense, EmbeddingSpec, Module, Pooling};
+use crate::embedding::{EmbeddingSpec, Module, Pooling};
 use crate::error::ModelError;
 use crate::files::{CONFIG, is_within, map, read_at_most};
 use crate::plan::dense_module;
@@ -90,20 +90,17 @@ const FLAGS: [&str; 6] = [
     "pooling_mode_lasttoken",
 ];
 
+/// The configuration of a module after pooling.
 #[derive(Default, Deserialize)]
-struct DenseConfig {
+struct ModuleConfig {
+    module_input_name: Option<String>,
+    module_output_name: Option<String>,
+    // Of `Dense`.
     in_features: Option<usize>,
     out_features: Option<usize>,
     bias: Option<bool>,
     activation_function: Option<String>,
     use_residual: Option<bool>,
-}
-
-/// What a module reads and writes.
-#[derive(Default, Deserialize)]
-struct Names {
-    module_input_name: Option<String>,
-    module_output_name: Option<String>,
 }
 
 /// Whether sentence-transformers takes `folder` for a model of embeddings.
@@ -165,11 +162,11 @@ impl Sentence {
         pooling(folder, &entries[1].path, hidden, &mut spec)?;
         let mut weights = Weights::default();
         for (index, (kind, entry)) in rest.iter().zip(&entries[2..]).enumerate() {
-            check_names(folder, &entry.path)?;
+            let config = module_config(folder, &entry.path)?;
             spec.modules.push(match *kind {
                 "Dense" => {
-                    let name = dense_module(index);
-                    Module::Dense(dense(folder, &entry.path, &name, &mut weights)?)
+                    let linear = dense_module(index);
+                    dense(folder, &entry.path, config, &linear, &mut weights)?
                 }
                 "Normalize" => Module::Normalize,
                 _ => return Err(unsupported_modules(&kinds)),
@@ -303,29 +300,29 @@ fn pooling(
     Ok(())
 }
 
-/// Checks that a module after pooling reads and writes the embedding.
-fn check_names(folder: &Path, path: &str) -> Result<(), ModelError> {
+/// The configuration of a module after pooling, which must read and write the embedding.
+fn module_config(folder: &Path, path: &str) -> Result<ModuleConfig, ModelError> {
     let name = config_of(path);
-    let names: Names = json(folder, &name)?;
-    for found in [names.module_input_name, names.module_output_name] {
-        if let Some(other) = found.filter(|found| found != EMBEDDING) {
+    let config: ModuleConfig = json(folder, &name)?;
+    for found in [&config.module_input_name, &config.module_output_name] {
+        if let Some(other) = found.as_ref().filter(|found| *found != EMBEDDING) {
             return Err(ModelError::unsupported(format!(
                 "{name} has a module that reads or writes {other:?}; supported is {EMBEDDING:?}"
             )));
         }
     }
-    Ok(())
+    Ok(config)
 }
 
-/// Reads a `Dense` module, and adds its tensors to `weights` as those of the linear layer `linear`.
+/// A `Dense` module. Its tensors are added to `weights` as those of the linear layer `linear`.
 fn dense(
     folder: &Path,
     path: &str,
+    config: ModuleConfig,
     linear: &str,
     weights: &mut Weights,
-) -> Result<Dense, ModelError> {
+) -> Result<Module, ModelError> {
     let name = config_of(path);
-    let config: DenseConfig = json(folder, &name)?;
     if config.use_residual == Some(true) {
         return Err(ModelError::unsupported(format!(
             "{name} sets use_residual; supported is a Dense module without a residual"
@@ -351,7 +348,7 @@ fn dense(
     if config.bias == Some(false) {
         weights.add_zeros(&format!("{linear}.bias"), outputs);
     }
-    Ok(Dense {
+    Ok(Module::Dense {
         inputs,
         outputs,
         activation: activation(&name, config.activation_function.as_deref())?,

@@ -50,7 +50,7 @@ mod tests {
     use crate::arch;
     use shoal_kernels::Activation;
 
-    use crate::embedding::{Dense, EmbeddingSpec, Module, Pooling};
+    use crate::embedding::{EmbeddingSpec, Module, Pooling};
 
     /// Width 6 in 2 heads, 10 in between, 3 layers, 2 labels.
     fn plan(embedding: Option<EmbeddingSpec>) -> ModelPlan {
@@ -86,11 +86,11 @@ mod tests {
         assert_eq!(products(&plan(Some(spec.clone())), 5), 2 * LAYER + LAST);
         spec.pooling = vec![Pooling::Cls, Pooling::Max];
         spec.modules = vec![
-            Module::Dense(Dense {
+            Module::Dense {
                 inputs: 12,
                 outputs: 7,
                 activation: Activation::Tanh,
-            }),
+            },
             Module::Normalize,
         ];
         spec.dimensions = spec.width(6).unwrap();

@@ -210,10 +210,14 @@ impl HeadPlan {
 
     pub(crate) fn of_embedding(spec: EmbeddingSpec) -> HeadPlan {
         let step = |(index, module): (usize, &Module)| match module {
-            Module::Dense(dense) => Step::Dense(
-                LinearPlan::new(dense_module(index), dense.outputs, dense.inputs),
-                dense.activation,
-            ),
+            Module::Dense {
+                inputs,
+                outputs,
+                activation,
+            } => {
+                let linear = LinearPlan::new(dense_module(index), *outputs, *inputs);
+                Step::Dense(linear, *activation)
+            }
             Module::Normalize => Step::Normalize,
         };
         HeadPlan {

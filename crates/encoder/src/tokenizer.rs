@@ -16,7 +16,7 @@ use std::path::Path;
 
 use library::Library;
 pub(crate) use library::{JSON, SETTINGS, VOCABULARY};
-use shoal_kernels::Bytes;
+use shoal_kernels::{Bytes, copy_aligned};
 use tokens::Frame;
 pub use tokens::Tokens;
 pub(crate) use word_piece::Settings;
@@ -52,7 +52,7 @@ impl TextEncoder {
 
     fn new(library: Library) -> Result<TextEncoder, ModelError> {
         match library.pack() {
-            Some((settings, bytes)) => TextEncoder::packed(settings, Bytes::copy_from(&bytes)),
+            Some((settings, bytes)) => TextEncoder::packed(settings, copy_aligned(&bytes)),
             None => Ok(TextEncoder::Library(Box::new(library))),
         }
     }
@@ -75,7 +75,7 @@ impl TextEncoder {
     /// [`ModelError::Corrupt`] if the library cannot write its own form.
     pub(crate) fn store(&self) -> Result<(Option<&Settings>, Bytes), ModelError> {
         match self {
-            TextEncoder::Library(library) => Ok((None, Bytes::copy_from(&library.to_json()?))),
+            TextEncoder::Library(library) => Ok((None, copy_aligned(&library.to_json()?))),
             TextEncoder::WordPiece(encoder) => {
                 Ok((Some(&encoder.settings), encoder.vocabulary.clone()))
             }

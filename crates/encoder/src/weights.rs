@@ -72,13 +72,15 @@ impl Weights {
         let start = 8 + header;
         for (name, info) in metadata.tensors() {
             let (from, to) = info.data_offsets;
-            let data = bytes.slice(start + from..start + to).ok_or_else(|| {
-                ModelError::corrupt(file, format!("the tensor {name:?} ends beyond the file"))
-            })?;
+            let range = start + from..start + to;
+            if bytes.get(range.clone()).is_none() {
+                let reason = format!("the tensor {name:?} ends beyond the file");
+                return Err(ModelError::corrupt(file, reason));
+            }
             let tensor = Tensor {
                 file: file.to_owned(),
                 name: name.clone(),
-                bytes: data,
+                bytes: bytes.slice(range),
                 dtype: info.dtype,
                 shape: info.shape.clone(),
             };

@@ -10,7 +10,7 @@ use common::fixture;
 use serde_json::{Value, json};
 use shoal_encoder::packed::{Container, reseal};
 use shoal_encoder::{Checkpoint, Isa, Model, ModelError, Packed, Precision, Purpose};
-use shoal_kernels::Bytes;
+use shoal_kernels::copy_aligned;
 use tempfile::TempDir;
 
 fn folder(model: &str) -> PathBuf {
@@ -317,7 +317,7 @@ fn packed_bytes(isa: Isa) -> Vec<u8> {
 /// Seals `bytes` and returns why they are refused.
 fn refusal(isa: Isa, mut bytes: Vec<u8>, change: &str) -> ModelError {
     reseal(&mut bytes);
-    let container = Container::from_bytes(Bytes::copy_from(&bytes), "model.shoal");
+    let container = Container::from_bytes(copy_aligned(&bytes), "model.shoal");
     let model = container.and_then(|container| Model::read(&container, &[isa]));
     let error = model.err();
     error.unwrap_or_else(|| panic!("opened after a change of {change}"))
@@ -327,7 +327,7 @@ fn refusal(isa: Isa, mut bytes: Vec<u8>, change: &str) -> ModelError {
 fn factors_that_are_not_finite_or_have_another_length_are_refused() {
     let isa = Isa::best();
     let whole = packed_bytes(isa);
-    let container = Container::from_bytes(Bytes::copy_from(&whole), "model.shoal").unwrap();
+    let container = Container::from_bytes(copy_aligned(&whole), "model.shoal").unwrap();
     let smoothed: Vec<String> = container
         .sections()
         .map(|(name, _)| name.to_owned())

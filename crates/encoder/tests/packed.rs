@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shoal_encoder::ModelError;
 use shoal_encoder::packed::{Container, MAX_NAME, MAX_SECTIONS, reseal, save, to_bytes};
-use shoal_kernels::Bytes;
+use shoal_kernels::copy_aligned;
 
 const NAME: &str = "models/a.shoal";
 const HEADER: usize = 32;
@@ -34,7 +34,7 @@ fn sample() -> Vec<u8> {
 }
 
 fn open(bytes: &[u8]) -> Result<Container, ModelError> {
-    Container::from_bytes(Bytes::copy_from(bytes), NAME)
+    Container::from_bytes(copy_aligned(bytes), NAME)
 }
 
 #[track_caller]
@@ -272,8 +272,8 @@ fn other_versions_are_told_apart() {
 
 #[test]
 fn memory_off_a_boundary_is_refused() {
-    let bytes = Bytes::copy_from(&[&[0; 4], &sample()[..]].concat());
-    let shifted = bytes.slice(4..bytes.len()).unwrap();
+    let bytes = copy_aligned(&[&[0; 4], &sample()[..]].concat());
+    let shifted = bytes.slice(4..);
     let error = Container::from_bytes(shifted, NAME).err().unwrap();
     assert!(error.to_string().contains("64-byte boundary"), "{error}");
 }

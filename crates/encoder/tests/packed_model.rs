@@ -12,7 +12,7 @@ use shoal_encoder::packed::{Container, reseal};
 use shoal_encoder::{
     Checkpoint, Isa, Model, ModelError, Packed, Precision, Purpose, Session, Target, Tokens,
 };
-use shoal_kernels::Bytes;
+use shoal_kernels::copy_aligned;
 
 /// What "the same" means against transformers. In `int8`, the noise of rounding both sides of each
 /// product is about 1 % of it (8 bits) or 2 % (7 bits) in wide layers; these random models have
@@ -265,7 +265,7 @@ fn sealed_files_that_contradict_themselves_are_refused() {
         bytes
     };
     let error = |bytes: &[u8]| {
-        let container = Container::from_bytes(Bytes::copy_from(bytes), "model.shoal");
+        let container = Container::from_bytes(copy_aligned(bytes), "model.shoal");
         match container.and_then(|container| Model::read(&container, &Isa::available())) {
             Ok(_) => panic!("opened"),
             Err(error) => error.to_string(),

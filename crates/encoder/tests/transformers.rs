@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use common::{Record, assert_logits, expected, fixture};
 use proptest::prelude::*;
+use serde_json::json;
 use shoal_encoder::{
     Checkpoint, Classifier, Isa, Model, ModelFiles, Objective, Precision, Purpose, Session, Tokens,
 };
@@ -205,21 +206,18 @@ fn objectives_and_limits_come_from_the_configuration() {
 /// As `pipelines/text_classification.py` of transformers 5.24 chooses between softmax, sigmoid and nothing.
 #[test]
 fn the_objective_follows_problem_type_and_labels() {
-    let of = |problem_type: &str, labels: u32| {
-        let config = format!(
-            r#"{{"model_type": "distilbert", "num_labels": {labels}, "problem_type": {problem_type}}}"#
-        );
-        Classifier::parse(config.as_bytes()).unwrap().objective
+    let of = |problem_type: Option<&str>, labels: u32| {
+        let config = json!({"num_labels": labels, "problem_type": problem_type});
+        Classifier::from_config(&config).unwrap().objective
     };
-    let single = r#""single_label_classification""#;
-    for problem_type in ["null", single] {
+    for problem_type in [None, Some("single_label_classification")] {
         assert_eq!(of(problem_type, 1), Objective::MultiLabel);
         assert_eq!(of(problem_type, 2), Objective::SingleLabel);
     }
     for labels in [1, 2] {
-        let multi = r#""multi_label_classification""#;
+        let multi = Some("multi_label_classification");
         assert_eq!(of(multi, labels), Objective::MultiLabel);
-        assert_eq!(of(r#""regression""#, labels), Objective::Regression);
+        assert_eq!(of(Some("regression"), labels), Objective::Regression);
     }
 }
 

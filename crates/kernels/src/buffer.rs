@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use bytemuck::Pod;
 
-use crate::bytes::AlignedBytes;
+use crate::aligned::AlignedBytes;
 
 /// Scratch memory that starts on a 64-byte boundary, so that a 512-bit load never straddles two
 /// cache lines, as nearly all would in a large `Vec`. It grows and never shrinks, so that a worker

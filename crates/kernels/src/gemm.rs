@@ -97,18 +97,12 @@ pub(crate) struct MatMul<'a> {
     pub(crate) y_stride: usize,
 }
 
-impl<'a> MatMul<'a> {
-    pub(crate) fn tiled<const MR: usize, const NV: usize, const FUSED: bool>(
-        self,
-    ) -> Tiled<'a, MR, NV, FUSED> {
-        Tiled(self)
-    }
-}
-
 /// A product and its tile: `MR` rows and `NV` registers of columns. `FUSED` tells whether the CPU
 /// has a fused multiply-add; emulating one in software would be many times slower than a product
 /// and a sum.
-pub(crate) struct Tiled<'a, const MR: usize, const NV: usize, const FUSED: bool>(MatMul<'a>);
+pub(crate) struct Tiled<'a, const MR: usize, const NV: usize, const FUSED: bool>(
+    pub(crate) MatMul<'a>,
+);
 
 impl<const MR: usize, const NV: usize, const FUSED: bool> WithSimd for Tiled<'_, MR, NV, FUSED> {
     type Output = ();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use pulp::{Scalar128b, Simd, WithSimd};
 
-use crate::gemm::MatMul;
+use crate::gemm::{MatMul, Tiled};
 use crate::int8::{self, ByteMatMul};
 use crate::target::{ByteRange, ByteTile, Target, TileShape};
 
@@ -98,11 +98,11 @@ impl Isa {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512Vnni(simd) | Kind::Avx512(simd) => {
-                Simd::vectorize(simd, product.tiled::<8, 3, true>())
+                Simd::vectorize(simd, Tiled::<8, 3, true>(product))
             }
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2(simd) => Simd::vectorize(simd, product.tiled::<6, 2, true>()),
-            Kind::Portable => Simd::vectorize(Scalar128b, product.tiled::<6, 2, false>()),
+            Kind::Avx2(simd) => Simd::vectorize(simd, Tiled::<6, 2, true>(product)),
+            Kind::Portable => Simd::vectorize(Scalar128b, Tiled::<6, 2, false>(product)),
         }
     }
 

@@ -14,8 +14,8 @@
 //!   of different instruction sets may differ in the last bits.
 //! * **Kernels are single-threaded.** Callers parallelize, with one worker per core.
 //!
-//! [`oracle`] implements the same operations as naive loops that accumulate in `f64`. The tests
-//! compare every kernel with it, on every instruction set that the CPU supports.
+//! The tests (`tests/oracle`) compare every kernel with naive loops that accumulate in `f64`, on every
+//! instruction set that the CPU supports.
 //!
 //! Packed weights are [`Bytes`] and [`View`]s, which refer to memory, a mapped file or the
 //! program's own data without copying.
@@ -25,9 +25,9 @@
 //! the loops that measure the CPU's peak rates ([`peak`]); for mapping a file ([`MappedFile`]); for
 //! a prefetch hint; and for declaring a cache line to be plain bytes.
 
+mod aligned;
 mod attention;
 mod buffer;
-mod bytes;
 mod elementwise;
 mod gemm;
 mod int8;
@@ -35,7 +35,6 @@ mod isa;
 mod linear;
 mod mapped;
 mod norm;
-pub mod oracle;
 pub mod peak;
 mod prefetch;
 mod quantize;
@@ -45,10 +44,12 @@ mod view;
 
 /// Types that a [`View`] can hold: plain data for which every bit pattern is valid.
 pub use bytemuck::Pod;
+/// Immutable bytes in owned memory, a mapped file or the program itself, shared without copying.
+pub use bytes::Bytes;
 
+pub use aligned::{ALIGNMENT, AlignedBytes, copy_aligned};
 pub use attention::{AttentionInput, AttentionScratch, Heads, attention};
 pub use buffer::Buffer;
-pub use bytes::{ALIGNMENT, AlignedBytes, Bytes};
 pub use elementwise::{Activation, activate, sigmoid, softmax};
 pub use isa::Isa;
 pub use linear::{Linear, LinearScratch, PackedWeights, ShapeError};

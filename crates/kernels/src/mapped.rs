@@ -5,6 +5,8 @@ use std::io;
 use std::ops::Deref;
 use std::path::Path;
 
+use bytes::Bytes;
+
 /// A file mapped into memory, read-only. Pages are loaded on first access and are shared by all
 /// processes that map the same file.
 ///
@@ -60,6 +62,18 @@ impl Deref for MappedFile {
 
     fn deref(&self) -> &[u8] {
         self.0.as_deref().unwrap_or(&[])
+    }
+}
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<MappedFile> for Bytes {
+    fn from(file: MappedFile) -> Bytes {
+        Bytes::from_owner(file)
     }
 }
 

@@ -6,7 +6,9 @@ use std::ops::Deref;
 
 use bytemuck::Pod;
 
-use crate::bytes::{ALIGNMENT, AlignedBytes, Bytes};
+use bytes::Bytes;
+
+use crate::aligned::{ALIGNMENT, AlignedBytes};
 
 /// Elements of one type in shared [`Bytes`], read in place. Cloning is cheap.
 ///
@@ -89,7 +91,8 @@ impl<T> Clone for View<T> {
 
 impl<T> fmt::Debug for View<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "View<{}>({:?})", std::any::type_name::<T>(), self.bytes)
+        let element = std::any::type_name::<T>();
+        write!(f, "View<{element}>({} bytes)", self.bytes.len())
     }
 }
 
@@ -138,8 +141,8 @@ mod tests {
 
     #[test]
     fn misaligned_or_partial_elements_are_refused() {
-        let bytes = Bytes::copy_from(&[0; 64]);
-        let part = |start, end| bytes.slice(start..end).unwrap();
+        let bytes = crate::copy_aligned(&[0; 64]);
+        let part = |start, end| bytes.slice(start..end);
         assert_eq!(
             View::<f32>::new(part(2, 10)).unwrap_err(),
             ViewError::Misaligned { alignment: 4 }

@@ -13,30 +13,12 @@ use shoal_tasks::{Decoder, Task, TaskError, TaskOptions};
 pub const TRUNCATED: &str = "truncated";
 
 /// A runner of a model with a task.
+#[derive(Clone)]
 pub struct EncoderRunner {
     model: Arc<Model>,
     task: Arc<dyn Task>,
     max_tokens: usize,
     spec: FunctionSpec,
-}
-
-/// Why a runner cannot be created.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunnerError {
-    /// The task or its options do not fit the model.
-    #[error(transparent)]
-    Task(#[from] TaskError),
-    /// The token limit does not fit the model.
-    #[error(
-        "failed to use a limit of {wanted} tokens: this model supports 2 to {limit} tokens, including two special tokens"
-    )]
-    MaxTokens {
-        /// The requested limit.
-        wanted: usize,
-        /// The limit of the model.
-        limit: usize,
-    },
 }
 
 impl EncoderRunner {
@@ -53,12 +35,16 @@ impl EncoderRunner {
         model: Arc<Model>,
         options: &TaskOptions,
         max_tokens: Option<usize>,
-    ) -> Result<Self, RunnerError> {
+    ) -> Result<Self, TaskError> {
         let limit = model.max_tokens();
         if let Some(wanted) = max_tokens
             && !(2..=limit).contains(&wanted)
         {
-            return Err(RunnerError::MaxTokens { wanted, limit });
+            let reason = format!(
+                "this model supports 2 to {limit} tokens, including two special tokens, not {wanted}"
+            );
+            let option = "max-tokens".to_owned();
+            return Err(TaskError::Value { option, reason });
         }
         let task: Arc<dyn Task> = shoal_tasks::open(&model, options)?.into();
         let max_tokens = max_tokens.unwrap_or(limit);
@@ -103,7 +89,8 @@ impl EncoderRunner {
     /// # Errors
     /// The tokenizer returns an id without an embedding.
     pub fn encode(&self, text: &str) -> Result<Tokens, ModelError> {
-        encode(&self.model, self.task.as_ref(), text, self.max_tokens)
+        let prompt = self.task.prompt();
+        self.model.encode_with_prompt(prompt, text, self.max_tokens)
     }
 
     /// The token limit, at which texts are truncated.
@@ -114,10 +101,9 @@ impl EncoderRunner {
     /// A session, for use without jobs and batches.
     pub fn encoder_session(&self) -> EncoderSession {
         EncoderSession {
+            runner: self.clone(),
             session: Session::new(self.model.clone()),
-            task: self.task.clone(),
             decoder: self.task.decoder(),
-            max_tokens: self.max_tokens,
             tokens: Vec::new(),
             inputs: Vec::new(),
             waiting: 0,
@@ -127,15 +113,6 @@ impl EncoderRunner {
             metrics: Metrics::default(),
         }
     }
-}
-
-fn encode(
-    model: &Model,
-    task: &dyn Task,
-    text: &str,
-    max_tokens: usize,
-) -> Result<Tokens, ModelError> {
-    model.encode_with_prompt(task.prompt(), text, max_tokens)
 }
 
 impl Runner for EncoderRunner {
@@ -150,10 +127,9 @@ impl Runner for EncoderRunner {
 
 /// Collects records into micro-batches and runs them.
 pub struct EncoderSession {
+    runner: EncoderRunner,
     session: Session,
-    task: Arc<dyn Task>,
     decoder: Box<dyn Decoder>,
-    max_tokens: usize,
     /// The current micro-batch: tokens, and the inputs besides the text.
     tokens: Vec<Tokens>,
     inputs: Vec<Vec<Cell>>,
@@ -195,13 +171,8 @@ impl shoal_function::Session for EncoderSession {
                 return Err(Failure::new(FailureKind::Input, reason));
             }
         };
-        let tokens = encode(
-            self.session.model(),
-            self.task.as_ref(),
-            text,
-            self.max_tokens,
-        )
-        .map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
+        let tokens = self.runner.encode(text);
+        let tokens = tokens.map_err(|e| Failure::new(FailureKind::Model, e.to_string()))?;
         self.tokenize += started.elapsed();
         if tokens.truncated {
             self.metrics.add(&[TRUNCATED], 1);
@@ -233,7 +204,7 @@ impl shoal_function::Session for EncoderSession {
                 ("model", std::mem::take(&mut self.run)),
             ],
             metrics: std::mem::take(&mut self.metrics),
-            engine: self.session.model().isa().name().to_owned(),
+            engine: self.runner.model.isa().name().to_owned(),
         }
     }
 }

@@ -4,4 +4,4 @@
 
 mod encoder;
 
-pub use encoder::{EncoderRunner, EncoderSession, RunnerError, TRUNCATED};
+pub use encoder::{EncoderRunner, EncoderSession, TRUNCATED};

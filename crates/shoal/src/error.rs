@@ -7,7 +7,7 @@ use shoal_dispatch::{DispatchError, Shortage};
 use shoal_encoder::ModelError;
 use shoal_estimate::prices::PriceError;
 use shoal_job::wire::{Failure, FailureKind};
-use shoal_runners::RunnerError;
+use shoal_tasks::TaskError;
 
 /// The result of the library's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -103,7 +103,7 @@ pub enum Error {
     Model(#[from] ModelError),
     /// The model does not support the request.
     #[error(transparent)]
-    Runner(#[from] RunnerError),
+    Runner(#[from] TaskError),
     /// The hub did not provide the model.
     #[error("failed to get model {name} from the Hugging Face hub: {reason}")]
     Hub {

@@ -133,7 +133,7 @@ impl Container {
     pub fn section(&self, name: &str) -> Result<Bytes, ModelError> {
         self.sections
             .get(name)
-            .and_then(|range| self.bytes.slice(range.clone()))
+            .map(|range| self.bytes.slice(range.clone()))
             .ok_or_else(|| self.malformed(format!("the section {name:?} is missing")))
     }
 

@@ -13,11 +13,16 @@ use unicode_normalization_alignments::char::{canonical_combining_class, decompos
 pub(super) struct Kind(u8);
 
 impl Kind {
-    const SPACE: u8 = 1;
-    const PUNCTUATION: u8 = 1 << 1;
-    const REMOVED: u8 = 1 << 2;
-    const MARK: u8 = 1 << 3;
-    const INERT: u8 = 1 << 4;
+    /// Separates words.
+    pub(super) const SPACE: u8 = 1;
+    /// Is one word.
+    pub(super) const PUNCTUATION: u8 = 1 << 1;
+    /// Is removed if the text is cleaned.
+    pub(super) const REMOVED: u8 = 1 << 2;
+    /// Is removed if accents are stripped.
+    pub(super) const MARK: u8 = 1 << 3;
+    /// Canonical decomposition neither changes it nor reorders anything across it.
+    pub(super) const INERT: u8 = 1 << 4;
     /// Set in every cached value, so that none is 0.
     const KNOWN: u8 = 1 << 7;
 
@@ -56,29 +61,8 @@ impl Kind {
         Kind(held.fold(Kind::KNOWN, |kind, (_, property)| kind | property))
     }
 
-    /// Separates words.
-    pub(super) fn is_space(self) -> bool {
-        self.0 & Kind::SPACE != 0
-    }
-
-    /// Is one word.
-    pub(super) fn is_punctuation(self) -> bool {
-        self.0 & Kind::PUNCTUATION != 0
-    }
-
-    /// Is removed if the text is cleaned.
-    pub(super) fn is_removed(self) -> bool {
-        self.0 & Kind::REMOVED != 0
-    }
-
-    /// Is removed if accents are stripped.
-    pub(super) fn is_mark(self) -> bool {
-        self.0 & Kind::MARK != 0
-    }
-
-    /// Canonical decomposition neither changes it nor reorders anything across it.
-    pub(super) fn is_inert(self) -> bool {
-        self.0 & Kind::INERT != 0
+    pub(super) fn is(self, property: u8) -> bool {
+        self.0 & property != 0
     }
 }
 

@@ -28,88 +28,35 @@ pub(crate) const SETTINGS: &str = "tokenizer_config.json";
 pub(crate) struct Library {
     inner: Tokenizer,
     pub(super) frame: Frame,
-    cuts: Cuts,
+    divides_at_spaces: bool,
     /// Whether the file adds no token twice. If it does, with different properties, `tokenizers` does not
     /// say which of them it uses.
     added_once: bool,
 }
 
-/// Where a text can be cut so that the tokens of its beginning are the first tokens of the whole.
-///
-/// BERT's normalizer changes no character because of one beyond a space, and each word is tokenized on
-/// its own. Tokens that were added to the vocabulary are searched for in the whole text, so the places
-/// depend on what they contain.
-#[derive(Default)]
-struct Cuts {
-    /// Before white space.
-    spaces: bool,
-    /// Before an ideograph: each is one word.
-    ideographs: bool,
-    /// After this many ASCII letters and digits: a word of so many is too long for the vocabulary and one
-    /// unknown token, wherever it ends.
-    long_words: Option<usize>,
+/// Whether the tokens of a text up to any white space are the first tokens of the whole text: BERT's normalizer changes no
+/// character because of one beyond a space, and each word is tokenized on its own. Tokens that were added to the vocabulary
+/// are searched for in the whole text.
+fn divides_at_spaces(tokenizer: &Tokenizer) -> bool {
+    let normalizer = tokenizer.get_normalizer();
+    let pre_tokenizer = tokenizer.get_pre_tokenizer();
+    let added = tokenizer.get_added_tokens_decoder();
+    matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
+        && matches!(normalizer, None | Some(NormalizerWrapper::BertNormalizer(_)))
+        && matches!(pre_tokenizer, Some(PreTokenizerWrapper::BertPreTokenizer(_)))
+        && added
+            .values()
+            .all(|token| !token.content.contains(char::is_whitespace))
 }
 
-impl Cuts {
-    fn of(tokenizer: &Tokenizer) -> Cuts {
-        let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
-            return Cuts::default();
-        };
-        let ideographs = match tokenizer.get_normalizer() {
-            Some(NormalizerWrapper::BertNormalizer(normalizer)) => normalizer.handle_chinese_chars,
-            None => false,
-            Some(_) => return Cuts::default(),
-        };
-        let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = tokenizer.get_pre_tokenizer() else {
-            return Cuts::default();
-        };
-        const LONGEST_ADDED: usize = 64;
-        let added = tokenizer.get_added_tokens_decoder();
-        let plain = added.values().all(|token| {
-            let text = &token.content;
-            // Such a token contains no ideograph, is not part of a run of letters and digits, and is
-            // found next to any text.
-            text.is_ascii()
-                && text.bytes().any(|byte| !byte.is_ascii_alphanumeric())
-                && text.len() <= LONGEST_ADDED
-                && !token.single_word
-        });
-        Cuts {
-            spaces: added
-                .values()
-                .all(|token| !token.content.contains(char::is_whitespace)),
-            ideographs: plain && ideographs,
-            // An added token may shorten the word at either end by its length.
-            long_words: plain.then_some(model.max_input_chars_per_word + 2 * LONGEST_ADDED + 1),
-        }
-    }
-
-    /// The last cut up to `bound`, or else the first space after it.
-    fn near(&self, text: &str, bound: usize) -> Option<usize> {
-        if !self.spaces {
-            return None;
-        }
-        let bound = text.floor_char_boundary(bound);
-        let (mut run, mut run_end) = (0, bound);
-        for (at, character) in text[..bound].char_indices().rev() {
-            let ideograph = ('\u{4e00}'..='\u{9fff}').contains(&character);
-            if character.is_ascii_whitespace() || self.ideographs && ideograph {
-                return Some(at);
-            }
-            if character.is_ascii_alphanumeric() {
-                run += 1;
-                if Some(run) == self.long_words {
-                    return Some(run_end);
-                }
-            } else {
-                (run, run_end) = (0, at);
-            }
-        }
-        let space = text.as_bytes()[bound..]
-            .iter()
-            .position(u8::is_ascii_whitespace)?;
-        Some(bound + space)
-    }
+/// The last white space up to `bound`, or else the first after it.
+fn space_near(text: &str, bound: usize) -> Option<usize> {
+    let (start, rest) = text.as_bytes().split_at(bound);
+    let after = || Some(bound + rest.iter().position(u8::is_ascii_whitespace)?);
+    start
+        .iter()
+        .rposition(u8::is_ascii_whitespace)
+        .or_else(after)
 }
 
 /// The parts of `tokenizer.json` that `tokenizers` assumes to be valid JSON; it panics if they are not.
@@ -290,7 +237,7 @@ impl Library {
         let added_once =
             added == tokens.get_vocab().len() && added == tokens.get_added_tokens_decoder().len();
         Ok(Library {
-            cuts: Cuts::of(&inner),
+            divides_at_spaces: divides_at_spaces(&inner),
             inner,
             frame: Frame { prefix, suffix },
             added_once,
@@ -301,7 +248,7 @@ impl Library {
     pub(super) fn lowercase(&mut self) {
         let normalizer = lowercase_first(self.inner.get_normalizer().cloned());
         self.inner.with_normalizer(Some(normalizer));
-        self.cuts = Cuts::of(&self.inner);
+        self.divides_at_spaces = divides_at_spaces(&self.inner);
     }
 
     /// Settings and vocabulary of the same tokenizer in the form of [`word_piece`](super::word_piece), if it has that form.
@@ -375,12 +322,12 @@ impl Library {
     ///
     /// Normalizing and splitting a text takes about a hundred times its size in memory, while a model
     /// reads only a few kilobytes. So of a long text only a beginning is tokenized, and a longer one if it
-    /// has too few tokens. A text without a place to cut is tokenized whole.
+    /// has too few tokens. A text without white space is tokenized whole.
     fn leading_tokens(&self, text: &str, room: usize) -> Result<Encoding, ModelError> {
         const BYTES_A_TOKEN: usize = 16;
         let mut bound = (room + 1).saturating_mul(BYTES_A_TOKEN).max(4096);
-        while bound < text.len() / 2 {
-            let Some(cut) = self.cuts.near(text, bound) else {
+        while self.divides_at_spaces && bound < text.len() / 2 {
+            let Some(cut) = space_near(text, bound) else {
                 break;
             };
             let encoding = self.all_tokens(&text[..cut])?;

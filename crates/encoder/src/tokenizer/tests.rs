@@ -11,7 +11,7 @@ use tokenizers::{NormalizedString, Normalizer};
 use super::library::{self, Library};
 use super::{Settings, TextEncoder, Tokens};
 use crate::error::ModelError;
-use shoal_kernels::Bytes;
+use shoal_kernels::{Bytes, copy_aligned};
 
 /// Settings and vocabulary of a tokenizer that has the packed form.
 fn packed(encoder: &TextEncoder) -> Option<(Settings, Bytes)> {
@@ -28,7 +28,7 @@ struct Both {
 impl Both {
     fn new(library: Library) -> Both {
         let (settings, vocabulary) = library.pack().expect("it has the packed form");
-        let packed = TextEncoder::packed(settings, Bytes::copy_from(&vocabulary)).unwrap();
+        let packed = TextEncoder::packed(settings, copy_aligned(&vocabulary)).unwrap();
         assert_eq!(packed.frame(), &library.frame);
         Both {
             oracle: library,
@@ -466,8 +466,8 @@ fn packed_bytes_may_have_any_alignment() {
     let text = "The good, the unbelievable movie [MASK] naïve";
     for shift in 0..8 {
         let (settings, vocabulary) = packed(&encoder).unwrap();
-        let bytes = Bytes::copy_from(&[&vec![0; shift], &vocabulary[..]].concat());
-        let bytes = bytes.slice(shift..bytes.len()).unwrap();
+        let bytes = copy_aligned(&[&vec![0; shift], &vocabulary[..]].concat());
+        let bytes = bytes.slice(shift..);
         let shifted = TextEncoder::packed(settings, bytes).unwrap();
         assert_eq!(
             shifted.encode(text, 64).unwrap(),
@@ -481,7 +481,7 @@ fn every_cut_of_packed_bytes_is_an_error() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
     let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
     let (settings, bytes) = packed(&encoder).unwrap();
-    let error = |bytes: &[u8]| match TextEncoder::packed(settings.clone(), Bytes::copy_from(bytes))
+    let error = |bytes: &[u8]| match TextEncoder::packed(settings.clone(), copy_aligned(bytes))
     {
         Err(error @ ModelError::Corrupt { .. }) => error.to_string(),
         Err(error) => panic!("another error: {error}"),
@@ -544,7 +544,7 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if let Ok(encoder) = TextEncoder::packed(settings.clone(), Bytes::copy_from(&bytes)) {
+        if let Ok(encoder) = TextEncoder::packed(settings.clone(), copy_aligned(&bytes)) {
             let limit = encoder.special_tokens() + room;
             let tokens = encoder.encode(&text, limit).unwrap();
             assert!(tokens.ids.len() <= limit);

@@ -170,7 +170,7 @@ impl WordPieceEncoder {
         };
         let after = at + character.len_utf8();
         let kind = Kind::of(character);
-        if rules.clean && kind.is_removed() {
+        if rules.clean && kind.is(Kind::REMOVED) {
             return after;
         }
         if rules.ideographs && is_ideograph(character) {
@@ -187,8 +187,8 @@ impl WordPieceEncoder {
             words.character(character);
             return after;
         }
-        if kind.is_inert() {
-            if !kind.is_mark() {
+        if kind.is(Kind::INERT) {
+            if !kind.is(Kind::MARK) {
                 words.character(character);
             }
             return after;
@@ -208,11 +208,11 @@ fn step_of(byte: u8, rules: Rules) -> u8 {
         return step::WIDE;
     }
     let kind = Kind::of(char::from(byte));
-    if rules.clean && kind.is_removed() {
+    if rules.clean && kind.is(Kind::REMOVED) {
         step::REMOVED
-    } else if kind.is_space() {
+    } else if kind.is(Kind::SPACE) {
         step::SPACE
-    } else if kind.is_punctuation() {
+    } else if kind.is(Kind::PUNCTUATION) {
         step::PUNCTUATION
     } else if rules.lowercase {
         byte.to_ascii_lowercase()
@@ -242,8 +242,8 @@ impl Iterator for Run<'_> {
                 return None;
             }
             let kind = Kind::of(character);
-            let removed = rules.clean && kind.is_removed();
-            if !removed && (kind.is_inert() || rules.ideographs && is_ideograph(character)) {
+            let removed = rules.clean && kind.is(Kind::REMOVED);
+            if !removed && (kind.is(Kind::INERT) || rules.ideographs && is_ideograph(character)) {
                 return None;
             }
             self.at += character.len_utf8();
@@ -282,7 +282,7 @@ impl Words<'_> {
     /// Decomposes characters and adds them.
     fn decomposed(&mut self, characters: impl Iterator<Item = char>) {
         for (character, _) in characters.nfd() {
-            if !Kind::of(character).is_mark() {
+            if !Kind::of(character).is(Kind::MARK) {
                 self.character(character);
             }
             if self.are_enough() {
@@ -304,9 +304,9 @@ impl Words<'_> {
 
     fn divide(&mut self, character: char) {
         let kind = Kind::of(character);
-        if kind.is_space() {
+        if kind.is(Kind::SPACE) {
             self.end_word();
-        } else if kind.is_punctuation() {
+        } else if kind.is(Kind::PUNCTUATION) {
             self.end_word();
             self.add(character);
             self.end_word();

@@ -5,7 +5,7 @@
 /// # Safety
 /// The functions may only be called on a CPU that supports the instruction set, inlined into a
 /// function that is compiled for it. Pointers must be readable or writable for the sizes given at
-/// each function; they need no alignment.
+/// each function; they need no alignment. The types consist of numbers, for which every bit pattern is valid.
 pub(crate) unsafe trait Dot {
     /// One register of [`Dot::LANES`] sums.
     type Sums: Copy;
@@ -20,14 +20,24 @@ pub(crate) unsafe trait Dot {
 
     /// `−zero · sums[c]` for the columns of the register; reads `LANES` integers.
     unsafe fn start(zero: i32, sums: *const i32) -> Self::Sums;
-    /// One step of the packed columns; reads `LANES × STEP` bytes.
-    unsafe fn load(panel: *const i8) -> Self::Operand;
+    /// One step of the packed columns; reads `LANES × STEP` bytes, by default as they are.
+    #[inline(always)]
+    unsafe fn load(panel: *const i8) -> Self::Operand {
+        const { assert!(size_of::<Self::Operand>() == Self::LANES * Self::STEP) };
+        // SAFETY: the caller guarantees as many bytes.
+        unsafe { panel.cast::<Self::Operand>().read_unaligned() }
+    }
     /// One step of a row, repeated for every column; reads `STEP` bytes.
     unsafe fn broadcast(row: *const u8) -> Self::Operand;
     /// `sum + row · columns` over one step.
     unsafe fn dot(sum: Self::Sums, row: Self::Operand, columns: Self::Operand) -> Self::Sums;
     /// Reads `LANES` numbers.
-    unsafe fn floats(from: *const f32) -> Self::Floats;
+    #[inline(always)]
+    unsafe fn floats(from: *const f32) -> Self::Floats {
+        const { assert!(size_of::<Self::Floats>() == 4 * Self::LANES) };
+        // SAFETY: the caller guarantees as many numbers.
+        unsafe { from.cast::<Self::Floats>().read_unaligned() }
+    }
     /// Writes `sum · row_scale · scales[c] + bias[c]` for the columns of the register: `LANES`
     /// results.
     unsafe fn finish(
@@ -61,12 +71,6 @@ unsafe impl Dot for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load(panel: *const i8) -> [i8; 16] {
-        // SAFETY: the caller guarantees 16 bytes.
-        unsafe { panel.cast::<[i8; 16]>().read_unaligned() }
-    }
-
-    #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [i8; 16] {
         // SAFETY: the caller guarantees 4 bytes.
         let four = unsafe { row.cast::<[u8; 4]>().read_unaligned() };
@@ -81,12 +85,6 @@ unsafe impl Dot for Portable {
                 sum.wrapping_add(i32::from(a) * i32::from(b))
             })
         })
-    }
-
-    #[inline(always)]
-    unsafe fn floats(from: *const f32) -> [f32; 4] {
-        // SAFETY: the caller guarantees four elements.
-        unsafe { from.cast::<[f32; 4]>().read_unaligned() }
     }
 
     #[inline(always)]

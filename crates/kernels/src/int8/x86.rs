@@ -25,12 +25,6 @@ unsafe impl Dot for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn load(panel: *const i8) -> __m512i {
-        // SAFETY: as the trait says.
-        unsafe { _mm512_loadu_si512(panel.cast()) }
-    }
-
-    #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> __m512i {
         // SAFETY: as the trait says.
         unsafe { _mm512_set1_epi32(row.cast::<i32>().read_unaligned()) }
@@ -40,12 +34,6 @@ unsafe impl Dot for Avx512Vnni {
     unsafe fn dot(sum: __m512i, row: __m512i, columns: __m512i) -> __m512i {
         // SAFETY: as the trait says.
         unsafe { _mm512_dpbusd_epi32(sum, row, columns) }
-    }
-
-    #[inline(always)]
-    unsafe fn floats(from: *const f32) -> __m512 {
-        // SAFETY: as the trait says.
-        unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
@@ -75,17 +63,6 @@ unsafe impl Dot for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load(panel: *const i8) -> [__m512i; 2] {
-        // SAFETY: as the trait says.
-        unsafe {
-            [
-                _mm512_loadu_si512(panel.cast()),
-                _mm512_loadu_si512(panel.add(64).cast()),
-            ]
-        }
-    }
-
-    #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [__m512i; 2] {
         // SAFETY: as the trait says.
         unsafe {
@@ -105,12 +82,6 @@ unsafe impl Dot for Avx512 {
             let pairs = _mm512_add_epi16(first, second);
             _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)))
         }
-    }
-
-    #[inline(always)]
-    unsafe fn floats(from: *const f32) -> __m512 {
-        // SAFETY: as the trait says.
-        unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
@@ -143,17 +114,6 @@ unsafe impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load(panel: *const i8) -> [__m256i; 2] {
-        // SAFETY: as the trait says.
-        unsafe {
-            [
-                _mm256_loadu_si256(panel.cast()),
-                _mm256_loadu_si256(panel.add(32).cast()),
-            ]
-        }
-    }
-
-    #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [__m256i; 2] {
         // SAFETY: as the trait says.
         unsafe {
@@ -173,12 +133,6 @@ unsafe impl Dot for Avx2 {
             let pairs = _mm256_add_epi16(first, second);
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
-    }
-
-    #[inline(always)]
-    unsafe fn floats(from: *const f32) -> __m256 {
-        // SAFETY: as the trait says.
-        unsafe { _mm256_loadu_ps(from) }
     }
 
     #[inline(always)]
@@ -252,12 +206,6 @@ unsafe impl Dot for Sse2 {
             let sum = _mm_add_epi32(sum, _mm_madd_epi16(row[0], columns[0]));
             _mm_add_epi32(sum, _mm_madd_epi16(row[1], columns[1]))
         }
-    }
-
-    #[inline(always)]
-    unsafe fn floats(from: *const f32) -> __m128 {
-        // SAFETY: as the trait says.
-        unsafe { _mm_loadu_ps(from) }
     }
 
     #[inline(always)]

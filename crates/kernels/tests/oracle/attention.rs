@@ -1,9 +1,10 @@
 //! Attention.
 
 use shoal_kernels::{
-    AttentionInput, AttentionScratch, Heads, Isa, Precision, Rows, RowsMut, attention, oracle,
+    AttentionInput, AttentionScratch, Heads, Isa, Precision, Rows, RowsMut, attention, 
 };
 
+use crate::naive;
 use crate::common::{PRECISIONS, Record, byte_limits, normal_values, values};
 use crate::{around, assert_close, assert_within, instruction_sets, rms};
 
@@ -44,7 +45,7 @@ fn expected_attention(record: &Record) -> Vec<f32> {
         .flatten()
         .copied()
         .collect();
-    oracle::attention(record.heads, &q, &kv)
+    naive::attention(record.heads, &q, &kv)
 }
 
 /// The largest error of each element of an attention that 8-bit quantization can cause.

@@ -2,9 +2,10 @@
 
 use shoal_kernels::{
     Activation, Isa, Linear, LinearScratch, PackedWeights, Precision, Rows, RowsMut, ShapeError,
-    View, oracle,
+    View, 
 };
 
+use crate::naive;
 use crate::common::{PRECISIONS, byte_limits, normal_values, values};
 use crate::{around, assert_close, assert_within, instruction_sets, rms};
 
@@ -88,7 +89,7 @@ impl Layer {
             return self.bias.repeat(self.rows);
         }
         let identity = Activation::Identity;
-        oracle::linear(&self.x, &self.weight, &self.bias, self.inputs, identity)
+        naive::linear(&self.x, &self.weight, &self.bias, self.inputs, identity)
     }
 
     /// The largest error of each element that quantization can cause, derived from the scales: with

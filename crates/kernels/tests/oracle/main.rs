@@ -5,6 +5,7 @@ mod attention;
 mod common;
 mod elementwise;
 mod linear;
+mod naive;
 mod not_finite;
 
 use shoal_kernels::Isa;

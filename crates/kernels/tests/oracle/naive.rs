@@ -1,11 +1,11 @@
-//! The operations of this crate as naive loops that accumulate in `f64`: slow and easy to verify.
-//! The tests compare the kernels with them. Shapes and panics are those of the kernels.
+//! The operations of the kernels as naive loops that accumulate in `f64`: slow and easy to verify. Shapes and panics are
+//! those of the kernels.
 
-use crate::{Activation, Heads};
+use shoal_kernels::{Activation, Heads};
 
 /// `y = activation(x · weightᵀ + bias)`; `x` `[rows, inputs]`, `weight` `[outputs, inputs]`,
 /// `bias` `[outputs]`; returns `[rows, outputs]`.
-pub fn linear(
+pub(crate) fn linear(
     x: &[f32],
     weight: &[f32],
     bias: &[f32],
@@ -28,7 +28,7 @@ pub fn linear(
 }
 
 /// Applies an activation function to one element.
-pub fn activate(activation: Activation, x: f64) -> f64 {
+pub(crate) fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Relu => x.max(0.0),
@@ -42,7 +42,7 @@ pub fn activate(activation: Activation, x: f64) -> f64 {
 }
 
 /// Softmax of each row of `x` (`[rows, columns]`).
-pub fn softmax(x: &[f32], columns: usize) -> Vec<f32> {
+pub(crate) fn softmax(x: &[f32], columns: usize) -> Vec<f32> {
     let mut y = Vec::with_capacity(x.len());
     for row in x.chunks(columns.max(1)) {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -57,12 +57,12 @@ pub fn softmax(x: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// `1 / (1 + exp(−x))` of one element.
-pub fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + libm::exp(-x))
 }
 
 /// Layer norm of each row of `x` (`[rows, hidden]`), `weight` and `bias` `[hidden]`.
-pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
+pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
     let hidden = weight.len();
     let mut y = Vec::with_capacity(x.len());
     for row in x.chunks(hidden.max(1)) {
@@ -83,7 +83,7 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32>
 
 /// Attention of one record: `q` `[queries, hidden]`, `kv` `[keys, 2 · hidden]`; returns
 /// `[queries, hidden]`.
-pub fn attention(heads: Heads, q: &[f32], kv: &[f32]) -> Vec<f32> {
+pub(crate) fn attention(heads: Heads, q: &[f32], kv: &[f32]) -> Vec<f32> {
     let hidden = heads.hidden();
     if q.is_empty() {
         return Vec::new();

@@ -1,0 +1,100 @@
+//! Bytes in memory that start on a cache line.
+
+use std::ops::{Deref, DerefMut};
+
+use bytemuck::{Pod, Zeroable};
+use bytes::Bytes;
+
+/// Alignment of owned storage in bytes: a cache line, which is also the widest SIMD load.
+pub const ALIGNMENT: usize = 64;
+
+/// A fixed-length allocation that starts on a 64-byte boundary, to be filled and then shared as
+/// [`Bytes`].
+pub struct AlignedBytes {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; ALIGNMENT]);
+
+// SAFETY: All bits zero are a valid array of bytes.
+unsafe impl Zeroable for Line {}
+// SAFETY: Any bits are a valid array of bytes. Its size equals its alignment, so there is no
+// padding.
+unsafe impl Pod for Line {}
+
+impl AlignedBytes {
+    /// `len` zeros.
+    pub fn zeroed(len: usize) -> AlignedBytes {
+        AlignedBytes {
+            lines: bytemuck::zeroed_vec(len.div_ceil(ALIGNMENT)),
+            len,
+        }
+    }
+}
+
+impl AsRef<[u8]> for AlignedBytes {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl From<AlignedBytes> for Bytes {
+    fn from(bytes: AlignedBytes) -> Bytes {
+        Bytes::from_owner(bytes)
+    }
+}
+
+/// Copies `bytes` to storage that starts on a 64-byte boundary.
+pub fn copy_aligned(bytes: &[u8]) -> Bytes {
+    let mut copy = AlignedBytes::zeroed(bytes.len());
+    copy.copy_from_slice(bytes);
+    copy.into()
+}
+
+impl Deref for AlignedBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+}
+
+impl DerefMut for AlignedBytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// Includes a file as a `&'static [u8]` that starts on a 64-byte boundary; [`include_bytes!`]
+/// guarantees no alignment. The path is relative to the source file.
+#[macro_export]
+macro_rules! include_aligned {
+    ($path:expr $(,)?) => {{
+        #[repr(C, align(64))]
+        struct Aligned<B: ?Sized>(B);
+        static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!($path));
+        &FILE.0
+    }};
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owned_and_included_bytes_start_on_a_cache_line() {
+        for len in [0, 1, 63, 64, 65, 1000] {
+            let bytes = AlignedBytes::zeroed(len);
+            assert_eq!(bytes.as_ptr().addr() % ALIGNMENT, 0, "{len}");
+            assert_eq!(&*bytes, vec![0; len]);
+        }
+        let text: &'static [u8] = crate::include_aligned!("aligned.rs");
+        assert_eq!(text.as_ptr().addr() % ALIGNMENT, 0);
+        let copy = copy_aligned(text);
+        assert_eq!(copy.as_ptr().addr() % ALIGNMENT, 0);
+        assert_eq!(&*copy, text);
+    }
+}
