@@ -124,12 +124,12 @@ impl Checkpoint {
         let mut fingerprint = Fingerprint::default();
         fingerprint.add(CONFIG, &read(&folder.join(CONFIG))?);
         let json = folder.join(tokenizer::JSON);
-        let names: &[&str] = if json.is_file() {
-            &[tokenizer::JSON, tokenizer::SETTINGS]
+        let words = if json.is_file() {
+            tokenizer::JSON
         } else {
-            &[tokenizer::VOCABULARY, tokenizer::SETTINGS]
+            tokenizer::VOCABULARY
         };
-        for name in names {
+        for name in [words, tokenizer::SETTINGS] {
             let path = folder.join(name);
             if path.is_file() {
                 fingerprint.add(name, &read(&path)?);
@@ -241,22 +241,18 @@ impl Source<'_> {
 }
 
 fn check_folder(folder: &Path) -> Result<(), ModelError> {
-    let not_a_model = |reason: &str| ModelError::NotAModel {
-        path: folder.to_owned(),
-        reason: reason.to_owned(),
+    let path = folder.to_owned();
+    let reason = if !folder.exists() {
+        return Err(ModelError::NotFound { path });
+    } else if !folder.is_dir() {
+        "it is not a folder"
+    } else if !folder.join(CONFIG).is_file() {
+        "it has no config.json"
+    } else {
+        return Ok(());
     };
-    if !folder.exists() {
-        return Err(ModelError::NotFound {
-            path: folder.to_owned(),
-        });
-    }
-    if !folder.is_dir() {
-        return Err(not_a_model("it is not a folder"));
-    }
-    if !folder.join(CONFIG).is_file() {
-        return Err(not_a_model("it has no config.json"));
-    }
-    Ok(())
+    let reason = reason.to_owned();
+    Err(ModelError::NotAModel { path, reason })
 }
 
 #[derive(Default)]

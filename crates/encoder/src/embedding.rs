@@ -103,11 +103,6 @@ impl EmbeddingSpec {
         }
     }
 
-    /// Width of the pooled vector, the input of the first module.
-    pub(crate) fn pooled_width(&self, hidden: usize) -> usize {
-        self.pooling.len() * hidden
-    }
-
     /// Checks a specification that was read from a file. On failure, what is wrong.
     pub(crate) fn check(&self, hidden: usize) -> Result<(), String> {
         let width = self.width(hidden)?;
@@ -137,7 +132,7 @@ impl EmbeddingSpec {
                 self.modules.len()
             ));
         }
-        let mut width = self.pooled_width(hidden);
+        let mut width = self.pooling.len() * hidden;
         for module in &self.modules {
             if let Module::Dense {
                 inputs, outputs, ..

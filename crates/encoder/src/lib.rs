@@ -28,16 +28,11 @@
 //! ```
 //!
 //! Each architecture is one file under `arch`. It turns `config.json` into a plan of layers, which
-//! packing, reading, running and counting ([`operations`]) follow. Two things make the engine
-//! cheaper than a general runtime:
+//! packing, reading, running and counting ([`operations`]) follow. If the head reads one token of each
+//! record, as classifiers do, the last layer computes only that token.
 //!
-//! * Micro-batches are ragged: one `[tokens, hidden]` matrix of all records end to end. Nothing
-//!   is padded, so nothing is masked.
-//! * If the head reads one token of each record, as classifiers do, the last layer computes only that
-//!   token: one query per head, and no keys or values at all, because the query attends to the states
-//!   themselves.
-//!
-//! A record's output does not depend on its neighbours: it is bit-identical for every way of
+//! Micro-batches are ragged: one `[tokens, hidden]` matrix of all records end to end, without padding
+//! and masks. A record's output does not depend on its neighbours: it is bit-identical for every way of
 //! cutting records into micro-batches, in the same precision on the same instruction set.
 
 mod arch;

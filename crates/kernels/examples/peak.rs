@@ -5,7 +5,7 @@
 //! rates under the same names with the suffix `_sum`.
 
 use shoal_kernels::Isa;
-use shoal_kernels::peak::{Sequence, combined_rates, rates};
+use shoal_kernels::peak::{Sequence, rates};
 
 fn main() {
     let threads = match threads() {
@@ -17,12 +17,12 @@ fn main() {
     };
     let sequences = Sequence::available();
     let mut fields = vec![format!("\"isa\": \"{}\"", Isa::best().name())];
-    for (sequence, rate) in sequences.iter().zip(rates(&sequences)) {
+    for (sequence, rate) in sequences.iter().zip(rates(&sequences, 1)) {
         fields.push(format!("\"{}\": {rate:.1}", sequence.name()));
     }
     if let Some(threads) = threads {
         fields.push(format!("\"threads\": {threads}"));
-        for (sequence, rate) in sequences.iter().zip(combined_rates(&sequences, threads)) {
+        for (sequence, rate) in sequences.iter().zip(rates(&sequences, threads)) {
             fields.push(format!("\"{}_sum\": {rate:.1}", sequence.name()));
         }
     }

@@ -13,6 +13,7 @@ use crate::aligned::{ALIGNMENT, AlignedBytes};
 /// Elements of one type in shared [`Bytes`], read in place. Cloning is cheap.
 ///
 /// Elements have the byte order of this machine.
+#[derive(Clone)]
 pub struct View<T> {
     /// Aligned for `T`, with a length that is a multiple of the size of `T`.
     bytes: Bytes,
@@ -77,15 +78,6 @@ impl<T: Pod> Deref for View<T> {
 
     fn deref(&self) -> &[T] {
         bytemuck::cast_slice(&self.bytes)
-    }
-}
-
-impl<T> Clone for View<T> {
-    fn clone(&self) -> View<T> {
-        View {
-            bytes: self.bytes.clone(),
-            element: PhantomData,
-        }
     }
 }
 

@@ -43,28 +43,20 @@ const ARCHITECTURES: &[&dyn Architecture] = &[&distilbert::DistilBert, &bert::Be
 /// [`ModelError::Unsupported`] for any other, with a list of those that are supported.
 pub(crate) fn find(config: &Value) -> Result<&'static dyn Architecture, ModelError> {
     let model_type = config.get("model_type").and_then(Value::as_str);
-    let named = |name: &str| {
-        ARCHITECTURES
-            .iter()
-            .find(|architecture| architecture.model_types().contains(&name))
+    let is_named = |of: &&&'static dyn Architecture| {
+        model_type.is_some_and(|name| of.model_types().contains(&name))
     };
-    match model_type.and_then(named) {
-        Some(&architecture) => Ok(architecture),
-        None => {
-            let found = model_type.map_or("has no model_type".to_owned(), |name| {
-                format!("has the model_type {name:?}")
-            });
-            let types: Vec<_> = ARCHITECTURES
-                .iter()
-                .flat_map(|architecture| architecture.model_types())
-                .copied()
-                .collect();
-            Err(ModelError::unsupported(format!(
-                "{CONFIG} {found}; supported are {}",
-                types.join(" and ")
-            )))
-        }
-    }
+    ARCHITECTURES.iter().find(is_named).copied().ok_or_else(|| {
+        let found = model_type.map_or("has no model_type".to_owned(), |name| {
+            format!("has the model_type {name:?}")
+        });
+        let types = ARCHITECTURES.iter().flat_map(|of| of.model_types());
+        let types: Vec<_> = types.copied().collect();
+        ModelError::unsupported(format!(
+            "{CONFIG} {found}; supported are {}",
+            types.join(" and ")
+        ))
+    })
 }
 
 /// The classes in `architectures` of `config`; empty if it names none.

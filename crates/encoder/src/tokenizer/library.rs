@@ -42,8 +42,14 @@ fn divides_at_spaces(tokenizer: &Tokenizer) -> bool {
     let pre_tokenizer = tokenizer.get_pre_tokenizer();
     let added = tokenizer.get_added_tokens_decoder();
     matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_))
-        && matches!(normalizer, None | Some(NormalizerWrapper::BertNormalizer(_)))
-        && matches!(pre_tokenizer, Some(PreTokenizerWrapper::BertPreTokenizer(_)))
+        && matches!(
+            normalizer,
+            None | Some(NormalizerWrapper::BertNormalizer(_))
+        )
+        && matches!(
+            pre_tokenizer,
+            Some(PreTokenizerWrapper::BertPreTokenizer(_))
+        )
         && added
             .values()
             .all(|token| !token.content.contains(char::is_whitespace))

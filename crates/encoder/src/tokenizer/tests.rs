@@ -481,8 +481,7 @@ fn every_cut_of_packed_bytes_is_an_error() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
     let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
     let (settings, bytes) = packed(&encoder).unwrap();
-    let error = |bytes: &[u8]| match TextEncoder::packed(settings.clone(), copy_aligned(bytes))
-    {
+    let error = |bytes: &[u8]| match TextEncoder::packed(settings.clone(), copy_aligned(bytes)) {
         Err(error @ ModelError::Corrupt { .. }) => error.to_string(),
         Err(error) => panic!("another error: {error}"),
         Ok(_) => panic!("no error"),

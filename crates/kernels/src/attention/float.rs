@@ -29,27 +29,13 @@ impl BlockAttention for Float {
     }
 
     fn select_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize) {
-        let (keys, dim) = (self.keys, input.heads.dim);
-        let packed = self
-            .packed_keys
-            .grow(padded_columns(isa.target(), keys) * dim);
-        pack_rows(
-            isa.target(),
-            input.k.from(self.first, head * dim),
-            keys,
-            dim,
-            packed,
-        );
-        let packed = self
-            .packed_values
-            .grow(padded_columns(isa.target(), dim) * keys);
-        pack_columns(
-            isa.target(),
-            input.v.from(self.first, head * dim),
-            dim,
-            keys,
-            packed,
-        );
+        let (target, keys, dim) = (isa.target(), self.keys, input.heads.dim);
+        let packed = self.packed_keys.grow(padded_columns(target, keys) * dim);
+        let source = input.k.from(self.first, head * dim);
+        pack_rows(target, source, keys, dim, packed);
+        let packed = self.packed_values.grow(padded_columns(target, dim) * keys);
+        let source = input.v.from(self.first, head * dim);
+        pack_columns(target, source, dim, keys, packed);
     }
 
     fn attend(

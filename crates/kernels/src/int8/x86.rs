@@ -21,7 +21,11 @@ unsafe impl Dot for Avx512Vnni {
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> __m512i {
         // SAFETY: as the trait says.
-        unsafe { start_512(zero, sums) }
+        unsafe {
+            let sums = _mm512_loadu_si512(sums.cast());
+            let product = _mm512_mullo_epi32(_mm512_set1_epi32(zero), sums);
+            _mm512_sub_epi32(_mm512_setzero_si512(), product)
+        }
     }
 
     #[inline(always)]
@@ -39,7 +43,11 @@ unsafe impl Dot for Avx512Vnni {
     #[inline(always)]
     unsafe fn finish(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
         // SAFETY: as the trait says.
-        unsafe { finish_512(sum, row_scale, scales, bias, y) }
+        unsafe {
+            let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(row_scale));
+            let result = _mm512_fmadd_ps(sum, scales, bias);
+            _mm512_storeu_ps(y, result);
+        }
     }
 }
 
@@ -58,8 +66,8 @@ unsafe impl Dot for Avx512 {
 
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> __m512i {
-        // SAFETY: as the trait says.
-        unsafe { start_512(zero, sums) }
+        // SAFETY: as the trait says; it needs AVX-512 F only.
+        unsafe { Avx512Vnni::start(zero, sums) }
     }
 
     #[inline(always)]
@@ -86,8 +94,8 @@ unsafe impl Dot for Avx512 {
 
     #[inline(always)]
     unsafe fn finish(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
-        // SAFETY: as the trait says.
-        unsafe { finish_512(sum, row_scale, scales, bias, y) }
+        // SAFETY: as the trait says; it needs AVX-512 F only.
+        unsafe { Avx512Vnni::finish(sum, row_scale, scales, bias, y) }
     }
 }
 
@@ -216,26 +224,6 @@ unsafe impl Dot for Sse2 {
             let result = _mm_add_ps(_mm_mul_ps(sum, scales), bias);
             _mm_storeu_ps(y, result);
         }
-    }
-}
-
-#[inline(always)]
-unsafe fn start_512(zero: i32, sums: *const i32) -> __m512i {
-    // SAFETY: the caller guarantees AVX-512 F and 16 integers.
-    unsafe {
-        let sums = _mm512_loadu_si512(sums.cast());
-        let product = _mm512_mullo_epi32(_mm512_set1_epi32(zero), sums);
-        _mm512_sub_epi32(_mm512_setzero_si512(), product)
-    }
-}
-
-#[inline(always)]
-unsafe fn finish_512(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
-    // SAFETY: the caller guarantees AVX-512 F and 16 elements.
-    unsafe {
-        let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(row_scale));
-        let result = _mm512_fmadd_ps(sum, scales, bias);
-        _mm512_storeu_ps(y, result);
     }
 }
 

@@ -84,27 +84,15 @@ impl Sequence {
     }
 }
 
-/// The best rate of each sequence on this thread, in billions of operations per second, over short
-/// alternating measurements.
-pub fn rates(sequences: &[Sequence]) -> Vec<f64> {
-    let mut best = vec![0.0f64; sequences.len()];
-    for _ in 0..ROUNDS {
-        for (best, sequence) in best.iter_mut().zip(sequences) {
-            *best = best.max(sequence.rate());
-        }
-    }
-    best
-}
-
-/// The combined rate of each sequence on `threads` threads, in billions of operations per second:
-/// all operations, divided by the time from the first start to the last end.
+/// The best combined rate of each sequence on `threads` threads, in billions of operations per second, over alternating
+/// measurements: all operations, divided by the time from the first start to the last end.
 ///
 /// # Panics
 /// If `threads` is 0.
-pub fn combined_rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
-    /// A measurement must be long compared with the time it takes to wake up threads.
-    const REPEATS: usize = 3;
+pub fn rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
     assert!(threads > 0, "there must be a thread");
+    // A measurement must be long compared with the time it takes to wake up threads.
+    let repeats = if threads == 1 { 1 } else { 3 };
     let barrier = Barrier::new(threads);
     let work = || -> Vec<(Instant, Instant, f64)> {
         let mut turns = Vec::new();
@@ -112,7 +100,7 @@ pub fn combined_rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
             for sequence in sequences {
                 barrier.wait();
                 let start = Instant::now();
-                let operations = (0..REPEATS).map(|_| sequence.measure().0).sum();
+                let operations = (0..repeats).map(|_| sequence.measure().0).sum();
                 turns.push((start, Instant::now(), operations));
             }
         }
@@ -120,13 +108,9 @@ pub fn combined_rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
     };
     let turns: Vec<_> = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| {
-                worker
-                    .join()
-                    .expect("a thread that measures does not panic")
-            })
+        let turns = workers.into_iter().map(|worker| worker.join());
+        turns
+            .map(|turns| turns.expect("a thread that measures does not panic"))
             .collect()
     });
     let mut best = vec![0.0f64; sequences.len()];
@@ -139,6 +123,25 @@ pub fn combined_rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
         *best = best.max(operations / (end - start).as_secs_f64() / 1e9);
     }
     best
+}
+
+/// Repeats `step` on `CHAINS` independent sums, each step being `products` products and their additions. Returns the number
+/// of operations.
+#[inline(always)]
+fn repeat<const CHAINS: usize, T: Copy>(
+    steps: u64,
+    products: usize,
+    start: T,
+    step: impl Fn(T) -> T,
+) -> u64 {
+    let mut sums = [start; CHAINS];
+    for _ in 0..steps {
+        for sum in &mut sums {
+            *sum = step(*sum);
+        }
+    }
+    black_box(sums);
+    steps * (CHAINS * products * 2) as u64
 }
 
 /// Fused multiply-adds on the widest registers.
@@ -184,10 +187,11 @@ mod tests {
     #[test]
     fn every_sequence_has_a_rate_on_one_and_on_several_threads() {
         let sequences = Sequence::available();
-        for rates in [rates(&sequences), combined_rates(&sequences, 2)] {
+        for threads in [1, 2] {
+            let rates = rates(&sequences, threads);
             assert_eq!(rates.len(), sequences.len());
             assert!(rates.iter().all(|&rate| rate > 0.0), "{rates:?}");
         }
-        assert_eq!(combined_rates(&[], 1), []);
+        assert_eq!(rates(&[], 1), []);
     }
 }

@@ -5,7 +5,7 @@ use std::arch::is_x86_feature_detected as has;
 use std::arch::x86_64::*;
 use std::hint::black_box;
 
-use super::{CHAINS, Sequence};
+use super::{CHAINS, Sequence, repeat};
 
 /// For sequences whose products pass through another register before they are added, which takes
 /// one more cycle.
@@ -25,10 +25,6 @@ pub(super) fn available() -> Vec<Sequence> {
     add(true, "mul_add_gflops_128", |steps| {
         // SAFETY: every x86-64 CPU has SSE2.
         unsafe { mul_add_128(steps) }
-    });
-    add(has!("avx2"), "maddubs_gops", |steps| {
-        // SAFETY: as above.
-        unsafe { maddubs_256(steps) }
     });
     add(has!("avx2"), "maddubs_pair_gops", |steps| {
         // SAFETY: as above.
@@ -51,136 +47,83 @@ pub(super) fn available() -> Vec<Sequence> {
     found
 }
 
-/// Makes the compiler assume that a register has changed, so that it repeats the computation.
-macro_rules! renew {
-    ($register:ident in $class:ident) => {
+/// The value of a register, which the compiler assumes to have changed, so that it repeats the computation.
+macro_rules! renewed {
+    ($register:ident in $class:ident) => {{
+        let mut register = $register;
         // SAFETY: the assembly contains no instruction.
         unsafe {
-            asm!("/* {0} */", inout($class) $register,
+            asm!("/* {0} */", inout($class) register,
                  options(nomem, nostack, preserves_flags));
         }
-    };
+        register
+    }};
 }
 
 #[target_feature(enable = "avx,fma")]
 fn fma_256(steps: u64) -> u64 {
     let factor = _mm256_set1_ps(black_box(1.0));
     let addend = _mm256_set1_ps(black_box(0.0));
-    let mut sums = [_mm256_set1_ps(black_box(1.0)); CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            *sum = _mm256_fmadd_ps(*sum, factor, addend);
-        }
-    }
-    black_box(sums);
-    steps * (CHAINS * 8 * 2) as u64
+    let start = _mm256_set1_ps(black_box(1.0));
+    repeat::<CHAINS, _>(steps, 8, start, |sum| _mm256_fmadd_ps(sum, factor, addend))
 }
 
 /// A multiply-add on a baseline CPU.
 #[target_feature(enable = "sse2")]
 fn mul_add_128(steps: u64) -> u64 {
-    let mut factor = _mm_set1_ps(black_box(1.0));
+    let factor = _mm_set1_ps(black_box(1.0));
     let addend = _mm_set1_ps(black_box(0.0));
-    let mut sums = [_mm_set1_ps(black_box(1.0)); CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            renew!(factor in xmm_reg);
-            *sum = _mm_add_ps(*sum, _mm_mul_ps(addend, factor));
-        }
-    }
-    black_box(sums);
-    steps * (CHAINS * 4 * 2) as u64
+    let start = _mm_set1_ps(black_box(1.0));
+    repeat::<CHAINS, _>(steps, 4, start, |sum| {
+        _mm_add_ps(sum, _mm_mul_ps(addend, renewed!(factor in xmm_reg)))
+    })
 }
 
-/// Byte products, added in pairs twice and then to the sum: 32 products.
-#[target_feature(enable = "avx2")]
-fn maddubs_256(steps: u64) -> u64 {
-    let mut row = _mm256_set1_epi8(black_box(1));
-    let column = _mm256_set1_epi8(black_box(1));
-    let ones = _mm256_set1_epi16(black_box(1));
-    let mut sums = [_mm256_setzero_si256(); SHORT_CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            renew!(row in ymm_reg);
-            let pairs = _mm256_maddubs_epi16(row, column);
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
-        }
-    }
-    black_box(sums);
-    steps * (SHORT_CHAINS * 32 * 2) as u64
-}
-
-/// Twice 32 byte products, added in 16 bits before they are widened.
+/// Twice 32 byte products, added in pairs, then in 16 bits before they are widened.
 #[target_feature(enable = "avx2")]
 fn maddubs_pair_256(steps: u64) -> u64 {
-    let mut row = _mm256_set1_epi8(black_box(1));
+    let row = _mm256_set1_epi8(black_box(1));
     let column = _mm256_set1_epi8(black_box(1));
     let ones = _mm256_set1_epi16(black_box(1));
-    let mut sums = [_mm256_setzero_si256(); SHORT_CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            renew!(row in ymm_reg);
-            let first = _mm256_maddubs_epi16(row, column);
-            renew!(row in ymm_reg);
-            let second = _mm256_maddubs_epi16(row, column);
-            let pairs = _mm256_add_epi16(first, second);
-            *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
-        }
-    }
-    black_box(sums);
-    steps * (SHORT_CHAINS * 64 * 2) as u64
+    repeat::<SHORT_CHAINS, _>(steps, 64, _mm256_setzero_si256(), |sum| {
+        let first = _mm256_maddubs_epi16(renewed!(row in ymm_reg), column);
+        let second = _mm256_maddubs_epi16(renewed!(row in ymm_reg), column);
+        let pairs = _mm256_add_epi16(first, second);
+        _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones))
+    })
 }
 
 /// Like [`maddubs_pair_256`], on twice the width.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn maddubs_pair_512(steps: u64) -> u64 {
-    let mut row = _mm512_set1_epi8(black_box(1));
+    let row = _mm512_set1_epi8(black_box(1));
     let column = _mm512_set1_epi8(black_box(1));
     let ones = _mm512_set1_epi16(black_box(1));
-    let mut sums = [_mm512_setzero_si512(); SHORT_CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            renew!(row in zmm_reg);
-            let first = _mm512_maddubs_epi16(row, column);
-            renew!(row in zmm_reg);
-            let second = _mm512_maddubs_epi16(row, column);
-            let pairs = _mm512_add_epi16(first, second);
-            *sum = _mm512_add_epi32(*sum, _mm512_madd_epi16(pairs, ones));
-        }
-    }
-    black_box(sums);
-    steps * (SHORT_CHAINS * 128 * 2) as u64
+    repeat::<SHORT_CHAINS, _>(steps, 128, _mm512_setzero_si512(), |sum| {
+        let first = _mm512_maddubs_epi16(renewed!(row in zmm_reg), column);
+        let second = _mm512_maddubs_epi16(renewed!(row in zmm_reg), column);
+        let pairs = _mm512_add_epi16(first, second);
+        _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, ones))
+    })
 }
 
 /// 64 byte products and their sums in one instruction.
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn vpdpbusd_512(steps: u64) -> u64 {
-    let mut row = _mm512_set1_epi32(black_box(0x0101_0101));
+    let row = _mm512_set1_epi32(black_box(0x0101_0101));
     let column = _mm512_set1_epi32(black_box(0x0101_0101));
-    let mut sums = [_mm512_setzero_si512(); CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            renew!(row in zmm_reg);
-            *sum = _mm512_dpbusd_epi32(*sum, row, column);
-        }
-    }
-    black_box(sums);
-    steps * (CHAINS * 64 * 2) as u64
+    repeat::<CHAINS, _>(steps, 64, _mm512_setzero_si512(), |sum| {
+        _mm512_dpbusd_epi32(sum, renewed!(row in zmm_reg), column)
+    })
 }
 
 /// 16-bit products, added in pairs and then to the sum: 8 products. The byte product of a baseline
 /// CPU.
 #[target_feature(enable = "sse2")]
 fn madd_128(steps: u64) -> u64 {
-    let mut row = _mm_set1_epi16(black_box(1));
+    let row = _mm_set1_epi16(black_box(1));
     let column = _mm_set1_epi16(black_box(1));
-    let mut sums = [_mm_setzero_si128(); CHAINS];
-    for _ in 0..steps {
-        for sum in &mut sums {
-            renew!(row in xmm_reg);
-            *sum = _mm_add_epi32(*sum, _mm_madd_epi16(row, column));
-        }
-    }
-    black_box(sums);
-    steps * (CHAINS * 8 * 2) as u64
+    repeat::<CHAINS, _>(steps, 8, _mm_setzero_si128(), |sum| {
+        _mm_add_epi32(sum, _mm_madd_epi16(renewed!(row in xmm_reg), column))
+    })
 }

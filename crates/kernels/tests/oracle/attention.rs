@@ -1,11 +1,11 @@
 //! Attention.
 
 use shoal_kernels::{
-    AttentionInput, AttentionScratch, Heads, Isa, Precision, Rows, RowsMut, attention, 
+    AttentionInput, AttentionScratch, Heads, Isa, Precision, Rows, RowsMut, attention,
 };
 
-use crate::naive;
 use crate::common::{PRECISIONS, Record, byte_limits, normal_values, values};
+use crate::naive;
 use crate::{around, assert_close, assert_within, instruction_sets, rms};
 
 /// The kernel's result for a record, with `gap` elements between rows.

@@ -1,11 +1,9 @@
 //! Activations, softmax and layer normalization.
 
-use shoal_kernels::{
-    Activation, Isa, LayerNorm, View, activate, layer_norm, sigmoid, softmax,
-};
+use shoal_kernels::{Activation, Isa, LayerNorm, View, activate, layer_norm, sigmoid, softmax};
 
-use crate::naive;
 use crate::common::values;
+use crate::naive;
 use crate::{assert_close, instruction_sets};
 
 #[test]

@@ -2,11 +2,11 @@
 
 use shoal_kernels::{
     Activation, Isa, Linear, LinearScratch, PackedWeights, Precision, Rows, RowsMut, ShapeError,
-    View, 
+    View,
 };
 
-use crate::naive;
 use crate::common::{PRECISIONS, byte_limits, normal_values, values};
+use crate::naive;
 use crate::{around, assert_close, assert_within, instruction_sets, rms};
 
 /// The shape and the operands of a layer.

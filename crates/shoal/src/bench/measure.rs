@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use serde::{Serialize, Serializer};
-use shoal_encoder::peak::{Sequence, combined_rates, rates};
+use shoal_encoder::peak::{Sequence, rates};
 use shoal_encoder::{Isa, Model, Precision, Session, Stage, StageTimes, Tokens};
 
 /// Peak rates of the machine, measured right before the engine is timed, in billions of operations per second of one thread;
@@ -25,10 +25,10 @@ pub struct Peak {
 impl Peak {
     pub(super) fn measure(isa: Isa, threads: usize) -> Self {
         let of = |precision| Sequence::of(isa, precision);
-        let rate = |sequence: Sequence| rates(&[sequence])[0];
+        let rate = |sequence: Sequence| rates(&[sequence], 1)[0];
         let f32 = of(Precision::F32);
         let f32_gflops = f32.map(rate);
-        let together = |(sequence, one)| combined_rates(&[sequence], threads)[0] / one;
+        let together = |(sequence, one)| rates(&[sequence], threads)[0] / one;
         Self {
             f32_gflops,
             int8_gops: of(Precision::Int8).map(rate),
