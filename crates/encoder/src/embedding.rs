@@ -55,11 +55,10 @@ pub enum Pooling {
 
 /// A step after pooling. Always computed in `f32`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Module {
     /// A linear layer and an activation (`base/modules/dense.py`).
-    #[serde(deny_unknown_fields)]
     Dense {
         /// Width of the input.
         inputs: usize,
