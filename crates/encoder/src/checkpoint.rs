@@ -173,10 +173,7 @@ impl Checkpoint {
             Purpose::Classify => None,
             Purpose::Embed => {
                 let hidden = arch::find(&self.config)?.plan(&self.config)?.hidden();
-                Some(match &self.folder {
-                    Some(folder) => Sentence::open(folder, hidden)?,
-                    None => Sentence::mean(hidden),
-                })
+                Some(Sentence::open(self.folder.as_deref(), hidden)?)
             }
         };
         let mut weights = self.weights.clone();

@@ -12,7 +12,7 @@ use shoal_kernels::Activation;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct EmbeddingSpec {
-    /// Ways of pooling, whose results are concatenated in this order; at least one.
+    /// Pooling modes, whose results are concatenated in this order; at least one.
     pub pooling: Vec<Pooling>,
     /// Whether pooling includes the tokens of a prompt.
     pub include_prompt: bool,
@@ -30,7 +30,7 @@ pub struct EmbeddingSpec {
     pub default_prompt: Option<String>,
 }
 
-/// One way to pool a record's token states (`[tokens, hidden]`) into one vector (`[hidden]`), as
+/// A pooling mode: how a record's token states (`[tokens, hidden]`) become one vector (`[hidden]`), as
 /// `sentence_transformer/modules/pooling.py` of sentence-transformers 6.2 does. Tokens of an excluded
 /// prompt do not count. If no token is left, [`Pooling::Cls`] takes the first token of all,
 /// [`Pooling::Max`] is −∞ and the others are 0.
@@ -71,13 +71,13 @@ pub enum Module {
     Normalize,
 }
 
-/// Most ways of pooling, and most modules after it.
+/// Most pooling modes, and most modules after pooling.
 const MAX_STEPS: usize = 32;
 /// Most values of a vector between two steps.
 const MAX_WIDTH: usize = 1 << 16;
 
 impl Pooling {
-    /// All ways, in the order in which the boolean keys of older folders concatenate them.
+    /// All modes, in the order in which the boolean keys of older folders concatenate them.
     pub const ALL: [Pooling; 6] = [
         Pooling::Cls,
         Pooling::Max,
@@ -125,7 +125,7 @@ impl EmbeddingSpec {
         let steps = self.pooling.len().max(self.modules.len());
         if self.pooling.is_empty() || steps > MAX_STEPS {
             return Err(format!(
-                "{} ways of pooling and {} modules after it; 1 to {MAX_STEPS} and 0 to {MAX_STEPS} \
+                "{} pooling modes and {} modules after pooling; 1 to {MAX_STEPS} and 0 to {MAX_STEPS} \
                  are supported",
                 self.pooling.len(),
                 self.modules.len()

@@ -32,8 +32,8 @@
 //! record, as classifiers do, the last layer computes only that token.
 //!
 //! Micro-batches are ragged: one `[tokens, hidden]` matrix of all records end to end, without padding
-//! and masks. A record's output does not depend on its neighbours: it is bit-identical for every way of
-//! cutting records into micro-batches, in the same precision on the same instruction set.
+//! and masks. A record's output does not depend on its neighbours: it is bit-identical however records are
+//! divided into micro-batches, in the same precision on the same instruction set.
 
 mod arch;
 mod checkpoint;

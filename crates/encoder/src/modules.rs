@@ -115,39 +115,36 @@ pub(crate) fn is_sentence_transformer(folder: &Path) -> bool {
 /// The files that are there, as (name, path) in a fixed order: everything that [`Sentence::open`]
 /// reads.
 pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError> {
-    let mut names: Vec<String> = [MODULES, SETTINGS]
-        .into_iter()
-        .chain(TRANSFORMER)
-        .map(str::to_owned)
-        .collect();
-    for entry in entries(folder)?
-        .iter()
-        .filter(|entry| !entry.path.is_empty())
-    {
-        for file in [CONFIG, weights::SINGLE] {
-            names.push(format!("{}/{file}", entry.path));
-        }
-    }
-    Ok(names
-        .into_iter()
-        .map(|name| (folder.join(&name), name))
-        .filter(|(path, _)| path.is_file())
-        .map(|(path, name)| (name, path))
-        .collect())
+    let entries = entries(folder)?;
+    let modules = entries.iter().filter(|entry| !entry.path.is_empty());
+    let of_module =
+        |entry: &Entry| [CONFIG, weights::SINGLE].map(|file| format!("{}/{file}", entry.path));
+    let names = [MODULES, SETTINGS].into_iter().chain(TRANSFORMER);
+    let names = names.map(str::to_owned).chain(modules.flat_map(of_module));
+    let files = names.map(|name| (folder.join(&name), name));
+    let found = files.filter(|(path, _)| path.is_file());
+    Ok(found.map(|(path, name)| (name, path)).collect())
 }
 
 impl Sentence {
-    /// Reads the files of `folder`, whose encoder has states of width `hidden`. Without `modules.json`,
+    /// Reads the files of `folder`, whose encoder has states of width `hidden`. Without a folder or `modules.json`,
     /// the embedding is the mean of all tokens, and sentence-transformers reads none of its other files.
     ///
     /// # Errors
     /// [`ModelError::Unsupported`] for modules and settings that are not implemented,
     /// [`ModelError::Corrupt`] for files that contradict themselves or each other.
-    pub(crate) fn open(folder: &Path, hidden: usize) -> Result<Sentence, ModelError> {
-        let entries = entries(folder)?;
-        if entries.is_empty() {
-            return Ok(Sentence::mean(hidden));
-        }
+    pub(crate) fn open(folder: Option<&Path>, hidden: usize) -> Result<Sentence, ModelError> {
+        let mut spec = EmbeddingSpec::mean(hidden);
+        let mut weights = Weights::default();
+        let entries = folder.map_or(Ok(Vec::new()), entries)?;
+        let Some(folder) = folder.filter(|_| !entries.is_empty()) else {
+            return Ok(Sentence {
+                spec,
+                weights,
+                max_tokens: None,
+                lowercase: false,
+            });
+        };
         let kinds = kinds(&entries)?;
         let ["Transformer", "Pooling", rest @ ..] = &kinds[..] else {
             return Err(unsupported_modules(&kinds));
@@ -158,9 +155,7 @@ impl Sentence {
                 entries[0].path
             )));
         }
-        let mut spec = EmbeddingSpec::mean(hidden);
         pooling(folder, &entries[1].path, hidden, &mut spec)?;
-        let mut weights = Weights::default();
         for (index, (kind, entry)) in rest.iter().zip(&entries[2..]).enumerate() {
             let config = module_config(folder, &entry.path)?;
             spec.modules.push(match *kind {
@@ -187,16 +182,6 @@ impl Sentence {
             max_tokens: transformer.max_seq_length,
             lowercase: transformer.do_lower_case == Some(true),
         })
-    }
-
-    /// The mean of all tokens.
-    pub(crate) fn mean(hidden: usize) -> Sentence {
-        Sentence {
-            spec: EmbeddingSpec::mean(hidden),
-            weights: Weights::default(),
-            max_tokens: None,
-            lowercase: false,
-        }
     }
 }
 

@@ -8,8 +8,6 @@ use crate::embedding::{EmbeddingSpec, Module, Pooling};
 use crate::purpose::Purpose;
 
 /// The encoder and the task head of one model.
-///
-/// Crates outside read its sizes; the layers themselves are of concern to this crate alone.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelPlan {
     pub(crate) encoder: LayerPlan,
@@ -117,15 +115,6 @@ pub(crate) enum Step {
 pub(crate) enum Output {
     Logits(Classifier),
     Embedding(EmbeddingSpec),
-}
-
-impl TensorPlan {
-    pub(crate) fn new(name: impl Into<String>, rows: usize, columns: usize) -> TensorPlan {
-        TensorPlan {
-            name: name.into(),
-            shape: [rows, columns],
-        }
-    }
 }
 
 impl LinearPlan {
@@ -269,11 +258,6 @@ impl ModelPlan {
     /// Width of a token's state.
     pub fn hidden(&self) -> usize {
         self.encoder.hidden()
-    }
-
-    /// Number of layers of the encoder.
-    pub fn layers(&self) -> usize {
-        self.encoder.layers.len()
     }
 
     /// Values of one record's output: the labels of a classifier, the dimensions of an embedding.

@@ -3,7 +3,7 @@
 
 use crate::embedding::Pooling;
 
-/// Pools one record's `states` (`[tokens, hidden]`) in every way of `modes` into `out`
+/// Pools one record's `states` (`[tokens, hidden]`) by each of `modes` into `out`
 /// (`[modes, hidden]`), without the first `skipped` tokens.
 pub(crate) fn pool(
     modes: &[Pooling],
@@ -88,7 +88,7 @@ pub(crate) fn normalize(row: &mut [f32]) {
 mod tests {
     use super::*;
 
-    /// All ways of pooling, one after the other.
+    /// The results of all modes, one after the other.
     fn pooled(states: &[f32], skipped: usize) -> Vec<f32> {
         let mut out = vec![9.0; Pooling::ALL.len()];
         pool(&Pooling::ALL, states, 1, skipped, &mut out);

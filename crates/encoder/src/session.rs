@@ -310,12 +310,9 @@ impl Session {
                 Step::Dense(linear, activation) => {
                     let outputs = linear.outputs();
                     let next = self.next_output.grow(records * outputs);
-                    linear.forward(
-                        records,
-                        Rows::new(self.output.get(records * width), width),
-                        RowsMut::new(next, outputs),
-                        &mut self.scratch.linear,
-                    );
+                    let from = Rows::new(self.output.get(records * width), width);
+                    let to = RowsMut::new(next, outputs);
+                    linear.forward(records, from, to, &mut self.scratch.linear);
                     activate(model.isa, *activation, next);
                     std::mem::swap(&mut self.output, &mut self.next_output);
                     width = outputs;
@@ -340,39 +337,33 @@ fn post_attention(
     scratch: &mut Scratch,
     clock: &mut Clock,
 ) {
-    let hidden = layer.output.outputs();
-    let wide = layer.expand.outputs();
-    let Scratch {
-        linear,
-        attended,
-        expanded,
+    let PostAttention {
+        output,
+        expand,
+        contract,
         ..
-    } = scratch;
+    } = layer;
+    let (hidden, wide) = (output.outputs(), expand.outputs());
+    let linear = &mut scratch.linear;
     let blocks = states
         .chunks_mut(ROW_BLOCK * hidden)
         .zip(context.chunks(ROW_BLOCK * hidden));
     for (states, context) in blocks {
         let rows = states.len() / hidden;
-        let attended = attended.grow(rows * hidden);
+        let attended = scratch.attended.grow(rows * hidden);
         let to = RowsMut::new(attended, hidden);
-        layer
-            .output
-            .forward(rows, Rows::new(context, hidden), to, linear);
+        output.forward(rows, Rows::new(context, hidden), to, linear);
         clock.lap_product(linear);
         layer_norm(isa, &layer.attention_norm, attended, Some(states));
         clock.lap(Stage::Norms);
-        let expanded = expanded.grow(rows * wide);
+        let expanded = scratch.expanded.grow(rows * wide);
         let to = RowsMut::new(expanded, wide);
-        layer
-            .expand
-            .forward(rows, Rows::new(attended, hidden), to, linear);
+        expand.forward(rows, Rows::new(attended, hidden), to, linear);
         clock.lap_product(linear);
         activate(isa, layer.activation, expanded);
         clock.lap(Stage::Activation);
         let to = RowsMut::new(states, hidden);
-        layer
-            .contract
-            .forward(rows, Rows::new(expanded, wide), to, linear);
+        contract.forward(rows, Rows::new(expanded, wide), to, linear);
         clock.lap_product(linear);
         layer_norm(isa, &layer.output_norm, states, Some(attended));
         clock.lap(Stage::Norms);

@@ -181,22 +181,15 @@ fn size_of_element(dtype: Dtype) -> usize {
 }
 
 fn convert(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+    fn each<const N: usize>(bytes: &[u8], out: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+        for (out, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+            *out = value(*bytes);
+        }
+    }
     match dtype {
-        Dtype::F32 => {
-            for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                *value = f32::from_le_bytes(*bytes);
-            }
-        }
-        Dtype::F16 => {
-            for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                *value = f16::from_le_bytes(*bytes).to_f32();
-            }
-        }
-        Dtype::BF16 => {
-            for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
-                *value = bf16::from_le_bytes(*bytes).to_f32();
-            }
-        }
+        Dtype::F32 => each(bytes, out, f32::from_le_bytes),
+        Dtype::F16 => each(bytes, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
+        Dtype::BF16 => each(bytes, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
         other => unreachable!("{other:?} is refused when the tensor is looked up"),
     }
 }

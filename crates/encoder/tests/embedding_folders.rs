@@ -182,12 +182,12 @@ fn files_that_contradict_themselves_are_corrupt() {
         (
             "1_Pooling/config.json",
             |c| c["pooling_mode"] = json!(vec!["mean"; 1000]),
-            &["1000 ways of pooling"],
+            &["1000 pooling modes"],
         ),
         (
             "1_Pooling/config.json",
             |c| c["pooling_mode"] = json!([]),
-            &["0 ways of pooling"],
+            &["0 pooling modes"],
         ),
         (
             "2_Dense/config.json",

@@ -98,7 +98,7 @@ fn what_was_written_is_read() {
 }
 
 #[test]
-fn says_what_is_asked_for_in_vain() {
+fn missing_and_misaligned_sections_are_named() {
     let container = open(&sample()).unwrap();
     let missing = container.section("bias").unwrap_err().to_string();
     assert!(missing.contains("\"bias\" is missing"), "{missing}");
@@ -204,7 +204,7 @@ fn every_damaged_byte_is_noticed() {
 }
 
 #[test]
-fn transfers_in_text_mode_are_told_apart() {
+fn transfers_in_text_mode_are_recognized() {
     let whole = sample();
     let replace = |from: &[u8], to: &[u8]| {
         let mut changed = Vec::new();
@@ -238,7 +238,7 @@ fn transfers_in_text_mode_are_told_apart() {
 }
 
 #[test]
-fn foreign_files_are_told_apart() {
+fn foreign_files_are_recognized() {
     for (bytes, hint) in [
         (&b""[..], "it is empty"),
         (b"{\"model_type\": \"bert\"}", "does not begin as one"),
@@ -255,7 +255,7 @@ fn foreign_files_are_told_apart() {
 }
 
 #[test]
-fn other_versions_are_told_apart() {
+fn other_versions_are_recognized() {
     for (version, advice) in [
         (2, "update shoal"),
         (u32::MAX, "update shoal"),

@@ -139,7 +139,8 @@ fn best(peak: Option<Sequence>, mut run: impl FnMut()) -> Best {
         run();
         best.time = best.time.min(start.elapsed());
         if let Some(peak) = peak {
-            let rate = peak.rate();
+            let (operations, time) = peak.measure();
+            let rate = operations / time.as_secs_f64() / 1e9;
             best.peak = Some(best.peak.map_or(rate, |best| best.max(rate)));
         }
         repetitions += 1;

@@ -97,7 +97,7 @@ pub(crate) struct MatMul<'a> {
     pub(crate) y_stride: usize,
 }
 
-/// A product and its tile: `MR` rows and `NV` registers of columns. `FUSED` tells whether the CPU
+/// A product and its tile: `MR` rows and `NV` registers of columns. `FUSED` says whether the CPU
 /// has a fused multiply-add; emulating one in software would be many times slower than a product
 /// and a sum.
 pub(crate) struct Tiled<'a, const MR: usize, const NV: usize, const FUSED: bool>(

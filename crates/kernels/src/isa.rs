@@ -6,7 +6,7 @@ use pulp::{Scalar128b, Simd, WithSimd};
 
 use crate::gemm::{MatMul, Tiled};
 use crate::int8::{self, ByteMatMul};
-use crate::target::{ByteRange, ByteTile, Target, TileShape};
+use crate::target::Target;
 
 /// An instruction set that this CPU supports. Holding the value is the proof of support: only
 /// functions that query the CPU return one. [`Target`] describes the same instruction set without
@@ -79,20 +79,7 @@ impl Isa {
         self.target().name()
     }
 
-    /// [`Target::tile`]
-    pub fn tile(self) -> TileShape {
-        self.target().tile()
-    }
-
-    pub(crate) fn byte_tile(self) -> ByteTile {
-        self.target().byte_tile()
-    }
-
-    pub(crate) fn byte_range(self) -> ByteRange {
-        self.target().byte_range()
-    }
-
-    /// Runs the matrix product with the tile of [`Isa::tile`]. Its rows × vectors accumulators and
+    /// Runs the matrix product with the tile of [`Target::tile`]. Its rows × vectors accumulators and
     /// the operands just fit the 32 (AVX2 and SSE: 16) vector registers.
     pub(crate) fn matmul(self, product: MatMul<'_>) {
         match self.0 {
@@ -147,7 +134,7 @@ impl fmt::Debug for Isa {
 /// Loops over slices: plain loops, which the compiler vectorizes for the instruction set, and
 /// reductions, which use explicit SIMD.
 pub(crate) trait Work {
-    /// `FUSED` tells whether the CPU has a fused multiply-add; see [`fma`].
+    /// `FUSED` says whether the CPU has a fused multiply-add; see [`fma`].
     fn run<S: Simd, const FUSED: bool>(self, simd: S);
 }
 

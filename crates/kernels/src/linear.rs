@@ -129,11 +129,8 @@ impl Linear {
         };
         let precision = match &weights {
             PackedWeights::F32 { panels } => {
-                check(
-                    "weights",
-                    panels.len(),
-                    padded_columns(isa.target(), outputs) * inputs,
-                )?;
+                let len = padded_columns(isa.target(), outputs) * inputs;
+                check("weights", panels.len(), len)?;
                 Precision::F32
             }
             PackedWeights::Int8 {
@@ -142,7 +139,7 @@ impl Linear {
                 sums,
                 factors,
             } => {
-                let tile = isa.byte_tile();
+                let tile = isa.target().byte_tile();
                 let padded = outputs.next_multiple_of(tile.lanes);
                 let len = int8::packed_len(tile, outputs, inputs);
                 check("weights", panels.len(), len)?;
@@ -154,11 +151,8 @@ impl Linear {
                 Precision::Int8
             }
         };
-        check(
-            "biases",
-            bias.len(),
-            padded_outputs(isa.target(), precision, outputs),
-        )?;
+        let padded = padded_outputs(isa.target(), precision, outputs);
+        check("biases", bias.len(), padded)?;
         Ok(Linear {
             isa,
             inputs,
@@ -190,11 +184,6 @@ impl Linear {
         let weights = PackedWeights::pack(isa.target(), precision, weight, outputs, inputs);
         let bias = Linear::pad_bias(isa.target(), precision, bias);
         Linear::new(isa, outputs, inputs, weights, bias).expect("they were packed for this layer")
-    }
-
-    /// Width of a row of the input.
-    pub fn inputs(&self) -> usize {
-        self.inputs
     }
 
     /// Width of a row of the output.

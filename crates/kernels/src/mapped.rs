@@ -18,7 +18,8 @@ use bytes::Bytes;
 pub struct MappedFile(Option<memmap2::Mmap>);
 
 impl MappedFile {
-    /// Maps the file at `path`; an empty file gives an empty slice.
+    /// Maps the file at `path`, and asks the operating system to load its pages in the background, where it
+    /// supports that. An empty file gives an empty slice.
     ///
     /// # Errors
     /// The operating system's error if the file cannot be opened or mapped.
@@ -36,24 +37,12 @@ impl MappedFile {
         // the slice. That no other process truncates or modifies the file is a documented
         // requirement of this type.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        Ok(MappedFile(Some(map)))
-    }
-
-    /// Like [`MappedFile::open`], for a file that will be read completely: asks the operating
-    /// system to load all pages in the background, where it supports that.
-    ///
-    /// # Errors
-    /// As [`MappedFile::open`].
-    pub fn open_whole(path: &Path) -> io::Result<MappedFile> {
-        let file = MappedFile::open(path)?;
-        // Waiting for the pages (`MAP_POPULATE`) would not speed up the first pass over a cached
-        // file: each page fault costs the same either way.
+        // Waiting for the pages (`MAP_POPULATE`) would not speed up the first pass over a cached file:
+        // each page fault costs the same in both cases. The advice may fail: pages are then loaded on
+        // first access.
         #[cfg(unix)]
-        if let Some(map) = &file.0 {
-            // The advice may fail: pages are then loaded on first access.
-            let _ = map.advise(memmap2::Advice::WillNeed);
-        }
-        Ok(file)
+        let _ = map.advise(memmap2::Advice::WillNeed);
+        Ok(MappedFile(Some(map)))
     }
 }
 
@@ -84,9 +73,8 @@ mod tests {
     #[test]
     fn a_mapped_file_returns_its_bytes() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/mapped.rs");
-        for mapped in [MappedFile::open(&path), MappedFile::open_whole(&path)] {
-            assert_eq!(&*mapped.unwrap(), std::fs::read(&path).unwrap());
-        }
+        let mapped = MappedFile::open(&path).unwrap();
+        assert_eq!(&*mapped, std::fs::read(&path).unwrap());
     }
 
     #[test]

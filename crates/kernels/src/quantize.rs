@@ -67,8 +67,8 @@ impl QuantizedRows {
             #[inline(always)]
             fn run<S: Simd, const FUSED: bool>(self, simd: S) {
                 let rows = self.values.chunks_exact_mut(self.stride);
-                let worths = self.scales.iter_mut().zip(self.zeros);
-                for (index, (values, (scale, zero))) in rows.zip(worths).enumerate() {
+                let results = self.scales.iter_mut().zip(self.zeros);
+                for (index, (values, (scale, zero))) in rows.zip(results).enumerate() {
                     let mut row = self.x.row(index, self.columns);
                     if let Some(factors) = self.factors {
                         for ((scaled, v), factor) in self.scaled.iter_mut().zip(row).zip(factors) {
@@ -91,7 +91,7 @@ impl QuantizedRows {
         isa.run(Quantize {
             x,
             columns,
-            range: isa.byte_range(),
+            range: isa.target().byte_range(),
             factors,
             scaled: self.scaled.grow(columns),
             stride: self.stride,
@@ -245,7 +245,7 @@ mod tests {
         println!("tested: {:?}", Isa::available());
         let mut quantized = QuantizedRows::default();
         for isa in Isa::available() {
-            let limit = isa.byte_range().activation;
+            let limit = isa.target().byte_range().activation;
             for width in widths() {
                 let kinds = kinds(width);
                 // Rows may have gaps between them.
@@ -286,7 +286,7 @@ mod tests {
     fn a_row_uses_the_whole_range() {
         let mut quantized = QuantizedRows::default();
         for isa in Isa::available() {
-            let limit = isa.byte_range().activation;
+            let limit = isa.target().byte_range().activation;
             quantized.fill(isa, Rows::new(&[-1.0, 0.5, 3.0], 3), 1, 3, None);
             assert_eq!(quantized.values()[0], 0, "{isa:?}");
             assert_eq!(quantized.values()[2], limit, "{isa:?}");
@@ -331,7 +331,7 @@ mod tests {
                         let mut row = vec![0.5; width];
                         row[at] = bad;
                         quantized.fill(isa, Rows::new(&row, width), 1, width, None);
-                        let limit = isa.byte_range().activation;
+                        let limit = isa.target().byte_range().activation;
                         let bytes = &quantized.values()[..width];
                         assert!(bytes.iter().all(|&byte| byte <= limit), "{isa:?} {bad}");
                         quantize_symmetric(&row, &mut vec![0; width]);

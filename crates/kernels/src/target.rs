@@ -55,29 +55,18 @@ pub enum Target {
     Portable,
 }
 
-/// The register tile of the matrix product: the rows of the left-hand matrix and the columns of the
-/// packed right-hand matrix that are computed together.
+/// The register tile of a matrix product, the rows of the left-hand matrix and the columns of the packed
+/// right-hand matrix that are computed together, and the shape of the packed panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileShape {
     /// Rows of the tile.
     pub rows: usize,
     /// Columns of the tile, in elements: the width of a packed panel.
     pub columns: usize,
-    /// Elements of one SIMD register. Packed panels are padded to a multiple of it.
+    /// Columns of one SIMD register of sums. Packed panels are padded to a multiple of it.
     pub lanes: usize,
-}
-
-/// The register tile of the byte product, and the shape of its packed panels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ByteTile {
-    /// Rows of the tile.
-    pub(crate) rows: usize,
-    /// Columns of the tile: the width of a packed panel.
-    pub(crate) columns: usize,
-    /// Columns of one register of sums. Packed panels are padded to a multiple of it.
-    pub(crate) lanes: usize,
-    /// Depth of one step: 4 or 8.
-    pub(crate) step: usize,
+    /// Depth of one step: 1 in `f32`, 4 or 8 for bytes.
+    pub step: usize,
 }
 
 /// The ranges of quantized numbers: `0..=activation` and `-weight..=weight`.
@@ -118,7 +107,7 @@ impl Target {
             Precision::F32 => format!("f32x{}", self.tile().columns),
             Precision::Int8 => {
                 let ByteRange { activation, weight } = self.byte_range();
-                let ByteTile {
+                let TileShape {
                     columns,
                     lanes,
                     step,
@@ -140,19 +129,20 @@ impl Target {
             rows,
             columns: vectors * lanes,
             lanes,
+            step: 1,
         }
     }
 
     /// The register tile of the byte product, and the layout of its packed panels. Written out here
     /// because kernels are only compiled for their own architecture, where they check it.
-    pub(crate) const fn byte_tile(self) -> ByteTile {
+    pub(crate) const fn byte_tile(self) -> TileShape {
         let (rows, vectors, lanes, step) = match self {
             Target::Avx512Vnni => (8, 3, 16, 4),
             Target::Avx512 => (8, 2, 16, 8),
             Target::Avx2 => (4, 2, 8, 8),
             Target::Portable => (4, 2, 4, 4),
         };
-        ByteTile {
+        TileShape {
             rows,
             columns: vectors * lanes,
             lanes,

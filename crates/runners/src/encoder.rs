@@ -51,15 +51,13 @@ impl EncoderRunner {
         let settings = [
             ("precision", model.precision().to_string().into()),
             ("max_tokens", max_tokens.into()),
-        ];
+        ]
+        .map(|(name, value)| (name.to_owned(), value));
         let spec = FunctionSpec {
             kind: Self::KIND.to_owned(),
             reference: reference.to_owned(),
             fingerprint: model.fingerprint().to_owned(),
-            settings: settings
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
+            settings: settings.into_iter().collect(),
             task: shoal_tasks::spec(task.as_ref()),
             inputs: task.inputs(),
             output: task.output(),

@@ -82,8 +82,9 @@ impl Architecture for Bert {
                 computes: Computes::AllTokens,
             }
         };
-        let table = |part: &str, rows| {
-            TensorPlan::new(format!("embeddings.{part}_embeddings.weight"), rows, hidden)
+        let table = |part: &str, rows| TensorPlan {
+            name: format!("embeddings.{part}_embeddings.weight"),
+            shape: [rows, hidden],
         };
         Ok(LayerPlan {
             prefix: "bert.",
@@ -103,15 +104,11 @@ impl Architecture for Bert {
     }
 
     fn classifier(&self, hidden: usize, labels: usize) -> Vec<Step> {
+        let dense = LinearPlan::new("pooler.dense", hidden, hidden);
+        let output = LinearPlan::new("classifier", labels, hidden);
         vec![
-            Step::Dense(
-                LinearPlan::new("pooler.dense", hidden, hidden),
-                Activation::Tanh,
-            ),
-            Step::Dense(
-                LinearPlan::new("classifier", labels, hidden),
-                Activation::Identity,
-            ),
+            Step::Dense(dense, Activation::Tanh),
+            Step::Dense(output, Activation::Identity),
         ]
     }
 }

@@ -63,8 +63,9 @@ impl Architecture for DistilBert {
                 computes: Computes::AllTokens,
             }
         };
-        let table = |part: &str, rows| {
-            TensorPlan::new(format!("embeddings.{part}_embeddings.weight"), rows, hidden)
+        let table = |part: &str, rows| TensorPlan {
+            name: format!("embeddings.{part}_embeddings.weight"),
+            shape: [rows, hidden],
         };
         Ok(LayerPlan {
             prefix: "distilbert.",
@@ -82,15 +83,11 @@ impl Architecture for DistilBert {
     }
 
     fn classifier(&self, hidden: usize, labels: usize) -> Vec<Step> {
+        let dense = LinearPlan::new("pre_classifier", hidden, hidden);
+        let output = LinearPlan::new("classifier", labels, hidden);
         vec![
-            Step::Dense(
-                LinearPlan::new("pre_classifier", hidden, hidden),
-                Activation::Relu,
-            ),
-            Step::Dense(
-                LinearPlan::new("classifier", labels, hidden),
-                Activation::Identity,
-            ),
+            Step::Dense(dense, Activation::Relu),
+            Step::Dense(output, Activation::Identity),
         ]
     }
 }

@@ -39,7 +39,7 @@ impl Container {
     /// # Errors
     /// As [`Container::open`].
     pub fn open_as(path: &Path, name: impl Into<PathBuf>) -> Result<Container, ModelError> {
-        let file = MappedFile::open_whole(path).map_err(|source| ModelError::Io {
+        let file = MappedFile::open(path).map_err(|source| ModelError::Io {
             path: path.to_owned(),
             source,
         })?;

@@ -159,14 +159,19 @@ impl Library {
     /// BERT's tokenizer over the words of a `vocab.txt`.
     fn from_vocabulary(bytes: &[u8], settings: &Settings) -> Result<Library, ModelError> {
         let corrupt = |error: tokenizers::Error| ModelError::corrupt(VOCABULARY, error.to_string());
-        let name = |token: &Option<Value>, default: &str| match token {
-            Some(Value::String(name)) => name.clone(),
+        let name = |token: &Option<Value>, default: &str| {
             // Older files describe the token as an object.
-            Some(Value::Object(token)) => match token.get("content") {
-                Some(Value::String(name)) => name.clone(),
-                _ => default.to_owned(),
-            },
-            _ => default.to_owned(),
+            let text = |token: &Value| {
+                token
+                    .get("content")
+                    .unwrap_or(token)
+                    .as_str()
+                    .map(str::to_owned)
+            };
+            token
+                .as_ref()
+                .and_then(text)
+                .unwrap_or_else(|| default.to_owned())
         };
         let unknown = name(&settings.unk_token, "[UNK]");
         let first = name(&settings.cls_token, "[CLS]");

@@ -446,7 +446,7 @@ fn other_forms_stay_with_the_library() {
 }
 
 #[test]
-fn packing_is_repeatable_and_survives_the_way_back() {
+fn packing_is_repeatable() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
     let first = TextEncoder::from_json(json.as_bytes()).unwrap();
     let second = TextEncoder::from_json(json.as_bytes()).unwrap();

@@ -9,7 +9,7 @@ use crate::elementwise::{LANES, ROUND, exp2_coarse, max_of};
 use crate::int8::{ByteMatMul, Column, DEPTH_STEP, ZeroPoints, packed_len};
 use crate::isa::{Isa, Work};
 use crate::quantize::{magnitude, round, symmetric};
-use crate::target::{ByteRange, ByteTile};
+use crate::target::{ByteRange, TileShape};
 
 /// The quantized queries, keys and values of all heads, and the scores and weights of a block.
 #[derive(Default)]
@@ -64,7 +64,7 @@ impl BlockAttention for Int8 {
         let Heads { count, dim } = input.heads;
         self.query_stride = dim.next_multiple_of(DEPTH_STEP);
         isa.run(QuantizeQueries {
-            range: isa.byte_range(),
+            range: isa.target().byte_range(),
             // Scores are logarithms to base 2.
             factor: input.scale * std::f32::consts::LOG2_E,
             queries: input.q,
@@ -78,7 +78,8 @@ impl BlockAttention for Int8 {
 
     fn set_keys(&mut self, isa: Isa, input: &AttentionInput<'_>, first: usize, keys: usize) {
         let Heads { count, dim } = input.heads;
-        let (tile, range) = (isa.byte_tile(), isa.byte_range());
+        let target = isa.target();
+        let (tile, range) = (target.byte_tile(), target.byte_range());
         self.keys = keys;
         let padded = keys.next_multiple_of(tile.lanes);
         let packed = &mut self.packed_keys;
@@ -122,7 +123,7 @@ impl BlockAttention for Int8 {
         results: BlockResult<'_>,
     ) {
         let Queries { head, first, rows } = queries;
-        let (tile, keys, dim) = (isa.byte_tile(), self.keys, input.heads.dim);
+        let (tile, keys, dim) = (isa.target().byte_tile(), self.keys, input.heads.dim);
         let padded_keys = keys.next_multiple_of(tile.lanes);
         let padded_dim = dim.next_multiple_of(tile.lanes);
         let no_bias = self.no_bias.grow(padded_keys.max(padded_dim));
@@ -130,9 +131,8 @@ impl BlockAttention for Int8 {
         let scores = &mut self.scores.grow(QUERY_BLOCK * stride)[..rows * stride];
         let depth = self.query_stride;
         let first_query = head * input.queries + first;
-        let packed = self
-            .packed_keys
-            .head(head, packed_len(tile, keys, dim) / 4, padded_keys);
+        let words = packed_len(tile, keys, dim) / 4;
+        let packed = self.packed_keys.head(head, words, padded_keys);
         isa.byte_matmul(ByteMatMul {
             a: &self.queries.get((first_query + rows) * depth)[first_query * depth..],
             a_stride: depth,
@@ -152,15 +152,14 @@ impl BlockAttention for Int8 {
         isa.run(Softmax {
             scores,
             keys,
-            limit: f32::from(isa.byte_range().activation),
+            limit: f32::from(isa.target().byte_range().activation),
             weights,
             stride,
             maxima: results.maxima,
             sums: results.sums,
         });
-        let packed = self
-            .packed_values
-            .head(head, packed_len(tile, dim, keys) / 4, padded_dim);
+        let words = packed_len(tile, dim, keys) / 4;
+        let packed = self.packed_values.head(head, words, padded_dim);
         let unit_scales = self.unit_scales.grow(rows);
         unit_scales.fill(1.0);
         isa.byte_matmul(ByteMatMul {
@@ -224,7 +223,7 @@ impl Work for QuantizeQueries<'_> {
 
 /// Quantizes the keys, each head separately, and packs them as columns.
 struct PackKeys<'a> {
-    tile: ByteTile,
+    tile: TileShape,
     range: ByteRange,
     keys: Rows<'a>,
     count: usize,
@@ -273,7 +272,7 @@ impl Work for PackKeys<'_> {
 /// Quantizes each column of the values over all keys and packs them. The depth of the packed matrix
 /// is the keys, and four keys of a column are adjacent.
 struct PackValues<'a> {
-    tile: ByteTile,
+    tile: TileShape,
     range: ByteRange,
     values: Rows<'a>,
     count: usize,

@@ -90,24 +90,17 @@ pub fn attention(
     input.k.check(input.keys, hidden);
     input.v.check(input.keys, hidden);
     out.check(input.queries, hidden);
-    let AttentionScratch {
-        float,
-        int8,
-        partial,
-        maxima,
-        sums,
-    } = scratch;
     let running = RunningSoftmax {
         isa,
-        partial: partial.grow(QUERY_BLOCK * input.heads.dim),
-        maxima: maxima.grow(input.heads.count * input.queries),
-        sums: sums.grow(input.heads.count * input.queries),
+        partial: scratch.partial.grow(QUERY_BLOCK * input.heads.dim),
+        maxima: scratch.maxima.grow(input.heads.count * input.queries),
+        sums: scratch.sums.grow(input.heads.count * input.queries),
     };
     match precision {
-        Precision::Int8 if isa.byte_range().activation == u8::MAX => {
-            running.attend(input, out, int8)
+        Precision::Int8 if isa.target().byte_range().activation == u8::MAX => {
+            running.attend(input, out, &mut scratch.int8)
         }
-        _ => running.attend(input, out, float),
+        _ => running.attend(input, out, &mut scratch.float),
     }
 }
 

@@ -12,7 +12,7 @@ mod tile;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 
-use crate::target::{ByteTile, Target};
+use crate::target::{Target, TileShape};
 
 pub(crate) use pack::{Column, pack_row, packed_len};
 pub(crate) use tile::{ByteMatMul, ZeroPoints};
@@ -23,7 +23,7 @@ type Baseline = x86::Sse2;
 #[cfg(not(target_arch = "x86_64"))]
 type Baseline = dot::Portable;
 
-const _: () = ByteTile::of::<Baseline>(4, 2).assert_matches(Target::Portable);
+const _: () = TileShape::of::<Baseline>(4, 2).assert_matches(Target::Portable);
 
 pub(crate) fn portable(matmul: ByteMatMul<'_>) {
     // SAFETY: every CPU of the architecture supports the baseline.

@@ -1,10 +1,10 @@
 //! Packing the right-hand matrix of a byte product.
 
 use super::DEPTH_STEP;
-use crate::target::ByteTile;
+use crate::target::TileShape;
 
 /// Bytes of a packed matrix with `columns` columns and `depth` rows.
-pub(crate) fn packed_len(tile: ByteTile, columns: usize, depth: usize) -> usize {
+pub(crate) fn packed_len(tile: TileShape, columns: usize, depth: usize) -> usize {
     columns.next_multiple_of(tile.lanes) * depth.next_multiple_of(DEPTH_STEP)
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Column {
 
 impl Column {
     /// The positions of `column` in a packed matrix with `columns` columns and `depth` rows.
-    pub(crate) fn new(tile: ByteTile, columns: usize, depth: usize, column: usize) -> Column {
+    pub(crate) fn new(tile: TileShape, columns: usize, depth: usize, column: usize) -> Column {
         let fours = depth.next_multiple_of(DEPTH_STEP) / 4;
         let first = column - column % tile.columns;
         let width = tile
@@ -50,7 +50,7 @@ impl Column {
 /// Writes `row` to the column `column` of a packed matrix with `columns` columns and `row.len()`
 /// rows. Padding is left unchanged.
 pub(crate) fn pack_row(
-    tile: ByteTile,
+    tile: TileShape,
     columns: usize,
     column: usize,
     row: &[i8],

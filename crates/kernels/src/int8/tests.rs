@@ -1,6 +1,6 @@
 //! The byte product and its packing, exact on every instruction set that this CPU supports.
 
-use super::{ByteMatMul, ByteTile, Column, DEPTH_STEP, dot, pack_row, packed_len, tile};
+use super::{ByteMatMul, Column, DEPTH_STEP, TileShape, dot, pack_row, packed_len, tile};
 use crate::isa::Isa;
 use crate::target::{ByteRange, Target};
 
@@ -99,7 +99,7 @@ impl Case {
 
     /// The result on an instruction set. Checks that nothing else is written.
     fn run(&self, isa: Isa) -> Vec<f32> {
-        self.run_with(isa.name(), isa.byte_tile(), |product| {
+        self.run_with(isa.name(), isa.target().byte_tile(), |product| {
             isa.byte_matmul(product);
         })
     }
@@ -108,7 +108,7 @@ impl Case {
     fn run_with(
         &self,
         name: &str,
-        tile: ByteTile,
+        tile: TileShape,
         kernel: impl FnOnce(ByteMatMul<'_>),
     ) -> Vec<f32> {
         let (rows, columns) = (self.rows, self.columns);
@@ -188,7 +188,7 @@ impl Case {
 }
 
 /// Numbers of columns around every register and panel boundary.
-fn columns_of(tile: ByteTile) -> Vec<usize> {
+fn columns_of(tile: TileShape) -> Vec<usize> {
     let mut columns: Vec<usize> = [tile.lanes, tile.columns, tile.columns + tile.lanes]
         .into_iter()
         .chain([2 * tile.columns])
@@ -203,11 +203,16 @@ fn columns_of(tile: ByteTile) -> Vec<usize> {
 #[test]
 fn products_are_exact_for_every_small_depth() {
     for isa in instruction_sets() {
-        let tile = isa.byte_tile();
+        let tile = isa.target().byte_tile();
         for depth in 1..=40 {
             for columns in columns_of(tile) {
                 for rows in [1, tile.rows + 1] {
-                    Case::random(depth as u64, isa.byte_range(), (rows, columns, depth)).check(isa);
+                    Case::random(
+                        depth as u64,
+                        isa.target().byte_range(),
+                        (rows, columns, depth),
+                    )
+                    .check(isa);
                 }
             }
         }
@@ -217,13 +222,13 @@ fn products_are_exact_for_every_small_depth() {
 #[test]
 fn products_are_exact_for_every_number_of_rows_and_columns() {
     for isa in instruction_sets() {
-        let tile = isa.byte_tile();
+        let tile = isa.target().byte_tile();
         for rows in 1..=2 * tile.rows + 1 {
             for columns in 1..=tile.columns + 1 {
-                Case::random(7, isa.byte_range(), (rows, columns, 9)).check(isa);
+                Case::random(7, isa.target().byte_range(), (rows, columns, 9)).check(isa);
             }
             for columns in columns_of(tile) {
-                Case::random(8, isa.byte_range(), (rows, columns, 24)).check(isa);
+                Case::random(8, isa.target().byte_range(), (rows, columns, 24)).check(isa);
             }
         }
     }
@@ -234,7 +239,7 @@ fn products_are_exact_for_every_number_of_rows_and_columns() {
 fn the_portable_kernel_is_exact() {
     // The full range of bytes.
     let range = Target::Portable.byte_range();
-    let plain = ByteTile::of::<dot::Portable>(4, 2);
+    let plain = TileShape::of::<dot::Portable>(4, 2);
     assert_eq!(
         plain,
         Target::Portable.byte_tile(),
@@ -257,11 +262,11 @@ fn the_portable_kernel_is_exact() {
 #[test]
 fn products_are_exact_for_large_depths() {
     for isa in instruction_sets() {
-        let tile = isa.byte_tile();
+        let tile = isa.target().byte_tile();
         for depth in [255, 256, 257, 768, 3072] {
             for columns in [tile.columns - 1, 2 * tile.columns] {
                 let shape = (tile.rows + 1, columns, depth);
-                Case::random(9, isa.byte_range(), shape).check(isa);
+                Case::random(9, isa.target().byte_range(), shape).check(isa);
             }
         }
     }
@@ -270,7 +275,7 @@ fn products_are_exact_for_large_depths() {
 #[test]
 fn every_byte_may_be_a_zero_point() {
     for isa in instruction_sets() {
-        let range = isa.byte_range();
+        let range = isa.target().byte_range();
         let rows = usize::from(range.activation) + 1;
         let mut case = Case::random(10, range, (rows, 17, 19));
         case.zeros = (0..rows as i32).collect();
@@ -281,7 +286,7 @@ fn every_byte_may_be_a_zero_point() {
 #[test]
 fn nothing_saturates_at_the_ends_of_the_range() {
     for isa in instruction_sets() {
-        let (tile, range) = (isa.byte_tile(), isa.byte_range());
+        let (tile, range) = (isa.target().byte_tile(), isa.target().byte_range());
         for depth in [1, 2, 3, 4, 5, 7, 8, 9, 16, 33, 768, 3072] {
             let signs: [fn(usize, usize) -> bool; 5] = [
                 |_, _| true,
@@ -325,7 +330,7 @@ fn nothing_saturates_at_the_ends_of_the_range() {
 #[test]
 fn an_extreme_pair_of_bytes_counts_at_every_position() {
     for isa in instruction_sets() {
-        let (tile, range) = (isa.byte_tile(), isa.byte_range());
+        let (tile, range) = (isa.target().byte_tile(), isa.target().byte_range());
         for weight in [range.weight, -range.weight] {
             for place in 0..24 {
                 let shape = (tile.rows, tile.columns, 24);
@@ -340,11 +345,11 @@ fn an_extreme_pair_of_bytes_counts_at_every_position() {
 #[test]
 fn rows_may_have_gaps_between_them() {
     for isa in instruction_sets() {
-        let tile = isa.byte_tile();
+        let tile = isa.target().byte_tile();
         for gap in [1, 3, 64] {
             for columns in [1, tile.lanes, tile.columns - 1, tile.columns + 1] {
                 let shape = (2 * tile.rows + 1, columns, 13);
-                let mut case = Case::random(11, isa.byte_range(), shape);
+                let mut case = Case::random(11, isa.target().byte_range(), shape);
                 case.gap = gap;
                 case.check(isa);
             }
@@ -355,10 +360,10 @@ fn rows_may_have_gaps_between_them() {
 #[test]
 fn sums_are_scaled_and_shifted() {
     for isa in instruction_sets() {
-        let tile = isa.byte_tile();
+        let tile = isa.target().byte_tile();
         for columns in columns_of(tile) {
             let shape = (tile.rows + 1, columns, 70);
-            let mut case = Case::random(12, isa.byte_range(), shape);
+            let mut case = Case::random(12, isa.target().byte_range(), shape);
             let mut numbers = Numbers(13);
             let mut number = || numbers.within(-1000, 1000) as f32 * 1.7e-4;
             case.row_scales.fill_with(&mut number);
@@ -385,7 +390,7 @@ fn sums_are_scaled_and_shifted() {
 #[test]
 fn packed_elements_are_at_the_positions_of_their_column() {
     for isa in instruction_sets() {
-        let tile = isa.byte_tile();
+        let tile = isa.target().byte_tile();
         for columns in columns_of(tile) {
             for depth in (1..=40).chain([257, 768]) {
                 let mut numbers = Numbers(depth as u64);
@@ -419,12 +424,12 @@ fn packed_elements_are_at_the_positions_of_their_column() {
 #[test]
 fn a_panel_stores_its_columns_step_by_step() {
     for isa in instruction_sets() {
-        let ByteTile {
+        let TileShape {
             columns: width,
             lanes,
             step,
             ..
-        } = isa.byte_tile();
+        } = isa.target().byte_tile();
         // The order in which the kernels read: panels, steps, registers, groups of four, columns.
         let (columns, depth) = (2 * width, 24);
         let mut expected = vec![None; columns * depth / 4];
@@ -444,7 +449,7 @@ fn a_panel_stores_its_columns_step_by_step() {
         }
         for (at, place) in expected.into_iter().enumerate() {
             let (column, four) = place.expect("the loops count all");
-            let found = Column::new(isa.byte_tile(), columns, depth, column).at(four);
+            let found = Column::new(isa.target().byte_tile(), columns, depth, column).at(four);
             assert_eq!(found, at, "{isa:?} column {column}, four {four}");
         }
     }
@@ -453,8 +458,8 @@ fn a_panel_stores_its_columns_step_by_step() {
 #[test]
 fn four_products_fit_in_sixteen_bits() {
     for isa in instruction_sets() {
-        if isa.byte_tile().step == 8 {
-            let ByteRange { activation, weight } = isa.byte_range();
+        if isa.target().byte_tile().step == 8 {
+            let ByteRange { activation, weight } = isa.target().byte_range();
             let sum = 4 * i32::from(activation) * i32::from(weight);
             assert!(i16::try_from(sum).is_ok(), "{isa:?}: {sum}");
         }

@@ -2,7 +2,7 @@
 
 use super::dot::Dot;
 use crate::prefetch::prefetch;
-use crate::target::{ByteTile, Target};
+use crate::target::{Target, TileShape};
 
 /// One byte product:
 /// `y[r, c] = row_scales[r] · scales[c] · Σₖ (a[r, k] − zeros[r]) · b[k, c] + bias[c]`.
@@ -43,9 +43,9 @@ pub(crate) enum ZeroPoints<'a> {
 /// Columns of the widest register.
 const WIDEST: usize = 16;
 
-impl ByteTile {
-    pub(crate) const fn of<D: Dot>(rows: usize, vectors: usize) -> ByteTile {
-        ByteTile {
+impl TileShape {
+    pub(crate) const fn of<D: Dot>(rows: usize, vectors: usize) -> TileShape {
+        TileShape {
             rows,
             columns: vectors * D::LANES,
             lanes: D::LANES,

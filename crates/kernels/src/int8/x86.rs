@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::dot::Dot;
 use super::tile::{ByteMatMul, product};
-use crate::target::{ByteTile, Target};
+use crate::target::{Target, TileShape};
 
 /// AVX-512 VNNI: `vpdpbusd` multiplies 64 pairs of bytes and adds the products to 16 sums, exactly.
 struct Avx512Vnni;
@@ -230,7 +230,7 @@ unsafe impl Dot for Sse2 {
 /// Defines the product for an instruction set, with the tile of its target.
 macro_rules! instruction_set {
     ($name:ident, $dot:ident, $features:literal, $rows:literal x $vectors:literal) => {
-        const _: () = ByteTile::of::<$dot>($rows, $vectors).assert_matches(Target::$dot);
+        const _: () = TileShape::of::<$dot>($rows, $vectors).assert_matches(Target::$dot);
 
         /// # Safety
         /// The CPU must support these features.

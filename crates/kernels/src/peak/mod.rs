@@ -45,16 +45,11 @@ impl Sequence {
         found
     }
 
-    /// The sequence with this name, if this CPU supports it.
-    pub fn named(name: &str) -> Option<Sequence> {
-        Sequence::available().into_iter().find(|s| s.name == name)
-    }
-
     /// The sequence that the products of an instruction set consist of: multiply-adds of its width
     /// for `f32`, and `vpdpbusd`, pairs of `vpmaddubsw`, or `pmaddwd` for `int8`. `None` for the
     /// portable kernels on CPUs other than x86-64.
     pub fn of(isa: Isa, precision: Precision) -> Option<Sequence> {
-        Sequence::named(match (isa.name(), precision) {
+        let name = match (isa.name(), precision) {
             ("avx512-vnni" | "avx512", Precision::F32) => "fma_gflops",
             ("avx512-vnni", Precision::Int8) => "vpdpbusd_gops",
             ("avx512", Precision::Int8) => "maddubs_pair_gops_512",
@@ -62,7 +57,8 @@ impl Sequence {
             ("avx2", Precision::Int8) => "maddubs_pair_gops",
             (_, Precision::F32) => "mul_add_gflops_128",
             (_, Precision::Int8) => "madd_gops_128",
-        })
+        };
+        Sequence::available().into_iter().find(|s| s.name == name)
     }
 
     /// The name used in reports, which includes the unit of the rate.
@@ -75,12 +71,6 @@ impl Sequence {
         let start = Instant::now();
         let operations = (self.run)(black_box(STEPS));
         (operations as f64, start.elapsed())
-    }
-
-    /// Like [`Sequence::measure`], in billions of operations per second.
-    pub fn rate(self) -> f64 {
-        let (operations, time) = self.measure();
-        operations / time.as_secs_f64() / 1e9
     }
 }
 

@@ -153,7 +153,7 @@ const HEADS: [Heads; 5] = [
 fn attention_matches_for_any_length() {
     let mut lengths: Vec<usize> = instruction_sets()
         .into_iter()
-        .flat_map(|isa| [isa.tile().columns, isa.tile().lanes])
+        .flat_map(|isa| [isa.target().tile().columns, isa.target().tile().lanes])
         .flat_map(around)
         .chain([47, 48, 49, 130])
         .filter(|&keys| keys > 0)

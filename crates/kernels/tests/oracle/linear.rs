@@ -50,7 +50,7 @@ impl Layer {
     pub(crate) fn run(&self, isa: Isa, precision: Precision, gap: usize) -> Vec<f32> {
         let (rows, inputs, outputs) = (self.rows, self.inputs, self.outputs);
         let layer = Linear::pack(isa, precision, &self.weight, &self.bias, inputs);
-        assert_eq!((layer.inputs(), layer.outputs()), (inputs, outputs));
+        assert_eq!(layer.outputs(), outputs);
         let (from, to) = (inputs + gap, outputs + gap);
         let apart = |stride: usize, width: usize| match rows {
             0 => 0,
@@ -146,7 +146,7 @@ impl Layer {
 #[test]
 fn linear_matches_around_every_tile_edge() {
     for isa in instruction_sets() {
-        let tile = isa.tile();
+        let tile = isa.target().tile();
         let mut columns = around(tile.columns);
         columns.extend(around(tile.lanes));
         for &outputs in &columns {
@@ -162,7 +162,7 @@ fn linear_matches_around_every_tile_edge() {
 #[test]
 fn linear_matches_for_every_remainder_of_rows_and_columns() {
     for isa in instruction_sets() {
-        let tile = isa.tile();
+        let tile = isa.target().tile();
         for rows in 1..=tile.rows {
             for outputs in 1..=tile.columns {
                 let layer = Layer::new(rows, 3, outputs, values);
