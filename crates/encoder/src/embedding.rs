@@ -74,7 +74,7 @@ pub enum Module {
 /// Most pooling modes, and most modules after pooling.
 const MAX_STEPS: usize = 32;
 /// Most values of a vector between two steps.
-const MAX_WIDTH: usize = 1 << 16;
+pub(crate) const MAX_WIDTH: usize = 1 << 16;
 
 impl Pooling {
     /// All modes, in the order in which the boolean keys of older folders concatenate them.

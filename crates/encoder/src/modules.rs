@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use shoal_kernels::Activation;
 
-use crate::embedding::{EmbeddingSpec, Module, Pooling};
+use crate::embedding::{EmbeddingSpec, MAX_WIDTH, Module, Pooling};
 use crate::error::ModelError;
 use crate::files::{CONFIG, is_within, map, read_at_most};
 use crate::plan::dense_module;
@@ -330,7 +330,8 @@ fn dense(
     let bytes = map(&folder.join(&file))?.into();
     let prefix = linear.strip_suffix("linear").unwrap_or_default();
     weights.add(&file, &bytes, prefix)?;
-    if config.bias == Some(false) {
+    // A larger width is refused by `EmbeddingSpec::width`.
+    if config.bias == Some(false) && outputs <= MAX_WIDTH {
         weights.add_zeros(&format!("{linear}.bias"), outputs);
     }
     Ok(Module::Dense {

@@ -161,7 +161,7 @@ fn settings_that_are_not_implemented_are_named() {
 #[test]
 fn files_that_contradict_themselves_are_corrupt() {
     type Change = fn(&mut Value);
-    let cases: [(&str, Change, &[&str]); 12] = [
+    let cases: [(&str, Change, &[&str]); 13] = [
         ("modules.json", |m| *m = json!({}), &["modules.json"]),
         ("modules.json", |m| *m = json!([]), &["0 modules"]),
         (
@@ -193,6 +193,14 @@ fn files_that_contradict_themselves_are_corrupt() {
             "2_Dense/config.json",
             |c| c["in_features"] = json!(1u64 << 40),
             &["reads 1099511627776 values", "gets 32"],
+        ),
+        (
+            "2_Dense/config.json",
+            |c| {
+                c["bias"] = json!(false);
+                c["out_features"] = json!(1u64 << 60);
+            },
+            &["out_features is 1152921504606846976"],
         ),
         (
             "2_Dense/config.json",
