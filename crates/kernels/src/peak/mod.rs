@@ -122,7 +122,7 @@ fn repeat<const CHAINS: usize, T: Copy>(
     steps: u64,
     products: usize,
     start: T,
-    step: impl Fn(T) -> T,
+    mut step: impl FnMut(T) -> T,
 ) -> u64 {
     let mut sums = [start; CHAINS];
     for _ in 0..steps {

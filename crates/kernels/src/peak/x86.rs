@@ -47,17 +47,15 @@ pub(super) fn available() -> Vec<Sequence> {
     found
 }
 
-/// The value of a register, which the compiler assumes to have changed, so that it repeats the computation.
-macro_rules! renewed {
-    ($register:ident in $class:ident) => {{
-        let mut register = $register;
+/// Makes the compiler assume that a register has changed, so that it repeats the computation.
+macro_rules! renew {
+    ($register:ident in $class:ident) => {
         // SAFETY: the assembly contains no instruction.
         unsafe {
-            asm!("/* {0} */", inout($class) register,
+            asm!("/* {0} */", inout($class) $register,
                  options(nomem, nostack, preserves_flags));
         }
-        register
-    }};
+    };
 }
 
 #[target_feature(enable = "avx,fma")]
@@ -71,23 +69,26 @@ fn fma_256(steps: u64) -> u64 {
 /// A multiply-add on a baseline CPU.
 #[target_feature(enable = "sse2")]
 fn mul_add_128(steps: u64) -> u64 {
-    let factor = _mm_set1_ps(black_box(1.0));
+    let mut factor = _mm_set1_ps(black_box(1.0));
     let addend = _mm_set1_ps(black_box(0.0));
     let start = _mm_set1_ps(black_box(1.0));
     repeat::<CHAINS, _>(steps, 4, start, |sum| {
-        _mm_add_ps(sum, _mm_mul_ps(addend, renewed!(factor in xmm_reg)))
+        renew!(factor in xmm_reg);
+        _mm_add_ps(sum, _mm_mul_ps(addend, factor))
     })
 }
 
 /// Twice 32 byte products, added in pairs, then in 16 bits before they are widened.
 #[target_feature(enable = "avx2")]
 fn maddubs_pair_256(steps: u64) -> u64 {
-    let row = _mm256_set1_epi8(black_box(1));
+    let mut row = _mm256_set1_epi8(black_box(1));
     let column = _mm256_set1_epi8(black_box(1));
     let ones = _mm256_set1_epi16(black_box(1));
     repeat::<SHORT_CHAINS, _>(steps, 64, _mm256_setzero_si256(), |sum| {
-        let first = _mm256_maddubs_epi16(renewed!(row in ymm_reg), column);
-        let second = _mm256_maddubs_epi16(renewed!(row in ymm_reg), column);
+        renew!(row in ymm_reg);
+        let first = _mm256_maddubs_epi16(row, column);
+        renew!(row in ymm_reg);
+        let second = _mm256_maddubs_epi16(row, column);
         let pairs = _mm256_add_epi16(first, second);
         _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, ones))
     })
@@ -96,12 +97,14 @@ fn maddubs_pair_256(steps: u64) -> u64 {
 /// Like [`maddubs_pair_256`], on twice the width.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn maddubs_pair_512(steps: u64) -> u64 {
-    let row = _mm512_set1_epi8(black_box(1));
+    let mut row = _mm512_set1_epi8(black_box(1));
     let column = _mm512_set1_epi8(black_box(1));
     let ones = _mm512_set1_epi16(black_box(1));
     repeat::<SHORT_CHAINS, _>(steps, 128, _mm512_setzero_si512(), |sum| {
-        let first = _mm512_maddubs_epi16(renewed!(row in zmm_reg), column);
-        let second = _mm512_maddubs_epi16(renewed!(row in zmm_reg), column);
+        renew!(row in zmm_reg);
+        let first = _mm512_maddubs_epi16(row, column);
+        renew!(row in zmm_reg);
+        let second = _mm512_maddubs_epi16(row, column);
         let pairs = _mm512_add_epi16(first, second);
         _mm512_add_epi32(sum, _mm512_madd_epi16(pairs, ones))
     })
@@ -110,10 +113,11 @@ fn maddubs_pair_512(steps: u64) -> u64 {
 /// 64 byte products and their sums in one instruction.
 #[target_feature(enable = "avx512f,avx512vnni")]
 fn vpdpbusd_512(steps: u64) -> u64 {
-    let row = _mm512_set1_epi32(black_box(0x0101_0101));
+    let mut row = _mm512_set1_epi32(black_box(0x0101_0101));
     let column = _mm512_set1_epi32(black_box(0x0101_0101));
     repeat::<CHAINS, _>(steps, 64, _mm512_setzero_si512(), |sum| {
-        _mm512_dpbusd_epi32(sum, renewed!(row in zmm_reg), column)
+        renew!(row in zmm_reg);
+        _mm512_dpbusd_epi32(sum, row, column)
     })
 }
 
@@ -121,9 +125,10 @@ fn vpdpbusd_512(steps: u64) -> u64 {
 /// CPU.
 #[target_feature(enable = "sse2")]
 fn madd_128(steps: u64) -> u64 {
-    let row = _mm_set1_epi16(black_box(1));
+    let mut row = _mm_set1_epi16(black_box(1));
     let column = _mm_set1_epi16(black_box(1));
     repeat::<CHAINS, _>(steps, 8, _mm_setzero_si128(), |sum| {
-        _mm_add_epi32(sum, _mm_madd_epi16(renewed!(row in xmm_reg), column))
+        renew!(row in xmm_reg);
+        _mm_add_epi32(sum, _mm_madd_epi16(row, column))
     })
 }
