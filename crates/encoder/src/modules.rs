@@ -15,7 +15,6 @@ use crate::files::{CONFIG, is_within, map, read_at_most};
 use crate::plan::dense_module;
 use crate::weights::{self, Weights};
 
-/// The list of modules.
 const MODULES: &str = "modules.json";
 /// Prompts and other settings of the whole model.
 const SETTINGS: &str = "config_sentence_transformers.json";
@@ -32,7 +31,6 @@ const TRANSFORMER: [&str; 7] = [
 
 /// Most bytes of each of these files.
 const MAX_BYTES: u64 = 1 << 20;
-/// Most modules.
 const MAX_MODULES: usize = 32;
 /// The value that modules after pooling read and write.
 const EMBEDDING: &str = "sentence_embedding";

@@ -12,8 +12,6 @@ use bytes::Bytes;
 ///
 /// The file must not be truncated or modified while it is mapped: reading a page that no longer
 /// exists kills the process. Replacing the file by renaming another one over it is safe.
-///
-/// The type is in this crate because mapping needs `unsafe`.
 #[derive(Debug)]
 pub struct MappedFile(Option<memmap2::Mmap>);
 

@@ -174,12 +174,14 @@ mod tests {
 
     #[test]
     fn the_rest_excludes_products_and_attention() {
-        let mut times = StageTimes::default();
-        times.products = Duration::from_secs(10);
-        times.attention = Duration::from_secs(5);
-        times.quantizing = Duration::from_secs(2);
-        times.norms = Duration::from_secs(3);
-        let stages = StageSeconds::from(times);
+        let stages = StageSeconds([
+            ("products", 10.0),
+            ("attention", 5.0),
+            ("quantizing", 2.0),
+            ("activation", 0.0),
+            ("norms", 3.0),
+            ("embedding", 0.0),
+        ]);
         assert_eq!((stages.total(), stages.rest()), (20.0, 0.25));
     }
 }
