@@ -1,7 +1,7 @@
 //! Inputs: locating, planning and reading them.
 //!
-//! [`locate`] expands the inputs to sources. A format is either a [`TextFormat`](text::TextFormat), whose slices are ranges of
-//! bytes, or a [`ColumnarFormat`](columnar::ColumnarFormat), whose slices are ranges of rows; [`Kind`] has them all.
+//! [`locate()`] expands the inputs to sources. A format is either a `TextFormat`, whose slices are ranges of bytes, or a
+//! `ColumnarFormat`, whose slices are ranges of rows; `Kind` lists them.
 
 mod arrow;
 mod columnar;
