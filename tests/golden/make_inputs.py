@@ -6,7 +6,7 @@ Needs Python 3.9 or newer with two packages:
     python tests/golden/make_inputs.py
 
 Two runs with the same package versions write the same bytes. A change of an input changes the
-golden files too: see tests/it/golden.rs.
+golden files too: see crates/cli/tests/it/golden.rs.
 """
 
 import datetime

@@ -1,20 +1,84 @@
 //! `shoal bench`
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
 
-use super::args::bench::BenchArgs;
-use super::commands::print_json;
-use super::print;
-use super::table::table;
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::options::{EngineOptions, ModelOptions, time};
+use super::output::{bar_style, count_of, header, print, show, table};
+use shoal::Result;
 use shoal::bench::{Bench, Grid, GridReport, Peak, SequencesReport, Setup};
-use shoal::reports::numbers::{count, number};
-use shoal::{EngineSettings, Result};
+use shoal::encoder::MICRO_BATCH_TOKENS;
+use shoal::reports::numbers::{count, number, plural};
 
-pub(super) fn bench(args: BenchArgs) -> Result<()> {
-    let engine = EngineSettings {
-        precision: args.model.precision,
-        ..args.engine.settings()
-    };
+const EXAMPLES: &str = "\
+Examples:
+  shoal bench
+  shoal bench --model ./my-distilbert --precision f32 --lengths 32,256 --micro-batches 0,512 --json
+  shoal bench --sequences ids.json --threads 2 --json
+  shoal bench --sequences ids.json --limit 4 --logits";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    model: ModelOptions,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    /// Workers, each on its own thread
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    threads: u64,
+
+    /// Lengths of the generated records in tokens, separated by commas [default: 16,64,128,256,512, up to the model's limit]
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        conflicts_with = "sequences"
+    )]
+    lengths: Option<Vec<usize>>,
+
+    /// Tokens in a micro-batch, separated by commas; 0: one record at a time. Values that give the same micro-batches for a
+    /// length are timed once
+    #[arg(
+        long,
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        default_value = "0,256,512,1024",
+        conflicts_with = "sequences"
+    )]
+    micro_batches: Vec<usize>,
+
+    /// How long each length is timed with each micro-batch
+    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = time::seconds, conflicts_with = "sequences")]
+    seconds: f64,
+
+    /// Time these token ids instead: a JSON array of arrays of integers
+    #[arg(long, value_name = "FILE")]
+    sequences: Option<PathBuf>,
+
+    /// Time this many of the sequences, spread evenly over the file; with --logits, the first ones
+    #[arg(long, value_name = "N", requires = "sequences", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+
+    /// Tokens in a micro-batch of the sequences; 0: one sequence at a time
+    #[arg(long, value_name = "TOKENS", default_value_t = MICRO_BATCH_TOKENS, requires = "sequences")]
+    micro_batch_tokens: usize,
+
+    /// Print the logits of each sequence as a line with a JSON array, in order, and time nothing
+    #[arg(long, requires = "sequences", conflicts_with = "json")]
+    logits: bool,
+
+    /// Print the measurements as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn bench(args: BenchArgs) -> Result<()> {
+    let engine = args.engine.settings(args.model.precision);
     let model = args.model.model.as_deref();
     let bench = Bench::open(model, &engine, args.threads as usize)?;
     let Some(path) = args.sequences else {
@@ -29,12 +93,7 @@ pub(super) fn bench(args: BenchArgs) -> Result<()> {
             bar.set_position(done as u64);
         });
         bar.finish_and_clear();
-        let report = report?;
-        return if args.json {
-            print_json(&report)
-        } else {
-            print(describe_grid(&report).as_bytes())
-        };
+        return show(&report?, args.json, describe_grid);
     };
     let mut sequences = bench.read_sequences(&path)?;
     let limit = args.limit.map(|limit| limit as usize);
@@ -45,7 +104,7 @@ pub(super) fn bench(args: BenchArgs) -> Result<()> {
             serde_json::to_writer(&mut lines, &logits).expect("numbers are always JSON");
             lines.push(b'\n');
         }
-        return print(&lines);
+        return print(lines);
     }
     let bar = bar("sequences");
     bar.set_length(sequences.len().min(limit.unwrap_or(usize::MAX)) as u64);
@@ -53,75 +112,45 @@ pub(super) fn bench(args: BenchArgs) -> Result<()> {
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
-    if args.json {
-        print_json(&report)
-    } else {
-        print(describe_sequences(&report).as_bytes())
-    }
+    show(&report, args.json, describe_sequences)
 }
 
 /// It is shown only on a terminal.
 fn bar(what: &str) -> ProgressBar {
     let template = format!("{{bar:16}} {{human_pos}} of {{human_len}} {what}, {{elapsed}}");
-    ProgressBar::new(0).with_style(
-        ProgressStyle::with_template(&template)
-            .expect("the template is sound")
-            .progress_chars("█▉▊▋▌▍▎▏ "),
-    )
+    ProgressBar::new(0).with_style(bar_style(&template))
 }
 
 fn describe_grid(report: &GridReport) -> String {
-    let stages = [
-        "PRODUCTS",
-        "ATTENTION",
-        "QUANTIZING",
-        "ACTIVATION",
-        "NORMS",
-        "EMBEDDING",
-        "REST",
-    ];
-    let mut header = vec![
-        "LENGTH",
-        "MICRO-BATCH",
-        "RECORDS/S",
-        "TOKENS/S",
-        "MS/RECORD",
-        "OF PEAK",
-    ];
-    header.extend(stages);
+    let mut header = header("LENGTH,MICRO-BATCH,RECORDS/S,TOKENS/S,MS/RECORD,OF PEAK");
+    let stages = report
+        .cells
+        .iter()
+        .take(1)
+        .flat_map(|cell| cell.stages.named());
+    header.extend(stages.map(|(name, _)| name.to_uppercase()));
+    header.push("REST".into());
     if report.peak.threads_gain.is_some() {
-        header.push("GAIN");
+        header.push("GAIN".into());
     }
-    let mut rows = vec![header.into_iter().map(String::from).collect()];
+    let mut rows = vec![header];
     for cell in &report.cells {
         let mut row = vec![
             cell.length.to_string(),
-            match cell.micro_batch_records {
-                1 => "1 record".into(),
-                records => format!("{records} records"),
-            },
+            plural(cell.micro_batch_records as u64, "record", "records"),
             number(cell.records_per_s_wall),
             count(cell.tokens_per_s_wall.round() as u64),
             format!("{:.2}", cell.ms_per_record),
             cell.share_of_peak.map_or("-".into(), percent),
         ];
         let total = cell.stages.total();
-        row.extend(
-            cell.stages
-                .named()
-                .map(|(_, seconds)| percent(seconds / total)),
-        );
+        let stages = cell.stages.named();
+        row.extend(stages.map(|(_, seconds)| percent(seconds / total)));
         row.push(percent(cell.share_of_rest));
         row.extend(cell.threads_gain.map(|gain| format!("{gain:.2}")));
         rows.push(row);
     }
-    let mut text = table(&[
-        vec!["engine".into(), engine(&report.setup)],
-        vec![
-            "peak".into(),
-            describe_peak(&report.peak, report.setup.threads),
-        ],
-    ]);
+    let mut text = table(&head(&report.setup, &report.peak));
     text += &format!("\n{}\n", table(&rows));
     text += &format!(
         "OF PEAK: the rate of the products, as a share of the peak rate of {}.\n\
@@ -140,18 +169,13 @@ fn describe_grid(report: &GridReport) -> String {
 }
 
 fn describe_sequences(report: &SequencesReport) -> String {
-    let mut rows = Vec::new();
+    let mut rows = head(&report.setup, &report.peak);
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
-    row("engine", engine(&report.setup));
-    row("peak", describe_peak(&report.peak, report.setup.threads));
+    let sequences = count_of(report.sequences as u64, report.tokens as u64);
+    let gflop = report.gflop_per_record;
     row(
         "sequences",
-        format!(
-            "{} of {} tokens, {:.2} GFLOP each in full",
-            count(report.sequences as u64),
-            count(report.tokens as u64),
-            report.gflop_per_record
-        ),
+        format!("{sequences} tokens, {gflop:.2} GFLOP each in full"),
     );
     let rates = |seconds: f64, records: f64, normalised: Option<f64>| {
         let mut text = format!("{seconds:.3} s, {} records/s", number(records));
@@ -160,36 +184,25 @@ fn describe_sequences(report: &SequencesReport) -> String {
         }
         text
     };
-    row(
-        "wall time",
-        rates(
-            report.seconds_wall,
-            report.records_per_s_wall,
-            report.records_per_s_wall_normalised,
-        ) + &format!(
-            ", {} tokens/s",
-            count(report.tokens_per_s_wall.round() as u64)
-        ),
+    let wall = rates(
+        report.seconds_wall,
+        report.records_per_s_wall,
+        report.records_per_s_wall_normalised,
     );
-    row(
-        "CPU time",
-        rates(
-            report.seconds_cpu,
-            report.records_per_s_cpu,
-            report.records_per_s_cpu_normalised,
-        ),
+    let tokens = count(report.tokens_per_s_wall.round() as u64);
+    row("wall time", format!("{wall}, {tokens} tokens/s"));
+    let cpu = rates(
+        report.seconds_cpu,
+        report.records_per_s_cpu,
+        report.records_per_s_cpu_normalised,
     );
+    row("CPU time", cpu);
     let total = report.stages.total();
     let stages = report.stages.named();
     let stages = stages.map(|(name, seconds)| format!("{name} {}", percent(seconds / total)));
     row("stages", stages.join(", "));
-    row(
-        "rest",
-        format!(
-            "{} is neither products nor attention",
-            percent(report.share_of_rest)
-        ),
-    );
+    let rest = percent(report.share_of_rest);
+    row("rest", format!("{rest} is neither products nor attention"));
     if let Some(share) = report.share_of_peak {
         row("of peak", format!("{} during the products", percent(share)));
     }
@@ -211,15 +224,13 @@ fn disturbed(cpu_share: f64) -> String {
     )
 }
 
-fn engine(setup: &Setup) -> String {
-    let threads = match setup.threads {
-        1 => "1 thread".to_owned(),
-        threads => format!("{threads} threads"),
-    };
-    format!(
-        "{} in {} on {}, {threads}",
-        setup.model, setup.precision, setup.isa
-    )
+/// The rows of engine and peak.
+fn head(setup: &Setup, peak: &Peak) -> Vec<Vec<String>> {
+    let threads = plural(setup.threads as u64, "thread", "threads");
+    let (model, precision, isa) = (&setup.model, setup.precision, setup.isa);
+    let engine = format!("{model} in {precision} on {isa}, {threads}");
+    let peak = describe_peak(peak, setup.threads);
+    vec![vec!["engine".into(), engine], vec!["peak".into(), peak]]
 }
 
 fn describe_peak(peak: &Peak, threads: usize) -> String {

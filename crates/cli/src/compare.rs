@@ -1,40 +1,111 @@
 //! `shoal compare`: the paper's experiment.
 
-use super::args::compare::CompareArgs;
-use super::args::report::ReportFormat;
-use super::commands::cancel_on_signal;
-use super::options::{BackendOptions, LimitOptions, model_settings, refuse};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::options::{
+    BackendOptions, JobOptions, LimitOptions, PriceOptions, StoreOptions, heading,
+};
+use super::output::write;
 use super::progress::Progress;
-use super::write;
+use super::report::ReportFormat;
+use super::signals::cancel_on_signal;
+use shoal::planning::Architecture;
 use shoal::reports::ComparisonReport;
 use shoal::{BackendConfig, CompareSettings, Result, Settings};
 
-pub(super) fn compare(args: CompareArgs) -> Result<()> {
-    if args.simulate {
-        let why = "with --simulate";
-        refuse(
-            &BackendOptions {
-                backend: None,
-                concurrency: None,
-                ..args.backend.clone()
-            },
-            why,
-        )?;
-        refuse(&args.store, why)?;
-        refuse(
-            &LimitOptions {
-                prices: None,
-                ..args.limits.clone()
-            },
-            why,
-        )?;
-    }
+const EXAMPLES: &str = "\
+Examples:
+  shoal compare reviews.csv                             # on this machine, with real runs
+  shoal compare reviews.csv --simulate                  # on Lambda, simulated from a calibration of this machine
+  shoal compare reviews.csv --batch-sizes 50,250,1000 --format html -o comparison.html
+  shoal compare s3://bucket/reviews.csv --backend lambda --store s3://bucket/shoal --yes";
+
+/// Options and groups of them that have no effect on a simulation.
+const OF_REAL_RUNS: [&str; 10] = [
+    "StoreOptions",
+    "LimitOptions",
+    "url",
+    "function",
+    "state_machine",
+    "children",
+    "tolerated_failures",
+    "timeout",
+    "detach",
+    "machine",
+];
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct CompareArgs {
+    /// Files, folders of text files, patterns or URLs, as for `run`
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    /// Batch sizes, separated by commas [default: the paper's, 50,100,125,200,250,333,500,625,1000]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    batch_sizes: Vec<u64>,
+
+    /// Simulate the runs on Lambda from a calibration of this machine, and run nothing
+    #[arg(long, conflicts_with_all = OF_REAL_RUNS)]
+    simulate: bool,
+
+    /// Memory in MB by which functions are billed if the platform does not report it [default: 1769]
+    #[arg(long, value_name = "MB")]
+    memory: Option<u32>,
+
+    /// Architecture of the simulated functions [default: x86_64]
+    #[arg(long, value_name = "ARCH", requires = "simulate")]
+    architecture: Option<Architecture>,
+
+    /// Region whose prices apply if the platform does not report it [default: us-east-1]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// A calibration from `shoal plan --save-calibration`
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    calibration: Vec<PathBuf>,
+
+    /// Measurements of the paper's own method, padded batches through PyTorch, by tools/paper_baseline.py
+    #[arg(long, value_name = "FILE")]
+    paper_baseline: Option<PathBuf>,
+
+    #[command(flatten)]
+    job: JobOptions,
+
+    #[command(flatten)]
+    backend: BackendOptions,
+
+    #[command(flatten)]
+    limits: LimitOptions,
+
+    #[command(flatten)]
+    prices: PriceOptions,
+
+    #[command(flatten)]
+    store: StoreOptions,
+
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "markdown", help_heading = heading::OUTPUT)]
+    format: ReportFormat,
+
+    /// Where to write: a file, or - for standard output
+    #[arg(short, long, value_name = "OUTPUT", default_value = "-", help_heading = heading::OUTPUT)]
+    output: PathBuf,
+
+    /// Print nothing but errors
+    #[arg(short, long, env = "SHOAL_QUIET", help_heading = heading::LOGGING)]
+    quiet: bool,
+}
+
+pub(crate) fn compare(args: CompareArgs) -> Result<()> {
     let mut run = Settings::new(args.inputs, "");
-    run.model = model_settings(&args.model, &args.engine, &args.task);
-    run.parameters = args.input.parameters();
+    run.model = args.job.model_settings();
+    run.parameters = args.job.input.parameters();
     run.backend = args.backend.config(BackendConfig::default())?;
     run.store = args.store.store;
-    run.limits = args.limits.limits();
+    run.limits = args.limits.limits(&args.prices);
     run.on_error = args.limits.on_error.unwrap_or_default();
     let settings = CompareSettings {
         run,
@@ -45,7 +116,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
         calibrations: args.calibration,
         architecture: args.architecture,
         paper_baseline: args.paper_baseline,
-        command: command(),
+        command: shoal::report::shell(&std::env::args().skip(1).collect::<Vec<_>>()),
     };
     let mut progress = Progress::new(args.quiet);
     let cancel = cancel_on_signal();
@@ -58,11 +129,5 @@ pub(super) fn compare(args: CompareArgs) -> Result<()> {
         ReportFormat::Csv => report.csv(),
         ReportFormat::Markdown => report.markdown(),
     };
-    write(&args.output, content.as_bytes())
-}
-
-/// The command as it was typed.
-fn command() -> String {
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    shoal::report::shell(&arguments)
+    write(&args.output, &content)
 }

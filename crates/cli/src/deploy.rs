@@ -1,46 +1,162 @@
 //! `shoal deploy` and `shoal destroy`
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use clap::{Args, Subcommand};
+use serde_json::json;
 use shoal_aws::template::{FUNCTION_ARN, STATE_MACHINE_ARN, template};
 use shoal_aws::{
     Arch, Change, Cloud, Deployment, ModelPlace, Package, S3Folder, Stack, bootstrap, packages,
 };
 
-use super::args::deploy::{
-    DeployArgs, DeployAwsArgs, DeployTarget, DestroyArgs, DestroyAwsArgs, DestroyTarget,
-};
-use super::commands::print_json;
-use super::print;
-use super::progress::say;
-use super::table::table;
+use super::options::named;
+use super::output::{confirm, print, print_json, say, table};
 use shoal::encoder::{Precision, Target};
 use shoal::job::Error as JobError;
 use shoal::job::store::Location;
 use shoal::{Error, PackSettings, Result};
 
-/// A deployment, or what it would be.
-#[derive(Debug, Serialize)]
-struct Summary {
-    stack: String,
-    change: &'static str,
-    code: String,
-    code_bytes: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    function: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state_machine: Option<String>,
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeployTarget {
+    /// A Lambda function, and optionally a Step Functions state machine
+    Aws(Box<DeployAwsArgs>),
 }
 
-pub(super) fn deploy(args: DeployArgs) -> Result<()> {
-    let DeployTarget::Aws(args) = args.target;
-    let deployment = deployment(&args);
+#[derive(Debug, Subcommand)]
+pub(crate) enum DestroyTarget {
+    /// What `shoal deploy aws` created: the stack with everything in it, and the uploaded code
+    Aws(DestroyAwsArgs),
+}
+
+const DEPLOY_EXAMPLES: &str = "\
+Examples:
+  shoal deploy aws --store s3://my-bucket/shoal --dry-run
+  shoal deploy aws --store s3://my-bucket/shoal --state-machine --bootstrap target/x86_64-unknown-linux-gnu/release/shoal
+  shoal deploy aws --store s3://my-bucket/shoal --template-only > shoal.json
+
+Region and credentials come from the usual variables (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+AWS_SESSION_TOKEN); `aws configure export-credentials --format env` prints those of a profile.";
+
+#[derive(Debug, Args)]
+#[command(after_help = DEPLOY_EXAMPLES)]
+pub(crate) struct DeployAwsArgs {
+    /// Name of the stack, the function and the state machine
+    #[arg(long, value_name = "NAME", default_value = "shoal")]
+    name: String,
+
+    /// Folder for code, staged inputs and runs: s3://BUCKET/FOLDER
+    #[arg(long, value_name = "URL", env = "SHOAL_STORE")]
+    store: S3Folder,
+
+    /// Model folder, packed model, or name on the Hugging Face hub [default: the bundled film-review model]
+    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
+    model: Option<String>,
+
+    /// A packed model that the function reads instead of one in its zip: s3://BUCKET/KEY, or an absolute path on a layer
+    /// or a mounted volume
+    #[arg(long, value_name = "PLACE", conflicts_with_all = ["precision", "isa"])]
+    model_path: Option<ModelPlace>,
+
+    /// Arithmetic of the model [default: int8]
+    #[arg(long, value_name = "PRECISION", env = "SHOAL_PRECISION", value_parser = named(&Precision::ALL, Precision::name))]
+    precision: Option<Precision>,
+
+    /// Instruction sets to pack the model for, separated by commas; with only one, the results do not depend on the CPU [default: avx2 for x86_64, portable for arm64]
+    #[arg(long, value_name = "ISAS", value_delimiter = ',', value_parser = named(&Target::ALL, Target::name))]
+    isa: Vec<Target>,
+
+    /// Architecture of the function
+    #[arg(long, value_name = "x86_64|arm64", default_value = "x86_64")]
+    arch: Arch,
+
+    /// Memory in MB, 128 to 10240, which also determines the share of a CPU; 1769 is exactly one vCPU
+    #[arg(long, value_name = "MB", default_value_t = shoal_aws::limits::ONE_VCPU)]
+    memory: u32,
+
+    /// Time limit of an invocation in seconds, 1 to 900
+    #[arg(long, value_name = "S", default_value_t = *shoal_aws::limits::TIMEOUT.end())]
+    timeout: u32,
+
+    /// Size of the function's /tmp in MB, 512 to 10240 [default: 512]
+    #[arg(long, value_name = "MB")]
+    tmp: Option<u32>,
+
+    /// Concurrent invocations that are reserved for the function, which are also its limit [default: none]
+    #[arg(long, value_name = "N")]
+    reserved_concurrency: Option<u32>,
+
+    /// Also create a Step Functions state machine, for --backend step-functions
+    #[arg(long)]
+    state_machine: bool,
+
+    /// Another folder that the function may read: s3://BUCKET/FOLDER; may be given several times
+    #[arg(long, value_name = "URL")]
+    input: Vec<S3Folder>,
+
+    /// The executable that runs as the function [default: this one]
+    #[arg(long, value_name = "FILE")]
+    bootstrap: Option<PathBuf>,
+
+    /// Another variable of the function; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
+
+    /// Print what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print the CloudFormation template, and contact no service
+    #[arg(long, conflicts_with_all = ["dry_run", "json"])]
+    template_only: bool,
+
+    /// Print the deployment as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DestroyAwsArgs {
+    /// Name of the stack
+    #[arg(long, value_name = "NAME", default_value = "shoal")]
+    name: String,
+
+    /// The store of the deployment [default: the one that the stack names]
+    #[arg(long, value_name = "URL", env = "SHOAL_STORE")]
+    store: Option<S3Folder>,
+
+    /// List what would be deleted, and delete nothing
+    #[arg(long, conflicts_with = "yes")]
+    dry_run: bool,
+
+    /// Delete without asking
+    #[arg(short, long)]
+    yes: bool,
+}
+
+fn variable(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it has no =")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(crate) fn deploy(DeployTarget::Aws(args): DeployTarget) -> Result<()> {
+    let deployment = Deployment {
+        name: args.name.clone(),
+        store: args.store.clone(),
+        inputs: args.input.clone(),
+        model: args.model_path.clone().unwrap_or(ModelPlace::Packed),
+        arch: args.arch,
+        memory: args.memory,
+        timeout: args.timeout,
+        tmp: args.tmp,
+        reserved_concurrency: args.reserved_concurrency,
+        environment: args.env.iter().cloned().collect(),
+        state_machine: args.state_machine,
+    };
     deployment.check()?;
     let template = serde_json::to_string_pretty(&template(&deployment)).expect("JSON is text");
     if args.template_only {
-        return print(format!("{template}\n").as_bytes());
+        return print(format!("{template}\n"));
     }
     let name = &deployment.name;
     let program = bootstrap_file(&args)?;
@@ -55,56 +171,51 @@ pub(super) fn deploy(args: DeployArgs) -> Result<()> {
     let package = Package::write(&zip, &program, model.as_deref())?;
     let file = format!("deploy/{}", package.file_name(name));
     let code = deployment.store.url(&file);
-    let mut summary = Summary {
-        stack: name.clone(),
-        change: match before {
+    let mut summary = json!({
+        "stack": name,
+        "change": match before {
             None => "would be created",
             Some(_) => "would be updated where it differs",
         },
-        code: code.clone(),
-        code_bytes: package.bytes,
-        function: None,
-        state_machine: None,
-    };
+        "code": code,
+        "code_bytes": package.bytes,
+    });
     if !args.dry_run {
         upload(&package, &code)?;
         let key = deployment.store.key(&file);
         let (change, stack) = cloud.deploy(name, &template, deployment.store.bucket(), &key)?;
-        summary.change = match change {
-            Change::Created => "created",
-            Change::Updated => "updated",
-            Change::None => "unchanged",
+        summary["change"] = match change {
+            Change::Created => "created".into(),
+            Change::Updated => "updated".into(),
+            Change::None => "unchanged".into(),
         };
-        summary.function = stack.outputs.get(FUNCTION_ARN).cloned();
-        summary.state_machine = stack.outputs.get(STATE_MACHINE_ARN).cloned();
+        for (name, output) in [
+            ("function", FUNCTION_ARN),
+            ("state_machine", STATE_MACHINE_ARN),
+        ] {
+            if let Some(arn) = stack.outputs.get(output) {
+                summary[name] = arn.as_str().into();
+            }
+        }
     }
-    show(&summary, args.json)
-}
-
-fn deployment(args: &DeployAwsArgs) -> Deployment {
-    Deployment {
-        name: args.name.clone(),
-        store: args.store.clone(),
-        inputs: args.input.clone(),
-        model: args.model_path.clone().unwrap_or(ModelPlace::Packed),
-        arch: args.arch,
-        memory: args.memory,
-        timeout: args.timeout,
-        tmp: args.tmp,
-        reserved_concurrency: args.reserved_concurrency,
-        environment: args.env.iter().cloned().collect(),
-        state_machine: args.state_machine,
+    if args.json {
+        return print_json(&summary);
     }
+    let names = ["stack", "change", "code", "function", "state_machine"];
+    let rows = names.iter().filter_map(|name| {
+        let value = summary[name].as_str()?.to_owned();
+        Some(vec![name.replace('_', " "), value])
+    });
+    print(table(&rows.collect::<Vec<_>>()))
 }
 
 /// The executable, checked.
 fn bootstrap_file(args: &DeployAwsArgs) -> Result<PathBuf> {
-    let path = match &args.bootstrap {
-        Some(path) => path.clone(),
-        None => {
-            std::env::current_exe().map_err(|e| JobError::storage("find", "this executable", e))?
-        }
+    let path = match args.bootstrap.clone() {
+        Some(path) => Ok(path),
+        None => std::env::current_exe(),
     };
+    let path = path.map_err(|e| JobError::storage("find", "this executable", e))?;
     let content = std::fs::read(&path).map_err(|e| {
         Error::Settings(format!("failed to use --bootstrap {}: {e}", path.display()))
     })?;
@@ -175,69 +286,38 @@ fn upload(package: &Package, url: &str) -> Result<()> {
         Ok(_) | Err(JobError::Input { .. }) => {}
         Err(e) => return Err(e.into()),
     }
-    say(&format!(
-        "uploading {:.1} MB to {url}",
-        package.bytes as f64 / 1e6
-    ));
+    let mb = package.bytes as f64 / 1e6;
+    say(&format!("uploading {mb:.1} MB to {url}"));
     let mut file = std::fs::File::open(&package.path)
         .map_err(|e| JobError::storage("read", package.path.display().to_string(), e))?;
     object.put(&mut file)?;
     Ok(())
 }
 
-fn show(summary: &Summary, json: bool) -> Result<()> {
-    if json {
-        return print_json(summary);
-    }
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let mut rows = vec![
-        row("stack", format!("{}, {}", summary.stack, summary.change)),
-        row(
-            "code",
-            format!(
-                "{} ({:.1} MB)",
-                summary.code,
-                summary.code_bytes as f64 / 1e6
-            ),
-        ),
-    ];
-    rows.extend(summary.function.clone().map(|arn| row("function", arn)));
-    let machine = summary.state_machine.clone();
-    rows.extend(machine.map(|arn| row("state machine", arn)));
-    print(table(&rows).as_bytes())
-}
-
-pub(super) fn destroy(args: DestroyArgs) -> Result<()> {
-    let DestroyTarget::Aws(args) = args.target;
+pub(crate) fn destroy(DestroyTarget::Aws(args): DestroyTarget) -> Result<()> {
     let cloud = Cloud::connect()?;
     let stack = cloud.stack("delete", &args.name)?;
-    let store = args
-        .store
-        .clone()
-        .or_else(|| stack.as_ref().and_then(Stack::store));
+    let of_stack = stack.as_ref().and_then(Stack::store);
+    let store = args.store.clone().or(of_stack);
     let zips = zips(&args, store.as_ref())?;
     if stack.is_none() && zips.is_empty() {
         let hint = match store {
-            Some(store) => format!("and no code of it in {store}"),
+            Some(store) => format!(" and no code of it in {store}"),
             None => "; --store also deletes code that was left".into(),
         };
-        say(&format!("there is no stack {} {hint}", args.name));
+        say(&format!("there is no stack {}{hint}", args.name));
         return Ok(());
     }
     let mut rows = Vec::new();
     if let Some(stack) = &stack {
-        rows.push(vec![
-            "AWS::CloudFormation::Stack".into(),
-            stack.name.clone(),
-        ]);
+        let kind = "AWS::CloudFormation::Stack";
+        rows.push(vec![kind.into(), stack.name.clone()]);
         let made = cloud.resources(stack)?;
         rows.extend(made.into_iter().map(|one| vec![one.kind, one.id]));
     }
-    rows.extend(
-        zips.iter()
-            .map(|url| vec!["AWS::S3::Object".into(), url.clone()]),
-    );
-    print(table(&rows).as_bytes())?;
+    let objects = zips.iter();
+    rows.extend(objects.map(|url| vec!["AWS::S3::Object".into(), url.clone()]));
+    print(table(&rows))?;
     if args.dry_run || !agreed(&args)? {
         say("nothing was deleted");
         return Ok(());
@@ -258,28 +338,18 @@ fn zips(args: &DestroyAwsArgs, store: Option<&S3Folder>) -> Result<Vec<String>> 
         return Ok(Vec::new());
     };
     let names = Location::parse(&store.url("deploy"))?.list()?;
-    let ours = packages(&args.name, &names);
-    Ok(ours
-        .into_iter()
+    let files = packages(&args.name, &names).into_iter();
+    Ok(files
         .map(|file| store.url(&format!("deploy/{file}")))
         .collect())
 }
 
 fn agreed(args: &DestroyAwsArgs) -> Result<bool> {
-    if args.yes {
-        return Ok(true);
-    }
-    if !io::stdin().is_terminal() {
+    if !args.yes && !io::stdin().is_terminal() {
         return Err(Error::Settings(
             "failed to ask whether to delete this: standard input is not a terminal; use --yes"
                 .into(),
         ));
     }
-    let mut answer = String::new();
-    let _ = write!(io::stderr(), "Delete all of this? [y/N] ");
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|e| JobError::storage("read", "standard input", e))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(args.yes || confirm("Delete all of this?"))
 }

@@ -2,16 +2,37 @@
 
 use std::fmt::Write;
 
-use super::args::doctor::DoctorArgs;
-use super::commands::print_json;
+use clap::Args;
+
 use super::hint::flag;
-use super::options::{BackendOptions, merge};
-use super::print;
-use super::table::printable;
+use super::options::{BackendOptions, RunOptions};
+use super::output::{printable, show};
 use shoal::{Check, Diagnosis, Finding, Result};
 
-pub(super) fn doctor(args: DoctorArgs) -> Result<()> {
-    let options = merge(&args.options, args.config.as_deref())?;
+const EXAMPLES: &str = "\
+Examples:
+  shoal doctor reviews.csv
+  shoal doctor reviews.csv --backend lambda --store s3://bucket/shoal --function shoal
+  SHOAL_TOKEN=… shoal doctor --backend http --url https://worker-1:8080,https://worker-2:8080
+  shoal doctor --json
+
+It takes the options of `run`, also from variables and shoal.toml, and checks what a run with them would need. It processes
+nothing and calls no function; what a check writes it removes again. The exit code is that of a run that fails for the first
+check that failed, and 0 if there are only warnings.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct DoctorArgs {
+    /// Inputs to check, as for `run` [default: none]
+    #[arg(value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+pub(crate) fn doctor(args: DoctorArgs) -> Result<()> {
+    let options = args.options;
     let diagnosis = match options.settings(args.inputs.clone()) {
         Ok(settings) => shoal::doctor(&settings),
         Err(error) => {
@@ -27,11 +48,10 @@ pub(super) fn doctor(args: DoctorArgs) -> Result<()> {
             diagnosis
         }
     };
-    if options.logging.json() {
-        print_json(&diagnosis)?;
-    } else {
-        print(text(&diagnosis, options.logging.quiet()).as_bytes())?;
-    }
+    let quiet = options.logging.quiet == Some(true);
+    show(&diagnosis, options.logging.json == Some(true), |found| {
+        text(found, quiet)
+    })?;
     diagnosis.verdict()
 }
 
@@ -62,13 +82,9 @@ fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
         }
     }
     if !quiet {
-        let _ = writeln!(
-            text,
-            "{} ok, {} warnings, {} failed",
-            diagnosis.count(Finding::Ok),
-            diagnosis.count(Finding::Warning),
-            diagnosis.count(Finding::Failed)
-        );
+        let counts = [Finding::Ok, Finding::Warning, Finding::Failed];
+        let [ok, warnings, failed] = counts.map(|finding| diagnosis.count(finding));
+        let _ = writeln!(text, "{ok} ok, {warnings} warnings, {failed} failed");
     }
     text
 }

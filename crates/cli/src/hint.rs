@@ -1,14 +1,11 @@
 //! What the command adds to the library's errors: its own names for settings, and the command that continues.
 
 use shoal::tasks::TaskError;
-use shoal::{Error, Setting};
+use shoal::{Error, Setting, job};
 
 /// The error as the command prints it.
-pub(super) fn message(error: &Error) -> String {
-    match hint(error) {
-        Some(hint) => format!("{error}{hint}"),
-        None => error.to_string(),
-    }
+pub(crate) fn message(error: &Error) -> String {
+    format!("{error}{}", hint(error).unwrap_or_default())
 }
 
 /// What to do about an error, in terms of the command.
@@ -41,6 +38,13 @@ fn hint(error: &Error) -> Option<String> {
         Error::Cancelled { run } => {
             format!(", and the same command or `shoal resume {run}` continues")
         }
+        Error::Job(job::Error::Adjustable { parameter, .. }) => format!(" (--{parameter})"),
+        Error::Job(job::Error::Conflict { .. }) => {
+            "; --fresh starts over, --run-dir uses another directory".into()
+        }
+        Error::Platform { backend: "http", .. } => {
+            " (--url; `shoal worker --http` starts a worker)".into()
+        }
         #[cfg(feature = "aws")]
         Error::Deploy(error) => match error {
             shoal_aws::Error::Setting { setting, .. } => format!(" (--{setting})"),
@@ -52,20 +56,12 @@ fn hint(error: &Error) -> Option<String> {
         Error::Runner(TaskError::NoEffect { option, .. } | TaskError::Value { option, .. }) => {
             format!(" (--{option})")
         }
-        Error::Runner(_) => return None,
-        Error::Settings(_)
-        | Error::Job(_)
-        | Error::Model(_)
-        | Error::Hub { .. }
-        | Error::Batch { .. }
-        | Error::NoSuchRun { .. }
-        | Error::Platform { .. }
-        | Error::ChecksFailed { .. } => return None,
+        _ => return None,
     })
 }
 
 /// The flag of a setting.
-pub(super) fn flag(setting: Setting) -> String {
+pub(crate) fn flag(setting: Setting) -> String {
     match setting {
         Setting::Machine => "--machine name=usd_per_hour:vcpus".into(),
         Setting::Output => "-o".into(),
@@ -82,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_flag_exists() {
-        let command = crate::args::command();
+        let command = crate::args::command(&Default::default());
         let all: Vec<_> = command
             .get_subcommands()
             .flat_map(|one| {

@@ -2,7 +2,6 @@
 
 mod args;
 mod bench;
-mod commands;
 mod compare;
 #[cfg(feature = "aws")]
 mod deploy;
@@ -10,23 +9,27 @@ mod doctor;
 mod export;
 mod hint;
 mod options;
+mod output;
 mod pack;
 mod plan;
 mod progress;
 mod report;
-mod table;
-mod traced;
+mod resume;
+mod run;
+mod signals;
+mod status;
+#[cfg(not(feature = "otel"))]
+mod traces;
 mod watch;
 mod worker;
 
-use std::io::{self, Write};
-use std::path::Path;
 use std::process;
 use std::time::Instant;
 
 use args::{Cli, Command};
+use output::{print, printable, say};
 use shoal::error::ExitCode;
-use shoal::log;
+use shoal::{Result, job, log};
 
 fn main() -> process::ExitCode {
     let started = Instant::now();
@@ -34,13 +37,11 @@ fn main() -> process::ExitCode {
     if shoal::worker::lambda::is_called() {
         return end(shoal::worker::lambda::run(started));
     }
-    let cli = Cli::from_process();
-    cli.log.start(&cli.command);
-    end(run(cli, started))
+    end(perform(started))
 }
 
 /// Reports the result.
-fn end(result: shoal::Result<()>) -> process::ExitCode {
+fn end(result: Result<()>) -> process::ExitCode {
     let code = match result {
         Ok(()) => ExitCode::Success,
         // The reader of our output closed it.
@@ -48,12 +49,11 @@ fn end(result: shoal::Result<()>) -> process::ExitCode {
         Err(error) => {
             let code = error.exit_code();
             let message = hint::message(&error);
-            let message = table::printable(&message);
+            let message = printable(&message);
             if log::is_json() {
                 tracing::error!(target: "shoal", exit_code = code as u8, "{message}");
             } else {
-                // Standard error is the last place to report to.
-                let _ = writeln!(io::stderr(), "error: {message}");
+                say(&format!("error: {message}"));
             }
             code
         }
@@ -61,61 +61,55 @@ fn end(result: shoal::Result<()>) -> process::ExitCode {
     process::ExitCode::from(code as u8)
 }
 
-fn run(cli: Cli, started: Instant) -> shoal::Result<()> {
+/// Performs the command; the process was started at `started`.
+fn perform(started: Instant) -> Result<()> {
+    let (cli, matches) = Cli::start()?;
     match cli.command {
-        Command::Run(args) => commands::run(args),
+        Command::Run(args) => run::run(
+            *args,
+            matches.subcommand_matches("run").expect("it is `run`"),
+        ),
         Command::Plan(args) => plan::plan(*args),
         Command::Compare(args) => compare::compare(*args),
-        Command::Doctor(args) => doctor::doctor(args),
-        Command::Runs(args) => commands::runs(args),
+        Command::Doctor(args) => doctor::doctor(*args),
+        Command::Runs(args) => status::runs(args),
         Command::Report(args) => report::report(args),
-        Command::Status(args) => commands::status(args),
+        Command::Status(args) => status::status(args),
         Command::Watch(args) => watch::watch(args),
-        Command::Resume(args) => commands::resume(&args),
-        Command::Retry(args) => commands::retry(&args),
-        Command::Collect(args) => commands::collect(&args),
+        Command::Resume(args) => resume::resume(&args, false),
+        Command::Retry(args) => resume::resume(&args, true),
+        Command::Collect(args) => resume::collect(args),
         Command::Worker(args) => worker::worker(*args, started),
         Command::Export(args) => export::export(args),
         Command::Pack(args) => pack::pack(*args),
         #[cfg(feature = "aws")]
-        Command::Deploy(args) => deploy::deploy(args),
+        Command::Deploy { target } => deploy::deploy(target),
         #[cfg(feature = "aws")]
-        Command::Destroy(args) => deploy::destroy(args),
+        Command::Destroy { target } => deploy::destroy(target),
         Command::Bench(args) => bench::bench(args),
-        Command::Completions(args) => {
+        Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(args.shell, &mut args::command(), "shoal", &mut script);
-            print(&script)
+            clap_complete::generate(
+                shell,
+                &mut args::command(&Default::default()),
+                "shoal",
+                &mut script,
+            );
+            print(script)
         }
-        Command::Man(args) => match args.folder {
-            Some(folder) => clap_mangen::generate_to(args::command(), &folder).map_err(|e| {
-                shoal::job::Error::storage("write man pages to", folder.display().to_string(), e)
-                    .into()
-            }),
+        Command::Man { folder } => match folder {
+            Some(folder) => clap_mangen::generate_to(args::command(&Default::default()), &folder)
+                .map_err(|e| {
+                    job::Error::storage("write man pages to", folder.display().to_string(), e)
+                        .into()
+                }),
             None => {
                 let mut page = Vec::new();
-                clap_mangen::Man::new(args::command())
+                clap_mangen::Man::new(args::command(&Default::default()))
                     .render(&mut page)
-                    .map_err(|e| shoal::job::Error::storage("write", "the man page", e))?;
-                print(&page)
+                    .expect("writing to memory cannot fail");
+                print(page)
             }
         },
     }
-}
-
-/// Writes to standard output.
-fn print(content: &[u8]) -> shoal::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(content)
-        .and_then(|()| out.flush())
-        .map_err(|e| shoal::job::Error::storage("write", "standard output", e).into())
-}
-
-/// Writes to a file, or to standard output for `-`.
-fn write(path: &Path, content: &[u8]) -> shoal::Result<()> {
-    if path.as_os_str() == "-" {
-        return print(content);
-    }
-    std::fs::write(path, content)
-        .map_err(|e| shoal::job::Error::storage("write", path.display().to_string(), e).into())
 }

@@ -1,27 +1,57 @@
 //! `shoal pack`
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::path::PathBuf;
 
-use super::args::pack::PackArgs;
-use super::commands::{cancel_on_signal, print_json};
-use super::options::{TaskOptions, refuse};
-use super::progress::say;
+use clap::Args;
+use indicatif::ProgressBar;
+
+use super::options::{InputOptions, TaskOptions, named};
+use super::output::{bar_style, count_of, print_json, say};
+use super::signals::cancel_on_signal;
 use shoal::reports::numbers::count;
-use shoal::{Comparison, ModelSettings, PackSettings, PackSummary, Precision, Result, Target};
+use shoal::{ModelSettings, PackSettings, PackSummary, Precision, Result, Target};
 
-pub(super) fn pack(args: PackArgs) -> Result<()> {
-    let json = args.json;
-    if args.check.is_empty() {
-        let why = "without --check";
-        refuse(&args.input, why)?;
-        refuse(
-            &TaskOptions {
-                task: None,
-                ..args.task.clone()
-            },
-            why,
-        )?;
-    }
+const EXAMPLES: &str = "\
+Examples:
+  shoal pack ./my-distilbert -o my.shoal
+  shoal pack bundled -o sentiment.shoal --precision f32 --isa avx2,avx512-vnni
+  shoal pack ./my-distilbert -o my.shoal --check reviews.csv --label-column label";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct PackArgs {
+    /// Model folder, name on the Hugging Face hub, or `bundled`
+    model: String,
+
+    /// The packed file
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+
+    /// Arithmetic of the packed model
+    #[arg(long, value_name = "PRECISION", default_value = "int8", env = "SHOAL_PRECISION", value_parser = named(&Precision::ALL, Precision::name))]
+    precision: Precision,
+
+    /// Instruction sets to pack for, separated by commas; this CPU need not have them: avx512-vnni, avx512, avx2, portable
+    /// [default: the best that this CPU supports]
+    #[arg(long, value_name = "ISAS", value_delimiter = ',', env = "SHOAL_ISA", value_parser = named(&Target::ALL, Target::name))]
+    isa: Vec<Target>,
+
+    /// Compare the packed model with f32 on these inputs: agreement, and accuracy with --label-column
+    #[arg(long, value_name = "DATA", num_args = 1..)]
+    check: Vec<String>,
+
+    #[command(flatten)]
+    input: InputOptions,
+
+    #[command(flatten)]
+    task: TaskOptions,
+
+    /// Print the summary as JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn pack(args: PackArgs) -> Result<()> {
     let settings = PackSettings {
         model: ModelSettings {
             reference: Some(args.model),
@@ -36,15 +66,15 @@ pub(super) fn pack(args: PackArgs) -> Result<()> {
         parameters: args.input.parameters(),
     };
     // It is shown only on a terminal.
-    let bar = ProgressBar::new_spinner().with_style(
-        ProgressStyle::with_template("{spinner} {human_pos} records compared, {elapsed}")
-            .expect("the template is sound"),
-    );
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(bar_style(
+        "{spinner} {human_pos} records compared, {elapsed}",
+    ));
     let cancel = cancel_on_signal();
     let end = shoal::pack(&settings, &cancel, &|records| bar.set_position(records));
     bar.finish_and_clear();
     let summary = end?;
-    if json {
+    if args.json {
         return print_json(&summary);
     }
     say(&describe(&summary));
@@ -52,36 +82,24 @@ pub(super) fn pack(args: PackArgs) -> Result<()> {
 }
 
 fn describe(summary: &PackSummary) -> String {
+    let (packed, precision) = (&summary.output, summary.precision);
     let isas: Vec<_> = summary.isas.iter().map(Target::to_string).collect();
-    let mut text = format!(
-        "packed     {} ({:.1} MB)\nengine     {} on {}",
-        summary.output,
-        summary.bytes as f64 / 1e6,
-        summary.precision,
-        isas.join(", "),
-    );
-    if let Some(check) = &summary.check {
-        text += "\n";
-        text += &describe_check(check, summary.precision);
-    }
-    text
-}
-
-fn describe_check(check: &Comparison, precision: Precision) -> String {
-    let percent = |part: u64, of: u64| 100.0 * part as f64 / of as f64;
-    let mut text = format!(
-        "agreement  {:.2} % with f32 ({}; {} records)",
-        100.0 * check.agreement(),
-        check.measure,
-        count(check.records),
-    );
+    let isas = isas.join(", ");
+    let mb = summary.bytes as f64 / 1e6;
+    let mut text = format!("packed     {packed} ({mb:.1} MB)\nengine     {precision} on {isas}");
+    let Some(check) = &summary.check else {
+        return text;
+    };
+    let (agreement, measure) = (100.0 * check.agreement(), check.measure);
+    let records = count(check.records);
+    text += &format!("\nagreement  {agreement:.2} % with f32 ({measure}; {records} records)");
     if check.gold > 0 {
+        let percent = |right: u64| 100.0 * right as f64 / check.gold as f64;
         text += &format!(
-            "\naccuracy   {precision} {:.2} % ({} of {}), f32 {:.2} % ({})",
-            percent(check.right_packed, check.gold),
-            count(check.right_packed),
-            count(check.gold),
-            percent(check.right_f32, check.gold),
+            "\naccuracy   {precision} {:.2} % ({}), f32 {:.2} % ({})",
+            percent(check.right_packed),
+            count_of(check.right_packed, check.gold),
+            percent(check.right_f32),
             count(check.right_f32),
         );
     }

@@ -1,23 +1,114 @@
 //! `shoal plan`: predicts the time and cost of a job.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::PathBuf;
 
-use super::args::plan::PlanArgs;
-use super::commands::{cancel_on_signal, print_json};
-use super::options::model_settings;
-use super::progress::{Progress, say};
-use super::table::table;
-use super::{print, write};
-use shoal::planning::{Basis, Constraints, Estimate};
+use clap::Args;
+
+use super::options::{JobOptions, PriceOptions, heading, named, time};
+use super::output::{header, say, show, table, write};
+use super::progress::Progress;
+use super::signals::cancel_on_signal;
+use shoal::planning::{Architecture, Basis, Constraints, Estimate};
 use shoal::reports::numbers::{count, duration, usd};
-use shoal::{PlanReport, PlanSettings, Result};
+use shoal::{BackendKind, Machine, PlanReport, PlanSettings, Result};
 
-pub(super) fn plan(args: PlanArgs) -> Result<()> {
+const EXAMPLES: &str = "\
+Examples:
+  shoal plan reviews.csv                                        # every backend
+  shoal plan reviews.csv --backend lambda --deadline 5m
+  shoal plan reviews.csv --max-cost 2.00 --machine spot=0.085:4 --machine desk=0:8
+  shoal plan reviews.csv --save-calibration here.json           # and later: --calibration here.json";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct PlanArgs {
+    /// Files, folders of text files, patterns, URLs, or - for standard input, as for `run`
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+
+    #[command(flatten)]
+    job: JobOptions,
+
+    #[command(flatten)]
+    candidates: CandidateArgs,
+
+    /// Show all candidates, not only those that no other one beats in both time and cost
+    #[arg(long, help_heading = heading::OUTPUT)]
+    all: bool,
+
+    /// Print the plan as JSON
+    #[arg(long, help_heading = heading::OUTPUT)]
+    json: bool,
+
+    /// Save this machine's calibration
+    #[arg(long, value_name = "FILE", help_heading = heading::OUTPUT)]
+    save_calibration: Option<PathBuf>,
+}
+
+/// Which candidates are simulated, and on what assumptions.
+#[derive(Debug, Args)]
+#[command(next_help_heading = heading::BACKEND)]
+pub(crate) struct CandidateArgs {
+    /// Where functions may run [default: every backend that can be planned for]
+    #[arg(long, value_name = "BACKEND", value_parser = named(BackendKind::ALL, BackendKind::name))]
+    backend: Option<BackendKind>,
+
+    /// A machine with a price, used by the local or array backend; may be given several times
+    #[arg(long, value_name = "NAME=USD_PER_HOUR:VCPUS")]
+    machine: Vec<Machine>,
+
+    /// Batch sizes to try, separated by commas
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    batch_sizes: Vec<u64>,
+
+    /// Numbers of concurrent functions to try, separated by commas
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    concurrency: Vec<u64>,
+
+    /// Memory sizes of functions to try in MB, separated by commas [default: 512,1024,1769]
+    #[arg(long, value_name = "MB,…", value_delimiter = ',')]
+    memory: Vec<u32>,
+
+    /// Architectures of functions to try: x86_64, arm64 [default: both]
+    #[arg(long, value_name = "ARCH,…", value_delimiter = ',')]
+    architecture: Vec<Architecture>,
+
+    /// Concurrent environments of the account [default: 1000, assumed]
+    #[arg(long, value_name = "N")]
+    quota: Option<u64>,
+
+    /// Region whose prices apply [default: us-east-1]
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// Time limit of the run, such as 90s, 5m or 2h: the cheapest candidate within it is chosen
+    #[arg(long, value_name = "TIME", value_parser = time::seconds, help_heading = heading::LIMITS)]
+    deadline: Option<f64>,
+
+    /// Cost limit of the run: the fastest candidate within it is chosen
+    #[arg(long, value_name = "USD", env = "SHOAL_MAX_COST", help_heading = heading::LIMITS)]
+    max_cost: Option<f64>,
+
+    #[command(flatten)]
+    prices: PriceOptions,
+
+    /// A saved calibration, possibly of another machine; one per architecture
+    #[arg(long, value_name = "FILE")]
+    calibration: Vec<PathBuf>,
+
+    /// Learn the platform's times from this run of the backend lambda, instead of assuming them
+    #[arg(long, value_name = "RUN")]
+    from_run: Option<String>,
+}
+
+pub(crate) fn plan(args: PlanArgs) -> Result<()> {
     let candidates = args.candidates;
     let settings = PlanSettings {
         inputs: args.inputs,
-        model: model_settings(&args.model, &args.engine, &args.task),
-        parameters: args.input.parameters(),
+        model: args.job.model_settings(),
+        parameters: args.job.input.parameters(),
         backend: candidates.backend,
         machines: candidates.machine,
         batch_sizes: candidates.batch_sizes,
@@ -32,7 +123,7 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
         },
         calibrations: candidates.calibration,
         from_run: candidates.from_run,
-        prices: candidates.prices,
+        prices: candidates.prices.prices,
     };
     let mut progress = Progress::new(args.json);
     let cancel = cancel_on_signal();
@@ -41,65 +132,36 @@ pub(super) fn plan(args: PlanArgs) -> Result<()> {
     let report = report?;
     if let Some(path) = &args.save_calibration {
         let calibration = report.calibrations[0].json();
-        write(path, calibration.as_bytes())?;
+        write(path, &calibration)?;
         say(&format!("saved the calibration in {}", path.display()));
     }
-    if args.json {
-        return print_json(&report);
-    }
-    print(text(&report, args.all).as_bytes())
+    show(&report, args.json, |report| text(report, args.all))
 }
 
 /// The plan as text.
 fn text(report: &PlanReport, all: bool) -> String {
     let mut text = head(report);
-    let mut shown: Vec<usize> = if all {
-        (0..report.estimates.len()).collect()
-    } else {
-        let fastest_of = |place: &str| {
-            let of_place = (0..report.estimates.len()).filter(|&index| {
-                let estimate = &report.estimates[index];
-                estimate.place == place && estimate.broken.is_empty()
-            });
-            of_place.min_by(|&one, &other| {
-                let seconds = |index: usize| report.estimates[index].seconds;
-                seconds(one).total_cmp(&seconds(other))
-            })
-        };
-        let mut places: Vec<&str> = report.estimates.iter().map(|e| e.place.as_str()).collect();
-        places.sort_unstable();
-        places.dedup();
-        let fastest = places.into_iter().filter_map(fastest_of);
-        report
-            .pareto
-            .iter()
-            .copied()
-            .chain(fastest)
-            .chain(report.choice.index)
-            .collect()
-    };
-    shown.sort_by(|&one, &other| {
-        let seconds = |index: usize| report.estimates[index].seconds;
-        seconds(one)
-            .total_cmp(&seconds(other))
-            .then(one.cmp(&other))
-    });
-    shown.dedup();
+    let estimates = &report.estimates;
+    let mut shown: Vec<usize> = (0..estimates.len()).collect();
+    shown.sort_by(|&one, &other| estimates[one].seconds.total_cmp(&estimates[other].seconds));
+    if !all {
+        let mut places = BTreeSet::new();
+        shown.retain(|index| {
+            let estimate = &estimates[*index];
+            let is_fastest = estimate.broken.is_empty() && places.insert(&estimate.place);
+            is_fastest || report.pareto.contains(index) || report.choice.index == Some(*index)
+        });
+    }
     text.push('\n');
     text += &table(&rows(report, &shown));
     text += "  * no other one is both faster and cheaper; > the choice; times and costs are predicted\n";
     if let Some(chosen) = report.chosen() {
-        let _ = write!(
-            text,
-            "\nchoice     {}: {}",
-            describe(chosen),
-            report.choice.why
-        );
+        let (candidate, why) = (describe(chosen), &report.choice.why);
+        let _ = write!(text, "\nchoice     {candidate}: {why}");
         let _ = write!(text, "\n           {}", duration(chosen.seconds));
         if let Some(bill) = &chosen.bill {
-            let items: Vec<_> = bill
-                .items
-                .iter()
+            let items = bill.items.iter();
+            let items: Vec<_> = items
                 .map(|item| format!("{} {}", item.name, usd(item.usd)))
                 .collect();
             let _ = write!(text, ", {} ({})", usd(bill.usd()), items.join(", "));
@@ -111,23 +173,18 @@ fn text(report: &PlanReport, all: bool) -> String {
     for even in &report.break_even {
         let _ = writeln!(text, "{}", break_even(even, report));
     }
-    let broken: usize = report
-        .estimates
-        .iter()
-        .filter(|e| !e.broken.is_empty())
-        .count();
-    if broken > 0 && !all {
-        let first = report.estimates.iter().find_map(|e| e.broken.first());
+    let mut reasons = estimates.iter().filter_map(|e| e.broken.first());
+    if let Some(first) = reasons.next().filter(|_| !all) {
+        let broken = 1 + reasons.count();
         let _ = writeln!(
             text,
-            "left out   {broken} candidates that exceed a limit, such as: {} (--all shows them)",
-            first.map(String::as_str).unwrap_or_default()
+            "left out   {broken} candidates that exceed a limit, such as: {first} (--all shows them)"
         );
     }
+    let (date, region) = (&report.prices_date, &report.region);
     let _ = writeln!(
         text,
-        "prices     of {} for {}, without free tiers",
-        report.prices_date, report.region
+        "prices     of {date} for {region}, without free tiers"
     );
     for assumption in &report.assumptions {
         let _ = writeln!(text, "assumed    {assumption}");
@@ -142,19 +199,17 @@ fn head(report: &PlanReport) -> String {
         rows.push(vec![name.to_owned(), value, basis.to_string()]);
     };
     row("records", count(workload.records), Basis::Measured);
-    let counted = if workload.is_whole() {
-        Basis::Measured
-    } else {
-        Basis::Predicted
+    let counted = match workload.is_whole() {
+        true => Basis::Measured,
+        false => Basis::Predicted,
     };
     row("tokens", count(report.tokens as u64), counted);
     let calibration = &report.calibrations[0];
+    let (isa, timed) = (&calibration.isa, calibration.records);
+    let engine = format!("{} in {} on {isa}", report.model, report.precision);
     row(
         "engine",
-        format!(
-            "{} in {} on {}, timed on {} records",
-            report.model, report.precision, calibration.isa, calibration.records
-        ),
+        format!("{engine}, timed on {timed} records"),
         Basis::Measured,
     );
     let mut work = format!("{} of one core", duration(report.work.seconds));
@@ -162,32 +217,15 @@ fn head(report: &PlanReport) -> String {
     let error = (report.work.sampling_error.powi(2) + calibration.spread.powi(2)).sqrt();
     let _ = write!(work, ", ± {:.1} %", 100.0 * error.max(0.001));
     row("work", work, Basis::Predicted);
-    row(
-        "start",
-        format!("{:.0} ms of an environment", 1e3 * calibration.init_seconds),
-        Basis::Measured,
-    );
+    let start = format!("{:.0} ms of an environment", 1e3 * calibration.init_seconds);
+    row("start", start, Basis::Measured);
     table(&rows)
 }
 
 fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
-    let mut rows = vec![
-        [
-            "",
-            "WHERE",
-            "ARCH",
-            "MB",
-            "BATCH",
-            "AT A TIME",
-            "TIME",
-            "COST",
-            "PER MILLION",
-            "COLD",
-            "",
-        ]
-        .map(String::from)
-        .to_vec(),
-    ];
+    let mut rows = vec![header(
+        ",WHERE,ARCH,MB,BATCH,AT A TIME,TIME,COST,PER MILLION,COLD,",
+    )];
     for &index in shown {
         let estimate = &report.estimates[index];
         let is_chosen = report.choice.index == Some(index);
@@ -203,9 +241,7 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
             mark.into(),
             estimate.place.clone(),
             estimate.architecture.name().into(),
-            estimate
-                .memory_mb
-                .map_or_else(|| "-".into(), |mb| mb.to_string()),
+            estimate.memory_mb.map_or("-".into(), |mb| mb.to_string()),
             count(estimate.batch_size),
             count(estimate.concurrency),
             duration(estimate.seconds),
@@ -239,19 +275,19 @@ fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
         duration(even.functions_seconds),
         usd(even.functions_usd)
     );
-    match even.cheaper_from_records {
-        None => text += "; functions are never more expensive",
+    text += &match even.cheaper_from_records {
+        None => "; functions are never more expensive".into(),
         Some(records) => {
-            let _ = write!(
-                text,
-                "; cheaper than functions from {} such records on, if the run may take {}",
+            let share = records / report.workload.records.max(1) as f64;
+            let (records, time) = (
                 count(records.ceil() as u64),
-                duration(
-                    even.machine_seconds
-                        * (records / report.workload.records.max(1) as f64).max(1.0)
-                )
+                even.machine_seconds * share.max(1.0),
             );
+            let time = duration(time);
+            format!(
+                "; cheaper than functions from {records} such records on, if the run may take {time}"
+            )
         }
-    }
+    };
     text
 }

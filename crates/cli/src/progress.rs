@@ -1,11 +1,12 @@
 //! The progress of a run: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
 
 use std::cell::Cell;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
+use super::output::{bar_style, count_of, say};
 use shoal::Event;
 use shoal::job::wire::FailureKind;
 use shoal::log;
@@ -16,7 +17,7 @@ use shoal::reports::{RunState, now_unix_ms};
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows the events of a run on standard error.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     view: View,
     state: RunState,
     last_line: Cell<Instant>,
@@ -29,12 +30,12 @@ enum View {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         let view = if quiet || log::is_json() {
             View::Quiet
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
-                .with_style(style("{spinner} {msg}"));
+                .with_style(bar_style("{spinner} {msg}"));
             bar.enable_steady_tick(Duration::from_millis(200));
             View::Bar(bar)
         } else {
@@ -48,7 +49,7 @@ impl Progress {
     }
 
     /// Takes the next event of the run.
-    pub(super) fn apply(&mut self, event: &Event) {
+    pub(crate) fn apply(&mut self, event: &Event) {
         let _ = self.state.apply(now_unix_ms(), event);
         let state = &self.state;
         match event {
@@ -71,7 +72,7 @@ impl Progress {
                 }
                 self.line(&text);
                 if let View::Bar(bar) = &self.view {
-                    bar.set_style(style("{bar:16} {msg}"));
+                    bar.set_style(bar_style("{bar:16} {msg}"));
                     bar.set_length(state.records);
                     bar.set_position(state.records_done());
                     bar.set_message("starting");
@@ -88,20 +89,15 @@ impl Progress {
             } if state.throttled_calls == 1 => self.line(&format!(
                 "the platform accepts fewer calls than are made, slowing down: {reason}"
             )),
-            Event::Failed {
-                batch,
-                attempt,
-                reason,
-                retry: true,
-                kind,
-                ..
-            } if *kind != FailureKind::Throttled => self.line(&format!(
-                "batch {batch}: attempt {attempt} failed, trying again: {reason}"
-            )),
+            Event::Failed { .. } => {
+                if let Some(line) = retry_line(event) {
+                    self.line(&line);
+                }
+            }
             Event::Collecting { parts, of } => {
                 if let View::Bar(bar) = &self.view {
-                    let (parts, of) = (count(*parts), count(*of));
-                    bar.set_message(format!("writing the output: part {parts} of {of}"));
+                    let parts = count_of(*parts, *of);
+                    bar.set_message(format!("writing the output: part {parts}"));
                 }
             }
             Event::Progressed {
@@ -128,14 +124,14 @@ impl Progress {
     }
 
     /// Removes the bar from the screen.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         if let View::Bar(bar) = &self.view {
             bar.finish_and_clear();
         }
     }
 
     /// Whether the user wants no summary at the end.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         matches!(self.view, View::Quiet)
     }
 
@@ -187,17 +183,19 @@ impl Progress {
     }
 }
 
-/// Writes a line to standard error. A run does not stop because nobody reads it.
-pub(super) fn say(text: &str) {
-    if log::is_json() {
-        tracing::info!(target: "shoal", "{text}");
-        return;
+/// The line about a failed attempt that is followed by another one.
+pub(crate) fn retry_line(event: &Event) -> Option<String> {
+    match event {
+        Event::Failed {
+            batch,
+            attempt,
+            reason,
+            retry: true,
+            kind,
+            ..
+        } if *kind != FailureKind::Throttled => Some(format!(
+            "batch {batch}: attempt {attempt} failed, trying again: {reason}"
+        )),
+        _ => None,
     }
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template)
-        .expect("the template is a constant")
-        .progress_chars("█▉▊▋▌▍▎▏ ")
 }

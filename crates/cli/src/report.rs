@@ -3,20 +3,58 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::args::report::{ReportArgs, ReportFormat};
-use super::progress::say;
-use super::{print, write};
+use clap::{Args, ValueEnum};
+
+use super::options::PriceOptions;
+use super::output::{say, write};
 use shoal::job::run_dir::REPORT;
 use shoal::{Error, Result, find_run};
 
-pub(super) fn report(args: ReportArgs) -> Result<()> {
+const EXAMPLES: &str = "\
+Examples:
+  shoal report reviews-ebcf50ee                     # writes report.html into the run directory, and prints where
+  shoal report reviews-ebcf50ee --open              # also opens it
+  shoal report reviews-ebcf50ee --format markdown   # also csv (a row per invocation) and json
+  shoal report reviews-ebcf50ee -o report.html";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ReportArgs {
+    /// Name of a run, or path or URL of its directory
+    run: String,
+
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "html")]
+    format: ReportFormat,
+
+    /// Where to write: a file, or - for standard output [default: the run directory for html, else standard output]
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Option<PathBuf>,
+
+    /// Open the page
+    #[arg(long)]
+    open: bool,
+
+    #[command(flatten)]
+    prices: PriceOptions,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Html,
+    Json,
+    Csv,
+    Markdown,
+}
+
+pub(crate) fn report(args: ReportArgs) -> Result<()> {
     if args.open && args.format != ReportFormat::Html {
         return Err(Error::Settings(
             "--open shows the page, and works only with --format html".into(),
         ));
     }
     let run = find_run(&args.run)?;
-    let prices = shoal::prices(args.prices.as_deref())?;
+    let prices = shoal::prices(args.prices.prices.as_deref())?;
     let report = shoal::report(&run, &prices)?;
     let content = match args.format {
         ReportFormat::Html => report.html(),
@@ -24,33 +62,29 @@ pub(super) fn report(args: ReportArgs) -> Result<()> {
         ReportFormat::Csv => report.csv(),
         ReportFormat::Markdown => report.markdown(),
     };
-    let is_page = args.format == ReportFormat::Html;
-    let written: Option<PathBuf> = match &args.output {
-        Some(path) => {
-            write(path, content.as_bytes())?;
-            Some(path.clone()).filter(|path| path.as_os_str() != "-")
-        }
-        None if is_page => {
-            run.replace(REPORT, content.clone())?;
+    let written = match (args.output, args.format) {
+        (None, ReportFormat::Html) => {
+            run.replace(REPORT, content)?;
             say(&format!("the report is {}", run.object_uri(REPORT)));
             run.folder().map(|folder| folder.join(REPORT))
         }
-        None => {
-            print(content.as_bytes())?;
-            None
+        (output, _) => {
+            let path = output.unwrap_or("-".into());
+            write(&path, &content)?;
+            Some(path).filter(|path| path.as_os_str() != "-")
         }
     };
     match written {
-        Some(path) if args.open => open(&path),
-        _ if args.open => Err(Error::Settings(
+        _ if !args.open => Ok(()),
+        Some(path) => open(&path),
+        None => Err(Error::Settings(
             "--open shows a file of this machine; write the page to one (-o report.html)".into(),
         )),
-        _ => Ok(()),
     }
 }
 
 /// Opens a page on the desktop.
-pub(super) fn open(page: &Path) -> Result<()> {
+fn open(page: &Path) -> Result<()> {
     let program = match std::env::consts::OS {
         "macos" => "open",
         "windows" => "explorer",

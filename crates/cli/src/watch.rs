@@ -5,18 +5,28 @@ mod screen;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 
-use super::args::watch::WatchArgs;
+use super::options::PriceOptions;
 use shoal::job::{Receipts, RunDir};
 use shoal::planning::Prices;
 use shoal::reports::{CallHistory, Phase, RunReport, Totals};
 use shoal::{Error, Result, find_run, report};
 
-/// The time between two looks at the run; longer where a look takes long.
+/// The time between two updates; longer if an update takes long.
 const EVERY: Duration = Duration::from_millis(500);
 
-pub(super) fn watch(args: WatchArgs) -> Result<()> {
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Name of a run, or path or URL of its directory
+    run: String,
+
+    #[command(flatten)]
+    prices: PriceOptions,
+}
+
+pub(crate) fn watch(args: WatchArgs) -> Result<()> {
     let run = find_run(&args.run)?;
     if !std::io::stdout().is_terminal() {
         return Err(Error::Settings(
@@ -26,12 +36,12 @@ pub(super) fn watch(args: WatchArgs) -> Result<()> {
     let mut watched = Watched {
         run,
         receipts: Receipts::default(),
-        prices: shoal::prices(args.prices.as_deref())?,
+        prices: shoal::prices(args.prices.prices.as_deref())?,
     };
-    // An error is easier to read before the screen is taken over.
-    let mut seen = watched.look()?;
+    // Errors are shown before the screen is switched.
+    let mut snapshot = watched.snapshot()?;
     let mut terminal = ratatui::init();
-    let end = show(&mut terminal, &mut watched, &mut seen);
+    let end = show(&mut terminal, &mut watched, &mut snapshot);
     ratatui::restore();
     end
 }
@@ -40,17 +50,16 @@ pub(super) fn watch(args: WatchArgs) -> Result<()> {
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
     watched: &mut Watched,
-    seen: &mut Seen,
+    snapshot: &mut Snapshot,
 ) -> Result<()> {
     let failed = |e: std::io::Error| -> Error {
         shoal::job::Error::storage("draw on", "the terminal", e).into()
     };
     loop {
         terminal
-            .draw(|frame| screen::draw(frame, seen))
+            .draw(|frame| screen::draw(frame, snapshot))
             .map_err(failed)?;
-        let wait = EVERY.max(seen.took * 10);
-        let until = Instant::now() + wait;
+        let until = Instant::now() + EVERY.max(snapshot.took * 10);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if !event::poll(left).map_err(failed)? {
@@ -68,29 +77,29 @@ fn show(
                 _ => {}
             }
         }
-        *seen = watched.look()?;
+        *snapshot = watched.snapshot()?;
     }
 }
 
-/// The result of a look.
-struct Seen {
+/// The run at one moment.
+struct Snapshot {
     report: RunReport,
-    /// Calls in flight, as far as events say.
+    /// Calls in flight, according to the events.
     in_flight: u64,
     phase: Phase,
-    /// The duration of the look.
+    /// The duration of the update.
     took: Duration,
 }
 
 struct Watched {
     run: RunDir,
-    /// The receipts of earlier looks.
+    /// The receipts of earlier updates.
     receipts: Receipts,
     prices: Prices,
 }
 
 impl Watched {
-    fn look(&mut self) -> Result<Seen> {
+    fn snapshot(&mut self) -> Result<Snapshot> {
         let started = Instant::now();
         let Some(job) = self.run.job()? else {
             return Err(Error::NoSuchRun {
@@ -105,7 +114,7 @@ impl Watched {
         let (phase, in_flight) = (history.state().phase, history.state().running());
         let bill = report::bill(&self.run, &job, &totals, history.state(), &self.prices)?;
         let report = report::of(&self.run, &job, &self.receipts, history, bill)?;
-        Ok(Seen {
+        Ok(Snapshot {
             report,
             in_flight,
             phase,

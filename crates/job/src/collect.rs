@@ -36,6 +36,7 @@ impl Destination {
             Error::Parameter(format!(
                 "failed to determine the output format: {what}; choose csv, jsonl, parquet or arrow"
             ))
+            .adjustable("format")
         };
         if text == "-" {
             return Ok((Self::Stdout, format.unwrap_or(OutputFormat::Jsonl)));
@@ -64,7 +65,8 @@ impl Destination {
                 "failed to choose the output format: {} was requested, but the name {text} ends in that of {}",
                 format.extension(),
                 by_name.extension()
-            ))),
+            ))
+            .adjustable("format")),
             (Some(format), _) | (None, Some(format)) => Ok((Self::File(path), format)),
             (None, None) => Err(need(&format!("the name {text} has no known extension"))),
         }
@@ -240,7 +242,7 @@ pub fn collect(
     match destination {
         Destination::Stdout => {
             let out = BufWriter::with_capacity(1 << 16, io::stdout());
-            parts.join(out, "standard output")?;
+            parts.join(out, "to standard output")?;
         }
         Destination::File(path) => {
             let path = target(path);

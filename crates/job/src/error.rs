@@ -22,6 +22,14 @@ pub enum Error {
     /// The parameters contradict each other or the input.
     #[error("{0}")]
     Parameter(String),
+    /// The input or the output needs another value of a parameter.
+    #[error("{error}")]
+    Adjustable {
+        /// The parameter's name, such as `text-column`.
+        parameter: String,
+        /// What is wrong.
+        error: Box<Error>,
+    },
     /// The run directory contains a different job.
     #[error("failed to continue run {run}: {reason}")]
     Conflict {
@@ -88,6 +96,14 @@ impl Error {
         Self::Input {
             place: place.into(),
             reason: reason.into(),
+        }
+    }
+
+    /// The error, which another value of `parameter` avoids.
+    pub(crate) fn adjustable(self, parameter: impl Into<String>) -> Self {
+        Self::Adjustable {
+            parameter: parameter.into(),
+            error: self.into(),
         }
     }
 

@@ -311,7 +311,6 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
     let place = path.display().to_string();
     match error.kind() {
         io::ErrorKind::NotFound => Error::input(place, "there is no such file"),
-        io::ErrorKind::PermissionDenied => Error::input(place, "permission denied"),
         io::ErrorKind::IsADirectory => Error::input(place, "it is a folder"),
         _ => Error::storage("read", place, error),
     }

@@ -431,6 +431,7 @@ impl From<crate::Error> for Failure {
             Error::Cancelled => FailureKind::Cancelled,
             Error::Input { .. }
             | Error::Parameter(_)
+            | Error::Adjustable { .. }
             | Error::Conflict { .. }
             | Error::Corrupt { .. } => FailureKind::Input,
         };

@@ -353,6 +353,7 @@ fn of_job(error: &shoal_job::Error) -> ExitCode {
     match error {
         shoal_job::Error::Input { .. } => ExitCode::Input,
         shoal_job::Error::Parameter(_) => ExitCode::Usage,
+        shoal_job::Error::Adjustable { error, .. } => of_job(error),
         shoal_job::Error::Storage { .. } => ExitCode::Storage,
         shoal_job::Error::Cancelled => ExitCode::Interrupted,
         // The run directory is in use, damaged or of another job.

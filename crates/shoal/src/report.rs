@@ -93,9 +93,9 @@ fn command(run: &RunDir) -> Result<String> {
     let arguments: Option<Vec<String>> = run
         .get(COMMAND)?
         .and_then(|content| serde_json::from_slice(&content).ok());
-    Ok(match arguments {
-        Some(arguments) => shell(&arguments),
-        None => "# no command is recorded: the run was started by a program".into(),
+    Ok(match arguments.unwrap_or_default() {
+        arguments if !arguments.is_empty() => shell(&arguments),
+        _ => "# no command is recorded: the run was started by a program".into(),
     })
 }
 

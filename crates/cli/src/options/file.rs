@@ -1,28 +1,22 @@
-//! `shoal.toml`, and how flags and variables override it.
+//! `shoal.toml`: the values of options that no flag and no variable gives.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use clap::{Args, Command};
-use toml::Table;
+use clap::Command;
+use toml::{Table, Value};
 
-use super::{RunOptions, given};
 use shoal::{Error, Result};
 
 /// The file that is read unless another one is named.
 const FILE: &str = "shoal.toml";
 
-/// `options`, which come from flags and variables, over those of the file.
-pub(crate) fn merge(options: &RunOptions, file: Option<&Path>) -> Result<RunOptions> {
-    let mut table = read(file)?;
-    table.extend(given(options));
-    // Each was parsed before.
-    table
-        .try_into()
-        .map_err(|e| Error::Settings(format!("failed to read the options: {e}")))
-}
+/// Options of the file, each with its values as they are written after its flag.
+pub(crate) type FileOptions = BTreeMap<String, Vec<String>>;
 
-fn read(path: Option<&Path>) -> Result<Table> {
+/// The options of a file, which may be all those that `run` has.
+pub(crate) fn read(path: Option<&Path>, run: &Command) -> Result<FileOptions> {
     let is_named = path.is_some();
     let path = path.unwrap_or(Path::new(FILE));
     let failed = |reason: &dyn std::fmt::Display| {
@@ -34,35 +28,61 @@ fn read(path: Option<&Path>) -> Result<Table> {
         Err(e) if e.kind() == ErrorKind::NotFound && !is_named => Table::new(),
         Err(e) => return Err(failed(&e)),
     };
-    let known = RunOptions::augment_args(Command::new("run"));
-    for (key, value) in &table {
-        if !known.get_arguments().any(|arg| arg.get_long() == Some(key)) {
+    let run = run.clone().no_binary_name(true);
+    let run = run.mut_args(|arg| arg.env(None::<&str>).required(false));
+    let mut options = FileOptions::new();
+    for (key, value) in table {
+        let known = |arg: &clap::Arg| arg.get_long() == Some(&key) && key != "config";
+        if !run.get_arguments().any(known) {
             return Err(failed(&format!("there is no option {key}")));
         }
-        let one = Table::from_iter([(key.clone(), value.clone())]);
-        one.try_into::<RunOptions>()
-            .map_err(|e| failed(&format!("{key}: {e}")))?;
+        let values = words(value).ok_or_else(|| failed(&format!("{key} has the wrong type")))?;
+        let flags = values.iter().map(|value| format!("--{key}={value}"));
+        if let Err(error) = run.clone().try_get_matches_from(flags) {
+            let text = error.render().to_string();
+            let reason = text.split("\n\n").next().unwrap_or_default();
+            return Err(failed(&reason.trim_start_matches("error: ")));
+        }
+        options.insert(key, values);
     }
-    Ok(table)
+    Ok(options)
+}
+
+/// The values as they are written after a flag; in a list, items with a comma are quoted as in CSV.
+fn words(value: Value) -> Option<Vec<String>> {
+    Some(match value {
+        Value::String(text) => vec![text],
+        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => vec![value.to_string()],
+        Value::Array(items) => {
+            let items: Option<Vec<_>> = items.iter().map(Value::as_str).collect();
+            let mut line = csv::Writer::from_writer(Vec::new());
+            line.write_record(items?).ok()?;
+            let line = String::from_utf8(line.into_inner().ok()?).ok()?;
+            vec![line.trim_end().to_owned()]
+        }
+        Value::Datetime(_) | Value::Table(_) => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read_text(text: &str) -> Result<Table> {
+    fn read_text(text: &str) -> Result<FileOptions> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.toml");
         std::fs::write(&file, text).unwrap();
-        read(Some(&file))
+        let command = crate::args::command(&FileOptions::new());
+        read(Some(&file), command.find_subcommand("run").unwrap())
     }
 
     #[test]
     fn options_of_another_type_or_name_are_refused_by_name() {
         for (text, says) in [
             ("batchsize = 1", "no option batchsize"),
-            ("batch-size = 'x'", "batch-size: "),
-            ("max-time = '5 days'", "max-time: "),
+            ("batch-size = 'x'", "'--batch-size <N>'"),
+            ("batch-size = { x = 1 }", "batch-size has the wrong type"),
+            ("max-time = '5 days'", "'--max-time <TIME>'"),
             ("input-format = 'text-folder'", "csv, tsv"),
             ("config = 'x'", "no option config"),
             ("batch-size = ", "a.toml"),
@@ -73,18 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn flags_override_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("shoal.toml");
-        std::fs::write(&file, "batch-size = 9\nscores = true\nmax-cost = 2").unwrap();
-        let mut options = RunOptions::default();
-        options.batches.batch_size = Some(7);
-        options.task.threshold = Some(f64::NAN);
-        let merged = merge(&options, Some(&file)).unwrap();
-        assert_eq!(merged.batches.batch_size, Some(7));
-        assert_eq!(merged.task.scores, Some(true));
-        assert_eq!(merged.limits.max_cost, Some(2.0));
-        assert!(merged.task.threshold.unwrap().is_nan());
-        assert_eq!(merged.logging.quiet, None);
+    fn values_are_written_as_after_flags() {
+        let text = "batch-size = 9\nscores = true\nmax-cost = 0.5\nkeep-columns = ['a', 'b, c']";
+        let expected = [
+            ("batch-size", "9"),
+            ("keep-columns", "a,\"b, c\""),
+            ("max-cost", "0.5"),
+            ("scores", "true"),
+        ];
+        let expected = expected.map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));
+        assert_eq!(read_text(text).unwrap(), FileOptions::from(expected));
     }
 }

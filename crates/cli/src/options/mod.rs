@@ -1,17 +1,17 @@
 //! Groups of options. Each option is declared here once: its field gives the flag, the variable `SHOAL_*`, the key of
-//! `shoal.toml` and the word in the command that repeats a run.
+//! `shoal.toml` and the words in the command that repeats a run. Commands share options by sharing groups.
 
 mod file;
-mod named;
 mod repeat;
 pub(crate) mod time;
 
-use std::collections::BTreeMap;
+use std::any::TypeId;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::Args;
-use serde::{Deserialize, Serialize};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Args};
+use serde::Serialize;
 use serde_json::Value;
 
 use shoal::dispatch::Speculation;
@@ -23,10 +23,8 @@ use shoal::{
     OnError, Precision, Result, Settings, Target, TaskKind,
 };
 
-pub(crate) use file::merge;
-pub(crate) use named::parser;
+pub(crate) use file::{FileOptions, read};
 pub(crate) use repeat::arguments;
-use time::Time;
 
 /// The headings of the help.
 pub(crate) mod heading {
@@ -40,13 +38,11 @@ pub(crate) mod heading {
 }
 
 /// How the input is read.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::INPUT)]
 pub(crate) struct InputOptions {
-    /// Format of the input files whose names do not say it
-    #[arg(long, value_name = "FORMAT", value_parser = parser::<Format>())]
-    #[serde(with = "named")]
+    /// Format of input files without a known extension
+    #[arg(long, value_name = "FORMAT", value_parser = named(&Format::FILES, Format::name))]
     pub(crate) input_format: Option<Format>,
 
     /// Column with the text [default: the only string column, else `text`]
@@ -61,29 +57,13 @@ pub(crate) struct InputOptions {
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label_column: Option<String>,
 
-    /// Columns to copy to the output, separated by commas
-    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
-    pub(crate) keep_columns: Option<Vec<String>>,
-}
-
-/// Where results are written.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-#[command(next_help_heading = heading::OUTPUT)]
-pub(crate) struct OutputOptions {
-    /// Where results are written: a file, a folder (ends in /), or - for standard output
-    #[arg(short, long, value_name = "OUTPUT")]
-    pub(crate) output: Option<String>,
-
-    /// Format of the output if its name does not say it [default for -: jsonl]
-    #[arg(long, value_name = "FORMAT", value_parser = parser::<OutputFormat>())]
-    #[serde(with = "named")]
-    pub(crate) format: Option<OutputFormat>,
+    /// Columns to copy to the output, separated by commas; a name with a comma is quoted as in CSV
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) keep_columns: Vec<String>,
 }
 
 /// Which model is used.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::MODEL)]
 pub(crate) struct ModelOptions {
     /// Model folder, packed model or its URL, or name on the Hugging Face hub [default: the bundled film-review model]
@@ -92,19 +72,16 @@ pub(crate) struct ModelOptions {
 
     /// Arithmetic of the model; `int8` is about three times as fast as `f32` [default: `int8` if its results agree with
     /// those of `f32` on a sample of the records]
-    #[arg(long, value_name = "PRECISION", value_parser = parser::<Precision>())]
-    #[serde(with = "named")]
+    #[arg(long, value_name = "PRECISION", value_parser = named(&Precision::ALL, Precision::name))]
     pub(crate) precision: Option<Precision>,
 }
 
 /// How the engine runs a model on this machine.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::MODEL)]
 pub(crate) struct EngineOptions {
     /// Instruction set: avx512-vnni, avx512, avx2 or portable [default: the best that this CPU supports]
-    #[arg(long, value_name = "ISA", value_parser = parser::<Target>())]
-    #[serde(with = "named")]
+    #[arg(long, value_name = "ISA", value_parser = named(&Target::ALL, Target::name))]
     pub(crate) isa: Option<Target>,
 
     /// Where packed models are kept between runs [default: a folder in the platform's cache folder]
@@ -112,9 +89,8 @@ pub(crate) struct EngineOptions {
     pub(crate) cache_dir: Option<PathBuf>,
 }
 
-/// What is done with the model.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+/// What the model computes.
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::MODEL)]
 pub(crate) struct TaskOptions {
     /// Task: classify or embed, or a Hugging Face name of one [default: the task that the model was made for]
@@ -150,11 +126,31 @@ pub(crate) struct TaskOptions {
     pub(crate) normalize: Option<bool>,
 }
 
-/// How the input is divided into batches.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+/// What is computed: the input, the model and its task.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct JobOptions {
+    #[command(flatten)]
+    pub(crate) input: InputOptions,
+    #[command(flatten)]
+    pub(crate) model: ModelOptions,
+    #[command(flatten)]
+    pub(crate) task: TaskOptions,
+    #[command(flatten)]
+    pub(crate) engine: EngineOptions,
+}
+
+/// Where a run is written, and how its input is divided into batches.
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::BACKEND)]
-pub(crate) struct BatchOptions {
+pub(crate) struct StartOptions {
+    /// Where results are written: a file, a folder (ends in /), or - for standard output
+    #[arg(short, long, value_name = "OUTPUT", help_heading = heading::OUTPUT)]
+    pub(crate) output: Option<String>,
+
+    /// Format of the output if its name has no known extension [default for -: jsonl]
+    #[arg(long, value_name = "FORMAT", value_parser = named(&OutputFormat::ALL, OutputFormat::name), help_heading = heading::OUTPUT)]
+    pub(crate) format: Option<OutputFormat>,
+
     /// Records in a batch [default: 50]
     #[arg(short, long, value_name = "N")]
     pub(crate) batch_size: Option<u64>,
@@ -167,15 +163,25 @@ pub(crate) struct BatchOptions {
     /// writes its page [default: 16384]
     #[arg(long, value_name = "N")]
     pub(crate) batches_at_once: Option<NonZeroUsize>,
+
+    /// Where the run is kept: a folder, or a prefix of an object store [default: a folder for this input and output in the
+    /// platform's data folder, or below --store]
+    #[arg(long, value_name = "DIR", help_heading = heading::RUN_DIR)]
+    pub(crate) run_dir: Option<PathBuf>,
+
+    /// Start over instead of resuming an earlier run of the same command
+    #[arg(long, help_heading = heading::RUN_DIR)]
+    pub(crate) fresh: Option<bool>,
 }
 
 /// The backend. Each option but the first belongs to the settings of some backends; the others refuse it.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[command(next_help_heading = heading::BACKEND)]
 pub(crate) struct BackendOptions {
     /// Where functions run [default: local; for a run that is resumed, where it ran last]
-    #[arg(long, value_name = "BACKEND", value_parser = parser::<BackendKind>())]
+    #[arg(long, value_name = "BACKEND", value_parser = named(BackendKind::ALL, BackendKind::name))]
+    #[serde(skip)]
     pub(crate) backend: Option<BackendKind>,
 
     /// Batches in flight [default: all cores; for HTTP workers, as many as they accept; for lambda and step-functions, 1000]
@@ -195,12 +201,12 @@ pub(crate) struct BackendOptions {
     pub(crate) state_machine: Option<String>,
 
     /// How a Distributed Map runs its children [default: by the expected time of a batch]
-    #[arg(long, value_name = "KIND", value_parser = parser::<Children>())]
+    #[arg(long, value_name = "KIND", value_parser = named(&Children::ALL, Children::name))]
     pub(crate) children: Option<Children>,
 
     /// Share of batches that may fail before a Distributed Map gives up; batches that crashed their function are then
     /// searched for the record that causes it [default: 5, or 3 batches]
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub(crate) tolerated_failures: Option<f64>,
 
     /// Time limit of one call [default: the platform's limit]
@@ -217,8 +223,7 @@ pub(crate) struct BackendOptions {
 }
 
 /// What a run may cost, and what it does with failures.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::LIMITS)]
 pub(crate) struct LimitOptions {
     /// Cost limit for all starts of the run together. The highest cost of a call is reserved before it is made, so the limit
@@ -227,29 +232,33 @@ pub(crate) struct LimitOptions {
     pub(crate) max_cost: Option<f64>,
 
     /// Time limit of this start, such as 90s, 5m or 2h; the same command continues the run
-    #[arg(long, value_name = "TIME")]
-    pub(crate) max_time: Option<Time>,
+    #[arg(long, value_name = "TIME", value_parser = time::seconds)]
+    pub(crate) max_time: Option<f64>,
 
     /// Spend more than $1 on a platform without asking
     #[arg(short, long)]
     pub(crate) yes: Option<bool>,
-
-    /// JSON file with prices to use instead of the built-in ones, in the form of crates/estimate/prices
-    #[arg(long, value_name = "FILE")]
-    pub(crate) prices: Option<PathBuf>,
 
     /// Time of second attempts at slow calls, in percent of the time of all calls; 0 disables them [default: 5]
     #[arg(long, value_name = "PERCENT")]
     pub(crate) speculation_budget: Option<f64>,
 
     /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
-    #[arg(long, value_name = "ACTION", value_parser = parser::<OnError>())]
+    #[arg(long, value_name = "ACTION", value_parser = named(&OnError::ALL, OnError::name))]
     pub(crate) on_error: Option<OnError>,
 }
 
+/// What resources cost.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = heading::LIMITS)]
+pub(crate) struct PriceOptions {
+    /// JSON file with prices to use instead of the built-in ones, in the form of crates/estimate/prices
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+}
+
 /// The object store of runs.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::RUN_DIR)]
 pub(crate) struct StoreOptions {
     /// Prefix of an object store for runs and copies of local inputs, such as s3://bucket/shoal; lambda and step-functions
@@ -258,24 +267,8 @@ pub(crate) struct StoreOptions {
     pub(crate) store: Option<String>,
 }
 
-/// The run directory.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-#[command(next_help_heading = heading::RUN_DIR)]
-pub(crate) struct RunDirOptions {
-    /// Where the run is kept: a folder, or a prefix of an object store [default: a folder for this input and output in the
-    /// platform's data folder, or below --store]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) run_dir: Option<PathBuf>,
-
-    /// Start over instead of resuming an earlier run of the same command
-    #[arg(long)]
-    pub(crate) fresh: Option<bool>,
-}
-
 /// What a run prints and sends.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = heading::LOGGING)]
 pub(crate) struct LoggingOptions {
     /// Print nothing but errors
@@ -292,65 +285,45 @@ pub(crate) struct LoggingOptions {
     pub(crate) otlp: Option<String>,
 }
 
-/// All options of `run`. What is missing comes from `shoal.toml`, then from the defaults.
-#[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
-#[serde(default)]
+/// All options of `run`.
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct RunOptions {
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) input: InputOptions,
+    pub(crate) job: JobOptions,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) output: OutputOptions,
+    pub(crate) start: StartOptions,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) model: ModelOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) task: TaskOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) engine: EngineOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
     pub(crate) backend: BackendOptions,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) batches: BatchOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
     pub(crate) limits: LimitOptions,
     #[command(flatten)]
-    #[serde(flatten)]
+    pub(crate) prices: PriceOptions,
+    #[command(flatten)]
     pub(crate) store: StoreOptions,
     #[command(flatten)]
-    #[serde(flatten)]
-    pub(crate) run_dir: RunDirOptions,
-    #[command(flatten)]
-    #[serde(flatten)]
     pub(crate) logging: LoggingOptions,
 }
 
 impl RunOptions {
     /// The settings of a run of `inputs`.
     pub(crate) fn settings(&self, inputs: Vec<String>) -> Result<Settings> {
-        let batch_size = self.batches.batch_size.unwrap_or(DEFAULT_BATCH_SIZE);
+        let batch_size = self.start.batch_size.unwrap_or(DEFAULT_BATCH_SIZE);
         Ok(Settings {
             inputs,
-            output: self.output.output.clone().unwrap_or_default(),
-            format: self.output.format,
-            model: model_settings(&self.model, &self.engine, &self.task),
+            output: self.start.output.clone().unwrap_or_default(),
+            format: self.start.format,
+            model: self.job.model_settings(),
             parameters: Parameters {
                 batch_size,
-                ..self.input.parameters()
+                ..self.job.input.parameters()
             },
             backend: self.backend.config(BackendConfig::default())?,
             store: self.store.store.clone(),
-            run_dir: self.run_dir.run_dir.clone(),
+            run_dir: self.start.run_dir.clone(),
             on_error: self.limits.on_error.unwrap_or_default(),
-            fresh: self.run_dir.fresh.unwrap_or(false),
-            batches_at_once: self.batches.batches_at_once,
-            limits: self.limits.limits(),
+            fresh: self.start.fresh.unwrap_or(false),
+            batches_at_once: self.start.batches_at_once,
+            limits: self.limits.limits(&self.prices),
             command: None,
         })
     }
@@ -360,42 +333,49 @@ impl InputOptions {
     /// Format and columns.
     pub(crate) fn parameters(&self) -> Parameters {
         let roles = [("text", &self.text_column), ("label", &self.label_column)];
-        let named = roles.into_iter();
-        let columns: BTreeMap<_, _> = named
-            .filter_map(|(role, column)| Some((role.to_owned(), column.clone()?)))
-            .collect();
+        let named = roles
+            .into_iter()
+            .filter_map(|(role, column)| Some((role.to_owned(), column.clone()?)));
         Parameters {
             input_format: self.input_format,
-            columns,
+            columns: named.collect(),
             id_column: self.id_column.clone(),
-            keep_columns: self.keep_columns.clone().unwrap_or_default(),
+            keep_columns: self
+                .keep_columns
+                .iter()
+                .flat_map(|list| items(list))
+                .collect(),
             ..Parameters::default()
         }
     }
 }
 
-/// The model, its task and its engine.
-pub(crate) fn model_settings(
-    model: &ModelOptions,
-    engine: &EngineOptions,
-    task: &TaskOptions,
-) -> ModelSettings {
-    ModelSettings {
-        reference: model.model.clone(),
-        task: task.task(),
-        max_tokens: task.max_tokens,
-        engine: EngineSettings {
-            precision: model.precision,
-            ..engine.settings()
-        },
+/// The items of a list, as the fields of a line of CSV.
+fn items(list: &str) -> Vec<String> {
+    let mut line = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(list.as_bytes());
+    let items = line.deserialize().next();
+    items.and_then(|line| line.ok()).unwrap_or_default()
+}
+
+impl JobOptions {
+    /// The model, its task and its engine.
+    pub(crate) fn model_settings(&self) -> ModelSettings {
+        ModelSettings {
+            reference: self.model.model.clone(),
+            task: self.task.task(),
+            max_tokens: self.task.max_tokens,
+            engine: self.engine.settings(self.model.precision),
+        }
     }
 }
 
 impl EngineOptions {
-    /// The engine with the default precision. Worker processes run this program.
-    pub(crate) fn settings(&self) -> EngineSettings {
+    /// The engine. Worker processes run this program.
+    pub(crate) fn settings(&self, precision: Option<Precision>) -> EngineSettings {
         EngineSettings {
-            precision: None,
+            precision,
             isa: self.isa,
             cache_dir: self.cache_dir.clone(),
             worker_program: std::env::current_exe().ok(),
@@ -434,12 +414,9 @@ impl BackendOptions {
                 *new = function;
             }
         }
-        for (key, value) in given(self) {
-            let value = serde_json::to_value(value).expect("an option is always JSON");
+        for (key, value) in json(self) {
             if value.is_null() {
-                return Err(Error::Settings(format!(
-                    "failed to use --{key}: it is not a number"
-                )));
+                continue;
             }
             if !settings.contains_key(&key) {
                 return Err(Error::Settings(format!(
@@ -454,49 +431,47 @@ impl BackendOptions {
 }
 
 impl LimitOptions {
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self, prices: &PriceOptions) -> Limits {
         let budget = self.speculation_budget.map(|percent| percent / 100.0);
         Limits {
             max_usd: self.max_cost,
-            max_seconds: self.max_time.map(|time| time.0),
+            max_seconds: self.max_time,
             yes: self.yes.unwrap_or(false),
-            prices: self.prices.clone(),
+            prices: prices.prices.clone(),
             speculation: budget.map_or_else(Speculation::default, |budget| Speculation { budget }),
         }
     }
 }
 
-impl LoggingOptions {
-    pub(crate) fn quiet(&self) -> bool {
-        self.quiet.unwrap_or(false)
-    }
-
-    pub(crate) fn json(&self) -> bool {
-        self.json.unwrap_or(false)
-    }
-}
-
-/// The options of a group that were given, by name.
-pub(crate) fn given(options: &impl Serialize) -> toml::Table {
-    toml::Table::try_from(options).expect("options are always a table")
-}
-
-/// Fails if an option of a group was given, which has no effect for the reason `why`.
-pub(crate) fn refuse(options: &impl Serialize, why: &str) -> Result<()> {
-    match given(options).keys().next() {
-        Some(key) => Err(Error::Settings(format!(
-            "failed to start: --{key} has no effect {why}"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// All settings of a backend, those without a value as null.
-fn json(config: &BackendConfig) -> serde_json::Map<String, Value> {
-    match serde_json::to_value(config) {
+/// All settings or options, those without a value as null.
+fn json(settings: &impl Serialize) -> serde_json::Map<String, Value> {
+    match serde_json::to_value(settings) {
         Ok(Value::Object(settings)) => settings,
         _ => unreachable!("settings are always a JSON object"),
     }
+}
+
+/// Whether an option is true or false.
+pub(crate) fn is_bool(option: &Arg) -> bool {
+    option.get_value_parser().type_id() == TypeId::of::<bool>()
+}
+
+fn percent(text: &str) -> std::result::Result<f64, String> {
+    let number = text.parse().ok();
+    let percent = number.filter(|number| (0.0..=100.0).contains(number));
+    percent.ok_or("it is not a number from 0 to 100".into())
+}
+
+/// Parses one of `all` values by its name.
+pub(crate) fn named<T: Copy + Send + Sync + 'static>(
+    all: &'static [T],
+    name: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(move |value| name(*value))).map(move |text| {
+        let mut all = all.iter().copied();
+        all.find(|value| name(*value) == text)
+            .expect("clap checked the name")
+    })
 }
 
 #[cfg(test)]
@@ -521,18 +496,11 @@ mod tests {
                 },
                 "--detach has no effect with --backend lambda",
             ),
-            (
-                BackendOptions {
-                    backend: Some(BackendKind::StepFunctions),
-                    tolerated_failures: Some(f64::NAN),
-                    ..BackendOptions::default()
-                },
-                "--tolerated-failures: it is not a number",
-            ),
         ] {
             let error = options.config(BackendConfig::default()).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
         }
+        assert!(percent("NaN").is_err());
     }
 
     #[test]

@@ -2,62 +2,56 @@
 
 use std::path::Path;
 
-use toml::Value;
+use clap::{ArgMatches, Args, Command};
 
-use super::{RunOptions, given};
+use super::{RunOptions, is_bool};
 use shoal::dispatch::redact_url;
 use shoal::job::store::is_url;
 
 /// Options that do not change the results or how they are computed, or are settled when a run starts: what a plan chose is
 /// given as batch size and concurrency.
-const OMITTED: [&str; 6] = ["auto", "fresh", "json", "otlp", "quiet", "yes"];
+const OMITTED: [&str; 7] = ["auto", "detach", "fresh", "json", "otlp", "quiet", "yes"];
 /// Options whose value is a path or a URL.
-const PATHS: [&str; 3] = ["cache-dir", "prices", "run-dir"];
+const PATHS: [&str; 4] = ["cache-dir", "output", "prices", "run-dir"];
 
-/// The arguments of `shoal` that repeat the run of `inputs` from any folder. `None` where an option cannot be written as a
-/// flag. They hold no secret: tokens come from the environment, and passwords and queries of URLs are left out.
-pub(crate) fn arguments(inputs: &[String], options: &RunOptions) -> Option<Vec<String>> {
+/// The arguments of `shoal` that repeat the run of `inputs` from any folder. `given` has the options, `chosen` those that a
+/// plan chose. They hold no secret: tokens come from the environment, and passwords and queries of URLs are left out.
+pub(crate) fn arguments(
+    inputs: &[String],
+    given: &ArgMatches,
+    chosen: &[(&str, Option<String>)],
+) -> Vec<String> {
     let mut words = vec!["run".to_owned()];
     words.extend(inputs.iter().map(|input| path(input)));
-    let mut table = given(options);
-    if let Some(Value::String(output)) = table.remove("output") {
-        words.extend(["-o".to_owned(), path(&output)]);
-    }
-    for (key, value) in table {
-        if OMITTED.contains(&key.as_str()) {
+    let known = RunOptions::augment_args(Command::new("run"));
+    for option in known.get_arguments() {
+        let name = option.get_long().expect("every option has a flag");
+        if OMITTED.contains(&name) {
             continue;
         }
-        let value = match value {
-            Value::Boolean(true) => {
-                words.push(format!("--{key}"));
-                continue;
-            }
-            Value::Boolean(false) => {
-                words.push(format!("--{key}=false"));
-                continue;
-            }
-            Value::String(text) if PATHS.contains(&key.as_str()) => path(&text),
-            Value::String(text) if key == "model" && Path::new(&text).exists() => path(&text),
-            Value::String(text) => public(&text),
-            Value::Array(items) => list(&items)?,
-            number => number.to_string(),
+        let shown = |value: &str| match name {
+            name if PATHS.contains(&name) => path(value),
+            "model" if Path::new(value).exists() => path(value),
+            _ => public(value),
         };
-        if value.is_empty() || value.starts_with('-') {
-            words.push(format!("--{key}={value}"));
-        } else {
-            words.extend([format!("--{key}"), value]);
+        let chosen = chosen.iter().find(|(option, _)| *option == name);
+        let values: Vec<_> = match (chosen, given.get_raw(option.get_id().as_str())) {
+            (Some((_, Some(value))), _) => vec![value.clone()],
+            (_, Some(raw)) => raw.map(|value| shown(&value.to_string_lossy())).collect(),
+            _ => continue,
+        };
+        let value = values.join(",");
+        let is_bool = is_bool(option);
+        match value.as_str() {
+            "true" if is_bool => words.push(format!("--{name}")),
+            value if is_bool || value.is_empty() || value.starts_with('-') => {
+                words.push(format!("--{name}={value}"));
+            }
+            _ => words.extend([format!("--{name}"), value]),
         }
     }
     words.push("--fresh".into());
-    Some(words)
-}
-
-/// A list as it is written in a flag, which cannot have a comma in an item.
-fn list(items: &[Value]) -> Option<String> {
-    let items = items.iter().map(|item| item.as_str().map(public));
-    let items: Vec<_> = items.collect::<Option<_>>()?;
-    let is_plain = items.iter().all(|item| !item.contains(','));
-    is_plain.then(|| items.join(","))
+    words
 }
 
 /// A path that means the same in every folder.
@@ -88,48 +82,66 @@ fn public(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::FileOptions;
     use super::*;
+
+    fn repeated(line: &[&str], chosen: &[(&str, Option<String>)]) -> Vec<String> {
+        let line = ["shoal", "run", "/in.csv", "-"].iter().chain(line);
+        let matches = crate::args::command(&FileOptions::new()).get_matches_from(line);
+        let run = matches.subcommand_matches("run").unwrap();
+        arguments(&["/in.csv".into(), "-".into()], run, chosen)
+    }
 
     #[test]
     fn the_command_has_every_option_that_counts() {
-        let mut options = RunOptions::default();
-        options.output.output = Some("out/".into());
-        options.output.format = Some(shoal::job::format::OutputFormat::Parquet);
-        options.task.scores = Some(true);
-        options.task.normalize = Some(false);
-        options.task.threshold = Some(0.3);
-        options.task.prompt = Some(String::new());
-        options.input.text_column = Some("-x".into());
-        options.input.keep_columns = Some(vec!["a".into(), "b c".into()]);
-        options.limits.max_time = Some("5m".parse().unwrap());
-        options.limits.yes = Some(true);
-        options.logging.quiet = Some(true);
-        let words = arguments(&["/in.csv".into(), "-".into()], &options).unwrap();
+        let words = repeated(
+            &[
+                "-o=out/",
+                "--format=parquet",
+                "--scores",
+                "--normalize=false",
+                "--threshold=0.3",
+                "--prompt=",
+                "--text-column=-x",
+                "--keep-columns=a,b c",
+                "--keep-columns=\"d,e\"",
+                "--url=http://a,http://b?key",
+                "--max-time=5m",
+                "--yes",
+                "--quiet",
+                "--auto",
+                "--concurrency=3",
+            ],
+            &[("batch-size", Some("7".into())), ("concurrency", None)],
+        );
         let here = std::env::current_dir().unwrap();
-        let output = format!("{}/out/", here.display());
         let expected = [
             "run",
             "/in.csv",
             "-",
-            "-o",
-            &output,
-            "--format",
-            "parquet",
-            "--keep-columns",
-            "a,b c",
-            "--max-time",
-            "300s",
-            "--normalize=false",
-            "--prompt=",
-            "--scores",
             "--text-column=-x",
+            "--keep-columns",
+            "a,b c,\"d,e\"",
+            "--scores",
             "--threshold",
             "0.3",
+            "--prompt=",
+            "--normalize=false",
+            "--output",
+            &format!("{}/out/", here.display()),
+            "--format",
+            "parquet",
+            "--batch-size",
+            "7",
+            "--concurrency",
+            "3",
+            "--url",
+            "http://a,http://b?…",
+            "--max-time",
+            "5m",
             "--fresh",
         ];
         assert_eq!(words, expected);
-        options.input.keep_columns = Some(vec!["a,b".into()]);
-        assert_eq!(arguments(&["/in.csv".into()], &options), None);
     }
 
     #[test]

@@ -2,18 +2,20 @@
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Color, Style, Stylize};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, Gauge, GraphType, Paragraph, Wrap};
 
-use super::Seen;
+use super::Snapshot;
+use crate::output::count_of;
+use shoal::reports::SeriesPoint;
 use shoal::reports::numbers::{count, duration, number, usd};
 
 /// The fewest lines of a useful chart.
 const LEAST_CHART: u16 = 8;
 
-pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen) {
+pub(super) fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot) {
     let [head, bar, facts, charts, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(1),
@@ -22,32 +24,30 @@ pub(super) fn draw(frame: &mut Frame<'_>, seen: &Seen) {
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(title(seen), head);
-    frame.render_widget(progress(seen), bar);
-    frame.render_widget(Paragraph::new(lines(seen)).wrap(Wrap { trim: true }), facts);
-    draw_charts(frame, seen, charts);
+    frame.render_widget(title(snapshot), head);
+    frame.render_widget(progress(snapshot), bar);
     frame.render_widget(
-        Line::styled(
-            "q leaves; the run continues",
-            Style::new().add_modifier(Modifier::DIM),
-        ),
-        foot,
+        Paragraph::new(lines(snapshot)).wrap(Wrap { trim: true }),
+        facts,
     );
+    draw_charts(frame, snapshot, charts);
+    frame.render_widget("q leaves; the run continues".dim(), foot);
 }
 
-fn title(seen: &Seen) -> Line<'_> {
-    let report = &seen.report;
+fn title(snapshot: &Snapshot) -> Line<'_> {
+    let report = &snapshot.report;
     Line::from(vec![
-        Span::styled(
-            report.run.as_str(),
-            Style::new().add_modifier(Modifier::BOLD),
-        ),
-        Span::raw(format!("  {}  {}", seen.phase.name(), report.job.function)),
+        report.run.as_str().bold(),
+        Span::raw(format!(
+            "  {}  {}",
+            snapshot.phase.name(),
+            report.job.function
+        )),
     ])
 }
 
-fn progress(seen: &Seen) -> Gauge<'_> {
-    let (done, all) = (seen.report.summary.records, seen.report.job.records);
+fn progress(snapshot: &Snapshot) -> Gauge<'_> {
+    let (done, all) = (snapshot.report.summary.records, snapshot.report.job.records);
     let share = if all == 0 {
         1.0
     } else {
@@ -58,15 +58,14 @@ fn progress(seen: &Seen) -> Gauge<'_> {
         .gauge_style(Style::new().fg(Color::Blue))
         .use_unicode(true)
         .label(format!(
-            "{} of {} records, {:.1} %",
-            count(done),
-            count(all),
+            "{} records, {:.1} %",
+            count_of(done, all),
             100.0 * share
         ))
 }
 
-fn lines(seen: &Seen) -> Vec<Line<'_>> {
-    let report = &seen.report;
+fn lines(snapshot: &Snapshot) -> Vec<Line<'_>> {
+    let report = &snapshot.report;
     let mut lines = Vec::new();
     let mut line = |name: &str, value: String| lines.push(Line::raw(format!("{name:<11}{value}")));
     let summary = &report.summary;
@@ -79,68 +78,55 @@ fn lines(seen: &Seen) -> Vec<Line<'_>> {
         }
     }
     line("time", time);
+    let (in_flight, answered) = (snapshot.in_flight, summary.invocations - summary.unanswered);
     line(
         "calls",
         format!(
             "{} in flight, {} answered",
-            count(seen.in_flight),
-            count(summary.invocations - summary.unanswered)
+            count(in_flight),
+            count(answered)
         ),
     );
     if let Some(spread) = &report.batch_seconds {
+        let [p50, p95, p99] = [spread.p50, spread.p95, spread.p99].map(duration);
         line(
             "batches",
-            format!(
-                "median {}, 95 % within {}, 99 % within {}",
-                duration(spread.p50),
-                duration(spread.p95),
-                duration(spread.p99)
-            ),
+            format!("median {p50}, 95 % within {p95}, 99 % within {p99}"),
         );
     }
+    let (environments, cold) = (count(summary.environments), count(summary.cold_starts));
     line(
         "functions",
-        format!(
-            "{} environments, {} cold starts",
-            count(summary.environments),
-            count(summary.cold_starts)
-        ),
+        format!("{environments} environments, {cold} cold starts"),
     );
     if let Some(cost) = &report.cost {
         line("cost", format!("{} so far, {}", usd(cost.usd), cost.basis));
     }
     if let Some(failure) = report.failures.first() {
-        line(
-            "failures",
-            format!("{} times: {}", count(failure.attempts), failure.reason),
-        );
+        let (times, reason) = (count(failure.attempts), &failure.reason);
+        line("failures", format!("{times} times: {reason}"));
     }
     if report.dead_letters.total > 0 {
-        line(
-            "failed",
-            format!(
-                "{} records in failed.jsonl",
-                count(report.dead_letters.total)
-            ),
-        );
+        let failed = count(report.dead_letters.total);
+        line("failed", format!("{failed} records in failed.jsonl"));
     }
     lines
 }
 
-fn draw_charts(frame: &mut Frame<'_>, seen: &Seen, area: Rect) {
+fn draw_charts(frame: &mut Frame<'_>, snapshot: &Snapshot, area: Rect) {
     if area.height < LEAST_CHART {
         return;
     }
-    let points = &seen.report.series.points;
-    let rates: Vec<_> = points
-        .iter()
-        .map(|point| (point.seconds, point.records_per_second))
-        .collect();
-    let functions: Vec<_> = points
-        .iter()
-        .map(|point| (point.seconds, point.functions))
-        .collect();
-    let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).areas(area);
+    let points = &snapshot.report.series.points;
+    let series = |value: fn(&SeriesPoint) -> f64| -> Vec<_> {
+        points
+            .iter()
+            .map(|point| (point.seconds, value(point)))
+            .collect()
+    };
+    let rates = series(|point| point.records_per_second);
+    let functions = series(|point| point.functions);
+    let [left, right] = Layout::horizontal([Constraint::Fill(1); 2]).areas(area);
     chart(frame, left, "records/s", &rates, Color::Blue);
     chart(
         frame,

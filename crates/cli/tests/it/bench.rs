@@ -1,4 +1,4 @@
-//! `shoal bench`: what it prints, not how fast it is.
+//! The output of `shoal bench`.
 
 use std::sync::Arc;
 
@@ -77,7 +77,7 @@ fn assert_stages(report: &Value, precision: &str) {
 }
 
 #[test]
-fn logits_are_those_of_the_library_however_the_work_is_cut() {
+fn logits_equal_those_of_the_library_for_every_micro_batch() {
     let dir = Bench::new();
     let sequences = sequences(50);
     dir.write("ids.json", json!(sequences).to_string());
@@ -220,7 +220,7 @@ fn sequences_are_timed_and_counted() {
 }
 
 #[test]
-fn made_up_records_are_timed_by_length_and_micro_batch() {
+fn generated_records_are_timed_by_length_and_micro_batch() {
     let dir = Bench::new();
     let short = ["--seconds", "0.002"];
     let cells = |args: &[&str]| -> Vec<[u64; 3]> {
@@ -303,7 +303,7 @@ fn bad_sequences_are_named() {
 }
 
 #[test]
-fn flags_that_make_no_sense_together_are_refused() {
+fn contradictory_flags_are_refused() {
     let dir = Bench::new();
     dir.write("ids.json", "[[1]]");
     let given = ["--sequences", "ids.json"];

@@ -1,25 +1,25 @@
-//! Runs on AWS's own interfaces, from an empty account to collected output: real zip, real `bootstrap`, real SDKs, against
-//! a stand-in on the loopback.
+//! Runs on the interfaces of AWS, from an empty account to collected output: real zip, real `bootstrap`, real SDKs, against
+//! an emulator on the loopback.
 
 use std::process::Command;
 
 use serde_json::Value;
 use shoal_testing::Ministack;
 
-use crate::support::{Bench, describe, jsonl, tiny_model};
+use crate::support::{Bench, describe, jsonl, tiny};
 
 /// The one instruction set that is packed, so that results do not depend on which one the function finds.
-const ISA: &str = "portable";
-const STORE: &str = "s3://lake/shoal";
+pub(crate) const ISA: &str = "portable";
+pub(crate) const STORE: &str = "s3://lake/shoal";
 
-/// An account with a function, and with a state machine where asked for.
-struct Account {
-    bench: Bench,
-    cloud: Ministack,
+/// An account with a function, and with a state machine if requested.
+pub(crate) struct Account {
+    pub(crate) bench: Bench,
+    pub(crate) cloud: Ministack,
 }
 
 impl Account {
-    fn new(deploy: &[&str]) -> Self {
+    pub(crate) fn new(deploy: &[&str]) -> Self {
         let account = Self {
             bench: Bench::new(),
             cloud: Ministack::start(),
@@ -27,7 +27,7 @@ impl Account {
         account
             .cloud
             .python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
-        let model = tiny_model().to_str().unwrap().to_owned();
+        let model = tiny();
         let endpoint = format!("AWS_ENDPOINT_URL={}", account.cloud.endpoint());
         let mut args = vec![
             "deploy", "aws", "--store", STORE, "--model", &model, "--isa", ISA,
@@ -57,7 +57,7 @@ impl Account {
 
     /// The summary of a run of `reviews.jsonl`.
     fn run(&self, output: &str, batch_size: &str, args: &[&str]) -> Value {
-        let model = tiny_model().to_str().unwrap().to_owned();
+        let model = tiny();
         let mut all = vec!["run", "reviews.jsonl", "-o", output, "--model", &model];
         all.extend([
             "--precision",
@@ -88,7 +88,7 @@ impl Account {
 }
 
 #[test]
-fn functions_of_the_cloud_give_the_bytes_of_this_machine() {
+fn cloud_functions_write_the_same_bytes_as_this_machine() {
     let account = Account::new(&["--state-machine"]);
     account.bench.write("reviews.jsonl", jsonl(2000));
     for size in ["50", "333", "1000"] {
@@ -104,7 +104,7 @@ fn functions_of_the_cloud_give_the_bytes_of_this_machine() {
             assert_eq!(summary["records"], 2000, "{backend} {size}");
             assert_eq!(summary["isa"], serde_json::json!([ISA]), "{backend} {size}");
             assert_eq!(account.bench.text(&output), expected, "{backend} {size}");
-            // The same command finds that all of it is done.
+            // The same command finds all batches done.
             let again = account.run(&output, size, &["--backend", backend, "--store", STORE]);
             assert_eq!(again["reused_records"], 2000, "{backend} {size}");
         }
@@ -136,7 +136,7 @@ fn functions_of_the_cloud_give_the_bytes_of_this_machine() {
 }
 
 #[test]
-fn the_doctor_sees_what_is_there_and_what_is_not() {
+fn the_doctor_finds_what_exists_and_what_is_missing() {
     use crate::doctor::{look, with};
 
     let account = Account::new(&["--state-machine", "--timeout", "60"]);
@@ -224,11 +224,11 @@ fn the_doctor_sees_what_is_there_and_what_is_not() {
 }
 
 #[test]
-fn a_client_may_go_and_come_back() {
+fn a_detached_run_can_be_resumed() {
     let account = Account::new(&["--state-machine"]);
     account.bench.write("reviews.jsonl", jsonl(300));
     account.run("here.csv", "20", &[]);
-    let model = tiny_model().to_str().unwrap().to_owned();
+    let model = tiny();
     let run = format!("{STORE}/runs/mine");
     let mut start = vec!["run", "reviews.jsonl", "-o", "there.csv", "--model", &model];
     start.extend([
@@ -243,10 +243,10 @@ fn a_client_may_go_and_come_back() {
     ]);
     start.extend(["--backend", "step-functions", "--detach"]);
     let left = account.ok(&start);
-    let said = String::from_utf8(left.stderr).unwrap();
+    let printed = String::from_utf8(left.stderr).unwrap();
     assert!(
-        said.contains("left to") || said.contains("to the platform"),
-        "{said}"
+        printed.contains("left to") || printed.contains("to the platform"),
+        "{printed}"
     );
     let status = account.ok(&["status", &run, "--json"]);
     let status: Value = serde_json::from_slice(&status.stdout).unwrap();
@@ -255,7 +255,7 @@ fn a_client_may_go_and_come_back() {
         ["RUNNING", "SUCCEEDED"].contains(&status["platform"]["status"].as_str().unwrap()),
         "{status}"
     );
-    // Waits for the execution that is there, and starts no other.
+    // Waits for the running execution, and starts no other.
     account.ok(&["resume", &run, "--isa", ISA, "--quiet"]);
     assert_eq!(
         account.bench.text("there.csv"),
@@ -267,7 +267,7 @@ fn a_client_may_go_and_come_back() {
         account.bench.text("again.csv"),
         account.bench.text("here.csv")
     );
-    // What a run has lost is made again, by the platform, and only that.
+    // The platform makes lost parts and receipts again, and nothing else.
     account.cloud.python(
         "import boto3\ns3 = boto3.client('s3')\nfor name in ['receipts/00000003.json', 'parts/00000007.csv']:\n  \
          s3.delete_object(Bucket='lake', Key='shoal/runs/mine/' + name)",
@@ -301,7 +301,7 @@ fn a_client_may_go_and_come_back() {
 }
 
 #[test]
-fn throttled_calls_are_made_again() {
+fn throttled_calls_are_retried() {
     let account = Account::new(&["--reserved-concurrency", "2"]);
     account.bench.write("reviews.jsonl", jsonl(200));
     account.run("here.csv", "10", &[]);
@@ -324,13 +324,13 @@ fn throttled_calls_are_made_again() {
     );
 }
 
-/// Calls in flight may never cost more together than what is allowed, and what is done is kept.
+/// Calls in flight never cost more together than the limit, and finished batches are kept.
 #[test]
-fn money_is_set_aside_before_it_is_spent() {
+fn the_cost_of_a_call_is_reserved_before_it_is_made() {
     let account = Account::new(&["--memory", "1024"]);
     account.bench.write("reviews.jsonl", jsonl(200));
     account.run("here.csv", "10", &[]);
-    let model = tiny_model().to_str().unwrap().to_owned();
+    let model = tiny();
     let run = format!("{STORE}/runs/capped");
     let mut command = vec!["run", "reviews.jsonl", "-o", "there.csv", "--model", &model];
     command.extend(["--precision", "int8", "--isa", ISA, "--batch-size", "10"]);
@@ -349,13 +349,13 @@ fn money_is_set_aside_before_it_is_spent() {
         .output()
         .unwrap();
     assert_eq!(below_one.status.code(), Some(9), "{}", describe(&below_one));
-    let said = String::from_utf8_lossy(&below_one.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&below_one.stderr).into_owned();
     assert!(
-        said.contains("--max-cost") && said.contains("20 batches"),
-        "{said}"
+        printed.contains("--max-cost") && printed.contains("20 batches"),
+        "{printed}"
     );
     assert_eq!(account.keys("shoal/runs/capped/receipts/").len(), 0);
-    // One call at a time can be paid for, until what was spent leaves too little for another one.
+    // The limit covers one call at a time, until too little is left for another one.
     let some = account
         .shoal(&[&command[..], &["0.00078"]].concat())
         .output()

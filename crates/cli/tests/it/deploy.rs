@@ -1,13 +1,13 @@
-//! `shoal deploy aws` and `shoal destroy aws`, against a stand-in for AWS on this machine.
+//! `shoal deploy aws` and `shoal destroy aws`, against an AWS emulator on this machine.
 
 use std::process::Output;
 
 use serde_json::Value;
 use shoal_testing::Ministack;
 
-use crate::support::{Bench, describe, tiny_model};
+use crate::support::{Bench, describe, tiny};
 
-/// A stand-in with one bucket.
+/// An emulator with one bucket.
 struct Account {
     server: Ministack,
     bench: Bench,
@@ -85,18 +85,18 @@ fn tiny_bootstrap(bench: &Bench) -> String {
 }
 
 #[test]
-fn a_deployment_is_made_changed_and_removed_with_all_that_it_made() {
+fn a_deployment_is_created_updated_and_deleted_completely() {
     let account = Account::new();
     let empty = account.look();
     let bootstrap = tiny_bootstrap(&account.bench);
-    let model = tiny_model().display().to_string();
+    let model = tiny();
     let order = [
         "deploy",
         "aws",
         "--store",
         "s3://data/shoal",
         "--model",
-        &model,
+        model,
         "--bootstrap",
         &bootstrap,
         "--isa",
@@ -106,8 +106,8 @@ fn a_deployment_is_made_changed_and_removed_with_all_that_it_made() {
     let and = |more: &[&'static str]| [&order[..], more].concat();
 
     // Nothing happens at first.
-    let said = account.ok(&and(&["--dry-run"]));
-    assert!(said.contains("would be created"), "{said}");
+    let printed = account.ok(&and(&["--dry-run"]));
+    assert!(printed.contains("would be created"), "{printed}");
     assert!(account.ok(&["destroy", "aws", "--dry-run"]).is_empty());
     assert_eq!(account.look(), empty);
 
@@ -133,15 +133,15 @@ fn a_deployment_is_made_changed_and_removed_with_all_that_it_made() {
         serde_json::json!([code.strip_prefix("s3://data/").unwrap()])
     );
 
-    // The same again is the same; a dry run of another changes nothing; another one changes what differs.
+    // Deploying again changes nothing; a dry run changes nothing; another setting changes what differs.
     let again: Value = serde_json::from_str(&account.ok(&and(&["--json"]))).unwrap();
     assert_eq!(
         (&again["code"], &again["function"]),
         (&made["code"], &made["function"])
     );
     assert_eq!(account.look()["functions"], first["functions"]);
-    let said = account.ok(&and(&["--memory", "3008", "--dry-run"]));
-    assert!(said.contains("would be updated"), "{said}");
+    let printed = account.ok(&and(&["--memory", "3008", "--dry-run"]));
+    assert!(printed.contains("would be updated"), "{printed}");
     assert_eq!(account.look()["functions"], first["functions"]);
     let changed = account.ok(&and(&["--memory", "3008", "--env", "RUST_LOG=debug"]));
     assert!(changed.contains("updated"), "{changed}");
@@ -153,7 +153,7 @@ fn a_deployment_is_made_changed_and_removed_with_all_that_it_made() {
     );
     assert_eq!(second["objects"], first["objects"]);
 
-    // It is listed, and goes only when told to; the store is found by the stack itself.
+    // It is listed, and deleted only with --yes; the stack names its store.
     let listed = account.ok(&["destroy", "aws", "--dry-run"]);
     for kind in [
         "CloudFormation::Stack",
@@ -185,7 +185,7 @@ fn a_deployment_is_made_changed_and_removed_with_all_that_it_made() {
 }
 
 #[test]
-fn a_stack_of_others_is_left_alone() {
+fn a_foreign_stack_is_left_alone() {
     let account = Account::new();
     account.server.python(
         "
@@ -210,7 +210,7 @@ boto3.client('cloudformation').create_stack(StackName='shoal', TemplateBody=json
 }
 
 #[test]
-fn what_cannot_be_deployed_is_told_before_anything_is_sent() {
+fn invalid_deployments_are_refused_before_anything_is_sent() {
     let bench = Bench::new();
     let text = bench.write("script", "#!/bin/sh\n").display().to_string();
     let cases: [(&[&str], &str); 15] = [
@@ -265,7 +265,7 @@ fn what_cannot_be_deployed_is_told_before_anything_is_sent() {
         let error = bench.fails(2, [&["deploy", "aws"], flags].concat());
         assert!(error.contains(says), "{flags:?}: {error}");
     }
-    // Without a region nobody is asked.
+    // Without a region no service is called.
     let bootstrap = tiny_bootstrap(&bench);
     let order = [
         "deploy",
@@ -280,7 +280,7 @@ fn what_cannot_be_deployed_is_told_before_anything_is_sent() {
 }
 
 #[test]
-fn the_template_alone_needs_nobody() {
+fn the_template_alone_needs_no_service() {
     let bench = Bench::new();
     let order = [
         "deploy",
@@ -305,7 +305,7 @@ fn the_template_alone_needs_nobody() {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
-fn this_executable_tells_which_glibc_it_needs() {
+fn the_glibc_that_an_executable_needs_is_checked() {
     use shoal_aws::{Arch, bootstrap};
     let path = std::path::Path::new(env!("CARGO_BIN_EXE_shoal"));
     let content = std::fs::read(path).unwrap();

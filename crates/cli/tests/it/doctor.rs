@@ -1,4 +1,4 @@
-//! `shoal doctor`: what is well, and what is broken on purpose.
+//! `shoal doctor`: checks that pass, and checks that must fail.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::server::{Response, Server};
 use crate::support::{Bench, describe, tiny_model};
 
-/// What the doctor finds: the exit code, and the checks.
+/// The result of the doctor: exit code and checks.
 pub(crate) fn look(command: &mut Command) -> (i32, Vec<Value>) {
     let output = command.arg("--json").output().unwrap();
     let code = output.status.code().unwrap();
@@ -19,14 +19,14 @@ pub(crate) fn look(command: &mut Command) -> (i32, Vec<Value>) {
     );
     let checks = diagnosis["checks"].as_array().unwrap().clone();
     for check in &checks {
-        // Whatever fails says how to fix it.
+        // Every failed check says how to fix it.
         let is_well = check["finding"] == "ok";
         assert_eq!(check["fix"].is_null(), is_well, "{check}");
     }
     (code, checks)
 }
 
-/// The names of the checks that came to `finding`, with what they are about.
+/// The names of the checks with this finding, with their subject.
 pub(crate) fn with(checks: &[Value], finding: &str) -> Vec<String> {
     let those = checks.iter().filter(|check| check["finding"] == finding);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -36,7 +36,7 @@ pub(crate) fn with(checks: &[Value], finding: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_machine_that_is_well_is_told_so_and_left_as_it_was() {
+fn a_sound_machine_passes_and_stays_unchanged() {
     let bench = Bench::new();
     bench.write("reviews.csv", "id,text\n1,good\n");
     let model = tiny_model();
@@ -52,15 +52,18 @@ fn a_machine_that_is_well_is_told_so_and_left_as_it_was() {
         assert!(with(&checks, "ok").contains(&name.to_owned()), "{name}");
     }
     assert!(!bench.path("runs").exists() && !bench.path("labels.csv").exists());
-    // People read the same, and only what is wrong where they are in a hurry.
-    let said = bench.ok(["doctor", "reviews.csv"]).stdout;
-    let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("the text is in column \"text\""), "{said}");
+    // The text has the same checks, with --quiet only the failed ones.
+    let printed = bench.ok(["doctor", "reviews.csv"]).stdout;
+    let printed = String::from_utf8(printed).unwrap();
+    assert!(
+        printed.contains("the text is in column \"text\""),
+        "{printed}"
+    );
     assert!(bench.ok(["doctor", "--quiet"]).stdout.is_empty());
 }
 
 #[test]
-fn what_is_missing_here_is_found_and_gives_its_exit_code() {
+fn missing_requirements_are_found_and_give_their_exit_code() {
     let bench = Bench::new();
     bench.write("reviews.csv", "id,text\n1,good\n");
     bench.write("file", "");
@@ -143,7 +146,7 @@ fn a_store_that_cannot_hold_a_run_is_found_out() {
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("AWS_REGION", "us-east-1");
     let (code, checks) = look(&mut doctor);
-    // Its clock stands still, too.
+    // Its clock also stands still.
     let failed = with(&checks, "failed");
     assert_eq!(
         failed,

@@ -1,4 +1,4 @@
-//! The task `embed`: files in, vectors out, as sentence-transformers computes them.
+//! The task `embed` computes the vectors of sentence-transformers.
 
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ fn vectors(output: &str) -> Vec<Vec<f64>> {
 
 /// Every call of the reference: prompts, dimensions and normalization by the options of the command.
 #[test]
-fn vectors_are_those_of_sentence_transformers() {
+fn embeddings_equal_those_of_sentence_transformers() {
     let bench = Bench::new();
     let reference = texts(&bench);
     let cases = [
@@ -88,7 +88,7 @@ fn vectors_are_those_of_sentence_transformers() {
 }
 
 #[test]
-fn vectors_are_the_same_bits_however_the_job_is_cut() {
+fn embeddings_are_bit_identical_for_every_batch_size() {
     let bench = Bench::new();
     texts(&bench);
     let lines = bench.text("texts.jsonl").repeat(8);
@@ -140,7 +140,7 @@ fn vectors_are_the_same_bits_however_the_job_is_cut() {
 }
 
 #[test]
-fn what_does_not_fit_the_task_is_refused() {
+fn options_of_other_tasks_are_refused() {
     let bench = Bench::new();
     texts(&bench);
     let (embeds, labels) = (model("cls-old"), "bundled");
@@ -151,7 +151,7 @@ fn what_does_not_fit_the_task_is_refused() {
             assert!(message.contains(word), "{word:?} is not in: {message}");
         }
     };
-    // Text formats of one value a field hold no vectors.
+    // CSV has one value per field, and cannot hold vectors.
     fails(
         &embeds,
         &["-o", "out.csv"],
@@ -176,7 +176,7 @@ fn what_does_not_fit_the_task_is_refused() {
         &with(&["--task", "translation"]),
         &["classify", "embed"],
     );
-    // The names of Hugging Face's pipelines are tasks too.
+    // The names of Hugging Face's pipelines are accepted.
     let args = [
         "run",
         "texts.jsonl",

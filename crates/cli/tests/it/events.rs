@@ -1,4 +1,4 @@
-//! What the events of a run explain.
+//! The events of a run explain its time.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -113,7 +113,7 @@ fn every_moment_of_a_run_with_faults_has_an_activity() {
             .map(|interval| interval.to_unix_ms - interval.from_unix_ms)
             .sum()
     };
-    // What the faults cost has its own names: two holds, since nothing was answered in between.
+    // The time of the faults has its own activities: two pauses, since no call was answered between them.
     assert!(ms(Activity::Throttled) > 0, "{intervals:?}");
     assert!(
         ms(Activity::Dispatching { in_flight: 1 }) > 0,

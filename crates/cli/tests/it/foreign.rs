@@ -1,4 +1,4 @@
-//! A run directory that somebody else made decides nothing: not what is written, read or called, and to whom a token goes.
+//! A run directory of another user decides nothing: not what is written, read or called, nor who gets a token.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Bench, files_in, jsonl, tiny_model};
 
-/// A bench with a run of its own, finished, in the folder `run`.
+/// A bench with a finished run in the folder `run`.
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.write("input.jsonl", jsonl(20));
@@ -21,7 +21,7 @@ fn bench() -> Bench {
     bench
 }
 
-/// Copies the run, as somebody sends one to us.
+/// Copies the run, as if another user had sent it.
 fn send(bench: &Bench, to: &str) {
     let copy = |name: &str| {
         bench.write(&format!("{to}/{name}"), bench.read(&format!("run/{name}")));
@@ -38,7 +38,7 @@ fn edit(bench: &Bench, file: &str, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
-fn what_a_foreign_run_would_have_shoal_do_is_told_and_not_done() {
+fn what_a_foreign_run_asks_for_is_refused_and_named() {
     let bench = bench();
     send(&bench, "theirs");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -58,8 +58,8 @@ fn what_a_foreign_run_would_have_shoal_do_is_told_and_not_done() {
         .env("SHOAL_TOKEN", "s3cret")
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(6), "{told}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(6), "{printed}");
     let input = bench.path("input.jsonl");
     for named in [
         &victim,
@@ -68,26 +68,29 @@ fn what_a_foreign_run_would_have_shoal_do_is_told_and_not_done() {
         "the model",
         "--trust",
     ] {
-        assert!(told.contains(named), "{named}: {told}");
+        assert!(printed.contains(named), "{named}: {printed}");
     }
     // Each of them is asked for by itself.
-    let told = bench.fails(6, ["resume", "theirs", "-o", "mine.csv"]);
-    assert!(told.contains(&url) && !told.contains(&victim), "{told}");
-    let local = ["resume", "theirs", "-o", "mine.csv", "--backend", "local"];
-    let told = bench.fails(6, local);
+    let printed = bench.fails(6, ["resume", "theirs", "-o", "mine.csv"]);
     assert!(
-        told.contains("input.jsonl") && !told.contains(&url),
-        "{told}"
+        printed.contains(&url) && !printed.contains(&victim),
+        "{printed}"
     );
-    let told = bench.fails(6, ["collect", "theirs"]);
-    assert!(told.contains(&victim), "{told}");
+    let local = ["resume", "theirs", "-o", "mine.csv", "--backend", "local"];
+    let printed = bench.fails(6, local);
+    assert!(
+        printed.contains("input.jsonl") && !printed.contains(&url),
+        "{printed}"
+    );
+    let printed = bench.fails(6, ["collect", "theirs"]);
+    assert!(printed.contains(&victim), "{printed}");
 
     let called = listener.accept().map(drop).map_err(|e| e.kind());
     assert_eq!(called, Err(ErrorKind::WouldBlock));
     assert!(!bench.path("victim.csv").exists() && !bench.path("mine.csv").exists());
     assert_eq!(files_in(&bench.path("theirs/parts")), 0);
 
-    // Whoever knows where it is from says so.
+    // `--trust` accepts it.
     bench.ok(local.into_iter().chain(["--trust"]));
     assert_eq!(bench.read("mine.csv"), bench.read("out.csv"));
     assert!(!bench.path("victim.csv").exists());
@@ -97,7 +100,7 @@ fn what_a_foreign_run_would_have_shoal_do_is_told_and_not_done() {
 }
 
 #[test]
-fn our_own_run_is_known_until_somebody_changes_it() {
+fn an_own_run_is_trusted_until_it_is_changed() {
     let bench = bench();
     bench.ok(["resume", "run"]);
     bench.ok(["collect", "run"]);
@@ -105,13 +108,13 @@ fn our_own_run_is_known_until_somebody_changes_it() {
         job["output"] = bench.path("victim.csv").display().to_string().into();
     });
     for command in ["resume", "collect"] {
-        let told = bench.fails(6, [command, "run"]);
-        assert!(told.contains("victim.csv"), "{told}");
+        let printed = bench.fails(6, [command, "run"]);
+        assert!(printed.contains("victim.csv"), "{printed}");
     }
     assert!(!bench.path("victim.csv").exists());
     bench.ok(["collect", "run", "-o", "mine.csv"]);
     assert_eq!(bench.read("mine.csv"), bench.read("out.csv"));
-    // Nor does the same job's command make it ours, whose output the directory has told otherwise.
+    // Nor does the command of the same job, whose output the directory contradicts, make the run trusted.
     let model = tiny_model();
     let command = ["run", "input.jsonl", "-o", "out.csv", "--run-dir", "run"];
     bench.ok(command
@@ -128,7 +131,7 @@ fn links_in_a_run_directory_are_refused() {
     send(&bench, "theirs");
     bench.write("victim", "mine\n");
     std::os::unix::fs::symlink("../victim", bench.path("theirs/events.jsonl")).unwrap();
-    let told = bench.fails(6, ["resume", "theirs", "--trust"]);
-    assert!(told.contains("events.jsonl is a link"), "{told}");
+    let printed = bench.fails(6, ["resume", "theirs", "--trust"]);
+    assert!(printed.contains("events.jsonl is a link"), "{printed}");
     assert_eq!(bench.text("victim"), "mine\n");
 }

@@ -8,7 +8,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, describe, jsonl, repository, tiny_model};
+use crate::support::{Bench, describe, jsonl, repository, tiny};
 
 /// Records of `aclImdb/`, the first ones of the sample.
 const FEW: usize = 20;
@@ -48,14 +48,14 @@ fn rows(bench: &Bench, args: &[&str]) -> Vec<Value> {
 }
 
 fn tiny_rows(bench: &Bench, args: &[&str]) -> Vec<Value> {
-    let model = tiny_model().display().to_string();
-    rows(bench, &[&["--model", &model], args].concat())
+    let model = tiny();
+    rows(bench, &[&["--model", model], args].concat())
 }
 
 /// A run of the tiny model over `input`, with its summary.
-fn summary(bench: &Bench, args: &[&str]) -> Value {
-    let model = tiny_model().display().to_string();
-    let output = bench.ok([&["run", "--json", "--quiet", "--model", &model], args].concat());
+pub(crate) fn summary(bench: &Bench, args: &[&str]) -> Value {
+    let model = tiny();
+    let output = bench.ok([&["run", "--json", "--quiet", "--model", model], args].concat());
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -126,7 +126,7 @@ fn as_text(row: &Value) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn the_bundled_model_says_the_same_of_every_form() {
+fn the_bundled_model_gives_the_same_results_for_every_format() {
     let bench = Bench::new();
     bench.write("few.jsonl", few());
     bench.write("few.csv", few_delimited(b','));
@@ -136,8 +136,8 @@ fn the_bundled_model_says_the_same_of_every_form() {
     let right = std::iter::zip(&expected, few().lines())
         .filter(|(row, line)| {
             let record: Value = serde_json::from_str(line).unwrap();
-            let [said, gold] = [row, &record].map(|row| row["label"].as_str().unwrap());
-            said.eq_ignore_ascii_case(gold)
+            let [predicted, gold] = [row, &record].map(|row| row["label"].as_str().unwrap());
+            predicted.eq_ignore_ascii_case(gold)
         })
         .count();
     assert!(right >= FEW * 8 / 10, "{right} of {FEW} labels are right");
@@ -163,7 +163,7 @@ fn the_bundled_model_says_the_same_of_every_form() {
 #[test]
 fn every_file_of_the_sample_holds_the_same_records() {
     let bench = Bench::new();
-    // The texts are carried along, so that they are compared beyond what the tiny model reads of them.
+    // The texts are kept, so that they are compared beyond the tokens that the tiny model reads.
     let columns = [
         "--text-column",
         "text",
@@ -172,8 +172,8 @@ fn every_file_of_the_sample_holds_the_same_records() {
         "--scores",
     ];
     let run = |stdin: Option<&str>, inputs: &[&str]| {
-        let model = tiny_model().display().to_string();
-        let args = [inputs, &["--model", &model], &columns[..]].concat();
+        let model = tiny();
+        let args = [inputs, &["--model", model], &columns[..]].concat();
         rows_from(&bench, stdin.map(Path::new), &args)
     };
     let expected = run(None, &[&sample("reviews.jsonl")]);
@@ -286,7 +286,7 @@ fn every_output_holds_the_same_rows() {
     );
     assert_eq!(csv_rows(&bench.read("out.csv")), texts);
 
-    // Single precision goes through JSON as the same number, so rows are compared after they were read the same way.
+    // JSON keeps single precision, so rows are compared after both were parsed.
     let single = |row: &Value| {
         let mut row = row.clone();
         for (name, value) in row.as_object_mut().unwrap() {
@@ -380,7 +380,7 @@ fn kept_columns_keep_their_types_in_parquet() {
         &format!("{keep},text"),
         "input_label",
     );
-    // What was written is an input too, with the same types.
+    // The output is also an input, with the same types.
     check(
         "out.parquet",
         "again.parquet",
@@ -453,12 +453,12 @@ fn the_id_is_the_named_column_or_id_or_the_row_number() {
 #[test]
 fn gold_labels_give_accuracy_and_a_confusion_table() {
     let bench = Bench::new();
-    // What the model says becomes the gold label of the even records; the odd ones are given the other, or none.
+    // The predicted label becomes the gold label of the even records; the odd ones get the other label, or none.
     bench.write("in.jsonl", jsonl(30));
     let mut gold = String::new();
-    let said = tiny_rows(&bench, &["in.jsonl"]);
+    let predicted = tiny_rows(&bench, &["in.jsonl"]);
     let mut expected = BTreeMap::<(String, String), u64>::new();
-    for (index, (row, line)) in std::iter::zip(&said, jsonl(30).lines()).enumerate() {
+    for (index, (row, line)) in std::iter::zip(&predicted, jsonl(30).lines()).enumerate() {
         let label = row["label"].as_str().unwrap();
         let other = if label == "label A" {
             "label B"
@@ -501,7 +501,7 @@ fn gold_labels_give_accuracy_and_a_confusion_table() {
 }
 
 #[test]
-fn texts_that_are_cut_are_counted() {
+fn truncated_texts_are_counted() {
     let bench = Bench::new();
     // Of each letter one token, with two marks around them.
     let lines: String = (1..=20)
@@ -521,7 +521,7 @@ fn texts_that_are_cut_are_counted() {
 }
 
 #[test]
-fn several_labels_stand_side_by_side() {
+fn several_labels_are_joined() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(40));
     let model = multi_label_model();
@@ -557,125 +557,4 @@ fn several_labels_stand_side_by_side() {
         .map(|row| row["label"].as_str().unwrap().matches(';').count())
         .collect();
     assert!(seen.iter().any(|count| *count > 0), "{seen:?}");
-}
-
-/// A dead letter's id, row and line.
-type Letter = (Value, u64, u64);
-
-/// Runs over `content` in batches of every size, and gives ids and texts, and the dead letters.
-fn read_back(bench: &Bench, name: &str, content: &[u8]) -> (Vec<(String, String)>, Vec<Letter>) {
-    bench.write(name, content);
-    let mut all = Vec::new();
-    for batch_size in ["1", "2", "1000"] {
-        let found = summary(
-            bench,
-            &[
-                name,
-                "-o",
-                "back.jsonl",
-                "--fresh",
-                "--run-dir",
-                "run",
-                "--text-column",
-                "text",
-                "--keep-columns",
-                "text",
-                "--batch-size",
-                batch_size,
-            ],
-        );
-        let results = bench
-            .text("back.jsonl")
-            .lines()
-            .map(|line| {
-                let row: Value = serde_json::from_str(line).unwrap();
-                let cell = |name: &str| row[name].as_str().unwrap().to_owned();
-                (cell("id"), cell("text"))
-            })
-            .collect::<Vec<_>>();
-        let failed = match found["failed_file"].as_str() {
-            None => Vec::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .unwrap()
-                .lines()
-                .map(|line| {
-                    let letter: Value = serde_json::from_str(line).unwrap();
-                    (
-                        letter["id"].clone(),
-                        letter["row"].as_u64().unwrap(),
-                        letter["line"].as_u64().unwrap(),
-                    )
-                })
-                .collect::<Vec<_>>(),
-        };
-        assert_eq!(
-            found["records"].as_u64().unwrap() as usize,
-            results.len() + failed.len()
-        );
-        all.push((results, failed));
-    }
-    assert!(
-        all.windows(2).all(|pair| pair[0] == pair[1]),
-        "{name}: {all:#?}"
-    );
-    all.remove(0)
-}
-
-fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
-    expected
-        .iter()
-        .map(|(id, text)| ((*id).to_owned(), (*text).to_owned()))
-        .collect()
-}
-
-#[test]
-fn csv_is_read_as_people_have_it() {
-    let bench = Bench::new();
-    for ending in ["\n", "\r\n"] {
-        // A byte-order mark; blank lines before the header, between records and at the end; quoted line breaks,
-        // separators and quotes; a byte-order mark within the file, which is text there; no line break at the end.
-        let content =
-            "\u{feff}\n\nid,text\n\n\na,\"two\nlines\"\nbad,x,y\nb,\"say \"\"no\"\", twice\"\n\
-                       \n\u{feff}c,mark\nempty,\nd,it's 5\" wide\n\n\nlast"
-                .replace('\n', ending);
-        let (results, failed) = read_back(&bench, "in.csv", content.as_bytes());
-        assert_eq!(
-            results,
-            pairs(&[
-                ("a", &format!("two{ending}lines")),
-                ("b", "say \"no\", twice"),
-                ("\u{feff}c", "mark"),
-                ("d", "it's 5\" wide"),
-            ]),
-            "{ending:?}"
-        );
-        assert_eq!(
-            failed,
-            [
-                (json!("bad"), 1, 8),
-                (json!("empty"), 4, 12),
-                (json!("last"), 6, 16)
-            ],
-            "{ending:?}"
-        );
-    }
-}
-
-#[test]
-fn tsv_may_hold_commas_and_quotes() {
-    let bench = Bench::new();
-    let content = "id\ttext\r\na\tone, two\r\nb\t\"a\ttab\"\r\n";
-    let (results, failed) = read_back(&bench, "in.tsv", content.as_bytes());
-    assert_eq!(results, pairs(&[("a", "one, two"), ("b", "a\ttab")]));
-    assert!(failed.is_empty());
-}
-
-#[test]
-fn json_lines_may_have_blank_lines_and_carriage_returns() {
-    let bench = Bench::new();
-    let content = "\u{feff}{\"id\":\"a\",\"text\":\"one\"}\r\n\r\n  \n{\"id\":\"bad\"}\r\n\
-                   {\"text\":\"t\\nwo \\u00fc \\ud83d\\ude00\",\"more\":{\"text\":1},\"id\":\"b\"}\n\n{\"id\":\"last\",\"text\":7}";
-    let (results, failed) = read_back(&bench, "in.jsonl", content.as_bytes());
-    assert_eq!(results, pairs(&[("a", "one"), ("b", "t\nwo ü 😀")]));
-    assert_eq!(failed, [(json!("bad"), 1, 4), (json!("last"), 3, 7)]);
 }

@@ -1,11 +1,11 @@
-//! Models by their name on the Hugging Face hub, which a small server on this machine plays.
+//! Models by their name on the Hugging Face hub, which a small server on this machine simulates.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use crate::server::{Response, Server};
-use crate::support::{Bench, describe, jsonl, repository, tiny_model};
+use crate::support::{Bench, describe, jsonl, repository, tiny, tiny_model};
 
 const MODEL: i32 = 4;
 const TOKEN: &str = "hf_secret_token";
@@ -72,7 +72,7 @@ fn succeeds(command: &mut Command) {
     assert!(output.stderr.is_empty(), "{}", describe(&output));
 }
 
-/// The run must fail for want of the model, and say nothing of the token.
+/// The run must fail because the model is missing, without showing the token.
 fn fails(command: &mut Command, words: &[&str]) {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(MODEL), "{}", describe(&output));
@@ -99,7 +99,7 @@ fn check(name: &str, revision: &str, folder: &Path) {
     );
     assert!(bench.path(&cache).join("config.json").exists());
 
-    // What is in the cache is not asked for again, whether the hub is there or not.
+    // A cached model is not requested again, whether the hub is reachable or not.
     let asked = hub.requests().len();
     succeeds(run(&bench, name, "cached.csv").env("HF_ENDPOINT", &endpoint));
     assert_eq!(hub.requests().len(), asked);
@@ -134,7 +134,7 @@ fn a_token_is_sent_but_never_shown() {
     let hub = serve_hub("owner/private", "main", &tiny_model());
     let run = |name: &str| {
         let mut command = run(&bench, name, "out.csv");
-        // A line break at the end is what `$(cat token)` in some shells, or a file, leaves.
+        // `$(cat token)` of some shells, or a file, leaves a line break at the end.
         command
             .env("HF_ENDPOINT", hub.url())
             .env("HF_TOKEN", format!("{TOKEN}\n"));
@@ -161,20 +161,16 @@ fn a_token_is_sent_but_never_shown() {
 }
 
 #[test]
-fn a_download_that_was_cut_goes_on() {
+fn an_interrupted_download_resumes() {
     let bench = Bench::new();
-    succeeds(&mut run(
-        &bench,
-        tiny_model().to_str().unwrap(),
-        "folder.csv",
-    ));
+    succeeds(&mut run(&bench, tiny(), "folder.csv"));
     let hub = serve_hub("owner/model", "main", &tiny_model());
     let fetch = || {
         succeeds(run(&bench, "owner/model", "hub.csv").env("HF_ENDPOINT", hub.url()));
         assert_eq!(bench.read("hub.csv"), bench.read("folder.csv"));
     };
     fetch();
-    // As a process leaves it that is killed: the weights are there in part, and the model has none yet.
+    // As a killed process leaves it: the weights are partly there, and the model has none yet.
     let model = "hub/hub/models--owner--model";
     let weights = bench.path(&format!("{model}/snapshots/{COMMIT}/model.safetensors"));
     let blob = weights.canonicalize().unwrap();
@@ -191,7 +187,7 @@ fn a_download_that_was_cut_goes_on() {
 }
 
 #[test]
-fn a_model_that_cannot_be_had_says_why() {
+fn a_model_that_cannot_be_fetched_is_an_error_with_its_reason() {
     let bench = Bench::new();
     let run = |name: &str, endpoint: &str| {
         let mut command = run(&bench, name, "out.csv");
@@ -221,7 +217,7 @@ fn a_model_that_cannot_be_had_says_why() {
         &["owner/pickled", "model.safetensors"],
     );
 
-    // Nobody listens there any more.
+    // No server listens there any more.
     drop(hub);
     fails(
         &mut run("owner/model", &endpoint),

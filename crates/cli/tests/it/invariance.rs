@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::{Bench, Random, jsonl, repository, tiny_model};
 
-/// What the output says of each record, by id.
+/// The row of each record, by id.
 fn results(bench: &Bench, input: &Path, args: &[&str]) -> BTreeMap<String, String> {
     let input = input.to_str().unwrap();
     let output = bench.ok(["run", input, "-o", "-", "--fresh", "--scores", "--quiet"]
@@ -23,7 +23,7 @@ fn results(bench: &Bench, input: &Path, args: &[&str]) -> BTreeMap<String, Strin
     by_id
 }
 
-/// Compares every way of cutting with one batch in one worker.
+/// Compares every division into batches with one batch in one worker.
 fn check(bench: &Bench, input: &str, model: Option<&Path>, batch_sizes: &[&str], engine: &[&str]) {
     let path = bench.write("input.jsonl", input);
     let model = model.map(|model| model.to_str().unwrap());
@@ -53,13 +53,13 @@ fn check(bench: &Bench, input: &str, model: Option<&Path>, batch_sizes: &[&str],
 }
 
 #[test]
-fn of_the_bundled_model() {
+fn the_bundled_model_gives_the_same_results_at_every_batch_size() {
     let sample = std::fs::read_to_string(repository("examples/reviews.jsonl")).unwrap();
     check(&Bench::new(), &sample, None, &["7", "1"], &[]);
 }
 
 #[test]
-fn of_a_small_model_at_every_batch_size() {
+fn a_small_model_gives_the_same_results_at_every_batch_size() {
     let model = tiny_model();
     for precision in ["int8", "f32"] {
         check(

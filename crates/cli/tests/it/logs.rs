@@ -1,4 +1,4 @@
-//! What commands and workers log.
+//! The logs of commands and workers.
 
 use std::process::{Command, Stdio};
 
@@ -28,7 +28,7 @@ pub(crate) fn objects(lines: &[u8]) -> Vec<Value> {
     objects.collect()
 }
 
-/// Those that say this.
+/// The lines with this message.
 fn saying<'a>(lines: &'a [Value], message: &str) -> Vec<&'a Value> {
     let all = lines.iter().map(|line| &line["fields"]);
     all.filter(|fields| fields["message"] == message).collect()
@@ -44,7 +44,7 @@ fn json(command: &mut Command, level: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_run_logs_its_steps_as_json_and_nothing_where_nobody_asks() {
+fn a_run_logs_its_steps_as_json_and_nothing_by_default() {
     let job = ManyBatches::new(60, 20);
     // The summary is not asked for twice.
     let info = json(&mut job.run("info", &[]), "info");
@@ -79,7 +79,7 @@ fn a_run_logs_its_steps_as_json_and_nothing_where_nobody_asks() {
 }
 
 #[test]
-fn errors_are_lines_too_and_tell_their_exit_code() {
+fn errors_are_log_lines_with_their_exit_code() {
     let bench = Bench::new();
     let output = bench
         .shoal(["run", "missing.csv", "-o", "out.csv"])
@@ -98,7 +98,7 @@ fn errors_are_lines_too_and_tell_their_exit_code() {
 }
 
 #[test]
-fn a_worker_logs_a_line_an_invocation() {
+fn a_worker_logs_a_line_per_invocation() {
     let job = ManyBatches::new(60, 20);
     let log = job.bench.path("log");
     let worker =
@@ -111,7 +111,7 @@ fn a_worker_logs_a_line_an_invocation() {
     let calls = saying(&lines, "invocation");
     let of = |outcome: &str| calls.iter().filter(|c| c["outcome"] == outcome).count();
     assert_eq!((of("done"), of("storage")), (4, 1), "{calls:?}");
-    // The share of an array job logs as text, where nobody says otherwise.
+    // A worker of an array job logs as text by default.
     let plan = job
         .run("array", &["--backend", "array", "--detach"])
         .output()
@@ -128,14 +128,14 @@ fn a_worker_logs_a_line_an_invocation() {
         .output()
         .unwrap();
     assert!(share.status.success(), "{}", describe(&share));
-    let said = String::from_utf8(share.stderr).unwrap();
-    let calls: Vec<_> = said
+    let printed = String::from_utf8(share.stderr).unwrap();
+    let calls: Vec<_> = printed
         .lines()
         .filter(|line| line.contains("INFO shoal::worker: invocation"))
         .collect();
-    assert_eq!(calls.len(), 4, "{said}");
+    assert_eq!(calls.len(), 4, "{printed}");
     assert!(
         calls[0].contains("outcome=\"done\"") && calls[0].contains("ms="),
-        "{said}"
+        "{printed}"
     );
 }

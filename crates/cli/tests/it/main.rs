@@ -26,6 +26,8 @@ mod remote_model;
 mod repeat;
 mod resume;
 mod secrets;
+mod shared_options;
+mod text_formats;
 #[cfg(feature = "otel")]
 mod traces;
 #[cfg(feature = "aws")]

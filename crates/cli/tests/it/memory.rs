@@ -20,7 +20,7 @@ fn peak_kib(pid: u32) -> Option<u64> {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn two_million_rows_stay_below_the_limit() {
+fn two_million_rows_stay_below_the_memory_limit() {
     let bench = Bench::new();
     let mut file = BufWriter::new(File::create(bench.path("rows.jsonl")).unwrap());
     for row in 0..ROWS {

@@ -1,17 +1,13 @@
-//! Time and money: plans, comparisons, reports, and what bounds a run.
+//! Time and cost: plans, comparisons, reports and limits.
 
 use serde_json::Value;
 
-use crate::support::{Bench, describe, jsonl, tiny_model};
+use crate::support::{Bench, describe, jsonl, tiny};
 
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.write("input.jsonl", jsonl(400));
-    let model = tiny_model();
-    let settings = format!(
-        "model = {:?}\nprecision = \"int8\"\n",
-        model.to_str().unwrap()
-    );
+    let settings = format!("model = {:?}\nprecision = \"int8\"\n", tiny());
     bench.write("shoal.toml", settings);
     bench
 }
@@ -20,20 +16,11 @@ fn json(output: &std::process::Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", describe(output)))
 }
 
-/// What `plan` takes that `shoal.toml` says elsewhere.
-fn engine() -> Vec<String> {
-    let model = tiny_model().to_str().unwrap().to_owned();
-    ["--model", &model, "--precision", "int8"]
-        .map(str::to_owned)
-        .to_vec()
-}
-
 #[test]
-fn a_plan_shows_ways_and_chooses_one() {
+fn a_plan_lists_candidates_and_chooses_one() {
     let bench = bench();
     let plan = |more: &[&str]| {
         let mut args: Vec<String> = vec!["plan".into(), "input.jsonl".into()];
-        args.extend(engine());
         args.extend(more.iter().map(|word| (*word).to_owned()));
         args
     };
@@ -71,7 +58,7 @@ fn a_plan_shows_ways_and_chooses_one() {
     assert!(!report["assumptions"].as_array().unwrap().is_empty());
     assert_eq!(report["break_even"][0]["machine"], "desk");
 
-    // A calibration that is carried over gives the same plan, and takes no time to make.
+    // A saved calibration gives the same plan, without timing again.
     let carried = plan(&[
         "--json",
         "--calibration",
@@ -127,13 +114,12 @@ fn a_plan_shows_ways_and_chooses_one() {
 }
 
 #[test]
-fn plans_that_make_no_sense_are_refused() {
+fn invalid_plans_are_refused() {
     let bench = bench();
     bench.write("empty.jsonl", "");
     bench.write("broken.json", "{");
     let with = |more: &[&str]| {
         let mut args: Vec<String> = vec!["plan".into()];
-        args.extend(engine());
         args.extend(more.iter().map(|word| (*word).to_owned()));
         args
     };
@@ -172,21 +158,21 @@ fn plans_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn auto_takes_the_choice_and_goes_on_with_it() {
+fn auto_uses_the_choice_and_resumes_with_it() {
     let bench = bench();
     bench.ok(["run", "input.jsonl", "-o", "plain.csv", "--quiet"]);
     let output = bench.ok(["run", "input.jsonl", "-o", "auto.csv", "--auto"]);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("batches of") && said.contains("expected to take"),
-        "{said}"
+        printed.contains("batches of") && printed.contains("expected to take"),
+        "{printed}"
     );
     assert_eq!(bench.read("auto.csv"), bench.read("plain.csv"));
     let again = bench.ok(["run", "input.jsonl", "-o", "auto.csv", "--auto"]);
-    let said = String::from_utf8(again.stderr).unwrap();
+    let printed = String::from_utf8(again.stderr).unwrap();
     assert!(
-        said.contains("resuming in batches of") && said.contains("finished already"),
-        "{said}"
+        printed.contains("resuming in batches of") && printed.contains("finished already"),
+        "{printed}"
     );
     let kept = json(&bench.ok([
         "run",
@@ -207,7 +193,7 @@ fn auto_takes_the_choice_and_goes_on_with_it() {
 }
 
 #[test]
-fn time_and_money_end_a_run_that_goes_on_later() {
+fn time_and_cost_limits_stop_a_run_that_can_be_resumed() {
     let bench = bench();
     bench.write("input.jsonl", jsonl(20_000));
     let mut run = vec![
@@ -260,7 +246,7 @@ fn time_and_money_end_a_run_that_goes_on_later() {
 }
 
 #[test]
-fn reports_tell_what_was_recorded() {
+fn reports_show_what_was_recorded() {
     let bench = bench();
     bench.write(
         "input.jsonl",
@@ -310,7 +296,7 @@ fn reports_tell_what_was_recorded() {
 }
 
 #[test]
-fn both_ways_are_compared() {
+fn one_function_is_compared_with_many() {
     let bench = bench();
     let mut args: Vec<String> = [
         "compare",
@@ -322,7 +308,6 @@ fn both_ways_are_compared() {
     ]
     .map(str::to_owned)
     .to_vec();
-    args.extend(engine());
     let measured = json(&bench.ok(&args));
     let rows = measured["rows"].as_array().unwrap();
     assert_eq!(rows.len(), 2);

@@ -22,7 +22,7 @@ fn summary(output: &std::process::Output) -> Value {
 }
 
 #[test]
-fn a_packed_model_labels_as_the_model_that_it_was_packed_from() {
+fn a_packed_model_gives_the_results_of_its_source() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(60));
     let tiny = tiny_model();
@@ -31,11 +31,11 @@ fn a_packed_model_labels_as_the_model_that_it_was_packed_from() {
         for isa in Isa::available() {
             let how = ["--precision", precision, "--isa", isa.name()];
             let pack = ["pack", tiny, "-o", "model.shoal"];
-            let said = bench.ok(pack.iter().chain(&how));
-            let said = String::from_utf8(said.stderr).unwrap();
+            let printed = bench.ok(pack.iter().chain(&how));
+            let printed = String::from_utf8(printed.stderr).unwrap();
             assert!(
-                said.contains(&format!("{precision} on {}", isa.name())),
-                "{said}"
+                printed.contains(&format!("{precision} on {}", isa.name())),
+                "{printed}"
             );
             let run = |model: &str, output: &str, more: &[&str]| {
                 let args = [
@@ -64,7 +64,7 @@ fn a_packed_model_labels_as_the_model_that_it_was_packed_from() {
 }
 
 #[test]
-fn one_file_is_packed_for_cpus_of_every_kind() {
+fn one_file_is_packed_for_several_instruction_sets() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(40));
     let tiny = tiny_model();
@@ -131,13 +131,13 @@ fn a_check_compares_with_f32() {
         "--check",
         sample,
     ];
-    let said = String::from_utf8(bench.ok(pack).stderr).unwrap();
-    assert!(said.contains("100.00 % with f32"), "{said}");
-    assert!(said.contains("200 records"), "{said}");
+    let printed = String::from_utf8(bench.ok(pack).stderr).unwrap();
+    assert!(printed.contains("100.00 % with f32"), "{printed}");
+    assert!(printed.contains("200 records"), "{printed}");
 }
 
 #[test]
-fn models_are_packed_once_and_damage_is_mended() {
+fn models_are_packed_once_and_damaged_copies_are_replaced() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(20));
     let tiny = tiny_model();
@@ -276,7 +276,7 @@ fn a_start_keeps_the_precision_of_the_run_that_it_finds() {
 }
 
 #[test]
-fn a_run_goes_on_in_its_precision_alone() {
+fn a_run_resumes_only_in_its_precision() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(10) + "not JSON\n");
     let tiny = tiny_model();
@@ -306,7 +306,7 @@ fn a_run_goes_on_in_its_precision_alone() {
 }
 
 #[test]
-fn wrong_wishes_are_refused_with_what_there_is() {
+fn invalid_arguments_are_refused_with_the_valid_ones() {
     let bench = Bench::new();
     bench.write("in.csv", "text\nx\n");
     let run = ["run", "in.csv", "-o", "out.csv"];

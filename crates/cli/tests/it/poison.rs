@@ -8,12 +8,12 @@ use crate::support::{ManyBatches, summary};
 use crate::worker_http::{LISTEN, Worker};
 
 const BATCH_SIZE: usize = 20;
-/// Where the record is that kills, and where that is in the input.
+/// The batch of the record that crashes, and its row in the input.
 const BATCH: u64 = 7;
 const PLACE: u64 = 13;
 const ROW: usize = 153;
 
-/// What a gateway answers for the worker at `url`, which dies when it is to work on the record.
+/// The answer of a gateway for the worker at `url`, which dies when it processes the record.
 fn behind_a_gateway(url: &str, request: &Request) -> Response {
     if is_killed(&request.content) {
         return Response {
@@ -63,7 +63,7 @@ fn is_killed(content: &[u8]) -> bool {
 }
 
 #[test]
-fn a_record_that_kills_its_worker_is_buried_alone_and_tried_again_by_wish() {
+fn a_record_that_crashes_its_worker_is_quarantined_alone_and_can_be_retried() {
     let job = ManyBatches::new(600, BATCH_SIZE);
     let worker = Worker::start(&mut job.bench.shoal(LISTEN));
     let url = worker.url.clone();

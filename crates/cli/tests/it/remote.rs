@@ -1,7 +1,7 @@
-//! Inputs of a store behind a URL, which a small server on this machine plays.
+//! Inputs of a store behind a URL, which a small server on this machine simulates.
 
 use crate::server::{Response, Server};
-use crate::support::{Bench, repository, tiny_model};
+use crate::support::{Bench, repository, tiny};
 
 /// A store with the files of `examples/`.
 fn store() -> Server {
@@ -36,9 +36,9 @@ fn run<'a>(input: &'a str, output: &'a str, model: &'a str) -> [&'a str; 12] {
 }
 
 #[test]
-fn objects_give_what_files_give_and_plain_text_is_read_in_ranges() {
+fn objects_give_the_results_of_files_and_plain_text_is_read_in_ranges() {
     let (bench, store) = (Bench::new(), store());
-    let model = tiny_model().to_str().unwrap().to_owned();
+    let model = tiny();
     for name in [
         "reviews.csv",
         "reviews.jsonl",
@@ -46,12 +46,12 @@ fn objects_give_what_files_give_and_plain_text_is_read_in_ranges() {
         "reviews.parquet",
     ] {
         let file = repository("examples").join(name);
-        bench.ok(run(file.to_str().unwrap(), "file.csv", &model));
+        bench.ok(run(file.to_str().unwrap(), "file.csv", model));
         let asked = store.requests().len();
         let url = format!("{}/{name}", store.url());
-        bench.ok(run(&url, "object.csv", &model));
+        bench.ok(run(&url, "object.csv", model));
         assert_eq!(bench.text("object.csv"), bench.text("file.csv"), "{name}");
-        // 200 records are 4 batches; what was staged is not asked for again.
+        // 200 records are 4 batches; the staged copy is not requested again.
         let requests = store.requests();
         let ranges = requests[asked..]
             .iter()
@@ -59,23 +59,23 @@ fn objects_give_what_files_give_and_plain_text_is_read_in_ranges() {
         let is_plain = matches!(name, "reviews.csv" | "reviews.jsonl");
         assert_eq!(ranges.count(), if is_plain { 4 } else { 0 }, "{name}");
         // The same command finds its run, and that the object is the same.
-        let again = bench.ok(run(&url, "object.csv", &model));
+        let again = bench.ok(run(&url, "object.csv", model));
         let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
         assert_eq!(again["reused_batches"], 4, "{name}");
     }
 }
 
 #[test]
-fn objects_that_are_not_there_are_named() {
+fn missing_objects_are_named() {
     let (bench, store) = (Bench::new(), store());
-    let model = tiny_model().to_str().unwrap().to_owned();
+    let model = tiny();
     let url = format!("{}/nothing.csv", store.url());
-    let message = bench.fails(3, run(&url, "labels.csv", &model));
+    let message = bench.fails(3, run(&url, "labels.csv", model));
     assert!(
         message.contains(&url) && message.contains("no such object"),
         "{message}"
     );
     let url = format!("{}/reviews.csv?version=1", store.url());
-    let message = bench.fails(3, run(&url, "labels.csv", &model));
+    let message = bench.fails(3, run(&url, "labels.csv", model));
     assert!(message.contains("query"), "{message}");
 }

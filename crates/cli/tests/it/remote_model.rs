@@ -1,4 +1,4 @@
-//! Packed models behind a URL, which a small server on this machine plays.
+//! Packed models behind a URL, which a small server on this machine simulates.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,10 +8,10 @@ use crate::errors::{MODEL, STORAGE, USAGE};
 use crate::server::{Response, Server};
 use crate::support::{Bench, describe, jsonl, tiny_model};
 
-/// What the store holds under `/model.shoal`.
+/// The object `/model.shoal` of the store.
 struct Object {
     content: Vec<u8>,
-    /// Header lines by which a change is told.
+    /// Header lines that identify a version.
     marks: &'static str,
     /// Bytes that the answer to a `GET` has; all where `None`.
     cut: Option<usize>,
@@ -69,7 +69,7 @@ impl Store {
         ])
     }
 
-    /// Runs, and tells with which methods the store was asked.
+    /// Runs, and returns the methods of the requests to the store.
     fn asked(&self, command: &mut Command) -> Vec<String> {
         let before = self.server.requests().len();
         let output = command.output().unwrap();
@@ -98,7 +98,7 @@ impl Store {
 
 const FETCHED: [&str; 3] = ["HEAD", "GET", "HEAD"];
 
-/// Copies in a folder of models, without what lies beside them.
+/// Copies of models in a folder, without other files.
 fn copies(folder: &Path) -> Vec<std::path::PathBuf> {
     let Ok(files) = std::fs::read_dir(folder) else {
         return Vec::new();
@@ -110,7 +110,7 @@ fn copies(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
-fn a_model_is_fetched_once_and_labels_as_the_file() {
+fn a_remote_model_is_fetched_once_and_gives_the_results_of_the_file() {
     let store = Store::new();
     let model = ["--model", "model.shoal", "--scores", "-o", "file.csv"];
     store.bench.ok(["run", "in.jsonl"].into_iter().chain(model));
@@ -120,7 +120,7 @@ fn a_model_is_fetched_once_and_labels_as_the_file() {
     assert_eq!(store.bench.read("first.csv"), file);
     assert_eq!(store.bench.read("second.csv"), file);
 
-    // The run names the URL, and can be gone on with by it.
+    // The run names the URL, and can be resumed with it.
     let run = ["run", "in.jsonl", "-o", "r.csv", "--run-dir", "run", "-m"];
     let url = store.url();
     store.bench.ok(run.into_iter().chain([&*url]));
@@ -143,7 +143,7 @@ fn a_model_is_fetched_once_and_labels_as_the_file() {
 }
 
 #[test]
-fn a_model_that_changed_is_fetched_again_in_place_of_the_former() {
+fn a_changed_model_replaces_the_copy() {
     let store = Store::new();
     let cache = store.bench.path("cache");
     let run = |output: &str| {
@@ -158,7 +158,7 @@ fn a_model_that_changed_is_fetched_again_in_place_of_the_former() {
     let second = copies(&cache);
     assert_eq!((first.len(), second.len()), (1, 1));
     assert_ne!(first, second);
-    // Who tells nothing of a change is asked each time.
+    // A server that identifies no version is asked each time.
     store.change(|object| object.marks = "");
     for _ in 0..2 {
         assert_eq!(store.asked(&mut run("third.csv")), FETCHED);
@@ -166,7 +166,7 @@ fn a_model_that_changed_is_fetched_again_in_place_of_the_former() {
 }
 
 #[test]
-fn what_goes_wrong_on_the_way_is_an_error_and_leaves_nothing() {
+fn errors_while_packing_leave_no_file() {
     let store = Store::new();
     let whole = store.object.lock().unwrap().content.clone();
     store.change(|object| object.cut = Some(whole.len() / 2));
@@ -205,7 +205,7 @@ fn what_goes_wrong_on_the_way_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
-fn a_copy_that_was_damaged_is_mended() {
+fn a_damaged_copy_is_fetched_again() {
     let store = Store::new();
     let cache = store.bench.path("cache");
     let run = |output: &str| {

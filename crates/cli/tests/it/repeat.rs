@@ -1,32 +1,149 @@
 //! The command that a report gives to repeat its run: run by a shell from another folder, it writes the same bytes.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use serde_json::Value;
 
-use crate::support::{Bench, describe, repository, summary, tiny_model};
+use crate::support::{Bench, describe, repository, summary, tiny};
 use crate::worker_http::{LISTEN, Worker};
 
-/// A bench with an input in several formats, the tiny model, and a packed copy of it.
-fn bench() -> Bench {
-    let bench = Bench::new();
-    let (mut csv, mut tsv) = (String::new(), String::new());
-    for (separator, text) in [(',', &mut csv), ('\t', &mut tsv)] {
-        text.push_str(&["key", "review", "gold", "it's a $col"].join(&separator.to_string()));
-        text.push('\n');
-        for row in 0..23 {
-            let words = ["good", "bad", "film"][row % 3].repeat(row % 5 + 1);
-            let gold = if row % 2 == 0 { "label A" } else { "label B" };
-            let row = [&format!("k{row}"), &words, gold, &row.to_string()].map(String::from);
-            text.push_str(&row.join(&separator.to_string()));
+/// Options that name the columns of the input.
+const COLUMNS: [&str; 8] = [
+    "--text-column",
+    "review",
+    "--id-column",
+    "key",
+    "--label-column",
+    "gold",
+    "--keep-columns",
+    "gold,it's a $col,\"a, b\"",
+];
+
+/// Runs, and commands that repeat them.
+struct Repeat {
+    bench: Bench,
+    variables: Vec<(&'static str, String)>,
+    /// The run directory whose batches a worker of an array job processes while a run waits.
+    array: Option<&'static str>,
+}
+
+impl Repeat {
+    fn new() -> Self {
+        Self::within(Bench::new(), Vec::new())
+    }
+
+    /// In a bench, to which an input in two formats is added.
+    fn within(bench: Bench, variables: Vec<(&'static str, String)>) -> Self {
+        for (separator, name) in [(",", "in/some reviews.csv"), ("\t", "in/reviews.txt")] {
+            let mut text = ["key", "review", "gold", "it's a $col", "\"a, b\""].join(separator);
             text.push('\n');
+            for row in 0..23 {
+                let words = ["good ", "bad ", "film "][row % 3].repeat(row % 5 + 1);
+                let gold = ["label A", "label B"][row % 2];
+                let cells = [&format!("k{row}"), &words, gold, &row.to_string(), "x"];
+                text += &cells.join(separator);
+                text.push('\n');
+            }
+            bench.write(name, text);
+        }
+        bench.write("elsewhere/x", "");
+        Self {
+            bench,
+            variables,
+            array: None,
         }
     }
-    bench.write("in/some reviews.csv", &csv);
-    bench.write("in/reviews.txt", &tsv);
-    bench.write("elsewhere/x", "");
-    bench
+
+    fn shoal(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bench.shoal(arguments);
+        command.envs(self.variables.clone());
+        command
+    }
+
+    /// Runs a command to its end, and workers of its array job meanwhile.
+    fn finish(&self, mut command: Command) -> std::process::Output {
+        let mut child = command.spawn().unwrap();
+        if let Some(run) = self.array {
+            let worker = ["worker", "--run", run, "--index", "0", "--of", "1"];
+            let is_running = |child: &mut Child| child.try_wait().unwrap().is_none();
+            while is_running(&mut child) {
+                // It fails until the run is planned.
+                self.shoal(&worker).output().unwrap();
+            }
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    /// The command of the report of a run. It is also on the page.
+    fn command_of(&self, run: &str) -> String {
+        let report: Value = summary(self.shoal(&["report", run, "--format", "json"]));
+        let command = report["command"].as_str().unwrap().to_owned();
+        let page = self.shoal(&["report", run, "-o", "-"]).output().unwrap();
+        let page = String::from_utf8(page.stdout).unwrap();
+        let text = [
+            ("&#39;", "'"),
+            ("&#34;", "\""),
+            ("&quot;", "\""),
+            ("&amp;", "&"),
+        ]
+        .into_iter()
+        .fold(page, |page, (escape, character)| {
+            page.replace(escape, character)
+        });
+        assert!(text.contains(&command), "{command} is not on the page");
+        command
+    }
+
+    /// Runs the arguments, then the command of the report, and compares the output with that of the first run.
+    fn check(&self, arguments: &[&str], output: &str) {
+        let mut run = self.shoal(&["run"]);
+        run.args(arguments)
+            .args(["--json", "--quiet", "-o", output])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let run = self.finish(run);
+        assert!(run.status.success(), "{arguments:?}: {}", describe(&run));
+        let found: Value = serde_json::from_slice(&run.stdout).unwrap();
+        let command = self.command_of(found["run_dir"].as_str().unwrap());
+
+        let path = self.bench.path(output);
+        let first = content(&path);
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path).unwrap();
+        } else {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let repeated = self.finish(self.shell(&command));
+        assert!(
+            repeated.status.success(),
+            "{command}: {}",
+            describe(&repeated)
+        );
+        assert!(content(&path) == first, "{command} writes something else");
+    }
+
+    /// A shell that runs `command` in another folder, with `shoal` on its PATH.
+    fn shell(&self, command: &str) -> Command {
+        let shoal = self.shoal(&[]);
+        let variables: Vec<_> = shoal
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let program = Path::new(shoal.get_program()).parent().unwrap();
+        let others = std::env::var_os("PATH").unwrap();
+        let paths = std::iter::once(program.to_owned()).chain(std::env::split_paths(&others));
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", command])
+            .env_clear()
+            .envs(variables)
+            .env("PATH", std::env::join_paths(paths).unwrap())
+            .current_dir(self.bench.path("elsewhere"))
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        shell
+    }
 }
 
 /// Output files and their content, of a file or a folder.
@@ -47,182 +164,170 @@ fn content(path: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// Runs the arguments, then the command of the report, and compares the output with that of the first run.
-fn check(bench: &Bench, arguments: &[&str], output: &str) {
-    check_with(bench, Vec::new(), arguments, output);
-}
-
-/// The same with further variables.
-fn check_with(bench: &Bench, variables: Vec<(&str, String)>, arguments: &[&str], output: &str) {
-    let shoal = |arguments: &[&str]| {
-        let mut command = bench.shoal(arguments);
-        command.envs(variables.clone());
-        command
-    };
-    let mut run = shoal(&["run"]);
-    run.args(arguments)
-        .args(["--json", "--quiet", "-o", output]);
-    let run = run.output().unwrap();
-    assert!(run.status.success(), "{arguments:?}: {}", describe(&run));
-    let told: Value = serde_json::from_slice(&run.stdout).unwrap();
-    let name = told["run_dir"].as_str().unwrap();
-    let report = shoal(&["report", name, "--format", "json"]);
-    let report: Value = summary(report);
-    let command = report["command"].as_str().unwrap().to_owned();
-    let page = shoal(&["report", name, "-o", "-"]).output().unwrap().stdout;
-    let page = String::from_utf8(page).unwrap();
-    let escaped = command.replace('&', "&amp;").replace('\'', "&#39;");
-    assert!(
-        page.contains(&command) || page.contains(&escaped),
-        "{command} is not on the page"
-    );
-
-    let path = bench.path(output);
-    let first = content(&path);
-    if path.is_dir() {
-        std::fs::remove_dir_all(&path).unwrap();
-    } else {
-        std::fs::remove_file(&path).unwrap();
-    }
-    let mut shell = shoal(&[]);
-    let environment: Vec<_> = shell
-        .get_envs()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
-        .collect();
-    let program = Path::new(shell.get_program()).parent().unwrap().to_owned();
-    shell = Command::new("sh");
-    let paths = std::env::join_paths(
-        std::iter::once(program).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
-    let repeated = shell
-        .args(["-c", &command])
-        .env_clear()
-        .envs(environment)
-        .env("PATH", paths.unwrap())
-        .current_dir(bench.path("elsewhere"))
-        .output()
-        .unwrap();
-    assert!(
-        repeated.status.success(),
-        "{command}: {}",
-        describe(&repeated)
-    );
-    assert!(content(&path) == first, "{command} writes something else");
+/// The input and the tiny model, with further options.
+fn reviews<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let job = ["in/some reviews.csv", "--model", model];
+    [&job[..], &COLUMNS, more].concat()
 }
 
 #[test]
-fn the_command_of_a_report_repeats_its_run() {
-    let bench = bench();
-    let model = tiny_model().display().to_string();
-    let csv = ["in/some reviews.csv", "--model", &model];
-    let columns = [
-        "--text-column",
-        "review",
-        "--id-column",
-        "key",
-        "--label-column",
-        "gold",
-        "--keep-columns",
-        "gold,it's a $col",
-    ];
-    let with = |more: &[&'static str]| [&csv[..], &columns, more].concat();
-    check(&bench, &with(&[]), "plain.csv");
-    check(&bench, &with(&["--format", "parquet"]), "out/");
+fn a_local_run_is_repeated() {
+    let repeat = Repeat::new();
+    let model = tiny();
+    let check = |more: &[&str], output: &str| repeat.check(&reviews(model, more), output);
+    check(&[], "plain.csv");
+    check(&["--format", "parquet"], "out/");
     check(
-        &bench,
-        &with(&["--scores", "--precision", "f32", "--isa", "portable"]),
+        &["--scores", "--precision", "f32", "--isa", "portable"],
         "scores.jsonl",
     );
-    check(
-        &bench,
-        &with(&[
-            "--batch-size",
-            "4",
-            "--concurrency",
-            "3",
-            "--max-tokens",
-            "8",
-            "--backend",
-            "process",
-            "--machine",
-            "desk=0.1:2",
-            "--max-cost",
-            "9",
-            "--run-dir",
-            "my run",
-            "--cache-dir",
-            "cache",
-            "--max-time",
-            "1h",
-            "--speculation-budget",
-            "0",
-            "--on-error",
-            "skip",
-        ]),
-        "process.csv",
-    );
-    let tsv = ["in/reviews.txt", "--input-format", "tsv", "--model", &model];
-    check(&bench, &[&tsv[..], &columns].concat(), "of_tsv.csv");
-    check(&bench, &with(&["--auto"]), "auto.csv");
+    let process = "--batch-size 4 --concurrency 3 --max-tokens 8 --backend process --machine desk=0.1:2 --max-cost 9 \
+                   --cache-dir cache --max-time 1h --speculation-budget 0 --on-error skip --run-dir";
+    let process: Vec<_> = process.split(' ').chain(["my run"]).collect();
+    check(&process, "process.csv");
+    let tsv = ["in/reviews.txt", "--input-format", "tsv", "--model", model];
+    repeat.check(&[&tsv[..], &COLUMNS].concat(), "of_tsv.csv");
+    check(&["--auto"], "auto.csv");
     // Options of the file count as flags do.
-    bench.write("shoal.toml", "batch-size = 5\nscores = true\n");
-    check(&bench, &with(&[]), "file.csv");
+    let file = "batch-size = 5\nscores = true\nkeep-columns = [\"gold\", \"a, b\"]\n";
+    repeat.bench.write("shoal.toml", file);
+    let job = [
+        "in/some reviews.csv",
+        "--model",
+        model,
+        "--text-column",
+        "review",
+    ];
+    repeat.check(&job, "file.csv");
+    let header = repeat.bench.text("file.csv");
+    assert!(header.lines().next().unwrap().ends_with(",gold,\"a, b\""));
 }
 
 #[test]
 fn a_multi_label_run_is_repeated_with_its_threshold() {
-    let bench = bench();
     let model = repository("crates/encoder/tests/fixtures/bert-cased-multi");
-    let arguments = [
+    let job = ["in/some reviews.csv", "--text-column", "review", "--model"];
+    let more = [model.to_str().unwrap(), "--threshold", "0.3"];
+    Repeat::new().check(&[&job[..], &more].concat(), "labels.csv");
+}
+
+#[test]
+fn embeddings_are_repeated_with_their_prompt_dimensions_and_scale() {
+    let repeat = Repeat::new();
+    let models = repository("crates/encoder/tests/fixtures/embedding");
+    let model = models.join("prompts-default-old").display().to_string();
+    let job = [
         "in/some reviews.csv",
         "--text-column",
         "review",
         "--model",
-        model.to_str().unwrap(),
-        "--threshold",
-        "0.3",
+        &model,
     ];
-    check(&bench, &arguments, "labels.csv");
+    let check = |more: &[&str], output: &str| repeat.check(&[&job[..], more].concat(), output);
+    check(&[], "default.jsonl");
+    check(
+        &[
+            "--prompt",
+            "it's \"this\": ",
+            "--dimensions",
+            "4",
+            "--normalize",
+        ],
+        "short.parquet",
+    );
+    check(&["--prompt", "", "--normalize=false"], "none.jsonl");
+    check(
+        &["--prompt-name", "query", "--task", "embed"],
+        "query.arrow",
+    );
 }
 
 #[test]
 fn a_run_on_http_workers_is_repeated_on_them() {
-    let bench = bench();
-    let model = tiny_model().display().to_string();
-    let worker = Worker::start(&mut bench.shoal(LISTEN));
-    let arguments = [
-        "in/some reviews.csv",
-        "--text-column",
-        "review",
-        "--model",
-        &model,
+    let repeat = Repeat::new();
+    let worker = Worker::start(&mut repeat.bench.shoal(LISTEN));
+    let http = ["--backend", "http", "--url", &worker.url, "--timeout", "60"];
+    let model = tiny();
+    let job = reviews(model, &http);
+    repeat.check(&[&job[..], &["--batch-size", "5"]].concat(), "labels.csv");
+}
+
+/// It is planned and detached, or waits for its workers: the repeated run waits.
+#[test]
+fn a_run_of_array_workers_is_repeated_with_other_workers() {
+    let repeat = Repeat {
+        array: Some("array run"),
+        ..Repeat::new()
+    };
+    let array = [
         "--backend",
-        "http",
-        "--url",
-        &worker.url,
-        "--timeout",
-        "60",
+        "array",
+        "--run-dir",
+        "array run",
         "--batch-size",
         "5",
     ];
-    check(&bench, &arguments, "labels.csv");
+    repeat.check(&reviews(tiny(), &array), "labels.csv");
 }
 
 #[test]
 fn a_run_in_an_object_store_is_repeated_there() {
-    let bench = bench();
-    let model = tiny_model().display().to_string();
     let cloud = shoal_testing::Ministack::start();
     cloud.python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
-    let arguments = [
+    let variables = cloud.variables().into_iter().collect();
+    let repeat = Repeat::within(Bench::new(), variables);
+    let store = ["--store", "s3://lake/shoal"];
+    repeat.check(&reviews(tiny(), &store), "labels.csv");
+}
+
+#[cfg(feature = "aws")]
+#[test]
+fn a_run_on_functions_of_the_cloud_is_repeated_there() {
+    use crate::cloud::{Account, ISA, STORE};
+
+    let account = Account::new(&["--state-machine"]);
+    let variables = account.cloud.variables().into_iter().collect();
+    let Account { bench, cloud } = account;
+    let repeat = Repeat::within(bench, variables);
+    let model = tiny();
+    for backend in ["lambda", "step-functions"] {
+        let place = ["--backend", backend, "--store", STORE, "--isa", ISA];
+        let more = "--precision int8 --concurrency 4 --batch-size 5 --timeout 60 --function shoal --max-cost 1 --yes";
+        let more: Vec<_> = place.into_iter().chain(more.split(' ')).collect();
+        repeat.check(&reviews(model, &more), &format!("{backend}.csv"));
+    }
+    drop(cloud);
+}
+
+/// A program that continues the run of a command gives no command of its own, and that of the run may be wrong by then.
+#[test]
+fn a_run_that_a_program_starts_again_has_no_command() {
+    let repeat = Repeat::new();
+    let model = tiny();
+    let job = [
         "in/some reviews.csv",
         "--text-column",
         "review",
         "--model",
-        &model,
-        "--store",
-        "s3://lake/shoal",
+        model,
     ];
-    let variables = cloud.variables().into_iter().collect();
-    check_with(&bench, variables, &arguments, "labels.csv");
+    let place = ["-o", "labels.csv", "--run-dir", "run", "--quiet"];
+    repeat.bench.ok([&["run"], &job[..], &place].concat());
+    assert!(repeat.command_of("run").starts_with("shoal run "));
+
+    let mut settings = shoal::Settings::new(
+        vec![
+            repeat
+                .bench
+                .path("in/some reviews.csv")
+                .display()
+                .to_string(),
+        ],
+        repeat.bench.path("labels.csv").display().to_string(),
+    );
+    settings.model.reference = Some(model.into());
+    settings.parameters.columns = [("text".to_owned(), "review".to_owned())].into();
+    settings.run_dir = Some(repeat.bench.path("run"));
+    shoal::run(&settings, &shoal::Cancel::new(), &mut |_| {}).unwrap();
+    assert!(repeat.command_of("run").starts_with("# no command"));
 }

@@ -1,4 +1,4 @@
-//! A run that was stopped in whatever way goes on, and ends as if nothing had happened.
+//! A run that was stopped in any way resumes, and writes the same output as one that was not.
 
 use std::fs::File;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn wait(child: &mut Child, run: &Path, parts: usize, random: &mut Random) -> boo
 }
 
 #[test]
-fn killed_at_any_moment_the_run_goes_on_to_the_same_bytes() {
+fn a_run_killed_at_any_moment_resumes_to_the_same_bytes() {
     let bench = bench();
     let whole = finish(command(&bench, "whole", "whole.csv"));
     assert_eq!(whole["records"], RECORDS + 12);
@@ -104,7 +104,7 @@ fn killed_at_any_moment_the_run_goes_on_to_the_same_bytes() {
             summary["results"].as_u64().unwrap() + summary["failed"].as_u64().unwrap(),
             RECORDS as u64 + 12
         );
-        // What was finished was not done again.
+        // Finished batches are not processed again.
         let receipts = summary["reused_batches"].as_u64().unwrap() as usize;
         assert!(receipts + 2 >= parts.min(batches), "{case}");
         std::fs::remove_file(bench.path("killed.csv")).unwrap();
@@ -125,7 +125,7 @@ fn killed_at_any_moment_the_run_goes_on_to_the_same_bytes() {
 
 #[test]
 #[cfg(unix)]
-fn ctrl_c_stops_gently_and_resume_goes_on() {
+fn ctrl_c_stops_the_run_and_resume_completes_it() {
     let bench = bench();
     finish(command(&bench, "whole", "whole.csv"));
     let mut child = command(&bench, "run", "stopped.csv")
@@ -213,7 +213,7 @@ fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
     assert_eq!(output.status.code(), Some(6), "{}", describe(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the model was"));
 
-    // Starting over is possible, and says so itself.
+    // The message says how to start over.
     let summary = finish({
         let mut command = self::command(&bench, "run", "labels.csv");
         command.arg("--fresh");
@@ -223,7 +223,7 @@ fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
 }
 
 #[test]
-fn the_same_command_finds_its_run_again_without_being_told_where() {
+fn the_same_command_finds_its_run_again() {
     let bench = bench();
     let run = |extra: &[&str]| {
         let mut command = bench.shoal([
@@ -282,7 +282,7 @@ fn standard_input_is_known_by_its_content() {
 }
 
 #[test]
-fn parts_that_the_disk_lost_or_tore_are_made_again() {
+fn lost_or_damaged_parts_are_made_again() {
     let bench = bench();
     finish(command(&bench, "run", "labels.csv"));
     let expected = bench.read("labels.csv");
@@ -301,7 +301,7 @@ fn parts_that_the_disk_lost_or_tore_are_made_again() {
 }
 
 #[test]
-fn two_processes_do_not_work_on_one_run() {
+fn two_processes_cannot_use_one_run() {
     let bench = bench();
     let mut first = command(&bench, "run", "labels.csv")
         .stdout(Stdio::null())
@@ -309,7 +309,7 @@ fn two_processes_do_not_work_on_one_run() {
         .unwrap();
     assert!(wait(&mut first, &bench.path("run"), 1, &mut Random::new(1)));
     let second = command(&bench, "run", "labels.csv").output().unwrap();
-    // The first may have ended by now; else the second is told of it.
+    // The first may have ended by now; otherwise the second fails.
     if first.try_wait().unwrap().is_none() {
         assert_eq!(second.status.code(), Some(6), "{}", describe(&second));
         assert!(String::from_utf8_lossy(&second.stderr).contains("another shoal process"));

@@ -1,4 +1,4 @@
-//! Secrets are in the environment, and nowhere else: not in what is said, logged, recorded or reported, whether it goes well
+//! Secrets are in the environment, and nowhere else: not in messages, logs, records or reports, whether the command succeeds
 //! or not.
 
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::server::{Response, Server};
 use crate::support::{ManyBatches, describe};
 use crate::worker_http::{LISTEN, Worker};
 
-/// What every secret has in it.
+/// A part of every secret.
 const MARK: &str = "m4rk3d";
 
 const SECRETS: [(&str, &str); 5] = [
@@ -22,17 +22,17 @@ const SECRETS: [(&str, &str); 5] = [
     ),
 ];
 
-/// Commands with secrets around them, and all that they said.
+/// Commands with secrets in their environment, and their output.
 struct Watched {
     job: ManyBatches,
-    said: Vec<(String, String)>,
+    printed: Vec<(String, String)>,
 }
 
 impl Watched {
     fn new() -> Self {
         Self {
             job: ManyBatches::new(100, 20),
-            said: Vec::new(),
+            printed: Vec::new(),
         }
     }
 
@@ -52,7 +52,7 @@ impl Watched {
             "{command:?}: {}",
             describe(&output)
         );
-        self.said
+        self.printed
             .push((format!("{:?}", command.get_args()), describe(&output)));
     }
 
@@ -67,10 +67,10 @@ impl Watched {
         self.run(&mut command, code);
     }
 
-    /// Nothing that was said, and no file that was written, has a secret in it.
+    /// No output and no file contains a secret.
     fn check(&self) {
-        for (command, said) in &self.said {
-            assert!(!said.contains(MARK), "{command}: {said}");
+        for (command, printed) in &self.printed {
+            assert!(!printed.contains(MARK), "{command}: {printed}");
         }
         let mut files = 0;
         each_file(&self.job.bench.path("."), &mut |path, content| {
@@ -96,7 +96,7 @@ fn each_file(folder: &Path, see: &mut dyn FnMut(&Path, &[u8])) {
 }
 
 #[test]
-fn of_workers_and_hubs_nothing_is_told() {
+fn secrets_of_workers_and_hubs_are_not_disclosed() {
     let mut watched = Watched::new();
     let log = watched.job.bench.path("worker.log");
     let mut worker = watched.job.bench.shoal(LISTEN);
@@ -121,7 +121,7 @@ fn of_workers_and_hubs_nothing_is_told() {
         &[http.as_slice(), &["http://me:m4rk3d@127.0.0.1:1"]].concat(),
         8,
     );
-    // Gateways take keys in the URL: what is kept of it does not open them again.
+    // Gateways take keys in the URL: the recorded URL has none.
     let keyed = format!("{own_url}/?code=m4rk3d-key");
     watched.job("keyed", &[http.as_slice(), &[&keyed]].concat(), 0);
     watched.shoal(&["report", "keyed"], 0);
@@ -147,16 +147,20 @@ fn of_workers_and_hubs_nothing_is_told() {
         .bench
         .shoal(["doctor", "--model", "somebody/private"]);
     watched.run(command.env("HF_ENDPOINT", hub.url()), 4);
-    let told = hub.requests();
+    let printed = hub.requests();
     let is_told = |header: &Option<String>| header.as_deref().is_some_and(|h| h.contains(MARK));
-    assert!(told.iter().any(|request| is_told(&request.authorization)));
+    assert!(
+        printed
+            .iter()
+            .any(|request| is_told(&request.authorization))
+    );
     drop((own, strange));
     watched.check();
 }
 
 #[test]
 #[cfg(feature = "aws")]
-fn of_clouds_nothing_is_told() {
+fn secrets_of_clouds_are_not_disclosed() {
     let mut watched = Watched::new();
     let cloud = shoal_testing::Ministack::start();
     cloud.python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
@@ -173,7 +177,7 @@ fn of_clouds_nothing_is_told() {
     ] {
         let mut command = watched.job.bench.shoal(["doctor", "--store", store]);
         watched.run(command.env("AWS_ENDPOINT_URL", &url), code);
-        let name = format!("run-{}", watched.said.len());
+        let name = format!("run-{}", watched.printed.len());
         let output = format!("{name}.csv");
         let mut command = watched
             .job
@@ -195,7 +199,7 @@ fn of_clouds_nothing_is_told() {
             if code == 0 { 8 } else { code },
         );
     }
-    // What lies in the store.
+    // The objects in the store.
     let objects = cloud.python(
         "import boto3\ns3 = boto3.client('s3')\nfor o in s3.list_objects_v2(Bucket='lake').get('Contents', []):\n  \
          print(o['Key'], s3.get_object(Bucket='lake', Key=o['Key'])['Body'].read())",

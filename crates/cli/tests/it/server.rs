@@ -1,4 +1,4 @@
-//! A small HTTP server on the loopback, for what crosses the network.
+//! A small HTTP server on the loopback, for tests that use the network.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What was asked of the server.
+/// A request to the server.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -16,7 +16,7 @@ pub(crate) struct Request {
     pub(crate) content: Vec<u8>,
 }
 
-/// What it answers: the status line's end, header lines, and the content, which a `HEAD` request does not get.
+/// Its answer: the end of the status line, header lines, and the content, which a `HEAD` request does not get.
 pub(crate) struct Response {
     pub(crate) status: &'static str,
     pub(crate) headers: String,
@@ -68,7 +68,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server that answers by `answer`, which is told the server's own URL too.
+    /// A server that answers by `answer`, which also gets the server's URL.
     pub(crate) fn new(answer: impl Fn(&Request, &str) -> Response + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -80,7 +80,7 @@ impl Server {
                 if asked_to_stop.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that goes away is none of the server's business.
+                // A client may close its connection.
                 let url = format!("http://{address}");
                 let _ = serve(connection.unwrap(), &seen, |request| answer(request, &url));
             }

@@ -1,9 +1,10 @@
-//! A folder of its own for each test, and the command in it.
+//! A temporary folder for each test, and the command in it.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
@@ -97,9 +98,15 @@ pub(crate) fn repository(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// A small random model, for tests that are not about labels: two labels, 64 tokens.
+/// A small random model with two labels and 64 tokens, for tests that are not about labels.
 pub(crate) fn tiny_model() -> PathBuf {
     repository("crates/encoder/tests/fixtures/distilbert-f32")
+}
+
+/// Its path as text.
+pub(crate) fn tiny() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| tiny_model().display().to_string());
+    &PATH
 }
 
 /// `count` records as JSON Lines, with texts of one to some forty words.
@@ -136,7 +143,7 @@ impl Random {
     }
 }
 
-/// Sends SIGTERM, as whoever stops services does.
+/// Sends SIGTERM, as service managers do.
 pub(crate) fn terminate(child: &Child) {
     let status = Command::new("sh")
         .args(["-c", &format!("kill -TERM {}", child.id())])
@@ -170,7 +177,7 @@ pub(crate) fn wait_for_receipts(child: &mut Child, run: &Path) {
     }
 }
 
-/// What the log of a run tells of failed attempts: kind, and whether another one followed.
+/// The failed attempts in the log of a run: kind, and whether another one followed.
 pub(crate) fn failures(run: &Path) -> Vec<(String, bool)> {
     let log = std::fs::read_to_string(run.join("events.jsonl")).unwrap();
     log.lines()
@@ -183,10 +190,10 @@ pub(crate) fn failures(run: &Path) -> Vec<(String, bool)> {
         .collect()
 }
 
-/// A job of many small batches with a tiny model, which other backends are to do as the local one does.
+/// A job of many small batches with a tiny model. Other backends must write the output of the local one.
 pub(crate) struct ManyBatches {
     pub(crate) bench: Bench,
-    /// What the local backend writes.
+    /// The output of the local backend.
     pub(crate) expected: Vec<u8>,
 }
 
@@ -207,7 +214,7 @@ impl ManyBatches {
         this
     }
 
-    /// The command that does it in the run directory `name`, and writes `name.csv`.
+    /// The command that runs it in the run directory `name`, and writes `name.csv`.
     pub(crate) fn run(&self, name: &str, options: &[&str]) -> Command {
         let output = format!("{name}.csv");
         let mut command = self.bench.shoal(["run", "input.jsonl", "-o", &output]);
@@ -216,7 +223,7 @@ impl ManyBatches {
         command
     }
 
-    /// Whether `name.csv` is what the local backend writes.
+    /// Checks that `name.csv` equals the output of the local backend.
     pub(crate) fn check(&self, name: &str) {
         let output = self.bench.read(&format!("{name}.csv"));
         assert!(output == self.expected, "{name} differs");

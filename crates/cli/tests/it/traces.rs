@@ -29,7 +29,7 @@ struct Span {
     attributes: BTreeMap<String, Value>,
 }
 
-/// All spans that `collector` was sent, which must be what the protocol says.
+/// All spans that `collector` received, which must follow the protocol.
 fn spans(collector: &Server) -> Vec<Span> {
     let mut spans = Vec::new();
     for request in collector.requests() {
@@ -150,7 +150,7 @@ fn a_failed_run_is_traced_as_one() {
 }
 
 #[test]
-fn a_collector_that_is_away_or_refuses_costs_one_warning() {
+fn an_unreachable_or_refusing_collector_causes_one_warning() {
     let job = ManyBatches::new(60, 20);
     let refusing = Server::new(|_, _| Response {
         status: "403 Forbidden",
@@ -163,11 +163,11 @@ fn a_collector_that_is_away_or_refuses_costs_one_warning() {
     ] {
         let output = job.run(name, &["--otlp", &url]).output().unwrap();
         assert!(output.status.success(), "{}", describe(&output));
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(
-            said.matches("warning: the trace was not sent").count(),
+            printed.matches("warning: the trace was not sent").count(),
             1,
-            "{said}"
+            "{printed}"
         );
         job.check(name);
     }

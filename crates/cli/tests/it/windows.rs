@@ -1,4 +1,4 @@
-//! Runs that are worked off in chapters: what comes out is what comes out of runs that are not.
+//! Runs that are processed in windows: their output is that of runs in one window.
 
 use std::process::Command;
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::support::{ManyBatches, describe, summary};
 
-/// The least that a chapter has, where one call is made at a time.
-const CHAPTER: u64 = 64;
+/// The fewest batches of a window, with one call at a time.
+const WINDOW: u64 = 64;
 
 fn events(job: &ManyBatches, run: &str) -> Vec<Value> {
     let log = job.bench.text(&format!("{run}/events.jsonl"));
@@ -20,7 +20,7 @@ fn in_windows(job: &ManyBatches, name: &str, options: &[&str]) -> Command {
     job.run(name, &[small.as_slice(), options].concat())
 }
 
-/// Times and places, which differ.
+/// Removes times and places, which differ.
 fn without_times(mut summary: Value) -> Value {
     let fields = summary.as_object_mut().unwrap();
     for name in [
@@ -41,7 +41,7 @@ fn without_times(mut summary: Value) -> Value {
 }
 
 #[test]
-fn chapters_change_nothing_but_memory() {
+fn windows_do_not_change_the_output() {
     let job = ManyBatches::new(1000, 5);
     let whole = summary(job.run("whole", &[]));
     assert!(whole["report"].is_string());
@@ -53,16 +53,16 @@ fn chapters_change_nothing_but_memory() {
         assert_eq!(without_times(done), without_times(whole.clone()));
         let letters = |run: &str| job.bench.text(&format!("{run}/failed.jsonl"));
         assert_eq!(letters(name), letters("whole"));
-        // One start, however many chapters, each of which is read back.
+        // One start for all windows; each window is verified.
         let events = events(&job, name);
         let count = |name| events.iter().filter(|event| event["event"] == name).count();
         assert_eq!((count("started"), count("completed")), (1, 1));
         let verified = events.iter().filter(|event| event["event"] == "verifying");
         let verified: Vec<_> = verified.map(|event| event["parts"].as_u64()).collect();
-        let last = 201 % CHAPTER;
-        assert_eq!(verified, [CHAPTER, CHAPTER, CHAPTER, last].map(Some));
+        let last = 201 % WINDOW;
+        assert_eq!(verified, [WINDOW, WINDOW, WINDOW, last].map(Some));
     }
-    // The page is there for who asks for it.
+    // `shoal report` writes the page.
     let page = job.bench.ok(["report", "by-local", "--format", "json"]);
     let page: Value = serde_json::from_slice(&page.stdout).unwrap();
     assert_eq!(page["summary"]["finished_batches"], 201);
@@ -74,9 +74,9 @@ fn chapters_change_nothing_but_memory() {
     );
 }
 
-/// A part that is lost in the middle of a chapter that was done, and a chapter that was never begun.
+/// A part that is lost within a finished window, and a window that was never processed.
 #[test]
-fn what_is_left_is_found_in_every_chapter() {
+fn open_batches_are_found_in_every_window() {
     let job = ManyBatches::new(1000, 5);
     summary(in_windows(&job, "run", &[]));
     let run = job.bench.path("run");
@@ -92,15 +92,15 @@ fn what_is_left_is_found_in_every_chapter() {
     let events = events(&job, "run");
     let again = |event: &&Value| event["event"] == "started";
     let again = events.iter().filter(again).nth(1).unwrap();
-    // That a part was lost is found out later.
+    // The lost part is detected later.
     assert_eq!(again["reused_batches"], 201 - 64);
-    // Nothing but that was done again.
+    // Nothing else is processed again.
     let calls = events.iter().filter(|event| event["event"] == "dispatched");
     assert_eq!(calls.count(), 201 + 64 + 1);
 }
 
 #[test]
-fn a_table_that_is_damaged_far_behind_is_noticed() {
+fn damage_in_a_later_window_of_the_batch_table_is_detected() {
     let job = ManyBatches::new(1000, 5);
     summary(in_windows(&job, "run", &[]));
     let table = job.bench.text("run/batches.jsonl");

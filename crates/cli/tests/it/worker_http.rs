@@ -23,17 +23,17 @@ impl Worker {
         worker
     }
 
-    /// The same, with what it says in the file `log`; it must say it as JSON.
+    /// The same, with its log in the file `log`, which must be JSON.
     pub(crate) fn start_logging(command: &mut Command, log: &Path) -> Self {
         let file = std::fs::File::create(log).unwrap();
         let mut child = command.stderr(file).spawn().unwrap();
         let url = loop {
-            let said = std::fs::read_to_string(log).unwrap();
-            let found = said.split_once("listening on ");
+            let printed = std::fs::read_to_string(log).unwrap();
+            let found = printed.split_once("listening on ");
             if let Some((url, _)) = found.and_then(|(_, url)| url.split_once('"')) {
                 break url.to_owned();
             }
-            assert!(child.try_wait().unwrap().is_none(), "{said}");
+            assert!(child.try_wait().unwrap().is_none(), "{printed}");
             std::thread::yield_now();
         };
         let worker = Self { child, url };
@@ -54,7 +54,7 @@ impl Worker {
             child,
             url: url.to_owned(),
         };
-        // What it says further on must not fill the pipe.
+        // Further output must not fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         worker
     }
@@ -75,7 +75,7 @@ impl Drop for Worker {
     }
 }
 
-/// What came back for a request.
+/// The answer to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: u16,
@@ -117,7 +117,7 @@ pub(crate) fn invocation(run: &str) -> String {
 }
 
 #[test]
-fn a_run_outlives_one_of_its_workers() {
+fn a_run_survives_the_loss_of_a_worker() {
     let job = ManyBatches::new(6000, 20);
     let start = || Worker::start(job.bench.shoal(LISTEN).env("SHOAL_TOKEN", "s3cret"));
     let (mut first, second) = (start(), start());
@@ -147,7 +147,7 @@ fn a_run_outlives_one_of_its_workers() {
 }
 
 #[test]
-fn strangers_and_nonsense_are_turned_away() {
+fn unauthorized_and_malformed_calls_are_refused() {
     let job = ManyBatches::new(20, 20);
     for folder in ["mine/run", "other"] {
         std::fs::create_dir_all(job.bench.path(folder)).unwrap();
@@ -201,12 +201,12 @@ fn strangers_and_nonsense_are_turned_away() {
 }
 
 #[test]
-fn neither_callers_nor_calls_take_for_ever() {
+fn slow_callers_and_calls_time_out() {
     let job = ManyBatches::new(100, 100);
     let options = ["--read-timeout", "1", "--call-timeout", "1"];
     let worker = Worker::start(job.bench.shoal(LISTEN).args(options));
     // A head that never begins, or never ends, or is of a protocol whose heads are not bounded, is cut off; a body that never
-    // comes is said to be missing.
+    // comes is reported as missing.
     let address = worker.url.strip_prefix("http://").unwrap();
     let heads: [&[u8]; 4] = [
         b"",
@@ -220,10 +220,13 @@ fn neither_callers_nor_calls_take_for_ever() {
         let patience = std::time::Duration::from_secs(60);
         stream.set_read_timeout(Some(patience)).unwrap();
         stream.write_all(head).unwrap();
-        let mut said = Vec::new();
-        stream.read_to_end(&mut said).unwrap();
-        let said = String::from_utf8_lossy(&said);
-        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+        let mut printed = Vec::new();
+        stream.read_to_end(&mut printed).unwrap();
+        let printed = String::from_utf8_lossy(&printed);
+        assert!(
+            printed.is_empty() || printed.starts_with("HTTP/1.1 4"),
+            "{printed}"
+        );
     }
     let answer = worker.post("Content-Length: 10\r\n", "");
     assert_eq!((answer.status, answer.kind().as_str()), (408, "refused"));
@@ -240,7 +243,7 @@ fn neither_callers_nor_calls_take_for_ever() {
 
 #[test]
 #[cfg(unix)]
-fn a_busy_worker_says_so_and_ends_when_its_work_is_done() {
+fn a_busy_worker_rejects_calls_and_exits_when_its_work_is_done() {
     // Seconds of work in one batch.
     let job = ManyBatches::new(60_000, 100_000);
     let options = ["--concurrency", "1"];
@@ -307,7 +310,7 @@ fn certificates_are_shown_and_checked() {
         run.env("SHOAL_TOKEN", "s3cret");
         run
     };
-    // Nobody vouches for it.
+    // No known authority signed it.
     let output = run().output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
     assert!(
@@ -322,7 +325,7 @@ fn certificates_are_shown_and_checked() {
 }
 
 #[test]
-fn nobody_listens_to_the_world_by_mistake() {
+fn a_worker_does_not_listen_to_other_machines_without_protection() {
     let job = ManyBatches::new(20, 20);
     let listen = ["worker", "--http", "0.0.0.0:0"];
     let message = job.bench.fails(2, listen);
@@ -337,15 +340,15 @@ fn nobody_listens_to_the_world_by_mistake() {
     let mut run = job.run("run", &options);
     let output = run.env("SHOAL_TOKEN", "s3cret").output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
-    let told = describe(&output);
+    let printed = describe(&output);
     assert!(
-        told.contains("unencrypted") && !told.contains("s3cret"),
-        "{told}"
+        printed.contains("unencrypted") && !printed.contains("s3cret"),
+        "{printed}"
     );
 }
 
 #[test]
-fn workers_that_are_not_there_are_named() {
+fn unreachable_workers_are_named() {
     let job = ManyBatches::new(20, 20);
     // A port that was free a moment ago.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -355,7 +358,7 @@ fn workers_that_are_not_there_are_named() {
     let output = job.run("run", &options).output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
     assert!(describe(&output).contains(&url), "{}", describe(&output));
-    // The plan stands, and goes on elsewhere.
+    // The plan remains, and the run can be resumed on another backend.
     let worker = Worker::start(&mut job.bench.shoal(LISTEN));
     let resume = ["resume", "run", "--json", "--quiet", "--url", &worker.url];
     assert_eq!(summary(job.bench.shoal(resume))["records"], 22);

@@ -1,4 +1,4 @@
-//! The worker of AWS Lambda, with its Runtime API played on this machine.
+//! The worker of AWS Lambda, against a simulated Runtime API.
 
 use std::process::Child;
 use std::sync::Mutex;
@@ -73,7 +73,7 @@ impl Lambda {
         }
     }
 
-    /// What the function answers to an event; an error where it reports one.
+    /// The function's response to an event, or the error that it reports.
     fn call(&self, event: Value, deadline: u64) -> Result<Value, Value> {
         let events = self.events.as_ref().unwrap();
         events.send((event, deadline)).unwrap();
@@ -132,7 +132,7 @@ fn planned() -> (ManyBatches, Vec<Value>) {
 }
 
 #[test]
-fn events_are_worked_off_and_the_first_one_tells_of_the_start() {
+fn events_are_processed_and_the_first_one_reports_the_cold_start() {
     let (job, invocations) = planned();
     let model = tiny_model();
     let lambda = Lambda::start(&job.bench, &[("SHOAL_MODEL", model.to_str().unwrap())]);
@@ -185,7 +185,7 @@ fn events_are_worked_off_and_the_first_one_tells_of_the_start() {
 }
 
 #[test]
-fn failures_are_told_by_their_type_and_the_next_event_is_taken() {
+fn failures_are_reported_by_type_and_the_next_event_is_processed() {
     let (job, invocations) = planned();
     let lambda = Lambda::start(&job.bench, &[]);
     let with = |name: &str, value: Value| {
@@ -239,7 +239,7 @@ fn requests_to_the_functions_url_are_answered_as_requests() {
 }
 
 #[test]
-fn a_bootstrap_outside_of_lambda_says_so() {
+fn a_bootstrap_outside_of_lambda_is_an_error() {
     let bench = Bench::new();
     let bootstrap = bench.path("bootstrap");
     std::fs::copy(env!("CARGO_BIN_EXE_shoal"), &bootstrap).unwrap();

@@ -64,7 +64,7 @@ fn a_process_that_is_killed_costs_an_attempt() {
 
 #[test]
 fn calls_that_run_out_of_time_end_in_the_middle_of_a_batch() {
-    // More work in one batch than any machine does in the half second that is left of a call when time to write is kept.
+    // More work in one batch than any machine does in the half second before the time that is kept for writing.
     let job = ManyBatches::new(60_000, 100_000);
     let options = ["--backend", "process", "--timeout", "2"];
     let done = summary(job.run("run", &options));
@@ -78,7 +78,7 @@ fn calls_that_run_out_of_time_end_in_the_middle_of_a_batch() {
 }
 
 #[test]
-fn lines_are_answered_until_there_are_no_more() {
+fn lines_are_answered_until_the_input_ends() {
     let job = ManyBatches::new(20, 20);
     let run = job.bench.path("local");
     let lines = [
@@ -101,7 +101,7 @@ fn lines_are_answered_until_there_are_no_more() {
         .collect();
     assert_eq!(answers.len(), 3);
     assert_eq!(answers[0]["failure"]["kind"], "refused");
-    // The whole input again, under the name of a batch that is done: the first receipt stands.
+    // The whole input again, under the name of a batch that is done: the first receipt remains.
     assert_eq!(answers[1]["receipt"]["records"], 20, "{}", answers[1]);
     assert_eq!(answers[2]["failure"]["kind"], "storage");
 }

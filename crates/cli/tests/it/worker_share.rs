@@ -1,4 +1,4 @@
-//! Workers of array jobs, which find their share by their number.
+//! Workers of array jobs, which find their share by their index.
 
 use std::path::Path;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn planned() -> ManyBatches {
     job
 }
 
-/// What is done is collected, and nothing is done again.
+/// Collects the finished batches, without processing any again.
 fn collect(job: &ManyBatches) {
     let done = summary(job.bench.shoal(["resume", "run", "--json", "--quiet"]));
     assert_eq!(done["reused_batches"], 16);
@@ -26,7 +26,7 @@ fn collect(job: &ManyBatches) {
 }
 
 #[test]
-fn workers_do_their_shares_in_any_order_and_one_twice() {
+fn workers_process_their_shares_in_any_order_and_one_twice() {
     let job = planned();
     for (index, says) in [
         ("2", "100 records"),
@@ -38,14 +38,14 @@ fn workers_do_their_shares_in_any_order_and_one_twice() {
         ),
     ] {
         let worker = ["worker", "--run", "run", "--of", "3", "--index", index];
-        let told = String::from_utf8(job.bench.ok(worker).stderr).unwrap();
-        assert!(told.contains(says), "{told}");
+        let printed = String::from_utf8(job.bench.ok(worker).stderr).unwrap();
+        assert!(printed.contains(says), "{printed}");
     }
     collect(&job);
 }
 
 #[test]
-fn numbers_come_from_the_platform_or_are_asked_for() {
+fn the_worker_index_comes_from_the_platform_or_a_flag() {
     let job = planned();
     let message = job.bench.fails(2, ["worker", "--run", "run"]);
     assert!(message.contains("--index and --of"), "{message}");
@@ -56,13 +56,13 @@ fn numbers_come_from_the_platform_or_are_asked_for() {
         .env("AWS_BATCH_JOB_ARRAY_SIZE", "5")
         .output()
         .unwrap();
-    let told = describe(&worker);
-    assert!(told.contains("worker 4 of 5"), "{told}");
-    assert!(told.contains("in 3 of its 3 batches"), "{told}");
+    let printed = describe(&worker);
+    assert!(printed.contains("worker 4 of 5"), "{printed}");
+    assert!(printed.contains("in 3 of its 3 batches"), "{printed}");
 }
 
 #[test]
-fn the_script_for_slurm_does_the_run() {
+fn the_slurm_script_completes_the_run() {
     let job = planned();
     job.bench
         .ok(["export", "slurm", "run", "--workers", "3", "-o", "run.sh"]);
@@ -95,7 +95,7 @@ fn the_script_for_slurm_does_the_run() {
 }
 
 #[test]
-fn runs_that_containers_would_not_see_are_not_exported() {
+fn runs_on_this_machine_are_not_exported_to_containers() {
     let job = planned();
     let export = ["export", "k8s", "run", "--workers", "3", "--image", "shoal"];
     let message = job.bench.fails(2, export);

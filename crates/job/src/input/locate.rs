@@ -123,10 +123,8 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
         _ if is_folder => (Format::TextFolder, Compression::None),
         Some(format) => (format, compression),
         None => {
-            return Err(Error::input(
-                uri,
-                "its name has no known extension; set the input format to csv, tsv, jsonl, parquet or arrow",
-            ));
+            let reason = "its name has no known extension; set the input format to csv, tsv, jsonl, parquet or arrow";
+            return Err(Error::input(uri, reason).adjustable("input-format"));
         }
     };
     if format.is_columnar() && compression != Compression::None {

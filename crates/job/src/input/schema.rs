@@ -49,13 +49,13 @@ impl Schema {
     /// The column `name`, or an error that lists the columns. `purpose` completes "there is no column … for".
     fn need(&self, name: &str, purpose: &str, place: &str) -> Result<&SourceColumn> {
         self.get(name).ok_or_else(|| {
-            Error::input(
-                place,
-                format!(
-                    "there is no column {name:?} for {purpose}; its columns are {}",
-                    self.names()
-                ),
-            )
+            let names = self.names();
+            let reason =
+                format!("there is no column {name:?} for {purpose}; its columns are {names}");
+            Error::input(place, reason).adjustable(match purpose {
+                KEPT => "keep-columns".into(),
+                purpose => format!("{}-column", purpose.trim_start_matches("the ")),
+            })
         })
     }
 
@@ -150,14 +150,11 @@ impl Schema {
         match (candidates.next(), candidates.next()) {
             (Some(only), None) => Ok(only),
             _ => self.get(&role.name).ok_or_else(|| {
-                Error::input(
-                    place,
-                    format!(
-                        "which column is the {0} is ambiguous; name the {0} column, one of {1}",
-                        role.name,
-                        self.names()
-                    ),
-                )
+                let (role, names) = (&role.name, self.names());
+                let reason = format!(
+                    "which column is the {role} is ambiguous; name the {role} column, one of {names}"
+                );
+                Error::input(place, reason).adjustable(format!("{role}-column"))
             }),
         }
     }

@@ -81,7 +81,8 @@ pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
                 "failed to write CSV: column {:?} has {}, which CSV does not support; use jsonl, parquet or arrow",
                 field.name(),
                 kind(field.data_type())
-            )));
+            ))
+            .adjustable("format"));
         }
         let is_writable = is_sound(field.data_type())
             && (format != OutputFormat::Jsonl || json::holds(field))

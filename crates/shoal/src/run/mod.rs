@@ -139,7 +139,11 @@ fn start(
         runner,
         precision_choice,
         destination,
-        settings: settings.clone(),
+        settings: Settings {
+            // None, rather than that of an earlier start.
+            command: Some(settings.command.clone().unwrap_or_default()),
+            ..settings.clone()
+        },
         own_backend,
         is_own,
         _lock: lock,

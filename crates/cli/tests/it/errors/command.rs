@@ -1,9 +1,9 @@
-//! Flags, settings, signals, and what the command says.
+//! Flags, settings, signals, and the messages of the command.
 
 use super::*;
 
 #[test]
-fn flags_that_make_no_sense_are_refused() {
+fn invalid_flags_are_refused() {
     let bench = Bench::new();
     bench.write("in.csv", "text,gold\nx,label A\n");
     let usage = |args: &[&str], word: &str| {
@@ -59,7 +59,7 @@ fn flags_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn flags_win_over_variables_and_variables_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(60));
     bench.write(
@@ -114,7 +114,7 @@ fn flags_win_over_variables_and_variables_over_the_file() {
 }
 
 #[test]
-fn a_reader_that_has_had_enough_ends_the_command_quietly() {
+fn a_closed_output_pipe_ends_the_command_quietly() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(5000));
     let mut child = bench
@@ -140,7 +140,7 @@ fn a_reader_that_has_had_enough_ends_the_command_quietly() {
         (Some(0), "")
     );
 
-    // The other end is closed before the first byte.
+    // The reader closes before the first byte.
     for args in [
         &["completions", "bash"][..],
         &["man"],
@@ -165,7 +165,7 @@ fn ctrl_c_ends_the_wait_for_standard_input() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Held open to the end, so that only the signal can end the wait.
+    // It stays open, so that only the signal can end the wait.
     let stdin = child.stdin.take().unwrap();
     let spool = bench.path("data/shoal/spool");
     let copies = || std::fs::read_dir(&spool).map_or(0, Iterator::count);
@@ -194,7 +194,7 @@ fn a_run_that_could_not_be_planned_is_not_listed() {
 }
 
 #[test]
-fn quiet_says_nothing_and_otherwise_the_summary_tells_all() {
+fn quiet_prints_nothing_and_otherwise_the_summary_is_printed() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(20));
     let run = |args: &[&str]| {
@@ -236,7 +236,7 @@ fn quiet_says_nothing_and_otherwise_the_summary_tells_all() {
 }
 
 #[test]
-fn completions_and_manual_pages_are_printed() {
+fn completions_and_man_pages_are_printed() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let output = bench.ok(["completions", shell]);
@@ -259,7 +259,7 @@ fn completions_and_manual_pages_are_printed() {
 }
 
 #[test]
-fn runs_that_are_not_there_are_named() {
+fn missing_runs_are_named() {
     let bench = Bench::new();
     for args in [
         &["status", "nothing"][..],
@@ -281,7 +281,7 @@ fn runs_that_are_not_there_are_named() {
 }
 
 #[test]
-fn runs_are_listed_told_and_removed() {
+fn runs_are_listed_shown_and_removed() {
     let bench = Bench::new();
     bench.write("some reviews.jsonl", jsonl(20));
     let output = bench.ok([

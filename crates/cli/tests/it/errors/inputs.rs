@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn inputs_that_cannot_be_read_are_named() {
+fn unreadable_inputs_are_named() {
     let bench = Bench::new();
     input_fails(&bench, INPUT, "nowhere.csv", &["no such file"]);
     input_fails(&bench, INPUT, "*.csv", &["no file matches"]);
@@ -36,7 +36,7 @@ fn inputs_that_cannot_be_read_are_named() {
 
 #[cfg(unix)]
 #[test]
-fn what_can_be_read_only_once_is_referred_to_standard_input() {
+fn pipes_and_devices_are_refused_in_favor_of_standard_input() {
     let bench = Bench::new();
     let says = ["can be read only once", "`-`"];
     for format in [&[][..], &["--input-format", "csv"]] {
@@ -74,7 +74,7 @@ fn compressed_inputs_that_are_cut_or_damaged_are_named() {
 }
 
 #[test]
-fn missing_columns_are_named_with_those_there_are() {
+fn missing_columns_are_named_with_the_existing_ones() {
     let bench = Bench::new();
     bench.write("in.csv", "title,body,stars\na,b,1\n");
     bench.write("in.jsonl", "{\"title\":\"a\",\"body\":\"b\",\"stars\":1}\n");
@@ -138,7 +138,7 @@ fn a_header_without_rows_gives_an_output_without_rows() {
 }
 
 #[test]
-fn models_that_cannot_be_used_say_why() {
+fn unusable_models_are_errors_with_their_reason() {
     let bench = Bench::new();
     bench.write("in.csv", "text\nx\n");
     let fails = |model: &str, words: &[&str]| {

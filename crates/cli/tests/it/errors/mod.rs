@@ -1,4 +1,4 @@
-//! Bad records, bad inputs, bad models, bad flags: each with its message and exit code, and never half an output.
+//! Bad records, bad inputs, bad models, bad flags: each with its message and exit code, and never a partial output.
 
 mod command;
 mod inputs;
@@ -9,14 +9,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, describe, jsonl, repository, tiny_model};
+use crate::support::{Bench, describe, jsonl, repository, tiny, tiny_model};
 
 pub(crate) const USAGE: i32 = 2;
 pub(crate) const INPUT: i32 = 3;
@@ -25,12 +25,7 @@ pub(crate) const STORAGE: i32 = 5;
 pub(crate) const RUN: i32 = 6;
 pub(crate) const BAD_RECORD: i32 = 7;
 
-fn tiny() -> &'static str {
-    static PATH: LazyLock<String> = LazyLock::new(|| tiny_model().display().to_string());
-    &PATH
-}
-
-/// `shoal run` with the tiny model, which must fail so, and leave no output.
+/// `shoal run` with the tiny model, which must fail with this exit code, and leave no output.
 fn run_fails(bench: &Bench, code: i32, args: &[&str]) -> String {
     let args = [&["run", "--model", tiny()], args].concat();
     let message = bench.fails(code, &args);
@@ -43,7 +38,7 @@ fn run_fails(bench: &Bench, code: i32, args: &[&str]) -> String {
     message
 }
 
-/// `shoal run INPUT -o out.csv` must fail so, with all these words in its message.
+/// `shoal run INPUT -o out.csv` must fail with this exit code, with all these words in its message.
 fn input_fails(bench: &Bench, code: i32, input: &str, words: &[&str]) {
     let message = run_fails(bench, code, &[input, "-o", "out.csv"]);
     for word in words.iter().chain(&[input]) {
@@ -51,7 +46,7 @@ fn input_fails(bench: &Bench, code: i32, input: &str, words: &[&str]) {
     }
 }
 
-/// Files beside the output that only a write under way may have.
+/// Temporary files beside the output, which exist only while it is written.
 fn temporaries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries

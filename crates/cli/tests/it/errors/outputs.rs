@@ -1,9 +1,9 @@
-//! Outputs that cannot be written: told before the work where possible, and never half an output.
+//! Outputs that cannot be written: refused before the work where possible, and never written in part.
 
 use super::*;
 
 #[test]
-fn outputs_that_cannot_be_written_are_told_before_the_work() {
+fn unwritable_outputs_are_refused_before_the_work() {
     let bench = Bench::new();
     bench.write("in.csv", "text\nx\n");
     let message = run_fails(&bench, STORAGE, &["in.csv", "-o", "nowhere/out.csv"]);
@@ -64,7 +64,7 @@ fn outputs_that_cannot_be_written_are_told_before_the_work() {
     assert!(message.contains("would replace the input"), "{message}");
 }
 
-/// What stands under the output's name is replaced, but for what is no file; a link stays a link.
+/// A file with the name of the output is replaced, anything else is not; a link stays a link.
 #[test]
 #[cfg(unix)]
 fn devices_and_links_are_not_replaced() {
@@ -109,10 +109,10 @@ fn devices_and_links_are_not_replaced() {
     assert!(message.contains("would replace the input"), "{message}");
 }
 
-/// A device that is always full takes no labels.
+/// A device that is always full.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_device_ends_the_run_with_its_reason() {
+fn a_full_device_is_an_error() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(20));
     let full = || File::options().write(true).open("/dev/full").unwrap();
@@ -133,11 +133,11 @@ fn a_full_device_ends_the_run_with_its_reason() {
     assert_eq!(output.status.code(), Some(STORAGE), "{}", describe(&output));
 }
 
-/// A limit on the size of files stands in for a disk that fills up: the same writes fail at the same places, with
+/// A limit on the size of files simulates a disk that fills up: the same writes fail at the same places, with
 /// another reason.
 #[test]
 #[cfg(unix)]
-fn a_disk_that_fills_up_leaves_no_half_output() {
+fn a_full_disk_leaves_no_partial_output() {
     let bench = Bench::new();
     // About 130 KiB of labels in parts of 3 KiB, under a limit that only the output exceeds.
     bench.write("in.jsonl", jsonl(5000));
@@ -164,7 +164,7 @@ fn a_disk_that_fills_up_leaves_no_half_output() {
     assert!(message.contains("out.csv"), "{message}");
     assert_eq!(bench.text("out.csv"), "the output of an earlier run\n");
     assert_eq!(temporaries(&bench.path("")), [] as [PathBuf; 0]);
-    // With room again, the same command ends what was begun.
+    // With free space, the same command completes the run.
     let output = run("unlimited");
     assert!(output.status.success(), "{}", describe(&output));
     assert_eq!(bench.text("out.csv").lines().count(), 5001);

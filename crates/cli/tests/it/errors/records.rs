@@ -1,4 +1,4 @@
-//! Records that cannot be worked on: each is told with its place and reason, and the others are labelled.
+//! Records that cannot be processed: each becomes a dead letter with place and reason, and the others get results.
 
 use super::*;
 
@@ -62,7 +62,7 @@ fn check_letters(bench: &Bench, input: &str, place: &str, good: &[Value], expect
 }
 
 #[test]
-fn bad_lines_of_json_are_told_and_the_others_labelled() {
+fn bad_lines_of_json_become_dead_letters() {
     let bench = Bench::new();
     let content = b"{\"id\":\"a\",\"text\":\"fine\"}\n{\"id\":\"null\",\"text\":null}\n{\"id\":\"none\"}\n\
         \n{\"id\":\"number\",\"text\":5}\n{\"id\":8,\"text\":[\"x\"]}\n{\"id\":\"b\",\"text\":\"\"}\n\
@@ -87,7 +87,7 @@ fn bad_lines_of_json_are_told_and_the_others_labelled() {
 }
 
 #[test]
-fn bad_rows_of_csv_are_told_and_the_others_labelled() {
+fn bad_rows_of_csv_become_dead_letters() {
     let bench = Bench::new();
     let content =
         b"id,text,more\r\na,fine,1\r\nshort,x\r\nlong,x,2,3\r\nempty,,4\r\nbytes,x\xff\xfe,5\r\n\
@@ -143,7 +143,7 @@ fn write_parquet(path: &Path, groups: &[&[Option<&[u8]>]]) {
 }
 
 #[test]
-fn bad_rows_of_parquet_are_told_and_the_others_labelled() {
+fn bad_rows_of_parquet_become_dead_letters() {
     let bench = Bench::new();
     write_parquet(
         &bench.path("in.parquet"),
@@ -166,7 +166,7 @@ fn bad_rows_of_parquet_are_told_and_the_others_labelled() {
 }
 
 #[test]
-fn bad_files_of_a_folder_are_told_and_the_others_labelled() {
+fn bad_files_of_a_folder_become_dead_letters() {
     let bench = Bench::new();
     bench.write("texts/neg/0_1.txt", "awful");
     bench.write("texts/neg/1_2.txt", b"aw\xfful");
@@ -188,7 +188,7 @@ fn bad_files_of_a_folder_are_told_and_the_others_labelled() {
 }
 
 #[test]
-fn the_first_bad_record_stops_the_run_where_that_is_wanted() {
+fn the_first_bad_record_stops_the_run_with_on_error_fail() {
     let bench = Bench::new();
     bench.write(
         "in.jsonl",
@@ -207,7 +207,7 @@ fn the_first_bad_record_stops_the_run_where_that_is_wanted() {
     for word in ["\"odd\"", "in.jsonl", "\"line\":31", "the text is null"] {
         assert!(message.contains(word), "{word:?} is not in: {message}");
     }
-    // The record that is already known stops the next start too, and `skip` goes on.
+    // The known bad record stops the next start too; `skip` completes the run.
     run_fails(&bench, BAD_RECORD, &args);
     let skip = [
         "run",

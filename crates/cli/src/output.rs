@@ -1,0 +1,154 @@
+//! What the command prints and writes.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+
+use indicatif::ProgressStyle;
+use shoal::job::Error;
+use shoal::reports::numbers::count;
+use shoal::{Result, log};
+
+/// Writes to standard output.
+pub(crate) fn print(content: impl AsRef<[u8]>) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(content.as_ref())
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::storage("write", "standard output", e).into())
+}
+
+/// Writes a line of JSON to standard output.
+pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string(value).expect("what is printed is always JSON");
+    print(text + "\n")
+}
+
+/// Prints a value as JSON or as text.
+pub(crate) fn show<T: serde::Serialize>(
+    value: &T,
+    json: bool,
+    text: impl FnOnce(&T) -> String,
+) -> Result<()> {
+    match json {
+        true => print_json(value),
+        false => print(text(value)),
+    }
+}
+
+/// Writes to a file, or to standard output for `-`.
+pub(crate) fn write(path: &Path, content: &str) -> Result<()> {
+    if path.as_os_str() == "-" {
+        return print(content);
+    }
+    std::fs::write(path, content)
+        .map_err(|e| Error::storage("write", path.display().to_string(), e).into())
+}
+
+/// Writes a line to standard error. A run does not stop if this fails.
+pub(crate) fn say(text: &str) {
+    if log::is_json() {
+        tracing::info!(target: "shoal", "{text}");
+        return;
+    }
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Whether the user at the terminal answers yes; without a terminal, no.
+pub(crate) fn confirm(question: &str) -> bool {
+    let (mut answers, mut screen) = (io::stdin(), io::stderr());
+    if !answers.is_terminal() || !screen.is_terminal() {
+        return false;
+    }
+    let asked = write!(screen, "{question} [y/N] ").and_then(|()| screen.flush());
+    let mut answer = [0; 64];
+    let read = asked.and_then(|()| answers.read(&mut answer)).unwrap_or(0);
+    matches!(answer[..read].trim_ascii(), b"y" | b"Y" | b"yes")
+}
+
+/// The style of a progress bar or spinner.
+pub(crate) fn bar_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .expect("the template is sound")
+        .progress_chars("█▉▊▋▌▍▎▏ ")
+}
+
+/// `text` without control characters, which a terminal may execute: names and reasons come from files of other users.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_command) {
+        text.replace(is_command, "\u{fffd}").into()
+    } else {
+        text.into()
+    }
+}
+
+/// The first row of a table: names that are separated by commas.
+pub(crate) fn header(names: &str) -> Vec<String> {
+    names.split(',').map(String::from).collect()
+}
+
+/// Rows as left-aligned columns, two spaces apart.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            write!(line, "{:<width$}  ", printable(cell)).expect("writing to a string cannot fail");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// How many of all.
+pub(crate) fn count_of(done: u64, all: u64) -> String {
+    format!("{} of {}", count(done), count(all))
+}
+
+/// How long ago something happened.
+pub(crate) fn ago(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_align() {
+        let rows = [
+            vec!["a".into(), "bb".into()],
+            vec!["ccc".into(), "d".into()],
+        ];
+        assert_eq!(table(&rows), "a    bb\nccc  d\n");
+    }
+
+    #[test]
+    fn nothing_commands_the_terminal() {
+        let rows = [vec!["\u{1b}]0;title\u{7}a\tb".into(), "é\n".into()]];
+        assert_eq!(table(&rows), "\u{fffd}]0;title\u{fffd}a\tb  é\n");
+    }
+
+    #[test]
+    fn times_past() {
+        assert_eq!(ago(59), "59 s ago");
+        assert_eq!(ago(60), "1 min ago");
+        assert_eq!(ago(90_000), "1 days ago");
+    }
+}

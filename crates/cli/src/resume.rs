@@ -1,0 +1,103 @@
+//! `shoal resume`, `shoal retry` and `shoal collect`: they continue a run by its name.
+
+use clap::Args;
+
+use super::options::{
+    BackendOptions, EngineOptions, LimitOptions, LoggingOptions, PriceOptions, heading,
+};
+use super::run::{check_json, perform};
+use super::signals::cancel_on_signal;
+use shoal::job::RunDir;
+use shoal::{BackendConfig, BackendKind, Result, ResumeOptions, find_run, is_own};
+
+#[derive(Debug, Args)]
+pub(crate) struct ResumeArgs {
+    /// Name of a run, or path or URL of its directory
+    run: String,
+
+    /// Where results are written [default: as the run was started]
+    #[arg(short, long, value_name = "OUTPUT", help_heading = heading::OUTPUT)]
+    output: Option<String>,
+
+    #[command(flatten)]
+    engine: EngineOptions,
+
+    #[command(flatten)]
+    backend: BackendOptions,
+
+    #[command(flatten)]
+    limits: LimitOptions,
+
+    #[command(flatten)]
+    prices: PriceOptions,
+
+    /// Trust output, inputs, model and backend of a run directory that another user created
+    #[arg(long, help_heading = heading::RUN_DIR)]
+    trust: bool,
+
+    #[command(flatten)]
+    logging: LoggingOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CollectArgs {
+    /// Name of a run, or path or URL of its directory
+    run: String,
+
+    /// Where results are written [default: as the run was started]
+    #[arg(short, long, value_name = "OUTPUT")]
+    output: Option<String>,
+
+    /// Trust the output of a run directory that another user created
+    #[arg(long)]
+    trust: bool,
+
+    #[command(flatten)]
+    logging: LoggingOptions,
+}
+
+/// Resumes a run; with `retry`, the records that crashed their function are processed too.
+pub(crate) fn resume(args: &ResumeArgs, retry: bool) -> Result<()> {
+    let run = find_run(&args.run)?;
+    check_json(&args.logging, args.output.as_deref())?;
+    let cancel = cancel_on_signal();
+    let mut options = ResumeOptions {
+        output: args.output.clone(),
+        backend: backend(args, &run)?,
+        trust: args.trust,
+        limits: args.limits.limits(&args.prices),
+        on_error: args.limits.on_error.unwrap_or_default(),
+        retry,
+        engine: args.engine.settings(None),
+    };
+    perform(&args.logging, |is_agreed, emit| {
+        if is_agreed {
+            options.limits.yes = true;
+            // The records to retry are open already.
+            options.retry = false;
+        }
+        shoal::resume(run.clone(), &options, &cancel, emit)
+    })
+}
+
+/// The backend that a run resumes on. Settings in the run directory of another user count only with `--trust`; `None`
+/// leaves it to the library to refuse them.
+fn backend(args: &ResumeArgs, run: &RunDir) -> Result<Option<BackendConfig>> {
+    let last = BackendConfig::last(run)?;
+    let options = &args.backend;
+    if args.trust || is_own(run)? {
+        return options.config(last).map(Some);
+    }
+    if options.backend.is_none() && last.kind() != BackendKind::Local {
+        return Ok(None);
+    }
+    options.config(BackendConfig::default()).map(Some)
+}
+
+pub(crate) fn collect(args: CollectArgs) -> Result<()> {
+    let run = find_run(&args.run)?;
+    check_json(&args.logging, args.output.as_deref())?;
+    perform(&args.logging, |_, emit| {
+        shoal::collect(run.clone(), args.output.as_deref(), args.trust, emit)
+    })
+}
