@@ -267,6 +267,7 @@ mod tests {
             "input-format" => "tsv",
             "format" => "arrow",
             "precision" => "f32",
+            "isa" => "portable",
             "task" => "feature-extraction",
             "backend" => "step-functions",
             "children" => "express",
