@@ -74,6 +74,7 @@ const JOB: &str = r#"{
      "name": "label",
      "data_type": "Utf8",
      "nullable": false,
+     "dict_id": 0,
      "dict_is_ordered": false,
      "metadata": {}
     },
@@ -81,6 +82,7 @@ const JOB: &str = r#"{
      "name": "score",
      "data_type": "Float32",
      "nullable": false,
+     "dict_id": 0,
      "dict_is_ordered": false,
      "metadata": {}
     }
