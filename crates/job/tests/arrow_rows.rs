@@ -166,6 +166,25 @@ fn an_empty_file_has_no_batches() {
 }
 
 #[test]
+fn a_record_batch_cannot_have_more_rows_than_bytes() {
+    const ROWS: i64 = 1_234;
+    let bench = Bench::new();
+    let path = bench.path("in.arrow");
+    write(&path, 0, &texts(0..ROWS), ROWS as usize, None);
+    let mut content = std::fs::read(&path).unwrap();
+    // The lengths of the record batch and of its columns.
+    let lengths: Vec<_> = (0..content.len() - 8)
+        .filter(|at| content[*at..].starts_with(&ROWS.to_le_bytes()))
+        .collect();
+    for at in lengths {
+        content[at..at + 8].copy_from_slice(&1_000_000_i64.to_le_bytes());
+    }
+    std::fs::write(&path, content).unwrap();
+    let error = bench.plan(&[&path], 1).unwrap_err();
+    assert!(error.to_string().contains("more rows than"), "{error}");
+}
+
+#[test]
 fn nulls_and_invalid_utf8_are_bad_records() {
     let bench = Bench::new();
     let path = bench.path("in.arrow");

@@ -32,6 +32,8 @@ const MAX_METADATA_BYTES: u64 = 256 << 20;
 const MAX_BATCH_BYTES: u64 = 1 << 30;
 /// Maximum number of values of an array.
 const MAX_VALUES: i64 = i32::MAX as i64;
+/// Maximum ratio of a compressed buffer: a block of Zstandard has at least 4 bytes and at most 128 KiB of content.
+const MAX_COMPRESSION: u64 = 1 << 15;
 /// Size of a read.
 const READ_BYTES: usize = 8 << 20;
 
@@ -104,8 +106,19 @@ impl<R: ChunkReader> File<R> {
         let mut rows = 0u64;
         let ends = self.footer.batches.iter().map(|block| {
             let content = self.message(*block)?;
+            let message = parse(&content)?;
+            let batch = batch_of(&message)?;
+            // A text takes at least a byte per row, of an offset or a dictionary's key.
+            let most_rows = match batch.compression() {
+                None => block.body,
+                Some(_) => block.body.saturating_mul(MAX_COMPRESSION),
+            };
+            let length = batch.length() as u64;
+            if length > most_rows {
+                return Err(damaged("a record batch has more rows than its size allows"));
+            }
             rows = rows
-                .checked_add(batch_of(&parse(&content)?)?.length() as u64)
+                .checked_add(length)
                 .ok_or_else(|| damaged("its number of rows overflows"))?;
             Ok(rows)
         });
