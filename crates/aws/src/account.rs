@@ -4,8 +4,9 @@ use std::future::Future;
 
 use aws_config::SdkConfig;
 use aws_sdk_lambda::types::{InvocationType, LastUpdateStatus, State};
+use aws_sdk_sfn::Client;
 use aws_sdk_sfn::types::StateMachineStatus;
-use shoal_dispatch::DispatchError;
+use shoal_job::wire::Sizing;
 use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
@@ -13,8 +14,7 @@ use crate::error::{Error, Result};
 /// The AWS account of a configuration. Blocks: call it from ordinary threads only.
 #[derive(Debug)]
 pub struct Account {
-    config: SdkConfig,
-    lambda: aws_sdk_lambda::Client,
+    pub(crate) config: SdkConfig,
     runtime: Runtime,
 }
 
@@ -29,15 +29,13 @@ pub struct Caller {
 }
 
 /// A deployed function.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct DeployedFunction {
-    /// Memory in MB.
-    pub memory_mb: u32,
+    /// The size that it is billed by.
+    pub sizing: Sizing,
     /// The time limit of a call in seconds.
     pub timeout_seconds: u64,
-    /// `x86_64` or `arm64`.
-    pub architecture: String,
     /// The version of shoal that deployed it, if known.
     pub shoal: Option<String>,
     /// The reason that it accepts no calls, if so.
@@ -70,11 +68,7 @@ impl Account {
             .enable_all()
             .build()
             .map_err(|e| Error::call("start a runtime", e))?;
-        Ok(Self {
-            lambda: aws_sdk_lambda::Client::new(&config),
-            config,
-            runtime,
-        })
+        Ok(Self { config, runtime })
     }
 
     /// The region.
@@ -82,14 +76,20 @@ impl Account {
         self.config.region().map_or("", |region| region.as_ref())
     }
 
-    fn call<T, E: std::error::Error>(
+    fn lambda(&self) -> aws_sdk_lambda::Client {
+        aws_sdk_lambda::Client::new(&self.config)
+    }
+
+    pub(crate) fn block_on<F: Future>(&self, call: F) -> F::Output {
+        self.runtime.block_on(call)
+    }
+
+    pub(crate) fn call<T, E: std::error::Error>(
         &self,
         action: impl Into<String>,
         call: impl Future<Output = std::result::Result<T, E>>,
     ) -> Result<T> {
-        self.runtime
-            .block_on(call)
-            .map_err(|e| Error::call(action, e))
+        self.block_on(call).map_err(|e| Error::call(action, e))
     }
 
     /// The identity of the credentials.
@@ -98,10 +98,8 @@ impl Account {
     /// Fails if there are no credentials, or if they are not valid.
     pub fn caller(&self) -> Result<Caller> {
         let client = aws_sdk_sts::Client::new(&self.config);
-        let answer = self.call(
-            "get the caller's identity (sts:GetCallerIdentity)",
-            client.get_caller_identity().send(),
-        )?;
+        let call = client.get_caller_identity().send();
+        let answer = self.call("get the caller's identity (sts:GetCallerIdentity)", call)?;
         Ok(Caller {
             arn: answer.arn().unwrap_or_default().to_owned(),
             account: answer.account().unwrap_or_default().to_owned(),
@@ -113,32 +111,40 @@ impl Account {
     /// # Errors
     /// Fails if there is no such function, or if the call is not permitted.
     pub fn function(&self, function: &str) -> Result<DeployedFunction> {
-        let found = self.call(
-            format!("describe function {function} (lambda:GetFunctionConfiguration)"),
-            self.lambda
-                .get_function_configuration()
-                .function_name(function)
-                .send(),
-        )?;
+        let action = || format!("describe function {function} (lambda:GetFunctionConfiguration)");
+        let call = self.lambda().get_function_configuration();
+        let found = self.call(action(), call.function_name(function).send())?;
+        let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+        let (Some(memory_mb), Some(timeout)) =
+            (number(found.memory_size()), number(found.timeout()))
+        else {
+            return Err(Error::Call {
+                action: action(),
+                reason: "Lambda did not return its memory and its timeout".into(),
+            });
+        };
         let trouble = match (found.state(), found.last_update_status()) {
             (Some(State::Failed), _) => Some(found.state_reason().unwrap_or("it has failed")),
             (Some(State::Pending), _) => Some("it is still being created"),
-            (_, Some(LastUpdateStatus::Failed)) => Some(
-                found
-                    .last_update_status_reason()
-                    .unwrap_or("its last update has failed"),
-            ),
+            (_, Some(LastUpdateStatus::Failed)) => {
+                let reason = found.last_update_status_reason();
+                reason.or(Some("its last update has failed"))
+            }
             // During an update, the previous version answers.
             _ => None,
         };
         Ok(DeployedFunction {
-            memory_mb: found.memory_size().unwrap_or(0).try_into().unwrap_or(0),
-            timeout_seconds: found.timeout().unwrap_or(0).try_into().unwrap_or(0),
-            architecture: found
-                .architectures()
-                .first()
-                .map_or("x86_64", |a| a.as_str())
-                .to_owned(),
+            sizing: Sizing {
+                memory_mb,
+                // Lambda's default.
+                architecture: found
+                    .architectures()
+                    .first()
+                    .map_or("x86_64", |a| a.as_str())
+                    .into(),
+                region: self.region().into(),
+            },
+            timeout_seconds: timeout.into(),
             shoal: found.description().and_then(version).map(str::to_owned),
             trouble: trouble.map(str::to_owned),
         })
@@ -149,15 +155,10 @@ impl Account {
     /// # Errors
     /// Fails if the call is not permitted.
     pub fn may_invoke(&self, function: &str) -> Result<()> {
-        self.call(
-            format!("call function {function} (lambda:InvokeFunction, as a dry run)"),
-            self.lambda
-                .invoke()
-                .function_name(function)
-                .invocation_type(InvocationType::DryRun)
-                .send(),
-        )
-        .map(drop)
+        let action = format!("call function {function} (lambda:InvokeFunction, as a dry run)");
+        let call = self.lambda().invoke().function_name(function);
+        let call = call.invocation_type(InvocationType::DryRun).send();
+        self.call(action, call).map(drop)
     }
 
     /// The reserved concurrency of the function, which is also its maximum.
@@ -165,13 +166,10 @@ impl Account {
     /// # Errors
     /// Fails if the call is not permitted.
     pub fn reserved(&self, function: &str) -> Result<Option<u32>> {
-        let answer = self.call(
-            format!("get the reserved concurrency of {function} (lambda:GetFunctionConcurrency)"),
-            self.lambda
-                .get_function_concurrency()
-                .function_name(function)
-                .send(),
-        )?;
+        let action =
+            format!("get the reserved concurrency of {function} (lambda:GetFunctionConcurrency)");
+        let call = self.lambda().get_function_concurrency();
+        let answer = self.call(action, call.function_name(function).send())?;
         let reserved = answer.reserved_concurrent_executions();
         Ok(reserved.and_then(|count| count.try_into().ok()))
     }
@@ -181,18 +179,15 @@ impl Account {
     /// # Errors
     /// Fails if the call is not permitted.
     pub fn quota(&self) -> Result<Option<Quota>> {
-        let answer = self.call(
-            "get the account's limits (lambda:GetAccountSettings)",
-            self.lambda.get_account_settings().send(),
-        )?;
+        let call = self.lambda().get_account_settings().send();
+        let answer = self.call("get the account's limits (lambda:GetAccountSettings)", call)?;
         let count = |count: i32| u32::try_from(count).ok();
         Ok(answer.account_limit().and_then(|limit| {
+            let concurrent = count(limit.concurrent_executions())?;
+            let unreserved = limit.unreserved_concurrent_executions().and_then(count);
             Some(Quota {
-                concurrent: count(limit.concurrent_executions())?,
-                unreserved: limit
-                    .unreserved_concurrent_executions()
-                    .and_then(count)
-                    .unwrap_or_else(|| count(limit.concurrent_executions()).unwrap_or(0)),
+                concurrent,
+                unreserved: unreserved.unwrap_or(concurrent),
             })
         }))
     }
@@ -202,26 +197,11 @@ impl Account {
     /// # Errors
     /// Fails if there is no such state machine, if it is being deleted, or if the call is not permitted.
     pub fn state_machine(&self, state_machine: &str) -> Result<String> {
-        let client = aws_sdk_sfn::Client::new(&self.config);
-        let arn = if state_machine.starts_with("arn:") {
-            state_machine.to_owned()
-        } else {
-            let found = crate::step_functions::find(&client, state_machine);
-            self.runtime.block_on(found).map_err(|e| Error::Call {
-                action: format!("find state machine {state_machine}"),
-                reason: match e {
-                    DispatchError::Platform { reason, .. } => reason,
-                    other => other.to_string(),
-                },
-            })?
-        };
-        let described = self.call(
-            format!("describe state machine {arn} (states:DescribeStateMachine)"),
-            client
-                .describe_state_machine()
-                .state_machine_arn(&arn)
-                .send(),
-        )?;
+        let client = Client::new(&self.config);
+        let arn = self.state_machine_arn(&client, state_machine)?;
+        let action = format!("describe state machine {arn} (states:DescribeStateMachine)");
+        let call = client.describe_state_machine().state_machine_arn(&arn);
+        let described = self.call(action, call.send())?;
         if described.status() == Some(&StateMachineStatus::Deleting) {
             return Err(Error::Call {
                 action: format!("use state machine {arn}"),
@@ -229,6 +209,24 @@ impl Account {
             });
         }
         Ok(arn)
+    }
+
+    /// The ARN of the state machine with this ARN or name.
+    pub(crate) fn state_machine_arn(&self, client: &Client, name: &str) -> Result<String> {
+        if name.starts_with("arn:") {
+            return Ok(name.to_owned());
+        }
+        let mut machines = client.list_state_machines().into_paginator().items().send();
+        while let Some(machine) = self.block_on(machines.next()) {
+            let machine = machine.map_err(|e| Error::call("list state machines", e))?;
+            if machine.name() == name {
+                return Ok(machine.state_machine_arn);
+            }
+        }
+        Err(Error::Call {
+            action: format!("find state machine {name}"),
+            reason: "there is none with this name; deploy one, or choose another".into(),
+        })
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use object::elf;
 use object::endian::Endianness;
 use object::read::elf::{FileHeader, ProgramHeader};
+use shoal_estimate::Architecture;
 
 use crate::error::{Error, Result};
 
@@ -18,55 +18,6 @@ pub const GLIBC: Version = Version {
 };
 
 const BUILD: &str = "build one with deploy/build-bootstrap.sh";
-
-/// The instruction set of a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arch {
-    /// 64-bit Intel and AMD.
-    X86_64,
-    /// 64-bit Arm (Graviton).
-    Arm64,
-}
-
-impl FromStr for Arch {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let all = [Self::X86_64, Self::Arm64];
-        let found = all.into_iter().find(|arch| arch.name() == text);
-        found.ok_or_else(|| "functions run on x86_64 or arm64".into())
-    }
-}
-
-impl Arch {
-    /// Lambda's name for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "arm64",
-        }
-    }
-
-    fn machine(self) -> u16 {
-        match self {
-            Self::X86_64 => elf::EM_X86_64,
-            Self::Arm64 => elf::EM_AARCH64,
-        }
-    }
-
-    fn loader(self) -> &'static str {
-        match self {
-            Self::X86_64 => "/lib64/ld-linux-x86-64.so.2",
-            Self::Arm64 => "/lib/ld-linux-aarch64.so.1",
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// A version of glibc.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,12 +53,26 @@ impl Version {
     }
 }
 
+fn machine(arch: Architecture) -> u16 {
+    match arch {
+        Architecture::X86 => elf::EM_X86_64,
+        Architecture::Arm64 => elf::EM_AARCH64,
+    }
+}
+
+fn loader_of(arch: Architecture) -> &'static str {
+    match arch {
+        Architecture::X86 => "/lib64/ld-linux-x86-64.so.2",
+        Architecture::Arm64 => "/lib/ld-linux-aarch64.so.1",
+    }
+}
+
 /// Checks that the executable at `path` with content `content` runs as a bootstrap on `arch`. Returns the minimum glibc
 /// version, or `None` if it is linked statically.
 ///
 /// # Errors
 /// Fails if the file is not a Linux executable, or needs another instruction set, another C library or a newer glibc.
-pub fn check(path: &Path, content: &[u8], arch: Arch) -> Result<Option<Version>> {
+pub fn check(path: &Path, content: &[u8], arch: Architecture) -> Result<Option<Version>> {
     let wrong = |reason: String| Error::Bootstrap {
         path: path.to_owned(),
         reason,
@@ -121,14 +86,14 @@ pub fn check(path: &Path, content: &[u8], arch: Arch) -> Result<Option<Version>>
     }
 }
 
-fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, String> {
+fn needs(content: &[u8], arch: Architecture) -> std::result::Result<Option<Version>, String> {
     if !content.starts_with(&elf::ELFMAG) {
         return Err(format!("it is not a Linux ELF executable; {BUILD}"));
     }
     let damaged = |error: object::Error| format!("it is damaged or not a 64-bit ELF file: {error}");
     let header = elf::FileHeader64::<Endianness>::parse(content).map_err(damaged)?;
     let endian = header.endian().map_err(damaged)?;
-    if header.e_machine(endian) != arch.machine() {
+    if header.e_machine(endian) != machine(arch) {
         return Err(format!(
             "it was not built for {arch}; deploy it for the architecture that it was built for, or {BUILD}"
         ));
@@ -155,7 +120,7 @@ fn needs(content: &[u8], arch: Arch) -> std::result::Result<Option<Version>, Str
             Err("it is a library, not an executable".into())
         };
     };
-    if loader != arch.loader().as_bytes() {
+    if loader != loader_of(arch).as_bytes() {
         return Err(format!(
             "it needs the loader {}, which Lambda does not have; {BUILD}",
             String::from_utf8_lossy(loader)

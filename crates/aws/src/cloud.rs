@@ -8,8 +8,8 @@ use aws_sdk_cloudformation::error::ProvideErrorMetadata;
 use aws_sdk_cloudformation::types::{
     Capability, OnFailure, Parameter, Stack as Description, StackEvent,
 };
-use tokio::runtime::{Builder, Runtime};
 
+use crate::account::Account;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::package::CHECKSUM_DIGITS;
@@ -29,7 +29,7 @@ const REASONS: usize = 8;
 #[derive(Debug)]
 pub struct Cloud {
     client: Client,
-    runtime: Runtime,
+    account: Account,
 }
 
 /// An existing stack.
@@ -98,19 +98,11 @@ impl Cloud {
     /// # Errors
     /// Fails if no region is set.
     pub fn connect() -> Result<Self> {
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("the system can start a runtime");
-        let config = runtime.block_on(config::load());
-        if config.region().is_none() {
-            return Err(Error::Call {
-                action: "reach AWS".into(),
-                reason: "no region is set; set AWS_REGION, for example to us-east-1".into(),
-            });
-        }
-        let client = Client::new(&config);
-        Ok(Self { client, runtime })
+        let config = config::load_blocking().map_err(|e| Error::call("start a runtime", e))?;
+        Ok(Self {
+            client: Client::new(&config),
+            account: Account::new(config)?,
+        })
     }
 
     /// The stack with this name, or `None`. `action` is the intended action, for error messages.
@@ -119,7 +111,7 @@ impl Cloud {
     /// Fails if the name is invalid, if the call to AWS fails, or if the stack was not created by `shoal deploy`.
     pub fn stack(&self, action: &'static str, name: &str) -> Result<Option<Stack>> {
         check_name(name)?;
-        match self.runtime.block_on(self.describe(name))? {
+        match self.describe(name)? {
             Some(stack) if !stack.ours => Err(Error::Foreign {
                 action,
                 name: name.to_owned(),
@@ -133,24 +125,17 @@ impl Cloud {
     /// # Errors
     /// Fails if the call to AWS fails.
     pub fn resources(&self, stack: &Stack) -> Result<Vec<Resource>> {
-        let call = self
-            .client
-            .describe_stack_resources()
-            .stack_name(&stack.id)
-            .send();
-        let answer = self
-            .runtime
-            .block_on(call)
-            .map_err(|e| Error::call(format!("list the resources of stack {}", stack.name), e))?;
-        let resources = answer.stack_resources();
+        let action = format!("list the resources of stack {}", stack.name);
+        let call = self.client.describe_stack_resources().stack_name(&stack.id);
+        let answer = self.account.call(action, call.send())?;
+        let resources = answer.stack_resources().iter();
         Ok(resources
-            .iter()
             .map(|resource| Resource {
-                kind: resource.resource_type().unwrap_or_default().to_owned(),
+                kind: resource.resource_type().unwrap_or_default().into(),
                 id: resource
                     .physical_resource_id()
                     .unwrap_or("not created")
-                    .to_owned(),
+                    .into(),
             })
             .collect())
     }
@@ -168,9 +153,8 @@ impl Cloud {
         key: &str,
     ) -> Result<(Change, Stack)> {
         if template.len() > TEMPLATE_BYTES {
-            return Err(Error::Stack {
-                action: "deploy",
-                name: name.to_owned(),
+            return Err(Error::Call {
+                action: format!("deploy stack {name}"),
                 reason: format!(
                     "its template has {} bytes, and CloudFormation allows {TEMPLATE_BYTES}; pass fewer input folders",
                     template.len()
@@ -178,60 +162,43 @@ impl Cloud {
             });
         }
         let before = self.stack("update", name)?;
-        self.runtime.block_on(async {
-            let parameter = |key, value| {
-                Parameter::builder()
-                    .parameter_key(key)
-                    .parameter_value(value)
-                    .build()
-            };
-            let parameters = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
-            let (change, id) = match before {
-                None => {
-                    let created = self
-                        .client
-                        .create_stack()
-                        .stack_name(name)
-                        .template_body(template)
-                        .set_parameters(Some(parameters))
-                        .capabilities(Capability::CapabilityIam)
-                        // Otherwise the user would have to delete a stack that could not be created.
-                        .on_failure(OnFailure::Delete)
-                        .send()
-                        .await
-                        .map_err(|e| Error::call(format!("create stack {name}"), e))?;
-                    (Change::Created, created.stack_id.unwrap_or(name.to_owned()))
-                }
-                Some(stack) => {
-                    let update = self
-                        .client
-                        .update_stack()
-                        .stack_name(name)
-                        .template_body(template)
-                        .set_parameters(Some(parameters))
-                        .capabilities(Capability::CapabilityIam)
-                        .send()
-                        .await;
-                    match update {
-                        Ok(_) => (Change::Updated, stack.id),
-                        // There is no error code for this case.
-                        Err(e) if e.message().is_some_and(|m| m.contains("No updates")) => {
-                            return Ok((Change::None, stack));
-                        }
-                        Err(e) => return Err(Error::call(format!("update stack {name}"), e)),
+        let parameter = |key, value| {
+            let parameter = Parameter::builder().parameter_key(key);
+            parameter.parameter_value(value).build()
+        };
+        let parameters = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
+        let (change, action, wanted, id) = match before {
+            None => {
+                let call = self.client.create_stack().stack_name(name);
+                let call = call
+                    .template_body(template)
+                    .set_parameters(Some(parameters));
+                let call = call.capabilities(Capability::CapabilityIam);
+                // Otherwise the user would have to delete a stack that could not be created.
+                let call = call.on_failure(OnFailure::Delete).send();
+                let created = self.account.call(format!("create stack {name}"), call)?;
+                let id = created.stack_id.unwrap_or(name.to_owned());
+                (Change::Created, "create", "CREATE_COMPLETE", id)
+            }
+            Some(stack) => {
+                let call = self.client.update_stack().stack_name(name);
+                let call = call
+                    .template_body(template)
+                    .set_parameters(Some(parameters));
+                let call = call.capabilities(Capability::CapabilityIam).send();
+                match self.account.block_on(call) {
+                    Ok(_) => (Change::Updated, "update", "UPDATE_COMPLETE", stack.id),
+                    // There is no error code for this case.
+                    Err(e) if e.message().is_some_and(|m| m.contains("No updates")) => {
+                        return Ok((Change::None, stack));
                     }
+                    Err(e) => return Err(Error::call(format!("update stack {name}"), e)),
                 }
-            };
-            let (action, wanted) = match change {
-                Change::Created => ("create", "CREATE_COMPLETE"),
-                _ => ("update", "UPDATE_COMPLETE"),
-            };
-            let stack = self.wait(action, name, &id, wanted).await?;
-            Ok((
-                change,
-                stack.expect("the stack exists unless it was deleted"),
-            ))
-        })
+            }
+        };
+        let stack = self.wait(action, name, &id, wanted)?;
+        let stack = stack.expect("the stack exists unless it was deleted");
+        Ok((change, stack))
     }
 
     /// Deletes the stack with all its resources, and waits for the end.
@@ -241,31 +208,22 @@ impl Cloud {
     /// CloudFormation's reasons.
     pub fn delete(&self, stack: &Stack) -> Result<()> {
         let name = &stack.name;
-        self.runtime.block_on(async {
-            self.client
-                .delete_stack()
-                .stack_name(&stack.id)
-                .send()
-                .await
-                .map_err(|e| Error::call(format!("delete stack {name}"), e))?;
-            self.wait("delete", name, &stack.id, "DELETE_COMPLETE")
-                .await
-                .map(|_| ())
-        })
+        let call = self.client.delete_stack().stack_name(&stack.id).send();
+        self.account.call(format!("delete stack {name}"), call)?;
+        self.wait("delete", name, &stack.id, "DELETE_COMPLETE")?;
+        Ok(())
     }
 
     /// Waits until the stack has the status `wanted`, and fails if it ends with another one.
-    async fn wait(
-        &self,
-        action: &'static str,
-        name: &str,
-        id: &str,
-        wanted: &str,
-    ) -> Result<Option<Stack>> {
+    fn wait(&self, action: &str, name: &str, id: &str, wanted: &str) -> Result<Option<Stack>> {
         let start = Instant::now();
         let mut pause = FIRST_POLL;
+        let failed = |reason| Error::Call {
+            action: format!("{action} stack {name}"),
+            reason,
+        };
         loop {
-            let stack = self.describe(id).await?;
+            let stack = self.describe(id)?;
             match stack.as_ref().map(|stack| stack.status.as_str()) {
                 Some(status) if status == wanted => return Ok(stack),
                 None if wanted == "DELETE_COMPLETE" => return Ok(None),
@@ -275,39 +233,25 @@ impl Cloud {
                 }
                 Some(status) if status.ends_with("_IN_PROGRESS") => {}
                 status => {
-                    let status = status.unwrap_or("gone").to_owned();
-                    let reasons = self.reasons(id).await;
-                    return Err(Error::Stack {
-                        action,
-                        name: name.to_owned(),
-                        reason: format!("it is {status}{reasons}"),
-                    });
+                    let status = status.unwrap_or("gone");
+                    return Err(failed(format!("it is {status}{}", self.reasons(id))));
                 }
             }
             if start.elapsed() > TIMEOUT {
-                return Err(Error::Stack {
-                    action,
-                    name: name.to_owned(),
-                    reason: format!(
-                        "it did not finish within {} minutes and continues; check its events in CloudFormation",
-                        TIMEOUT.as_secs() / 60
-                    ),
-                });
+                let minutes = TIMEOUT.as_secs() / 60;
+                return Err(failed(format!(
+                    "it did not finish within {minutes} minutes and continues; check its events in CloudFormation"
+                )));
             }
-            tokio::time::sleep(pause).await;
+            std::thread::sleep(pause);
             pause = (2 * pause).min(LONGEST_POLL);
         }
     }
 
     /// The stack with this name or id. Deleted stacks are found only by id.
-    async fn describe(&self, name_or_id: &str) -> Result<Option<Stack>> {
-        let answer = self
-            .client
-            .describe_stacks()
-            .stack_name(name_or_id)
-            .send()
-            .await;
-        match answer {
+    fn describe(&self, name_or_id: &str) -> Result<Option<Stack>> {
+        let call = self.client.describe_stacks().stack_name(name_or_id).send();
+        match self.account.block_on(call) {
             Ok(answer) => Ok(answer.stacks().first().map(Stack::from)),
             // There is no error code for this case.
             Err(e) if e.message().is_some_and(|m| m.contains("does not exist")) => Ok(None),
@@ -316,9 +260,9 @@ impl Cloud {
     }
 
     /// The reasons of failed resources, oldest first, as text to append.
-    async fn reasons(&self, id: &str) -> String {
+    fn reasons(&self, id: &str) -> String {
         let events = self.client.describe_stack_events().stack_name(id).send();
-        let Ok(events) = events.await else {
+        let Ok(events) = self.account.block_on(events) else {
             return String::new();
         };
         let failed = |event: &&StackEvent| {
@@ -333,13 +277,8 @@ impl Cloud {
             )
         };
         // The answer has the newest event first.
-        let reasons: Vec<_> = events.stack_events().iter().filter(failed).collect();
-        reasons
-            .iter()
-            .rev()
-            .take(REASONS)
-            .map(|e| reason(e))
-            .collect()
+        let reasons = events.stack_events().iter().rev().filter(failed);
+        reasons.take(REASONS).map(reason).collect()
     }
 }
 
@@ -347,7 +286,8 @@ impl From<&Description> for Stack {
     fn from(stack: &Description) -> Self {
         let parameter = |name: &str| {
             let mut all = stack.parameters().iter();
-            all.find(|p| p.parameter_key() == Some(name))
+            let found = all.find(|p| p.parameter_key() == Some(name));
+            found
                 .and_then(|p| p.parameter_value())
                 .unwrap_or_default()
                 .to_owned()

@@ -47,22 +47,12 @@ pub enum Error {
         /// The stack.
         name: String,
     },
-    /// CloudFormation could not change a stack.
-    #[error("failed to {action} stack {name}: {reason}")]
-    Stack {
-        /// The failed action.
-        action: &'static str,
-        /// The stack.
-        name: String,
-        /// The reasons that CloudFormation gives.
-        reason: String,
-    },
-    /// A call that AWS rejected, or that did not reach it.
+    /// AWS rejected a call or could not complete it, the call did not reach AWS, or its content is larger than AWS allows.
     #[error("failed to {action}: {reason}")]
     Call {
         /// The failed action.
         action: String,
-        /// The error.
+        /// The reason, as far as it is known.
         reason: String,
     },
     /// A file or object cannot be read or written.

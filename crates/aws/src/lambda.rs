@@ -19,10 +19,10 @@ use aws_smithy_http_client::tls;
 use serde::Deserialize;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Ramp, Work, fan_out};
 use shoal_job::Event;
-use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply, Sizing};
+use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
 
 use crate::error::chain;
-use crate::limits;
+use crate::{Account, DeployedFunction, limits};
 
 /// The scaling rate of a function: 1,000 environments immediately, and 1,000 more every 10 s. Lambda, *Understanding
 /// Lambda function scaling* (`lambda/latest/dg/lambda-concurrency.html`).
@@ -39,61 +39,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// drop silent connections earlier.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The part of a deployed function's configuration that determines the cost of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Deployed {
-    /// The size that it is billed by.
-    pub sizing: Sizing,
-    /// The time limit of a call in seconds.
-    pub timeout_seconds: u64,
-}
-
 /// Reads the configuration of the function with this name or ARN. Blocks: call it from ordinary threads only.
 ///
 /// # Errors
 /// [`DispatchError::Platform`] if there is no such function, or if its configuration cannot be read.
-pub fn deployed(config: &SdkConfig, function: &str) -> Result<Deployed, DispatchError> {
-    let failed = |reason| DispatchError::Platform {
+pub fn deployed(config: &SdkConfig, function: &str) -> Result<DeployedFunction, DispatchError> {
+    let account = Account::new(config.clone());
+    let found = account.and_then(|account| account.function(function));
+    found.map_err(|e| DispatchError::Platform {
         backend: NAME,
-        reason,
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| failed(format!("failed to start a runtime: {e}")))?;
-    let call = Client::new(config)
-        .get_function_configuration()
-        .function_name(function)
-        .send();
-    let answer = runtime.block_on(call).map_err(|e| {
-        let reason = chain(&e);
-        failed(format!(
-            "failed to describe function {function} (lambda:GetFunctionConfiguration): {reason}"
-        ))
-    })?;
-    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
-    let (Some(memory_mb), Some(timeout), Some(region)) = (
-        number(answer.memory_size()),
-        number(answer.timeout()),
-        config.region(),
-    ) else {
-        let reason =
-            format!("Lambda did not return the memory and the timeout of function {function}");
-        return Err(failed(reason));
-    };
-    // Lambda's default.
-    let architecture = answer
-        .architectures()
-        .first()
-        .map_or("x86_64", |a| a.as_str());
-    Ok(Deployed {
-        sizing: Sizing {
-            memory_mb,
-            architecture: architecture.to_owned(),
-            region: region.to_string(),
-        },
-        timeout_seconds: timeout.into(),
+        reason: e.to_string(),
     })
 }
 
@@ -200,11 +155,12 @@ impl Caller for Calls<'_> {
 
 impl Calls<'_> {
     fn failure(&self, error: SdkError<InvokeError>) -> Failure {
-        let text = format!(
-            "failed to invoke function {}: {}",
-            self.lambda.function,
-            chain(&error)
-        );
+        let failed = |reason| {
+            format!(
+                "failed to invoke function {}: {reason}",
+                self.lambda.function
+            )
+        };
         let kind = match &error {
             SdkError::ServiceError(answer) => {
                 let status = answer.raw().status().as_u16();
@@ -216,10 +172,7 @@ impl Calls<'_> {
                 }
                 let code = answer.err().code().unwrap_or_default();
                 let message = answer.err().message().unwrap_or_default();
-                let text = format!(
-                    "failed to invoke function {}: {code} ({status}) {message}",
-                    self.lambda.function
-                );
+                let text = failed(format!("{code} ({status}) {message}"));
                 return Failure::new(kind_of(code, status), text.trim_end());
             }
             SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
@@ -229,7 +182,7 @@ impl Calls<'_> {
             // No credentials, no region, no such endpoint.
             _ => FailureKind::Refused,
         };
-        Failure::new(kind, text)
+        Failure::new(kind, failed(chain(&error)))
     }
 }
 
@@ -267,10 +220,8 @@ fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
         Failure::new(FailureKind::Refused, reason)
     })?;
     let mut receipt = reply.receipt;
-    receipt.billed_ms = output
-        .log_result()
-        .and_then(billed_ms)
-        .or(receipt.billed_ms);
+    let billed_ms = output.log_result().and_then(billed_ms);
+    receipt.billed_ms = billed_ms.or(receipt.billed_ms);
     Ok(receipt)
 }
 
@@ -321,11 +272,12 @@ mod tests {
     use aws_config::{BehaviorVersion, Region};
     use aws_credential_types::Credentials;
     use aws_credential_types::provider::SharedCredentialsProvider;
+    use shoal_job::wire::Sizing;
 
     use super::*;
 
     /// The result of [`deployed`] for one response of Lambda.
-    fn deployed_as(status: &str, answer: &str) -> Result<Deployed, DispatchError> {
+    fn deployed_as(status: &str, answer: &str) -> Result<DeployedFunction, DispatchError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let credentials = Credentials::new("none", "none", None, None, "test");
         let config = SdkConfig::builder()
@@ -354,13 +306,15 @@ mod tests {
     #[test]
     fn the_configuration_of_a_function_is_read() {
         let answer = r#"{"MemorySize": 1769, "Timeout": 900, "Architectures": ["arm64"]}"#;
-        let expected = |architecture: &str, memory_mb, timeout_seconds| Deployed {
+        let expected = |architecture: &str, memory_mb, timeout_seconds| DeployedFunction {
             sizing: Sizing {
                 memory_mb,
                 architecture: architecture.into(),
                 region: "eu-central-1".into(),
             },
             timeout_seconds,
+            shoal: None,
+            trouble: None,
         };
         assert_eq!(
             deployed_as("200 OK", answer).unwrap(),

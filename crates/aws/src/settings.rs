@@ -5,7 +5,8 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::bootstrap::Arch;
+use shoal_estimate::Architecture;
+
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -141,7 +142,7 @@ pub struct Deployment {
     /// The location of the function's model.
     pub model: ModelPlace,
     /// The function's instruction set.
-    pub arch: Arch,
+    pub arch: Architecture,
     /// Memory in MB, which also determines the share of a CPU.
     pub memory: u32,
     /// The time limit of an invocation in seconds.
@@ -275,7 +276,7 @@ pub(crate) mod tests {
             store: "s3://data/shoal".parse().unwrap(),
             inputs: Vec::new(),
             model: ModelPlace::Packed,
-            arch: Arch::X86_64,
+            arch: Architecture::X86,
             memory: limits::ONE_VCPU,
             timeout: 900,
             tmp: None,

@@ -16,7 +16,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::limits::EXPRESS_SECONDS;
+use crate::error::{Error, Result};
+use crate::limits::{CONCURRENCY, EXPRESS_SECONDS, STATE_BYTES, check_size};
 
 /// Errors of a throttled or failing service. They are retried many times, with growing delays.
 const SERVICE_ERRORS: [&str; 4] = [
@@ -55,7 +56,7 @@ pub enum Children {
     Express,
 }
 
-/// The input of an execution. [`check_input`](crate::limits::check_input) checks it against the platform's limits.
+/// The input of an execution.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Input {
     /// The bucket of manifest and results.
@@ -76,6 +77,36 @@ impl Input {
     /// The JSON that is passed to the execution.
     pub fn json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers are always JSON")
+    }
+
+    /// Checks the fields and the size against the platform's limits.
+    ///
+    /// # Errors
+    /// Fails if a field is out of range, or if the JSON is larger than the platform allows.
+    pub fn check(&self) -> Result<()> {
+        if !(1..=CONCURRENCY).contains(&self.concurrency) {
+            let reason = format!("Step Functions allows 1 to {CONCURRENCY}");
+            return Err(Error::setting("concurrency", self.concurrency, reason));
+        }
+        if !(0.0..=100.0).contains(&self.tolerated) {
+            let reason = "Step Functions allows 0 to 100 %";
+            return Err(Error::setting("tolerated", self.tolerated, reason));
+        }
+        let action = "send the input of the state machine".into();
+        let advice = "shorten the run's name or the store's prefix";
+        check_size(self.json().len(), STATE_BYTES, action, advice)
+    }
+}
+
+impl Children {
+    /// Express if the batches are short enough, because they start ten times as fast and do not pay for transitions. Two
+    /// thirds of an Express execution's time must remain for cold starts, slow hosts and another attempt.
+    pub(crate) fn for_batches_of(expected_seconds: f64) -> Self {
+        if expected_seconds <= EXPRESS_SECONDS / 3.0 {
+            Self::Express
+        } else {
+            Self::Standard
+        }
     }
 }
 

@@ -24,13 +24,11 @@ use shoal_dispatch::{Backend, DispatchError, Work, emit_new_receipts, sleep};
 use shoal_job::run_dir::EXECUTION;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Remedy};
 use shoal_job::{Event, Receipts, RunDir};
-use tokio::runtime::Runtime;
 
-use crate::Lambda;
-use crate::error::chain;
-use crate::limits::{self, choose_children};
+use crate::limits::check_line;
 use crate::settings::S3Folder;
 use crate::state_machine::{ATTEMPTS, Children, Input};
+use crate::{Account, Lambda};
 
 const NAME: &str = "step-functions";
 /// The first poll interval of an execution. It grows, because DescribeMapRun has a sustained rate of one call per second
@@ -76,7 +74,7 @@ struct Execution {
 }
 
 /// The progress of an execution.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Progress {
     /// The execution's ARN.
     pub execution: String,
@@ -102,17 +100,8 @@ pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, Di
     };
     let session = Session::new(config)?;
     let described = session.describe(&execution.arn)?;
-    let counts = session
-        .counts(&execution.arn, &mut None)?
-        .unwrap_or_default();
-    Ok(Some(Progress {
-        status: described.status().as_str().to_owned(),
-        execution: execution.arn,
-        succeeded: counts.succeeded,
-        failed: counts.failed,
-        running: counts.running,
-        pending: counts.pending,
-    }))
+    let map_run = session.map_run(&execution.arn)?;
+    session.progress(&described, map_run.as_deref()).map(Some)
 }
 
 /// The type of children in the last execution of `run`, if known. The types have different prices.
@@ -152,11 +141,8 @@ impl Backend for StepFunctions {
         let ended = session.wait(&arn, work, emit)?;
         let mut known = Receipts::default();
         emit_new_receipts(work, &mut known, emit)?;
-        let left = work
-            .batches
-            .iter()
-            .filter(|batch| !known.covers(batch))
-            .count();
+        let open = work.batches.iter().filter(|batch| !known.covers(batch));
+        let left = open.count();
         if left == 0 {
             return Ok(());
         }
@@ -166,10 +152,9 @@ impl Backend for StepFunctions {
         let may_be_searched = failure.as_ref().is_none_or(|failure| {
             matches!(failure, DispatchError::Batch { failure, .. } if failure.kind.remedy() == Remedy::Split)
         });
-        if let Some(direct) = self
-            .direct
-            .as_ref()
-            .filter(|_| is_tolerated && may_be_searched)
+        if let Some(direct) = &self.direct
+            && is_tolerated
+            && may_be_searched
         {
             let open = work.batches.iter().flat_map(|batch| {
                 let open = known.open(std::slice::from_ref(&**batch));
@@ -188,7 +173,7 @@ impl Backend for StepFunctions {
         let reasons = [ended.error(), ended.cause()].into_iter().flatten();
         let reasons: Vec<_> = reasons.filter(|text| !text.is_empty()).collect();
         Err(platform(format!(
-            "execution {arn} ended as {} with {left} of {} batches left{}{}; `shoal resume {}` retries them",
+            "execution {arn} ended as {} with {left} of {} batches left{}{}; resume run {} to retry them",
             ended.status(),
             work.batches.len(),
             if reasons.is_empty() { "" } else { ": " },
@@ -217,18 +202,19 @@ impl StepFunctions {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
         let manifest = format!("manifest/{unix_ms}.jsonl");
+        let expected = Children::for_batches_of(self.expected_batch_seconds);
         let input = Input {
             bucket: folder.bucket().to_owned(),
             manifest: folder.key(&manifest),
             results: folder.key(&format!("map/{unix_ms}")),
-            children: self
-                .children
-                .unwrap_or_else(|| choose_children(self.expected_batch_seconds)),
+            children: self.children.unwrap_or(expected),
             concurrency: self.concurrency.try_into().unwrap_or(u32::MAX),
             tolerated: self.tolerated.unwrap_or_else(|| tolerated(batches)),
         };
-        limits::check_input(&input).map_err(|e| platform(e.to_string()))?;
-        let state_machine = session.find(&self.state_machine)?;
+        input.check().map_err(platform)?;
+        let (account, client) = (&session.account, &session.client);
+        let state_machine = account.state_machine_arn(client, &self.state_machine);
+        let state_machine = state_machine.map_err(platform)?;
         let timeout = match input.children {
             Children::Standard => work.timeout,
             Children::Express => Some(work.timeout.map_or(EXPRESS_CALL, |t| t.min(EXPRESS_CALL))),
@@ -240,16 +226,9 @@ impl StepFunctions {
             budget.reserve(calls);
         }
         let name = execution_name(&run.name(), unix_ms);
-        let started = session.block_on(
-            "start the state machine",
-            session
-                .client
-                .start_execution()
-                .state_machine_arn(state_machine)
-                .name(name)
-                .input(input.json())
-                .send(),
-        )?;
+        let call = client.start_execution().name(name).input(input.json());
+        let call = call.state_machine_arn(state_machine).send();
+        let started = session.call("start the state machine", call)?;
         let execution = Execution {
             arn: started.execution_arn,
             children: Some(input.children),
@@ -282,7 +261,7 @@ fn write_manifest(
             ..Invocation::first(uri.clone(), batch.clone().into_owned())
         };
         let mut text = serde_json::to_vec(&invocation).expect("an invocation is always JSON");
-        limits::check_line(line, &text).map_err(|e| platform(e.to_string()))?;
+        check_line(line, &text).map_err(platform)?;
         text.push(b'\n');
         out.write_all(&text).map_err(failed)?;
     }
@@ -297,69 +276,37 @@ fn execution_name(run: &str, unix_ms: u128) -> String {
     format!("{stem}-{unix_ms}")
 }
 
-fn platform(reason: String) -> DispatchError {
+fn platform(reason: impl ToString) -> DispatchError {
     DispatchError::Platform {
         backend: NAME,
-        reason,
+        reason: reason.to_string(),
     }
-}
-
-/// The ARN of the state machine with this name.
-pub(crate) async fn find(client: &Client, name: &str) -> Result<String, DispatchError> {
-    let mut pages = client.list_state_machines().into_paginator().send();
-    while let Some(page) = pages.next().await {
-        let page =
-            page.map_err(|e| platform(format!("failed to list state machines: {}", chain(&e))))?;
-        let mut machines = page.state_machines().iter();
-        if let Some(found) = machines.find(|machine| machine.name() == name) {
-            return Ok(found.state_machine_arn().to_owned());
-        }
-    }
-    Err(platform(format!(
-        "there is no state machine {name}; deploy one with `shoal deploy aws`, or choose another"
-    )))
-}
-
-/// The number of a map's items in each state.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    succeeded: u64,
-    failed: u64,
-    running: u64,
-    pending: u64,
 }
 
 /// A blocking client of Step Functions.
 struct Session {
+    account: Account,
     client: Client,
-    runtime: Runtime,
 }
 
 impl Session {
     fn new(config: &SdkConfig) -> Result<Self, DispatchError> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| platform(format!("failed to start a runtime: {e}")))?;
-        Ok(Self {
-            client: Client::new(config),
-            runtime,
-        })
+        let account = Account::new(config.clone()).map_err(platform)?;
+        let client = Client::new(config);
+        Ok(Self { account, client })
     }
 
-    fn block_on<T, E: std::error::Error>(
+    fn call<T, E: std::error::Error>(
         &self,
-        action: &str,
+        action: impl Into<String>,
         call: impl Future<Output = Result<T, E>>,
     ) -> Result<T, DispatchError> {
-        self.runtime
-            .block_on(call)
-            .map_err(|e| platform(format!("failed to {action}: {}", chain(&e))))
+        self.account.call(action, call).map_err(platform)
     }
 
     fn describe(&self, arn: &str) -> Result<DescribeExecutionOutput, DispatchError> {
         let call = self.client.describe_execution().execution_arn(arn).send();
-        self.block_on(&format!("describe execution {arn}"), call)
+        self.call(format!("describe execution {arn}"), call)
     }
 
     /// The execution of an earlier start of the run, if it is still running.
@@ -367,59 +314,51 @@ impl Session {
         let Some(Execution { arn, .. }) = known_execution(run)? else {
             return Ok(None);
         };
-        let described = self
-            .runtime
-            .block_on(self.client.describe_execution().execution_arn(&arn).send());
-        match described {
-            Ok(described) => Ok((described.status() == &ExecutionStatus::Running).then_some(arn)),
-            // Step Functions deletes executions after 90 days.
-            Err(e)
-                if e.as_service_error()
-                    .is_some_and(|e| e.is_execution_does_not_exist()) =>
-            {
-                Ok(None)
-            }
-            Err(e) => Err(platform(format!(
-                "failed to describe execution {arn}: {}",
-                chain(&e)
-            ))),
-        }
-    }
-
-    /// The ARN of the state machine with this ARN or name.
-    fn find(&self, state_machine: &str) -> Result<String, DispatchError> {
-        if state_machine.starts_with("arn:") {
-            return Ok(state_machine.to_owned());
-        }
-        self.runtime.block_on(find(&self.client, state_machine))
-    }
-
-    /// The item counts of an execution's map, once it has started.
-    fn counts(
-        &self,
-        execution: &str,
-        map_run: &mut Option<String>,
-    ) -> Result<Option<Counts>, DispatchError> {
-        if map_run.is_none() {
-            let call = self.client.list_map_runs().execution_arn(execution).send();
-            let listed = self.block_on("list map runs", call)?;
-            *map_run = listed
-                .map_runs()
-                .first()
-                .map(|run| run.map_run_arn().to_owned());
-        }
-        let Some(arn) = map_run else {
-            return Ok(None);
+        let call = self.client.describe_execution().execution_arn(&arn).send();
+        // Step Functions deletes executions after 90 days.
+        let described = match self
+            .account
+            .block_on(call)
+            .map_err(|e| e.into_service_error())
+        {
+            Err(e) if e.is_execution_does_not_exist() => return Ok(None),
+            described => self.call(format!("describe execution {arn}"), async { described })?,
         };
-        let call = self.client.describe_map_run().map_run_arn(&*arn).send();
-        let described = self.block_on("describe the map run", call)?;
-        let count = |count: i64| u64::try_from(count).unwrap_or(0);
-        Ok(described.item_counts().map(|items| Counts {
-            succeeded: count(items.succeeded()),
-            failed: count(items.failed()) + count(items.timed_out()) + count(items.aborted()),
-            running: count(items.running()),
-            pending: count(items.pending()),
-        }))
+        Ok((described.status() == &ExecutionStatus::Running).then_some(arn))
+    }
+
+    /// The ARN of the map run of an execution, once it has started.
+    fn map_run(&self, execution: &str) -> Result<Option<String>, DispatchError> {
+        let call = self.client.list_map_runs().execution_arn(execution).send();
+        let listed = self.call("list map runs", call)?;
+        let first = listed.map_runs().first();
+        Ok(first.map(|run| run.map_run_arn().to_owned()))
+    }
+
+    /// The progress of an execution with this map run.
+    fn progress(
+        &self,
+        described: &DescribeExecutionOutput,
+        map_run: Option<&str>,
+    ) -> Result<Progress, DispatchError> {
+        let mut progress = Progress {
+            execution: described.execution_arn().to_owned(),
+            status: described.status().as_str().to_owned(),
+            ..Progress::default()
+        };
+        if let Some(arn) = map_run {
+            let call = self.client.describe_map_run().map_run_arn(arn).send();
+            let described = self.call("describe the map run", call)?;
+            if let Some(items) = described.item_counts() {
+                let count = |count: i64| u64::try_from(count).unwrap_or(0);
+                let (timed_out, aborted) = (count(items.timed_out()), count(items.aborted()));
+                progress.succeeded = count(items.succeeded());
+                progress.failed = count(items.failed()) + timed_out + aborted;
+                progress.running = count(items.running());
+                progress.pending = count(items.pending());
+            }
+        }
+        Ok(progress)
     }
 
     /// Waits for the end of an execution, and stops it if the run is cancelled.
@@ -436,17 +375,21 @@ impl Session {
             if described.status() != &ExecutionStatus::Running {
                 return Ok(described);
             }
-            if let Some(counts) = self.counts(arn, &mut map_run)? {
+            if map_run.is_none() {
+                map_run = self.map_run(arn)?;
+            }
+            if map_run.is_some() {
+                let progress = self.progress(&described, map_run.as_deref())?;
                 emit(Event::Progressed {
-                    finished: counts.succeeded,
-                    failed: counts.failed,
-                    running: counts.running,
+                    finished: progress.succeeded,
+                    failed: progress.failed,
+                    running: progress.running,
                 });
             }
             if let Err(stopped) = sleep(pause, work) {
                 // Otherwise the execution would continue and cost money. `detach` is the setting for that.
                 let call = self.client.stop_execution().execution_arn(arn).send();
-                let _ = self.runtime.block_on(call);
+                let _ = self.account.block_on(call);
                 return Err(stopped);
             }
             pause = pause.mul_f64(1.5).min(LONGEST_POLL);
@@ -455,20 +398,12 @@ impl Session {
 
     /// The failure of the first failed child. Step Functions keeps none for Express children.
     fn first_failure(&self, execution: &str) -> Option<DispatchError> {
-        let call = self.client.list_map_runs().execution_arn(execution).send();
-        let listed = self.runtime.block_on(call).ok()?;
-        let map_run = listed.map_runs().first()?.map_run_arn().to_owned();
-        let call = self
-            .client
-            .list_executions()
-            .map_run_arn(map_run)
-            .status_filter(ExecutionStatus::Failed)
-            .max_results(1)
-            .send();
-        let failed = self.runtime.block_on(call).ok()?;
-        let child = self
-            .describe(failed.executions().first()?.execution_arn())
-            .ok()?;
+        let map_run = self.map_run(execution).ok()??;
+        let call = self.client.list_executions().map_run_arn(map_run);
+        let call = call.status_filter(ExecutionStatus::Failed).max_results(1);
+        let failed = self.account.block_on(call.send()).ok()?;
+        let first = failed.executions().first()?;
+        let child = self.describe(first.execution_arn()).ok()?;
         let invocation: Invocation = serde_json::from_str(child.input()?).ok()?;
         let error_type = child.error().unwrap_or_default();
         let kind = FailureKind::of_error_type(error_type).unwrap_or(match error_type {

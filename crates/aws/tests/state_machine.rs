@@ -75,7 +75,7 @@ fn run(children: Children, asks: &[&str]) -> (Value, Vec<Value>) {
         concurrency: 2,
         tolerated: 100.0,
     };
-    shoal_aws::limits::check_input(&input).unwrap();
+    input.check().unwrap();
     let order = json!({
         "bootstrap": BOOTSTRAP,
         "notes": notes,

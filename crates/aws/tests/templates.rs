@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use shoal_aws::template::template;
-use shoal_aws::{Arch, Deployment, ModelPlace};
+use shoal_aws::{Architecture, Deployment, ModelPlace};
 use shoal_testing::{CFN_LINT, venv};
 
 #[test]
@@ -14,7 +14,7 @@ fn cfn_lint_reports_nothing() {
         store: "s3://data".parse().unwrap(),
         inputs: Vec::new(),
         model: ModelPlace::Packed,
-        arch: Arch::X86_64,
+        arch: Architecture::X86,
         memory: 1769,
         timeout: 900,
         tmp: None,
@@ -31,7 +31,7 @@ fn cfn_lint_reports_nothing() {
         store: "s3://data/some/folder".parse().unwrap(),
         inputs: vec!["s3://lake/reviews".parse().unwrap()],
         model: "s3://models/m.shoal".parse().unwrap(),
-        arch: Arch::Arm64,
+        arch: Architecture::Arm64,
         memory: 10_240,
         timeout: 1,
         tmp: Some(10_240),

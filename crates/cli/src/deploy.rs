@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use shoal_aws::template::{FUNCTION_ARN, STATE_MACHINE_ARN, template};
 use shoal_aws::{
-    Arch, Change, Cloud, Deployment, ModelPlace, Package, S3Folder, Stack, bootstrap, packages,
+    Architecture, Change, Cloud, Deployment, ModelPlace, Package, S3Folder, Stack, bootstrap,
+    packages,
 };
 
 use super::options::named;
@@ -68,7 +69,7 @@ pub(crate) struct DeployAwsArgs {
 
     /// Architecture of the function
     #[arg(long, value_name = "x86_64|arm64", default_value = "x86_64")]
-    arch: Arch,
+    arch: Architecture,
 
     /// Memory in MB, 128 to 10240, which also determines the share of a CPU; 1769 is exactly one vCPU
     #[arg(long, value_name = "MB", default_value_t = shoal_aws::limits::ONE_VCPU)]
@@ -260,10 +261,10 @@ fn model_file(
     Ok(Some(output))
 }
 
-fn isas(given: &[Target], arch: Arch) -> Result<Vec<Target>> {
+fn isas(given: &[Target], arch: Architecture) -> Result<Vec<Target>> {
     let (known, default) = match arch {
-        Arch::X86_64 => (&Target::ALL[..], Target::Avx2),
-        Arch::Arm64 => (&[Target::Portable][..], Target::Portable),
+        Architecture::X86 => (&Target::ALL[..], Target::Avx2),
+        Architecture::Arm64 => (&[Target::Portable][..], Target::Portable),
     };
     if let Some(wrong) = given.iter().find(|isa| !known.contains(isa)) {
         let known: Vec<_> = known.iter().map(Target::to_string).collect();

@@ -73,7 +73,7 @@ const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
 fn x86(versions: &[(&str, u16)]) -> Result<Option<Version>> {
     let file = elf(elf::EM_X86_64, 0, LOADER, versions);
-    check(Path::new("b"), &file, Arch::X86_64)
+    check(Path::new("b"), &file, Architecture::X86)
 }
 
 fn version(minor: u32) -> Version {
@@ -126,23 +126,23 @@ fn other_machines_systems_and_loaders_are_refused() {
     };
     let glibc = [("GLIBC_2.17", 0)];
     let arm = elf(elf::EM_AARCH64, 0, "/lib/ld-linux-aarch64.so.1", &glibc);
-    refused(&arm, Arch::X86_64, "not built for x86_64");
+    refused(&arm, Architecture::X86, "not built for x86_64");
     assert_eq!(
-        check(Path::new("b"), &arm, Arch::Arm64).unwrap(),
+        check(Path::new("b"), &arm, Architecture::Arm64).unwrap(),
         Some(version(17))
     );
     let intel = elf(elf::EM_X86_64, 0, LOADER, &glibc);
-    refused(&intel, Arch::Arm64, "not built for arm64");
+    refused(&intel, Architecture::Arm64, "not built for arm64");
     let freebsd = elf(elf::EM_X86_64, elf::ELFOSABI_FREEBSD, LOADER, &glibc);
-    refused(&freebsd, Arch::X86_64, "not built for Linux");
+    refused(&freebsd, Architecture::X86, "not built for Linux");
     let musl = elf(elf::EM_X86_64, 0, "/lib/ld-musl-x86_64.so.1", &glibc);
-    refused(&musl, Arch::X86_64, "ld-musl");
-    refused(b"MZ\x90\0", Arch::X86_64, "not a Linux ELF");
-    refused(b"#!/bin/sh\n", Arch::X86_64, "not a Linux ELF");
-    refused(b"", Arch::X86_64, "not a Linux ELF");
+    refused(&musl, Architecture::X86, "ld-musl");
+    refused(b"MZ\x90\0", Architecture::X86, "not a Linux ELF");
+    refused(b"#!/bin/sh\n", Architecture::X86, "not a Linux ELF");
+    refused(b"", Architecture::X86, "not a Linux ELF");
     let mut narrow = intel;
     narrow[4] = 1;
-    refused(&narrow, Arch::X86_64, "not a 64-bit ELF");
+    refused(&narrow, Architecture::X86, "not a 64-bit ELF");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn damaged_files_are_errors() {
     );
     for length in 0..file.len() {
         assert!(
-            check(Path::new("b"), &file[..length], Arch::X86_64).is_err(),
+            check(Path::new("b"), &file[..length], Architecture::X86).is_err(),
             "{length}"
         );
     }
@@ -164,7 +164,7 @@ fn damaged_files_are_errors() {
         for value in [0, 1, 0x7f, 0xff] {
             let mut damaged = file.clone();
             damaged[offset] = value;
-            let _ = check(Path::new("b"), &damaged, Arch::X86_64);
+            let _ = check(Path::new("b"), &damaged, Architecture::X86);
         }
     }
 }
@@ -173,14 +173,14 @@ fn damaged_files_are_errors() {
 #[test]
 fn real_executables_are_read() {
     let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-    let needs = needs(&own, Arch::X86_64).unwrap().unwrap();
+    let needs = needs(&own, Architecture::X86).unwrap().unwrap();
     println!("this test needs glibc {needs}");
     assert!(needs >= version(2) && needs.major == 2);
     for length in [20, 64, 1000, own.len() / 2, own.len() - 1] {
-        assert!(check(Path::new("b"), &own[..length], Arch::X86_64).is_err());
+        assert!(check(Path::new("b"), &own[..length], Architecture::X86).is_err());
     }
     let shell = std::fs::read("/bin/sh").unwrap();
-    let shell = super::needs(&shell, Arch::X86_64);
+    let shell = super::needs(&shell, Architecture::X86);
     println!("/bin/sh needs glibc {shell:?}");
     shell.unwrap();
 }

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
+use std::result::Result;
 
 use super::*;
-use crate::limits::check_definition;
+use crate::limits::DEFINITION_BYTES;
 
 /// The fields that a state of this type may have in a JSONPath state machine.
 fn allowed(kind: &str) -> &'static [&'static str] {
@@ -121,7 +122,7 @@ fn the_definition_is_valid() {
             timeout,
         );
         assert_eq!(validate(&definition), Ok(3 + 2 * 4));
-        check_definition(&definition.to_string()).unwrap();
+        assert!(definition.to_string().len() <= DEFINITION_BYTES);
     }
 }
 
@@ -225,4 +226,43 @@ fn inputs_have_the_fields_that_the_definition_reads() {
         assert!(text.contains(&format!("\"$.{path}\"")), "{path}");
         assert!(input.get(path).is_some(), "{path}");
     }
+}
+
+#[test]
+fn inputs_beyond_the_limits_are_refused() {
+    let input = Input {
+        bucket: "b".into(),
+        manifest: "shoal/runs/r/manifest/1.jsonl".into(),
+        results: "shoal/runs/r/map/1".into(),
+        children: Children::Express,
+        concurrency: 10_000,
+        tolerated: 100.0,
+    };
+    let with = |change: &dyn Fn(&mut Input)| {
+        let mut input = input.clone();
+        change(&mut input);
+        input.check().map_err(|e| e.to_string())
+    };
+    input.check().unwrap();
+    for concurrency in [0, 10_001] {
+        let error = with(&|input| input.concurrency = concurrency).unwrap_err();
+        assert!(error.contains("1 to 10000"), "{error}");
+    }
+    for tolerated in [-0.1, 100.1, f64::NAN] {
+        let error = with(&|input| input.tolerated = tolerated).unwrap_err();
+        assert!(error.contains("tolerated"), "{error}");
+    }
+    let room = STATE_BYTES - input.json().len() + input.manifest.len();
+    with(&|input| input.manifest = "m".repeat(room)).unwrap();
+    let error = with(&|input| input.manifest = "m".repeat(room + 1)).unwrap_err();
+    assert!(error.contains("262145 bytes"), "{error}");
+}
+
+#[test]
+fn long_batches_get_standard_children() {
+    assert_eq!(Children::for_batches_of(0.0), Children::Express);
+    assert_eq!(Children::for_batches_of(100.0), Children::Express);
+    assert_eq!(Children::for_batches_of(100.1), Children::Standard);
+    // Unknown: the type without a time limit.
+    assert_eq!(Children::for_batches_of(f64::NAN), Children::Standard);
 }

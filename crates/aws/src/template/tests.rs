@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::settings::tests::deployment;
-use crate::{Arch, ModelPlace};
+use crate::{Architecture, ModelPlace};
 
 /// The permissions of a role: action → resources, each as text. A role with permissions outside its inline policy counts
 /// as unrestricted.
@@ -212,7 +212,7 @@ fn each_role_trusts_one_service() {
 #[test]
 fn the_function_has_the_settings_of_the_deployment() {
     let mut deployment = deployment();
-    deployment.arch = Arch::Arm64;
+    deployment.arch = Architecture::Arm64;
     deployment.memory = 3008;
     deployment.timeout = 60;
     deployment.tmp = Some(1024);

@@ -306,16 +306,16 @@ fn the_template_alone_needs_no_service() {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
 fn the_glibc_that_an_executable_needs_is_checked() {
-    use shoal_aws::{Arch, bootstrap};
+    use shoal_aws::{Architecture, bootstrap};
     let path = std::path::Path::new(env!("CARGO_BIN_EXE_shoal"));
     let content = std::fs::read(path).unwrap();
-    match bootstrap::check(path, &content, Arch::X86_64) {
+    match bootstrap::check(path, &content, Architecture::X86) {
         Ok(needs) => println!("shoal needs glibc {needs:?}, which Lambda has"),
         Err(error) => {
             println!("{error}");
             assert!(error.to_string().contains("needs glibc"), "{error}");
         }
     }
-    let error = bootstrap::check(path, &content, Arch::Arm64).unwrap_err();
+    let error = bootstrap::check(path, &content, Architecture::Arm64).unwrap_err();
     assert!(error.to_string().contains("not built for arm64"), "{error}");
 }

@@ -67,7 +67,7 @@ fn add_function(
     let limit = function.timeout_seconds;
     let found = format!(
         "{} MB, {limit} s, {}",
-        function.memory_mb, function.architecture
+        function.sizing.memory_mb, function.sizing.architecture
     );
     let found = match &function.trouble {
         None => Ok(found),
