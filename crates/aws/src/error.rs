@@ -31,7 +31,7 @@ pub enum Error {
     #[error(
         "failed to package the function: it has {bytes} bytes unzipped, and Lambda allows at most {}; store the model outside \
          the package",
-        crate::limits::PACKAGE_BYTES
+        shoal_estimate::limits::PACKAGE_BYTES
     )]
     TooLarge {
         /// The size of all files in bytes.

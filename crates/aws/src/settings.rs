@@ -255,7 +255,7 @@ fn check_variable(name: &str, value: &str) -> Result<()> {
         return refuse("Lambda sets this variable itself");
     }
     if name == MODEL_VARIABLE {
-        return refuse("the model is a setting of its own");
+        return refuse("the model is a separate setting");
     }
     if !is_valid {
         return refuse(

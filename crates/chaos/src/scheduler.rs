@@ -14,14 +14,14 @@ use std::time::Duration;
 
 /// The number of turns after which a run counts as stuck.
 const MAX_TURNS: u64 = 400_000;
-/// The time for which an actor with timers of its own lets another such actor run.
+/// The time for which an actor with its own timers lets another such actor run.
 const SHARE: Duration = Duration::from_millis(50);
 
 thread_local! {
     static ACTOR: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// A waiting actor. One with timers of its own may have something to do at any time from `at` on.
+/// A waiting actor. One with its own timers may have something to do at any time from `at` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     at: Duration,
@@ -124,7 +124,7 @@ impl Scheduler {
         self.wait(at, false);
     }
 
-    /// Yields once; for an actor with timers of its own.
+    /// Yields once; for an actor with its own timers.
     pub(crate) fn yield_with_timers(&self) {
         self.wait(self.now(), true);
     }

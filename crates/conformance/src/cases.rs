@@ -6,8 +6,9 @@ use std::time::Duration;
 use shoal_job::RunDir;
 use shoal_job::wire::{FailureKind, Receipt};
 
+use crate::harness::ATTEMPTS;
 use crate::test_run::{
-    ATTEMPTS, BAD_RECORD, CALL_USD, RECORDS, RunSettings, Start, StartOptions, TestContext,
+    BAD_RECORD, CALL_USD, RECORDS, RunSettings, Start, StartOptions, TestContext,
 };
 use crate::{CrashPoint, Fault, FaultRule};
 use shoal_dispatch::DispatchError;

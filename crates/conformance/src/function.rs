@@ -21,7 +21,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What a call comes to. The transport makes it seen.
+/// The result of a call, which the transport delivers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// The function answers.

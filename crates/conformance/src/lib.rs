@@ -31,61 +31,21 @@ mod cases;
 mod event_log;
 mod faults;
 mod function;
+mod harness;
 mod memory;
 mod runner;
 mod server;
 mod test_run;
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Instant;
-
-use shoal_job::RunDir;
-
-use shoal_dispatch::Backend;
 
 pub use faults::{CrashPoint, Fault, FaultRule};
 pub use function::{Act, Function, scripted, work_lines};
+pub use harness::{BackendHarness, TestRun};
 pub use memory::InMemory;
 pub use runner::HashLabels;
 pub use server::{Protocol, TestServer};
-pub use test_run::TestRun;
-
-/// Creates the backend under test.
-pub trait BackendHarness {
-    /// The name in the output of the suite.
-    fn name(&self) -> &'static str;
-
-    /// The backend for `run`. It has a concurrency of at least 3 and calls the scripted function.
-    fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a>;
-
-    /// Creates the run directory in the empty folder `folder`.
-    ///
-    /// [`scripted`] and [`work_lines`] look for the script in the parent of the run directory. A harness that overrides
-    /// this default must use [`TestRun::function`] instead.
-    ///
-    /// # Panics
-    /// Panics if the run directory cannot be created.
-    fn run_dir(&self, folder: &Path) -> RunDir {
-        RunDir::create(&folder.join("run")).expect("the folder can be written")
-    }
-
-    /// Whether the backend emits an event for every call and every failure, or only for finished batches.
-    fn reports_attempts(&self) -> bool {
-        true
-    }
-
-    /// Whether the backend looks for a receipt before it retries a batch. A platform with its own retries calls the
-    /// function again, which then finds the receipt.
-    fn checks_receipt_before_retry(&self) -> bool {
-        true
-    }
-
-    /// The names of cases that do not apply to this backend, each with the reason.
-    fn skipped(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-}
 
 /// Runs every case and prints its name.
 ///

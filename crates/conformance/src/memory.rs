@@ -7,7 +7,7 @@ use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Event, RunDir};
 
 use crate::function::{Act, Function, throttled};
-use crate::{BackendHarness, TestRun};
+use crate::harness::{BackendHarness, TestRun};
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
 
 const CONCURRENCY: usize = 4;

@@ -9,34 +9,24 @@ use shoal_job::collect::{Destination, collect, collect_dead_letters};
 use shoal_job::plan::{Request, plan};
 use shoal_job::run_dir::FAILED;
 use shoal_job::spec::Parameters;
-use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
+use shoal_job::{Cancel, CompletedRanges, Event, Receipts};
 use tempfile::TempDir;
 
 use crate::event_log::EventLog;
-use crate::function::{CALLS, Function, parse_call};
-use crate::{BackendHarness, FaultRule, HashLabels, InMemory, faults};
-use shoal_dispatch::{
-    Backend, Budget, DispatchError, Ledger, Plan, Processed, RetryPolicy, process_batches,
-};
+use crate::faults::{self, FaultRule};
+use crate::function::{CALLS, parse_call};
+use crate::harness::{BackendHarness, TestRun};
+use crate::memory::InMemory;
+use crate::runner::HashLabels;
+use shoal_dispatch::{Backend, Budget, DispatchError, Ledger, Plan, Processed, process_batches};
 
 /// Records in the input.
 pub(crate) const RECORDS: u64 = 60;
 /// The malformed record of the bad input.
 pub(crate) const BAD_RECORD: u64 = 33;
-/// Attempts at a batch.
-pub(crate) const ATTEMPTS: u32 = 3;
 
 /// The cost of a call. Its sums have rounding errors, on purpose.
 pub(crate) const CALL_USD: f64 = 0.1;
-
-/// Short delays, because no real platform needs time to recover.
-const RETRY: RetryPolicy = RetryPolicy {
-    attempts: ATTEMPTS,
-    delay: Duration::from_millis(1),
-    longest_delay: Duration::from_millis(5),
-    time: Duration::from_secs(600),
-    grace: Duration::from_millis(500),
-};
 
 /// The inputs of all cases, with their expected output.
 pub(crate) struct Input {
@@ -185,16 +175,6 @@ pub(crate) struct Finished {
     pub(crate) events: EventLog,
 }
 
-/// A planned run in its own folder, with the script of its faults.
-#[derive(Debug)]
-pub struct TestRun {
-    folder: TempDir,
-    run: RunDir,
-    job: Job,
-    batches: Vec<Batch>,
-    has_bad_record: bool,
-}
-
 impl TestRun {
     fn new(harness: &dyn BackendHarness, inputs: &Path, settings: RunSettings<'_>) -> Self {
         let folder = tempfile::tempdir().expect("there is room for temporary files");
@@ -226,51 +206,6 @@ impl TestRun {
             batches,
             has_bad_record: settings.has_bad_record,
         }
-    }
-
-    /// The run directory.
-    pub fn run_dir(&self) -> &RunDir {
-        &self.run
-    }
-
-    /// The job.
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
-    /// The run's own folder, which contains the script.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// All batches.
-    pub fn batches(&self) -> &[Batch] {
-        &self.batches
-    }
-
-    /// The scripted function of this run.
-    pub fn function(&self) -> Function {
-        Function::new(self.run.clone(), self.folder())
-    }
-
-    /// The plan for `batches` of this run, for workers that pick their own share.
-    pub fn plan<'a>(&'a self, batches: &'a [Batch]) -> Plan<'a> {
-        Plan {
-            run: &self.run,
-            job: &self.job,
-            listed: None,
-            batches,
-            timeout: None,
-            retry: RETRY,
-            stop_on_bad_record: false,
-            speculation: None,
-            budget: None,
-        }
-    }
-
-    /// Replaces the script.
-    pub(crate) fn set_faults(&self, rules: &[FaultRule]) {
-        faults::save(self.folder(), rules);
     }
 
     fn start(&self, harness: &dyn BackendHarness, options: StartOptions) -> Start {

@@ -125,7 +125,7 @@ pub enum DispatchError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The rest of the budget does not cover another call.
+    /// The remaining budget does not cover another call.
     #[error("budget exhausted: {0}")]
     Budget(Shortage),
     /// The platform continues on its own, and this process does not wait for it.

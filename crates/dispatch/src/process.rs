@@ -108,19 +108,13 @@ impl<F: Fn() -> std::process::Command + Sync> Caller for Workers<'_, F> {
 }
 
 fn exited(status: io::Result<ExitStatus>) -> Failure {
-    let status = match status {
-        Ok(status) => status.to_string(),
-        Err(e) => e.to_string(),
+    let status = status.map_or_else(|e| e.to_string(), |status| status.to_string());
+    let hint = match status.contains("SIGKILL") {
+        true => "; the system may have run out of memory: use fewer workers",
+        false => "",
     };
-    let hint = if status.contains("SIGKILL") {
-        "; the system may have run out of memory: use fewer workers"
-    } else {
-        ""
-    };
-    Failure::new(
-        FailureKind::Crashed,
-        format!("a worker process exited while it processed a batch ({status}){hint}"),
-    )
+    let reason = format!("a worker process exited while it processed a batch ({status}){hint}");
+    Failure::new(FailureKind::Crashed, reason)
 }
 
 impl<F: Fn() -> std::process::Command + Sync> Backend for Process<F> {

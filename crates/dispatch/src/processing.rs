@@ -165,25 +165,19 @@ pub fn process_batches(
         });
         let damaged = damaged(run, job, &receipts)?;
         let open = receipts.open(plan.batches);
-        let reason = match (damaged.first(), open.first()) {
+        let problem = match (damaged.first(), open.first()) {
             (None, None) => break,
-            (Some(range), _) => format!(
-                "part {} does not match its receipt after {} rounds",
-                range.batch,
-                rounds + 1
-            ),
-            (None, Some(batch)) => format!(
-                "the receipts of batch {} do not cover all of its records after {} rounds",
-                batch.index,
-                rounds + 1
-            ),
+            (Some(range), _) => format!("part {} does not match its receipt", range.batch),
+            (None, Some(batch)) => {
+                let index = batch.index;
+                format!("the receipts of batch {index} do not cover all of its records")
+            }
         };
         rounds += 1;
         if rounds == plan.retry.attempts.max(2) {
-            return Err(DispatchError::Job(Error::Corrupt {
-                run: run.name(),
-                reason,
-            }));
+            let reason = format!("{problem} after {rounds} rounds");
+            let run = run.name();
+            return Err(DispatchError::Job(Error::Corrupt { run, reason }));
         }
         // The store lost or damaged the part, or the receipt is wrong: repeat the range.
         for range in damaged {

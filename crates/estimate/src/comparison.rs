@@ -1,5 +1,5 @@
 //! The paper's experiment: the same job as one long process and as many functions, for several
-//! batch sizes.
+//! batch sizes. What the function is and counts makes no difference.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,16 +10,16 @@ use crate::{Basis, Bill};
 pub struct Comparison {
     /// Names of the compared inputs.
     pub inputs: Vec<String>,
-    /// The model's reference.
-    pub model: String,
-    /// `f32` or `int8`.
-    pub precision: String,
-    /// The instruction set.
-    pub isa: String,
+    /// The function's reference: a model or a program.
+    pub function: String,
+    /// What computes the results, with the precision if it has one; empty if it is not reported.
+    pub engine: String,
     /// Number of records of the input.
     pub records: u64,
-    /// Number of tokens of the input.
-    pub tokens: u64,
+    /// What `units` counts, such as tokens.
+    pub unit: String,
+    /// Amount of work in the input, in that unit.
+    pub units: u64,
     /// Platform of the functions: `local`, or `lambda, 1769 MB, x86_64, us-east-1`.
     pub place: String,
     /// Whether times were measured or simulated.

@@ -62,11 +62,12 @@ impl Workload {
     pub fn work(&self, calibration: &Calibration, group: usize) -> Work {
         let seconds = self.record_seconds(calibration);
         let total: f64 = seconds.iter().sum();
-        if self.is_whole() || seconds.is_empty() {
-            return Work {
-                seconds: total,
-                sampling_error: 0.0,
-            };
+        let mut work = Work {
+            seconds: total,
+            sampling_error: 0.0,
+        };
+        if self.is_whole() || total == 0.0 {
+            return work;
         }
         let mean = total / seconds.len() as f64;
         let groups: Vec<f64> = seconds
@@ -74,22 +75,13 @@ impl Workload {
             .map(|group| group.iter().sum::<f64>() / group.len() as f64)
             .collect();
         let count = groups.len() as f64;
-        let variance = groups
-            .iter()
-            .map(|group| (group - mean).powi(2))
-            .sum::<f64>()
-            / (count - 1.0).max(1.0);
+        let squares = groups.iter().map(|group| (group - mean).powi(2));
+        let variance = squares.sum::<f64>() / (count - 1.0).max(1.0);
         let left_out = 1.0 - self.read as f64 / self.records as f64;
         let standard_error = (variance / count * left_out).sqrt();
-        let relative = if mean > 0.0 {
-            1.96 * standard_error / mean
-        } else {
-            0.0
-        };
-        Work {
-            seconds: mean * self.records as f64,
-            sampling_error: relative,
-        }
+        work.seconds = mean * self.records as f64;
+        work.sampling_error = 1.96 * standard_error / mean;
+        work
     }
 }
 

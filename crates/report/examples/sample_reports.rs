@@ -312,11 +312,11 @@ fn compared(on_lambda: bool) -> Comparison {
     };
     Comparison {
         inputs: vec!["/data/imdb.jsonl".into()],
-        model: "distilbert-base-uncased-finetuned-sst-2-english".into(),
-        precision: "int8".into(),
-        isa: "avx2".into(),
+        function: "distilbert-base-uncased-finetuned-sst-2-english".into(),
+        engine: "int8 on avx2".into(),
         records,
-        tokens: 27_000_000,
+        unit: "tokens".into(),
+        units: 27_000_000,
         place: if on_lambda {
             "lambda, 1769 MB, x86_64, us-east-1"
         } else {

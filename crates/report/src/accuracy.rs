@@ -22,7 +22,7 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
-    /// From the group `confusion`: gold label → label → records. `None` where no record has a gold label.
+    /// From the group `confusion`: gold label → label → records. `None` if no record has a gold label.
     pub fn of(metrics: &Metrics) -> Option<Self> {
         let owned = |(label, records): (&str, u64)| (label.to_owned(), records);
         let confusion: BTreeMap<String, BTreeMap<String, u64>> = metrics

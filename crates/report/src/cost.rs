@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shoal_estimate::{Basis, Bill};
 
-use crate::numbers;
+use crate::numbers::{number, usd};
 use crate::page::Table;
 
 /// What a run cost.
@@ -11,7 +11,7 @@ use crate::page::Table;
 pub struct Cost {
     /// The total.
     pub usd: f64,
-    /// For a million records at that rate; `None` where no record was processed.
+    /// For a million records at that rate; `None` if no record was processed.
     pub usd_per_million_records: Option<f64>,
     /// The basis of the total.
     pub basis: Basis,
@@ -33,39 +33,27 @@ impl Cost {
 
 /// A bill as a table.
 pub(crate) fn bill_table(bill: &Bill) -> Table {
-    let region = bill
-        .region
-        .as_ref()
-        .map(|region| format!(" in {region}"))
-        .unwrap_or_default();
-    let mut table = Table::new(
+    let region = bill.region.as_ref();
+    let region = region.map_or(String::new(), |region| format!(" in {region}"));
+    let mut table = Table::of(
         format!("Prices of {}{region} on {}", bill.provider, bill.date),
+        &bill.items,
         &[
-            "Item",
-            "#Quantity",
-            "Unit",
-            "#Unit price",
-            "#Cost",
-            "Basis",
-            "Confidence",
-            "Source",
+            ("Item", |item| item.name.clone()),
+            ("#Quantity", |item| number(item.quantity)),
+            ("Unit", |item| item.unit.clone()),
+            ("#Unit price", |item| usd(item.usd_per_unit)),
+            ("#Cost", |item| usd(item.usd)),
+            ("Basis", |item| item.basis.to_string()),
+            ("Confidence", |item| item.confidence.to_string()),
+            ("Source", |item| {
+                item.source.trim_start_matches("https://").into()
+            }),
         ],
     );
-    for item in &bill.items {
-        table.push([
-            item.name.clone(),
-            numbers::number(item.quantity),
-            item.unit.clone(),
-            numbers::usd(item.usd_per_unit),
-            numbers::usd(item.usd),
-            item.basis.to_string(),
-            item.confidence.to_string(),
-            item.source.trim_start_matches("https://").to_owned(),
-        ]);
-    }
     let mut total = vec![String::new(); table.columns.len()];
     total[0] = "total".into();
-    total[4] = numbers::usd(bill.usd());
+    total[4] = usd(bill.usd());
     total[5] = bill.basis().to_string();
     table.total = Some(total);
     table

@@ -9,7 +9,7 @@ pub(crate) fn render(page: &Page<'_>) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let html = PageTemplate { page, version }
         .render()
-        .expect("memory takes it");
+        .expect("writing to memory does not fail");
     // HTML forbids them, and has no escape for them.
     html.replace(
         |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t'),
@@ -34,7 +34,7 @@ impl Table {
     fn html(&self) -> String {
         TableTemplate { table: self }
             .render()
-            .expect("memory takes it")
+            .expect("writing to memory does not fail")
     }
 
     fn has_head(&self) -> bool {
@@ -69,7 +69,7 @@ struct SvgTemplate<'a> {
 
 impl Figure<'_> {
     fn svg(&self, frame: Frame, class: &str) -> String {
-        let drawing = self.plot.draw(frame);
+        let drawing = (self.plot)(frame);
         let svg = SvgTemplate {
             id: self.id,
             class,
@@ -78,7 +78,7 @@ impl Figure<'_> {
             view_box: drawing.view_box,
             elements: drawing.elements,
         };
-        svg.render().expect("memory takes it")
+        svg.render().expect("writing to memory does not fail")
     }
 }
 

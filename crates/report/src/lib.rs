@@ -33,7 +33,7 @@ pub use fold::{
     Invocation, Outcome, Phase, RunState, Start, activities, now_unix_ms,
 };
 pub use recorded::Recorded;
-pub use run::{DeadLetters, JobFacts, Letter, RunReport, StageTime, Stages, Summary};
+pub use run::{DeadLetters, JobFacts, Letter, RunReport, StageTime, Stages, Summary, engine};
 pub use statistics::{Bin, Distribution, Histogram};
 pub use time::{Lane, Mark, MarkKind, Pause, Series, SeriesPoint, Timeline};
 pub use totals::{BilledCalls, Totals, billed_ms};

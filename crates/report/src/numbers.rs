@@ -1,4 +1,4 @@
-//! Numbers, amounts and times as text for people.
+//! Formats numbers, amounts and times for readers.
 
 use chrono::DateTime;
 
@@ -13,6 +13,13 @@ pub fn count(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A text whose first letter is upper-case.
+pub(crate) fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string());
+    first.unwrap_or_default() + letters.as_str()
 }
 
 /// A count with its noun.

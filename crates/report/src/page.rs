@@ -5,7 +5,6 @@ use shoal_estimate::Basis;
 use crate::plot::Plot;
 
 /// A report.
-#[derive(Debug)]
 pub(crate) struct Page<'a> {
     /// Its kind: `Run` or `Comparison`.
     pub(crate) kind: &'static str,
@@ -18,6 +17,9 @@ pub(crate) struct Page<'a> {
     pub(crate) sections: Vec<Section<'a>>,
 }
 
+/// The note of the cost figure if there is no price.
+pub(crate) const NO_PRICE: &str = "nothing that was used has a price";
+
 /// A key figure.
 #[derive(Debug)]
 pub(crate) struct Tile {
@@ -25,20 +27,18 @@ pub(crate) struct Tile {
     pub(crate) value: String,
     /// What it means.
     pub(crate) note: String,
-    /// Its basis, where the page has more than one.
+    /// Its basis, if the page has more than one.
     pub(crate) basis: Option<Basis>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Section<'a> {
     pub(crate) id: &'static str,
     pub(crate) title: &'static str,
-    /// The basis of its numbers, where it is the same for all.
+    /// The basis of its numbers, if it is the same for all.
     pub(crate) basis: Option<Basis>,
     pub(crate) blocks: Vec<Block<'a>>,
 }
 
-#[derive(Debug)]
 pub(crate) enum Block<'a> {
     Text(String),
     List(Vec<String>),
@@ -79,19 +79,56 @@ impl Table {
         }
     }
 
+    /// A table of `rows`, each column with its name and what it shows of a row.
+    pub(crate) fn of<'r, R: 'r>(
+        caption: impl Into<String>,
+        rows: impl IntoIterator<Item = &'r R>,
+        columns: &[(&str, fn(&R) -> String)],
+    ) -> Self {
+        let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        let cells = |row| columns.iter().map(|(_, cell)| cell(row)).collect();
+        Self {
+            rows: rows.into_iter().map(cells).collect(),
+            ..Self::new(caption, &names)
+        }
+    }
+
     pub(crate) fn push<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
+    }
+
+    /// The table as CSV, without its caption.
+    pub(crate) fn csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let names = self.columns.iter().map(|column| &column.name);
+        writer
+            .write_record(names)
+            .expect("writing to memory does not fail");
+        for row in &self.rows {
+            writer
+                .write_record(row)
+                .expect("writing to memory does not fail");
+        }
+        let bytes = writer
+            .into_inner()
+            .expect("writing to memory does not fail");
+        String::from_utf8(bytes).expect("all fields are text")
+    }
+}
+
+impl<'a> From<Figure<'a>> for Block<'a> {
+    fn from(figure: Figure<'a>) -> Self {
+        Self::Figure(Box::new(figure))
     }
 }
 
 /// A plot, described in text and numbers.
-#[derive(Debug)]
 pub(crate) struct Figure<'a> {
     pub(crate) id: &'static str,
     pub(crate) title: String,
     /// What it shows, for readers who cannot see it.
     pub(crate) description: String,
-    /// What to know about it.
+    /// Remarks on it.
     pub(crate) caption: String,
     /// Its colours: CSS class and name.
     pub(crate) legend: Vec<(&'static str, String)>,

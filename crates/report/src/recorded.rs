@@ -15,13 +15,13 @@ pub struct Recorded<'a> {
     pub run: &'a str,
     /// The receipts.
     pub receipts: &'a Receipts,
-    /// The history that the events tell.
+    /// The history of its events.
     pub history: CallHistory,
     /// The first lines of `failed.jsonl`; a page shows up to a hundred.
     pub dead_letters: &'a [Value],
     /// Number of lines of `failed.jsonl`.
     pub dead_letters_total: u64,
-    /// The cost; `None` where nothing that was used has a price.
+    /// The cost; `None` if nothing that was used has a price.
     pub bill: Option<Bill>,
     /// The command that repeats the run.
     pub command: String,

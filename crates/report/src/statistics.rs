@@ -16,7 +16,7 @@ const LEAST_BINS: f64 = 12.0;
 pub struct Distribution {
     /// Samples.
     pub count: u64,
-    /// Their mean.
+    /// The mean.
     pub mean: f64,
     /// The minimum.
     pub min: f64,
@@ -31,7 +31,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// The distribution of `samples`, which are sorted; `None` where there are none.
+    /// The distribution of `samples`, which are sorted; `None` if there are none.
     pub fn of(samples: &mut [f64]) -> Option<Self> {
         samples.sort_by(f64::total_cmp);
         let (&min, &max) = (samples.first()?, samples.last()?);
@@ -80,13 +80,12 @@ pub struct Bin {
 }
 
 impl Histogram {
-    /// Counts samples, each with whether it is a cold one, spread as `distribution` tells. The bins' width is a round
-    /// number near the rule of D. Freedman and P. Diaconis, *On the histogram as a density estimator* (1981), twice the
-    /// range of the middle half by the cube root of the count, with the range taken from the 5th to the 95th percentile of
-    /// a normal distribution, as that is at hand. What is further above the 99th percentile than that is above the median
-    /// lies beyond the last bin.
+    /// Counts samples, each with whether it is a cold one. The bins' width is a round number near the rule of D. Freedman
+    /// and P. Diaconis, *On the histogram as a density estimator* (1981): twice the interquartile range by the cube root of
+    /// the count. That range is estimated from the median and the 95th percentile, as of a normal distribution. Samples that
+    /// are further above the 99th percentile than that is above the median are counted in `beyond`.
     pub fn of(samples: &[(f64, bool)], distribution: &Distribution) -> Self {
-        // A few outliers would squeeze all others into one bin.
+        // A few outliers would otherwise put all other samples into one bin.
         let tail = distribution.p99 - distribution.p50;
         let end = distribution.max.min(distribution.p99 + tail);
         let range = end - distribution.min;
@@ -176,7 +175,7 @@ mod tests {
         assert_eq!(round_up(0.0), None);
     }
 
-    /// 1.0 … 2.0 in steps of 0.1 and one at 9: p99 lies at 0.89 of the way from 2 to 9, and 9 is near it.
+    /// 1.0 … 2.0 in steps of 0.1 and one at 9: p99 is 0.89 of the distance from 2 to 9, and 9 is near it.
     #[test]
     fn a_histogram_counts_every_sample_once() {
         let mut samples: Vec<(f64, bool)> = (10..=20)

@@ -1,4 +1,4 @@
-//! What receipts say, added up.
+//! Sums over receipts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ pub struct Totals {
     pub metrics: Metrics,
     /// Where the time went.
     pub timings: Timings,
-    /// Milliseconds that the platform bills, as far as it says.
+    /// Milliseconds that the platform bills, as far as it reports them.
     pub billed_ms: f64,
-    /// Receipts for which it says so.
+    /// Receipts with a billed time.
     pub billed: u64,
     /// What computed the results.
     pub engines: BTreeSet<Arc<str>>,
@@ -43,13 +43,13 @@ pub struct Totals {
 /// Invocations of a function of one size.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct BilledCalls {
-    /// How many there were.
+    /// Number of calls.
     pub count: u64,
     /// Billed milliseconds of initialization.
     pub init_ms: f64,
     /// Billed milliseconds, initialization included.
     pub billed_ms: f64,
-    /// Invocations for which the platform said what it bills.
+    /// Invocations whose billed time the platform reported.
     pub measured: u64,
 }
 
@@ -109,7 +109,7 @@ fn init_ms(receipt: &Receipt) -> f64 {
     }
 }
 
-/// Milliseconds that are billed for an invocation: what the platform says, or else what the function took, rounded up.
+/// Milliseconds that are billed for an invocation: as the platform reports them, or else the time of the function, rounded up.
 pub fn billed_ms(receipt: &Receipt) -> f64 {
     let took = || (receipt.timings.total + init_ms(receipt)).ceil();
     receipt.billed_ms.unwrap_or_else(took)

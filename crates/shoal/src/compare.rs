@@ -6,7 +6,7 @@ use serde::Deserialize;
 use shoal_estimate::{Approach, Architecture, Basis, BatchSize, Comparison, PaperBaseline, Prices};
 use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
-use shoal_report::billed_ms;
+use shoal_report::{billed_ms, engine};
 
 use crate::cost::{DEFAULT_REGION, PricedFunction, prices};
 use crate::plan::{self, Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA, Study};
@@ -135,13 +135,14 @@ fn simulate(
         });
     }
     plan::assume_lambda(calibration.platform, &mut assumptions);
+    let precision = study.runner.model().precision().to_string();
     Ok(Comparison {
         inputs: run.inputs.clone(),
-        model: study.runner.spec().reference.clone(),
-        precision: study.runner.model().precision().to_string(),
-        isa: calibration.isa.clone(),
+        function: study.runner.spec().reference.clone(),
+        engine: engine(Some(&precision), &calibration.isa),
         records: study.workload.records,
-        tokens: study.workload.tokens() as u64,
+        unit: study.runner.spec().unit.clone(),
+        units: study.workload.tokens() as u64,
         place: format!("lambda, {memory_mb} MB, {}, {region}", architecture.name()),
         basis: Basis::Predicted,
         concurrency,
@@ -203,16 +204,15 @@ fn measure(
             function.memory_mb, function.region
         ));
     }
+    let precision = summary.precision.map(|precision| precision.to_string());
     Ok(Comparison {
         inputs: settings.run.inputs.clone(),
         concurrency: concurrency_of(&summary),
-        model: summary.model,
-        precision: summary
-            .precision
-            .map_or_else(String::new, |p| p.to_string()),
-        isa: summary.isa.join(", "),
+        function: summary.model,
+        engine: engine(precision.as_deref(), &summary.isa.join(", ")),
         records: summary.records,
-        tokens: summary.units,
+        unit: summary.unit,
+        units: summary.units,
         place: settings.run.backend.name().to_owned(),
         basis: Basis::Measured,
         assumptions,

@@ -316,7 +316,7 @@ impl Served {
                         attempt += 1;
                     }
                 },
-                // Retried by a rule of its own, which does not count as an attempt.
+                // A separate rule retries it, which does not count as an attempt.
                 Act::Throttle => {}
                 Act::Crash if attempt < ATTEMPTS => attempt += 1,
                 Act::Hang if attempt < ATTEMPTS => attempt += 1,

@@ -99,7 +99,7 @@ impl SecondAttempts {
             self.reserved_ms += call.reserved_ms;
             let first = self.calls[second.first_environment as usize]
                 .as_mut()
-                .expect("a second attempt is made while the first one is under way");
+                .expect("a second attempt is made while the first is active");
             first.rival = Some(span.environment);
             first.task.had_second = true;
             if let Some(again) = &mut first.again {

@@ -5,7 +5,9 @@ mod page;
 mod tests;
 
 use serde::Serialize;
-use shoal_estimate::{BatchSize, Comparison};
+use shoal_estimate::{Approach, Basis, BatchSize, Comparison};
+
+use crate::page::Table;
 
 /// The least share of time that a parallel run saves by the claim, if the platform provides the functions.
 const LEAST_REDUCTION: f64 = 0.95;
@@ -106,51 +108,43 @@ impl ComparisonReport {
 
     /// One row for each batch size and approach.
     pub fn csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let columns = [
-            "batch_size",
-            "batches",
-            "way",
-            "seconds",
-            "function_seconds",
-            "peak_concurrency",
-            "cold_starts",
-            "invocations",
-            "usd",
-            "price_date",
-            "basis",
-        ];
-        writer.write_record(columns).expect("memory takes it");
-        for size in &self.comparison.rows {
-            for (name, candidate) in [
+        let basis = self.comparison.basis;
+        let rows = self.comparison.rows.iter().flat_map(|size| {
+            [
                 ("monolithic", &size.monolithic),
                 ("parallel", &size.parallel),
-            ] {
-                let row = [
-                    size.batch_size.to_string(),
-                    size.batches.to_string(),
-                    name.into(),
-                    candidate.seconds.to_string(),
-                    candidate.function_seconds.to_string(),
-                    candidate.peak_concurrency.to_string(),
-                    candidate.cold_starts.to_string(),
-                    candidate.invocations.to_string(),
-                    candidate
-                        .usd()
-                        .map(|usd| usd.to_string())
-                        .unwrap_or_default(),
-                    candidate
-                        .bill
+            ]
+            .map(|(name, approach)| (size, name, approach, basis))
+        });
+        let rows: Vec<(&BatchSize, &str, &Approach, Basis)> = rows.collect();
+        let table = Table::of(
+            "",
+            &rows,
+            &[
+                ("batch_size", |(size, ..)| size.batch_size.to_string()),
+                ("batches", |(size, ..)| size.batches.to_string()),
+                ("way", |(_, name, ..)| (*name).into()),
+                ("seconds", |(_, _, of, _)| of.seconds.to_string()),
+                ("function_seconds", |(_, _, of, _)| {
+                    of.function_seconds.to_string()
+                }),
+                ("peak_concurrency", |(_, _, of, _)| {
+                    of.peak_concurrency.to_string()
+                }),
+                ("cold_starts", |(_, _, of, _)| of.cold_starts.to_string()),
+                ("invocations", |(_, _, of, _)| of.invocations.to_string()),
+                ("usd", |(_, _, of, _)| {
+                    of.usd().map_or(String::new(), |usd| usd.to_string())
+                }),
+                ("price_date", |(_, _, of, _)| {
+                    of.bill
                         .as_ref()
-                        .map(|bill| bill.date.clone())
-                        .unwrap_or_default(),
-                    self.comparison.basis.to_string(),
-                ];
-                writer.write_record(row).expect("memory takes it");
-            }
-        }
-        let bytes = writer.into_inner().expect("memory takes it");
-        String::from_utf8(bytes).expect("all fields are text")
+                        .map_or(String::new(), |bill| bill.date.clone())
+                }),
+                ("basis", |(.., basis)| basis.to_string()),
+            ],
+        );
+        table.csv()
     }
 
     /// For people, as Markdown.
@@ -171,6 +165,7 @@ impl ComparisonRow {
     fn of(size: &BatchSize, records: u64) -> Self {
         let reduction = size.reduction();
         let cost_change = size.cost_change();
+        let parallel_usd = size.parallel.usd();
         let million = |usd: f64| usd / records as f64 * 1e6;
         Self {
             batch_size: size.batch_size,
@@ -179,13 +174,9 @@ impl ComparisonRow {
             parallel_seconds: size.parallel.seconds,
             reduction,
             monolithic_usd: size.monolithic.usd(),
-            parallel_usd: size.parallel.usd(),
+            parallel_usd,
             cost_change,
-            parallel_usd_per_million_records: size
-                .parallel
-                .usd()
-                .filter(|_| records > 0)
-                .map(million),
+            parallel_usd_per_million_records: parallel_usd.filter(|_| records > 0).map(million),
             efficiency: size.efficiency(),
             peak_functions: size.parallel.peak_concurrency,
             cold_starts: size.parallel.cold_starts,

@@ -1,25 +1,19 @@
 //! What the report of a comparison shows.
 
-use shoal_estimate::{Basis, PaperBaseline};
+use shoal_estimate::{Approach, Basis, PaperBaseline};
 
 use crate::comparison::{ComparisonReport, ComparisonRow};
 use crate::cost::bill_table;
-use crate::page::{Block, Figure, Page, Section, Table, Tile};
-use crate::plot::{Line, Lines, Plot};
-
-use crate::numbers;
+use crate::numbers::{capitalized, change, count, duration, number, percent, plural, usd};
+use crate::page::{Block, Figure, NO_PRICE, Page, Section, Table, Tile};
+use crate::plot::{CLASSES, Lines};
 
 impl ComparisonReport {
     pub(crate) fn page(&self) -> Page<'_> {
+        let baseline = self.comparison.paper_baseline.as_ref();
         let mut sections = vec![self.figures(), self.claim()];
-        sections.extend(
-            [
-                self.costs(),
-                self.comparison.paper_baseline.as_ref().map(paper_baseline),
-            ]
-            .into_iter()
-            .flatten(),
-        );
+        sections.extend(self.costs());
+        sections.extend(baseline.map(paper_baseline));
         sections.extend([self.about(), self.again()]);
         Page {
             kind: "Comparison",
@@ -41,9 +35,9 @@ impl ComparisonReport {
         };
         format!(
             "{} of {}, processed by one function for all batches in turn and by one function per batch, at most {} at a time ({}). {source}",
-            numbers::plural(c.records, "record", "records"),
+            plural(c.records, "record", "records"),
             c.inputs.join(", "),
-            numbers::count(c.concurrency),
+            count(c.concurrency),
             c.place,
         )
     }
@@ -59,108 +53,67 @@ impl ComparisonReport {
         let Some(best) = self.fastest() else {
             return Vec::new();
         };
-        let at = format!("at batch size {}", numbers::count(best.batch_size));
-        let mut tiles = vec![
-            tile(
-                "Monolithic",
-                numbers::duration(best.monolithic_seconds),
-                at.clone(),
-            ),
-            tile(
-                "Parallel",
-                numbers::duration(best.parallel_seconds),
-                format!("{at}, the fastest"),
-            ),
-            tile(
-                "Less time",
-                numbers::percent(best.reduction),
-                format!(
-                    "at most {} functions at a time",
-                    numbers::count(best.peak_functions)
-                ),
-            ),
-        ];
-        match best.cost_change {
-            Some(change) => {
-                let usd = |usd: Option<f64>| usd.map(numbers::usd).unwrap_or_default();
-                let note = format!(
-                    "{} and {}",
-                    usd(best.monolithic_usd),
-                    usd(best.parallel_usd)
-                );
-                tiles.push(tile("Cost", numbers::change(change), note));
+        let at = format!("at batch size {}", count(best.batch_size));
+        let fastest = format!("{at}, the fastest");
+        let functions = format!("at most {} functions at a time", count(best.peak_functions));
+        let cost = match best.cost_change {
+            Some(share) => {
+                let [one, other] = [best.monolithic_usd, best.parallel_usd].map(maybe_usd);
+                tile("Cost", change(share), format!("{one} and {other}"))
             }
-            None => tiles.push(Tile {
+            None => Tile {
                 basis: None,
-                ..tile(
-                    "Cost",
-                    "–".into(),
-                    "nothing that was used has a price".into(),
-                )
-            }),
-        }
-        tiles
+                ..tile("Cost", "–".into(), NO_PRICE.into())
+            },
+        };
+        vec![
+            tile("Monolithic", duration(best.monolithic_seconds), at),
+            tile("Parallel", duration(best.parallel_seconds), fastest),
+            tile("Less time", percent(best.reduction), functions),
+            cost,
+        ]
     }
 
     fn figures(&self) -> Section<'_> {
         let sizes: Vec<u64> = self.rows.iter().map(|row| row.batch_size).collect();
-        let line = |of: fn(&ComparisonRow) -> f64| Line {
-            values: self.rows.iter().map(of).collect(),
-        };
-        let time = Figure {
-            id: "time",
-            title: "Time over batch size".into(),
-            description: self.at_the_ends(|row| {
-                format!(
-                    "{} monolithic, {} parallel",
-                    numbers::duration(row.monolithic_seconds),
-                    numbers::duration(row.parallel_seconds)
-                )
-            }),
-            caption: "From the start to the last receipt.".into(),
-            legend: candidates(),
-            plot: Plot::OverBatchSize(Lines {
-                title: "time (logarithmic scale)",
-                batch_sizes: sizes.clone(),
-                lines: vec![
-                    line(|row| row.monolithic_seconds),
-                    line(|row| row.parallel_seconds),
-                ],
-                is_logarithmic: true,
-                format: numbers::duration,
-            }),
+        let line = |of: fn(&ComparisonRow) -> f64| self.rows.iter().map(of).collect();
+        let figure = |id, title: &str, caption: &str, lines: Lines| Figure {
+            id,
+            title: title.into(),
+            description: lines.at_the_ends(),
+            caption: caption.into(),
+            legend: CLASSES.map(|class| (class, class.to_owned())).into(),
+            plot: Box::new(move |frame| lines.draw(frame)),
             data: self.table(),
         };
-        let mut blocks = vec![Block::Figure(Box::new(time))];
+        let times = Lines {
+            title: "time (logarithmic scale)",
+            batch_sizes: sizes.clone(),
+            lines: [
+                line(|row| row.monolithic_seconds),
+                line(|row| row.parallel_seconds),
+            ],
+            is_logarithmic: true,
+            format: duration,
+        };
+        let caption = "From the start to the last receipt.";
+        let mut blocks = vec![figure("time", "Time over batch size", caption, times).into()];
         let is_priced =
             |row: &ComparisonRow| row.monolithic_usd.is_some() && row.parallel_usd.is_some();
         if !self.rows.is_empty() && self.rows.iter().all(is_priced) {
-            let cost = Figure {
-                id: "cost-over-size",
-                title: "Cost over batch size".into(),
-                description: self.at_the_ends(|row| {
-                    let usd = |usd: Option<f64>| usd.map(numbers::usd).unwrap_or_default();
-                    format!(
-                        "{} monolithic, {} parallel",
-                        usd(row.monolithic_usd),
-                        usd(row.parallel_usd)
-                    )
-                }),
-                caption: "In US dollars, without free tiers, taxes and discounts.".into(),
-                legend: candidates(),
-                plot: Plot::OverBatchSize(Lines {
-                    title: "USD",
-                    batch_sizes: sizes,
-                    lines: vec![
-                        line(|row| row.monolithic_usd.unwrap_or(0.0)),
-                        line(|row| row.parallel_usd.unwrap_or(0.0)),
-                    ],
-                    is_logarithmic: false,
-                    format: numbers::usd,
-                }),
-                data: self.table(),
+            let costs = Lines {
+                title: "USD",
+                batch_sizes: sizes,
+                lines: [
+                    line(|row| row.monolithic_usd.unwrap_or(0.0)),
+                    line(|row| row.parallel_usd.unwrap_or(0.0)),
+                ],
+                is_logarithmic: false,
+                format: usd,
             };
-            blocks.push(Block::Figure(Box::new(cost)));
+            let caption = "In US dollars, without free tiers, taxes and discounts.";
+            let title = "Cost over batch size";
+            blocks.push(figure("cost-over-size", title, caption, costs).into());
         }
         blocks.push(Block::Table(self.table()));
         Section {
@@ -171,133 +124,69 @@ impl ComparisonReport {
         }
     }
 
-    /// A sentence on the smallest and the largest batch size.
-    fn at_the_ends(&self, of: fn(&ComparisonRow) -> String) -> String {
-        let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else {
-            return "No batch size was compared.".into();
-        };
-        let at = |row: &ComparisonRow| {
-            format!(
-                "at {} records a batch {}",
-                numbers::count(row.batch_size),
-                of(row)
-            )
-        };
-        let mut text = at(first);
-        if self.rows.len() > 1 {
-            text += &format!("; {}", at(last));
-        }
-        text[..1].to_uppercase() + &text[1..] + "."
-    }
-
     fn table(&self) -> Table {
-        let mut table = Table::new(
+        Table::of(
             "Both approaches by batch size",
+            &self.rows,
             &[
-                "Batch size",
-                "#Monolithic",
-                "#Parallel",
-                "#Less time",
-                "#Monolithic cost",
-                "#Parallel cost",
-                "#Change",
-                "#Per million records",
-                "#Functions",
-                "#Efficiency",
-                "#Cold starts",
+                ("Batch size", |row| count(row.batch_size)),
+                ("#Monolithic", |row| duration(row.monolithic_seconds)),
+                ("#Parallel", |row| duration(row.parallel_seconds)),
+                ("#Less time", |row| percent(row.reduction)),
+                ("#Monolithic cost", |row| maybe_usd(row.monolithic_usd)),
+                ("#Parallel cost", |row| maybe_usd(row.parallel_usd)),
+                ("#Change", |row| row.cost_change.map_or("–".into(), change)),
+                ("#Per million records", |row| {
+                    maybe_usd(row.parallel_usd_per_million_records)
+                }),
+                ("#Functions", |row| count(row.peak_functions)),
+                ("#Efficiency", |row| percent(row.efficiency)),
+                ("#Cold starts", |row| count(row.cold_starts)),
             ],
-        );
-        let usd = |usd: Option<f64>| usd.map_or_else(|| "–".into(), numbers::usd);
-        for row in &self.rows {
-            table.push([
-                numbers::count(row.batch_size),
-                numbers::duration(row.monolithic_seconds),
-                numbers::duration(row.parallel_seconds),
-                numbers::percent(row.reduction),
-                usd(row.monolithic_usd),
-                usd(row.parallel_usd),
-                row.cost_change.map_or_else(|| "–".into(), numbers::change),
-                usd(row.parallel_usd_per_million_records),
-                numbers::count(row.peak_functions),
-                numbers::percent(row.efficiency),
-                numbers::count(row.cold_starts),
-            ]);
-        }
-        table
+        )
     }
 
     fn claim(&self) -> Section<'_> {
         let (c, paper) = (&self.comparison, &self.paper);
-        let range = |values: &mut dyn Iterator<Item = f64>, format: fn(f64) -> String| {
-            let (least, most) = values.fold(
-                (f64::INFINITY, f64::NEG_INFINITY),
-                |(least, most), value| (least.min(value), most.max(value)),
-            );
+        let range = |values: Vec<f64>, format: fn(f64) -> String| {
+            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             match (format(least), format(most)) {
-                _ if least > most => "–".into(),
+                _ if values.is_empty() => "–".into(),
                 (least, most) if least == most => least,
                 (least, most) => format!("{least} to {most}"),
             }
         };
+        let each = |of: fn(&ComparisonRow) -> f64| self.rows.iter().map(of).collect();
         let minutes = |[least, most]: [f64; 2]| format!("{least} to {most} min");
-        let rows = &self.rows;
+        let costs = self
+            .rows
+            .iter()
+            .flat_map(|row| [row.monolithic_usd, row.parallel_usd]);
+        let changes = self.rows.iter().filter_map(|row| row.cost_change);
         let mut table = Table::new(
             "Compared with the paper, which used another model, other data and other functions",
             &["", "Paper", "Here"],
         );
-        table.push([
-            "Batch sizes".into(),
-            format!(
-                "{} to {}",
-                paper.batch_sizes[0],
-                numbers::count(paper.batch_sizes[1])
-            ),
-            range(&mut rows.iter().map(|row| row.batch_size as f64), |size| {
-                numbers::count(size as u64)
-            }),
-        ]);
-        table.push([
-            "Monolithic".into(),
-            minutes(paper.monolithic_minutes),
-            range(
-                &mut rows.iter().map(|row| row.monolithic_seconds),
-                numbers::duration,
-            ),
-        ]);
-        table.push([
-            "Parallel".into(),
-            minutes(paper.parallel_minutes),
-            range(
-                &mut rows.iter().map(|row| row.parallel_seconds),
-                numbers::duration,
-            ),
-        ]);
-        table.push([
-            "Less time".into(),
-            "at least 95 %".into(),
-            range(&mut rows.iter().map(|row| row.reduction), numbers::percent),
-        ]);
-        let either = rows
-            .iter()
-            .flat_map(|row| [row.monolithic_usd, row.parallel_usd])
-            .flatten();
-        table.push([
-            "Cost of either approach".into(),
-            format!(
-                "{} to {}",
-                numbers::usd(paper.usd[0]),
-                numbers::usd(paper.usd[1])
-            ),
-            range(&mut either.into_iter(), numbers::usd),
-        ]);
-        table.push([
-            "Change in cost".into(),
-            "within ±5 %".into(),
-            range(
-                &mut rows.iter().filter_map(|row| row.cost_change),
-                numbers::change,
-            ),
-        ]);
+        let mut fact = |name: &str, paper: String, here| table.push([name.into(), paper, here]);
+        let [least, most] = paper.batch_sizes.map(count);
+        let sizes = range(each(|row| row.batch_size as f64), |size| count(size as u64));
+        fact("Batch sizes", format!("{least} to {most}"), sizes);
+        let times = range(each(|row| row.monolithic_seconds), duration);
+        fact("Monolithic", minutes(paper.monolithic_minutes), times);
+        let times = range(each(|row| row.parallel_seconds), duration);
+        fact("Parallel", minutes(paper.parallel_minutes), times);
+        let saved = range(each(|row| row.reduction), percent);
+        fact("Less time", "at least 95 %".into(), saved);
+        let [least, most] = paper.usd.map(usd);
+        let costs = range(costs.flatten().collect(), usd);
+        fact(
+            "Cost of either approach",
+            format!("{least} to {most}"),
+            costs,
+        );
+        let changes = range(changes.collect(), change);
+        fact("Change in cost", "within ±5 %".into(), changes);
         let text = format!(
             "The claim is at least 95 % less time at a cost within ±5 % of the monolithic run, if the platform provides the \
              functions ({}). {}",
@@ -314,38 +203,22 @@ impl ComparisonReport {
 
     /// Whether the claim holds.
     fn verdict(&self) -> String {
-        let judged: Vec<bool> = self
-            .rows
-            .iter()
-            .filter_map(|row| row.is_as_claimed)
-            .collect();
+        let rows = self.rows.iter();
+        let judged: Vec<bool> = rows.clone().filter_map(|row| row.is_as_claimed).collect();
         let as_claimed = judged.iter().filter(|&&is| is).count();
+        let sizes = |of: usize| plural(of as u64, "batch size", "batch sizes");
         if judged.is_empty() {
-            let saved = self
-                .rows
-                .iter()
-                .filter(|row| row.reduction >= self.paper.reduction)
-                .count();
-            return format!(
-                "Nothing here has a price; {saved} of {} save 95 % of the time.",
-                numbers::plural(self.rows.len() as u64, "batch size", "batch sizes")
-            );
+            let saved = rows.filter(|row| row.reduction >= self.paper.reduction);
+            let (saved, all) = (saved.count(), sizes(self.rows.len()));
+            return format!("Nothing here has a price; {saved} of {all} save 95 % of the time.");
         }
-        let mut verdict = format!(
-            "Here it holds at {as_claimed} of {}.",
-            numbers::plural(judged.len() as u64, "batch size", "batch sizes")
-        );
-        let most = self
-            .rows
-            .iter()
-            .map(|row| row.peak_functions)
-            .max()
-            .unwrap_or(0);
+        let mut verdict = format!("Here it holds at {as_claimed} of {}.", sizes(judged.len()));
+        let most = rows.map(|row| row.peak_functions).max().unwrap_or(0);
         if as_claimed < judged.len() && most < 20 {
             verdict += &format!(
                 " With {} at a time, at most {} of the time can be saved.",
-                numbers::plural(most, "function", "functions"),
-                numbers::percent(1.0 - 1.0 / most.max(1) as f64)
+                plural(most, "function", "functions"),
+                percent(1.0 - 1.0 / most.max(1) as f64)
             );
         }
         verdict
@@ -353,33 +226,24 @@ impl ComparisonReport {
 
     fn costs(&self) -> Option<Section<'_>> {
         let best = self.fastest()?;
-        let size = self
-            .comparison
-            .rows
-            .iter()
-            .find(|size| size.batch_size == best.batch_size)?;
-        let tables = [
+        let mut sizes = self.comparison.rows.iter();
+        let size = sizes.find(|size| size.batch_size == best.batch_size)?;
+        let approaches = [
             ("Monolithic", &size.monolithic),
             ("Parallel", &size.parallel),
-        ]
-        .map(|(name, candidate)| {
-            let mut table = bill_table(candidate.bill.as_ref()?);
-            table.caption = format!(
-                "{name} at batch size {}: {}",
-                numbers::count(size.batch_size),
-                lower(&table.caption)
-            );
-            Some(table)
-        });
-        let tables: Vec<Table> = tables.into_iter().flatten().collect();
-        if tables.is_empty() {
-            return None;
-        }
-        Some(Section {
+        ];
+        let table = |(name, approach): (&str, &Approach)| {
+            let mut table = bill_table(approach.bill.as_ref()?);
+            let prices = table.caption.replacen("Prices", "prices", 1);
+            table.caption = format!("{name} at batch size {}: {prices}", count(size.batch_size));
+            Some(Block::Table(table))
+        };
+        let blocks: Vec<Block<'_>> = approaches.into_iter().filter_map(table).collect();
+        (!blocks.is_empty()).then_some(Section {
             id: "cost",
             title: "Cost by item",
             basis: None,
-            blocks: tables.into_iter().map(Block::Table).collect(),
+            blocks,
         })
     }
 
@@ -390,15 +254,16 @@ impl ComparisonReport {
         for input in &c.inputs {
             fact("Input", input.clone());
         }
-        fact("Records", numbers::count(c.records));
-        fact("Tokens", numbers::count(c.tokens));
-        fact("Model", c.model.clone());
-        fact("Engine", format!("{} on {}", c.precision, c.isa));
+        fact("Records", count(c.records));
+        if c.unit != "rows" {
+            fact(&capitalized(&c.unit), count(c.units));
+        }
+        fact("Function", c.function.clone());
+        if !c.engine.is_empty() {
+            fact("Engine", c.engine.clone());
+        }
         fact("Backend", c.place.clone());
-        fact(
-            "Concurrency",
-            format!("at most {}", numbers::count(c.concurrency)),
-        );
+        fact("Concurrency", format!("at most {}", count(c.concurrency)));
         fact("Times", c.basis.to_string());
         let mut blocks = vec![Block::Table(table)];
         if !c.assumptions.is_empty() {
@@ -423,45 +288,34 @@ impl ComparisonReport {
     }
 }
 
-/// The colours of both approaches.
-fn candidates() -> Vec<(&'static str, String)> {
-    ["monolithic", "parallel"]
-        .map(|candidate| (candidate, candidate.to_owned()))
-        .into()
-}
-
-fn lower(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_lowercase().to_string());
-    first.unwrap_or_default() + letters.as_str()
+fn maybe_usd(amount: Option<f64>) -> String {
+    amount.map_or("–".into(), usd)
 }
 
 /// The paper's implementation compared with shoal.
 fn paper_baseline(paper: &PaperBaseline) -> Section<'static> {
+    let records = plural(paper.records, "record", "records");
+    let size = count(paper.batch_size);
     let mut table = Table::new(
-        format!(
-            "One thread on {}, in padded batches of {}",
-            numbers::plural(paper.records, "record", "records"),
-            numbers::count(paper.batch_size)
-        ),
+        format!("One thread on {records}, in padded batches of {size}"),
         &["", "#Paper's implementation", "#shoal", "#Ratio"],
     );
-    let times = |theirs: f64, ours: f64| numbers::number(theirs / ours);
+    let times = |theirs: f64, ours: f64| number(theirs / ours);
     table.push([
         "Time per record".into(),
-        numbers::duration(paper.seconds_per_record),
-        numbers::duration(paper.shoal_seconds_per_record),
+        duration(paper.seconds_per_record),
+        duration(paper.shoal_seconds_per_record),
         times(paper.seconds_per_record, paper.shoal_seconds_per_record),
     ]);
     table.push([
         "Cost of a million records".into(),
-        numbers::usd(paper.usd_per_million),
-        numbers::usd(paper.shoal_usd_per_million),
+        usd(paper.usd_per_million),
+        usd(paper.shoal_usd_per_million),
         times(paper.usd_per_million, paper.shoal_usd_per_million),
     ]);
     table.push([
         "Start of a process".into(),
-        numbers::duration(paper.start_seconds),
+        duration(paper.start_seconds),
         String::new(),
         String::new(),
     ]);

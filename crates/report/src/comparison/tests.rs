@@ -30,11 +30,11 @@ fn candidate(seconds: f64, peak_concurrency: u64, usd: Option<f64>) -> Approach 
 fn comparison(usd: [Option<f64>; 2]) -> Comparison {
     Comparison {
         inputs: vec!["reviews.csv".into()],
-        model: "bundled".into(),
-        precision: "int8".into(),
-        isa: "avx2".into(),
+        function: "bundled".into(),
+        engine: "int8 on avx2".into(),
         records: 5_000,
-        tokens: 1_000_000,
+        unit: "tokens".into(),
+        units: 1_000_000,
         place: "lambda, 1769 MB, x86_64, us-east-1".into(),
         basis: Basis::Predicted,
         concurrency: 1_000,

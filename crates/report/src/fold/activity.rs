@@ -5,7 +5,7 @@ use shoal_job::Event;
 
 use crate::fold::{Phase, RunState};
 
-/// What a run does, or waits for.
+/// What a run does or waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "activity", rename_all = "snake_case")]
 pub enum Activity {
@@ -30,7 +30,7 @@ pub enum Activity {
     Idle,
 }
 
-/// A stretch of time in which a run did one thing.
+/// A period in which a run did one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Interval {
     /// Its beginning, in milliseconds since 1970.
@@ -52,7 +52,7 @@ pub fn activities(events: &[(u64, Event)]) -> Vec<Interval> {
     for (at, event) in events {
         let mut now = state.last_unix_ms.unwrap_or(*at);
         while now < *at {
-            // No event says that a wait is over.
+            // No event marks the end of a wait.
             let until = state.next_timer(now).unwrap_or(*at).min(*at);
             extend(&mut intervals, now, until, state.activity(now));
             now = until;

@@ -1,6 +1,7 @@
 //! Every call of a run, with its beginning and its end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -22,17 +23,17 @@ pub struct Invocation {
     pub offset: u64,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// The name of the environment that did the work; empty where it was not recorded.
+    /// The name of the environment that did the work; empty if it was not recorded.
     pub environment: Arc<str>,
-    /// When it began, in milliseconds since 1970, where that is known.
+    /// When it began, in milliseconds since 1970, if it is known.
     pub began_unix_ms: Option<f64>,
-    /// The difference to what the host's clock said, in milliseconds.
+    /// The difference to the host's clock, in milliseconds.
     pub moved_ms: f64,
     /// From its beginning to its end, in seconds; of a failed one, from the call to the answer.
     pub seconds: f64,
-    /// From the call to the answer, in milliseconds, where both were recorded.
+    /// From the call to the answer, in milliseconds, if both were recorded.
     pub waited_ms: Option<u64>,
-    /// Its receipt, where there is one.
+    /// Its receipt, if there is one.
     pub receipt: Option<Arc<Receipt>>,
     /// The kind of failure.
     pub failure: Option<FailureKind>,
@@ -54,14 +55,9 @@ pub enum Outcome {
     Unanswered,
 }
 
-impl Outcome {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Done => "done",
-            Self::Duplicate => "duplicate",
-            Self::Failed => "failed",
-            Self::Unanswered => "unanswered",
-        }
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
@@ -93,7 +89,7 @@ impl Invocation {
         }
     }
 
-    /// Beginning and end in milliseconds since 1970, where they are known.
+    /// Beginning and end in milliseconds since 1970, if they are known.
     pub(crate) fn span_ms(&self) -> Option<(f64, f64)> {
         let began = self.began_unix_ms?;
         Some((began, began + self.seconds * 1000.0))
@@ -124,44 +120,27 @@ impl Invocation {
 /// A [`RunState`] that also keeps every call. It takes memory for each batch.
 #[derive(Debug, Default)]
 pub struct CallHistory {
-    state: RunState,
-    invocations: Vec<Invocation>,
-    /// The invocations with a receipt of a range of records.
-    of_range: HashMap<(u64, u64), OfRange>,
+    pub(crate) state: RunState,
+    /// After [`finish`](Self::finish), by their beginning.
+    pub(crate) invocations: Vec<Invocation>,
+    /// The invocations with a receipt, by the batch and the offset of their records.
+    of_range: BTreeSet<(u64, u64, usize)>,
     /// Failed invocations of the current start, by batch and attempt: the receipt of one may be found later.
     failed: HashMap<(u64, u32), usize>,
     /// Unanswered invocations, by batch, offset and attempt: the answer to one may come later.
     unanswered: HashMap<(u64, u64, u32), usize>,
     /// Failed and unanswered ones that turned out to have a receipt.
     retracted: HashSet<usize>,
-    throttled_unix_ms: Vec<u64>,
-    lost_answers: u64,
-    /// The time of the last receipt or of the output.
-    last_result_unix_ms: Option<u64>,
-}
-
-#[derive(Debug)]
-struct OfRange {
-    first: usize,
-    /// Hardly ever any.
-    others: Vec<usize>,
-}
-
-/// A [`CallHistory`] to which the receipts of the run were added.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    pub(crate) state: RunState,
-    /// By their beginning.
-    pub(crate) invocations: Vec<Invocation>,
     /// Times of throttled calls.
     pub(crate) throttled_unix_ms: Vec<u64>,
     /// Failed attempts whose receipt was found later.
     pub(crate) lost_answers: u64,
+    /// The time of the last receipt or of the output.
     pub(crate) last_result_unix_ms: Option<u64>,
 }
 
 impl CallHistory {
-    /// The history that `events` tell, in the order of their times.
+    /// The history of `events`, which are sorted by time.
     pub fn of(events: &[(u64, Event)]) -> Self {
         let mut events: Vec<&(u64, Event)> = events.iter().collect();
         // Segments of two commands on one run are read one after the other.
@@ -245,11 +224,8 @@ impl CallHistory {
 
     fn answer(&mut self, at: u64, worker: usize, receipt: &Arc<Receipt>, call: Option<Call>) {
         let range = (receipt.batch, receipt.offset);
-        let is_known = self.of_range.get(&range).is_some_and(|known| {
-            let mut all = std::iter::once(&known.first).chain(&known.others);
-            all.any(|&index| self.invocations[index].has(receipt))
-        });
-        if is_known {
+        let is_own = |index: usize| self.invocations[index].has(receipt);
+        if self.of_range(range).any(is_own) {
             return;
         }
         // The answer to an earlier attempt was lost; its receipt was found.
@@ -261,7 +237,7 @@ impl CallHistory {
         if let Some(later) = later {
             done.reason = self.retract_failure(receipt);
             let ended = done.span_ms().map_or(at as f64, |(_, end)| end);
-            // An attempt looks for a receipt first: where one was there already, it did no work.
+            // An attempt first looks for a receipt. If it found one, it did no work.
             if ended > later.called_unix_ms as f64 {
                 self.invocations.push(Invocation {
                     reason: Some(format!("attempt {} finished meanwhile", receipt.attempt)),
@@ -269,18 +245,18 @@ impl CallHistory {
                 });
             }
         }
-        let index = self.invocations.len();
-        self.invocations.push(done);
         self.of_range
-            .entry(range)
-            .and_modify(|known| known.others.push(index))
-            .or_insert(OfRange {
-                first: index,
-                others: Vec::new(),
-            });
+            .insert((range.0, range.1, self.invocations.len()));
+        self.invocations.push(done);
     }
 
-    /// The answer to a call that was given up came late.
+    /// The invocations with a receipt of these records.
+    fn of_range(&self, (batch, offset): (u64, u64)) -> impl Iterator<Item = usize> {
+        let all = (batch, offset, 0)..=(batch, offset, usize::MAX);
+        self.of_range.range(all).map(|(.., index)| *index)
+    }
+
+    /// The answer to an abandoned call came late.
     fn retract_unanswered(&mut self, call: &Call) {
         let known = self.unanswered.get(&call.key());
         if let Some(&index) = known.filter(|index| self.invocations[**index].start == call.start) {
@@ -298,16 +274,15 @@ impl CallHistory {
         Some(format!("its answer was lost: {reason}"))
     }
 
-    /// Adds the receipts that no event mentions, and finds out which of several parts is in the output.
-    pub(crate) fn finish(mut self, receipts: &Receipts) -> Calls {
+    /// Adds the receipts that no event mentions, and marks the invocations whose part is not in the output.
+    pub(crate) fn finish(mut self, receipts: &Receipts) -> Self {
         let in_flight = self.state.in_flight.clone();
         in_flight.values().for_each(|call| self.give_up(call));
         self.mark_duplicates(receipts);
         for receipt in receipts.values() {
             let range = (receipt.batch, receipt.offset);
-            if !self.of_range.contains_key(&range)
-                && let Some(receipt) = receipts.get(range.0, range.1)
-            {
+            let is_known = self.of_range(range).next().is_some();
+            if !is_known && let Some(receipt) = receipts.get(range.0, range.1) {
                 self.add_unmentioned(receipt);
             }
         }
@@ -323,24 +298,21 @@ impl CallHistory {
             let by_time = began(one).total_cmp(&began(other));
             by_time.then_with(|| key(one).cmp(&key(other)))
         });
-        Calls {
-            state: self.state,
-            invocations: self.invocations,
-            throttled_unix_ms: self.throttled_unix_ms,
-            lost_answers: self.lost_answers,
-            last_result_unix_ms: self.last_result_unix_ms,
-        }
+        self
     }
 
     fn mark_duplicates(&mut self, receipts: &Receipts) {
-        let several = self.of_range.iter().filter(|(_, of)| !of.others.is_empty());
-        for (range, known) in several {
-            let all = || std::iter::once(&known.first).chain(&known.others);
-            let receipt = receipts.get(range.0, range.1);
-            let is_kept =
-                |&&index: &&usize| receipt.is_some_and(|r| self.invocations[index].has(r));
-            let kept = *all().find(is_kept).unwrap_or(&known.first);
-            for &index in all().filter(|index| **index != kept) {
+        let all: Vec<_> = self.of_range.iter().copied().collect();
+        let is_same = |one: &(u64, u64, usize), other: &(u64, u64, usize)| {
+            (one.0, one.1) == (other.0, other.1)
+        };
+        for several in all.chunk_by(is_same).filter(|range| range.len() > 1) {
+            let receipt = receipts.get(several[0].0, several[0].1);
+            let is_kept = |(.., index): &&(_, _, usize)| {
+                receipt.is_some_and(|receipt| self.invocations[*index].has(receipt))
+            };
+            let kept = several.iter().find(is_kept).unwrap_or(&several[0]).2;
+            for &(.., index) in several.iter().filter(|(.., index)| *index != kept) {
                 let duplicate = &mut self.invocations[index];
                 duplicate.outcome = Outcome::Duplicate;
                 duplicate.reason = Some("the part of another invocation is in the output".into());
@@ -348,7 +320,7 @@ impl CallHistory {
         }
     }
 
-    /// Its function may have continued when the caller had stopped waiting.
+    /// Adds the invocation of a receipt without an event: its function may have continued after the caller stopped waiting.
     fn add_unmentioned(&mut self, receipt: &Arc<Receipt>) {
         let key = (receipt.batch, receipt.offset, receipt.attempt);
         let mut done = self.with_receipt(receipt, None, None, None);
@@ -377,7 +349,7 @@ impl CallHistory {
     ) -> Invocation {
         let total = receipt.timings.total.max(0.0);
         let by_host = (receipt.started_unix_ms > 0).then_some(receipt.started_unix_ms as f64);
-        // It began after it was called and ended before its answer came, whatever the host's clock says.
+        // It began after it was called and ended before its answer came, whatever time the host's clock has.
         let start = self.state.starts.first().map(|start| start.began_unix_ms);
         let origin = start.or(self.state.first_unix_ms).unwrap_or(0);
         let earliest = call.map_or(origin, |call| call.called_unix_ms) as f64;

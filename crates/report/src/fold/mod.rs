@@ -1,6 +1,6 @@
 //! The events of a run, folded one at a time.
 //!
-//! Everything that says how a run is doing reads one of two types. [`RunState`] has the counters and the calls in flight;
+//! Everything that shows the state of a run reads one of two types. [`RunState`] has the counters and the calls in flight;
 //! its memory is bounded by the concurrency and the number of starts. [`CallHistory`] also keeps every call.
 
 mod activity;
@@ -16,15 +16,14 @@ use shoal_job::Event;
 use shoal_job::wire::FailureKind;
 
 pub use activity::{Activity, Interval, activities};
-pub(crate) use calls::Calls;
 pub use calls::{CallHistory, Invocation, Outcome};
 
-/// Different failures that are kept.
+/// The maximum number of failure groups.
 const MOST_FAILURES: usize = 20;
-/// The reason of the failures beyond those.
+/// The reason of all further failures.
 const OTHER_REASONS: &str = "other reasons";
 
-/// What the events of a run say so far. Times are in milliseconds since 1970.
+/// The state of a run after the events so far. Times are in milliseconds since 1970.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct RunState {
@@ -40,9 +39,9 @@ pub struct RunState {
     pub in_flight: BTreeMap<usize, Call>,
     /// Invocations in flight on a platform that fans out by itself.
     pub running_on_platform: Option<u64>,
-    /// What the answers of the current start say.
+    /// Sums over the answers of the current start.
     pub answered: Answers,
-    /// Batches of the current start that were called for at least once.
+    /// Batches of the current start with at least one call.
     pub dispatched_batches: u64,
     /// Calls that the platform throttled, over all starts.
     pub throttled_calls: u64,
@@ -58,7 +57,7 @@ pub struct RunState {
     pub failed_calls: FailedCalls,
     /// Calls that had no answer when their start ended.
     unanswered: Vec<Call>,
-    /// Whether a start is under way: false from its end, or from the plan of the next one.
+    /// Whether a start is active: false from its end, or from the plan of the next one.
     is_started: bool,
     held_until: u64,
     waiting_until: Vec<u64>,
@@ -85,7 +84,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// A word for people.
+    /// The name in pages and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -133,16 +132,16 @@ pub enum End {
     Completed,
     /// It was interrupted, or its time was up.
     Cancelled,
-    /// It failed, or its budget did not pay for the next call.
+    /// It failed, or its budget did not cover the next call.
     Stopped,
-    /// The platform continues on its own.
+    /// The platform continues without this process.
     Detached,
     /// No end was recorded: it was killed, or is still running.
     Open,
 }
 
 impl End {
-    /// A word for people.
+    /// The name in pages and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -179,9 +178,9 @@ impl Call {
 
 /// What an event did to the calls of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[must_use = "an ended call is in no other place"]
+#[must_use = "ended calls are not stored elsewhere"]
 pub struct Change {
-    /// The call that was answered; `None` where the event is no answer, or its call is not known.
+    /// The call that was answered; `None` if the event is not an answer or its call is not known.
     pub answered: Option<Call>,
     /// Calls that ended without an answer. An answer may still come late.
     pub unanswered: Vec<Call>,
@@ -203,9 +202,9 @@ pub struct Answers {
 /// Calls that left no receipt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FailedCalls {
-    /// How many there were.
+    /// Number of calls.
     pub count: u64,
-    /// How many of these can be timed: the event of their call is known.
+    /// Number of those with a known duration: the event of their call was recorded.
     pub timed: u64,
     /// From the calls to the failures, in milliseconds.
     pub ms: u64,
@@ -331,7 +330,7 @@ impl RunState {
             .unwrap_or(self.in_flight.len() as u64)
     }
 
-    /// Batches that no call was made for yet.
+    /// Batches without a call so far.
     pub fn batches_waiting(&self) -> u64 {
         let reused = self.latest_start().map_or(0, |start| start.reused_batches);
         self.batches
@@ -385,7 +384,7 @@ impl RunState {
         self.current()
     }
 
-    /// There is work, so there is a start, even where its beginning was not recorded or its end came too early.
+    /// Work implies a start, even if its beginning was not recorded or its end was recorded too early.
     fn resume(&mut self, at: u64) {
         if self.starts.is_empty() {
             self.begin(at);
@@ -400,7 +399,7 @@ impl RunState {
         self.starts.last_mut().expect("a start was resumed")
     }
 
-    /// The call that an event of `worker` answers: the one in flight, or one that was given up.
+    /// The call that an event of `worker` answers: the one in flight, or an abandoned one.
     fn take_call(&mut self, worker: usize, key: (u64, u64, u32)) -> Option<Call> {
         let is_it = |call: &Call| (call.batch, call.offset) == (key.0, key.1);
         if self.in_flight.get(&worker).is_some_and(is_it) {
@@ -412,7 +411,7 @@ impl RunState {
 
     fn end(&mut self, at: u64, end: End) -> Vec<Call> {
         self.phase = Phase::Ended(end);
-        // A start that failed before its work began is none; `shoal collect` completes a run without one.
+        // A start that failed before its work began does not count. Collecting completes a run without a start.
         if (self.is_started || end == End::Completed)
             && let Some(start) = self.starts.last_mut()
         {

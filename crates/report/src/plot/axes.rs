@@ -1,9 +1,9 @@
 //! Axes: ticks at round values, a thin grid, titles with units.
 
-use crate::numbers;
-use crate::plot::TimeAxis;
-use crate::plot::canvas::{Canvas, Ink, Side};
+use crate::numbers::{count, duration, number};
+use crate::plot::canvas::{Anchor, Canvas, Frame};
 use crate::statistics::round_up;
+use crate::time::Pause;
 
 /// A scale with its ticks.
 #[derive(Debug, Clone)]
@@ -30,9 +30,8 @@ impl Axis {
 
     /// The same for counts: all ticks are whole numbers.
     pub(crate) fn of_counts(to: u64, most: usize, title: &str) -> Self {
-        let mut axis = Self::up_to((to as f64).max(1.0), most, title, |value| {
-            numbers::count(value as u64)
-        });
+        let to = (to as f64).max(1.0);
+        let mut axis = Self::up_to(to, most, title, |value| count(value as u64));
         axis.ticks.retain(|(value, _)| value.fract() == 0.0);
         axis
     }
@@ -59,36 +58,34 @@ impl Axis {
         }
     }
 
+    /// From one time to another, with ticks at round values of a unit. `title` makes the title from the unit's name.
+    pub(crate) fn of_time(
+        (from, to): (f64, f64),
+        (unit, name): (f64, &str),
+        most: usize,
+        title: impl FnOnce(&str) -> String,
+    ) -> Self {
+        let mut axis = Self::between(from / unit, to / unit, most, &title(name), number);
+        (axis.from, axis.to) = (from, to);
+        axis.ticks.iter_mut().for_each(|tick| tick.0 *= unit);
+        axis
+    }
+
     /// A logarithmic axis for times.
     pub(crate) fn of_times(from: f64, to: f64, title: &str) -> Self {
         const ROUND: [f64; 12] = [
-            1e-4,
-            1e-3,
-            1e-2,
-            1e-1,
-            1.0,
-            10.0,
-            60.0,
-            600.0,
-            3_600.0,
-            36_000.0,
-            360_000.0,
-            3_600_000.0,
+            1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 60.0, 600.0, 3.6e3, 3.6e4, 3.6e5, 3.6e6,
         ];
-        let before = ROUND
-            .partition_point(|tick| *tick <= from)
-            .saturating_sub(1);
-        let after = ROUND
-            .partition_point(|tick| *tick < to)
-            .min(ROUND.len() - 1);
-        let ticks = &ROUND[before..=after.max(before + 1).min(ROUND.len() - 1)];
+        let last = ROUND.len() - 1;
+        let before = ROUND.partition_point(|tick| *tick <= from);
+        let before = before.saturating_sub(1);
+        let after = ROUND.partition_point(|tick| *tick < to).min(last);
+        let ticks = &ROUND[before..=after.max(before + 1).min(last)];
+        let tick = |tick: &f64| (tick.log10(), short_time(*tick));
         Self {
             from: ticks[0].log10(),
             to: ticks[ticks.len() - 1].log10(),
-            ticks: ticks
-                .iter()
-                .map(|tick| (tick.log10(), short_time(*tick)))
-                .collect(),
+            ticks: ticks.iter().map(tick).collect(),
             title: title.into(),
         }
     }
@@ -98,30 +95,34 @@ fn short_time(seconds: f64) -> String {
     match seconds {
         1.0 => "1 s".into(),
         10.0 => "10 s".into(),
-        seconds => numbers::duration(seconds),
+        seconds => duration(seconds),
     }
 }
 
-impl TimeAxis<'_> {
-    /// The unit of the axis, in seconds.
-    fn unit(&self) -> (f64, &'static str) {
-        match self.seconds {
-            ..=180.0 => (1.0, "seconds"),
-            180.0..=10_800.0 => (60.0, "minutes"),
-            _ => (3_600.0, "hours"),
-        }
+/// The unit for times up to `seconds`: its length in seconds, and its name.
+pub(crate) fn unit(seconds: f64) -> (f64, &'static str) {
+    match seconds {
+        ..0.9 => (1e-3, "milliseconds"),
+        0.9..=180.0 => (1.0, "seconds"),
+        180.0..=10_800.0 => (60.0, "minutes"),
+        _ => (3_600.0, "hours"),
     }
+}
 
+/// The axis of time at work.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TimeAxis<'a> {
+    pub(crate) seconds: f64,
+    pub(crate) pauses: &'a [Pause],
+}
+
+impl TimeAxis<'_> {
     pub(crate) fn axis(&self, most: usize) -> Axis {
-        let (unit, name) = self.unit();
-        let title = match self.pauses {
+        let unit = unit(self.seconds.max(1.0));
+        Axis::of_time((0.0, self.seconds), unit, most, |name| match self.pauses {
             [] => format!("{name} since the start"),
             _ => format!("{name} at work, pauses cut out"),
-        };
-        let mut axis = Axis::between(0.0, self.seconds / unit, most, &title, numbers::number);
-        axis.to = self.seconds;
-        axis.ticks.iter_mut().for_each(|tick| tick.0 *= unit);
-        axis
+        })
     }
 }
 
@@ -136,9 +137,21 @@ pub(crate) struct Axes {
 }
 
 impl Axes {
+    /// Axes that fill a drawing.
+    pub(crate) fn within(frame: Frame, height: f64, x: Axis, y: Axis) -> Self {
+        Self {
+            left: Self::room(frame, &y.ticks),
+            right: frame.width - 8.0,
+            top: frame.font * 2.6,
+            bottom: height - below(frame.font),
+            x,
+            y,
+        }
+    }
+
     /// The width that the labels of a y axis take.
-    pub(crate) fn room(canvas: &Canvas<'_>, labels: &[(f64, String)]) -> f64 {
-        let widths = labels.iter().map(|(_, label)| canvas.frame.width_of(label));
+    pub(crate) fn room(frame: Frame, labels: &[(f64, String)]) -> f64 {
+        let widths = labels.iter().map(|(_, label)| frame.width_of(label));
         widths.fold(0.0, f64::max) + 10.0
     }
 
@@ -153,56 +166,46 @@ impl Axes {
     }
 
     /// The grid, ticks and titles. They are drawn first, below the marks.
-    pub(crate) fn draw(&self, canvas: &Canvas<'_>, title_top: f64) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas) {
         for (value, label) in &self.y.ticks {
             let y = self.y(*value);
-            canvas.line(&[(self.left, y), (self.right, y)], Ink::Grid, 1.0);
-            canvas.text((self.left - 8.0, y), Side::Left, label, Ink::Text);
+            canvas.line(&[(self.left, y), (self.right, y)], "grid", 1.0);
+            canvas.text((self.left - 8.0, y), Anchor::End, label, "text");
         }
-        canvas.text((2.0, title_top), Side::Right, &self.y.title, Ink::Strong);
-        self.draw_x(canvas);
-    }
-
-    /// The x axis.
-    pub(crate) fn draw_x(&self, canvas: &Canvas<'_>) {
-        canvas.line(
-            &[(self.left, self.bottom), (self.right, self.bottom)],
-            Ink::Base,
-            1.0,
-        );
+        let title = (2.0, canvas.frame.font * 0.7);
+        canvas.text(title, Anchor::Start, &self.y.title, "strong");
+        let base = [(self.left, self.bottom), (self.right, self.bottom)];
+        canvas.line(&base, "base", 1.0);
         let below = self.bottom + 6.0 + canvas.frame.font * 0.7;
         for (value, label) in &self.x.ticks {
             let x = self.x(*value);
-            canvas.line(&[(x, self.bottom), (x, self.bottom + 4.0)], Ink::Base, 1.0);
+            canvas.line(&[(x, self.bottom), (x, self.bottom + 4.0)], "base", 1.0);
             // A label stays on the canvas.
             let half = canvas.frame.width_of(label) / 2.0;
             let (at, side) = if x + half > canvas.frame.width {
-                (canvas.frame.width, Side::Left)
+                (canvas.frame.width, Anchor::End)
             } else {
-                (x, Side::Middle)
+                (x, Anchor::Middle)
             };
-            canvas.text((at, below), side, label, Ink::Text);
+            canvas.text((at, below), side, label, "text");
         }
         let under = below + canvas.frame.font * 1.5;
-        canvas.text(
-            ((self.left + self.right) / 2.0, under),
-            Side::Middle,
-            &self.x.title,
-            Ink::Strong,
-        );
+        let middle = ((self.left + self.right) / 2.0, under);
+        canvas.text(middle, Anchor::Middle, &self.x.title, "strong");
     }
 
     /// Dashed lines where pauses are left out, with their durations where there is room.
-    pub(crate) fn draw_pauses(&self, canvas: &Canvas<'_>, axis: TimeAxis<'_>, label_at: f64) {
+    pub(crate) fn draw_pauses(&self, canvas: &mut Canvas, axis: TimeAxis<'_>) {
+        let label_at = canvas.frame.font * 1.9;
         let mut free = self.left;
         for pause in axis.pauses {
             let x = self.x(pause.at);
             canvas.rule((x, label_at + canvas.frame.font * 0.7), (x, self.bottom));
-            let label = format!("{} cut", numbers::duration(pause.seconds));
+            let label = format!("{} cut", duration(pause.seconds));
             let width = canvas.frame.width_of(&label);
             let from = (x - width / 2.0).min(self.right - width);
             if from >= free {
-                canvas.text((from, label_at), Side::Right, &label, Ink::Text);
+                canvas.text((from, label_at), Anchor::Start, &label, "text");
                 free = from + width + 8.0;
             }
         }

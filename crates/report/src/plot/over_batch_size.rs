@@ -1,40 +1,41 @@
 //! Both approaches over batch sizes: lines on a logarithmic scale, bars on a linear one.
 
-use crate::numbers;
-use crate::plot::Lines;
-use crate::plot::axes::{Axes, Axis, below};
-use crate::plot::canvas::{Canvas, Drawing, Frame, Ink, Side, draw};
+use crate::numbers::count;
+use crate::plot::axes::{Axes, Axis};
+use crate::plot::canvas::{Anchor, Canvas, Drawing, Frame, draw};
 
-const INKS: [Ink; 2] = [Ink::Monolithic, Ink::Parallel];
+/// The names of both approaches, which are their classes too.
+pub(crate) const CLASSES: [&str; 2] = ["monolithic", "parallel"];
+
+/// A quantity over batch sizes.
+pub(crate) struct Lines {
+    /// The title of the y axis, with its unit.
+    pub(crate) title: &'static str,
+    pub(crate) batch_sizes: Vec<u64>,
+    /// The values of both approaches, one for each batch size.
+    pub(crate) lines: [Vec<f64>; 2],
+    /// Whether the y axis is logarithmic.
+    pub(crate) is_logarithmic: bool,
+    /// Formats a value.
+    pub(crate) format: fn(f64) -> String,
+}
 
 impl Lines {
     pub(crate) fn draw(&self, frame: Frame) -> Drawing {
         let height = if frame.is_narrow { 280.0 } else { 320.0 };
         draw(frame, height, |canvas| {
-            let values = || {
-                self.lines
-                    .iter()
-                    .flat_map(|line| line.values.iter().copied())
-            };
+            let values = || self.lines.iter().flatten().copied();
             let most = values().fold(0.0, f64::max);
             let y = if self.is_logarithmic {
-                let least = values()
-                    .filter(|value| *value > 0.0)
-                    .fold(f64::INFINITY, f64::min);
+                let positive = values().filter(|value| *value > 0.0);
+                let least = positive.fold(f64::INFINITY, f64::min);
                 Axis::of_times(least.min(most), most, self.title)
             } else {
                 Axis::up_to(most, 4, self.title, self.format)
             };
             let count = self.batch_sizes.len() as f64;
-            let axes = Axes {
-                left: Axes::room(canvas, &y.ticks),
-                right: frame.width - 8.0,
-                top: frame.font * 2.6,
-                bottom: height - below(frame.font),
-                x: self.sizes(frame, count),
-                y,
-            };
-            axes.draw(canvas, frame.font * 0.7);
+            let axes = Axes::within(frame, height, self.sizes(frame, count), y);
+            axes.draw(canvas);
             if self.is_logarithmic {
                 self.draw_lines(canvas, &axes);
             } else {
@@ -43,62 +44,65 @@ impl Lines {
         })
     }
 
+    /// A sentence on the smallest and the largest batch size.
+    pub(crate) fn at_the_ends(&self) -> String {
+        let Some(last) = self.batch_sizes.len().checked_sub(1) else {
+            return "No batch size was compared.".into();
+        };
+        let at = |at: &str, index: usize| {
+            let size = count(self.batch_sizes[index]);
+            let [one, other] = [0, 1].map(|line| (self.format)(self.lines[line][index]));
+            format!("{at} {size} records a batch {one} monolithic, {other} parallel")
+        };
+        match last {
+            0 => at("At", 0) + ".",
+            _ => format!("{}; {}.", at("At", 0), at("at", last)),
+        }
+    }
+
     /// Batch sizes at equal distances.
-    fn sizes(&self, frame: Frame, count: f64) -> Axis {
-        let labels: Vec<String> = self
-            .batch_sizes
-            .iter()
-            .map(|size| numbers::count(*size))
-            .collect();
-        let widest = labels
-            .iter()
-            .map(|label| frame.width_of(label))
-            .fold(0.0, f64::max);
-        let room = frame.width * 0.85 / count.max(1.0);
+    fn sizes(&self, frame: Frame, sizes: f64) -> Axis {
+        let labels: Vec<String> = self.batch_sizes.iter().map(|size| count(*size)).collect();
+        let widths = labels.iter().map(|label| frame.width_of(label));
+        let widest = widths.fold(0.0, f64::max);
+        let room = frame.width * 0.85 / sizes.max(1.0);
         let every = ((widest + 8.0) / room).ceil().max(1.0) as usize;
         let ticks = labels.into_iter().enumerate().step_by(every);
         Axis {
             from: -0.5,
-            to: (count - 0.5).max(0.5),
+            to: (sizes - 0.5).max(0.5),
             ticks: ticks.map(|(index, label)| (index as f64, label)).collect(),
             title: "records in a batch".into(),
         }
     }
 
-    fn draw_lines(&self, canvas: &Canvas<'_>, axes: &Axes) {
-        for (index, (line, ink)) in self.lines.iter().zip(INKS).enumerate() {
-            let points: Vec<(f64, f64)> = line
-                .values
-                .iter()
-                .enumerate()
-                .map(|(index, value)| {
-                    (
-                        axes.x(index as f64),
-                        axes.y(value.max(f64::MIN_POSITIVE).log10()),
-                    )
-                })
-                .collect();
-            canvas.line(&points, ink, 2.25);
+    fn draw_lines(&self, canvas: &mut Canvas, axes: &Axes) {
+        for (index, (line, class)) in self.lines.iter().zip(CLASSES).enumerate() {
+            let y = |value: &f64| axes.y(value.max(f64::MIN_POSITIVE).log10());
+            let points = line.iter().enumerate();
+            let points = points.map(|(index, value)| (axes.x(index as f64), y(value)));
+            let points: Vec<(f64, f64)> = points.collect();
+            canvas.line(&points, class, 2.25);
             let away = canvas.frame.font * if index == 0 { -0.95 } else { 1.05 };
             let room = (axes.right - axes.left) / points.len().max(1) as f64;
-            for (&(x, y), value) in points.iter().zip(&line.values) {
-                canvas.dot((x, y), 4.0, ink);
+            for (&(x, y), value) in points.iter().zip(line) {
+                canvas.dot((x, y), 4.0, class);
                 let label = (self.format)(*value);
                 if canvas.frame.width_of(&label) + 6.0 <= room {
-                    // Not into the axis.
+                    // Keep the label off the axis.
                     let is_low = y + away > axes.bottom - canvas.frame.font * 0.6;
                     let at = if is_low { y - away } else { y + away };
-                    canvas.text((x, at), Side::Middle, &label, Ink::Strong);
+                    canvas.text((x, at), Anchor::Middle, &label, "strong");
                 }
             }
         }
     }
 
-    fn draw_bars(&self, canvas: &Canvas<'_>, axes: &Axes, count: f64) {
+    fn draw_bars(&self, canvas: &mut Canvas, axes: &Axes, count: f64) {
         let room = (axes.right - axes.left) / count.max(1.0);
         let width = (room * 0.36).min(60.0);
-        for (index, (line, ink)) in self.lines.iter().zip(INKS).enumerate() {
-            for (place, value) in line.values.iter().enumerate() {
+        for (index, (line, class)) in self.lines.iter().zip(CLASSES).enumerate() {
+            for (place, value) in line.iter().enumerate() {
                 let middle = axes.x(place as f64);
                 let from = if index == 0 {
                     middle - width - 0.75
@@ -106,21 +110,12 @@ impl Lines {
                     middle + 0.75
                 };
                 let y = axes.y(*value);
-                canvas.bar(
-                    (from, y.min(axes.bottom - 1.0)),
-                    (from + width, axes.bottom),
-                    1.0,
-                    ink,
-                );
+                let top = y.min(axes.bottom - 1.0);
+                canvas.bar((from, top), (from + width, axes.bottom), 1.0, class);
                 let label = (self.format)(*value);
                 if canvas.frame.width_of(&label) <= width {
-                    let above = y - canvas.frame.font * 0.75;
-                    canvas.text(
-                        (from + width / 2.0, above),
-                        Side::Middle,
-                        &label,
-                        Ink::Strong,
-                    );
+                    let above = (from + width / 2.0, y - canvas.frame.font * 0.75);
+                    canvas.text(above, Anchor::Middle, &label, "strong");
                 }
             }
         }

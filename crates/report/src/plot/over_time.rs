@@ -1,22 +1,23 @@
 //! A quantity over time: an area under steps.
 
-use crate::numbers;
-use crate::plot::TimeAxis;
-use crate::plot::axes::{Axes, Axis, below};
-use crate::plot::canvas::{Drawing, Frame, Ink, Side, draw};
+use crate::numbers::number;
+use crate::plot::axes::{Axes, Axis, TimeAxis};
+use crate::plot::canvas::{Anchor, Drawing, Frame, draw};
 
 /// What is drawn over time.
 pub(crate) struct OverTime<'a> {
     pub(crate) axis: TimeAxis<'a>,
     pub(crate) title: &'static str,
-    /// Whether what lies between whole numbers is no round value.
+    /// Whether only whole numbers are ticks.
     pub(crate) is_count: bool,
     /// Seconds of a step.
     pub(crate) step: f64,
-    /// One a step.
+    /// One for each step.
     pub(crate) values: Vec<f64>,
-    pub(crate) line: Ink,
-    pub(crate) area: Ink,
+    /// The class of the line.
+    pub(crate) line: &'static str,
+    /// The class of the area below it.
+    pub(crate) area: &'static str,
     /// A level to compare with, and its label.
     pub(crate) level: Option<(f64, String)>,
 }
@@ -27,22 +28,14 @@ impl OverTime<'_> {
         draw(frame, height, |canvas| {
             let most = self.values.iter().copied().fold(0.0, f64::max);
             let top = most.max(self.level.as_ref().map_or(0.0, |level| level.0));
-            // Some room above the maximum.
-            let mut y = Axis::between(0.0, (top * 1.03).max(1e-9), 5, self.title, numbers::number);
+            // Leave room above the maximum.
+            let mut y = Axis::between(0.0, (top * 1.03).max(1e-9), 5, self.title, number);
             if self.is_count {
                 y.ticks.retain(|(value, _)| value.fract() == 0.0);
             }
-            let title_at = frame.font * 0.7;
-            let axes = Axes {
-                left: Axes::room(canvas, &y.ticks),
-                right: frame.width - 8.0,
-                top: frame.font * 2.6,
-                bottom: height - below(frame.font),
-                x: self.axis.axis(if frame.is_narrow { 4 } else { 10 }),
-                y,
-            };
-            axes.draw(canvas, title_at);
-            axes.draw_pauses(canvas, self.axis, frame.font * 1.9);
+            let axes = Axes::within(frame, height, self.axis.axis(frame.most_ticks()), y);
+            axes.draw(canvas);
+            axes.draw_pauses(canvas, self.axis);
             let mut steps = Vec::with_capacity(self.values.len() * 2);
             for (index, &value) in self.values.iter().enumerate() {
                 let from = index as f64 * self.step;
@@ -63,12 +56,8 @@ impl OverTime<'_> {
             if let Some((level, label)) = &self.level {
                 let y = axes.y(*level);
                 canvas.rule((axes.left, y), (axes.right, y));
-                canvas.text(
-                    (frame.width - 8.0, title_at),
-                    Side::Left,
-                    &format!("╌ {label}"),
-                    Ink::Text,
-                );
+                let at = (frame.width - 8.0, frame.font * 0.7);
+                canvas.text(at, Anchor::End, &format!("╌ {label}"), "text");
             }
         })
     }

@@ -1,9 +1,8 @@
 //! Invocations by environment.
 
-use crate::numbers;
-use crate::plot::TimeAxis;
-use crate::plot::axes::{Axes, Axis, below};
-use crate::plot::canvas::{Canvas, Drawing, Frame, Ink, Side, draw};
+use crate::numbers::count;
+use crate::plot::axes::{Axes, Axis, TimeAxis, below};
+use crate::plot::canvas::{Anchor, Canvas, Drawing, Frame, draw};
 use crate::time::{Lane, Mark, MarkKind, Timeline};
 
 /// The most characters of an environment's name that are shown.
@@ -17,11 +16,8 @@ pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Fram
         13..=24 => 14.0,
         _ => 10.0,
     };
-    let throttled = if timeline.throttled.is_empty() {
-        0.0
-    } else {
-        30.0
-    };
+    let most_throttled = timeline.throttled.iter().map(|step| step.1).max();
+    let throttled = most_throttled.map_or(0.0, |_| 30.0);
     let top = frame.font * 2.6;
     let all = lane_height * lanes.len() as f64;
     let height = top + all + 4.0 + throttled + below(frame.font);
@@ -36,27 +32,24 @@ pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Fram
         if throttled > 0.0 && !frame.is_narrow {
             labels.push((0.0, "throttled".into()));
         }
+        let y = Axis {
+            from: 0.0,
+            to: 1.0,
+            ticks: Vec::new(),
+            title: title.into(),
+        };
         let axes = Axes {
-            left: Axes::room(canvas, &labels).max(24.0),
-            right: frame.width - 8.0,
-            top,
-            bottom: top + all + 4.0 + throttled,
-            x: axis.axis(if frame.is_narrow { 4 } else { 10 }),
-            y: Axis {
-                from: 0.0,
-                to: 1.0,
-                ticks: Vec::new(),
-                title: title.into(),
-            },
+            left: Axes::room(frame, &labels).max(24.0),
+            ..Axes::within(frame, height, axis.axis(frame.most_ticks()), y)
         };
         for (value, _) in &axes.x.ticks {
             let x = axes.x(*value);
-            canvas.line(&[(x, axes.top), (x, axes.bottom)], Ink::Grid, 1.0);
+            canvas.line(&[(x, axes.top), (x, axes.bottom)], "grid", 1.0);
         }
-        axes.draw(canvas, frame.font * 0.7);
+        axes.draw(canvas);
         for (lane, label) in &names.labels {
             let y = top + (lane + 0.5) * lane_height;
-            canvas.text((axes.left - 8.0, y), Side::Left, label, Ink::Text);
+            canvas.text((axes.left - 8.0, y), Anchor::End, label, "text");
         }
         let gap = if lane_height > 12.0 { 3.0 } else { 1.0 };
         for (index, lane) in lanes.iter().enumerate() {
@@ -66,64 +59,63 @@ pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Fram
                 draw_mark(canvas, &axes, mark, row, timeline.is_merged);
             }
         }
-        if throttled > 0.0 {
+        if let Some(most) = most_throttled {
             let base = axes.bottom - 3.0;
-            let most = timeline
-                .throttled
-                .iter()
-                .map(|step| step.1)
-                .max()
-                .unwrap_or(1);
-            for &(seconds, count) in &timeline.throttled {
-                let up = 4.0 + 18.0 * count as f64 / most as f64;
+            for &(seconds, calls) in &timeline.throttled {
+                let up = 4.0 + 18.0 * calls as f64 / most as f64;
                 let x = axes.x(seconds);
-                canvas.bar((x - 1.5, base - up), (x + 1.5, base), 3.0, Ink::Throttled);
+                canvas.bar((x - 1.5, base - up), (x + 1.5, base), 3.0, "throttled");
             }
             let label = if frame.is_narrow { "" } else { "throttled" };
-            canvas.text((axes.left - 8.0, base - 10.0), Side::Left, label, Ink::Text);
+            canvas.text((axes.left - 8.0, base - 10.0), Anchor::End, label, "text");
         }
-        axes.draw_pauses(canvas, axis, frame.font * 1.9);
+        axes.draw_pauses(canvas, axis);
     })
 }
 
 fn draw_mark(
-    canvas: &Canvas<'_>,
+    canvas: &mut Canvas,
     axes: &Axes,
     mark: &Mark,
     (top, bottom): (f64, f64),
     is_merged: bool,
 ) {
     let (from, to) = (axes.x(mark.from), axes.x(mark.to));
-    let ink = match mark.kind {
-        MarkKind::Work(4) => Ink::Work,
-        MarkKind::Work(3) => Ink::Work3,
-        MarkKind::Work(2) => Ink::Work2,
-        MarkKind::Work(_) => Ink::Work1,
-        MarkKind::Cold => Ink::Cold,
-        MarkKind::Retry => Ink::Retry,
-        MarkKind::Duplicate => Ink::Duplicate,
-        MarkKind::Failed => Ink::Failed,
-        MarkKind::Unanswered => Ink::Unanswered,
+    let class = match mark.kind {
+        MarkKind::Work(4) => "work",
+        MarkKind::Work(3) => "work3",
+        MarkKind::Work(2) => "work2",
+        MarkKind::Work(_) => "work1",
+        MarkKind::Cold => "cold",
+        MarkKind::Retry => "retry",
+        MarkKind::Duplicate => "duplicate",
+        MarkKind::Failed => "failed",
+        MarkKind::Unanswered => "unanswered",
     };
     match mark.kind {
         // Neighbours touch, so that a lane at work all the time is one band.
-        MarkKind::Work(_) if is_merged => canvas.bar((from, top), (to, bottom), 0.5, ink),
+        MarkKind::Work(_) if is_merged => canvas.bar((from, top), (to, bottom), 0.5, class),
         // Over the shades: in the lower part of the lane.
         _ if is_merged => {
             let middle = bottom - (bottom - top) * 0.45;
-            canvas.bar((from, middle), (to, bottom), 2.0, ink);
+            canvas.bar((from, middle), (to, bottom), 2.0, class);
         }
         MarkKind::Cold => canvas.bar(
             (from.min(to - 3.0).max(axes.left), top),
             (to.max(axes.left + 3.0), bottom),
             3.0,
-            ink,
+            class,
         ),
         MarkKind::Failed | MarkKind::Unanswered => {
-            canvas.outline((from + 0.5, top + 0.5), (to - 0.5, bottom - 0.5), 2.5, ink);
+            canvas.outline(
+                (from + 0.5, top + 0.5),
+                (to - 0.5, bottom - 0.5),
+                2.5,
+                class,
+            );
         }
         // A small gap between neighbouring invocations.
-        _ => canvas.bar((from, top), ((to - 0.75).max(from), bottom), 0.75, ink),
+        _ => canvas.bar((from, top), ((to - 0.75).max(from), bottom), 0.75, class),
     }
 }
 
@@ -140,21 +132,16 @@ fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
         frame.is_narrow || lane_height < 14.0 || lanes.iter().any(|lane| lane.environments > 1);
     let mut labels = Vec::new();
     if !are_numbers {
-        for (index, lane) in lanes.iter().enumerate().filter(|(_, lane)| is_known(lane)) {
-            labels.push((index as f64, shortened(&lane.name)));
-        }
+        let known = lanes.iter().enumerate().filter(|(_, lane)| is_known(lane));
+        labels.extend(known.map(|(index, lane)| (index as f64, shortened(&lane.name))));
     } else {
         // Every lane where there is room, else every few.
         let lines = if lane_height < 14.0 { 2.5 } else { 1.0 };
         let every = (frame.font * lines / lane_height).ceil().max(1.0) as usize;
         let mut before = 0;
-        for (index, lane) in lanes
-            .iter()
-            .enumerate()
-            .take_while(|(_, lane)| is_known(lane))
-        {
+        for (index, lane) in lanes.iter().take_while(is_known).enumerate() {
             if index % every == 0 {
-                labels.push((index as f64, numbers::count(before + 1)));
+                labels.push((index as f64, count(before + 1)));
             }
             before += lane.environments;
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use shoal_job::wire::Receipt;
+use shoal_job::wire::{Receipt, Sizing};
 
 use crate::fold::Invocation;
 
@@ -14,7 +14,7 @@ struct Names<'a> {
     stages: Vec<&'a str>,
 }
 
-/// One row for each invocation. What its answer says is empty where there was none.
+/// One row for each invocation. The columns of the answer are empty if there was none.
 pub(crate) fn write(invocations: &[Invocation], unit: &str) -> String {
     let receipts = || invocations.iter().filter_map(|i| i.receipt.as_deref());
     let mut names = Names {
@@ -35,14 +35,18 @@ pub(crate) fn write(invocations: &[Invocation], unit: &str) -> String {
     let header = cells(None, &names)
         .into_iter()
         .map(|(name, _)| plain(&name));
-    writer.write_record(header).expect("memory takes it");
+    writer
+        .write_record(header)
+        .expect("writing to memory does not fail");
     for invocation in invocations {
         let row = cells(Some(invocation), &names);
         writer
             .write_record(row.into_iter().map(|(_, value)| value))
-            .expect("memory takes it");
+            .expect("writing to memory does not fail");
     }
-    let bytes = writer.into_inner().expect("memory takes it");
+    let bytes = writer
+        .into_inner()
+        .expect("writing to memory does not fail");
     String::from_utf8(bytes).expect("all fields are text")
 }
 
@@ -51,9 +55,13 @@ fn cells<'a>(invocation: Option<&Invocation>, names: &Names<'a>) -> Vec<(Cow<'a,
     let receipt = invocation.and_then(|i| i.receipt.as_deref());
     let call = |of: fn(&Invocation) -> String| invocation.map(of).unwrap_or_default();
     let answer = |of: fn(&Receipt) -> String| receipt.map(of).unwrap_or_default();
+    let sizing = |of: fn(&Sizing) -> String| {
+        let sizing = receipt.and_then(|receipt| receipt.sizing.as_deref());
+        sizing.map(of).unwrap_or_default()
+    };
     let mut cells = vec![
         ("start".into(), call(|i| i.start.to_string())),
-        ("outcome".into(), call(|i| i.outcome.name().into())),
+        ("outcome".into(), call(|i| i.outcome.to_string())),
         ("batch".into(), call(|i| i.batch.to_string())),
         ("offset".into(), call(|i| i.offset.to_string())),
         ("attempt".into(), call(|i| i.attempt.to_string())),
@@ -80,18 +88,9 @@ fn cells<'a>(invocation: Option<&Invocation>, names: &Names<'a>) -> Vec<(Cow<'a,
         ("write_ms".into(), answer(|r| r.timings.write.to_string())),
         ("total_ms".into(), answer(|r| r.timings.total.to_string())),
         ("billed_ms".into(), answer(|r| maybe(r.billed_ms))),
-        (
-            "memory_mb".into(),
-            answer(|r| maybe(r.sizing.as_ref().map(|s| s.memory_mb))),
-        ),
-        (
-            "architecture".into(),
-            answer(|r| maybe(r.sizing.as_ref().map(|s| plain(&s.architecture)))),
-        ),
-        (
-            "region".into(),
-            answer(|r| maybe(r.sizing.as_ref().map(|s| plain(&s.region)))),
-        ),
+        ("memory_mb".into(), sizing(|s| s.memory_mb.to_string())),
+        ("architecture".into(), sizing(|s| plain(&s.architecture))),
+        ("region".into(), sizing(|s| plain(&s.region))),
         (
             "peak_memory_bytes".into(),
             answer(|r| maybe(r.peak_memory_bytes)),

@@ -59,10 +59,8 @@ impl DeadLetters {
         let mut blocks = vec![Block::Table(table(caption(unfolded, "first"), unfolded))];
         if !folded.is_empty() {
             let summary = format!("{} more", numbers::count(folded.len() as u64));
-            blocks.push(Block::Folded(
-                summary,
-                table(caption(folded, "next"), folded),
-            ));
+            let table = table(caption(folded, "next"), folded);
+            blocks.push(Block::Folded(summary, table));
         }
         if (shown as u64) < self.total {
             blocks.push(Block::Text(
@@ -97,15 +95,17 @@ impl Letter {
 }
 
 fn table(caption: String, letters: &[Letter]) -> Table {
-    let mut table = Table::new(caption, &["#Row", "Id", "File", "Place", "Reason"]);
-    for letter in letters {
-        table.push([
-            letter.row.map(numbers::count).unwrap_or_default(),
-            letter.id.clone(),
-            letter.file.clone(),
-            letter.place.clone(),
-            letter.reason.clone(),
-        ]);
-    }
-    table
+    Table::of(
+        caption,
+        letters,
+        &[
+            ("#Row", |letter| {
+                letter.row.map(numbers::count).unwrap_or_default()
+            }),
+            ("Id", |letter| letter.id.clone()),
+            ("File", |letter| letter.file.clone()),
+            ("Place", |letter| letter.place.clone()),
+            ("Reason", |letter| letter.reason.clone()),
+        ],
+    )
 }

@@ -12,8 +12,9 @@ use serde_json::{Map, Value};
 use shoal_job::{Determinism, Job};
 
 pub use self::dead_letters::{DeadLetters, Letter};
+pub use self::page::engine;
 pub use self::summary::{StageTime, Stages, Summary};
-use crate::fold::{Calls, FailureGroup, Invocation, Outcome, Start};
+use crate::fold::{CallHistory, FailureGroup, Invocation, Outcome, Start};
 use crate::statistics::{Distribution, Histogram};
 use crate::time::{Clock, Counted, Pause, Series, Timeline};
 use crate::{Accuracy, Cost, Recorded, Totals, numbers};
@@ -50,15 +51,15 @@ pub struct RunReport {
     pub series: Series,
     /// Failed attempts by reason, the most frequent first.
     pub failures: Vec<FailureGroup>,
-    /// The cost, where it has a price.
+    /// The cost, if it has a price.
     pub cost: Option<Cost>,
-    /// How labels compare with gold labels, where there are any.
+    /// How labels compare with gold labels, if there are any.
     pub accuracy: Option<Accuracy>,
     /// Records that could not be processed.
     pub dead_letters: DeadLetters,
     /// The command that repeats the run.
     pub command: String,
-    /// What to know about these numbers.
+    /// Remarks on these numbers.
     pub notes: Vec<String>,
     /// All invocations by their beginning: the CSV form.
     #[serde(skip)]
@@ -163,7 +164,7 @@ impl RunReport {
 }
 
 /// The time at work: that of the starts, and of invocations that continued without them.
-fn clock_of(calls: &Calls) -> Clock {
+fn clock_of(calls: &CallHistory) -> Clock {
     let starts = calls.state.starts.iter().map(|start| {
         let began = start.began_unix_ms as f64;
         (began, began + start.seconds * 1000.0)
@@ -172,7 +173,7 @@ fn clock_of(calls: &Calls) -> Clock {
     Clock::of(starts.chain(invocations).collect())
 }
 
-/// What to know about the numbers.
+/// Remarks on the numbers.
 fn notes(invocations: &[Invocation], lost_answers: u64, summary: &Summary) -> Vec<String> {
     let mut notes = Vec::new();
     let moved = || {

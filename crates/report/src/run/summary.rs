@@ -5,7 +5,7 @@ use shoal_job::wire::{Sizing, Timings};
 use shoal_job::{Job, Metrics};
 
 use crate::Totals;
-use crate::fold::{Calls, Invocation, Outcome};
+use crate::fold::{CallHistory, Invocation, Outcome};
 use crate::time::Clock;
 
 /// The totals of a run; all of them were measured or counted.
@@ -74,7 +74,7 @@ pub struct Summary {
 impl Summary {
     pub(super) fn of(
         job: &Job,
-        calls: &Calls,
+        calls: &CallHistory,
         totals: &Totals,
         clock: &Clock,
         peak_functions: u64,
@@ -131,7 +131,7 @@ impl Summary {
 }
 
 /// From the first start to the last result.
-fn wall(calls: &Calls, working_seconds: f64) -> f64 {
+fn wall(calls: &CallHistory, working_seconds: f64) -> f64 {
     let Some(first) = calls.state.starts.first() else {
         return working_seconds;
     };
@@ -147,7 +147,7 @@ fn wall(calls: &Calls, working_seconds: f64) -> f64 {
 pub struct Stages {
     /// Preparing environments before their first batch; it is not part of the invocations' time.
     pub init_seconds: f64,
-    /// The stages in their order, and last what is in none of them.
+    /// The stages in their order; the last one is the remaining time.
     pub stages: Vec<StageTime>,
     /// From the invocations' start to their end.
     pub total_seconds: f64,

@@ -59,7 +59,7 @@ impl Counted {
             let (mut from, to) = (clock.at(from), clock.at(to));
             if !invocation.environment.is_empty() {
                 let end = ended.entry(&invocation.environment).or_default();
-                // An environment runs one invocation at a time, whatever clocks and late events say.
+                // An environment runs one invocation at a time, whatever the times of clocks and late events are.
                 from = from.max(end.min(to));
                 *end = end.max(to);
             }

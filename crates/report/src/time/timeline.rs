@@ -13,7 +13,7 @@ const MOST_LANES: usize = 40;
 const MOST_MARKS: usize = 400;
 /// Time steps of a lane whose invocations are merged.
 const STEPS: usize = 120;
-/// Shades that say how busy a lane was.
+/// Shades for how busy a lane was.
 const SHADES: f64 = 4.0;
 
 /// When each environment worked.
@@ -34,7 +34,7 @@ pub struct Timeline {
 pub struct Lane {
     /// The environment's name; for several, the first name and the number of others.
     pub name: String,
-    /// Number of environments; 0 where none was recorded.
+    /// Number of environments; 0 if none was recorded.
     pub environments: u64,
     /// Invocations.
     pub invocations: u64,
@@ -69,7 +69,7 @@ pub struct Mark {
 pub enum MarkKind {
     /// Work, and how busy the lane was, from 1 to 4; a single invocation has 4.
     Work(u8),
-    /// A cold start: the initialization of the environment, where its time is known.
+    /// A cold start: the initialization of the environment, if its time is known.
     Cold,
     /// An attempt after the first.
     Retry,

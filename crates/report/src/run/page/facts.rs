@@ -3,7 +3,7 @@
 use serde_json::Value;
 use shoal_estimate::Basis;
 
-use crate::numbers;
+use crate::numbers::{bytes, capitalized, count, date_time, duration, plural};
 use crate::page::{Block, Section, Table};
 use crate::run::RunReport;
 
@@ -12,94 +12,63 @@ const MOST_INPUTS: usize = 20;
 /// Starts that are listed, at most.
 const MOST_STARTS: usize = 50;
 
+/// What computed the results, with its precision if it has one.
+pub fn engine(precision: Option<&str>, engines: &str) -> String {
+    match precision {
+        Some(precision) if engines.is_empty() => precision.to_owned(),
+        Some(precision) => format!("{precision} on {engines}"),
+        None => engines.to_owned(),
+    }
+}
+
 impl RunReport {
     pub(super) fn summary_section(&self) -> Section<'_> {
         let (s, job) = (&self.summary, &self.job);
         let mut facts = Table::new("Totals", &["", "#", ""]);
         let mut fact =
             |name: &str, value: String, note: String| facts.push([name.into(), value, note]);
-        fact(
-            "Records",
-            numbers::count(s.records),
-            format!(
-                "of {}; {} with a result, {} in the dead letters",
-                numbers::count(job.records),
-                numbers::count(s.results),
-                numbers::count(s.failed_records)
-            ),
-        );
+        let (all, results, failed) = (job.records, s.results, s.failed_records);
+        let [all, results, failed] = [all, results, failed].map(count);
+        let note = format!("of {all}; {results} with a result, {failed} in the dead letters");
+        fact("Records", count(s.records), note);
         if s.unit != "rows" {
+            let limit = job.settings.get("max_tokens").and_then(Value::as_u64);
+            let limit = limit.map(|limit| format!("{} tokens", count(limit)));
+            let limit = limit.unwrap_or("the limit".into());
             let truncated = match s.metrics.count("truncated") {
                 0 => String::new(),
-                cut => {
-                    let limit = match job.settings.get("max_tokens").and_then(Value::as_u64) {
-                        Some(limit) => format!("at {} tokens", numbers::count(limit)),
-                        None => "at the limit".into(),
-                    };
-                    format!("{} cut {limit}", numbers::plural(cut, "record", "records"))
-                }
+                cut => format!("{} cut at {limit}", plural(cut, "record", "records")),
             };
-            fact(&capitalized(&s.unit), numbers::count(s.units), truncated);
+            fact(&capitalized(&s.unit), count(s.units), truncated);
         }
-        fact(
-            "Batches",
-            numbers::count(s.finished_batches),
-            format!(
-                "of {}, with at most {} each",
-                numbers::count(s.batches),
-                numbers::plural(job.batch_size, "record", "records")
-            ),
-        );
-        fact(
-            "Invocations",
-            numbers::count(s.invocations),
-            format!(
-                "{} done, {} duplicate, {} failed, {} unanswered",
-                numbers::count(s.done),
-                numbers::count(s.duplicates),
-                numbers::count(s.failed_attempts),
-                numbers::count(s.unanswered)
-            ),
-        );
-        fact(
-            "Retries",
-            numbers::count(s.retries),
-            "attempts after the first".into(),
-        );
-        fact(
-            "Cut short",
-            numbers::count(s.cut_short),
-            "invocations that ran out of time; another one processed the rest of the batch".into(),
-        );
-        fact(
-            "Throttled calls",
-            numbers::count(s.throttled),
-            "the platform refused them at that time".into(),
-        );
+        let size = plural(job.batch_size, "record", "records");
+        let note = format!("of {}, with at most {size} each", count(s.batches));
+        fact("Batches", count(s.finished_batches), note);
+        let outcomes = [s.done, s.duplicates, s.failed_attempts, s.unanswered];
+        let [done, duplicate, failed, unanswered] = outcomes.map(count);
+        let note =
+            format!("{done} done, {duplicate} duplicate, {failed} failed, {unanswered} unanswered");
+        fact("Invocations", count(s.invocations), note);
+        let note = "attempts after the first";
+        fact("Retries", count(s.retries), note.into());
+        let note = "invocations that ran out of time; another one processed the rest of the batch";
+        fact("Cut short", count(s.cut_short), note.into());
+        let note = "the platform refused them at that time";
+        fact("Throttled calls", count(s.throttled), note.into());
+        let environments = plural(s.environments, "environment", "environments");
         fact(
             "Cold starts",
-            numbers::count(s.cold_starts),
-            format!(
-                "of {}",
-                numbers::plural(s.environments, "environment", "environments")
-            ),
+            count(s.cold_starts),
+            format!("of {environments}"),
         );
-        fact(
-            "Function time",
-            numbers::duration(s.function_seconds),
-            match s.billed_seconds {
-                Some(billed) => {
-                    format!("over all invocations; {} billed", numbers::duration(billed))
-                }
-                None => "over all invocations".into(),
-            },
-        );
-        if let Some(bytes) = s.peak_memory_bytes {
-            fact(
-                "Peak memory",
-                numbers::bytes(bytes),
-                "of one environment's process".into(),
-            );
+        let billed = s
+            .billed_seconds
+            .map(|billed| format!("; {} billed", duration(billed)));
+        let note = "over all invocations".to_owned() + &billed.unwrap_or_default();
+        fact("Function time", duration(s.function_seconds), note);
+        if let Some(peak) = s.peak_memory_bytes {
+            let note = "of one environment's process";
+            fact("Peak memory", bytes(peak), note.into());
         }
         let mut job_facts = Table::new("The job", &["", ""]);
         let mut fact = |name: &str, value: String| job_facts.push([name.into(), value]);
@@ -107,13 +76,8 @@ impl RunReport {
             fact("Input", input.clone());
         }
         if job.inputs.len() > MOST_INPUTS {
-            fact(
-                "Input",
-                format!(
-                    "and {} more",
-                    numbers::count((job.inputs.len() - MOST_INPUTS) as u64)
-                ),
-            );
+            let more = count((job.inputs.len() - MOST_INPUTS) as u64);
+            fact("Input", format!("and {more} more"));
         }
         fact("Output", job.output.clone());
         if let Some(task) = job.task.get("name").and_then(Value::as_str) {
@@ -123,15 +87,9 @@ impl RunReport {
         fact("Fingerprint", job.fingerprint.clone());
         fact("Engine", self.engine());
         for sizing in &s.sizings {
-            fact(
-                "Platform",
-                format!(
-                    "{} MB, {}, {}",
-                    numbers::count(sizing.memory_mb.into()),
-                    sizing.architecture,
-                    sizing.region
-                ),
-            );
+            let memory = count(sizing.memory_mb.into());
+            let (architecture, region) = (&sizing.architecture, &sizing.region);
+            fact("Platform", format!("{memory} MB, {architecture}, {region}"));
         }
         fact("shoal", job.shoal.clone());
         let mut blocks = vec![Block::Table(facts), Block::Table(job_facts)];
@@ -151,52 +109,29 @@ impl RunReport {
 
     /// The precision, and what computed the results.
     pub fn engine(&self) -> String {
-        let engines = self.summary.engines.join(", ");
-        match self.job.settings.get("precision").and_then(Value::as_str) {
-            Some(precision) if engines.is_empty() => precision.to_owned(),
-            Some(precision) => format!("{precision} on {engines}"),
-            None => engines,
-        }
+        let precision = self.job.settings.get("precision").and_then(Value::as_str);
+        engine(precision, &self.summary.engines.join(", "))
     }
 
     fn starts_table(&self) -> Table {
-        let mut table = Table::new(
+        let mut table = Table::of(
             "Starts of the run",
+            self.starts.iter().take(MOST_STARTS),
             &[
-                "Start",
-                "When",
-                "Backend",
-                "#Concurrency",
-                "#Time",
-                "#Answers",
-                "#Reused batches",
-                "End",
+                ("Start", |start| start.number.to_string()),
+                ("When", |start| date_time(start.began_unix_ms)),
+                ("Backend", |start| start.backend.clone()),
+                ("#Concurrency", |start| count(start.concurrency)),
+                ("#Time", |start| duration(start.seconds)),
+                ("#Answers", |start| count(start.finished)),
+                ("#Reused batches", |start| count(start.reused_batches)),
+                ("End", |start| start.end.name().into()),
             ],
         );
-        for start in self.starts.iter().take(MOST_STARTS) {
-            table.push([
-                start.number.to_string(),
-                numbers::date_time(start.began_unix_ms),
-                start.backend.clone(),
-                numbers::count(start.concurrency),
-                numbers::duration(start.seconds),
-                numbers::count(start.finished),
-                numbers::count(start.reused_batches),
-                start.end.name().into(),
-            ]);
-        }
         if self.starts.len() > MOST_STARTS {
-            table.caption += &format!(
-                ", the first {MOST_STARTS} of {}",
-                numbers::count(self.starts.len() as u64)
-            );
+            let all = count(self.starts.len() as u64);
+            table.caption += &format!(", the first {MOST_STARTS} of {all}");
         }
         table
     }
-}
-
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string());
-    first.unwrap_or_default() + letters.as_str()
 }

@@ -2,9 +2,9 @@
 
 use shoal_estimate::Basis;
 
-use crate::numbers;
+use crate::numbers::{count, duration, number, percent, plural};
 use crate::page::{Block, Figure, Section, Table};
-use crate::plot::{Plot, TimeAxis};
+use crate::plot::{OverTime, TimeAxis, draw_histogram, draw_timeline};
 use crate::run::{RunReport, StageTime};
 use crate::statistics::Distribution;
 use crate::time::MarkKind;
@@ -27,41 +27,31 @@ impl RunReport {
             [] => String::new(),
             [one] => format!(
                 " The pause of {} between two starts is left out, at the dashed line.",
-                numbers::duration(one.seconds)
+                duration(one.seconds)
             ),
             many => format!(
                 " {} pauses between starts are left out, {} in all, at the dashed lines.",
                 many.len(),
-                numbers::duration(many.iter().map(|pause| pause.seconds).sum())
+                duration(many.iter().map(|pause| pause.seconds).sum())
             ),
         }
     }
 
     pub(super) fn invocations_section(&self) -> Section<'_> {
         let timeline = &self.timeline;
-        let mut data = Table::new(
+        let data = Table::of(
             "Invocations by environment",
+            &timeline.lanes,
             &[
-                "Environment",
-                "#From",
-                "#Invocations",
-                "#Cold starts",
-                "#Retries",
-                "#Records",
-                "#Function time",
+                ("Environment", |lane| lane.name.clone()),
+                ("#From", |lane| duration(lane.from)),
+                ("#Invocations", |lane| count(lane.invocations)),
+                ("#Cold starts", |lane| count(lane.cold_starts)),
+                ("#Retries", |lane| count(lane.retries)),
+                ("#Records", |lane| count(lane.records)),
+                ("#Function time", |lane| duration(lane.busy_seconds)),
             ],
         );
-        for lane in &timeline.lanes {
-            data.push([
-                lane.name.clone(),
-                numbers::duration(lane.from),
-                numbers::count(lane.invocations),
-                numbers::count(lane.cold_starts),
-                numbers::count(lane.retries),
-                numbers::count(lane.records),
-                numbers::duration(lane.busy_seconds),
-            ]);
-        }
         let s = &self.summary;
         let caption = if timeline.is_merged {
             "Each row is one or more environments; the stronger the colour, the busier they were."
@@ -73,33 +63,30 @@ impl RunReport {
             title: "Invocations by environment".into(),
             description: format!(
                 "{} on {} over {} at work, with {}, {}, {} and {}.",
-                numbers::plural(s.invocations, "invocation", "invocations"),
-                numbers::plural(timeline.environments, "environment", "environments"),
-                numbers::duration(s.working_seconds),
-                numbers::plural(s.cold_starts, "cold start", "cold starts"),
-                numbers::plural(s.retries, "retry", "retries"),
-                numbers::plural(s.duplicates, "duplicate", "duplicates"),
-                numbers::plural(s.failed_attempts, "failed attempt", "failed attempts"),
+                plural(s.invocations, "invocation", "invocations"),
+                plural(timeline.environments, "environment", "environments"),
+                duration(s.working_seconds),
+                plural(s.cold_starts, "cold start", "cold starts"),
+                plural(s.retries, "retry", "retries"),
+                plural(s.duplicates, "duplicate", "duplicates"),
+                plural(s.failed_attempts, "failed attempt", "failed attempts"),
             ),
             caption: format!("{caption}{}", self.cut()),
             legend: self.timeline_legend(),
-            plot: Plot::Timeline(timeline, self.axis()),
+            plot: Box::new(|frame| draw_timeline(timeline, self.axis(), frame)),
             data,
         };
-        let mut blocks = vec![Block::Figure(Box::new(figure))];
+        let mut blocks = vec![figure.into()];
         if !self.failures.is_empty() {
-            let mut table = Table::new(
+            blocks.push(Block::Table(Table::of(
                 "Failed attempts by reason",
-                &["Kind", "#Attempts", "Reason"],
-            );
-            for group in &self.failures {
-                table.push([
-                    group.kind.name().replace('_', " "),
-                    numbers::count(group.attempts),
-                    group.reason.clone(),
-                ]);
-            }
-            blocks.push(Block::Table(table));
+                &self.failures,
+                &[
+                    ("Kind", |group| group.kind.name().replace('_', " ")),
+                    ("#Attempts", |group| count(group.attempts)),
+                    ("Reason", |group| group.reason.clone()),
+                ],
+            )));
         }
         Section {
             id: "invocations",
@@ -112,71 +99,86 @@ impl RunReport {
     fn timeline_legend(&self) -> Vec<(&'static str, String)> {
         let kinds = self.timeline.kinds();
         let has = |kind: MarkKind| kinds.contains(&kind);
-        let mut legend = vec![("work", "working")];
-        let others = [
-            (has(MarkKind::Cold), ("cold", "cold start")),
-            (has(MarkKind::Retry), ("retry", "retry")),
-            (has(MarkKind::Duplicate), ("duplicate", "duplicate")),
-            (has(MarkKind::Failed), ("failed", "failed")),
-            (has(MarkKind::Unanswered), ("unanswered", "unanswered")),
-            (
-                !self.timeline.throttled.is_empty(),
-                ("throttled", "throttled calls"),
-            ),
+        let has_throttled = !self.timeline.throttled.is_empty();
+        let legend = [
+            (true, "work", "working"),
+            (has(MarkKind::Cold), "cold", "cold start"),
+            (has(MarkKind::Retry), "retry", "retry"),
+            (has(MarkKind::Duplicate), "duplicate", "duplicate"),
+            (has(MarkKind::Failed), "failed", "failed"),
+            (has(MarkKind::Unanswered), "unanswered", "unanswered"),
+            (has_throttled, "throttled", "throttled calls"),
         ];
-        legend.extend(
-            others
-                .into_iter()
-                .filter(|other| other.0)
-                .map(|other| other.1),
-        );
-        legend
-            .into_iter()
-            .map(|(class, name)| (class, name.to_owned()))
+        let used = legend.into_iter().filter(|(is_used, ..)| *is_used);
+        used.map(|(_, class, name)| (class, name.to_owned()))
             .collect()
     }
 
     pub(super) fn over_time_section(&self) -> Section<'_> {
         let s = &self.summary;
-        let table = |name: &str, columns: &[&str]| {
-            let step = numbers::duration(self.series.step_seconds);
-            Table::new(format!("{name}, in steps of {step}"), columns)
-        };
-        let mut functions = table("Functions working", &["Seconds", "#Mean", "#Maximum"]);
-        let mut records = table("Throughput", &["Seconds", "#Records/s"]);
-        for point in &self.series.points {
-            let seconds = numbers::number(point.seconds);
-            functions.push([
-                seconds.clone(),
-                numbers::number(point.functions),
-                numbers::count(point.most_functions),
-            ]);
-            records.push([seconds, numbers::number(point.records_per_second)]);
-        }
-        let limit = self
-            .starts
+        let points = &self.series.points;
+        let step = duration(self.series.step_seconds);
+        let functions = Table::of(
+            format!("Functions working, in steps of {step}"),
+            points,
+            &[
+                ("Seconds", |point| number(point.seconds)),
+                ("#Mean", |point| number(point.functions)),
+                ("#Maximum", |point| count(point.most_functions)),
+            ],
+        );
+        let records = Table::of(
+            format!("Throughput, in steps of {step}"),
+            points,
+            &[
+                ("Seconds", |point| number(point.seconds)),
+                ("#Records/s", |point| number(point.records_per_second)),
+            ],
+        );
+        let limits = self.starts.iter().map(|start| start.concurrency);
+        let limit = limits.max().unwrap_or(0) as f64;
+        let most = points
             .iter()
-            .map(|start| start.concurrency)
-            .max()
-            .unwrap_or(0);
+            .map(|point| point.functions)
+            .fold(0.0, f64::max);
         let rate = s.records_per_second.unwrap_or(0.0);
+        let over_time = OverTime {
+            axis: self.axis(),
+            title: "functions",
+            is_count: true,
+            step: self.series.step_seconds,
+            values: points.iter().map(|point| point.functions).collect(),
+            line: "work",
+            area: "work-area",
+            // A limit far above the values would flatten them.
+            level: (limit > 0.0 && limit <= 2.0 * most)
+                .then(|| (limit, format!("requested {}", number(limit)))),
+        };
+        let throughput = OverTime {
+            title: "records/s",
+            is_count: false,
+            values: points
+                .iter()
+                .map(|point| point.records_per_second)
+                .collect(),
+            line: "records",
+            area: "records-area",
+            level: Some((rate, format!("mean {}", number(rate)))),
+            ..over_time
+        };
         let figures = [
             Figure {
                 id: "functions",
                 title: "Functions working over time".into(),
                 description: format!(
                     "{} working at most, {} on average, over {}.",
-                    numbers::plural(s.peak_functions, "function", "functions"),
-                    numbers::number(s.mean_functions.unwrap_or(0.0)),
-                    numbers::duration(s.working_seconds),
+                    plural(s.peak_functions, "function", "functions"),
+                    number(s.mean_functions.unwrap_or(0.0)),
+                    duration(s.working_seconds),
                 ),
-                caption: format!(
-                    "The mean over steps of {}.{}",
-                    numbers::duration(self.series.step_seconds),
-                    self.cut()
-                ),
+                caption: format!("The mean over steps of {step}.{}", self.cut()),
                 legend: Vec::new(),
-                plot: Plot::Functions(&self.series, self.axis(), limit),
+                plot: Box::new(move |frame| over_time.draw(frame)),
                 data: functions,
             },
             Figure {
@@ -184,15 +186,15 @@ impl RunReport {
                 title: "Throughput over time".into(),
                 description: format!(
                     "{} records/s on average over {}.",
-                    numbers::number(rate),
-                    numbers::duration(s.working_seconds)
+                    number(rate),
+                    duration(s.working_seconds)
                 ),
                 caption: format!(
                     "The records of an invocation count evenly over its time.{}",
                     self.cut()
                 ),
                 legend: Vec::new(),
-                plot: Plot::Throughput(&self.series, self.axis(), rate),
+                plot: Box::new(move |frame| throughput.draw(frame)),
                 data: records,
             },
         ];
@@ -200,30 +202,24 @@ impl RunReport {
             id: "over-time",
             title: "Concurrency and throughput",
             basis: Some(Basis::Measured),
-            blocks: figures
-                .into_iter()
-                .map(|figure| Block::Figure(Box::new(figure)))
-                .collect(),
+            blocks: figures.map(Block::from).into(),
         }
     }
 
     pub(super) fn batch_times_section(&self) -> Section<'_> {
         let mut blocks = Vec::new();
         if let (Some(spread), Some(histogram)) = (&self.batch_seconds, &self.histogram) {
-            let mut data = Table::new("Invocations by duration", &["From", "#Warm", "#Cold"]);
-            for bin in &histogram.bins {
-                data.push([
-                    numbers::duration(bin.from),
-                    numbers::count(bin.warm),
-                    numbers::count(bin.cold),
-                ]);
-            }
+            let mut data = Table::of(
+                "Invocations by duration",
+                &histogram.bins,
+                &[
+                    ("From", |bin| duration(bin.from)),
+                    ("#Warm", |bin| count(bin.warm)),
+                    ("#Cold", |bin| count(bin.cold)),
+                ],
+            );
             if histogram.beyond > 0 {
-                data.push([
-                    "beyond".into(),
-                    numbers::count(histogram.beyond),
-                    String::new(),
-                ]);
+                data.push(["beyond".into(), count(histogram.beyond), String::new()]);
             }
             let mut legend = vec![("work", "warm".to_owned())];
             if histogram.bins.iter().any(|bin| bin.cold > 0) {
@@ -233,45 +229,44 @@ impl RunReport {
                 0 => String::new(),
                 more => format!(
                     " {} took longer than the axis shows, up to {}.",
-                    numbers::plural(more, "invocation", "invocations"),
-                    numbers::duration(spread.max)
+                    plural(more, "invocation", "invocations"),
+                    duration(spread.max)
                 ),
             };
-            blocks.push(Block::Figure(Box::new(Figure {
+            let figure = Figure {
                 id: "batch-times",
                 title: "Duration of invocations".into(),
                 description: format!(
                     "Of {}, half took at most {}, 95 % at most {}, 99 % at most {}.",
-                    numbers::plural(spread.count, "invocation", "invocations"),
-                    numbers::duration(spread.p50), numbers::duration(spread.p95), numbers::duration(spread.p99),
+                    plural(spread.count, "invocation", "invocations"),
+                    duration(spread.p50),
+                    duration(spread.p95),
+                    duration(spread.p99),
                 ),
-                caption: format!("Finished invocations by their duration, in steps of {}. Cold starts are not included in the duration.{beyond}", numbers::duration(histogram.width)),
+                caption: format!(
+                    "Finished invocations by their duration, in steps of {}. Cold starts are not included in the duration.{beyond}",
+                    duration(histogram.width)
+                ),
                 legend,
-                plot: Plot::Histogram(histogram, spread),
+                plot: Box::new(|frame| draw_histogram(histogram, spread, frame)),
                 data,
-            })));
-            blocks.push(Block::Table(self.percentiles()));
-            blocks.push(Block::Text(PERCENTILES.into()));
+            };
+            let percentiles = Block::Table(self.percentiles());
+            blocks.extend([figure.into(), percentiles, Block::Text(PERCENTILES.into())]);
         }
         let mut stages = Table::new(
             "Where the functions' time went",
             &["Stage", "#Time", "#Share"],
         );
         let all = self.stages.total_seconds;
-        let share = |seconds: f64| {
-            if all > 0.0 {
-                numbers::percent(seconds / all)
-            } else {
-                "–".into()
-            }
-        };
+        let share = |seconds: f64| percent(seconds / all);
         for StageTime { name, seconds } in &self.stages.stages {
-            stages.push([name.clone(), numbers::duration(*seconds), share(*seconds)]);
+            stages.push([name.clone(), duration(*seconds), share(*seconds)]);
         }
-        stages.total = Some(vec!["total".into(), numbers::duration(all), share(all)]);
+        stages.total = Some(vec!["total".into(), duration(all), share(all)]);
         blocks.push(Block::Table(stages));
         if self.stages.init_seconds > 0.0 {
-            let init = numbers::duration(self.stages.init_seconds);
+            let init = duration(self.stages.init_seconds);
             blocks.push(Block::Text(format!(
                 "Cold starts took {init} more, all environments together."
             )));
@@ -285,37 +280,26 @@ impl RunReport {
     }
 
     fn percentiles(&self) -> Table {
-        let mut table = Table::new(
-            "Duration of an invocation",
-            &[
-                "",
-                "#Invocations",
-                "#Minimum",
-                "#p50",
-                "#Mean",
-                "#p95",
-                "#p99",
-                "#Maximum",
-            ],
-        );
-        let mut row = |name: &str, spread: &Option<Distribution>| {
-            let Some(spread) = spread else { return };
-            table.push([
-                name.into(),
-                numbers::count(spread.count),
-                numbers::duration(spread.min),
-                numbers::duration(spread.p50),
-                numbers::duration(spread.mean),
-                numbers::duration(spread.p95),
-                numbers::duration(spread.p99),
-                numbers::duration(spread.max),
-            ]);
-        };
-        row("all", &self.batch_seconds);
+        let mut rows = vec![("all", &self.batch_seconds)];
         if self.cold_batch_seconds.is_some() {
-            row("warm", &self.warm_batch_seconds);
-            row("cold", &self.cold_batch_seconds);
+            rows.push(("warm", &self.warm_batch_seconds));
+            rows.push(("cold", &self.cold_batch_seconds));
         }
-        table
+        let spread = |(name, spread): (_, &Option<Distribution>)| Some((name, (*spread)?));
+        let rows: Vec<(&str, Distribution)> = rows.into_iter().filter_map(spread).collect();
+        Table::of(
+            "Duration of an invocation",
+            &rows,
+            &[
+                ("", |(name, _)| (*name).into()),
+                ("#Invocations", |(_, spread)| count(spread.count)),
+                ("#Minimum", |(_, spread)| duration(spread.min)),
+                ("#p50", |(_, spread)| duration(spread.p50)),
+                ("#Mean", |(_, spread)| duration(spread.mean)),
+                ("#p95", |(_, spread)| duration(spread.p95)),
+                ("#p99", |(_, spread)| duration(spread.p99)),
+                ("#Maximum", |(_, spread)| duration(spread.max)),
+            ],
+        )
     }
 }

@@ -2,6 +2,8 @@
 
 mod facts;
 mod figures;
+
+pub use facts::engine;
 #[cfg(test)]
 mod tests;
 
@@ -9,8 +11,8 @@ use shoal_estimate::Basis;
 use shoal_job::Determinism;
 
 use crate::cost::bill_table;
-use crate::numbers;
-use crate::page::{Block, Page, Section, Table, Tile};
+use crate::numbers::{count, duration, number, plural, usd};
+use crate::page::{Block, NO_PRICE, Page, Section, Table, Tile};
 use crate::run::RunReport;
 
 impl RunReport {
@@ -41,19 +43,19 @@ impl RunReport {
         let s = &self.summary;
         let mut lead = format!(
             "{} in {} on {}",
-            numbers::plural(s.records, "record", "records"),
-            numbers::duration(s.wall_seconds),
-            numbers::plural(s.environments, "environment", "environments"),
+            plural(s.records, "record", "records"),
+            duration(s.wall_seconds),
+            plural(s.environments, "environment", "environments"),
         );
         if let Some(start) = self.starts.last().filter(|start| !start.backend.is_empty()) {
             lead += &format!(" ({})", start.backend);
         }
         match self.starts.len() {
             0 | 1 => {}
-            starts => lead += &format!(", in {} starts", numbers::count(starts as u64)),
+            starts => lead += &format!(", in {} starts", count(starts as u64)),
         }
         if let Some(cost) = &self.cost {
-            lead += &format!(", for {}", numbers::usd(cost.usd));
+            lead += &format!(", for {}", usd(cost.usd));
         }
         lead + ". Every number on this page was measured or counted, unless it says otherwise."
     }
@@ -66,61 +68,44 @@ impl RunReport {
             note,
             basis: None,
         };
+        let note = match s.failed_records {
+            0 => "all with a result".into(),
+            failed => format!("{} in the dead letters", count(failed)),
+        };
+        let from_to = match self.pauses.as_slice() {
+            [] => "from the first start to the end".into(),
+            _ => format!("{} without pauses", duration(s.working_seconds)),
+        };
         let mut tiles = vec![
-            tile("Records", numbers::count(s.records), {
-                match s.failed_records {
-                    0 => "all with a result".into(),
-                    failed => format!("{} in the dead letters", numbers::count(failed)),
-                }
-            }),
-            tile("Time", numbers::duration(s.wall_seconds), {
-                if self.pauses.is_empty() {
-                    "from the first start to the end".into()
-                } else {
-                    format!("{} without pauses", numbers::duration(s.working_seconds))
-                }
-            }),
+            tile("Records", count(s.records), note),
+            tile("Time", duration(s.wall_seconds), from_to),
         ];
         if let Some(rate) = s.records_per_second {
-            let units = numbers::number(s.units_per_second.unwrap_or(0.0));
+            let units = number(s.units_per_second.unwrap_or(0.0));
             let note = match s.unit.as_str() {
                 "rows" => "on average".into(),
                 unit => format!("{units} {unit}/s"),
             };
-            tiles.push(tile("Records per second", numbers::number(rate), note));
+            tiles.push(tile("Records per second", number(rate), note));
         }
-        let mean = s.mean_functions.unwrap_or(0.0);
-        tiles.push(tile(
-            "Functions working",
-            numbers::count(s.peak_functions),
-            format!("at most; {} on average", numbers::number(mean)),
-        ));
+        let mean = number(s.mean_functions.unwrap_or(0.0));
+        let note = format!("at most; {mean} on average");
+        tiles.push(tile("Functions working", count(s.peak_functions), note));
         if let Some(spread) = &self.batch_seconds {
-            tiles.push(tile(
-                "Median batch",
-                numbers::duration(spread.p50),
-                format!(
-                    "p95 {}, p99 {}",
-                    numbers::duration(spread.p95),
-                    numbers::duration(spread.p99)
-                ),
-            ));
+            let note = format!("p95 {}, p99 {}", duration(spread.p95), duration(spread.p99));
+            tiles.push(tile("Median batch", duration(spread.p50), note));
         }
         tiles.push(match &self.cost {
             Some(cost) => Tile {
                 name: "Cost",
-                value: numbers::usd(cost.usd),
+                value: usd(cost.usd),
                 note: match cost.usd_per_million_records {
-                    Some(usd) => format!("{} per million records", numbers::usd(usd)),
+                    Some(million) => format!("{} per million records", usd(million)),
                     None => format!("prices of {}", cost.bill.date),
                 },
                 basis: Some(cost.basis),
             },
-            None => tile(
-                "Cost",
-                "–".into(),
-                "nothing that was used has a price".into(),
-            ),
+            None => tile("Cost", "–".into(), NO_PRICE.into()),
         });
         tiles
     }
@@ -154,8 +139,8 @@ impl RunReport {
         let text = format!(
             "{:.2} % of {} have the gold label ({}).",
             accuracy.share * 100.0,
-            numbers::plural(accuracy.of, "record", "records"),
-            numbers::count(accuracy.right)
+            plural(accuracy.of, "record", "records"),
+            count(accuracy.right)
         );
         Some(Section {
             id: "accuracy",

@@ -1,0 +1,116 @@
+//! What a backend under test has to provide, and the run that it processes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use shoal_dispatch::{Backend, Plan, RetryPolicy};
+use shoal_job::{Batch, Job, RunDir};
+use tempfile::TempDir;
+
+use crate::faults::{self, FaultRule};
+use crate::function::Function;
+
+/// Attempts at a batch.
+pub(crate) const ATTEMPTS: u32 = 3;
+
+/// Short delays, because no real platform needs time to recover.
+const RETRY: RetryPolicy = RetryPolicy {
+    attempts: ATTEMPTS,
+    delay: Duration::from_millis(1),
+    longest_delay: Duration::from_millis(5),
+    time: Duration::from_secs(600),
+    grace: Duration::from_millis(500),
+};
+
+/// Creates the backend under test.
+pub trait BackendHarness {
+    /// The name in the output of the suite.
+    fn name(&self) -> &'static str;
+
+    /// The backend for `run`. It has a concurrency of at least 3 and calls the scripted function.
+    fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a>;
+
+    /// Creates the run directory in the empty folder `folder`.
+    ///
+    /// [`scripted`](crate::scripted) and [`work_lines`](crate::work_lines) look for the script in the parent of the run directory. A harness that overrides
+    /// this default must use [`TestRun::function`] instead.
+    ///
+    /// # Panics
+    /// Panics if the run directory cannot be created.
+    fn run_dir(&self, folder: &Path) -> RunDir {
+        RunDir::create(&folder.join("run")).expect("the folder can be written")
+    }
+
+    /// Whether the backend emits an event for every call and every failure, or only for finished batches.
+    fn reports_attempts(&self) -> bool {
+        true
+    }
+
+    /// Whether the backend looks for a receipt before it retries a batch. A platform with its own retries calls the
+    /// function again, which then finds the receipt.
+    fn checks_receipt_before_retry(&self) -> bool {
+        true
+    }
+
+    /// The names of cases that do not apply to this backend, each with the reason.
+    fn skipped(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+}
+
+/// A planned run in its own folder, with the script of its faults.
+#[derive(Debug)]
+pub struct TestRun {
+    pub(crate) folder: TempDir,
+    pub(crate) run: RunDir,
+    pub(crate) job: Job,
+    pub(crate) batches: Vec<Batch>,
+    pub(crate) has_bad_record: bool,
+}
+
+impl TestRun {
+    /// The run directory.
+    pub fn run_dir(&self) -> &RunDir {
+        &self.run
+    }
+
+    /// The job.
+    pub fn job(&self) -> &Job {
+        &self.job
+    }
+
+    /// The run's own folder, which contains the script.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// All batches.
+    pub fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// The scripted function of this run.
+    pub fn function(&self) -> Function {
+        Function::new(self.run.clone(), self.folder())
+    }
+
+    /// The plan for `batches` of this run, for workers that pick their own share.
+    pub fn plan<'a>(&'a self, batches: &'a [Batch]) -> Plan<'a> {
+        Plan {
+            run: &self.run,
+            job: &self.job,
+            listed: None,
+            batches,
+            timeout: None,
+            retry: RETRY,
+            stop_on_bad_record: false,
+            speculation: None,
+            budget: None,
+        }
+    }
+
+    /// Replaces the script.
+    pub(crate) fn set_faults(&self, rules: &[FaultRule]) {
+        faults::save(self.folder(), rules);
+    }
+}
