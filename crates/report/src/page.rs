@@ -65,6 +65,9 @@ pub(crate) struct Column {
     pub(crate) is_number: bool,
 }
 
+/// The name of a column, and what it shows of a row.
+pub(crate) type ColumnOf<R> = (&'static str, fn(&R) -> String);
+
 impl Table {
     /// A table without rows. Columns whose name begins with `#` hold numbers.
     pub(crate) fn new(caption: impl Into<String>, columns: &[&str]) -> Self {
@@ -83,7 +86,7 @@ impl Table {
     pub(crate) fn of<'r, R: 'r>(
         caption: impl Into<String>,
         rows: impl IntoIterator<Item = &'r R>,
-        columns: &[(&str, fn(&R) -> String)],
+        columns: &[ColumnOf<R>],
     ) -> Self {
         let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
         let cells = |row| columns.iter().map(|(_, cell)| cell(row)).collect();
