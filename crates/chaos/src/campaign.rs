@@ -1,7 +1,6 @@
 //! The totals of many runs.
 
 use std::fmt;
-use std::time::Duration;
 
 use crate::{Fault, Faults, Report};
 
@@ -10,15 +9,7 @@ use crate::{Fault, Faults, Report};
 pub struct Campaign {
     runs: u64,
     violations: u64,
-    records: u64,
-    lost: u64,
-    duplicated: u64,
-    starts: u64,
-    completed_despite_faults: u64,
-    requests: u64,
-    calls: u64,
-    time: Duration,
-    faults: Faults,
+    total: Report,
     /// Runs with at least one fault of a kind.
     touched: Faults,
 }
@@ -28,16 +19,16 @@ impl Campaign {
     pub fn add(&mut self, report: &Report) {
         self.runs += 1;
         self.violations += u64::from(report.violation.is_some());
-        self.records += report.records;
-        self.lost += report.lost;
-        self.duplicated += report.duplicated;
-        self.starts += report.starts;
-        self.completed_despite_faults += report.completed_despite_faults;
-        self.requests += report.requests;
-        self.calls += report.calls;
-        self.time += report.time;
-        self.faults.add(&report.faults);
-        for fault in Fault::ALL {
+        self.total.records += report.records;
+        self.total.lost += report.lost;
+        self.total.duplicated += report.duplicated;
+        self.total.starts += report.starts;
+        self.total.completed_despite_faults += report.completed_despite_faults;
+        self.total.requests += report.requests;
+        self.total.calls += report.calls;
+        self.total.time += report.time;
+        self.total.faults.add(&report.faults);
+        for &fault in Fault::ALL {
             if report.faults.of(fault) > 0 {
                 self.touched.count(fault);
             }
@@ -51,36 +42,37 @@ impl Campaign {
 
     /// The injected faults.
     pub fn faults(&self) -> &Faults {
-        &self.faults
+        &self.total.faults
     }
 }
 
 impl fmt::Display for Campaign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { faults, time, .. } = &self.total;
         writeln!(f, "| fault | injected | runs |")?;
         writeln!(f, "|---|---:|---:|")?;
-        for fault in Fault::ALL {
-            let (injected, runs) = (self.faults.of(fault), self.touched.of(fault));
+        for &fault in Fault::ALL {
+            let (injected, runs) = (faults.of(fault), self.touched.of(fault));
             writeln!(f, "| {fault} | {injected} | {runs} |")?;
         }
-        writeln!(f, "| all | {} | {} |", self.faults.total(), self.runs)?;
+        writeln!(f, "| all | {} | {} |", faults.total(), self.runs)?;
         writeln!(f)?;
         writeln!(f, "| result | |")?;
         writeln!(f, "|---|---:|")?;
-        let hours = self.time.as_secs_f64() / 3600.0;
+        let hours = time.as_secs_f64() / 3600.0;
         for (name, number) in [
             ("runs", self.runs),
             ("runs survived", self.runs - self.violations),
-            ("records in", self.records),
-            ("records lost", self.lost),
-            ("records duplicated", self.duplicated),
-            ("starts of the command", self.starts),
+            ("records in", self.total.records),
+            ("records lost", self.total.lost),
+            ("records duplicated", self.total.duplicated),
+            ("starts of the command", self.total.starts),
             (
                 "starts that completed despite faults",
-                self.completed_despite_faults,
+                self.total.completed_despite_faults,
             ),
-            ("calls of the function", self.calls),
-            ("requests to the store", self.requests),
+            ("calls of the function", self.total.calls),
+            ("requests to the store", self.total.requests),
             ("simulated hours", hours as u64),
         ] {
             writeln!(f, "| {name} | {number} |")?;

@@ -6,8 +6,7 @@
 //! same run. A process is a handle of the store (`store`); after a crash, all of its requests fail.
 //!
 //! ```no_run
-//! let fixture = chaos::Fixture::new();
-//! let report = chaos::run(&fixture, 17, true);
+//! let report = chaos::run(17, true);
 //! assert_eq!(report.violation, None);
 //! ```
 
@@ -24,4 +23,4 @@ mod store;
 
 pub use campaign::Campaign;
 pub use fault::{Fault, Faults};
-pub use run::{Fixture, Report, run, seed_of};
+pub use run::{Report, run, seed_of};

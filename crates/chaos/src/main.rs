@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use chaos::{Campaign, Fixture, run, seed_of};
+use chaos::{Campaign, run, seed_of};
 use clap::Parser;
 
 /// Runs jobs with injected faults, and checks that no record is lost or duplicated and that the output is byte-identical to
@@ -38,11 +38,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // Panics are reported with the seed of their run.
     std::panic::set_hook(Box::new(|_| {}));
-    let fixture = Fixture::new();
     let campaign = match arguments.replay {
         Some(seed) => {
             let mut campaign = Campaign::default();
-            let report = run(&fixture, seed, true);
+            let report = run(seed, true);
             println!("digest {}", report.digest);
             if let Some(violation) = &report.violation {
                 println!("violation: {violation}");
@@ -50,7 +49,7 @@ fn main() -> ExitCode {
             campaign.add(&report);
             campaign
         }
-        None => all(&fixture, &arguments),
+        None => all(&arguments),
     };
     print!("{campaign}");
     if campaign.violations() == 0 {
@@ -61,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs the campaign on several threads.
-fn all(fixture: &Fixture, arguments: &Arguments) -> Campaign {
+fn all(arguments: &Arguments) -> Campaign {
     let Arguments { seeds, master, .. } = *arguments;
     let cores = || thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
     let threads = arguments.threads.unwrap_or_else(cores).get();
@@ -77,7 +76,7 @@ fn all(fixture: &Fixture, arguments: &Arguments) -> Campaign {
                     if number >= seeds {
                         break;
                     }
-                    let report = run(fixture, seed_of(master, number), false);
+                    let report = run(seed_of(master, number), false);
                     let mut campaign = campaign
                         .lock()
                         .expect("no thread panics with the lock held");

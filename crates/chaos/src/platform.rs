@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use object_store::ObjectStore;
-use shoal_dispatch::drive;
-use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work};
-use shoal_function::Runner;
+use shoal_conformance::HashLabels;
+use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Work, drive};
 use shoal_function::{CallLimits, Clock, Function, Host};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt};
 use shoal_job::{Cancel, Event, Job, RunDir};
@@ -25,27 +24,21 @@ use crate::scenario::{CrashPoint, Trigger, choose, rng};
 use crate::simulation::Simulation;
 use crate::store::Handle;
 
-/// The prefix of the run directory, and its URL.
-pub(crate) const RUN: &str = "run";
-pub(crate) const URL: &str = "chaos://store/run";
 /// How long a machine sleeps.
 const SLEEP: Duration = Duration::from_secs(3600);
 /// The time after which the platform reports a lost call if calls have no time limit.
 const NOTICE: Duration = Duration::from_secs(30);
 
-/// The run directory of a process.
-pub(crate) fn run_dir(handle: &Handle) -> RunDir {
-    let store: Arc<dyn ObjectStore> = Arc::new(handle.clone());
-    RunDir::on(store, RUN.into(), URL)
+/// The run directory in `store`.
+pub(crate) fn run_dir(store: Arc<dyn ObjectStore>) -> RunDir {
+    RunDir::on(store, "run".into(), "chaos://store/run")
 }
 
 /// The platform of a command.
 pub(crate) struct Platform {
-    pub(crate) simulation: Arc<Simulation>,
     /// The command's process.
     pub(crate) handle: Handle,
     pub(crate) job: Arc<Job>,
-    pub(crate) runner: Arc<dyn Runner>,
 }
 
 impl Backend for Platform {
@@ -54,7 +47,7 @@ impl Backend for Platform {
     }
 
     fn concurrency(&self) -> usize {
-        self.simulation.scenario.concurrency
+        self.handle.simulation().scenario.concurrency
     }
 
     fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
@@ -70,7 +63,7 @@ impl Backend for Platform {
             timeout: work.timeout.map(|timeout| timeout + work.retry.grace),
             stop: work.cancel.child(),
             base: runtime.block_on(async { Instant::now() }),
-            begun: self.simulation.scheduler.now(),
+            begun: self.handle.simulation().scheduler.now(),
             has_called: AtomicBool::new(false),
         };
         calls.drive(&runtime, work, emit)
@@ -107,9 +100,8 @@ impl Calls<'_> {
         work: &Work<'_>,
         emit: &mut dyn FnMut(Event),
     ) -> Result<(), DispatchError> {
-        let Platform {
-            simulation, handle, ..
-        } = self.platform;
+        let handle = &self.platform.handle;
+        let simulation = handle.simulation();
         let scheduler = &simulation.scheduler;
         let settings = FanOut {
             concurrency: simulation.scenario.concurrency,
@@ -118,7 +110,11 @@ impl Calls<'_> {
         };
         let (events, emitted) = channel();
         let mut drive = pin!(drive(self, settings, work, events));
-        let mut chance = rng(simulation.scenario.seed, "sleep", simulation.requests());
+        let mut chance = rng(
+            simulation.scenario.seed,
+            "sleep",
+            simulation.state().requests,
+        );
         loop {
             let turn = scheduler.next_turn().expect("the user waits");
             let mut pending = Vec::new();
@@ -176,18 +172,17 @@ impl Calls<'_> {
 
     fn is_throttling_period(&self) -> bool {
         let now = self.now();
-        let Simulation { scenario, .. } = &*self.platform.simulation;
-        let mut throttling_periods = scenario.throttling_periods.iter();
-        !self.platform.simulation.is_fault_free()
+        let simulation = self.platform.handle.simulation();
+        let mut throttling_periods = simulation.scenario.throttling_periods.iter();
+        !simulation.state().is_fault_free
             && throttling_periods.any(|(from, until)| (*from..*until).contains(&now))
     }
 }
 
 impl Caller for Calls<'_> {
     async fn call(&self, _: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
-        let Platform {
-            simulation, handle, ..
-        } = self.platform;
+        let handle = &self.platform.handle;
+        let simulation = handle.simulation();
         let number = simulation.number_call();
         let batch = invocation.batch.index;
         let chance = &mut rng(simulation.scenario.seed, "platform", number);
@@ -196,7 +191,7 @@ impl Caller for Calls<'_> {
             sleep(Duration::from_millis(chance.u64(1..80))).await;
             return Err(Failure::new(FailureKind::Throttled, "429"));
         }
-        if simulation.outage() == Some(Fault::PermissionLost) && chance.bool() {
+        if simulation.state().outage == Some(Fault::PermissionLost) && chance.bool() {
             return Err(Failure::new(FailureKind::Refused, "403"));
         }
         let (answer, answered) = oneshot::channel();
@@ -209,38 +204,32 @@ impl Caller for Calls<'_> {
         let answer_fault = [Fault::AnswerLost, Fault::AnswerLate, Fault::AnswerCorrupt]
             .into_iter()
             .find(|fault| occurs(chance, *fault));
-        let wait = self.timeout.unwrap_or(NOTICE);
-        let call = |number, answer, answer_fault| Call {
-            simulation: simulation.clone(),
-            parent: simulation.scenario.in_process.then(|| handle.clone()),
-            job: self.platform.job.clone(),
-            runner: self.platform.runner.clone(),
-            invocation: invocation.clone(),
-            number,
-            crash: crash.filter(|_| answer_fault != Some(Fault::CallTwice)),
-            cancel: match simulation.scenario.in_process {
-                true => self.stop.clone(),
-                false => Cancel::new(),
-            },
-            has_timeout: self.timeout.is_some(),
-            wait,
-            answer_fault,
-            answer,
+        let spawn = |number, at, answer, answer_fault| {
+            let call = Call {
+                simulation: simulation.clone(),
+                parent: simulation.scenario.in_process.then(|| handle.clone()),
+                job: self.platform.job.clone(),
+                invocation: invocation.clone(),
+                number,
+                crash: crash.filter(|_| answer_fault != Some(Fault::CallTwice)),
+                cancel: match simulation.scenario.in_process {
+                    true => self.stop.clone(),
+                    false => Cancel::new(),
+                },
+                timeout: self.timeout,
+                answer_fault,
+                answer,
+            };
+            let name = format!("call {number} ({batch})");
+            simulation.scheduler.spawn(name, at, move || call.make());
         };
-        let name = |number| format!("call {number} ({batch})");
         let start = self.now() + Duration::from_millis(chance.u64(1..200));
-        let first = call(number, Some(answer), answer_fault);
-        simulation
-            .scheduler
-            .spawn(name(number), start, move || first.make());
+        spawn(number, start, Some(answer), answer_fault);
         if occurs(chance, Fault::CallTwice) {
             simulation.inject(Fault::CallTwice);
-            let number = simulation.number_call();
-            let second = call(number, None, Some(Fault::CallTwice));
             let later = start + Duration::from_millis(chance.u64(1..5_000));
-            simulation
-                .scheduler
-                .spawn(name(number), later, move || second.make());
+            let number = simulation.number_call();
+            spawn(number, later, None, Some(Fault::CallTwice));
         }
         self.has_called.store(true, Ordering::Relaxed);
         match answered.await {
@@ -252,7 +241,7 @@ impl Caller for Calls<'_> {
 
     fn stop(&self) -> bool {
         self.stop.cancel();
-        self.platform.simulation.scenario.in_process
+        self.platform.handle.simulation().scenario.in_process
     }
 }
 
@@ -261,18 +250,21 @@ struct Call {
     simulation: Arc<Simulation>,
     parent: Option<Handle>,
     job: Arc<Job>,
-    runner: Arc<dyn Runner>,
     invocation: Invocation,
     number: u64,
     crash: Option<Trigger>,
     cancel: Cancel,
-    has_timeout: bool,
-    wait: Duration,
+    timeout: Option<Duration>,
     answer_fault: Option<Fault>,
     answer: Option<oneshot::Sender<Result<Receipt, Failure>>>,
 }
 
 impl Call {
+    /// The time after which the caller gives up.
+    fn wait(&self) -> Duration {
+        self.timeout.unwrap_or(NOTICE)
+    }
+
     fn make(mut self) {
         let scheduler = self.simulation.scheduler.clone();
         let batch = self.invocation.batch.index;
@@ -308,16 +300,16 @@ impl Call {
         let lost = || Failure::new(FailureKind::Crashed, "the environment has crashed");
         let mut is_lost = false;
         if handle.is_dead() {
-            is_lost = self.has_timeout && chance.bool();
+            is_lost = self.timeout.is_some() && chance.bool();
             result = Err(lost());
         } else if let Some(answer_fault) = self.answer_fault {
             match answer_fault {
                 Fault::AnswerLost => {
-                    is_lost = self.has_timeout;
+                    is_lost = self.timeout.is_some();
                     result = Err(lost());
                     duration = NOTICE;
                 }
-                Fault::AnswerLate => duration = self.wait.mul_f64(chance.f64() * 3.0),
+                Fault::AnswerLate => duration = self.wait().mul_f64(chance.f64() * 3.0),
                 Fault::AnswerCorrupt => {
                     if let Ok(receipt) = &mut result {
                         corrupt(receipt, chance);
@@ -343,17 +335,18 @@ impl Call {
         let rows = first + batch.offset..first + batch.end();
         let mut poison = self.simulation.scenario.poison.iter();
         let is_hit = poison.any(|row| rows.contains(row));
-        is_hit && self.invocation.quarantine.is_none() && !self.simulation.is_fault_free()
+        is_hit && self.invocation.quarantine.is_none() && !self.simulation.state().is_fault_free
     }
 
     fn work(&self, handle: &Handle) -> Result<Receipt, Failure> {
-        let run = run_dir(handle);
+        let run = run_dir(Arc::new(handle.clone()));
         let found = run.job()?;
         if found.as_ref() != Some(&*self.job) {
             let text = format!("job.json holds another job: {found:?}");
             return Err(Failure::new(FailureKind::Input, text));
         }
-        let function = Function::new(run, (*self.job).clone(), self.runner.clone())?;
+        let runner = Arc::new(HashLabels::default());
+        let function = Function::new(run, (*self.job).clone(), runner)?;
         let environment = Arc::new(Host::of(function)).environment();
         let limits = CallLimits {
             cancel: self.cancel.clone(),
@@ -372,7 +365,7 @@ impl Call {
         let step = Duration::from_nanos(chance.u64(0..=pace));
         let sleeps = chance.f64() < self.simulation.rate(Fault::FunctionSleeps);
         let sleeps_at = sleeps.then(|| chance.u64(1..60));
-        let time_asleep = *choose(chance, &[self.wait * 2, SLEEP]);
+        let time_asleep = *choose(chance, &[self.wait() * 2, SLEEP]);
         let (base, start) = (std::time::Instant::now(), scheduler.now());
         let looks = AtomicU64::new(0);
         let (batch, number) = (self.invocation.batch.index, self.number);
@@ -380,7 +373,7 @@ impl Call {
         Clock::new(move || {
             let look = 1 + looks.fetch_add(1, Ordering::Relaxed);
             let Simulation { scheduler, .. } = &*simulation;
-            scheduler.work(step);
+            scheduler.set_now(scheduler.now() + step);
             if sleeps_at == Some(look) {
                 simulation.inject(Fault::FunctionSleeps);
                 simulation.mark_disturbed(batch, number);

@@ -1,50 +1,29 @@
 //! One run of the campaign: starts the command repeatedly with faults, then without, and checks every result.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use object_store::{ObjectStore, ObjectStoreExt};
-use shoal_conformance::HashLabels;
+use object_store::ObjectStore;
 use shoal_dispatch::DispatchError;
-use shoal_function::Runner;
+use shoal_job::run_dir::FAILED;
 use shoal_job::spec::Parameters;
 use shoal_job::wire::FailureKind;
 use shoal_job::{Cancel, Error};
 
 use crate::command::{CommandLine, Completed, command};
 use crate::data::{Ids, ids_of, lines, write_inputs};
-use crate::platform::RUN;
+use crate::platform::run_dir;
 use crate::scenario::{CommandOptions, Scenario, Start, rng};
 use crate::scheduler::Scheduler;
 use crate::simulation::Simulation;
 use crate::store::Handle;
 use crate::{Fault, Faults};
 
-/// The runner that all runs share.
-pub struct Fixture {
-    runner: Arc<dyn Runner>,
-}
-
-impl Fixture {
-    /// Creates the runner.
-    pub fn new() -> Self {
-        Self {
-            runner: Arc::new(HashLabels::default()),
-        }
-    }
-}
-
-impl Default for Fixture {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The result of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Its seed.
     pub seed: u64,
@@ -79,21 +58,12 @@ pub fn seed_of(master: u64, number: u64) -> u64 {
 }
 
 /// Runs the scenario of `seed`. If `verbose` is set, it prints every step.
-pub fn run(fixture: &Fixture, seed: u64, verbose: bool) -> Report {
+pub fn run(seed: u64, verbose: bool) -> Report {
     let scenario = Scenario::new(seed);
     let mut report = Report {
         seed,
-        violation: None,
-        faults: Faults::default(),
         records: scenario.files.iter().sum::<usize>() as u64,
-        lost: 0,
-        duplicated: 0,
-        starts: 0,
-        completed_despite_faults: 0,
-        requests: 0,
-        calls: 0,
-        time: Duration::ZERO,
-        digest: String::new(),
+        ..Report::default()
     };
     if verbose {
         println!("{scenario:#?}");
@@ -102,10 +72,8 @@ pub fn run(fixture: &Fixture, seed: u64, verbose: bool) -> Report {
     let (inputs, ids) = write_inputs(&scenario, folder.path());
     let line = CommandLine {
         inputs,
-        output: folder
-            .path()
-            .join("out")
-            .with_extension(scenario.output.extension()),
+        folder: folder.path().to_owned(),
+        output: String::new(),
         parameters: Parameters {
             batch_size: scenario.batch_size,
             columns: [("text".into(), "text".into())].into(),
@@ -114,16 +82,14 @@ pub fn run(fixture: &Fixture, seed: u64, verbose: bool) -> Report {
             ..Parameters::default()
         },
     };
-    let expected = undisturbed(fixture, &scenario, &line, folder.path());
+    let expected = undisturbed(&scenario, &line);
     let scheduler = Scheduler::new(verbose);
     let simulation = Simulation::new(scheduler.clone(), scenario);
     let mut user = User {
-        fixture,
         simulation: &simulation,
-        line: &line,
+        line,
         expected: &expected,
         report: &mut report,
-        commands: 0,
     };
     let end = catch_unwind(AssertUnwindSafe(|| user.run(&ids)));
     let violation = match end {
@@ -142,111 +108,63 @@ pub fn run(fixture: &Fixture, seed: u64, verbose: bool) -> Report {
     if report.violation.is_none() && is_stuck {
         report.violation = Some("the run does not end".into());
     }
-    report.faults = simulation.faults();
-    report.requests = simulation.requests();
-    report.calls = simulation.calls();
+    report.faults = simulation.state().faults.clone();
+    report.requests = simulation.state().requests;
+    report.calls = simulation.state().calls;
     report.digest = scheduler.digest();
     report
 }
 
 /// The expected result.
 struct Expected {
-    output: Vec<u8>,
+    completed: Completed,
     dead_letters: Vec<u8>,
-    results: u64,
-    failed: u64,
 }
 
 /// Runs the same job without faults and with other batches.
-fn undisturbed(
-    fixture: &Fixture,
-    scenario: &Scenario,
-    line: &CommandLine,
-    folder: &Path,
-) -> Expected {
+fn undisturbed(scenario: &Scenario, line: &CommandLine) -> Expected {
     let scheduler = Scheduler::new(false);
     let simulation = Simulation::new(scheduler.clone(), scenario.undisturbed());
     simulation.stop_faults();
     let line = CommandLine {
-        output: folder
-            .join("expected")
-            .with_extension(scenario.output.extension()),
+        output: "expected".into(),
         parameters: Parameters {
             batch_size: simulation.scenario.batch_size,
             ..line.parameters.clone()
         },
         ..line.clone()
     };
-    let completed = Arc::new(Mutex::new(None));
-    let dead_letters = {
-        let (simulation, runner, completed) = (
-            simulation.clone(),
-            fixture.runner.clone(),
-            completed.clone(),
-        );
-        scheduler.spawn("undisturbed".into(), Duration::ZERO, move || {
-            let handle = Handle::of_command(&simulation, 0, None, None);
-            let end = command(
-                &simulation,
-                &handle,
-                &runner,
-                &line,
-                &Cancel::new(),
-                &CommandOptions::default(),
-            );
-            *completed.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
-        });
-        scheduler.wait_for_all();
-        dead_letters
-    };
-    let completed = completed
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    let Completed {
-        output,
-        results,
-        failed,
-        ..
-    } = completed
-        .unwrap_or_else(|| panic!("{:?}", scheduler.panics()))
-        .expect("a run without faults completes");
+    let (sender, end) = channel();
+    let simulation_of_command = simulation.clone();
+    scheduler.spawn("undisturbed".into(), Duration::ZERO, move || {
+        let handle = Handle::of_command(&simulation_of_command, 0, None, None);
+        let options = CommandOptions::default();
+        let _ = sender.send(command(&handle, &line, &Cancel::new(), &options));
+    });
+    scheduler.wait_for_all();
+    let end = end
+        .try_recv()
+        .unwrap_or_else(|_| panic!("{:?}", scheduler.panics()));
     Expected {
-        output,
+        completed: end.expect("a run without faults completes"),
         dead_letters: dead_letters(&simulation),
-        results,
-        failed,
     }
 }
 
 /// Reads the dead letters from the store, without faults.
 fn dead_letters(simulation: &Simulation) -> Vec<u8> {
-    let path = object_store::path::Path::from(format!("{RUN}/failed.jsonl"));
-    now(async {
-        match simulation.objects.get(&path).await {
-            Ok(found) => found.bytes().await.expect("memory can be read").to_vec(),
-            Err(object_store::Error::NotFound { .. }) => Vec::new(),
-            Err(e) => panic!("{e}"),
-        }
-    })
-}
-
-/// Runs a future that needs no other actor.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .expect("the system can start a runtime")
-        .block_on(future)
+    let letters = run_dir(simulation.objects.clone()).get(FAILED);
+    let letters = letters.expect("the store can be read");
+    letters.map_or_else(Vec::new, |letters| letters.to_vec())
 }
 
 /// The user, who starts commands.
 struct User<'a> {
-    fixture: &'a Fixture,
     simulation: &'a Arc<Simulation>,
-    line: &'a CommandLine,
+    /// The arguments of the last command.
+    line: CommandLine,
     expected: &'a Expected,
     report: &'a mut Report,
-    commands: u64,
 }
 
 /// How a command ended.
@@ -260,16 +178,12 @@ struct End {
 impl User<'_> {
     /// Starts the command with faults, then twice without, and counts the records.
     fn run(&mut self, ids: &Ids) -> Result<(), String> {
-        let Simulation {
-            scheduler,
-            scenario,
-            ..
-        } = &**self.simulation;
-        for start in &scenario.starts {
-            let before = self.simulation.faults();
-            let calls = self.simulation.calls();
+        let scheduler = &self.simulation.scheduler;
+        for start in &self.simulation.scenario.starts {
+            let before = self.simulation.state().faults.clone();
+            let calls = self.simulation.state().calls;
             let ends = self.start(start)?;
-            let faults = self.simulation.faults().since(&before);
+            let faults = self.simulation.state().faults.since(&before);
             for end in &ends {
                 self.check_end(end, &faults, calls, ends.len())?;
                 if end.result.is_ok() && faults.total() > 0 {
@@ -301,18 +215,14 @@ impl User<'_> {
         if start.commands.len() > 1 {
             self.simulation.inject(Fault::SecondClient);
         }
-        let ends = Arc::new(Mutex::new(Vec::new()));
+        let (sender, receiver) = channel();
         for order in start.commands.clone() {
-            self.commands += 1;
             self.report.starts += 1;
-            let number = self.commands;
-            let (simulation, runner) = (self.simulation.clone(), self.fixture.runner.clone());
-            let ends = ends.clone();
-            let mut line = self.line.clone();
+            let number = self.report.starts;
+            let (simulation, sender) = (self.simulation.clone(), sender.clone());
             // Each command has its own output file: shoal does not support two writers of one file.
-            line.output.set_file_name(format!("labels-{number}"));
-            line.output
-                .set_extension(simulation.scenario.output.extension());
+            self.line.output = format!("labels-{number}");
+            let line = self.line.clone();
             let begin = scheduler.now() + order.delay;
             scheduler.spawn(format!("command {number}"), begin, move || {
                 let cancel = Cancel::new();
@@ -320,26 +230,28 @@ impl User<'_> {
                 let handle = Handle::of_command(&simulation, number, order.crash, ask);
                 // The dispatcher's jitter uses the generator of this thread.
                 fastrand::seed(rng(simulation.scenario.seed, "jitter", number).u64(..));
-                let result = command(&simulation, &handle, &runner, &line, &cancel, &order);
+                let result = command(&handle, &line, &cancel, &order);
                 simulation.scheduler.log(match &result {
                     _ if handle.is_dead() => "has crashed".to_owned(),
                     Ok(_) => "has completed".to_owned(),
                     Err(error) => format!("has failed: {}", stable(&error.to_string())),
                 });
-                let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
-                ends.push(End {
+                let end = End {
                     result,
                     handle,
                     cancel,
                     order,
-                });
+                };
+                // The user stops waiting if another command panics.
+                let _ = sender.send(end);
             });
         }
+        let mut ends = Vec::new();
         loop {
             scheduler.wait_until(scheduler.now() + Duration::from_secs(1));
-            let mut ended = ends.lock().unwrap_or_else(PoisonError::into_inner);
-            if ended.len() == start.commands.len() {
-                return Ok(ended.drain(..).collect());
+            ends.extend(receiver.try_iter());
+            if ends.len() == start.commands.len() {
+                return Ok(ends);
             }
             if let Some(panic) = scheduler.panics().into_iter().next() {
                 return Err(panic);
@@ -358,32 +270,26 @@ impl User<'_> {
         calls: u64,
         commands: usize,
     ) -> Result<(), String> {
-        let End {
-            result,
-            handle,
-            cancel,
-            order,
-        } = end;
-        if handle.is_dead() {
+        if end.handle.is_dead() {
             return Ok(());
         }
-        let error = match result {
+        let error = match &end.result {
             Ok(completed) => return self.compare(completed),
             Err(error) => error,
         };
         let attempts = self.simulation.scenario.retry.attempts;
         let outage = faults.of(Fault::DiskFull) + faults.of(Fault::PermissionLost) > 0;
         // Objects that earlier starts damaged are found by this one.
-        let all = self.simulation.faults();
+        let all = self.simulation.state().faults.clone();
         let at_rest = all.of(Fault::TornObject)
             + all.of(Fault::LostObject)
             + all.of(Fault::FunctionCrash)
             + all.of(Fault::AnswerCorrupt);
         let is_explained = match error {
-            DispatchError::Cancelled => cancel.is_cancelled(),
-            DispatchError::Job(Error::Cancelled) => cancel.is_cancelled(),
-            DispatchError::BadRecord { .. } => order.stop_on_bad_record,
-            DispatchError::Job(Error::Storage { .. }) => handle.faults() > 0 || outage,
+            DispatchError::Cancelled => end.cancel.is_cancelled(),
+            DispatchError::Job(Error::Cancelled) => end.cancel.is_cancelled(),
+            DispatchError::BadRecord { .. } => end.order.stop_on_bad_record,
+            DispatchError::Job(Error::Storage { .. }) => end.handle.faults() > 0 || outage,
             // One of two commands may delete a torn object that the other one needs.
             DispatchError::Job(Error::Corrupt { .. }) => {
                 at_rest >= if commands > 1 { 1 } else { u64::from(attempts) }
@@ -405,7 +311,7 @@ impl User<'_> {
                 _ => false,
             },
             DispatchError::CircuitOpen { batches, .. } => {
-                self.simulation.disturbed_calls() >= *batches || outage
+                self.simulation.state().disturbed.len() >= *batches || outage
             }
             _ => false,
         };
@@ -418,26 +324,21 @@ impl User<'_> {
     }
 
     fn compare(&self, completed: &Completed) -> Result<(), String> {
-        let Expected {
-            output,
-            results,
-            failed,
-            ..
-        } = self.expected;
+        let expected = &self.expected.completed;
         if completed.quarantined > 0 {
             return self.compare_some(completed);
         }
-        if (completed.results, completed.failed) != (*results, *failed) {
+        if (completed.results, completed.failed) != (expected.results, expected.failed) {
             return Err(format!(
-                "{} results and {} dead letters, expected {results} and {failed}",
-                completed.results, completed.failed
+                "{} results and {} dead letters, expected {} and {}",
+                completed.results, completed.failed, expected.results, expected.failed
             ));
         }
-        if completed.output != *output {
+        if completed.output != expected.output {
             return Err(format!(
                 "the output differs from that of an undisturbed run:\n{}\nexpected\n{}",
                 String::from_utf8_lossy(&completed.output),
-                String::from_utf8_lossy(output)
+                String::from_utf8_lossy(&expected.output)
             ));
         }
         Ok(())
@@ -453,19 +354,21 @@ impl User<'_> {
             ..
         } = completed;
         // A record is quarantined after at least two crashes.
-        if 2 * quarantined > self.simulation.disturbed_calls() as u64 {
+        if 2 * quarantined > self.simulation.state().disturbed.len() as u64 {
             return Err(format!(
                 "{quarantined} records are quarantined without enough crashes"
             ));
         }
-        if results + failed != self.report.records || failed - quarantined != self.expected.failed {
+        if results + failed != self.report.records
+            || failed - quarantined != self.expected.completed.failed
+        {
             return Err(format!(
                 "{results} results and {failed} dead letters, {quarantined} of them quarantined"
             ));
         }
         let format = self.simulation.scenario.output;
         let (all, some) = (
-            ids_of(format, &self.expected.output),
+            ids_of(format, &self.expected.completed.output),
             ids_of(format, output),
         );
         let mut rest = all.iter();
@@ -481,12 +384,7 @@ impl User<'_> {
         if dead_letters != self.expected.dead_letters {
             return Err("the dead letters differ from those of an undisturbed run".into());
         }
-        let output = self
-            .line
-            .output
-            .with_file_name(format!("labels-{}", self.commands));
-        let output = output.with_extension(self.simulation.scenario.output.extension());
-        let output = std::fs::read(output).expect("the last command wrote its output");
+        let output = std::fs::read(self.line.output()).expect("the last command wrote its output");
         let good = ids_of(self.simulation.scenario.output, &output);
         let bad = lines(&dead_letters);
         for (wanted, found) in [(&ids.good, &good), (&ids.bad, &bad)] {
@@ -501,7 +399,9 @@ impl User<'_> {
                 return Err(format!("records {found:?}, expected {wanted:?}"));
             }
         }
-        let leftovers = now(self.simulation.objects.list(None).count());
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.expect("the system can start a runtime");
+        let leftovers = runtime.block_on(self.simulation.objects.list(None).count());
         self.simulation
             .scheduler
             .log(format_args!("{leftovers} objects"));

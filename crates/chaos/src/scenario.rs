@@ -130,7 +130,7 @@ impl Scenario {
             (timeout - seconds(3)) / (2 * batch_size as u32 + 8)
         });
         let mut rates = BTreeMap::new();
-        for fault in Fault::ALL {
+        for &fault in Fault::ALL {
             if rng.u8(..100) < 35 {
                 rates.insert(fault, *choose(rng, &[0.01, 0.03, 0.1, 0.25]));
             }

@@ -89,11 +89,6 @@ impl Scheduler {
         self.state().now
     }
 
-    /// Advances the time without yielding.
-    pub(crate) fn work(&self, time: Duration) {
-        self.state().now += time;
-    }
-
     /// Sets the time without yielding.
     pub(crate) fn set_now(&self, now: Duration) {
         self.state().now = now;

@@ -27,37 +27,34 @@ pub(crate) struct Simulation {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(crate) struct State {
     /// Whether no more faults are injected.
-    is_fault_free: bool,
+    pub(crate) is_fault_free: bool,
     /// The next outage, and the number of requests until then.
     next_outage: Option<(u64, Fault)>,
-    outage: Option<Fault>,
-    requests: u64,
-    calls: u64,
-    faults: Faults,
+    pub(crate) outage: Option<Fault>,
+    /// The number of requests to the store so far, by all processes.
+    pub(crate) requests: u64,
+    /// The number of calls so far.
+    pub(crate) calls: u64,
+    /// The faults injected so far.
+    pub(crate) faults: Faults,
     /// Calls that a fault affected, as batch and call number.
-    disturbed: BTreeSet<(u64, u64)>,
-    changed: Vec<Change>,
-}
-
-#[derive(Debug, Clone)]
-struct Change {
-    at: Duration,
-    path: Path,
-    is_there: bool,
+    pub(crate) disturbed: BTreeSet<(u64, u64)>,
+    /// Every put (`true`) and every deletion (`false`) of an object.
+    changes: Vec<(Duration, Path, bool)>,
 }
 
 impl Simulation {
     pub(crate) fn new(scheduler: Arc<Scheduler>, scenario: Scenario) -> Arc<Self> {
-        let mut folder = None;
-        let objects: Arc<dyn ObjectStore> = if scenario.on_disk {
-            let dir = tempfile::tempdir().expect("the system has room for a folder");
-            let store = LocalFileSystem::new_with_prefix(dir.path()).expect("the folder is there");
-            folder = Some(dir);
-            Arc::new(store)
-        } else {
-            Arc::new(InMemory::new())
+        let folder = scenario.on_disk.then(tempfile::tempdir).transpose();
+        let folder = folder.expect("the system has room for a folder");
+        let objects: Arc<dyn ObjectStore> = match &folder {
+            Some(folder) => {
+                let store = LocalFileSystem::new_with_prefix(folder.path());
+                Arc::new(store.expect("the folder is there"))
+            }
+            None => Arc::new(InMemory::new()),
         };
         Arc::new(Self {
             scheduler,
@@ -68,7 +65,8 @@ impl Simulation {
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    /// The state, locked until the guard is dropped. All other methods lock it, too.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -85,13 +83,9 @@ impl Simulation {
         self.state().is_fault_free = true;
     }
 
-    pub(crate) fn is_fault_free(&self) -> bool {
-        self.state().is_fault_free
-    }
-
     /// The current probability of a fault.
     pub(crate) fn rate(&self, fault: Fault) -> f64 {
-        if self.is_fault_free() {
+        if self.state().is_fault_free {
             0.0
         } else {
             self.scenario.rate(fault)
@@ -117,16 +111,6 @@ impl Simulation {
         state.outage
     }
 
-    /// The current outage, if there is one.
-    pub(crate) fn outage(&self) -> Option<Fault> {
-        self.state().outage
-    }
-
-    /// The number of requests to the store so far, by all processes.
-    pub(crate) fn requests(&self) -> u64 {
-        self.state().requests
-    }
-
     /// The number of a new call of the function.
     pub(crate) fn number_call(&self) -> u64 {
         let mut state = self.state();
@@ -137,11 +121,6 @@ impl Simulation {
     /// Counts an injected fault.
     pub(crate) fn inject(&self, fault: Fault) {
         self.state().faults.count(fault);
-    }
-
-    /// The faults injected so far.
-    pub(crate) fn faults(&self) -> Faults {
-        self.state().faults.clone()
     }
 
     /// Records that a fault affected a call for `batch`.
@@ -158,33 +137,19 @@ impl Simulation {
             .count()
     }
 
-    /// The number of calls that a fault affected.
-    pub(crate) fn disturbed_calls(&self) -> usize {
-        self.state().disturbed.len()
-    }
-
-    /// The number of calls so far.
-    pub(crate) fn calls(&self) -> u64 {
-        self.state().calls
-    }
-
     /// Records that an object was put or deleted.
     pub(crate) fn change(&self, path: &Path, is_there: bool) {
         let at = self.scheduler.now();
-        self.state().changed.push(Change {
-            at,
-            path: path.clone(),
-            is_there,
-        });
+        self.state().changes.push((at, path.clone(), is_there));
     }
 
     /// The objects under `prefix` that were recently put, and those that were recently deleted.
     pub(crate) fn recent_changes(&self, prefix: &Path) -> (BTreeSet<Path>, BTreeSet<Path>) {
         let now = self.scheduler.now();
         let mut last = BTreeMap::new();
-        for change in &self.state().changed {
-            if change.at + LONGEST_LAG >= now && change.path.prefix_matches(prefix) {
-                last.insert(change.path.clone(), change.is_there);
+        for (at, path, is_there) in &self.state().changes {
+            if *at + LONGEST_LAG >= now && path.prefix_matches(prefix) {
+                last.insert(path.clone(), *is_there);
             }
         }
         let (put, deleted): (Vec<_>, Vec<_>) = last.into_iter().partition(|(_, exists)| *exists);

@@ -51,6 +51,23 @@ struct Process {
     chance: Mutex<Rng>,
 }
 
+impl Process {
+    fn new(simulation: &Arc<Simulation>, kind: &str, number: u64, crash: Option<Trigger>) -> Self {
+        Self {
+            simulation: simulation.clone(),
+            call: None,
+            is_dead: AtomicBool::new(false),
+            parent: None,
+            crash,
+            cancel: None,
+            before: simulation.state().requests,
+            requests: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            chance: Mutex::new(rng(simulation.scenario.seed, kind, number)),
+        }
+    }
+}
+
 /// The kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
@@ -115,8 +132,11 @@ impl Handle {
         crash: Option<Trigger>,
         cancel: Option<(Trigger, Cancel)>,
     ) -> Self {
-        let chance = rng(simulation.scenario.seed, "command", number);
-        Self::new(simulation, None, None, crash, cancel, chance)
+        let process = Process {
+            cancel,
+            ..Process::new(simulation, "command", number, crash)
+        };
+        Self(Arc::new(process))
     }
 
     /// The store of a call of the function, which runs in the process `parent` if there is one.
@@ -126,37 +146,17 @@ impl Handle {
         parent: Option<&Self>,
         crash: Option<Trigger>,
     ) -> Self {
-        let chance = rng(simulation.scenario.seed, "call", number);
-        Self::new(
-            simulation,
-            Some((batch, number)),
-            parent,
-            crash,
-            None,
-            chance,
-        )
+        let process = Process {
+            call: Some((batch, number)),
+            parent: parent.cloned(),
+            ..Process::new(simulation, "call", number, crash)
+        };
+        Self(Arc::new(process))
     }
 
-    fn new(
-        simulation: &Arc<Simulation>,
-        call: Option<(u64, u64)>,
-        parent: Option<&Self>,
-        crash: Option<Trigger>,
-        cancel: Option<(Trigger, Cancel)>,
-        chance: Rng,
-    ) -> Self {
-        Self(Arc::new(Process {
-            simulation: simulation.clone(),
-            call,
-            is_dead: AtomicBool::new(false),
-            parent: parent.cloned(),
-            crash,
-            cancel,
-            before: simulation.requests(),
-            requests: AtomicU64::new(0),
-            faults: AtomicU64::new(0),
-            chance: Mutex::new(chance),
-        }))
+    /// The state that all processes share.
+    pub(crate) fn simulation(&self) -> &Arc<Simulation> {
+        &self.0.simulation
     }
 
     /// Whether the process has crashed.
@@ -229,7 +229,7 @@ impl Handle {
             return RequestOutcome::Refused(dead());
         }
         let is_time = |trigger: &Trigger| match trigger.counts_all_requests {
-            true => simulation.requests() - self.0.before >= trigger.step,
+            true => simulation.state().requests - self.0.before >= trigger.step,
             false => number == trigger.step,
         };
         if let Some((trigger, cancel)) = &self.0.cancel
@@ -475,16 +475,12 @@ impl ObjectStore for Handle {
             if matches!(outcome, RequestOutcome::Stale) {
                 let (put, deleted) = simulation.recent_changes(&prefix);
                 found.retain(|meta| !put.contains(&meta.location));
-                let example = ObjectMeta {
-                    location: prefix.clone(),
+                found.extend(deleted.into_iter().map(|location| ObjectMeta {
+                    location,
                     last_modified: Default::default(),
                     size: 1,
                     e_tag: None,
                     version: None,
-                };
-                found.extend(deleted.into_iter().map(|location| ObjectMeta {
-                    location,
-                    ..example.clone()
                 }));
             }
             // A local folder has no defined order.
