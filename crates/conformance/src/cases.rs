@@ -35,11 +35,12 @@ cases! {
     "one batch" => |context| success(context, RECORDS),
     "dead letter" => dead_letter,
     "transient error" => transient_error,
-    "permanent error" => permanent_error,
-    "attempts exhausted" => attempts_exhausted,
-    "crash" => crash,
-    "crash between part and receipt" => crash_before_receipt,
-    "lost answer" => lost_answer,
+    "permanent error" => |context| batch_fails(context, FailureKind::Input, 1),
+    "attempts exhausted" => |context| batch_fails(context, FailureKind::Retryable, ATTEMPTS),
+    "crash" => |context| crashes(context, CrashPoint::Start, 2),
+    "crash between part and receipt" => |context| crashes(context, CrashPoint::BeforeReceipt, 2),
+    // The receipt is found, so the batch is not processed again.
+    "lost answer" => |context| crashes(context, CrashPoint::AfterReceipt, 1),
     "timeout" => timeout,
     "throttling" => throttling,
     "concurrent duplicate call" => duplicate_call,
@@ -98,11 +99,7 @@ fn dead_letter(context: &TestContext<'_>) {
         ..usual(&[])
     };
     let done = context.finish(&context.new_run(settings));
-    let failed = done
-        .processed
-        .receipts
-        .values()
-        .map(|receipt| receipt.failed);
+    let failed = done.processed.receipts.values().map(|r| r.failed);
     assert_eq!(failed.sum::<u64>(), 1);
 }
 
@@ -121,14 +118,6 @@ fn transient_error(context: &TestContext<'_>) {
     ]);
     let calls = run.calls();
     assert_eq!((calls[&(0, 0)], calls[&(1, 0)], calls[&(4, 0)]), (1, 2, 3));
-}
-
-fn permanent_error(context: &TestContext<'_>) {
-    batch_fails(context, FailureKind::Input, 1);
-}
-
-fn attempts_exhausted(context: &TestContext<'_>) {
-    batch_fails(context, FailureKind::Retryable, ATTEMPTS);
 }
 
 /// A batch fails after `last` attempts. The other batches stay finished, and the next start processes the rest.
@@ -159,19 +148,6 @@ fn batch_fails(context: &TestContext<'_>, kind: FailureKind, last: u32) {
     for range in finished {
         assert_eq!(calls[&range], before[&range], "{range:?} is processed once");
     }
-}
-
-fn crash(context: &TestContext<'_>) {
-    crashes(context, CrashPoint::Start, 2);
-}
-
-fn crash_before_receipt(context: &TestContext<'_>) {
-    crashes(context, CrashPoint::BeforeReceipt, 2);
-}
-
-fn lost_answer(context: &TestContext<'_>) {
-    // The receipt is found, so the batch is not processed again.
-    crashes(context, CrashPoint::AfterReceipt, 1);
 }
 
 fn crashes(context: &TestContext<'_>, moment: CrashPoint, calls: u32) {
@@ -266,11 +242,7 @@ fn partial_batches(context: &TestContext<'_>) {
     expected.extend(ranges(1));
     expected.insert((BATCHES - 1, 9));
     assert_eq!(done.events.finished(), expected);
-    let attempts = done
-        .processed
-        .receipts
-        .values()
-        .map(|receipt| receipt.attempt);
+    let attempts = done.processed.receipts.values().map(|r| r.attempt);
     assert_eq!(
         attempts.max(),
         Some(1),
@@ -283,9 +255,7 @@ fn missing_range(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[FaultRule::always(1, Fault::Cut(3))]));
     context.finish(&run);
     for offset in [3, 0] {
-        run.run_dir()
-            .delete(&RunDir::receipt_name(1, offset))
-            .expect("the run can be changed");
+        run.delete_receipt(1, offset);
         let done = context.finish(&run);
         assert_eq!(done.events.reused(), BATCHES - 1);
         let kept = done.processed.reused.values().filter(|r| r.batch == 1);
@@ -294,9 +264,7 @@ fn missing_range(context: &TestContext<'_>) {
     }
     // Without the fault, the range from 0 to the next receipt is one call.
     run.set_faults(&[]);
-    run.run_dir()
-        .delete(&RunDir::receipt_name(1, 0))
-        .expect("the run can be changed");
+    run.delete_receipt(1, 0);
     let done = context.finish(&run);
     assert_eq!(done.events.finished(), [(1, 0)].into());
 }
@@ -323,10 +291,9 @@ fn poison(context: &TestContext<'_>) {
         (batch, record, 1)
     );
     assert_eq!((quarantined.failed, quarantined.quarantined), (1, 1));
-    let letters = run.run_dir().get(&RunDir::dead_letters_name(range));
-    let letters = letters
-        .expect("the run can be read")
-        .expect("there are dead letters");
+    let letters = run.run.get(&RunDir::dead_letters_name(range));
+    let letters = letters.expect("the run can be read");
+    let letters = letters.expect("there are dead letters");
     let letters = String::from_utf8_lossy(&letters);
     assert!(letters.contains("it crashes its function"), "{letters}");
     assert!(events.finished().contains(&(batch, record)));
@@ -339,8 +306,8 @@ fn poison(context: &TestContext<'_>) {
         BATCHES
     );
     run.set_faults(&[]);
-    let format = run.job().parameters.output_format;
-    let forgotten = run.run_dir().forget(range, format);
+    let format = run.job.parameters.output_format;
+    let forgotten = run.run.forget(range, format);
     forgotten.expect("the run can be changed");
     let done = context.finish(&run);
     assert_eq!(done.events.finished(), [(batch, record)].into());
@@ -369,16 +336,13 @@ fn every_call_crashes(context: &TestContext<'_>) {
 fn mismatched_receipt(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[]));
     let done = context.finish(&run);
-    let receipt = done
-        .processed
-        .receipts
-        .get(2, 0)
-        .expect("batch 2 is finished");
+    let receipt = done.processed.receipts.get(2, 0);
+    let receipt = receipt.expect("batch 2 is finished");
     let mut receipt = Receipt::clone(receipt);
     receipt.records += 1;
     let content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
     let name = RunDir::receipt_name(2, 0);
-    run.run_dir()
+    run.run
         .replace(&name, content)
         .expect("the run can be changed");
     let done = context.finish(&run);
@@ -389,13 +353,10 @@ fn mismatched_receipt(context: &TestContext<'_>) {
 fn damaged_part(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[]));
     let done = context.finish(&run);
-    let receipt = done
-        .processed
-        .receipts
-        .get(2, 0)
-        .expect("batch 2 is finished");
-    let name = RunDir::part_name(receipt.range(), run.job().parameters.output_format);
-    run.run_dir()
+    let receipt = done.processed.receipts.get(2, 0);
+    let receipt = receipt.expect("batch 2 is finished");
+    let name = RunDir::part_name(receipt.range(), run.job.parameters.output_format);
+    run.run
         .replace(&name, "id,label")
         .expect("the run can be changed");
     let done = context.finish(&run);
@@ -427,9 +388,7 @@ fn cancelled(context: &TestContext<'_>) {
 fn missing_receipt(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[]));
     context.finish(&run);
-    run.run_dir()
-        .delete(&RunDir::receipt_name(2, 0))
-        .expect("the run can be changed");
+    run.delete_receipt(2, 0);
     let done = context.finish(&run);
     assert_eq!(done.events.reused(), BATCHES - 1);
     assert_eq!(done.events.finished(), [(2, 0)].into());

@@ -224,11 +224,10 @@ pub fn work_lines() {
                 return;
             }
         };
-        let mut answer =
-            serde_json::to_vec(&Outcome::from(result)).expect("an outcome is always JSON");
-        answer.push(b'\n');
-        let mut out = std::io::stdout().lock();
-        if out.write_all(&answer).and_then(|()| out.flush()).is_err() {
+        let answer =
+            serde_json::to_string(&Outcome::from(result)).expect("an outcome is always JSON");
+        // Standard output is flushed at the end of a line.
+        if writeln!(std::io::stdout(), "{answer}").is_err() {
             return;
         }
     }

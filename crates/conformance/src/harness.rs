@@ -62,31 +62,19 @@ pub trait BackendHarness {
 #[derive(Debug)]
 pub struct TestRun {
     pub(crate) folder: TempDir,
-    pub(crate) run: RunDir,
-    pub(crate) job: Job,
-    pub(crate) batches: Vec<Batch>,
+    /// The run directory.
+    pub run: RunDir,
+    /// The job.
+    pub job: Job,
+    /// All batches.
+    pub batches: Vec<Batch>,
     pub(crate) has_bad_record: bool,
 }
 
 impl TestRun {
-    /// The run directory.
-    pub fn run_dir(&self) -> &RunDir {
-        &self.run
-    }
-
-    /// The job.
-    pub fn job(&self) -> &Job {
-        &self.job
-    }
-
     /// The run's own folder, which contains the script.
     pub fn folder(&self) -> &Path {
         self.folder.path()
-    }
-
-    /// All batches.
-    pub fn batches(&self) -> &[Batch] {
-        &self.batches
     }
 
     /// The scripted function of this run.
@@ -112,5 +100,12 @@ impl TestRun {
     /// Replaces the script.
     pub(crate) fn set_faults(&self, rules: &[FaultRule]) {
         faults::save(self.folder(), rules);
+    }
+
+    /// Deletes the receipt of a range.
+    pub(crate) fn delete_receipt(&self, batch: u64, offset: u64) {
+        self.run
+            .delete(&RunDir::receipt_name(batch, offset))
+            .expect("the run can be changed");
     }
 }

@@ -1,21 +1,25 @@
 //! An HTTP server for the scripted function, on the loopback interface.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::future::{IntoFuture, pending};
+use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Reply};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::function::{Act, Function, throttled};
-
-/// How often a hanging call checks whether its client has disconnected.
-const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The protocol of a [`TestServer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +31,11 @@ pub enum Protocol {
     Lambda,
 }
 
-/// A server for the scripted function with one thread per connection. Dropping it closes the port; open connections last
-/// until their clients disconnect.
+/// A server for the scripted function. Dropping it closes the port and all connections.
 #[derive(Debug)]
 pub struct TestServer {
     address: SocketAddr,
-    closed: Arc<AtomicBool>,
-    acceptor: Option<JoinHandle<()>>,
+    _runtime: Runtime,
 }
 
 impl TestServer {
@@ -53,31 +55,33 @@ impl TestServer {
         protocol: Protocol,
         function: impl Fn(&Invocation) -> Act + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("the system can start a runtime");
+        let listener = runtime
+            .block_on(TcpListener::bind(("127.0.0.1", 0)))
+            .expect("there is a free port");
         let address = listener.local_addr().expect("it is bound");
-        let closed = Arc::new(AtomicBool::new(false));
-        let served = Arc::new(Served {
+        let router = match protocol {
+            Protocol::Worker => Router::new()
+                .route("/ready", get(|| async { r#"{"concurrency": 8}"# }))
+                .fallback(post(answer)),
+            Protocol::Lambda => {
+                Router::new().route("/2015-03-31/functions/{name}/invocations", post(answer))
+            }
+        };
+        let served = Served {
             protocol,
             function: Box::new(function),
-            closed: closed.clone(),
             requests: AtomicU64::new(0),
-        });
-        let acceptor = std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if served.closed.load(Ordering::Relaxed) {
-                    return;
-                }
-                let served = served.clone();
-                if let Ok(stream) = stream {
-                    // A client that disconnects is not a server error.
-                    std::thread::spawn(move || served.serve(stream));
-                }
-            }
-        });
+        };
+        let router = router.with_state(Arc::new(served));
+        runtime.spawn(axum::serve(listener, router).into_future());
         Self {
             address,
-            closed,
-            acceptor: Some(acceptor),
+            _runtime: runtime,
         }
     }
 
@@ -87,133 +91,66 @@ impl TestServer {
     }
 }
 
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        self.closed.store(true, Ordering::Relaxed);
-        // Wakes the acceptor.
-        let _ = TcpStream::connect(self.address);
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
-        }
-    }
-}
-
 struct Served {
     protocol: Protocol,
     function: Box<dyn Fn(&Invocation) -> Act + Send + Sync>,
-    closed: Arc<AtomicBool>,
     requests: AtomicU64,
 }
 
-/// An answer before it is written.
-struct Response {
-    status: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: Value,
-}
-
-impl Served {
-    fn serve(&self, stream: TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        while let Some(request) = Request::read(&mut reader)? {
-            let response = match self.answer(&request, &stream)? {
-                Some(response) => response,
-                // A crash closes the connection.
-                None => return Ok(()),
-            };
-            response.write(&stream)?;
-        }
-        Ok(())
+async fn answer(State(served): State<Arc<Served>>, body: Bytes) -> Response {
+    let Ok(invocation) = serde_json::from_slice::<Invocation>(&body) else {
+        return (StatusCode::BAD_REQUEST, "the body is not an invocation").into_response();
+    };
+    let protocol = served.protocol;
+    let number = served.requests.fetch_add(1, Ordering::Relaxed);
+    // The function blocks on the store.
+    let call = tokio::task::spawn_blocking(move || {
+        let act = (served.function)(&invocation);
+        (invocation, act)
+    });
+    let (invocation, act) = call.await.expect("the function does not panic");
+    if act == Act::Hang && (protocol == Protocol::Worker || invocation.timeout_ms.is_none()) {
+        // Ends when the client disconnects.
+        return pending().await;
     }
-
-    /// The response, or `None` if the connection ends without one.
-    fn answer(&self, request: &Request, stream: &TcpStream) -> io::Result<Option<Response>> {
-        let is_invocation = match self.protocol {
-            Protocol::Worker => request.method == "POST",
-            Protocol::Lambda => {
-                request.method == "POST"
-                    && request.path.starts_with("/2015-03-31/functions/")
-                    && request.path.ends_with("/invocations")
-            }
-        };
-        if !is_invocation {
-            return Ok(Some(match (self.protocol, request.path.as_str()) {
-                (Protocol::Worker, "/ready") => Response::new("200 OK", json!({"concurrency": 8})),
-                _ => Response::new("404 Not Found", json!({"message": "not found"})),
-            }));
-        }
-        let Ok(invocation) = serde_json::from_slice::<Invocation>(&request.body) else {
-            let message = json!({"message": "the body is not an invocation"});
-            return Ok(Some(Response::new("400 Bad Request", message)));
-        };
-        let act = (self.function)(&invocation);
-        if act == Act::Hang
-            && (self.protocol == Protocol::Worker || invocation.timeout_ms.is_none())
-        {
-            self.wait_for_close(stream)?;
-            return Ok(None);
-        }
-        let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        Ok(match self.protocol {
-            Protocol::Worker => worker_answer(act),
-            Protocol::Lambda => Some(lambda_answer(&invocation, act, number)),
-        })
-    }
-
-    fn wait_for_close(&self, stream: &TcpStream) -> io::Result<()> {
-        stream.set_read_timeout(Some(POLL_INTERVAL))?;
-        while !self.closed.load(Ordering::Relaxed) {
-            match stream.peek(&mut [0]) {
-                Ok(0) => return Ok(()),
-                Ok(_) => std::thread::sleep(POLL_INTERVAL),
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                    ) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
+    match protocol {
+        Protocol::Worker => worker_answer(act),
+        Protocol::Lambda => lambda_answer(&invocation, act, number),
     }
 }
 
 /// The response of a worker.
-fn worker_answer(act: Act) -> Option<Response> {
+fn worker_answer(act: Act) -> Response {
     let result = match act {
         Act::Answer(result) => *result,
         Act::Throttle => Err(throttled()),
-        Act::Crash | Act::Hang => return None,
+        // A panic closes the connection. The panic hook does not print this one.
+        Act::Crash | Act::Hang => resume_unwind(Box::new("the script says so")),
     };
     let status = match &result {
-        Ok(_) => "200 OK",
+        Ok(_) => StatusCode::OK,
         Err(failure) => match failure.kind {
-            FailureKind::Throttled => "429 Too Many Requests",
-            FailureKind::Input => "422 Unprocessable Content",
-            _ => "500 Internal Server Error",
+            FailureKind::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            FailureKind::Input => StatusCode::UNPROCESSABLE_ENTITY,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
         },
     };
-    let body = serde_json::to_value(Outcome::from(result)).expect("an outcome is always JSON");
-    Some(Response::new(status, body))
+    let body = serde_json::to_string(&Outcome::from(result)).expect("an outcome is always JSON");
+    (status, body).into_response()
 }
 
 /// The response of AWS Lambda. *Invoke* (`lambda/latest/api/API_Invoke.html`), and *Lambda function error handling*.
 fn lambda_answer(invocation: &Invocation, act: Act, number: u64) -> Response {
     let id = format!("00000000-0000-4000-8000-{number:012}");
     let function_error = |error_type: &str, message: &str| {
-        let body = json!({"errorType": error_type, "errorMessage": message});
-        let mut response = Response::new("200 OK", body);
-        let header = ("X-Amz-Function-Error", "Unhandled".to_owned());
-        response.headers.push(header);
-        response
+        let body = json!({"errorType": error_type, "errorMessage": message}).to_string();
+        ([("X-Amz-Function-Error", "Unhandled")], body).into_response()
     };
-    let mut response = match act {
+    let response = match act {
         Act::Answer(result) => match *result {
-            Ok(receipt) => {
-                let reply = serde_json::to_value(Reply::new(invocation, receipt));
-                Response::new("200 OK", reply.expect("a reply is always JSON"))
-            }
+            Ok(receipt) => serde_json::to_string(&Reply::new(invocation, receipt))
+                .expect("a reply is always JSON")
+                .into_response(),
             Err(Failure { kind, reason }) => function_error(&kind.error_type(), &reason),
         },
         Act::Throttle => {
@@ -222,10 +159,8 @@ fn lambda_answer(invocation: &Invocation, act: Act, number: u64) -> Response {
                 "Type": "User",
                 "message": "Rate Exceeded.",
             });
-            let mut response = Response::new("429 Too Many Requests", body);
-            let header = ("x-amzn-errortype", "TooManyRequestsException".to_owned());
-            response.headers.push(header);
-            return response;
+            let header = [("x-amzn-errortype", "TooManyRequestsException")];
+            return (StatusCode::TOO_MANY_REQUESTS, header, body.to_string()).into_response();
         }
         Act::Crash => function_error(
             "Runtime.ExitError",
@@ -242,73 +177,10 @@ fn lambda_answer(invocation: &Invocation, act: Act, number: u64) -> Response {
         "REPORT RequestId: {id}\tDuration: 12.34 ms\tBilled Duration: 13 ms\tMemory Size: 1769 MB\tMax Memory Used: 99 MB\t\
          Init Duration: 30.1 ms\t\n"
     );
-    response.headers.extend([
+    let headers = [
         ("x-amzn-RequestId", id),
         ("X-Amz-Executed-Version", "$LATEST".into()),
         ("X-Amz-Log-Result", BASE64_STANDARD.encode(log)),
-    ]);
-    response
-}
-
-impl Response {
-    fn new(status: &'static str, body: Value) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-        }
-    }
-
-    fn write(&self, mut stream: &TcpStream) -> io::Result<()> {
-        let body = self.body.to_string();
-        let mut text = format!(
-            "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n",
-            self.status,
-            body.len()
-        );
-        for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        text += "\r\n";
-        text += &body;
-        stream.write_all(text.as_bytes())
-    }
-}
-
-/// A request with a `Content-Length`.
-struct Request {
-    method: String,
-    path: String,
-    body: Vec<u8>,
-}
-
-impl Request {
-    /// Reads the next request of a connection; `None` at its end.
-    fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
-        let mut line = String::new();
-        if from.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        let mut words = line.split_ascii_whitespace().map(str::to_owned);
-        let (Some(method), Some(path)) = (words.next(), words.next()) else {
-            return Err(io::ErrorKind::InvalidData.into());
-        };
-        let mut length = 0;
-        loop {
-            let mut line = String::new();
-            from.read_line(&mut line)?;
-            if line.trim_end().is_empty() {
-                break;
-            }
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                let value = value.trim().parse();
-                length = value.map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-            }
-        }
-        let mut body = Vec::new();
-        from.take(length).read_to_end(&mut body)?;
-        Ok(Some(Self { method, path, body }))
-    }
+    ];
+    (headers, response).into_response()
 }

@@ -97,11 +97,8 @@ impl Input {
 }
 
 fn path(folder: &Path, has_bad_record: bool) -> PathBuf {
-    folder.join(if has_bad_record {
-        "bad.jsonl"
-    } else {
-        "good.jsonl"
-    })
+    let name = if has_bad_record { "bad" } else { "good" };
+    folder.join(name).with_extension("jsonl")
 }
 
 /// The environment of a case.

@@ -1,55 +1,41 @@
 //! Responses in Lambda's format: *Invoke* (`lambda/latest/api/API_Invoke.html`).
 
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Response;
-use hyper::http::response::Builder;
 use serde_json::json;
 use shoal_job::wire::{Invocation, Receipt, Reply, Stored, Timings};
 
 use crate::environments::Busy;
 
-pub(crate) type Answer = Response<Full<Bytes>>;
-
-/// A response with this status and a JSON body.
-pub(crate) fn json(status: u16, body: &impl serde::Serialize) -> Answer {
-    finish(Response::builder().status(status), body)
-}
-
-fn finish(builder: Builder, body: &impl serde::Serialize) -> Answer {
+/// A response with a JSON body.
+pub(crate) fn json(body: &impl serde::Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("the body is always JSON");
-    builder
-        .header("Content-Type", "application/json")
-        .body(Full::from(body))
-        .expect("the headers are well formed")
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 /// The response to a throttled call.
-pub(crate) fn throttled() -> Answer {
+pub(crate) fn throttled() -> Response {
     let body = json!({
         "Reason": "ConcurrentInvocationLimitExceeded",
         "Type": "User",
         "message": "Rate Exceeded.",
     });
-    let builder = Response::builder()
-        .status(429)
-        .header("x-amzn-errortype", "TooManyRequestsException");
-    finish(builder, &body)
+    let header = [("x-amzn-errortype", "TooManyRequestsException")];
+    (StatusCode::TOO_MANY_REQUESTS, header, json(&body)).into_response()
 }
 
 /// The response of a function that reports success without doing any work.
-pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) -> Answer {
+pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) -> Response {
     let duration_ms = busy.duration().as_millis();
-    let mut builder = Response::builder().header("X-Amz-Executed-Version", "$LATEST");
-    if wants_log {
+    let log = wants_log.then(|| {
         let report = format!(
             "REPORT RequestId: 00000000-0000-4000-8000-000000000000\tDuration: {duration_ms}.00 ms\tBilled Duration: {duration_ms} ms\t\
              Memory Size: 1769 MB\tMax Memory Used: 99 MB\t\n"
         );
-        builder = builder.header("X-Amz-Log-Result", BASE64_STANDARD.encode(report));
-    }
+        [("X-Amz-Log-Result", BASE64_STANDARD.encode(report))]
+    });
     let batch = &invocation.batch;
     let records = batch.records.saturating_sub(batch.offset);
     let receipt = Receipt {
@@ -76,5 +62,6 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
         engine: "none".into(),
         metrics: Default::default(),
     };
-    finish(builder, &Reply::new(invocation, receipt))
+    let version = [("X-Amz-Executed-Version", "$LATEST")];
+    (version, log, json(&Reply::new(invocation, receipt))).into_response()
 }

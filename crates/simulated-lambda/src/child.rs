@@ -23,16 +23,8 @@ impl Simulator {
     /// # Errors
     /// Fails if the process cannot be started or does not print its URL.
     pub fn start(settings: &Settings) -> io::Result<Self> {
-        Self::start_with(Command::new(std::env::current_exe()?), settings)
-    }
-
-    /// Starts `command` as a simulator. The program must call [`serve_if_asked`].
-    ///
-    /// # Errors
-    /// Fails if the process cannot be started or does not print its URL.
-    pub fn start_with(mut command: Command, settings: &Settings) -> io::Result<Self> {
         let settings = serde_json::to_string(settings).expect("settings are always JSON");
-        let mut child = command
+        let mut child = Command::new(std::env::current_exe()?)
             .env(SETTINGS, settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -58,11 +50,6 @@ impl Simulator {
         &self.url
     }
 
-    /// The process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The counters so far.
     ///
     /// # Errors
@@ -73,8 +60,7 @@ impl Simulator {
         let request =
             format!("GET /counts HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        let answer = io::read_to_string(stream)?;
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         Ok(serde_json::from_str(body)?)
     }

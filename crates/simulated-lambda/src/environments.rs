@@ -1,6 +1,6 @@
 //! Assigns calls to environments, or throttles them.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{Counts, Settings};
@@ -9,7 +9,7 @@ use crate::{Counts, Settings};
 #[derive(Debug)]
 pub(crate) struct Environments {
     settings: Settings,
-    state: RefCell<State>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
@@ -33,21 +33,25 @@ impl Environments {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            state: RefCell::default(),
+            state: Mutex::default(),
         }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn connected(&self) {
-        self.state.borrow_mut().counts.connections += 1;
+        self.state().counts.connections += 1;
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.state.borrow().counts
+        self.state().counts
     }
 
     /// An environment for a call, or `None` if the call is throttled.
     pub(crate) fn take(&self, now: Instant) -> Option<Busy<'_>> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state();
         let first_call = *state.first_call.get_or_insert(now);
         let State { counts, idle, .. } = &mut *state;
         let (number, cold) = match idle.pop() {
@@ -94,7 +98,7 @@ impl Busy<'_> {
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        let mut state = self.environments.state.borrow_mut();
+        let mut state = self.environments.state();
         state.counts.running -= 1;
         state.idle.push(self.number);
     }

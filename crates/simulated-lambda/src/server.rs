@@ -3,22 +3,21 @@
 use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
 use shoal_job::wire::Invocation;
 use tokio::net::TcpSocket;
-use tokio::task::LocalSet;
 
 use crate::Settings;
-use crate::answer::{self, Answer};
+use crate::answer;
 use crate::environments::Environments;
 
 /// The backlog of connections: a client opens one for each call in flight.
@@ -36,7 +35,7 @@ pub fn serve(settings: Settings) -> io::Result<Infallible> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, accept(settings))
+    runtime.block_on(accept(settings))
 }
 
 async fn accept(settings: Settings) -> io::Result<Infallible> {
@@ -46,48 +45,40 @@ async fn accept(settings: Settings) -> io::Result<Infallible> {
     let mut out = io::stdout();
     writeln!(out, "{LISTENING}http://{}", listener.local_addr()?)?;
     out.flush()?;
-    let environments = Rc::new(Environments::new(settings));
-    loop {
-        let (stream, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            // The client has disconnected, or there are no free file descriptors.
-            Err(_) => continue,
-        };
-        stream.set_nodelay(true)?;
-        environments.connected();
-        let environments = environments.clone();
-        tokio::task::spawn_local(async move {
-            let service = service_fn(|request| {
-                let environments = environments.clone();
-                async move { Ok::<_, Infallible>(handle(request, &environments).await) }
-            });
-            // A client that disconnects is not a server error.
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-        });
+    let environments = Arc::new(Environments::new(settings));
+    let accepted = environments.clone();
+    let listener = listener.tap_io(move |stream| {
+        let _ = stream.set_nodelay(true);
+        accepted.connected();
+    });
+    let router = Router::new()
+        .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+        .route("/counts", get(counts))
+        .with_state(environments);
+    match axum::serve(listener, router).await {
+        Ok(()) => unreachable!("the server has no shutdown signal"),
+        Err(e) => Err(e),
     }
 }
 
-async fn handle(request: Request<Incoming>, environments: &Environments) -> Answer {
-    let path = request.uri().path();
-    let is_invoke = path.starts_with("/2015-03-31/functions/") && path.ends_with("/invocations");
-    match (request.method(), is_invoke) {
-        (&Method::POST, true) => {}
-        (&Method::GET, _) if path == "/counts" => {
-            return answer::json(200, &environments.counts());
-        }
-        _ => return answer::json(404, &json!({"message": "not found"})),
-    }
-    let log_type = request.headers().get("X-Amz-Log-Type");
-    let wants_log = log_type.is_some_and(|kind| kind == "Tail");
-    let Ok(body) = request.into_body().collect().await else {
-        return answer::json(400, &json!({"message": "the body is incomplete"}));
-    };
-    let invocation: Invocation = match serde_json::from_slice(&body.to_bytes()) {
+async fn counts(State(environments): State<Arc<Environments>>) -> Response {
+    answer::json(&environments.counts())
+}
+
+async fn invoke(
+    State(environments): State<Arc<Environments>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let wants_log = headers
+        .get("X-Amz-Log-Type")
+        .is_some_and(|kind| kind == "Tail");
+    let invocation: Invocation = match serde_json::from_slice(&body) {
         Ok(invocation) => invocation,
-        Err(e) => return answer::json(400, &json!({"message": format!("not an invocation: {e}")})),
+        Err(e) => {
+            let reason = format!("not an invocation: {e}");
+            return (StatusCode::BAD_REQUEST, reason).into_response();
+        }
     };
     let Some(busy) = environments.take(Instant::now()) else {
         return answer::throttled();

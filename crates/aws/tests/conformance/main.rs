@@ -65,7 +65,7 @@ impl BackendHarness for Map {
     }
 
     fn backend<'a>(&'a self, run: &'a TestRun) -> Box<dyn Backend + 'a> {
-        let server = step_functions::MachineServer::start(run.run_dir().clone(), run.function());
+        let server = step_functions::MachineServer::start(run.run.clone(), run.function());
         let function = run.function();
         let direct =
             TestServer::start_with(Protocol::Lambda, move |invocation| function.act(invocation));

@@ -130,7 +130,7 @@ struct Shares<'a>(&'a TestRun);
 impl Shares<'_> {
     /// Processes the open batches of one worker's share.
     fn share(&self, number: usize, work: &Work<'_>) {
-        let share = self.0.batches().iter().skip(number).step_by(SHARES);
+        let share = self.0.batches.iter().skip(number).step_by(SHARES);
         let share: Vec<Batch> = share.cloned().collect();
         let plan = self.0.plan(&share);
         let end = process_batches(&plan, &Local::new(2, || scripted), work.cancel, &mut |_| {});
