@@ -1,7 +1,7 @@
 //! A local AWS emulator: S3, Lambda, Step Functions and CloudFormation in one process on the loopback interface.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -72,9 +72,8 @@ impl Ministack {
             if self.process.try_wait().unwrap().is_some() {
                 return false;
             }
-            if let Some(answer) = self.get("/_ministack/health")
-                && answer.starts_with("HTTP/1.1 200")
-            {
+            let answer = self.health().unwrap_or_default();
+            if answer.starts_with("HTTP/1.1 200") {
                 return true;
             }
             std::thread::sleep(PAUSE);
@@ -82,16 +81,12 @@ impl Ministack {
         false
     }
 
-    fn get(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        )
-        .ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        Some(answer)
+    fn health(&self) -> io::Result<String> {
+        let request =
+            b"GET /_ministack/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.write_all(request)?;
+        io::read_to_string(stream)
     }
 
     /// The URL of the server.
