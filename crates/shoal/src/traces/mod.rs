@@ -8,12 +8,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use opentelemetry::KeyValue;
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
 use shoal_job::Event;
-use shoal_report::now_unix_ms;
 
 use crate::{Error, Result, Setting};
 use client::Client;
@@ -33,7 +33,6 @@ const MAX_DELAY: Duration = Duration::from_secs(1);
 /// A trace in progress.
 pub struct Traces {
     spans: Spans,
-    send: Sender<SpanData>,
     sender: JoinHandle<std::result::Result<(), String>>,
 }
 
@@ -76,17 +75,14 @@ impl Traces {
             .spawn(move || deliver(&exporter, &waiting))
             .map_err(|e| Error::Settings(format!("failed to start a thread: {e}")))?;
         Ok(Self {
-            spans: Spans::begin(now_unix_ms()),
-            send,
+            spans: Spans::begin(Ended(send)),
             sender,
         })
     }
 
     /// Adds the next event of the run.
     pub fn apply(&mut self, event: &Event) {
-        // If the sender has stopped, `end` returns the reason.
-        let send = &mut |span| drop(self.send.send(span));
-        self.spans.apply(now_unix_ms(), event, send);
+        self.spans.apply(event);
     }
 
     /// Ends the trace, with the run's error if it failed, and waits until it is sent.
@@ -94,13 +90,31 @@ impl Traces {
     /// # Errors
     /// The trace could not be sent completely.
     pub fn end(self, error: Option<&Error>) -> std::result::Result<(), String> {
-        let (error, send) = (error.map(ToString::to_string), self.send);
-        self.spans
-            .end(now_unix_ms(), error, &mut |span| drop(send.send(span)));
-        drop(send);
+        self.spans.end(error.map(ToString::to_string));
         self.sender
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+/// Passes on the spans that ended.
+#[derive(Debug)]
+struct Ended(Sender<SpanData>);
+
+impl SpanProcessor for Ended {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        // If the sender has stopped, `Traces::end` returns the reason.
+        let _ = self.0.send(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
     }
 }
 

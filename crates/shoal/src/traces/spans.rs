@@ -1,64 +1,66 @@
 //! Converts the events of a run to spans.
 
-use std::borrow::Cow;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use opentelemetry::trace::{
-    SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState,
+    Span, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
 };
-use opentelemetry::{InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SpanData, SpanEvents, SpanLinks};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanProcessor};
 use shoal_job::Event;
 use shoal_job::wire::Receipt;
-use shoal_report::{Call, Phase, RunState};
+use shoal_report::{Call, Phase, RunState, now_unix_ms};
 
 /// The open spans of one start of a run. Times are Unix times in milliseconds, as in `events.jsonl`.
 pub(super) struct Spans {
-    ids: RandomIdGenerator,
-    trace: TraceId,
-    run: Open,
-    /// The current stage of the run.
-    stage: Option<Open>,
+    tracer: SdkTracer,
+    run: Context,
+    /// The current stage of the run, and its name.
+    stage: Option<(&'static str, Context)>,
     /// The latest stage that called functions.
-    dispatch: SpanId,
+    dispatch: Context,
     state: RunState,
-}
-
-struct Open {
-    id: SpanId,
-    name: &'static str,
-    began: u64,
-    attributes: Vec<KeyValue>,
+    /// The time of the latest event.
+    latest: u64,
 }
 
 impl Spans {
-    /// Starts the trace of a run.
-    pub(super) fn begin(at: u64) -> Self {
-        let ids = RandomIdGenerator::default();
+    /// Starts the trace of a run. `ended` gets each span when it ends.
+    pub(super) fn begin(ended: impl SpanProcessor + 'static) -> Self {
+        let provider = SdkTracerProvider::builder()
+            .with_sampler(Sampler::AlwaysOn)
+            .with_span_processor(ended)
+            .build();
+        let scope = InstrumentationScope::builder("shoal").with_version(crate::VERSION);
+        let tracer = provider.tracer_with_scope(scope.build());
+        let latest = now_unix_ms();
+        let run = open(&tracer, "run", latest, &Context::new());
         Self {
-            trace: ids.new_trace_id(),
-            run: Open {
-                id: ids.new_span_id(),
-                name: "run",
-                began: at,
-                attributes: Vec::new(),
-            },
-            ids,
+            tracer,
+            dispatch: run.clone(),
+            run,
             stage: None,
-            dispatch: SpanId::INVALID,
             state: RunState::default(),
+            latest,
         }
     }
 
-    /// Adds the next event. `out` gets the spans that end with it.
-    pub(super) fn apply(&mut self, at: u64, event: &Event, out: &mut dyn FnMut(SpanData)) {
+    /// The current time; never before an earlier one, though the clock may be set back.
+    fn now(&mut self) -> u64 {
+        self.latest = self.latest.max(now_unix_ms());
+        self.latest
+    }
+
+    /// Adds the next event.
+    pub(super) fn apply(&mut self, event: &Event) {
+        let at = self.now();
         let change = self.state.apply(at, event);
-        self.enter_stage(at, matches!(event, Event::Started { .. }), out);
+        self.enter_stage(at, matches!(event, Event::Started { .. }));
         for call in &change.unanswered {
-            out(self.unanswered(call, at));
+            self.unanswered(call, at);
         }
         match event {
-            Event::Planned { records, batches } => self.run.attributes.extend([
+            Event::Planned { records, batches } => self.run.span().set_attributes([
                 KeyValue::new("shoal.records", number(*records)),
                 KeyValue::new("shoal.batches", number(*batches)),
             ]),
@@ -67,25 +69,22 @@ impl Spans {
                 concurrency,
                 reused_batches,
                 ..
-            } => {
-                let stage = self.stage.as_mut().expect("a start is a stage");
-                stage.attributes.extend([
-                    KeyValue::new("shoal.backend", backend.clone()),
-                    KeyValue::new("shoal.concurrency", number(*concurrency as u64)),
-                    KeyValue::new("shoal.reused_batches", number(*reused_batches)),
-                ]);
-            }
+            } => self.dispatch.span().set_attributes([
+                KeyValue::new("shoal.backend", backend.clone()),
+                KeyValue::new("shoal.concurrency", number(*concurrency as u64)),
+                KeyValue::new("shoal.reused_batches", number(*reused_batches)),
+            ]),
             Event::Finished { receipt, .. } => {
                 // A platform with its own fan-out reports only the ends of calls.
                 let called = change.answered.map(|call| call.called_unix_ms);
                 let began = called.unwrap_or_else(|| began(receipt, at));
-                out(self.attempt(began, at, of_receipt(receipt), Status::Ok));
+                self.attempt(began, at, of_receipt(receipt), Status::Ok);
             }
             Event::Superseded { .. } => {
                 if let Some(call) = change.answered {
                     let mut attributes = of_call(&call);
                     attributes.push(KeyValue::new("shoal.superseded", true));
-                    out(self.attempt(call.called_unix_ms, at, attributes, Status::Ok));
+                    self.attempt(call.called_unix_ms, at, attributes, Status::Ok);
                 }
             }
             Event::Failed {
@@ -103,9 +102,9 @@ impl Spans {
                     KeyValue::new("shoal.failure", kind.name()),
                     KeyValue::new("shoal.retry", *retry),
                 ];
-                out(self.attempt(began, at, attributes, Status::error(reason.clone())));
+                self.attempt(began, at, attributes, Status::error(reason.clone()));
             }
-            Event::Completed { results, failed } => self.run.attributes.extend([
+            Event::Completed { results, failed } => self.run.span().set_attributes([
                 KeyValue::new("shoal.results", number(*results)),
                 KeyValue::new("shoal.failed", number(*failed)),
             ]),
@@ -114,17 +113,19 @@ impl Spans {
     }
 
     /// Ends all open spans.
-    pub(super) fn end(mut self, at: u64, error: Option<String>, out: &mut dyn FnMut(SpanData)) {
+    pub(super) fn end(mut self, error: Option<String>) {
+        let at = self.now();
         for call in self.state.in_flight.values() {
-            out(self.unanswered(call, at));
+            self.unanswered(call, at);
         }
-        self.leave_stage(at, out);
-        let status = error.map_or(Status::Ok, Status::error);
-        out(close(self.trace, self.run, SpanId::INVALID, at, status));
+        self.leave_stage(at);
+        let run = self.run.span();
+        run.set_status(error.map_or(Status::Ok, Status::error));
+        run.end_with_timestamp(time(at));
     }
 
     /// Ends the span of the previous stage and starts that of the current one, if they differ or the start `is_new`.
-    fn enter_stage(&mut self, at: u64, is_new: bool, out: &mut dyn FnMut(SpanData)) {
+    fn enter_stage(&mut self, at: u64, is_new: bool) {
         let name = match self.state.phase {
             Phase::Planning => Some("plan"),
             Phase::Dispatching => Some("dispatch"),
@@ -132,72 +133,46 @@ impl Spans {
             Phase::Collecting => Some("collect"),
             Phase::New | Phase::Preparing | Phase::Ended(_) => None,
         };
-        if self.stage.as_ref().map(|stage| stage.name) == name && !is_new {
+        if self.stage.as_ref().map(|(stage, _)| *stage) == name && !is_new {
             return;
         }
-        self.leave_stage(at, out);
-        let ids = &self.ids;
-        self.stage = name.map(|name| Open {
-            id: ids.new_span_id(),
-            name,
-            began: at,
-            attributes: Vec::new(),
-        });
-        if let Some(stage) = self.stage.as_ref().filter(|stage| stage.name == "dispatch") {
-            self.dispatch = stage.id;
+        self.leave_stage(at);
+        self.stage = name.map(|name| (name, open(&self.tracer, name, at, &self.run)));
+        if let Some(("dispatch", stage)) = &self.stage {
+            self.dispatch = stage.clone();
         }
     }
 
-    fn leave_stage(&mut self, at: u64, out: &mut dyn FnMut(SpanData)) {
-        if let Some(stage) = self.stage.take() {
-            out(close(self.trace, stage, self.run.id, at, Status::Unset));
+    fn leave_stage(&mut self, at: u64) {
+        if let Some((_, stage)) = self.stage.take() {
+            stage.span().end_with_timestamp(time(at));
         }
     }
 
-    fn unanswered(&self, call: &Call, at: u64) -> SpanData {
+    fn unanswered(&self, call: &Call, at: u64) {
         let status = Status::error("it was in flight when the run ended");
-        self.attempt(call.called_unix_ms, at, of_call(call), status)
+        self.attempt(call.called_unix_ms, at, of_call(call), status);
     }
 
-    fn attempt(&self, began: u64, at: u64, attributes: Vec<KeyValue>, status: Status) -> SpanData {
-        let attempt = Open {
-            id: self.ids.new_span_id(),
-            name: "attempt",
-            began,
-            attributes,
-        };
-        SpanData {
-            span_kind: SpanKind::Client,
-            ..close(self.trace, attempt, self.dispatch, at, status)
-        }
+    fn attempt(&self, began: u64, at: u64, attributes: Vec<KeyValue>, status: Status) {
+        let attempt = SpanBuilder::from_name("attempt")
+            .with_kind(SpanKind::Client)
+            .with_start_time(time(began))
+            .with_attributes(attributes);
+        let mut attempt = self.tracer.build_with_context(attempt, &self.dispatch);
+        attempt.set_status(status);
+        attempt.end_with_timestamp(time(at.max(began)));
     }
 }
 
-fn close(trace: TraceId, span: Open, parent: SpanId, at: u64, status: Status) -> SpanData {
-    let time = |unix_ms| UNIX_EPOCH + Duration::from_millis(unix_ms);
-    SpanData {
-        span_context: SpanContext::new(
-            trace,
-            span.id,
-            TraceFlags::SAMPLED,
-            false,
-            TraceState::default(),
-        ),
-        parent_span_id: parent,
-        parent_span_is_remote: false,
-        span_kind: SpanKind::Internal,
-        name: Cow::Borrowed(span.name),
-        start_time: time(span.began),
-        end_time: time(at.max(span.began)),
-        attributes: span.attributes,
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        status,
-        instrumentation_scope: InstrumentationScope::builder("shoal")
-            .with_version(crate::VERSION)
-            .build(),
-    }
+/// Starts a span below that of `parent`.
+fn open(tracer: &SdkTracer, name: &'static str, at: u64, parent: &Context) -> Context {
+    let span = SpanBuilder::from_name(name).with_start_time(time(at));
+    parent.with_span(tracer.build_with_context(span, parent))
+}
+
+fn time(unix_ms: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(unix_ms)
 }
 
 fn of_call(call: &Call) -> Vec<KeyValue> {
