@@ -10,7 +10,7 @@
 mod clock;
 mod environment;
 mod host;
-mod memory;
+pub mod memory;
 mod runner;
 mod store;
 mod work;

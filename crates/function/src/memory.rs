@@ -1,7 +1,7 @@
 //! Peak memory of the process.
 
 /// The peak memory of this process in bytes, if known.
-pub(crate) fn peak_bytes() -> Option<u64> {
+pub fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     parse(&status)
 }

@@ -56,7 +56,6 @@ pub struct Summary {
     /// How the precision was chosen, unless the user chose it: a sentence.
     pub precision_choice: Option<String>,
     /// The precision of the engine, if it has one.
-    #[serde(serialize_with = "crate::names::optional")]
     pub precision: Option<Precision>,
     /// What computed the results, such as an instruction set.
     pub isa: Vec<String>,
@@ -197,14 +196,17 @@ impl fmt::Display for Summary {
             );
         }
         line("time", &time)?;
-        let mut engine = self.isa.join(", ");
-        if let Some(precision) = self.precision {
-            engine = format!("{precision} on {engine}");
+        // No engine is known if there are no records.
+        if !self.isa.is_empty() {
+            let mut engine = self.isa.join(", ");
+            if let Some(precision) = self.precision {
+                engine = format!("{precision} on {engine}");
+            }
+            if let Some(choice) = &self.precision_choice {
+                engine += &format!(" ({choice})");
+            }
+            line("engine", &engine)?;
         }
-        if let Some(choice) = &self.precision_choice {
-            engine += &format!(" ({choice})");
-        }
-        line("engine", &engine)?;
         line("work", &shares(&self.function_ms))?;
         match &self.accuracy {
             Some(accuracy) => line("accuracy", &accuracy.to_string())?,

@@ -7,6 +7,7 @@ use cpu_time::ProcessTime;
 use serde::{Serialize, Serializer};
 use shoal_encoder::peak::{Sequence, rates};
 use shoal_encoder::{Isa, Model, Precision, Session, Stage, StageTimes, Tokens};
+use shoal_function::memory;
 
 /// Peak rates of the machine, measured right before the engine is timed, in billions of operations per second of one thread;
 /// a multiply-add counts as two. `None` if there are no such instructions.
@@ -52,8 +53,8 @@ impl Peak {
 }
 
 /// Time of each stage in seconds, summed over the threads, in descending order for most models: matrix products of the
-/// linear layers, attention, quantization of the linear layers' inputs, activations, residuals with layer norms, and
-/// embedding lookup.
+/// linear layers, attention, quantization of the linear layers' inputs, activations, residuals with layer norms (and
+/// pooling, with its normalization), and embedding lookup.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StageSeconds([(&'static str, f64); 6]);
 
@@ -64,7 +65,7 @@ impl From<StageTimes> for StageSeconds {
             ("attention", times[Stage::Attention]),
             ("quantizing", times[Stage::Quantizing]),
             ("activation", times[Stage::Activation]),
-            ("norms", times[Stage::Norms]),
+            ("norms", times[Stage::Norms] + times[Stage::Pooling]),
             ("embedding", times[Stage::Embedding]),
         ];
         Self(stages.map(|(name, time)| (name, time.as_secs_f64())))
@@ -149,11 +150,7 @@ pub(super) fn pass<T: Send>(
 
 /// Peak resident memory of this process in MB, if the system reports it.
 pub(super) fn peak_rss_mb() -> Option<f64> {
-    // Only Linux has this file.
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kib: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
+    memory::peak_bytes().map(|bytes| bytes as f64 / 1e6)
 }
 
 #[cfg(test)]
