@@ -85,15 +85,8 @@ impl TestRun {
     /// The plan for `batches` of this run, for workers that pick their own share.
     pub fn plan<'a>(&'a self, batches: &'a [Batch]) -> Plan<'a> {
         Plan {
-            run: &self.run,
-            job: &self.job,
-            listed: None,
-            batches,
-            timeout: None,
             retry: RETRY,
-            stop_on_bad_record: false,
-            speculation: None,
-            budget: None,
+            ..Plan::new(&self.run, &self.job, batches)
         }
     }
 

@@ -33,6 +33,23 @@ pub struct Plan<'a> {
     pub budget: Option<&'a Budget>,
 }
 
+impl<'a> Plan<'a> {
+    /// The plan without limits, speculation and a listing.
+    pub fn new(run: &'a RunDir, job: &'a Job, batches: &'a [Batch]) -> Self {
+        Self {
+            run,
+            job,
+            batches,
+            listed: None,
+            timeout: None,
+            retry: RetryPolicy::default(),
+            stop_on_bad_record: false,
+            speculation: None,
+            budget: None,
+        }
+    }
+}
+
 /// The result of processing a plan.
 #[derive(Debug)]
 pub struct Processed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shoal_dispatch::{
-    Backend, DispatchError, Plan, Processed, RetryPolicy, process_batches, process_in_windows,
+    Backend, DispatchError, Plan, Processed, process_batches, process_in_windows,
 };
 use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
@@ -110,15 +110,11 @@ impl Stage<'_> {
             trust::remember(run);
         }
         let plan = Plan {
-            run,
-            job,
-            batches: &[],
-            listed: None,
             timeout: spending.timeout,
-            retry: RetryPolicy::default(),
             stop_on_bad_record: settings.on_error == OnError::Fail,
             speculation: Some(settings.limits.speculation),
             budget: spending.budget.as_ref(),
+            ..Plan::new(run, job, &[])
         };
         let (tally, is_late) = within(seconds, cancel, |stop| self.process(&plan, stop, emit));
         let tally = tally.map_err(|error| {

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use shoal_dispatch::{Plan, Processed, RetryPolicy, process_batches};
+use shoal_dispatch::{Plan, Processed, process_batches};
 use shoal_function::Host;
 use shoal_job::{Batch, Cancel, Event, Receipts, RunDir};
 
@@ -68,15 +68,16 @@ impl Share {
         of: Option<usize>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self> {
-        let number = |name: &str| {
-            let text = variable(name)?;
-            Some(text.trim().parse::<usize>().map_err(|_| {
-                Error::Settings(format!(
-                    "failed to find this worker's share: {name} is not a number: {text}"
-                ))
-            }))
+        let number = |name: &str| -> Result<Option<usize>> {
+            let parse = |text: String| {
+                text.trim().parse().map_err(|_| {
+                    Error::Settings(format!(
+                        "failed to find this worker's share: {name} is not a number: {text}"
+                    ))
+                })
+            };
+            variable(name).map(parse).transpose()
         };
-        let number = |name: &str| number(name).transpose();
         let of = match of {
             Some(of) => Some(of),
             None => number(WORKERS)?,
@@ -152,17 +153,7 @@ pub fn work(
     let job = planned_job(run)?;
     let mut batches = run.batches(&job)?;
     batches.retain(|batch| share.has(batch));
-    let plan = Plan {
-        run,
-        job: &job,
-        batches: &batches,
-        listed: None,
-        timeout: None,
-        retry: RetryPolicy::default(),
-        stop_on_bad_record: false,
-        speculation: None,
-        budget: None,
-    };
+    let plan = Plan::new(run, &job, &batches);
     let backend = backend::threads(concurrency, host);
     let processed = process_batches(&plan, &backend, cancel, &mut |event| emit(&event));
     let processed = processed.map_err(|error| Error::from_dispatch(error, run.reference()))?;
