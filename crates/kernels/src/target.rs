@@ -43,7 +43,8 @@ impl fmt::Display for Precision {
 /// An instruction set that shoal has kernels for, whether or not this CPU supports it. Weights can
 /// be packed for a target on any machine; running them needs an [`Isa`](crate::Isa), the proof that
 /// this CPU supports the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// AVX-512 F, BW and VNNI.
     Avx512Vnni,

@@ -32,7 +32,6 @@ mod limits;
 pub mod log;
 mod machine;
 mod model;
-mod names;
 mod plan;
 mod platform;
 pub mod report;

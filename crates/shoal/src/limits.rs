@@ -44,14 +44,8 @@ pub struct Limits {
 impl Limits {
     /// Fails on a limit that is out of range, or that the backend cannot keep.
     pub(crate) fn check(&self, backend: &BackendConfig) -> Result<()> {
-        for (setting, number) in [
-            (Setting::MaxCost, self.max_usd),
-            (Setting::MaxTime, self.max_seconds),
-        ] {
-            if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
-                return Err(Error::setting(setting, "it must be more than 0"));
-            }
-        }
+        check_positive(Setting::MaxCost, self.max_usd)?;
+        check_positive(Setting::MaxTime, self.max_seconds)?;
         let share = self.speculation.budget;
         if !(share.is_finite() && share >= 0.0) {
             let reason = "it must be a percentage of 0 or more";
@@ -78,6 +72,16 @@ impl Limits {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         }
+    }
+}
+
+/// Fails unless `number` is missing, or finite and positive.
+pub(crate) fn check_positive(setting: Setting, number: Option<f64>) -> Result<()> {
+    match number {
+        Some(number) if !(number.is_finite() && number > 0.0) => {
+            Err(Error::setting(setting, "it must be more than 0"))
+        }
+        _ => Ok(()),
     }
 }
 

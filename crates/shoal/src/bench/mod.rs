@@ -30,10 +30,8 @@ pub struct Bench {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Setup {
     /// The precision.
-    #[serde(serialize_with = "crate::names::name")]
     pub precision: Precision,
     /// The instruction set.
-    #[serde(serialize_with = "crate::names::name")]
     pub isa: Target,
     /// The number of threads.
     pub threads: usize,

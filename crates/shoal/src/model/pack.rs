@@ -42,10 +42,8 @@ pub struct PackSummary {
     /// Its size.
     pub bytes: u64,
     /// Its precision.
-    #[serde(serialize_with = "crate::names::name")]
     pub precision: Precision,
     /// Its instruction sets.
-    #[serde(serialize_with = "crate::names::all")]
     pub isas: Vec<Target>,
     /// How its results compare with those of `f32`.
     pub check: Option<Comparison>,

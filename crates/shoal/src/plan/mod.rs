@@ -22,6 +22,7 @@ use shoal_job::spec::Parameters;
 use shoal_job::{Cancel, Event};
 
 use crate::cost::{CHILD_SECONDS, DEFAULT_REGION, TRANSITIONS, prices};
+use crate::limits::check_positive;
 use crate::machine::{BOOT_SECONDS, architecture};
 use crate::platform::Platform;
 use crate::{BackendConfig, BackendKind, Error, Machine, ModelSettings, Result, Setting};
@@ -74,7 +75,6 @@ pub struct PlanReport {
     /// The model's reference.
     pub model: String,
     /// The precision of the engine.
-    #[serde(serialize_with = "crate::names::name")]
     pub precision: Precision,
     /// The records and their lengths.
     pub workload: Workload,
@@ -220,18 +220,8 @@ fn check(settings: &PlanSettings, platforms: &[Platform]) -> Result<()> {
         let reason = format!("{memory} is not between 128 and 10240 MB");
         return Err(Error::setting(Setting::Memory, reason));
     }
-    let Constraints {
-        deadline_seconds,
-        max_usd,
-    } = settings.constraints;
-    for (setting, number) in [
-        (Setting::Deadline, deadline_seconds),
-        (Setting::MaxCost, max_usd),
-    ] {
-        if number.is_some_and(|number| !(number.is_finite() && number > 0.0)) {
-            return Err(Error::setting(setting, "it must be more than 0"));
-        }
-    }
+    check_positive(Setting::Deadline, settings.constraints.deadline_seconds)?;
+    check_positive(Setting::MaxCost, settings.constraints.max_usd)?;
     match settings.backend {
         Some(backend) if platforms.is_empty() => {
             let reason = format!("it is missing, and the backend {backend} has no other price");
