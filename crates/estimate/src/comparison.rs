@@ -109,8 +109,11 @@ pub struct PaperBaseline {
     pub start_seconds: f64,
     /// Seconds per record that shoal takes for the same records and the same model on one thread.
     pub shoal_seconds_per_record: f64,
-    /// USD per million records, if [`Self::seconds_per_record`] is billed.
+    /// USD per million records, if [`Self::seconds_per_record`] is billed; `tools/paper_baseline.py` does
+    /// not write it.
+    #[serde(default)]
     pub usd_per_million: f64,
-    /// USD per million records with shoal.
+    /// USD per million records with shoal; not in that file either.
+    #[serde(default)]
     pub shoal_usd_per_million: f64,
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use shoal_estimate::{Approach, Architecture, Basis, BatchSize, Comparison, PaperBaseline, Prices};
 use shoal_function::Runner;
 use shoal_job::{Cancel, Event, Receipts, RunDir};
@@ -254,26 +253,16 @@ fn execute(
     Ok((summary, receipts))
 }
 
-/// Reads the measurements of the paper's implementation, and prices them.
+/// Reads the measurements of `tools/paper_baseline.py`, and prices them.
 fn paper_baseline(
     file: &Path,
     settings: &CompareSettings,
     prices: &Prices,
 ) -> Result<PaperBaseline> {
-    /// The format of `tools/paper_baseline.py`.
-    #[derive(Deserialize)]
-    struct Measured {
-        runtime: String,
-        records: u64,
-        batch_size: u64,
-        seconds_per_record: f64,
-        start_seconds: f64,
-        shoal_seconds_per_record: f64,
-    }
     let failed =
         |reason: String| Error::Settings(format!("failed to read {}: {reason}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|e| failed(e.to_string()))?;
-    let measured: Measured = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
+    let measured: PaperBaseline = serde_json::from_str(&text).map_err(|e| failed(e.to_string()))?;
     let times = [
         measured.seconds_per_record,
         measured.start_seconds,
@@ -291,12 +280,7 @@ fn paper_baseline(
     Ok(PaperBaseline {
         usd_per_million: usd_per_million(measured.seconds_per_record)?,
         shoal_usd_per_million: usd_per_million(measured.shoal_seconds_per_record)?,
-        runtime: measured.runtime,
-        records: measured.records,
-        batch_size: measured.batch_size,
-        seconds_per_record: measured.seconds_per_record,
-        start_seconds: measured.start_seconds,
-        shoal_seconds_per_record: measured.shoal_seconds_per_record,
+        ..measured
     })
 }
 

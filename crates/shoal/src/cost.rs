@@ -89,84 +89,76 @@ pub(crate) fn add_children(usage: &mut Usage, children: Children, count: f64, se
     }
 }
 
-/// What a run recorded.
-pub(crate) struct Recorded<'a> {
-    pub(crate) job: &'a Job,
-    /// The sums over its receipts.
-    pub(crate) totals: &'a Totals,
-    /// The state according to its events.
-    pub(crate) state: &'a RunState,
-    /// The machine that it ran on, if its price is known.
-    pub(crate) machine: Option<&'a Machine>,
-    /// The execution type of a Distributed Map.
-    pub(crate) children: Option<Children>,
+/// The bill of a run from what it recorded: the sums over its receipts, and its state according to its events. `machine` is
+/// the one that it ran on, if its price is known. `None` if nothing that was used has a price.
+///
+/// # Errors
+/// `prices` has no price for something that was used.
+pub(crate) fn bill(
+    job: &Job,
+    totals: &Totals,
+    state: &RunState,
+    machine: Option<&Machine>,
+    children: Option<Children>,
+    prices: &Prices,
+) -> Result<Option<Bill>> {
+    if let Some(machine) = machine.filter(|_| totals.functions.is_empty()) {
+        let seconds = state.seconds_at_work();
+        return Ok(Some(machine.bill(seconds, Basis::Measured)));
+    }
+    let mut whole: Option<Bill> = None;
+    for (index, (sizing, calls)) in totals.functions.iter().enumerate() {
+        let function = PricedFunction::of(sizing, prices)?;
+        let basis = if calls.measured == calls.count {
+            Basis::Measured
+        } else {
+            Basis::Predicted
+        };
+        let (count, seconds) = (calls.count as f64, calls.billed_ms / 1e3);
+        let mut usages = vec![function.usage(basis, count, seconds, calls.init_ms / 1e3)];
+        if let Some(children) = children {
+            let mut usage = function.no_usage(Basis::Assumed);
+            let child_seconds = seconds + count * CHILD_SECONDS;
+            add_children(&mut usage, children, count, child_seconds);
+            usages.push(usage);
+        }
+        for usage in &usages {
+            extend(&mut whole, function.bill(usage)?);
+        }
+        if index == 0 {
+            // The events do not say which of several functions failed.
+            extend(&mut whole, failures(state, &function)?);
+            for usage in store(job, totals, &function) {
+                extend(&mut whole, function.bill(&usage)?);
+            }
+        }
+    }
+    Ok(whole)
 }
 
-impl Recorded<'_> {
-    /// The bill; `None` if nothing that was used has a price.
-    ///
-    /// # Errors
-    /// `prices` has no price for something that was used.
-    pub(crate) fn bill(&self, prices: &Prices) -> Result<Option<Bill>> {
-        let machine = self.machine.filter(|_| self.totals.functions.is_empty());
-        if let Some(machine) = machine {
-            let seconds = self.state.seconds_at_work();
-            return Ok(Some(machine.bill(seconds, Basis::Measured)));
-        }
-        let mut whole: Option<Bill> = None;
-        for (index, (sizing, calls)) in self.totals.functions.iter().enumerate() {
-            let function = PricedFunction::of(sizing, prices)?;
-            let basis = if calls.measured == calls.count {
-                Basis::Measured
-            } else {
-                Basis::Predicted
-            };
-            let (count, seconds) = (calls.count as f64, calls.billed_ms / 1e3);
-            let mut usages = vec![function.usage(basis, count, seconds, calls.init_ms / 1e3)];
-            if let Some(children) = self.children {
-                let mut usage = function.no_usage(Basis::Assumed);
-                let child_seconds = seconds + count * CHILD_SECONDS;
-                add_children(&mut usage, children, count, child_seconds);
-                usages.push(usage);
-            }
-            for usage in &usages {
-                extend(&mut whole, function.bill(usage)?);
-            }
-            if index == 0 {
-                // The events do not say which of several functions failed.
-                extend(&mut whole, self.failures(&function)?);
-                for usage in self.store(&function) {
-                    extend(&mut whole, function.bill(&usage)?);
-                }
-            }
-        }
-        Ok(whole)
+/// Failed attempts. The caller waited at least as long as the billed time.
+fn failures(state: &RunState, function: &PricedFunction<'_>) -> Result<Bill> {
+    let failed = &state.failed_calls;
+    let seconds = failed.ms as f64 / 1e3;
+    let usage = function.usage(Basis::Assumed, failed.timed as f64, seconds, 0.0);
+    let mut bill = function.bill(&usage)?;
+    for item in &mut bill.items {
+        item.name = format!("failed attempts: {}", item.name);
     }
+    Ok(bill)
+}
 
-    /// Failed attempts. The caller waited at least as long as the billed time.
-    fn failures(&self, function: &PricedFunction<'_>) -> Result<Bill> {
-        let failed = &self.state.failed_calls;
-        let seconds = failed.ms as f64 / 1e3;
-        let usage = function.usage(Basis::Assumed, failed.timed as f64, seconds, 0.0);
-        let mut bill = function.bill(&usage)?;
-        for item in &mut bill.items {
-            item.name = format!("failed attempts: {}", item.name);
-        }
-        Ok(bill)
-    }
-
-    /// Requests of the object store, and storage for a month.
-    fn store(&self, function: &PricedFunction<'_>) -> [Usage; 2] {
-        let mut requests = function.no_usage(Basis::Predicted);
-        add_store_requests(&mut requests, self.totals.receipts as f64);
-        let sources = self.job.sources.iter();
-        let input: u64 = sources.map(|source| source.identity.bytes).sum();
-        let stored = Usage {
-            stored_gb_months: (input + self.totals.part_bytes) as f64 / 1e9,
-            ..function.no_usage(Basis::Assumed)
-        };
-        [requests, stored]
-    }
+/// Requests of the object store, and storage for a month.
+fn store(job: &Job, totals: &Totals, function: &PricedFunction<'_>) -> [Usage; 2] {
+    let mut requests = function.no_usage(Basis::Predicted);
+    add_store_requests(&mut requests, totals.receipts as f64);
+    let sources = job.sources.iter();
+    let input: u64 = sources.map(|source| source.identity.bytes).sum();
+    let stored = Usage {
+        stored_gb_months: (input + totals.part_bytes) as f64 / 1e9,
+        ..function.no_usage(Basis::Assumed)
+    };
+    [requests, stored]
 }
 
 fn extend(whole: &mut Option<Bill>, bill: Bill) {

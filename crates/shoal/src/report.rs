@@ -36,14 +36,8 @@ pub fn bill(
     prices: &Prices,
 ) -> Result<Option<Bill>> {
     let backend = BackendConfig::last(run)?;
-    let recorded = cost::Recorded {
-        job,
-        totals,
-        state,
-        machine: backend.settings().machine(),
-        children: children(run)?,
-    };
-    recorded.bill(prices)
+    let machine = backend.settings().machine();
+    cost::bill(job, totals, state, machine, children(run)?, prices)
 }
 
 /// The report of a run from its receipts, history and bill.
