@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::Calibration;
 
 /// The lengths of an input's records.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Workload {
     /// Number of records of the input.
     pub records: u64,
@@ -95,8 +95,7 @@ mod tests {
             records,
             lengths: lengths.to_vec(),
             read: lengths.len() as u64,
-            truncated: 0,
-            bytes: 0,
+            ..Workload::default()
         }
     }
 

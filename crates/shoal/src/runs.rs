@@ -262,8 +262,22 @@ fn storage(action: &'static str, path: &Path, error: std::io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use shoal_job::FunctionSpec;
+
     use super::*;
+
+    /// A job of `batches` batches with one record each, without inputs and columns.
+    pub(crate) fn job(function: FunctionSpec, batches: u64) -> Job {
+        let job = serde_json::json!({
+            "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": [], "sources": [],
+            "function": function,
+            "parameters": shoal_job::spec::Parameters::default(), "output": "-",
+            "columns": { "inputs": [], "id": null, "kept": [] },
+            "records": batches, "batches": batches,
+        });
+        serde_json::from_value(job).unwrap()
+    }
 
     #[test]
     fn names_are_readable_and_safe() {

@@ -140,24 +140,19 @@ fn check(
 
 /// The arguments of a worker without its index.
 fn arguments(run: &RunDir, settings: &ExportSettings) -> Vec<String> {
-    let (run, workers, cpus) = (
-        run.uri(),
-        settings.workers.to_string(),
-        settings.cpus.to_string(),
-    );
-    let mut arguments = vec![
+    let (workers, cpus) = (settings.workers.to_string(), settings.cpus.to_string());
+    let uri = run.uri();
+    let words = [
         "worker",
         "--run",
-        &run,
+        &uri,
         "--of",
         &workers,
         "--concurrency",
         &cpus,
     ];
-    if let Some(model) = &settings.model {
-        arguments.extend(["--model", model]);
-    }
-    arguments.into_iter().map(str::to_owned).collect()
+    let model = settings.model.iter().flat_map(|model| ["--model", model]);
+    words.into_iter().chain(model).map(str::to_owned).collect()
 }
 
 /// A job name of lowercase letters, digits and hyphens, which all platforms accept.
@@ -187,6 +182,7 @@ mod tests {
     use shoal_job::{Batch, FunctionSpec};
 
     use super::*;
+    use crate::runs::tests::job;
 
     fn run(url: &str, model: &str) -> RunDir {
         let store = Arc::new(object_store::memory::InMemory::new());
@@ -200,13 +196,6 @@ mod tests {
                 Arc::new(arrow_schema::Schema::empty()),
             )
         };
-        let job = serde_json::json!({
-            "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": [], "sources": [],
-            "function": function,
-            "parameters": shoal_job::spec::Parameters::default(), "output": "-",
-            "columns": { "inputs": [], "id": null, "kept": [] },
-            "records": 5, "batches": 5,
-        });
         let mut table = run.table_writer();
         for index in 0..5 {
             let batch = Batch {
@@ -216,8 +205,7 @@ mod tests {
             };
             table.push(&batch).unwrap();
         }
-        let job = serde_json::from_value(job).unwrap();
-        run.save_plan(&job, table).unwrap();
+        run.save_plan(&job(function, 5), table).unwrap();
         run
     }
 

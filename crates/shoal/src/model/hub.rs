@@ -31,6 +31,7 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
 pub(super) fn hub(name: &str) -> Result<PathBuf> {
     use hf_hub::api::sync::{ApiBuilder, ApiError};
     use hf_hub::{Cache, Repo, RepoType};
+    use shoal_encoder::Checkpoint;
 
     /// Files that a model may lack.
     const OPTIONAL: [&str; 6] = [
@@ -74,7 +75,8 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     if let Some(folder) = cached
         .get("config.json")
         .and_then(|path| path.parent().map(PathBuf::from))
-        && has_model(&folder)
+        && Checkpoint::fingerprint(&folder).is_ok()
+    // It is complete.
     {
         return Ok(folder);
     }
@@ -130,12 +132,6 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
 fn is_offline() -> bool {
     std::env::var("HF_HUB_OFFLINE")
         .is_ok_and(|value| matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes"))
-}
-
-/// Whether a folder of the cache is complete.
-#[cfg(feature = "hub")]
-fn has_model(folder: &std::path::Path) -> bool {
-    shoal_encoder::Checkpoint::fingerprint(folder).is_ok()
 }
 
 #[cfg(test)]

@@ -32,7 +32,10 @@ pub(super) fn open(
         );
         return Err(not_a_model(location.uri(), reason));
     }
-    let name = Name::of(&location.uri(), &meta);
+    // The name of a copy identifies the object and its content.
+    let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex()[..16].to_owned();
+    let object = format!("remote-{}-", digest(&location.uri()));
+    let name = format!("{object}{}.shoal", digest(&format!("{meta:?}")));
     let can_change = meta.etag.is_none() && meta.modified.is_none();
     // Opens a copy, and removes a damaged one.
     let open = |path: &Path| {
@@ -44,7 +47,7 @@ pub(super) fn open(
     };
     // An outer error means that the folder cannot be written.
     let open_in = |folder: &Path| -> Result<Result<Model>> {
-        let path = folder.join(name.file());
+        let path = folder.join(&name);
         if path.is_file() && !can_change {
             match open(&path) {
                 Err(error) if is_damaged(&error) => {}
@@ -54,7 +57,7 @@ pub(super) fn open(
         let file = inputs::locked_file(&folder.join("fetching"));
         let file = file.map_err(|e| write_error(folder, e))?;
         Ok(fetch(location, &meta, file, &path).and_then(|()| {
-            name.remove_former(folder);
+            remove_former(folder, &object, &name);
             open(&path)
         }))
     };
@@ -68,32 +71,12 @@ pub(super) fn open(
         .unwrap_or_else(|error| Err(cached.unwrap_or(error)))
 }
 
-/// The file name of a copy, which identifies the object and its content.
-struct Name {
-    object: String,
-    content: String,
-}
-
-impl Name {
-    fn of(url: &str, meta: &Meta) -> Self {
-        let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex()[..16].to_owned();
-        Self {
-            object: format!("remote-{}-", digest(url)),
-            content: digest(&format!("{meta:?}")),
-        }
-    }
-
-    fn file(&self) -> String {
-        format!("{}{}.shoal", self.object, self.content)
-    }
-
-    /// Removes copies of the object's earlier content.
-    fn remove_former(&self, folder: &Path) {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let other = entry.file_name();
-            if other.to_string_lossy().starts_with(&self.object) && *other != *self.file() {
-                remove(&entry.path());
-            }
+/// Removes copies of an object except `name`: those of its earlier content.
+fn remove_former(folder: &Path, object: &str, name: &str) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let other = entry.file_name();
+        if other.to_string_lossy().starts_with(object) && other != *name {
+            remove(&entry.path());
         }
     }
 }

@@ -33,14 +33,10 @@ pub(super) fn all(
     let cheapest = |is_wanted: &dyn Fn(&Estimate) -> bool| {
         let possible = estimates
             .iter()
-            .filter(|estimate| estimate.broken.is_empty());
-        possible
-            .filter(|estimate| is_wanted(estimate))
-            .filter(|estimate| estimate.usd().is_some())
-            .min_by(|one, other| {
-                let usd = |estimate: &Estimate| estimate.usd().unwrap_or_default();
-                usd(one).total_cmp(&usd(other))
-            })
+            .filter(|estimate| estimate.broken.is_empty() && is_wanted(estimate));
+        let priced = possible.filter_map(|estimate| Some((estimate, estimate.usd()?)));
+        let cheapest = priced.min_by(|(_, one), (_, other)| one.total_cmp(other));
+        cheapest.map(|(estimate, _)| estimate)
     };
     let is_function = |estimate: &Estimate| estimate.memory_mb.is_some();
     let chosen = choice.index.map(|index| &estimates[index]);
@@ -48,28 +44,24 @@ pub(super) fn all(
     let Some(functions) = chosen.or_else(|| cheapest(&is_function)) else {
         return Vec::new();
     };
+    // Both costs are proportional to the records, except for the machine's start: `b + n m` and `n f` are equal at
+    // `n = b / (f - m)`.
     let of = |machine: &Machine| {
         let own = cheapest(&|estimate| estimate.place == machine.name && !is_function(estimate))?;
-        Some(of(machine, own, functions, records as f64))
+        let machine_usd = own.usd().unwrap_or_default();
+        let functions_usd = functions.usd().unwrap_or_default();
+        let boot = machine.usd_per_hour * BOOT_SECONDS / 3600.0;
+        let saved = (functions_usd - (machine_usd - boot)) / records as f64;
+        Some(BreakEven {
+            machine: machine.name.clone(),
+            machine_usd,
+            machine_seconds: own.seconds,
+            functions_usd,
+            functions_seconds: functions.seconds,
+            cheaper_from_records: (saved > 0.0).then_some(boot / saved),
+        })
     };
     machines.iter().filter_map(of).collect()
-}
-
-/// Both costs are proportional to the records, except for the machine's start: `b + n m` and `n f` are equal at
-/// `n = b / (f - m)`.
-fn of(machine: &Machine, own: &Estimate, functions: &Estimate, records: f64) -> BreakEven {
-    let machine_usd = own.usd().unwrap_or_default();
-    let functions_usd = functions.usd().unwrap_or_default();
-    let boot = machine.usd_per_hour * BOOT_SECONDS / 3600.0;
-    let saved = (functions_usd - (machine_usd - boot)) / records;
-    BreakEven {
-        machine: machine.name.clone(),
-        machine_usd,
-        machine_seconds: own.seconds,
-        functions_usd,
-        functions_seconds: functions.seconds,
-        cheaper_from_records: (saved > 0.0).then_some(boot / saved),
-    }
 }
 
 #[cfg(test)]

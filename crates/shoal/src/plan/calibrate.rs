@@ -2,16 +2,17 @@
 //! all cores, then the start of a process.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
-use shoal_dispatch::{Plan, RetryPolicy, process_batches};
+use shoal_dispatch::{Plan, process_batches};
 use shoal_encoder::{MICRO_BATCH_TOKENS, Model, Session, Tokens};
 use shoal_estimate::{Calibration, Contention, Point};
 use shoal_function::Runner;
 use shoal_job::Cancel;
 use shoal_job::spec::Parameters;
 use shoal_job::wire::Receipt;
+use shoal_report::now_unix_ms;
 use shoal_runners::EncoderRunner;
 
 use super::median;
@@ -48,7 +49,6 @@ pub(super) fn calibrate(
 ) -> Result<Calibration> {
     let (model, spec) = (runner.model(), runner.spec());
     let (points, spread) = points(model, runner.max_tokens());
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let mut calibration = Calibration {
         version: Calibration::VERSION,
         shoal: VERSION.into(),
@@ -58,7 +58,7 @@ pub(super) fn calibrate(
         isa: model.isa().name().into(),
         architecture: architecture(),
         machine: cpu(),
-        unix_seconds: now.map_or(0, |since| since.as_secs()),
+        unix_seconds: now_unix_ms() / 1000,
         points,
         ratio: 1.0,
         records: 0,
@@ -237,17 +237,7 @@ impl Function<'_> {
             runner: &runner,
             engine: self.engine,
         })?;
-        let plan = Plan {
-            run,
-            job,
-            batches,
-            listed: None,
-            timeout: None,
-            retry: RetryPolicy::default(),
-            stop_on_bad_record: false,
-            speculation: None,
-            budget: None,
-        };
+        let plan = Plan::new(run, job, batches);
         let processed = process_batches(&plan, backend.as_ref(), cancel, &mut |_| {})?;
         Ok(Sample {
             receipts: processed.receipts.values().cloned().collect(),

@@ -291,40 +291,39 @@ impl PlanContext<'_> {
         let is_express = candidate.platform == Platform::StepFunctions(Children::Express);
         let mib = |bytes: f64| bytes / 1024.0 / 1024.0;
         let needed_mib = mib(self.calibration.memory_bytes as f64);
-        let limits = [
-            (
-                longest_batch_seconds > timeout,
-                format!("a batch takes {longest_batch_seconds:.0} s, Lambda allows {timeout} s"),
+        let mut exceeded = Vec::new();
+        let mut check = |is_exceeded, text| exceeded.extend(Some(text).filter(|_| is_exceeded));
+        check(
+            longest_batch_seconds > timeout,
+            format!("a batch takes {longest_batch_seconds:.0} s, Lambda allows {timeout} s"),
+        );
+        check(
+            is_express && longest_batch_seconds > EXPRESS_SECONDS,
+            format!(
+                "a batch takes {longest_batch_seconds:.0} s, an Express child has {EXPRESS_SECONDS} s"
             ),
-            (
-                is_express && longest_batch_seconds > EXPRESS_SECONDS,
-                format!(
-                    "a batch takes {longest_batch_seconds:.0} s, an Express child has {EXPRESS_SECONDS} s"
-                ),
+        );
+        check(
+            concurrency > self.quota,
+            format!(
+                "{concurrency} concurrent environments, the account's quota is {}",
+                self.quota
             ),
-            (
-                concurrency > self.quota,
-                format!(
-                    "{concurrency} concurrent environments, the account's quota is {}",
-                    self.quota
-                ),
+        );
+        check(
+            is_map && concurrency > u64::from(CONCURRENCY),
+            format!(
+                "{concurrency} concurrent children, the limit of a Distributed Map is {CONCURRENCY}"
             ),
-            (
-                is_map && concurrency > u64::from(CONCURRENCY),
-                format!(
-                    "{concurrency} concurrent children, the limit of a Distributed Map is {CONCURRENCY}"
-                ),
+        );
+        check(
+            needed_mib > f64::from(candidate.memory_mb) * MAX_MEMORY_SHARE,
+            format!(
+                "the function needs {needed_mib:.0} MB of its {} MB",
+                candidate.memory_mb
             ),
-            (
-                needed_mib > f64::from(candidate.memory_mb) * MAX_MEMORY_SHARE,
-                format!(
-                    "the function needs {needed_mib:.0} MB of its {} MB",
-                    candidate.memory_mb
-                ),
-            ),
-        ];
-        let exceeded = limits.into_iter().filter(|(is_exceeded, _)| *is_exceeded);
-        exceeded.map(|(_, text)| text).collect()
+        );
+        exceeded
     }
 }
 

@@ -27,14 +27,8 @@ pub(super) struct Lengths {
     pub(super) texts: Vec<String>,
 }
 
-/// The records of one batch.
-#[derive(Default)]
-struct Found {
-    tokens: Vec<u32>,
-    truncated: u64,
-    bytes: u64,
-    texts: Vec<String>,
-}
+/// The lengths and texts of one batch.
+type Part = (Workload, Vec<String>);
 
 /// Reads all batches of a job, or a sample spread evenly over it.
 pub(super) fn read(
@@ -50,7 +44,7 @@ pub(super) fn read(
         ((MAX_RECORDS / group).max(1) as usize).min(batches.len())
     };
     let next = AtomicUsize::new(0);
-    let read = || -> Result<Vec<(usize, Found)>> {
+    let read = || -> Result<Vec<(usize, Part)>> {
         let sources = Sources::default();
         let mut found = Vec::new();
         loop {
@@ -76,20 +70,17 @@ pub(super) fn read(
     found.sort_by_key(|(number, _)| *number);
     let mut workload = Workload {
         records: job.records,
-        lengths: Vec::new(),
-        read: 0,
-        truncated: 0,
-        bytes: 0,
+        ..Workload::default()
     };
     let (mut texts, mut kept) = (Vec::new(), 0);
-    for (_, found) in found {
-        workload.read += found.tokens.len() as u64;
-        workload.truncated += found.truncated;
-        workload.bytes += found.bytes;
-        workload.lengths.extend(found.tokens);
+    for (_, (part, of_part)) in found {
+        workload.read += part.read;
+        workload.truncated += part.truncated;
+        workload.bytes += part.bytes;
+        workload.lengths.extend(part.lengths);
         if kept < KEPT_BYTES {
-            kept += found.texts.iter().map(String::len).sum::<usize>();
-            texts.extend(found.texts);
+            kept += of_part.iter().map(String::len).sum::<usize>();
+            texts.extend(of_part);
         }
     }
     Ok(Lengths {
@@ -104,24 +95,25 @@ fn read_batch(
     batch: &Batch,
     sources: &Sources,
     runner: &EncoderRunner,
-) -> Result<Found> {
-    let mut found = Found::default();
+) -> Result<Part> {
+    let (mut found, mut texts) = (Workload::default(), Vec::new());
     for row in sources.rows(&scratch.job, &scratch.run, batch) {
         let row = row.map_err(|error| Error::Batch {
             batch: batch.index,
             failure: Failure::from(error),
         })?;
+        found.read += 1;
         // A bad record becomes a dead letter, which takes no time.
         let Ok(record) = row.content else {
-            found.tokens.push(0);
+            found.lengths.push(0);
             continue;
         };
         let text = record.text();
         let tokens = runner.encode(text)?;
-        found.tokens.push(tokens.ids.len() as u32);
+        found.lengths.push(tokens.ids.len() as u32);
         found.truncated += u64::from(tokens.truncated);
         found.bytes += text.len() as u64;
-        found.texts.push(text.to_owned());
+        texts.push(text.to_owned());
     }
-    Ok(found)
+    Ok((found, texts))
 }

@@ -2,10 +2,11 @@
 //! (`AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html`) into metrics, without a call
 //! or a permission.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::json;
 use shoal_job::wire::{Failure, Invocation, Receipt};
+use shoal_report::now_unix_ms;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "shoal";
@@ -49,11 +50,10 @@ impl Metrics {
             Ok(_) => "done",
             Err(failure) => failure.kind.name(),
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         // CloudWatch Logs Insights finds members that are neither metrics nor dimensions.
         let mut line = json!({
             "_aws": {
-                "Timestamp": now.map_or(0, |since| since.as_millis() as u64),
+                "Timestamp": now_unix_ms(),
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
                     "Dimensions": [["function", "version"]],

@@ -58,33 +58,25 @@ impl Environments {
 pub(super) mod tests {
     use std::time::Duration;
 
+    use arrow_schema::Schema;
     use shoal_job::wire::FailureKind;
-    use shoal_job::{Batch, RunDir};
+    use shoal_job::{Batch, FunctionSpec, RunDir};
 
     use super::*;
+    use crate::runs::tests::job;
 
     /// A host whose function panics, and a run for which it does.
     pub(in crate::worker) fn crashing() -> (Arc<Host>, tempfile::TempDir, Invocation) {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::open(folder.path()).unwrap();
-        let job = serde_json::json!({
-            "layout": shoal_job::spec::LAYOUT_VERSION, "shoal": "0", "inputs": [], "sources": [],
-            "function": {
-                "kind": "encoder", "reference": "none", "fingerprint": "", "inputs": [],
-                "output": { "fields": [], "metadata": {} }, "unit": "tokens", "determinism": "exact"
-            },
-            "parameters": shoal_job::spec::Parameters::default(), "output": "-",
-            "columns": { "inputs": [], "id": null, "kept": [] },
-            "records": 1, "batches": 1,
-        });
+        let function = FunctionSpec::new("encoder", "1", Vec::new(), Schema::empty().into());
         let batch = Batch {
             records: 1,
             ..Batch::default()
         };
         let mut table = run.table_writer();
         table.push(&batch).unwrap();
-        let job = serde_json::from_value(job).unwrap();
-        run.save_plan(&job, table).unwrap();
+        run.save_plan(&job(function, 1), table).unwrap();
         let invocation = Invocation::first(run.uri().into(), batch);
         let open = |_: &_| panic!("no such model");
         let host = Host::new("test", Duration::ZERO, Box::new(open));

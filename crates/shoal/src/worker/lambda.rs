@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -29,6 +30,8 @@ const BOOTSTRAP: &str = "bootstrap";
 const PACKED: &str = "model.shoal";
 /// The only writable folder of a function.
 const CACHE: &str = "/tmp/shoal";
+/// Time after a call's time limit; callers reserve more.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether Lambda started this process, rather than a user of the command.
 pub fn is_called() -> bool {
@@ -156,38 +159,25 @@ impl Function {
             let reason = format!("failed to read an invocation: {e}");
             Failure::new(FailureKind::Refused, reason)
         })?;
-        let _watch = Watchdog::of(&invocation);
+        let _watch = watchdog(&invocation);
         let receipt = self.work(&invocation, &limits)?;
         let reply = Reply::new(&invocation, receipt);
         Ok(serde_json::to_value(reply).expect("a reply is always JSON"))
     }
 }
 
-/// Ends the process if a call exceeds its time limit by a grace period. Otherwise a blocked call would be billed until Lambda
-/// ends it, and cost more than was reserved.
-struct Watchdog {
-    /// Dropped when the call is done.
-    _call: Option<std::sync::mpsc::Sender<()>>,
-}
-
-impl Watchdog {
-    /// Time after the call's time limit; callers reserve more.
-    const GRACE: Duration = Duration::from_secs(2);
-
-    fn of(invocation: &Invocation) -> Self {
-        let Some(timeout_ms) = invocation.timeout_ms else {
-            return Self { _call: None };
-        };
-        let (call, waits) = std::sync::mpsc::channel();
-        let limit = Duration::from_millis(timeout_ms) + Self::GRACE;
-        std::thread::spawn(move || {
-            if waits.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("error: the call took longer than {limit:?}; this environment stops");
-                std::process::exit(crate::error::ExitCode::Internal as i32);
-            }
-        });
-        Self { _call: Some(call) }
-    }
+/// Ends the process if a call exceeds its time limit by a grace period; the call drops the result when it is done. Otherwise
+/// a blocked call would be billed until Lambda ends it, and cost more than was reserved.
+fn watchdog(invocation: &Invocation) -> Option<Sender<()>> {
+    let limit = Duration::from_millis(invocation.timeout_ms?) + GRACE;
+    let (call, waits) = channel();
+    std::thread::spawn(move || {
+        if waits.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("error: the call took longer than {limit:?}; this environment stops");
+            std::process::exit(crate::error::ExitCode::Internal as i32);
+        }
+    });
+    Some(call)
 }
 
 /// The `Authorization` header and the body of a request to the function's URL (payload format 2.0), if `event` is one.
