@@ -194,13 +194,9 @@ impl Function<'_> {
         let (mut records, mut predicted_seconds) = (0, 0.0);
         let mut lines = String::new();
         // A job without texts is timed on an empty one.
-        let no_text = [String::new()];
-        let texts = if self.texts.is_empty() {
-            &no_text
-        } else {
-            self.texts
-        };
-        for text in texts.iter().cycle() {
+        let empty = self.texts.is_empty().then_some("");
+        let texts = self.texts.iter().map(String::as_str).chain(empty);
+        for text in texts.cycle() {
             let is_enough = predicted_seconds >= seconds * concurrency as f64
                 || records >= MAX_BATCHES * BATCH_SIZE;
             let has_all = records % BATCH_SIZE == 0 && records / BATCH_SIZE >= concurrency;
