@@ -72,11 +72,11 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
         })
     };
     let cached = Cache::from_env().repo(repo.clone());
+    // Only a complete folder of the cache is used.
     if let Some(folder) = cached
         .get("config.json")
         .and_then(|path| path.parent().map(PathBuf::from))
         && Checkpoint::fingerprint(&folder).is_ok()
-    // It is complete.
     {
         return Ok(folder);
     }
