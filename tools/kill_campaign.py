@@ -2,9 +2,9 @@
 
     pip install ministack==1.5.33 boto3 zstandard
     cargo build --release
-    python tools/kill_campaign.py OUTPUT.jsonl [--kills 200] [--places local,process,s3,http,lambda]
+    python tools/kill_campaign.py OUTPUT.jsonl [--kills 200] [--setups local,process,s3,http,lambda]
 
-A place is a backend and a storage location of the run directory:
+A setup is a backend and a storage location of the run directory:
 
     local     threads, on this disk
     process   worker processes, on this disk
@@ -15,7 +15,7 @@ A place is a backend and a storage location of the run directory:
 ministack emulates S3 and Lambda on the loopback interface. A chain is one run that is killed up to four times (SIGKILL), each
 time after a delay with one of three aims: `any` (any moment within the duration of an undisturbed run), `plan` (before the plan is
 written), and `collect` (while the output is written). The victim is the command with all its workers, only the command, or one
-worker, depending on the place. Then the same command, or `shoal resume`, resumes the run. At the end of a chain the output and the
+worker, depending on the setup. Then the same command, or `shoal resume`, resumes the run. At the end of a chain the output and the
 dead letters must be byte-identical to those of the undisturbed run, without leftover temporary files.
 
 Writes one line per chain with its kills, then a summary line. The exit code is 1 if anything differed.
@@ -63,18 +63,18 @@ SHAPES = {"jsonl": ("reviews.jsonl", "labels.csv"), "staged": ("reviews.csv.gz",
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output")
-    parser.add_argument("--kills", type=int, default=200, help="number of kills per place")
-    parser.add_argument("--places", default=",".join(VICTIMS))
+    parser.add_argument("--kills", type=int, default=200, help="number of kills per setup")
+    parser.add_argument("--setups", default=",".join(VICTIMS))
     parser.add_argument("--records", type=int, default=6000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--shoal", default=str(ROOT / "target/release/shoal"))
     options = parser.parse_args()
     options.shoal = os.path.abspath(options.shoal)
     with open(options.output, "w") as out:
-        command = ["python", "tools/kill_campaign.py", "OUTPUT.jsonl", "--kills", options.kills, "--places", options.places]
+        command = ["python", "tools/kill_campaign.py", "OUTPUT.jsonl", "--kills", options.kills, "--setups", options.setups]
         command += ["--records", options.records, "--seed", options.seed]
         write(out, {"command": " ".join(map(str, command))})
-        ok = all([campaign(options, place, out) for place in options.places.split(",")])
+        ok = all([campaign(options, setup, out) for setup in options.setups.split(",")])
     sys.exit(not ok)
 
 
@@ -83,22 +83,22 @@ def write(out, line):
     out.flush()
 
 
-def campaign(options, place, out):
-    """Kills runs at one place until there are enough kills; returns whether every result was correct."""
+def campaign(options, setup, out):
+    """Kills runs at one setup until there are enough kills; returns whether every result was correct."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         # Emulated services respond more slowly than real ones.
-        records = options.records // 4 if place in ("http", "lambda") else options.records
+        records = options.records // 4 if setup in ("http", "lambda") else options.records
         write_inputs(folder, records)
-        with Place(options, place, folder) as there:
+        with Setup(options, setup, folder) as there:
             undisturbed = {shape: Undisturbed(there, shape) for shape in SHAPES}
             kills, counts, wrong, chains = 0, collections.Counter(), [], 0
             while kills < options.kills:
-                seed = f"{options.seed}/{place}/{chains}"
+                seed = f"{options.seed}/{setup}/{chains}"
                 chain = Chain(there, undisturbed, seed, chains).run(options.kills - kills)
                 chains += 1
-                write(out, {"place": place, "seed": seed} | chain)
+                write(out, {"setup": setup, "seed": seed} | chain)
                 for kill in chain["kills"]:
                     counts[f"victim {kill['victim']}"] += 1
                     if kill["victim"] != "worker":
@@ -106,10 +106,10 @@ def campaign(options, place, out):
                 kills += len(chain["kills"])
                 if chain["problems"]:
                     wrong.append(seed)
-                print(f"{place}: {kills} kills in {chains} chains, {len(wrong)} wrong", flush=True)
+                print(f"{setup}: {kills} kills in {chains} chains, {len(wrong)} wrong", flush=True)
             batches = {shape: whole.summary["batches"] for shape, whole in undisturbed.items()}
     write(out, {
-        "place": place, "kills": kills, "chains": chains, "same_bytes": chains - len(wrong), "wrong": wrong,
+        "setup": setup, "kills": kills, "chains": chains, "same_bytes": chains - len(wrong), "wrong": wrong,
         "counts": dict(sorted(counts.items())), "records": records, "batches": batches,
         "seconds": round(time.monotonic() - began, 1),
     })
@@ -133,7 +133,7 @@ def write_inputs(folder, count):
         table.writerows((name, "" if row % 500 == 250 else text, stars) for row, (name, text, stars) in enumerate(rows))
 
 
-class Place:
+class Setup:
     """A backend with its services, and a location for run directories."""
 
     def __init__(self, options, name, folder):
@@ -254,34 +254,34 @@ class Place:
 class Undisturbed:
     """A run without kills: the expected output, and the duration of its phases."""
 
-    def __init__(self, place, shape):
+    def __init__(self, setup, shape):
         name = f"whole-{shape}"
-        (place.folder / name).mkdir()
+        (setup.folder / name).mkdir()
         began = time.monotonic()
-        process = place.start(place.command(shape, name), place.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        while process.poll() is None and not place.has(name, "job.json"):
+        process = setup.start(setup.command(shape, name), setup.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        while process.poll() is None and not setup.has(name, "job.json"):
             time.sleep(0.001)
         self.plan_seconds = time.monotonic() - began
         stdout, stderr = process.communicate(timeout=TIMEOUT)
         self.seconds = time.monotonic() - began
         if process.returncode:
-            sys.exit(f"{place.name}: the undisturbed run ended with {process.returncode}: {stderr.decode()}")
+            sys.exit(f"{setup.name}: the undisturbed run ended with {process.returncode}: {stderr.decode()}")
         self.summary = json.loads(stdout)
-        self.output = (place.folder / name / SHAPES[shape][1]).read_bytes()
-        self.letters = place.read(name, "failed.jsonl")
+        self.output = (setup.folder / name / SHAPES[shape][1]).read_bytes()
+        self.letters = setup.read(name, "failed.jsonl")
         assert self.letters, "some records are invalid"
 
 
 class Chain:
     """One run and its kills."""
 
-    def __init__(self, place, undisturbed, seed, number):
-        self.place, self.rng, self.name = place, random.Random(seed), f"chain-{number}"
+    def __init__(self, setup, undisturbed, seed, number):
+        self.setup, self.rng, self.name = setup, random.Random(seed), f"chain-{number}"
         self.shape = self.rng.choice(list(SHAPES))
         self.whole = undisturbed[self.shape]
-        self.outputs = place.folder / self.name
+        self.outputs = setup.folder / self.name
         # A separate cache, so that packing the model can be killed too.
-        self.environment = place.environment | {"XDG_CACHE_HOME": str(place.folder / f"cache-{self.name}")}
+        self.environment = setup.environment | {"XDG_CACHE_HOME": str(setup.folder / f"cache-{self.name}")}
         self.kills, self.problems, self.exits = [], [], []
 
     def run(self, max_kills):
@@ -294,23 +294,23 @@ class Chain:
         if self.problems:
             print(f"{self.name}: {self.problems}", flush=True)
         else:
-            self.place.remove(self.name)
+            self.setup.remove(self.name)
         return result
 
     def words(self):
         """The same command, or `resume` if there is a plan."""
-        if self.kills and self.place.has(self.name, "job.json") and self.rng.random() < 0.5:
-            return ["resume", self.place.run_dir(self.name), "--isa", ISA, "--json", "--quiet"]
-        return self.place.command(self.shape, self.name)
+        if self.kills and self.setup.has(self.name, "job.json") and self.rng.random() < 0.5:
+            return ["resume", self.setup.run_dir(self.name), "--isa", ISA, "--json", "--quiet"]
+        return self.setup.command(self.shape, self.name)
 
     def start_and_kill(self):
         """Returns whether the run can be killed again."""
-        victim = self.rng.choice(VICTIMS[self.place.name])
+        victim = self.rng.choice(VICTIMS[self.setup.name])
         aim = self.rng.choices(["any", "plan", "collect"], [0.6, 0.15, 0.25])[0]
         spans = {"any": self.whole.seconds, "plan": self.whole.plan_seconds, "collect": 0.02}
         delay = self.rng.random() * spans[aim]
-        self.place.start_workers()
-        command = self.place.start(self.words(), self.environment)
+        self.setup.start_workers()
+        command = self.setup.start(self.words(), self.environment)
         began = time.monotonic()
         until = began + delay if aim != "collect" else None
         # At the start the command checks that the output is writable, with a temporary file that it
@@ -319,14 +319,14 @@ class Chain:
         while command.poll() is None:
             now = time.monotonic()
             if until is None:
-                growing_since = (growing_since or now) if self.temporaries() and now > began + self.place.start_seconds else None
+                growing_since = (growing_since or now) if self.temporaries() and now > began + self.setup.start_seconds else None
                 if growing_since and now > growing_since + 0.001:
                     until = now + delay
             elif now >= until:
                 break
             # Busy-waits to hit the exact moment.
         seconds = time.monotonic() - began
-        pids = self.place.worker_pids(command)
+        pids = self.setup.worker_pids(command)
         if victim == "worker" and pids:
             chosen = [self.rng.choice(sorted(pids))]
         else:
@@ -336,13 +336,13 @@ class Chain:
             kill(pid)
         if victim == "worker":
             # The command continues without the worker.
-            self.place.start_workers()
+            self.setup.start_workers()
         code = command.wait(timeout=TIMEOUT)
         if victim != "worker" and code != -signal.SIGKILL:
             # It ended before the kill.
             self.check_exit(code, "before it was killed")
             return False
-        files = self.place.files(self.name)
+        files = self.setup.files(self.name)
         receipts = sum(file.startswith("receipts/") for file in files)
         phase = (
             "planning" if "job.json" not in files else "collecting" if self.temporaries()
@@ -363,8 +363,8 @@ class Chain:
         return [name for name in os.listdir(self.outputs) if name != SHAPES[self.shape][1]]
 
     def finish(self):
-        self.place.start_workers()
-        command = self.place.start(self.words(), self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.setup.start_workers()
+        command = self.setup.start(self.words(), self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         stdout, stderr = command.communicate(timeout=TIMEOUT)
         if command.returncode:
             self.problems.append(f"exit code {command.returncode}: {stderr.decode()}")
@@ -375,7 +375,7 @@ class Chain:
                 self.problems.append(f"{counted}: {summary[counted]}, not {self.whole.summary[counted]}")
         for what, found, expected in [
             ("output", (self.outputs / SHAPES[self.shape][1]).read_bytes(), self.whole.output),
-            ("dead letters", self.place.read(self.name, "failed.jsonl"), self.whole.letters),
+            ("dead letters", self.setup.read(self.name, "failed.jsonl"), self.whole.letters),
         ]:
             if found != expected:
                 self.problems.append(f"{what}: {hashlib.sha256(found).hexdigest()}, not {hashlib.sha256(expected).hexdigest()}")
