@@ -2,14 +2,11 @@
 
 use askama::Template;
 
-use crate::page::{Block, Figure, Page, Table};
-use crate::plot::Frame;
+use crate::page::{Figure, Page, Table};
+use crate::plot::{Drawing, Frame};
 
 pub(crate) fn render(page: &Page<'_>) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    let html = PageTemplate { page, version }
-        .render()
-        .expect("writing to memory does not fail");
+    let html = page.render().expect("writing to memory does not fail");
     // HTML forbids them, and has no escape for them.
     html.replace(
         |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t'),
@@ -17,36 +14,17 @@ pub(crate) fn render(page: &Page<'_>) -> String {
     )
 }
 
-#[derive(Template)]
-#[template(path = "page.html")]
-struct PageTemplate<'a> {
-    page: &'a Page<'a>,
-    version: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "table.html")]
-struct TableTemplate<'a> {
-    table: &'a Table,
-}
-
 impl Table {
-    fn html(&self) -> String {
-        TableTemplate { table: self }
-            .render()
-            .expect("writing to memory does not fail")
-    }
-
-    fn has_head(&self) -> bool {
+    pub(crate) fn has_head(&self) -> bool {
         self.columns.iter().any(|column| !column.name.is_empty())
     }
 
     /// Whether it takes the whole width.
-    fn is_large(&self) -> bool {
+    pub(crate) fn is_large(&self) -> bool {
         self.columns.len() > 4
     }
 
-    fn is_number(&self, column: &usize) -> bool {
+    pub(crate) fn is_number(&self, column: &usize) -> bool {
         self.columns
             .get(*column)
             .is_some_and(|column| column.is_number)
@@ -56,27 +34,24 @@ impl Table {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<svg class="{{ class }}" viewBox="{{ view_box }}" role="img" aria-labelledby="{{ id }}-{{ class }}-t {{ id }}-{{ class }}-d"><title id="{{ id }}-{{ class }}-t">{{ title }}</title><desc id="{{ id }}-{{ class }}-d">{{ description }}</desc>{{ elements|safe }}</svg>"#
+    source = r#"<svg class="{{ class }}" viewBox="{{ drawing.view_box }}" role="img" aria-labelledby="{{ id }}-{{ class }}-t {{ id }}-{{ class }}-d"><title id="{{ id }}-{{ class }}-t">{{ title }}</title><desc id="{{ id }}-{{ class }}-d">{{ description }}</desc>{{ drawing.elements|safe }}</svg>"#
 )]
 struct SvgTemplate<'a> {
     id: &'a str,
     class: &'a str,
     title: &'a str,
     description: &'a str,
-    view_box: String,
-    elements: String,
+    drawing: Drawing,
 }
 
 impl Figure<'_> {
-    fn svg(&self, frame: Frame, class: &str) -> String {
-        let drawing = (self.plot)(frame);
+    pub(crate) fn svg(&self, frame: Frame, class: &str) -> String {
         let svg = SvgTemplate {
             id: self.id,
             class,
             title: &self.title,
             description: &self.description,
-            view_box: drawing.view_box,
-            elements: drawing.elements,
+            drawing: (self.plot)(frame),
         };
         svg.render().expect("writing to memory does not fail")
     }

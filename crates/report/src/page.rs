@@ -1,10 +1,13 @@
 //! The content of a report, before it is written as HTML or Markdown.
 
+use askama::Template;
 use shoal_estimate::Basis;
 
-use crate::plot::Plot;
+use crate::plot::{Frame, Plot};
 
 /// A report.
+#[derive(Template)]
+#[template(path = "page.html")]
 pub(crate) struct Page<'a> {
     /// Its kind: `Run` or `Comparison`.
     pub(crate) kind: &'static str,
@@ -15,6 +18,10 @@ pub(crate) struct Page<'a> {
     /// The key figures.
     pub(crate) tiles: Vec<Tile>,
     pub(crate) sections: Vec<Section<'a>>,
+}
+
+impl Page<'_> {
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 }
 
 /// The note of the cost figure if there is no price.
@@ -39,6 +46,22 @@ pub(crate) struct Section<'a> {
     pub(crate) blocks: Vec<Block<'a>>,
 }
 
+impl<'a> Section<'a> {
+    pub(crate) fn new(
+        id: &'static str,
+        title: &'static str,
+        basis: Option<Basis>,
+        blocks: impl Into<Vec<Block<'a>>>,
+    ) -> Self {
+        Self {
+            id,
+            title,
+            basis,
+            blocks: blocks.into(),
+        }
+    }
+}
+
 pub(crate) enum Block<'a> {
     Text(String),
     List(Vec<String>),
@@ -49,7 +72,9 @@ pub(crate) enum Block<'a> {
     Command(String),
 }
 
-#[derive(Debug, Default)]
+/// A table. Its `Display` form is HTML.
+#[derive(Debug, Default, Template)]
+#[template(path = "table.html")]
 pub(crate) struct Table {
     pub(crate) caption: String,
     pub(crate) columns: Vec<Column>,
@@ -99,24 +124,22 @@ impl Table {
     pub(crate) fn push<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
+}
 
-    /// The table as CSV, without its caption.
-    pub(crate) fn csv(&self) -> String {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let names = self.columns.iter().map(|column| &column.name);
+/// Records as CSV.
+pub(crate) fn csv<F: AsRef<[u8]>>(
+    records: impl Iterator<Item = impl IntoIterator<Item = F>>,
+) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for record in records {
         writer
-            .write_record(names)
+            .write_record(record)
             .expect("writing to memory does not fail");
-        for row in &self.rows {
-            writer
-                .write_record(row)
-                .expect("writing to memory does not fail");
-        }
-        let bytes = writer
-            .into_inner()
-            .expect("writing to memory does not fail");
-        String::from_utf8(bytes).expect("all fields are text")
     }
+    let bytes = writer
+        .into_inner()
+        .expect("writing to memory does not fail");
+    String::from_utf8(bytes).expect("all fields are text")
 }
 
 impl<'a> From<Figure<'a>> for Block<'a> {

@@ -5,9 +5,9 @@ mod page;
 mod tests;
 
 use serde::Serialize;
-use shoal_estimate::{Approach, Basis, BatchSize, Comparison};
+use shoal_estimate::{BatchSize, Comparison};
 
-use crate::page::Table;
+use crate::page::csv;
 
 /// The least share of time that a parallel run saves by the claim, if the platform provides the functions.
 const LEAST_REDUCTION: f64 = 0.95;
@@ -108,43 +108,32 @@ impl ComparisonReport {
 
     /// One row for each batch size and approach.
     pub fn csv(&self) -> String {
-        let basis = self.comparison.basis;
+        let header = "batch_size,batches,way,seconds,function_seconds,peak_concurrency,cold_starts,invocations,\
+                      usd,price_date,basis";
         let rows = self.comparison.rows.iter().flat_map(|size| {
-            [
+            let approaches = [
                 ("monolithic", &size.monolithic),
                 ("parallel", &size.parallel),
-            ]
-            .map(|(name, approach)| (size, name, approach, basis))
+            ];
+            approaches.map(|(name, of)| {
+                let bill = of.bill.as_ref();
+                vec![
+                    size.batch_size.to_string(),
+                    size.batches.to_string(),
+                    name.into(),
+                    of.seconds.to_string(),
+                    of.function_seconds.to_string(),
+                    of.peak_concurrency.to_string(),
+                    of.cold_starts.to_string(),
+                    of.invocations.to_string(),
+                    bill.map_or(String::new(), |bill| bill.usd().to_string()),
+                    bill.map_or(String::new(), |bill| bill.date.clone()),
+                    self.comparison.basis.to_string(),
+                ]
+            })
         });
-        let rows: Vec<(&BatchSize, &str, &Approach, Basis)> = rows.collect();
-        let table = Table::of(
-            "",
-            &rows,
-            &[
-                ("batch_size", |(size, ..)| size.batch_size.to_string()),
-                ("batches", |(size, ..)| size.batches.to_string()),
-                ("way", |(_, name, ..)| (*name).into()),
-                ("seconds", |(_, _, of, _)| of.seconds.to_string()),
-                ("function_seconds", |(_, _, of, _)| {
-                    of.function_seconds.to_string()
-                }),
-                ("peak_concurrency", |(_, _, of, _)| {
-                    of.peak_concurrency.to_string()
-                }),
-                ("cold_starts", |(_, _, of, _)| of.cold_starts.to_string()),
-                ("invocations", |(_, _, of, _)| of.invocations.to_string()),
-                ("usd", |(_, _, of, _)| {
-                    of.usd().map_or(String::new(), |usd| usd.to_string())
-                }),
-                ("price_date", |(_, _, of, _)| {
-                    of.bill
-                        .as_ref()
-                        .map_or(String::new(), |bill| bill.date.clone())
-                }),
-                ("basis", |(.., basis)| basis.to_string()),
-            ],
-        );
-        table.csv()
+        let header = header.split(',').map(String::from).collect();
+        csv([header].into_iter().chain(rows))
     }
 
     /// For people, as Markdown.

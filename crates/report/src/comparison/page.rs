@@ -14,7 +14,9 @@ impl ComparisonReport {
         let mut sections = vec![self.figures(), self.claim()];
         sections.extend(self.costs());
         sections.extend(baseline.map(paper_baseline));
-        sections.extend([self.about(), self.again()]);
+        let command = [Block::Command(self.comparison.command.clone())];
+        sections.push(self.about());
+        sections.push(Section::new("again", "How to repeat it", None, command));
         Page {
             kind: "Comparison",
             title: "monolithic against parallel".into(),
@@ -116,12 +118,8 @@ impl ComparisonReport {
             blocks.push(figure("cost-over-size", title, caption, costs).into());
         }
         blocks.push(Block::Table(self.table()));
-        Section {
-            id: "over-batch-size",
-            title: "Time and cost over batch size",
-            basis: Some(self.comparison.basis),
-            blocks,
-        }
+        let (title, basis) = ("Time and cost over batch size", self.comparison.basis);
+        Section::new("over-batch-size", title, Some(basis), blocks)
     }
 
     fn table(&self) -> Table {
@@ -193,12 +191,8 @@ impl ComparisonReport {
             paper.source,
             self.verdict()
         );
-        Section {
-            id: "claim",
-            title: "The paper's claim",
-            basis: Some(c.basis),
-            blocks: vec![Block::Text(text), Block::Table(table)],
-        }
+        let blocks = [Block::Text(text), Block::Table(table)];
+        Section::new("claim", "The paper's claim", Some(c.basis), blocks)
     }
 
     /// Whether the claim holds.
@@ -239,12 +233,7 @@ impl ComparisonReport {
             Some(Block::Table(table))
         };
         let blocks: Vec<Block<'_>> = approaches.into_iter().filter_map(table).collect();
-        (!blocks.is_empty()).then_some(Section {
-            id: "cost",
-            title: "Cost by item",
-            basis: None,
-            blocks,
-        })
+        (!blocks.is_empty()).then_some(Section::new("cost", "Cost by item", None, blocks))
     }
 
     fn about(&self) -> Section<'_> {
@@ -270,21 +259,7 @@ impl ComparisonReport {
             blocks.push(Block::Text("What was assumed, not measured:".into()));
             blocks.push(Block::List(c.assumptions.clone()));
         }
-        Section {
-            id: "about",
-            title: "What was compared",
-            basis: None,
-            blocks,
-        }
-    }
-
-    fn again(&self) -> Section<'_> {
-        Section {
-            id: "again",
-            title: "How to repeat it",
-            basis: None,
-            blocks: vec![Block::Command(self.comparison.command.clone())],
-        }
+        Section::new("about", "What was compared", None, blocks)
     }
 }
 
@@ -319,16 +294,10 @@ fn paper_baseline(paper: &PaperBaseline) -> Section<'static> {
         String::new(),
         String::new(),
     ]);
-    Section {
-        id: "paper-baseline",
-        title: "The paper's implementation",
-        basis: None,
-        blocks: vec![
-            Block::Text(format!(
-                "{}, measured here with the same model and records, at the price of the functions. Times are measured; costs are computed from them.",
-                paper.runtime
-            )),
-            Block::Table(table),
-        ],
-    }
+    let text = format!(
+        "{}, measured here with the same model and records, at the price of the functions. Times are measured; costs are computed from them.",
+        paper.runtime
+    );
+    let blocks = [Block::Text(text), Block::Table(table)];
+    Section::new("paper-baseline", "The paper's implementation", None, blocks)
 }

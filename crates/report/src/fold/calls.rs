@@ -11,7 +11,7 @@ use shoal_job::{Event, Receipts};
 use crate::fold::{Call, RunState};
 
 /// One call of the function, or work that a worker did without a call.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Invocation {
     /// The start of the run that it belongs to, from 1.
     pub start: usize,
@@ -42,10 +42,11 @@ pub struct Invocation {
 }
 
 /// How an invocation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Its part is in the output.
+    #[default]
     Done,
     /// The part of another invocation for the same records is in the output.
     Duplicate,
@@ -62,30 +63,17 @@ impl fmt::Display for Outcome {
 }
 
 impl Invocation {
-    fn new(start: usize, key: (u64, u64, u32), outcome: Outcome) -> Self {
-        Self {
-            start: start.max(1),
-            outcome,
-            batch: key.0,
-            offset: key.1,
-            attempt: key.2,
-            environment: "".into(),
-            began_unix_ms: None,
-            moved_ms: 0.0,
-            seconds: 0.0,
-            waited_ms: None,
-            receipt: None,
-            failure: None,
-            reason: None,
-        }
-    }
-
     /// A call without a receipt, until the moment `until`.
     fn of_call(call: &Call, outcome: Outcome, until: u64) -> Self {
         Self {
+            start: call.start.max(1),
+            outcome,
+            batch: call.batch,
+            offset: call.offset,
+            attempt: call.attempt,
             began_unix_ms: Some(call.called_unix_ms as f64),
             seconds: until.saturating_sub(call.called_unix_ms) as f64 / 1000.0,
-            ..Self::new(call.start, call.key(), outcome)
+            ..Self::default()
         }
     }
 
@@ -363,16 +351,20 @@ impl CallHistory {
             _ => receipt.environment.clone(),
         };
         let waited = answered.zip(call);
-        let key = (receipt.batch, receipt.offset, receipt.attempt);
         let start = call.map_or(self.state.starts.len(), |call| call.start);
         Invocation {
+            start: start.max(1),
+            outcome: Outcome::Done,
+            batch: receipt.batch,
+            offset: receipt.offset,
+            attempt: receipt.attempt,
             environment,
             began_unix_ms: began,
             moved_ms: by_host.zip(began).map_or(0.0, |(host, began)| began - host),
             seconds: total / 1000.0,
             waited_ms: waited.map(|(at, call)| at.saturating_sub(call.called_unix_ms)),
             receipt: Some(receipt.clone()),
-            ..Invocation::new(start, key, Outcome::Done)
+            ..Invocation::default()
         }
     }
 }

@@ -99,7 +99,7 @@ impl Phase {
 }
 
 /// One start of the run: from the beginning of its work to its end.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Start {
     /// From 1.
     pub number: usize,
@@ -125,7 +125,7 @@ pub struct Start {
 }
 
 /// How a start of a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     /// The output is complete.
@@ -137,6 +137,7 @@ pub enum End {
     /// The platform continues without this process.
     Detached,
     /// No end was recorded: it was killed, or is still running.
+    #[default]
     Open,
 }
 
@@ -294,10 +295,14 @@ impl RunState {
                 change.answered = call;
             }
             Event::Waiting { ms, .. } => {
+                self.work(at);
                 self.waiting_until.retain(|end| *end > at);
                 self.waiting_until.push(at.saturating_add(*ms));
             }
-            Event::Held { ms } => self.held_until = at.saturating_add(*ms),
+            Event::Held { ms } => {
+                self.work(at);
+                self.held_until = at.saturating_add(*ms);
+            }
             Event::Progressed { running, .. } => self.running_on_platform = Some(*running),
             Event::Verifying { .. } => self.phase = Phase::Verifying,
             Event::Collecting { .. } => self.phase = Phase::Collecting,
@@ -309,7 +314,10 @@ impl RunState {
             }
             Event::Detached { .. } => change.unanswered = self.end(at, End::Detached),
         }
-        self.pass_time(at, event);
+        if self.is_started {
+            let start = self.current();
+            start.last_unix_ms = start.last_unix_ms.max(at);
+        }
         change
     }
 
@@ -371,15 +379,9 @@ impl RunState {
         self.waiting_until.clear();
         self.starts.push(Start {
             number: self.starts.len() + 1,
-            backend: String::new(),
-            concurrency: 0,
-            reused_batches: 0,
-            reused_records: 0,
             began_unix_ms: at,
-            seconds: 0.0,
-            finished: 0,
-            end: End::Open,
             last_unix_ms: at,
+            ..Start::default()
         });
         self.current()
     }
@@ -393,6 +395,15 @@ impl RunState {
             self.current().end = End::Open;
         }
         self.phase = Phase::Dispatching;
+        self.work(at);
+    }
+
+    /// Extends the time of an active start to `at`.
+    fn work(&mut self, at: u64) {
+        if self.is_started {
+            let start = self.current();
+            start.seconds = at.saturating_sub(start.began_unix_ms) as f64 / 1e3;
+        }
     }
 
     fn current(&mut self) -> &mut Start {
@@ -419,13 +430,12 @@ impl RunState {
         }
         if end == End::Completed {
             self.last_failure = None;
+        } else {
+            self.work(at);
         }
         if std::mem::take(&mut self.is_started) {
             let start = self.current();
             start.last_unix_ms = start.last_unix_ms.max(at);
-            if end != End::Completed {
-                start.seconds = at.saturating_sub(start.began_unix_ms) as f64 / 1e3;
-            }
         }
         self.abandon_calls()
     }
@@ -434,27 +444,6 @@ impl RunState {
         let calls: Vec<Call> = std::mem::take(&mut self.in_flight).into_values().collect();
         self.unanswered.extend_from_slice(&calls);
         calls
-    }
-
-    /// Extends the current start to `at`.
-    fn pass_time(&mut self, at: u64, event: &Event) {
-        if !self.is_started {
-            return;
-        }
-        let is_work = matches!(
-            event,
-            Event::Dispatched { .. }
-                | Event::Finished { .. }
-                | Event::Failed { .. }
-                | Event::Superseded { .. }
-                | Event::Waiting { .. }
-                | Event::Held { .. }
-        );
-        let start = self.current();
-        start.last_unix_ms = start.last_unix_ms.max(at);
-        if is_work {
-            start.seconds = at.saturating_sub(start.began_unix_ms) as f64 / 1e3;
-        }
     }
 
     /// Counts a call without a receipt, and its failure by the reason; beyond [`MOST_FAILURES`] reasons, by the kind alone.

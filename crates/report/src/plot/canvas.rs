@@ -112,21 +112,11 @@ impl Canvas {
 
     /// A filled rectangle from one corner to the other, at least `least` wide.
     pub(crate) fn bar(&mut self, from: (f64, f64), to: (f64, f64), least: f64, class: &str) {
-        self.rectangle(from, to, least, format_args!("f-{class}"));
+        self.rectangle(from, to, least, &format!("f-{class}"));
     }
 
-    /// The outline of a rectangle.
-    pub(crate) fn outline(&mut self, from: (f64, f64), to: (f64, f64), least: f64, class: &str) {
-        self.rectangle(from, to, least, format_args!("o-{class}"));
-    }
-
-    fn rectangle(
-        &mut self,
-        from: (f64, f64),
-        to: (f64, f64),
-        least: f64,
-        class: std::fmt::Arguments<'_>,
-    ) {
+    /// A rectangle with a whole class name.
+    pub(crate) fn rectangle(&mut self, from: (f64, f64), to: (f64, f64), least: f64, class: &str) {
         let (x, y) = (fine(from.0), fine(from.1));
         let (width, height) = (fine(to.0.max(from.0 + least)) - x, fine(to.1) - y);
         self.add(format_args!(

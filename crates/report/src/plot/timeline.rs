@@ -22,13 +22,8 @@ pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Fram
     let all = lane_height * lanes.len() as f64;
     let height = top + all + 4.0 + throttled + below(frame.font);
     draw(frame, height, |canvas| {
-        let names = names(lanes, frame, lane_height);
-        let title = if names.are_numbers {
-            "environments"
-        } else {
-            "environment"
-        };
-        let mut labels = names.labels.clone();
+        let (title, names) = names(lanes, frame, lane_height);
+        let mut labels = names.clone();
         if throttled > 0.0 && !frame.is_narrow {
             labels.push((0.0, "throttled".into()));
         }
@@ -47,7 +42,7 @@ pub(crate) fn draw_timeline(timeline: &Timeline, axis: TimeAxis<'_>, frame: Fram
             canvas.line(&[(x, axes.top), (x, axes.bottom)], "grid", 1.0);
         }
         axes.draw(canvas);
-        for (lane, label) in &names.labels {
+        for (lane, label) in &names {
             let y = top + (lane + 0.5) * lane_height;
             canvas.text((axes.left - 8.0, y), Anchor::End, label, "text");
         }
@@ -107,26 +102,16 @@ fn draw_mark(
             class,
         ),
         MarkKind::Failed | MarkKind::Unanswered => {
-            canvas.outline(
-                (from + 0.5, top + 0.5),
-                (to - 0.5, bottom - 0.5),
-                2.5,
-                class,
-            );
+            let (from, to) = ((from + 0.5, top + 0.5), (to - 0.5, bottom - 0.5));
+            canvas.rectangle(from, to, 2.5, &format!("o-{class}"));
         }
         // A small gap between neighbouring invocations.
         _ => canvas.bar((from, top), ((to - 0.75).max(from), bottom), 0.75, class),
     }
 }
 
-struct Names {
-    /// By lane.
-    labels: Vec<(f64, String)>,
-    are_numbers: bool,
-}
-
-/// The names of lanes where there is room, else some of the environments' numbers.
-fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
+/// The names of lanes where there is room, else some of the environments' numbers; with their title.
+fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> (&'static str, Vec<(f64, String)>) {
     let is_known = |lane: &&Lane| lane.environments > 0;
     let are_numbers =
         frame.is_narrow || lane_height < 14.0 || lanes.iter().any(|lane| lane.environments > 1);
@@ -151,9 +136,9 @@ fn names(lanes: &[Lane], frame: Frame, lane_height: f64) -> Names {
         labels.retain(|(index, _)| (unknown as f64 - index) * lane_height >= frame.font);
         labels.push((unknown as f64, label.into()));
     }
-    Names {
-        labels,
-        are_numbers,
+    match are_numbers {
+        true => ("environments", labels),
+        false => ("environment", labels),
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use shoal_job::wire::{Receipt, Sizing};
 
 use crate::fold::Invocation;
+use crate::page;
 
 /// The names that a function gives to what it counts.
 struct Names<'a> {
@@ -31,23 +32,13 @@ pub(crate) fn write(invocations: &[Invocation], unit: &str) -> String {
             }
         }
     }
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let header = cells(None, &names)
-        .into_iter()
-        .map(|(name, _)| plain(&name));
-    writer
-        .write_record(header)
-        .expect("writing to memory does not fail");
-    for invocation in invocations {
-        let row = cells(Some(invocation), &names);
-        writer
-            .write_record(row.into_iter().map(|(_, value)| value))
-            .expect("writing to memory does not fail");
-    }
-    let bytes = writer
-        .into_inner()
-        .expect("writing to memory does not fail");
-    String::from_utf8(bytes).expect("all fields are text")
+    let header = cells(None, &names).into_iter();
+    let header: Vec<String> = header.map(|(name, _)| plain(&name)).collect();
+    let rows = invocations.iter().map(|invocation| {
+        let row = cells(Some(invocation), &names).into_iter();
+        row.map(|(_, value)| value).collect()
+    });
+    page::csv([header].into_iter().chain(rows))
 }
 
 /// Name and value of each column; without an invocation the values are empty.

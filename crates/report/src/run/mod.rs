@@ -16,7 +16,7 @@ pub use self::page::engine;
 pub use self::summary::{StageTime, Stages, Summary};
 use crate::fold::{CallHistory, FailureGroup, Invocation, Outcome, Start};
 use crate::statistics::{Distribution, Histogram};
-use crate::time::{Clock, Counted, Pause, Series, Timeline};
+use crate::time::{Clock, Pause, Series, Timeline};
 use crate::{Accuracy, Cost, Recorded, Totals, numbers};
 
 /// Clocks of hosts that differ by no more than this get no note, in milliseconds.
@@ -101,7 +101,7 @@ impl RunReport {
         let job = recorded.job;
         let calls = recorded.history.finish(recorded.receipts);
         let clock = clock_of(&calls);
-        let counted = Counted::of(&calls.invocations, &clock);
+        let (series, peak) = Series::of(&calls.invocations, &clock);
         let done = || {
             let all = calls.invocations.iter();
             all.filter(|invocation| invocation.outcome == Outcome::Done)
@@ -116,7 +116,7 @@ impl RunReport {
         };
         let batch_seconds = distribution(|_| true);
         let finished_batches = recorded.receipts.finished_batches();
-        let summary = Summary::of(job, &calls, &totals, &clock, counted.peak, finished_batches);
+        let summary = Summary::of(job, &calls, &totals, &clock, peak, finished_batches);
         let mut failures = calls.state.failures;
         failures.sort_by_key(|group| std::cmp::Reverse(group.attempts));
         Self {
@@ -128,7 +128,7 @@ impl RunReport {
             warm_batch_seconds: distribution(|is_cold| !is_cold),
             batch_seconds,
             timeline: Timeline::of(&calls.invocations, &calls.throttled_unix_ms, &clock),
-            series: counted.series,
+            series,
             failures,
             cost: recorded.bill.map(|bill| Cost::of(bill, summary.records)),
             accuracy: Accuracy::of(&summary.metrics),

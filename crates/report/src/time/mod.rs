@@ -6,6 +6,5 @@ mod timeline;
 
 pub(crate) use clock::Clock;
 pub use clock::Pause;
-pub(crate) use series::Counted;
 pub use series::{Series, SeriesPoint};
 pub use timeline::{Lane, Mark, MarkKind, Timeline};

@@ -33,19 +33,12 @@ pub struct SeriesPoint {
     pub records_per_second: f64,
 }
 
-/// What is counted over time.
-#[derive(Debug, Default)]
-pub(crate) struct Counted {
-    pub(crate) series: Series,
-    /// The most functions at work at a time.
-    pub(crate) peak: u64,
-}
-
-impl Counted {
-    pub(crate) fn of(invocations: &[Invocation], clock: &Clock) -> Self {
+impl Series {
+    /// The series, and the most functions at work at a time.
+    pub(crate) fn of(invocations: &[Invocation], clock: &Clock) -> (Self, u64) {
         let all = clock.seconds();
         let Some(step) = round_up(all / MOST_POINTS) else {
-            return Self::default();
+            return Default::default();
         };
         let count = ((all / step) - 1e-9).ceil().max(1.0) as usize;
         let mut points = vec![SeriesPoint::default(); count];
@@ -105,12 +98,10 @@ impl Counted {
             point.functions /= lasts;
             point.records_per_second /= lasts;
         }
-        Self {
-            series: Series {
-                step_seconds: step,
-                points,
-            },
-            peak: peak as u64,
-        }
+        let series = Self {
+            step_seconds: step,
+            points,
+        };
+        (series, peak as u64)
     }
 }

@@ -1,6 +1,6 @@
 //! Invocations by environment.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
@@ -63,8 +63,8 @@ pub struct Mark {
     pub kind: MarkKind,
 }
 
-/// What a mark stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a mark stands for. Of merged invocations, later kinds are drawn over earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkKind {
     /// Work, and how busy the lane was, from 1 to 4; a single invocation has 4.
@@ -73,17 +73,17 @@ pub enum MarkKind {
     Cold,
     /// An attempt after the first.
     Retry,
+    /// A call without an answer.
+    Unanswered,
     /// Work that another invocation did, too.
     Duplicate,
     /// A failed attempt.
     Failed,
-    /// A call without an answer.
-    Unanswered,
 }
 
 impl Timeline {
     pub(crate) fn of(invocations: &[Invocation], throttled_unix_ms: &[u64], clock: &Clock) -> Self {
-        let placed: Vec<Placed<'_>> = invocations
+        let (known, unknown): (Vec<_>, Vec<_>) = invocations
             .iter()
             .filter_map(|invocation| {
                 let (from, to) = invocation.span_ms()?;
@@ -94,9 +94,6 @@ impl Timeline {
                     to,
                 })
             })
-            .collect();
-        let (known, unknown): (Vec<_>, Vec<_>) = placed
-            .into_iter()
             .partition(|placed| !placed.invocation.environment.is_empty());
         let rows = by_environment(&known);
         let environments = rows.len();
@@ -124,14 +121,9 @@ impl Timeline {
     }
 
     /// The kinds of marks in use.
-    pub(crate) fn kinds(&self) -> Vec<MarkKind> {
-        let mut kinds: Vec<MarkKind> = Vec::new();
-        for mark in self.lanes.iter().flat_map(|lane| &lane.marks) {
-            if !kinds.contains(&mark.kind) {
-                kinds.push(mark.kind);
-            }
-        }
-        kinds
+    pub(crate) fn kinds(&self) -> BTreeSet<MarkKind> {
+        let marks = self.lanes.iter().flat_map(|lane| &lane.marks);
+        marks.map(|mark| mark.kind).collect()
     }
 }
 
@@ -216,11 +208,7 @@ fn lane(group: &[Vec<Placed<'_>>], is_merged: bool, clock: &Clock) -> Lane {
 
 /// The marks of a single invocation.
 fn single(placed: &Placed<'_>) -> Vec<Mark> {
-    let &Placed {
-        invocation,
-        from,
-        to,
-    } = placed;
+    let (invocation, from, to) = (placed.invocation, placed.from, placed.to);
     let kind = match kind(invocation) {
         MarkKind::Cold => MarkKind::Work(4),
         other => other,
@@ -256,7 +244,7 @@ fn merged(group: &[Vec<Placed<'_>>], clock: &Clock) -> Vec<Mark> {
     }
     let place = |seconds: f64| ((seconds / step) as usize).min(STEPS - 1);
     let mut busy = [0.0; STEPS];
-    let mut others: Vec<(usize, MarkKind)> = Vec::new();
+    let mut others = BTreeSet::new();
     for placed in group.iter().flatten() {
         let kind = kind(placed.invocation);
         let is_work = !matches!(kind, MarkKind::Failed | MarkKind::Unanswered);
@@ -269,7 +257,7 @@ fn merged(group: &[Vec<Placed<'_>>], clock: &Clock) -> Vec<Mark> {
             }
         }
         if !matches!(kind, MarkKind::Work(_)) {
-            others.push((first, kind));
+            others.insert((kind, first));
         }
     }
     let room = step * group.len() as f64;
@@ -290,34 +278,13 @@ fn merged(group: &[Vec<Placed<'_>>], clock: &Clock) -> Vec<Mark> {
         }
         from += run.len();
     }
-    others.sort_by_key(|(place, kind)| (rank(*kind), *place));
-    others.dedup();
     // Neighbouring steps of one kind are one mark.
-    let mut drawn: Vec<(usize, usize, MarkKind)> = Vec::new();
-    for (place, kind) in others {
-        match drawn.last_mut() {
-            Some((_, to, same)) if *same == kind && *to == place => *to += 1,
-            _ => drawn.push((place, place + 1, kind)),
-        }
+    let others: Vec<(MarkKind, usize)> = others.into_iter().collect();
+    for run in others.chunk_by(|one, next| (one.0, one.1 + 1) == *next) {
+        let (kind, first) = run[0];
+        marks.push(mark(first, first + run.len(), kind));
     }
-    marks.extend(
-        drawn
-            .into_iter()
-            .map(|(from, to, kind)| mark(from, to, kind)),
-    );
     marks
-}
-
-/// Kinds of a higher rank are drawn later, over the others.
-fn rank(kind: MarkKind) -> u8 {
-    match kind {
-        MarkKind::Work(_) => 0,
-        MarkKind::Cold => 1,
-        MarkKind::Retry => 2,
-        MarkKind::Unanswered => 3,
-        MarkKind::Duplicate => 4,
-        MarkKind::Failed => 5,
-    }
 }
 
 fn throttled(throttled_unix_ms: &[u64], clock: &Clock) -> Vec<(f64, u64)> {
@@ -325,13 +292,12 @@ fn throttled(throttled_unix_ms: &[u64], clock: &Clock) -> Vec<(f64, u64)> {
     if step <= 0.0 {
         return Vec::new();
     }
-    let mut counts = [0_u64; STEPS];
+    let mut counts = BTreeMap::<usize, u64>::new();
     for &at in throttled_unix_ms {
-        counts[((clock.at(at as f64) / step) as usize).min(STEPS - 1)] += 1;
+        let index = ((clock.at(at as f64) / step) as usize).min(STEPS - 1);
+        *counts.entry(index).or_default() += 1;
     }
     let at = |index: usize| (index as f64 + 0.5) * step;
-    (0..STEPS)
-        .filter(|&index| counts[index] > 0)
-        .map(|index| (at(index), counts[index]))
-        .collect()
+    let counts = counts.into_iter();
+    counts.map(|(index, calls)| (at(index), calls)).collect()
 }

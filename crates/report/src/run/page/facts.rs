@@ -99,12 +99,7 @@ impl RunReport {
         if !self.notes.is_empty() {
             blocks.push(Block::List(self.notes.clone()));
         }
-        Section {
-            id: "summary",
-            title: "Summary",
-            basis: Some(Basis::Measured),
-            blocks,
-        }
+        Section::new("summary", "Summary", Some(Basis::Measured), blocks)
     }
 
     /// The precision, and what computed the results.

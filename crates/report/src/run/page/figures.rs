@@ -88,12 +88,7 @@ impl RunReport {
                 ],
             )));
         }
-        Section {
-            id: "invocations",
-            title: "Invocations",
-            basis: Some(Basis::Measured),
-            blocks,
-        }
+        Section::new("invocations", "Invocations", Some(Basis::Measured), blocks)
     }
 
     fn timeline_legend(&self) -> Vec<(&'static str, String)> {
@@ -198,12 +193,9 @@ impl RunReport {
                 data: records,
             },
         ];
-        Section {
-            id: "over-time",
-            title: "Concurrency and throughput",
-            basis: Some(Basis::Measured),
-            blocks: figures.map(Block::from).into(),
-        }
+        let title = "Concurrency and throughput";
+        let blocks = figures.map(Block::from);
+        Section::new("over-time", title, Some(Basis::Measured), blocks)
     }
 
     pub(super) fn batch_times_section(&self) -> Section<'_> {
@@ -271,12 +263,7 @@ impl RunReport {
                 "Cold starts took {init} more, all environments together."
             )));
         }
-        Section {
-            id: "batches",
-            title: "Batch times",
-            basis: Some(Basis::Measured),
-            blocks,
-        }
+        Section::new("batches", "Batch times", Some(Basis::Measured), blocks)
     }
 
     fn percentiles(&self) -> Table {

@@ -111,19 +111,14 @@ impl RunReport {
     }
 
     fn cost_section(&self) -> Option<Section<'_>> {
-        self.cost.as_ref().map(|cost| Section {
-            id: "cost",
-            title: "Cost",
-            basis: Some(cost.basis),
-            blocks: vec![
-                Block::Table(bill_table(&cost.bill)),
-                Block::Text(
-                    "Without free tiers, taxes and discounts. The basis is that of the quantity; the confidence is that of \
-                     the price."
-                        .into(),
-                ),
-            ],
-        })
+        let cost = self.cost.as_ref()?;
+        let text = "Without free tiers, taxes and discounts. The basis is that of the quantity; the confidence is that of the \
+                    price.";
+        let blocks = [
+            Block::Table(bill_table(&cost.bill)),
+            Block::Text(text.into()),
+        ];
+        Some(Section::new("cost", "Cost", Some(cost.basis), blocks))
     }
 
     fn accuracy_section(&self) -> Option<Section<'_>> {
@@ -142,21 +137,22 @@ impl RunReport {
             plural(accuracy.of, "record", "records"),
             count(accuracy.right)
         );
-        Some(Section {
-            id: "accuracy",
-            title: "Accuracy",
-            basis: Some(Basis::Measured),
-            blocks: vec![Block::Text(text), Block::Table(table)],
-        })
+        let (basis, blocks) = (
+            Some(Basis::Measured),
+            [Block::Text(text), Block::Table(table)],
+        );
+        Some(Section::new("accuracy", "Accuracy", basis, blocks))
     }
 
     fn dead_letters_section(&self) -> Option<Section<'_>> {
-        (self.dead_letters.total > 0).then(|| Section {
-            id: "dead-letters",
-            title: "Dead letters",
-            basis: Some(Basis::Measured),
-            blocks: self.dead_letters.blocks(),
-        })
+        let blocks = self.dead_letters.blocks();
+        let section = Section::new(
+            "dead-letters",
+            "Dead letters",
+            Some(Basis::Measured),
+            blocks,
+        );
+        (self.dead_letters.total > 0).then_some(section)
     }
 
     fn repeat_section(&self) -> Section<'_> {
@@ -167,14 +163,8 @@ impl RunReport {
             }
             _ => "The output may depend on how the records were grouped into batches.",
         };
-        Section {
-            id: "repeat",
-            title: "How to repeat it",
-            basis: None,
-            blocks: vec![
-                Block::Command(self.command.clone()),
-                Block::Text(reproducible.into()),
-            ],
-        }
+        let command = Block::Command(self.command.clone());
+        let blocks = [command, Block::Text(reproducible.into())];
+        Section::new("repeat", "How to repeat it", None, blocks)
     }
 }
