@@ -53,17 +53,11 @@ impl Version {
     }
 }
 
-fn machine(arch: Architecture) -> u16 {
+/// The machine and the loader of executables for `arch`.
+fn platform(arch: Architecture) -> (u16, &'static str) {
     match arch {
-        Architecture::X86 => elf::EM_X86_64,
-        Architecture::Arm64 => elf::EM_AARCH64,
-    }
-}
-
-fn loader_of(arch: Architecture) -> &'static str {
-    match arch {
-        Architecture::X86 => "/lib64/ld-linux-x86-64.so.2",
-        Architecture::Arm64 => "/lib/ld-linux-aarch64.so.1",
+        Architecture::X86 => (elf::EM_X86_64, "/lib64/ld-linux-x86-64.so.2"),
+        Architecture::Arm64 => (elf::EM_AARCH64, "/lib/ld-linux-aarch64.so.1"),
     }
 }
 
@@ -93,7 +87,8 @@ fn needs(content: &[u8], arch: Architecture) -> std::result::Result<Option<Versi
     let damaged = |error: object::Error| format!("it is damaged or not a 64-bit ELF file: {error}");
     let header = elf::FileHeader64::<Endianness>::parse(content).map_err(damaged)?;
     let endian = header.endian().map_err(damaged)?;
-    if header.e_machine(endian) != machine(arch) {
+    let (machine, loader_of_arch) = platform(arch);
+    if header.e_machine(endian) != machine {
         return Err(format!(
             "it was not built for {arch}; deploy it for the architecture that it was built for, or {BUILD}"
         ));
@@ -120,7 +115,7 @@ fn needs(content: &[u8], arch: Architecture) -> std::result::Result<Option<Versi
             Err("it is a library, not an executable".into())
         };
     };
-    if loader != loader_of(arch).as_bytes() {
+    if loader != loader_of_arch.as_bytes() {
         return Err(format!(
             "it needs the loader {}, which Lambda does not have; {BUILD}",
             String::from_utf8_lossy(loader)

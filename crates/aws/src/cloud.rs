@@ -166,13 +166,11 @@ impl Cloud {
             let parameter = Parameter::builder().parameter_key(key);
             parameter.parameter_value(value).build()
         };
-        let parameters = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
+        let code = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
         let (change, action, wanted, id) = match before {
             None => {
                 let call = self.client.create_stack().stack_name(name);
-                let call = call
-                    .template_body(template)
-                    .set_parameters(Some(parameters));
+                let call = call.template_body(template).set_parameters(Some(code));
                 let call = call.capabilities(Capability::CapabilityIam);
                 // Otherwise the user would have to delete a stack that could not be created.
                 let call = call.on_failure(OnFailure::Delete).send();
@@ -182,9 +180,7 @@ impl Cloud {
             }
             Some(stack) => {
                 let call = self.client.update_stack().stack_name(name);
-                let call = call
-                    .template_body(template)
-                    .set_parameters(Some(parameters));
+                let call = call.template_body(template).set_parameters(Some(code));
                 let call = call.capabilities(Capability::CapabilityIam).send();
                 match self.account.block_on(call) {
                     Ok(_) => (Change::Updated, "update", "UPDATE_COMPLETE", stack.id),

@@ -84,11 +84,7 @@ fn digest(path: &Path) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
+    while let read @ 1.. = file.read(&mut buffer)? {
         hash.update(&buffer[..read]);
         bytes += read as u64;
     }

@@ -411,17 +411,11 @@ impl Session {
             "Lambda.TooManyRequestsException" => FailureKind::Throttled,
             _ => FailureKind::Crashed,
         });
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Cause {
-            error_message: String,
-        }
         // The cause is the function's error payload as text.
         let cause = child.cause().unwrap_or_default();
-        let reason = serde_json::from_str::<Cause>(cause).map_or_else(
-            |_| format!("{error_type} {cause}"),
-            |cause| cause.error_message,
-        );
+        let payload: serde_json::Value = serde_json::from_str(cause).unwrap_or_default();
+        let message = payload["errorMessage"].as_str().map(str::to_owned);
+        let reason = message.unwrap_or_else(|| format!("{error_type} {cause}"));
         Some(DispatchError::Batch {
             batch: invocation.batch.index,
             attempt: invocation.attempt,

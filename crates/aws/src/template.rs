@@ -84,7 +84,7 @@ fn function(deployment: &Deployment) -> Value {
         "Description": format!("{DESCRIPTION}{}: labels one batch of records an invocation", env!("CARGO_PKG_VERSION")),
         "Runtime": "provided.al2023",
         "Handler": "bootstrap",
-        "Architectures": [deployment.arch.name()],
+        "Architectures": [deployment.arch],
         "MemorySize": deployment.memory,
         "Timeout": deployment.timeout,
         "Role": { "Fn::GetAtt": ["FunctionRole", "Arn"] },

@@ -240,7 +240,7 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
         rows.push(vec![
             mark.into(),
             estimate.place.clone(),
-            estimate.architecture.name().into(),
+            estimate.architecture.to_string(),
             estimate.memory_mb.map_or("-".into(), |mb| mb.to_string()),
             count(estimate.batch_size),
             count(estimate.concurrency),
@@ -256,7 +256,7 @@ fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
 
 fn describe(estimate: &Estimate) -> String {
     let memory = estimate.memory_mb.map_or_else(String::new, |mb| {
-        format!(", {mb} MB, {}", estimate.architecture.name())
+        format!(", {mb} MB, {}", estimate.architecture)
     });
     format!(
         "{}{memory}, batches of {}, {} at a time",

@@ -141,32 +141,26 @@ pub async fn drive<C: Caller>(
 }
 
 async fn call<C: Caller>(caller: &C, work: &Work<'_>, dispatched: Dispatched) -> Answer {
-    let Dispatched {
-        call,
-        lane,
-        invocation,
-        is_second,
-    } = dispatched;
+    let invocation = &dispatched.invocation;
     let mut elapsed = None;
     // The previous attempt may have finished although its answer was lost.
-    let is_retry = invocation.attempt > 1 && !is_second;
+    let is_retry = invocation.attempt > 1 && !dispatched.is_second;
     let found = match is_retry {
-        true => find_receipt(work.run, &invocation).await,
+        true => find_receipt(work.run, invocation).await,
         false => None,
     };
     let result = match found {
         Some(receipt) => Ok(receipt),
         None => {
             let called = Instant::now();
-            let result = attempt(caller, work, lane, &invocation).await;
+            let result = attempt(caller, work, dispatched.lane, invocation).await;
             elapsed = Some(called.elapsed());
             result
         }
     };
-    let result = result.and_then(|receipt| check(&invocation, receipt));
     Answer {
-        call,
-        result,
+        call: dispatched.call,
+        result: result.and_then(|receipt| check(invocation, receipt)),
         elapsed,
     }
 }

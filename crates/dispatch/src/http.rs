@@ -210,14 +210,10 @@ async fn worker_concurrency(client: &Client, url: &Url) -> Result<usize, String>
 
 /// The concurrency in a worker's readiness answer, up to a limit: an explicit setting is needed to exceed it.
 fn parse_concurrency(ready: &[u8]) -> usize {
-    const MAX: usize = 1024;
-    #[derive(serde::Deserialize)]
-    struct Ready {
-        concurrency: usize,
-    }
-    serde_json::from_slice(ready).map_or(DEFAULT_CONCURRENCY, |ready: Ready| {
-        ready.concurrency.min(MAX)
-    })
+    const MAX: u64 = 1024;
+    let ready: serde_json::Value = serde_json::from_slice(ready).unwrap_or_default();
+    let reported = ready["concurrency"].as_u64();
+    reported.map_or(DEFAULT_CONCURRENCY, |calls| calls.min(MAX) as usize)
 }
 
 /// Reads the body of a response, up to [`MAX_RESPONSE_BYTES`].

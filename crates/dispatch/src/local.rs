@@ -38,7 +38,7 @@ where
     /// Handles requests until the inbox is closed.
     fn work(&self, inbox: Receiver<Request>, cancel: &Cancel) {
         let mut worker = None;
-        for Request { invocation, answer } in inbox {
+        for (invocation, answer) in inbox {
             // A worker that panicked is not reused: its state may be inconsistent.
             let mut current = worker.take().unwrap_or_else(|| (self.make_worker)());
             let result = catch_unwind(AssertUnwindSafe(|| current(&invocation, cancel)));
@@ -56,10 +56,7 @@ where
 }
 
 /// An invocation and the channel for its result.
-struct Request {
-    invocation: Invocation,
-    answer: oneshot::Sender<Result<Receipt, Failure>>,
-}
+type Request = (Invocation, oneshot::Sender<Result<Receipt, Failure>>);
 
 /// The worker threads, one for each lane.
 struct Threads<'a> {
@@ -71,12 +68,8 @@ struct Threads<'a> {
 impl Caller for Threads<'_> {
     async fn call(&self, lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
         let (answer, answered) = oneshot::channel();
-        let request = Request {
-            invocation: invocation.clone(),
-            answer,
-        };
         self.inboxes[lane]
-            .send(request)
+            .send((invocation.clone(), answer))
             .expect("a worker lives as long as its inbox");
         answered.await.expect("a worker answers every invocation")
     }

@@ -142,7 +142,7 @@ fn simulate(
         records: study.workload.records,
         unit: study.runner.spec().unit.clone(),
         units: study.workload.tokens() as u64,
-        place: format!("lambda, {memory_mb} MB, {}, {region}", architecture.name()),
+        place: format!("lambda, {memory_mb} MB, {architecture}, {region}"),
         basis: Basis::Predicted,
         concurrency,
         assumptions,

@@ -307,23 +307,20 @@ impl<'a> Queue<'a> {
 
     /// Processes an answer; an error ends the run. `stopping` is set when the calls in flight were asked to stop.
     pub(super) fn settle(&mut self, answer: Answer, stopping: bool) -> Result<(), DispatchError> {
-        let Answer {
-            call,
-            result,
-            elapsed,
-        } = answer;
-        let mut ended = self.running.remove(&call).expect("the call was in flight");
+        let elapsed = answer.elapsed;
+        let ended = self.running.remove(&answer.call);
+        let mut ended = ended.expect("the call was in flight");
         // A second attempt had a shorter time limit; the calls that follow get the full one.
         ended.call.invocation.timeout_ms = self.timeout_ms();
         if let Some(budget) = self.work.budget {
-            budget.settle(&result, elapsed);
+            budget.settle(&answer.result, elapsed);
         }
         if let (Some(stragglers), Some(second)) = (&mut self.stragglers, ended.second) {
             stragglers.end(second, elapsed);
         }
         self.free.insert(ended.lane);
         let twin = ended.twin.and_then(|twin| self.running.get_mut(&twin));
-        match result {
+        match answer.result {
             _ if ended.is_superseded => {
                 let Invocation { batch, attempt, .. } = &ended.call.invocation;
                 self.emit(Event::Superseded {

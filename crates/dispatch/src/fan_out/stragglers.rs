@@ -34,7 +34,7 @@ impl Default for Speculation {
 }
 
 /// Estimates call times and keeps the budget of second attempts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Stragglers {
     budget: f64,
     answered: u64,
@@ -71,12 +71,7 @@ impl Stragglers {
     pub(super) fn new(speculation: Speculation) -> Self {
         Self {
             budget: speculation.budget,
-            answered: 0,
-            rates: Vec::new(),
-            median: None,
-            answered_seconds: 0.0,
-            second_seconds: 0.0,
-            reserved_seconds: 0.0,
+            ..Self::default()
         }
     }
 

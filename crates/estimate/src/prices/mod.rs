@@ -24,16 +24,7 @@ pub enum Architecture {
     Arm64,
 }
 
-impl Architecture {
-    /// The name that Lambda uses.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::X86 => "x86_64",
-            Self::Arm64 => "arm64",
-        }
-    }
-}
-
+/// The name that Lambda uses.
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)

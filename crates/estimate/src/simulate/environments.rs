@@ -17,21 +17,11 @@ pub(super) struct Environments {
     /// Number of environments allowed so far.
     allowed: u64,
     most: u64,
-    growth: Option<Growth>,
-}
-
-/// The growth of the allowed number.
-struct Growth {
-    ramp: Ramp,
+    ramp: Option<Ramp>,
+    /// When the ramp starts.
     since: f64,
+    /// Number of steps of the ramp so far.
     steps: u64,
-}
-
-impl Growth {
-    fn next_step(&self) -> f64 {
-        // A product, because a running sum would drift.
-        self.since + (self.steps + 1) as f64 * self.ramp.every_seconds
-    }
 }
 
 impl Environments {
@@ -47,11 +37,9 @@ impl Environments {
             used: 0,
             allowed: scenario.ramp.map_or(most, |ramp| ramp.start.min(most)),
             most,
-            growth: scenario.ramp.map(|ramp| Growth {
-                ramp,
-                since: scenario.setup_seconds,
-                steps: 0,
-            }),
+            ramp: scenario.ramp,
+            since: scenario.setup_seconds,
+            steps: 0,
         }
     }
 
@@ -65,13 +53,20 @@ impl Environments {
             self.free.push(Reverse(environment));
             ended(environment);
         }
-        while let Some(growth) = &mut self.growth
-            && self.allowed < self.most
-            && growth.next_step() <= now
+        while let Some((at, ramp)) = self.next_step()
+            && at <= now
         {
-            growth.steps += 1;
-            self.allowed = self.allowed.saturating_add(growth.ramp.step).min(self.most);
+            self.steps += 1;
+            self.allowed = self.allowed.saturating_add(ramp.step).min(self.most);
         }
+    }
+
+    /// When the next step of the ramp is due, if there is one.
+    fn next_step(&self) -> Option<(f64, Ramp)> {
+        let ramp = self.ramp.filter(|_| self.allowed < self.most)?;
+        // A product, because a running sum would drift.
+        let at = self.since + (self.steps + 1) as f64 * ramp.every_seconds;
+        Some((at, ramp))
     }
 
     /// Whether another invocation can begin.
@@ -88,10 +83,7 @@ impl Environments {
     pub(super) fn next_change(&self) -> f64 {
         let free = self.busy.peek();
         let free = free.map_or(f64::INFINITY, |Reverse((end, _))| end.seconds());
-        match &self.growth {
-            Some(growth) if self.allowed < self.most => free.min(growth.next_step()),
-            _ => free,
-        }
+        self.next_step().map_or(free, |(at, _)| free.min(at))
     }
 
     /// Takes the environment for the next invocation and returns whether it starts cold. Requires

@@ -2,7 +2,7 @@
 
 use super::chance::Chance;
 use super::task::Task;
-use super::{End, Failures, Scenario, Span};
+use super::{End, Scenario, Span};
 
 /// Differences between times below this are rounding errors.
 const NANOSECOND: f64 = 1e-9;
@@ -15,12 +15,7 @@ pub(super) fn invoke(
     environment: u64,
     cold: bool,
 ) -> (Span, Option<Task>) {
-    let Failures {
-        share,
-        attempts,
-        delay_seconds,
-        longest_delay_seconds,
-    } = scenario.failures;
+    let failures = scenario.failures;
     let mut chance = Chance::new(scenario, task);
     let factor = if chance.happens(scenario.stragglers.share) {
         scenario.stragglers.factor
@@ -36,8 +31,8 @@ pub(super) fn invoke(
         Some(limit) if whole_seconds > limit + NANOSECOND => (limit, false),
         _ => (whole_seconds, true),
     };
-    let (work_seconds, end_kind) = if chance.happens(share) {
-        let end_kind = if task.attempt < attempts || task.second.is_some() {
+    let (work_seconds, end_kind) = if chance.happens(failures.share) {
+        let end_kind = if task.attempt < failures.attempts || task.second.is_some() {
             End::Retry
         } else {
             End::Lost
@@ -84,7 +79,8 @@ pub(super) fn invoke(
         End::Retry => {
             // Full jitter, like the dispatcher: a random delay up to a bound that doubles.
             let doublings = task.attempt.saturating_sub(1).min(16);
-            let bound = (delay_seconds * f64::from(1_u32 << doublings)).min(longest_delay_seconds);
+            let bound = failures.delay_seconds * f64::from(1_u32 << doublings);
+            let bound = bound.min(failures.longest_delay_seconds);
             Some(Task {
                 due: end + bound * chance.fraction(),
                 attempt: task.attempt + 1,

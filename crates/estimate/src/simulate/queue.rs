@@ -65,10 +65,7 @@ impl<'a, W: FnMut(u64) -> f64> Queue<'a, W> {
     pub(super) fn next_change(&self) -> Option<f64> {
         let next = self.has_unstarted().then_some(self.next_start);
         let waiting = self.waiting.first_key_value().map(|(_, task)| task.due);
-        match (next, waiting) {
-            (Some(next), Some(waiting)) => Some(next.min(waiting)),
-            (next, waiting) => next.or(waiting),
-        }
+        next.into_iter().chain(waiting).reduce(f64::min)
     }
 
     /// Queues a task until it is due.

@@ -12,6 +12,7 @@ use super::task::{Moment, Second, Task};
 use super::{End, Outcome, Scenario, Span, Speculation};
 
 /// The active calls, including second attempts.
+#[derive(Default)]
 pub(super) struct SecondAttempts {
     settings: Speculation,
     init_seconds: f64,
@@ -61,17 +62,8 @@ impl SecondAttempts {
             settings,
             init_seconds: scenario.cold.init_seconds,
             billing_step_ms: scenario.billing_step_ms,
-            calls: Vec::new(),
-            began: 0,
             open_batches: scenario.batches,
-            rates: Median::default(),
-            answers: 0,
-            answered_ms: 0.0,
-            spent_ms: 0.0,
-            reserved_ms: 0.0,
-            watched: BinaryHeap::new(),
-            watched_rate: None,
-            overdue: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -231,18 +223,15 @@ impl SecondAttempts {
         }
         self.watched_rate = Some(rate);
         self.overdue.clear();
-        let Speculation {
-            factor,
-            least_seconds,
-            ..
-        } = self.settings;
+        let settings = self.settings;
         self.watched = self
             .calls
             .iter()
             .flatten()
             .filter(|call| may_have_second(call))
             .map(|call| {
-                let patience = (factor * call.task.seconds * rate).max(least_seconds);
+                let patience = settings.factor * call.task.seconds * rate;
+                let patience = patience.max(settings.least_seconds);
                 let key = (call.span.environment, call.number);
                 Reverse((Moment::at(call.span.start + patience), key))
             })
@@ -271,6 +260,7 @@ fn may_have_second(call: &Call) -> bool {
 
 /// The median of the inserted numbers within 1 %, in constant memory: a histogram with 64 bins per
 /// power of two.
+#[derive(Default)]
 struct Median {
     counts: Vec<u32>,
     total: u64,
@@ -286,17 +276,6 @@ const LEFT_OUT_BITS: u32 = f64::MANTISSA_DIGITS - 1 - FRACTION_BITS;
 /// Powers of two covered on either side of 1.
 const POWERS: u64 = 40;
 
-impl Default for Median {
-    fn default() -> Self {
-        Self {
-            counts: vec![0; (2 * POWERS as usize) << FRACTION_BITS],
-            total: 0,
-            bin: 0,
-            below: 0,
-        }
-    }
-}
-
 impl Median {
     /// The bit patterns of positive floats have the same order as the floats.
     const FIRST: u64 = (1.0_f64.to_bits() >> LEFT_OUT_BITS) - (POWERS << FRACTION_BITS);
@@ -306,7 +285,8 @@ impl Median {
         if !(number > 0.0 && number.is_finite()) {
             return;
         }
-        let last = self.counts.len() - 1;
+        let last = ((2 * POWERS as usize) << FRACTION_BITS) - 1;
+        self.counts.resize(last + 1, 0);
         let bin = (number.to_bits() >> LEFT_OUT_BITS).saturating_sub(Self::FIRST);
         let bin = usize::try_from(bin).unwrap_or(last).min(last);
         self.counts[bin] += 1;

@@ -119,7 +119,7 @@ impl Study {
                     assumptions.push(format!(
                         "{} was not measured: its times are those of the portable kernels on this machine, since the engine has \
                          none for it; a calibration saved on such a machine is more accurate",
-                        wanted.name()
+                        wanted
                     ));
                     self.portable(other.map_or_else(measure, Ok)?, wanted)
                 }
