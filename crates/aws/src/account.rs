@@ -84,7 +84,7 @@ impl Account {
         self.runtime.block_on(call)
     }
 
-    pub(crate) fn call<T, E: std::error::Error>(
+    pub(crate) fn call<T, E: std::error::Error + 'static>(
         &self,
         action: impl Into<String>,
         call: impl Future<Output = std::result::Result<T, E>>,

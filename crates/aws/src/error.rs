@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use shoal_job::error::cause;
+
 /// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -74,24 +76,10 @@ impl Error {
     }
 
     /// From an SDK error and its causes: its own text contains only the kind.
-    pub(crate) fn call(action: impl Into<String>, error: impl std::error::Error) -> Self {
+    pub(crate) fn call(action: impl Into<String>, error: impl std::error::Error + 'static) -> Self {
         Self::Call {
             action: action.into(),
-            reason: chain(&error),
+            reason: cause(&error),
         }
     }
-}
-
-/// The text of an error with its causes, except those that it already includes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        next = error.source();
-    }
-    text
 }

@@ -19,9 +19,9 @@ use aws_smithy_http_client::tls;
 use serde::Deserialize;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Ramp, Work, fan_out};
 use shoal_job::Event;
+use shoal_job::error::cause;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
 
-use crate::error::chain;
 use crate::{Account, DeployedFunction, limits};
 
 /// The scaling rate of a function: 1,000 environments immediately, and 1,000 more every 10 s. Lambda, *Understanding
@@ -79,8 +79,8 @@ impl Lambda {
                 tls::rustls_provider::CryptoMode::AwsLc,
             ))
             .build_https()
-            .map_err(|e| chain(&e))?;
-        let http = pool::Client::new(&pool).map_err(|e| chain(&e))?;
+            .map_err(|e| cause(&e))?;
+        let http = pool::Client::new(&pool).map_err(|e| cause(&e))?;
         let config = Config::from(&self.config)
             .to_builder()
             .http_client(http)
@@ -182,7 +182,7 @@ impl Calls<'_> {
             // No credentials, no region, no such endpoint.
             _ => FailureKind::Refused,
         };
-        Failure::new(kind, failed(chain(&error)))
+        Failure::new(kind, failed(cause(&error)))
     }
 }
 

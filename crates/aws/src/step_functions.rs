@@ -13,7 +13,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_sfn::Client;
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use shoal_dispatch::{Backend, DispatchError, Work, emit_new_receipts, sleep};
 use shoal_job::run_dir::EXECUTION;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Remedy};
-use shoal_job::{Event, Receipts, RunDir};
+use shoal_job::{Event, Receipts, RunDir, unix_ms};
 
 use crate::limits::check_line;
 use crate::settings::S3Folder;
@@ -198,9 +198,7 @@ impl StepFunctions {
             .uri()
             .parse()
             .map_err(|e: String| platform(format!("{e}; Step Functions reads only from S3")))?;
-        let unix_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis());
+        let unix_ms = unix_ms();
         let manifest = format!("manifest/{unix_ms}.jsonl");
         let expected = Children::for_batches_of(self.expected_batch_seconds);
         let input = Input {
@@ -270,7 +268,7 @@ fn write_manifest(
 }
 
 /// A valid name for an execution: at most 80 letters, digits, `-` and `_`. *StartExecution, name*.
-fn execution_name(run: &str, unix_ms: u128) -> String {
+fn execution_name(run: &str, unix_ms: u64) -> String {
     let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     let stem: String = run.chars().filter(is_plain).take(60).collect();
     format!("{stem}-{unix_ms}")
@@ -296,7 +294,7 @@ impl Session {
         Ok(Self { account, client })
     }
 
-    fn call<T, E: std::error::Error>(
+    fn call<T, E: std::error::Error + 'static>(
         &self,
         action: impl Into<String>,
         call: impl Future<Output = Result<T, E>>,

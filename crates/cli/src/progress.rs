@@ -8,10 +8,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::output::{bar_style, count_of, say};
 use shoal::Event;
+use shoal::job::unix_ms;
 use shoal::job::wire::FailureKind;
 use shoal::log;
+use shoal::reports::RunState;
 use shoal::reports::numbers::{count, duration, number, plural};
-use shoal::reports::{RunState, now_unix_ms};
 
 /// Time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ impl Progress {
 
     /// Takes the next event of the run.
     pub(crate) fn apply(&mut self, event: &Event) {
-        let _ = self.state.apply(now_unix_ms(), event);
+        let _ = self.state.apply(unix_ms(), event);
         let state = &self.state;
         match event {
             Event::Planning { records } => {
@@ -159,7 +160,7 @@ impl Progress {
         if state.answered.failed > 0 {
             text += &format!(" ({} failed)", count(state.answered.failed));
         }
-        let rate = state.records_per_second(now_unix_ms()).unwrap_or(0.0);
+        let rate = state.records_per_second(unix_ms()).unwrap_or(0.0);
         if rate > 0.0 {
             text += &format!(", {}/s", number(rate));
         }

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use shoal_job::wire::{Failure, Invocation, Receipt};
 
-use crate::store::{self, Start};
 use crate::work::{self, CallLimits};
-use crate::{Clock, Host, Runner, Session};
+use crate::{Clock, Host, Runner, Session, milliseconds};
 
 /// An environment of a [`Host`], with its own session of the shared runner.
 pub struct Environment {
     host: Arc<Host>,
-    name: String,
-    clock: Clock,
+    pub(crate) name: String,
+    pub(crate) clock: Clock,
     is_warm: bool,
     session: Option<(Arc<dyn Runner>, Box<dyn Session>)>,
 }
@@ -63,19 +62,14 @@ impl Environment {
             Some((_, session)) => session,
             None => function.runner.session()?,
         };
-        let start = Start {
-            at,
-            init: if cold {
-                self.host.init + (self.clock.now() - at)
-            } else {
-                Duration::ZERO
-            },
-            cold,
-            clock: self.clock.clone(),
+        let init = match cold {
+            true => self.host.init + (self.clock.now() - at),
+            false => Duration::ZERO,
         };
         // A session that failed or panicked in the middle of a batch is not reused.
-        let done = work::work(&function, &mut *session, invocation, &limits, &self.clock)?;
+        let mut done = work::work(&function, &mut *session, invocation, &limits, &self.clock)?;
+        done.timings.init = milliseconds(init);
         self.session = Some((function.runner.clone(), session));
-        store::store(&function, invocation, done, &start, &self.name)
+        self.store(&function, invocation, done, at, cold)
     }
 }

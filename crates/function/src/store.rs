@@ -1,99 +1,74 @@
 //! Stores the output of a batch: the receipt last, so that it implies the dead letters and the part.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use shoal_job::part::{count_lines, count_rows};
 use shoal_job::run_dir::Put;
-use shoal_job::wire::{BatchRange, Failure, Invocation, Receipt, Sizing, Stored};
-use shoal_job::{Result, RunDir};
+use shoal_job::wire::{Failure, Invocation, Receipt, Sizing, Stored};
+use shoal_job::{Result, RunDir, unix_ms};
 
 use crate::work::Done;
-use crate::{Clock, Function, memory, milliseconds};
+use crate::{Environment, Function, memory, milliseconds};
 
-/// The start of an invocation.
-#[derive(Debug)]
-pub(crate) struct Start {
-    pub(crate) at: Instant,
-    pub(crate) init: Duration,
-    pub(crate) cold: bool,
-    pub(crate) clock: Clock,
-}
-
-pub(crate) fn store(
-    function: &Function,
-    invocation: &Invocation,
-    done: Done,
-    start: &Start,
-    environment: &str,
-) -> std::result::Result<Receipt, Failure> {
-    let writing = start.clock.now();
-    let Function { run, job, .. } = function;
-    let batch = &invocation.batch;
-    let format = job.parameters.output_format;
-    let (results, failed) = (done.results, done.failed);
-    let records = results + failed;
-    let remaining = batch.records - batch.offset - records;
-    let range = BatchRange {
-        batch: batch.index,
-        offset: batch.offset,
-        records,
-        is_last: remaining == 0,
-        is_quarantined: done.quarantined > 0,
-    };
-    let dead_letters = match failed {
-        0 => None,
-        _ => {
+impl Environment {
+    /// Stores what was `done` in an invocation that began `at` this time, and was the first one if `cold`.
+    pub(crate) fn store(
+        &self,
+        function: &Function,
+        invocation: &Invocation,
+        done: Done,
+        at: Instant,
+        cold: bool,
+    ) -> std::result::Result<Receipt, Failure> {
+        let writing = self.clock.now();
+        let Function { run, job, .. } = function;
+        let batch = &invocation.batch;
+        let format = job.parameters.output_format;
+        let (results, failed) = (done.results, done.failed);
+        let records = results + failed;
+        let mut receipt = Receipt {
+            batch: batch.index,
+            offset: batch.offset,
+            remaining: batch.records - batch.offset - records,
+            attempt: invocation.attempt,
+            records,
+            failed,
+            quarantined: done.quarantined,
+            units: done.usage.units,
+            timings: done.timings,
+            environment: self.name.as_str().into(),
+            cold,
+            sizing: sizing().map(Into::into),
+            engine: done.usage.engine.into(),
+            metrics: done.usage.metrics,
+            ..Receipt::default()
+        };
+        let range = receipt.range();
+        if failed > 0 {
             let name = RunDir::dead_letters_name(range);
             let is_complete = |existing: &[u8]| count_lines(existing) == Some(failed);
-            Some(put_once(run, &name, done.dead_letters, is_complete)?)
+            receipt.dead_letters = Some(put_once(run, &name, done.dead_letters, is_complete)?);
         }
-    };
-    let name = RunDir::part_name(range, format);
-    let is_complete = |existing: &[u8]| count_rows(format, existing) == Some(results);
-    let part = put_once(run, &name, done.part, is_complete)?;
-    let mut timings = done.timings;
-    timings.init = milliseconds(start.init);
-    timings.write = milliseconds(start.clock.now() - writing);
-    let total = start.clock.now() - start.at;
-    timings.total = milliseconds(total);
-    let receipt = Receipt {
-        batch: batch.index,
-        offset: batch.offset,
-        remaining,
-        attempt: invocation.attempt,
-        records,
-        failed,
-        quarantined: done.quarantined,
-        units: done.usage.units,
-        part,
-        dead_letters,
-        started_unix_ms: unix_ms_before(total),
-        timings,
-        environment: environment.into(),
-        cold: start.cold,
-        peak_memory_bytes: memory::peak_bytes(),
-        billed_ms: None,
-        sizing: sizing().map(Into::into),
-        engine: done.usage.engine.into(),
-        metrics: done.usage.metrics,
-    };
-    let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
-    content.push(b'\n');
-    let name = RunDir::receipt_name(batch.index, batch.offset);
-    if run.put_new(&name, content.clone())? == Put::Existed {
-        match run.receipt(batch.index, batch.offset)? {
-            // Another attempt was faster: its receipt and part are kept.
-            Some(first) => return Ok(first),
-            None => run.replace(&name, content)?,
+        let name = RunDir::part_name(range, format);
+        let is_complete = |existing: &[u8]| count_rows(format, existing) == Some(results);
+        receipt.part = put_once(run, &name, done.part, is_complete)?;
+        receipt.timings.write = milliseconds(self.clock.now() - writing);
+        let total = self.clock.now() - at;
+        receipt.timings.total = milliseconds(total);
+        receipt.started_unix_ms = unix_ms().saturating_sub(total.as_millis() as u64);
+        receipt.peak_memory_bytes = memory::peak_bytes();
+        let mut content = serde_json::to_vec(&receipt).expect("a receipt is always JSON");
+        content.push(b'\n');
+        let name = RunDir::receipt_name(batch.index, batch.offset);
+        if run.put_new(&name, content.clone())? == Put::Existed {
+            match run.receipt(batch.index, batch.offset)? {
+                // Another attempt was faster: its receipt and part are kept.
+                Some(first) => return Ok(first),
+                None => run.replace(&name, content)?,
+            }
         }
+        Ok(receipt)
     }
-    Ok(receipt)
-}
-
-/// The time `ago` before now, in milliseconds since 1970.
-fn unix_ms_before(ago: Duration) -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |now| now.saturating_sub(ago).as_millis() as u64)
 }
 
 /// What Lambda bills by. *Defined runtime environment variables* (`lambda/latest/dg/configuration-envvars.html`).

@@ -218,16 +218,10 @@ impl State<'_> {
     }
 
     fn finish(self) -> Result<Done, Failure> {
-        let Self {
-            session,
-            part,
-            mut done,
-            read,
-            ..
-        } = self;
-        done.part = part.finish()?;
-        done.usage = session.take_usage();
-        done.timings.read = milliseconds(read);
+        let mut done = self.done;
+        done.part = self.part.finish()?;
+        done.usage = self.session.take_usage();
+        done.timings.read = milliseconds(self.read);
         for (name, took) in &done.usage.stages {
             done.timings.stages.add(name, milliseconds(*took));
         }

@@ -96,14 +96,9 @@ impl Destination {
         };
         let temporary = temporary(&path, run_name);
         let failed = Error::file("write the output", &path);
-        match path.parent() {
-            Some(parent) if !parent.is_dir() => {
-                return Err(failed(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    format!("there is no folder {}", parent.display()),
-                )));
-            }
-            _ => {}
+        if let Some(parent) = path.parent().filter(|parent| !parent.is_dir()) {
+            let reason = format!("there is no folder {}", parent.display());
+            return Err(failed(io::Error::new(io::ErrorKind::NotFound, reason)));
         }
         if matches!(self, Self::Folder(_)) {
             // A killed run may have left a folder of this name.
@@ -155,15 +150,8 @@ fn remove_folder(path: &Path) -> io::Result<()> {
 /// Checks that the folder is missing, empty, or written by shoal.
 fn check_replaceable(path: &Path) -> Result<()> {
     let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => {
-            return Err(Error::storage(
-                "write the output",
-                path.display().to_string(),
-                e,
-            ));
-        }
+        entries => entries.map_err(Error::file("write the output", path))?,
     };
     for entry in entries {
         let entry = entry.map_err(Error::file("list", path))?;
@@ -298,10 +286,7 @@ pub fn collect_dead_letters(run: &RunDir, ranges: &CompletedRanges) -> Result<()
 }
 
 fn missing(run: &RunDir, name: &str) -> Error {
-    Error::Corrupt {
-        run: run.name(),
-        reason: format!("{name} is missing"),
-    }
+    run.corrupt(format!("{name} is missing"))
 }
 
 struct Parts<'a> {
@@ -325,10 +310,8 @@ impl Parts<'_> {
             ranges.iter().map(|(range, _)| range),
             |range| RunDir::part_name(*range, format),
             |range, part| {
-                take(
-                    range,
-                    part?.ok_or_else(|| missing(run, &RunDir::part_name(range, format)))?,
-                )?;
+                let part = part?.ok_or_else(|| missing(run, &RunDir::part_name(range, format)));
+                take(range, part?)?;
                 progress(Event::Collecting {
                     parts: range.batch + 1,
                     of: job.batches,
@@ -348,14 +331,10 @@ impl Parts<'_> {
             OutputFormat::Csv => {
                 let header = csv_header(self.job)?;
                 out.write_all(&header).map_err(failed)?;
-                let run = self.run.name();
+                let run = self.run;
                 self.each(|range, part| {
-                    let rows =
-                        part.strip_prefix(header.as_slice())
-                            .ok_or_else(|| Error::Corrupt {
-                                run: run.clone(),
-                                reason: format!("part {} has another header", range.batch),
-                            })?;
+                    let wrong = || run.corrupt(format!("part {} has another header", range.batch));
+                    let rows = part.strip_prefix(header.as_slice()).ok_or_else(wrong)?;
                     out.write_all(rows).map_err(failed)
                 })?;
             }
@@ -368,30 +347,21 @@ impl Parts<'_> {
     fn join_columns<W: Write + Send>(mut self, out: W, place: &str) -> Result<W> {
         let format = self.job.parameters.output_format;
         let failed = |e: WriteError| Error::storage("write the output", place, e);
-        let run = self.run.name();
-        let corrupt = |batch: u64, e: WriteError| Error::Corrupt {
-            run: run.clone(),
-            reason: format!("part {batch} is damaged: {e}"),
-        };
+        let run = self.run;
         let schema = schema(self.job);
         let mut file = ColumnarFile::new(format, out, schema.clone()).map_err(failed)?;
         self.each(|BatchRange { batch, .. }, part| {
-            for rows in part::rows(format, part).map_err(|e| corrupt(batch, e))? {
-                let rows = rows
-                    .and_then(|rows| {
-                        Ok(RecordBatch::try_new(
-                            schema.clone(),
-                            rows.columns().to_vec(),
-                        )?)
-                    })
-                    .map_err(|e| corrupt(batch, e))?;
+            let corrupt = |e| run.corrupt(format!("part {batch} is damaged: {e}"));
+            for rows in part::rows(format, part).map_err(corrupt)? {
+                let columns = rows.map_err(corrupt)?.columns().to_vec();
+                let rows = RecordBatch::try_new(schema.clone(), columns);
+                let rows = rows.map_err(|e| corrupt(e.into()))?;
                 file.push(rows).map_err(failed)?;
             }
             Ok(())
         })?;
         let mut out = file.finish().map_err(failed)?;
-        out.flush()
-            .map_err(|e| Error::storage("write the output", place, e))?;
+        out.flush().map_err(|e| failed(e.into()))?;
         Ok(out)
     }
 

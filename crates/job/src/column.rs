@@ -14,63 +14,29 @@ pub struct Column {
     pub data_type: DataType,
 }
 
-/// The narrowest type that holds every JSON value seen in a column.
-///
-/// Mixed columns become strings that hold each value's JSON text, so nothing is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum JsonType {
-    /// Only nulls so far.
-    #[default]
-    Unknown,
-    /// Only booleans.
-    Bool,
-    /// Only integers that fit 64 bits.
-    Int,
-    /// Numbers, some of them not integers.
-    Float,
-    /// Anything else.
-    Text,
+/// The type that holds a JSON value; `Null` for null.
+pub(crate) fn json_type(json: &str) -> DataType {
+    let is_float = || json.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
+    match json.as_bytes().first() {
+        None | Some(b'n') => DataType::Null,
+        Some(b't' | b'f') => DataType::Boolean,
+        Some(b'-' | b'0'..=b'9') if json.parse::<i64>().is_ok() => DataType::Int64,
+        // An integer beyond 64 bits would lose digits as a float.
+        Some(b'-' | b'0'..=b'9') if is_float() => DataType::Float64,
+        Some(_) => DataType::Utf8,
+    }
 }
 
-impl JsonType {
-    /// The type of a JSON value.
-    pub(crate) fn of(json: &str) -> Self {
-        match json.as_bytes().first() {
-            None | Some(b'n') => Self::Unknown,
-            Some(b't' | b'f') => Self::Bool,
-            Some(b'-' | b'0'..=b'9') => {
-                if json.parse::<i64>().is_ok() {
-                    Self::Int
-                } else if json.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
-                    Self::Float
-                } else {
-                    // An integer beyond 64 bits: a float would lose digits.
-                    Self::Text
-                }
-            }
-            Some(_) => Self::Text,
+/// The narrowest type that holds the JSON values of both. Mixed columns become strings that hold each value's JSON text, so
+/// nothing is lost.
+pub(crate) fn join(known: DataType, other: DataType) -> DataType {
+    match (known, other) {
+        (a, b) if a == b => a,
+        (DataType::Null, known) | (known, DataType::Null) => known,
+        (DataType::Int64, DataType::Float64) | (DataType::Float64, DataType::Int64) => {
+            DataType::Float64
         }
-    }
-
-    /// The narrowest type that holds both.
-    pub(crate) fn join(self, other: Self) -> Self {
-        match (self, other) {
-            (a, b) if a == b => a,
-            (Self::Unknown, known) | (known, Self::Unknown) => known,
-            (Self::Int, Self::Float) | (Self::Float, Self::Int) => Self::Float,
-            _ => Self::Text,
-        }
-    }
-
-    /// Its type in a typed format.
-    pub(crate) fn data_type(self) -> DataType {
-        match self {
-            Self::Unknown => DataType::Null,
-            Self::Text => DataType::Utf8,
-            Self::Bool => DataType::Boolean,
-            Self::Int => DataType::Int64,
-            Self::Float => DataType::Float64,
-        }
+        _ => DataType::Utf8,
     }
 }
 
@@ -83,9 +49,8 @@ mod tests {
         let join = |values: &[&str]| {
             values
                 .iter()
-                .map(|v| JsonType::of(v))
-                .fold(JsonType::Unknown, JsonType::join)
-                .data_type()
+                .map(|v| json_type(v))
+                .fold(DataType::Null, super::join)
         };
         assert_eq!(join(&["1", "null", "-7"]), DataType::Int64);
         assert_eq!(join(&["1", "2.5"]), DataType::Float64);

@@ -156,22 +156,18 @@ fn chain<'a>(
 /// Whether a store denied access.
 fn is_refused(error: &(dyn StdError + 'static)) -> bool {
     use object_store::Error::{PermissionDenied, Unauthenticated};
-    chain(error).any(|error| {
-        let error = error.downcast_ref::<object_store::Error>();
-        matches!(
-            error,
-            Some(PermissionDenied { .. } | Unauthenticated { .. })
-        )
-    })
+    let mut errors = chain(error).filter_map(|error| error.downcast_ref::<object_store::Error>());
+    errors.any(|error| matches!(error, PermissionDenied { .. } | Unauthenticated { .. }))
 }
 
+/// The kind of the innermost I/O error.
 fn bottom_io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
     let kinds = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
     kinds.map(io::Error::kind).last()
 }
 
 /// The text of an error and of its sources, without repetitions.
-pub(crate) fn cause(error: &(dyn StdError + 'static)) -> String {
+pub fn cause(error: &(dyn StdError + 'static)) -> String {
     match bottom_io_kind(error) {
         Some(io::ErrorKind::StorageFull) => {
             return "no space left on the device; free some and run the same command again".into();

@@ -80,12 +80,7 @@ impl OutputFormat {
     /// All formats.
     pub const ALL: [Self; 4] = [Self::Csv, Self::Jsonl, Self::Parquet, Self::Arrow];
 
-    /// Its name in options and messages.
-    pub fn name(self) -> &'static str {
-        self.extension()
-    }
-
-    /// Its file extension.
+    /// Its file extension, and its name in options and messages.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Csv => "csv",
@@ -102,12 +97,8 @@ impl OutputFormat {
 
     /// The format of a file extension.
     pub fn of_extension(extension: &str) -> Option<Self> {
-        match extension.to_ascii_lowercase().as_str() {
-            "csv" => Some(Self::Csv),
-            "jsonl" | "ndjson" => Some(Self::Jsonl),
-            "parquet" | "pq" => Some(Self::Parquet),
-            "arrow" | "ipc" | "feather" => Some(Self::Arrow),
-            _ => None,
-        }
+        let format = Format::of_extension(&extension.to_ascii_lowercase())?;
+        let mut formats = Self::ALL.into_iter();
+        formats.find(|known| known.extension() == format.name())
     }
 }

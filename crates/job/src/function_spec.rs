@@ -95,18 +95,14 @@ impl FunctionSpec {
     /// another folder.
     pub fn differences(&self, planned: &Self) -> Vec<String> {
         let mut differences = Vec::new();
-        let mut differs = |what: &str, then: String, now: String| {
+        let mut differs = |what: &str, then: &str, now: &str| {
             if then != now {
                 differences.push(format!("{what} was {then}, is {now}"));
             }
         };
-        differs(
-            "the kind of function",
-            planned.kind.clone(),
-            self.kind.clone(),
-        );
+        differs("the kind of function", &planned.kind, &self.kind);
         if planned.fingerprint != self.fingerprint {
-            differs("the model", planned.describe(), self.describe());
+            differs("the model", &planned.describe(), &self.describe());
         }
         for (then, now) in [
             (&planned.settings, &self.settings),
@@ -121,7 +117,7 @@ impl FunctionSpec {
                     Some(Value::String(text)) => text.clone(),
                     Some(value) => value.to_string(),
                 };
-                differs(&name.replace('_', "-"), text(then), text(now));
+                differs(&name.replace('_', "-"), &text(then), &text(now));
             }
         }
         if differences.is_empty()
@@ -147,14 +143,6 @@ impl FunctionSpec {
     pub fn number(&self, name: &str) -> Option<usize> {
         let number = self.settings.get(name).and_then(Value::as_u64)?;
         usize::try_from(number).ok()
-    }
-
-    /// The name of the task; empty if the function has none.
-    pub fn task_name(&self) -> &str {
-        self.task
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
     }
 }
 

@@ -36,3 +36,9 @@ pub use receipts::Receipts;
 pub use record::{BadRecord, Cell, Record, Row};
 pub use run_dir::RunDir;
 pub use spec::{Batch, Job};
+
+/// The time in milliseconds since 1970; 0 if the clock shows an earlier one.
+pub fn unix_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as u64)
+}

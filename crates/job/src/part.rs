@@ -137,17 +137,10 @@ pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
             }
             (part.last() == Some(&b'\n')).then_some(rows)
         }
-        OutputFormat::Parquet => {
+        OutputFormat::Parquet | OutputFormat::Arrow => {
             let part = Bytes::copy_from_slice(part);
-            if !is_harmless(&part).ok()? {
-                return None;
-            }
-            let reader = ParquetRecordBatchReaderBuilder::try_new(part).ok()?;
-            u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
-        }
-        OutputFormat::Arrow => {
-            let index = caught(|| Ok(ipc::File::open(Bytes::copy_from_slice(part))?.index()?));
-            Some(index.ok()?.last().copied().unwrap_or(0))
+            let count = |rows: Result<RecordBatch, WriteError>| Ok(rows?.num_rows() as u64);
+            caught(|| rows(format, part)?.map(count).sum()).ok()
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Planning: reads the input once, locates its records and splits them into batches.
 
-use std::io::Write;
-
 use crate::format::Format;
 use crate::input::{Found, Kind, Resolver, Span, Spool, Stream, digest_of, locate, read_head};
 use crate::run_dir::TableWriter;
@@ -109,12 +107,7 @@ pub fn cut(
     let Planner {
         columns, cutter, ..
     } = planner;
-    let Some(columns) = columns.finish() else {
-        return Err(Error::input(
-            request.inputs.join(", "),
-            "there are no records in it",
-        ));
-    };
+    let columns = columns.finish(&request.inputs.join(", "))?;
     let rows = cutter.rows;
     let (table, batches) = cutter.finish()?;
     let job = Job {
@@ -325,7 +318,6 @@ impl Staged {
 fn copy(found: &Found, mut writer: ObjectWriter) -> Result<()> {
     let failed = |e| Error::storage("stage", &found.uri, e);
     std::io::copy(&mut found.location.open(None)?, &mut writer).map_err(failed)?;
-    writer.flush().map_err(failed)?;
     writer.finish().map_err(failed)
 }
 

@@ -176,9 +176,9 @@ impl Receipts {
 
 impl Extend<Receipt> for Receipts {
     fn extend<I: IntoIterator<Item = Receipt>>(&mut self, receipts: I) {
-        receipts
-            .into_iter()
-            .for_each(|receipt| self.insert(receipt));
+        for receipt in receipts {
+            self.insert(receipt);
+        }
     }
 }
 
@@ -225,7 +225,6 @@ fn end_in(batch: &Batch, receipt: &Receipt) -> Option<u64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::wire::Stored;
 
     pub(crate) fn receipt(batch: u64, offset: u64, records: u64, remaining: u64) -> Receipt {
         Receipt {
@@ -234,20 +233,7 @@ pub(crate) mod tests {
             remaining,
             attempt: 1,
             records,
-            failed: 0,
-            quarantined: 0,
-            units: 0,
-            part: Stored::of(b""),
-            dead_letters: None,
-            started_unix_ms: 0,
-            timings: Timings::default(),
-            environment: "".into(),
-            cold: false,
-            peak_memory_bytes: None,
-            billed_ms: None,
-            sizing: None,
-            engine: "".into(),
-            metrics: Default::default(),
+            ..Receipt::default()
         }
     }
 

@@ -57,11 +57,11 @@ pub struct Source {
 }
 
 /// Detects changes of a source since it was planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Identity {
     /// Length in bytes.
     pub bytes: u64,
-    /// Time of the last modification, as reported by the store.
+    /// Time of the last modification: nanoseconds since 1970 for files, RFC 3339 for objects; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
     /// The store's ETag.

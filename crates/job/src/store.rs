@@ -15,7 +15,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::buffered::BufWriter;
 use object_store::local::LocalFileSystem;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
@@ -23,6 +24,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
+use crate::spec::Identity;
 use crate::{Error, Result};
 
 /// The runtime that drives object stores.
@@ -51,20 +53,8 @@ pub enum Location {
 #[derive(Debug, Clone)]
 pub struct Object {
     url: String,
-    store: Arc<dyn ObjectStore>,
-    path: object_store::path::Path,
-}
-
-/// Metadata of a file or object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Meta {
-    /// Length in bytes.
-    pub bytes: u64,
-    /// Time of the last modification: nanoseconds since 1970 for files, RFC 3339 for objects; `None` if unknown.
-    pub modified: Option<String>,
-    /// The ETag of an object.
-    pub etag: Option<String>,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) path: object_store::path::Path,
 }
 
 /// The options of a store from its usual variables (`AWS_REGION`, …). Variables without these prefixes are ignored, because
@@ -137,11 +127,7 @@ impl Location {
                 "{e}; known schemes are s3, gs, az, http, https and file"
             ))
         })?;
-        Ok(Self::Remote(Object {
-            url: text.to_owned(),
-            store,
-            path,
-        }))
+        Ok(Self::remote(text.to_owned(), store, path))
     }
 
     /// The objects whose URL matches the pattern `text`, sorted.
@@ -149,42 +135,22 @@ impl Location {
         let Self::Remote(object) = Self::parse(text)? else {
             unreachable!("only URLs of object stores are globbed here");
         };
-        let pattern = glob::Pattern::new(object.path.as_ref())
+        let path = object.path.as_ref();
+        let pattern = glob::Pattern::new(path)
             .map_err(|e| Error::input(text, format!("the pattern is malformed: {e}")))?;
-        let fixed = object
-            .path
-            .as_ref()
-            .split(['*', '?', '['])
-            .next()
-            .unwrap_or("");
+        let fixed = path.split(['*', '?', '[']).next().unwrap_or("");
         let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
         let prefix = object_store::path::Path::from(folder);
-        let base = text
-            .strip_suffix(object.path.as_ref())
-            .unwrap_or(text)
-            .to_owned();
-        let mut paths = runtime()
-            .block_on(
-                object
-                    .store
-                    .list(Some(&prefix))
-                    .map(|m| m.map(|m| m.location))
-                    .collect::<Vec<_>>(),
-            )
-            .into_iter()
-            .collect::<object_store::Result<Vec<_>>>()
+        let base = text.strip_suffix(path).unwrap_or(text);
+        let found = object.store.list(Some(&prefix));
+        let mut paths: Vec<_> = runtime()
+            .block_on(found.map_ok(|meta| meta.location).try_collect())
             .map_err(|e| Error::storage("list", text, e))?;
         paths.retain(|path| pattern.matches(path.as_ref()));
         paths.sort();
         Ok(paths
             .into_iter()
-            .map(|path| {
-                Self::Remote(Object {
-                    url: format!("{base}{path}"),
-                    path,
-                    store: object.store.clone(),
-                })
-            })
+            .map(|path| Self::remote(format!("{base}{path}"), object.store.clone(), path))
             .collect())
     }
 
@@ -208,11 +174,11 @@ impl Location {
         }
     }
 
-    /// Its metadata.
+    /// Its identity, without a digest.
     ///
     /// # Errors
     /// There is no such file or object, or it may not be read.
-    pub fn meta(&self) -> Result<Meta> {
+    pub fn meta(&self) -> Result<Identity> {
         match self {
             Self::Local(path) => {
                 let meta = path.metadata().map_err(|e| unreadable(path, e))?;
@@ -221,22 +187,23 @@ impl Location {
                     .ok()
                     .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
                     .map(|since| since.as_nanos().to_string());
-                Ok(Meta {
+                Ok(Identity {
                     bytes: meta.len(),
                     modified,
-                    etag: None,
+                    ..Identity::default()
                 })
             }
             Self::Remote(object) => {
                 let meta = runtime()
                     .block_on(object.store.head(&object.path))
                     .map_err(|e| object.unreadable(e))?;
-                Ok(Meta {
+                Ok(Identity {
                     bytes: meta.size,
                     // 0 stands for an unknown time.
                     modified: (meta.last_modified.timestamp() != 0)
                         .then(|| meta.last_modified.to_rfc3339()),
                     etag: meta.e_tag,
+                    digest: None,
                 })
             }
         }
@@ -277,14 +244,6 @@ impl Location {
 }
 
 impl Object {
-    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
-        &self.store
-    }
-
-    pub(crate) fn path(&self) -> &object_store::path::Path {
-        &self.path
-    }
-
     /// Whether the object exists.
     ///
     /// # Errors
@@ -317,15 +276,12 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
 }
 
 /// A reader of a stream of chunks.
-struct StreamReader<S> {
-    stream: S,
+struct StreamReader {
+    stream: BoxStream<'static, object_store::Result<Bytes>>,
     rest: Bytes,
 }
 
-impl<S> Read for StreamReader<S>
-where
-    S: futures_util::Stream<Item = object_store::Result<Bytes>> + Unpin,
-{
+impl Read for StreamReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
             match runtime().block_on(self.stream.next()) {
@@ -421,11 +377,7 @@ mod tests {
         let mut writer = ObjectWriter::new(store.clone(), path.clone());
         writer.write_all(b"hello, world").unwrap();
         writer.finish().unwrap();
-        let location = Location::Remote(Object {
-            url: "memory:///data/x.jsonl".into(),
-            store,
-            path,
-        });
+        let location = Location::remote("memory:///data/x.jsonl".into(), store, path);
         assert_eq!(location.meta().unwrap().bytes, 12);
         let mut text = String::new();
         location

@@ -63,7 +63,7 @@ impl Reply {
 }
 
 /// The result of an invocation. It is also stored in the run directory, after the part.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Receipt {
     /// The batch's index.
     pub batch: u64,
@@ -156,7 +156,7 @@ pub struct Sizing {
 }
 
 /// An object in the run directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stored {
     /// Its length in bytes.
     pub bytes: u64,

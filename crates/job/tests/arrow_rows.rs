@@ -14,9 +14,9 @@ use arrow_array::{
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{DataType, Field, Schema};
-use common::Bench;
+use common::{Bench, check};
 use proptest::prelude::*;
-use shoal_job::{Cell, Row};
+use shoal_job::Row;
 
 /// Rows with ids from `first` on.
 fn rows(first: i64, texts: &ArrayRef) -> RecordBatch {
@@ -62,29 +62,13 @@ fn text_of(row: &Row) -> Option<&str> {
     row.content.as_ref().ok()?.inputs[0].as_text()
 }
 
-fn check(found: &[Row], count: i64) {
-    assert_eq!(found.len() as i64, count);
-    for (number, row) in (0..).zip(found) {
-        let record = row.content.as_ref().unwrap();
-        assert_eq!(record.id, Cell::Json(number.to_string()));
-        assert_eq!(text_of(row), Some(format!("text {number}").as_str()));
-    }
-}
-
 #[test]
 fn ranges_span_record_batches_and_files() {
     let bench = Bench::new();
     let (first, second) = (bench.path("a.arrow"), bench.path("b.feather"));
     write(&first, 0, &texts(0..230), 100, None);
     write(&second, 230, &texts(230..300), 7, None);
-    for batch_size in [1, 2, 7, 63, 64, 65, 100, 150, 230, 299, 300, 1_000_000] {
-        let (job, found) = bench.read(&[&first, &second], batch_size);
-        assert_eq!(job.records, 300);
-        check(&found, 300);
-        let place = |row: usize| (found[row].source, found[row].place);
-        assert_eq!((place(0), place(229)), ((0, 0), (0, 229)));
-        assert_eq!((place(230), place(299)), ((1, 0), (1, 69)));
-    }
+    bench.check_ranges(&first, &second);
 }
 
 #[test]

@@ -1,24 +1,21 @@
 //! A source that changes after it was planned is noticed before a wrong row is read from it.
 
-#[path = "common/function.rs"]
-mod function;
+mod common;
 
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use function::function;
+use common::Bench;
+use shoal_job::Row;
 use shoal_job::input::Sources;
-use shoal_job::plan::{Request, plan};
-use shoal_job::spec::Parameters;
-use shoal_job::{Cancel, Row, RunDir};
 
 const BEFORE: &str = "id,text\n1,good\n2,fine\n";
 const AFTER: &str = "id,text\n1,evil\n2,fine\n";
 
 #[test]
 fn a_change_of_the_same_length_is_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("in.csv");
+    let bench = Bench::new();
+    let path = bench.path("in.csv");
     // Times that differ surely, however coarse the file system keeps them.
     let write = |content: &str, seconds: u64| {
         std::fs::write(&path, content).unwrap();
@@ -31,20 +28,7 @@ fn a_change_of_the_same_length_is_noticed() {
             .unwrap();
     };
     write(BEFORE, 1_000_000);
-    let run = RunDir::create(&dir.path().join("run")).unwrap();
-    let request = Request {
-        inputs: &[path.display().to_string()],
-        spool: None,
-        function: function(),
-        parameters: Parameters {
-            batch_size: 1,
-            ..Parameters::default()
-        },
-        output: "-",
-        version: "test",
-        inputs_at: None,
-    };
-    let job = plan(&request, &run, &Cancel::new(), &mut |_| {}).unwrap();
+    let (job, run) = bench.plan(&[&path], 1).unwrap();
     let batches = run.batches(&job).unwrap();
     let sources = Sources::default();
     let read = |batch: usize| {

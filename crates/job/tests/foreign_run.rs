@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field};
 use serde_json::{Value, json};
 use shoal_job::input::Sources;
-use shoal_job::wire::{Receipt, Stored, Timings};
+use shoal_job::wire::Receipt;
 use shoal_job::{Error, RunDir};
 
 /// A run directory of one batch of two records, whose input is staged.
@@ -214,25 +214,9 @@ fn links_are_not_followed() {
 
 fn receipt() -> Vec<u8> {
     let receipt = Receipt {
-        batch: 0,
-        offset: 0,
-        remaining: 0,
         attempt: 1,
         records: 2,
-        failed: 0,
-        quarantined: 0,
-        units: 0,
-        part: Stored::of(b""),
-        dead_letters: None,
-        started_unix_ms: 0,
-        timings: Timings::default(),
-        environment: "".into(),
-        cold: false,
-        peak_memory_bytes: None,
-        billed_ms: None,
-        sizing: None,
-        engine: "".into(),
-        metrics: Default::default(),
+        ..Receipt::default()
     };
     serde_json::to_vec(&receipt).unwrap()
 }

@@ -2,21 +2,22 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, Float32Array, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
-use common::function;
+use common::job;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::value::RawValue;
 use shoal_job::collect::{Destination, collect};
 use shoal_job::column::Column;
 use shoal_job::format::OutputFormat;
 use shoal_job::part::PartWriter;
-use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, Parameters};
-use shoal_job::wire::BatchRange;
+use shoal_job::spec::Job;
+use shoal_job::wire::Receipt;
 use shoal_job::{Cell, CompletedRanges, Receipts, Record, RunDir};
 
 /// An output as cells: its columns, and the values of each row.
@@ -122,27 +123,11 @@ impl Output {
             };
             Field::new(&self.names[index], data_type, false)
         };
-        let mut function = function();
-        function.output = Arc::new(Schema::new((1..=tasks).map(field).collect::<Vec<_>>()));
-        Job {
-            layout: LAYOUT_VERSION,
-            shoal: "0".into(),
-            inputs: Vec::new(),
-            sources: Vec::new(),
-            function,
-            parameters: Parameters {
-                output_format: format,
-                ..Parameters::default()
-            },
-            output: "-".into(),
-            columns: Columns {
-                inputs: Vec::new(),
-                id: Some(column(0)),
-                kept: (tasks + 1..self.names.len()).map(column).collect(),
-            },
-            records: 0,
-            batches: 1,
-        }
+        let output = Schema::new((1..=tasks).map(field).collect::<Vec<_>>());
+        let mut job = job(format, &RecordBatch::new_empty(Arc::new(output)), &[]);
+        job.columns.id = Some(column(0));
+        job.columns.kept = (tasks + 1..self.names.len()).map(column).collect();
+        job
     }
 
     /// The part with these rows, which the function gave `at_once` by `at_once`.
@@ -176,61 +161,31 @@ impl Output {
 
 /// The keys of a JSON object and its values as they are written, in order.
 fn fields(line: &str) -> Vec<(String, Cell)> {
-    struct Fields(Vec<(String, Cell)>);
-    impl<'de> serde::Deserialize<'de> for Fields {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            struct Visitor;
-            impl<'de> serde::de::Visitor<'de> for Visitor {
-                type Value = Fields;
-                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                    f.write_str("an object")
-                }
-                fn visit_map<A: serde::de::MapAccess<'de>>(
-                    self,
-                    mut map: A,
-                ) -> Result<Fields, A::Error> {
-                    let mut fields = Vec::new();
-                    while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                        let cell = match value.get() {
-                            "null" => Cell::Null,
-                            text if text.starts_with('"') => {
-                                Cell::Text(serde_json::from_str(text).unwrap())
-                            }
-                            json => Cell::Json(json.to_owned()),
-                        };
-                        fields.push((name, cell));
-                    }
-                    Ok(Fields(fields))
-                }
-            }
-            deserializer.deserialize_map(Visitor)
-        }
-    }
-    serde_json::from_str::<Fields>(line).unwrap().0
+    let values: BTreeMap<String, &RawValue> = serde_json::from_str(line).unwrap();
+    let mut values: Vec<_> = values.into_iter().collect();
+    // Each value is a part of the line.
+    values.sort_by_key(|(_, value)| value.get().as_ptr());
+    let cell = |value: &RawValue| match value.get() {
+        "null" => Cell::Null,
+        text if text.starts_with('"') => Cell::Text(serde_json::from_str(text).unwrap()),
+        json => Cell::Json(json.to_owned()),
+    };
+    let fields = values.into_iter().map(|(name, value)| (name, cell(value)));
+    fields.collect()
 }
 
 /// One part joined to a file.
 fn join(job: &Job, part: Vec<u8>) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::create(&folder.path().join("run")).unwrap();
-    let range = BatchRange {
-        batch: 0,
-        offset: 0,
+    let receipt = Receipt {
         records: 1,
-        is_last: true,
-        is_quarantined: false,
+        ..Receipt::default()
     };
-    run.put_new(
-        &RunDir::part_name(range, job.parameters.output_format),
-        part,
-    )
-    .unwrap();
-    let receipt = serde_json::json!({
-        "batch": 0, "attempt": 1, "records": 1, "failed": 0, "part": { "bytes": 0, "checksum": "" },
-        "timings": { "init": 0.0, "read": 0.0, "write": 0.0, "total": 0.0 }, "cold": false, "engine": "",
-    });
+    let name = RunDir::part_name(receipt.range(), job.parameters.output_format);
+    run.put_new(&name, part).unwrap();
     let mut receipts = Receipts::default();
-    receipts.insert(serde_json::from_value(receipt).unwrap());
+    receipts.insert(receipt);
     let path = folder.path().join("out");
     let ranges = CompletedRanges::of(&receipts);
     let destination = Destination::File(path.clone());

@@ -13,7 +13,7 @@ use common::{FORMATS, job, read_columns, record};
 use shoal_job::collect::{Destination, collect};
 use shoal_job::format::OutputFormat;
 use shoal_job::part::{PartWriter, count_rows};
-use shoal_job::wire::BatchRange;
+use shoal_job::wire::Receipt;
 use shoal_job::{Cell, CompletedRanges, Receipts, RunDir};
 
 /// Writes parts of these rows, cut after each number of `cuts`, and joins them.
@@ -34,45 +34,26 @@ fn join(format: OutputFormat, rows: &RecordBatch, cuts: &[usize], pushes: usize)
                 .unwrap();
             start += length;
         }
-        let batch = batch as u64;
-        let range = BatchRange {
-            batch,
-            offset: 0,
+        let receipt = Receipt {
+            batch: batch as u64,
             records: 1,
-            is_last: true,
-            is_quarantined: false,
+            ..Receipt::default()
         };
-        let part = writer.finish().unwrap();
-        run.put_new(&RunDir::part_name(range, format), part)
-            .unwrap();
-        let receipt = serde_json::json!({
-            "batch": batch, "attempt": 1, "records": 1, "failed": 0, "part": { "bytes": 0, "checksum": "" },
-            "started_unix_ms": 0, "timings": { "init": 0.0, "read": 0.0, "write": 0.0, "total": 0.0 },
-            "environment": "", "cold": false, "engine": "", "units": 0,
-        });
-        receipts.insert(serde_json::from_value(receipt).unwrap());
+        let name = RunDir::part_name(receipt.range(), format);
+        run.put_new(&name, writer.finish().unwrap()).unwrap();
+        receipts.insert(receipt);
         job.batches += 1;
     }
     let path = folder.path().join(format!("out.{}", format.extension()));
-    let ranges = CompletedRanges::of(&receipts);
-    collect(
-        &run,
-        &job,
-        &ranges,
-        &Destination::File(path.clone()),
-        &mut |_| {},
-    )
-    .unwrap();
     // As a folder, the parts are what they were.
     let parts = folder.path().join("parts");
-    collect(
-        &run,
-        &job,
-        &ranges,
-        &Destination::Folder(parts.clone()),
-        &mut |_| {},
-    )
-    .unwrap();
+    let ranges = CompletedRanges::of(&receipts);
+    for destination in [
+        Destination::File(path.clone()),
+        Destination::Folder(parts.clone()),
+    ] {
+        collect(&run, &job, &ranges, &destination, &mut |_| {}).unwrap();
+    }
     assert_eq!(std::fs::read_dir(&parts).unwrap().count(), cuts.len() + 1);
     let first = format!("part-00000000.{}", format.extension());
     assert!(count_rows(format, &std::fs::read(parts.join(first)).unwrap()).is_some());

@@ -1,7 +1,6 @@
 //! A Parquet file that is damaged anywhere is read, or is an error that names it: never a panic, never more than it says.
 
-#[path = "common/function.rs"]
-mod function;
+mod common;
 
 use std::sync::Arc;
 
@@ -9,15 +8,12 @@ use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
 };
-use function::function;
+use common::Bench;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
-use shoal_job::input::Sources;
-use shoal_job::plan::{Request, plan};
-use shoal_job::spec::Parameters;
-use shoal_job::{Cancel, Error, Result, RunDir};
+use shoal_job::{Error, Result};
 
 /// A file of five rows in two groups.
 fn file(compression: Compression, version: WriterVersion) -> Vec<u8> {
@@ -60,37 +56,10 @@ fn file(compression: Compression, version: WriterVersion) -> Vec<u8> {
 
 /// Plans and reads the file, and counts its rows.
 fn read(content: &[u8], kept: &str) -> Result<u64> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.parquet");
+    let bench = Bench::new();
+    let path = bench.path("a.parquet");
     std::fs::write(&path, content).unwrap();
-    let run = RunDir::create(&folder.path().join("run")).unwrap();
-    let request = Request {
-        inputs: &[path.display().to_string()],
-        spool: None,
-        function: function(),
-        parameters: Parameters {
-            columns: [("text".into(), "text".into())].into(),
-            keep_columns: vec![kept.into()],
-            batch_size: 2,
-            ..Parameters::default()
-        },
-        output: "-",
-        version: "test",
-        inputs_at: None,
-    };
-    let job = plan(&request, &run, &Cancel::new(), &mut |_| {})?;
-    let batches = run.batches(&job)?;
-    assert_eq!(run.job()?.as_ref(), Some(&job));
-    let sources = Sources::default();
-    let mut rows = 0;
-    for batch in &batches {
-        for row in sources.rows(&job, &run, batch) {
-            row?;
-            rows += 1;
-        }
-    }
-    assert_eq!(rows, job.records);
-    Ok(rows)
+    bench.count(&path, &[kept])
 }
 
 #[test]

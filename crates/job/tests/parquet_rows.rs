@@ -10,14 +10,13 @@ use arrow_array::{
     Array, ArrayRef, DictionaryArray, Int64Array, LargeStringArray, RecordBatch, StringArray,
     StringViewArray, types::Int32Type,
 };
-use common::Bench;
+use common::{Bench, check};
 use parquet::arrow::ArrowWriter;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use shoal_job::{Cell, Row};
 
 /// Writes ids from `first` on, and their texts, in row groups of `group` rows.
 fn write(path: &Path, first: i64, texts: ArrayRef, group: usize) {
@@ -45,15 +44,6 @@ fn texts(range: std::ops::Range<i64>) -> Vec<String> {
     range.map(|row| format!("text {row}")).collect()
 }
 
-fn check(found: &[Row], count: i64) {
-    assert_eq!(found.len() as i64, count);
-    for (number, row) in (0..).zip(found) {
-        let record = row.content.as_ref().unwrap();
-        assert_eq!(record.id, Cell::Json(number.to_string()));
-        assert_eq!(record.text(), format!("text {number}"));
-    }
-}
-
 #[test]
 fn ranges_span_row_groups_and_files() {
     let bench = Bench::new();
@@ -65,14 +55,7 @@ fn ranges_span_row_groups_and_files() {
         Arc::new(StringArray::from(texts(230..300))),
         7,
     );
-    for batch_size in [1, 2, 7, 63, 64, 65, 100, 150, 230, 299, 300, 1_000_000] {
-        let (job, found) = bench.read(&[&first, &second], batch_size);
-        assert_eq!(job.records, 300);
-        check(&found, 300);
-        let place = |row: usize| (found[row].source, found[row].place);
-        assert_eq!((place(0), place(229)), ((0, 0), (0, 229)));
-        assert_eq!((place(230), place(299)), ((1, 0), (1, 69)));
-    }
+    bench.check_ranges(&first, &second);
 }
 
 #[test]

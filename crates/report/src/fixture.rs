@@ -7,7 +7,7 @@ use shoal_job::event::Event;
 use shoal_job::format::OutputFormat;
 use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, Parameters};
 use shoal_job::wire::{FailureKind, Receipt, Stages, Stored, Timings};
-use shoal_job::{Determinism, FunctionSpec, Metrics, Receipts, Role};
+use shoal_job::{Determinism, FunctionSpec, Receipts, Role};
 
 /// 2026-11-24 12:00:00 UTC.
 pub(crate) const NOON: u64 = 1_795_521_600_000;
@@ -131,12 +131,9 @@ pub(crate) fn receipt(batch: u64, environment: &str, began: u64, total: f64) -> 
             total,
         },
         environment: environment.into(),
-        cold: false,
         peak_memory_bytes: Some(60_000_000),
-        billed_ms: None,
-        sizing: None,
         engine: "avx2".into(),
-        metrics: Metrics::default(),
+        ..Receipt::default()
     }
 }
 

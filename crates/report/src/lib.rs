@@ -30,7 +30,7 @@ pub use comparison::{ComparisonReport, ComparisonRow, PaperClaim};
 pub use cost::Cost;
 pub use fold::{
     Activity, Answers, Call, CallHistory, Change, End, FailedCalls, FailureGroup, Interval,
-    Invocation, Outcome, Phase, RunState, Start, activities, now_unix_ms,
+    Invocation, Outcome, Phase, RunState, Start, activities,
 };
 pub use recorded::Recorded;
 pub use run::{DeadLetters, JobFacts, Letter, RunReport, StageTime, Stages, Summary, engine};

@@ -41,26 +41,18 @@ pub(crate) fn done(invocation: &Invocation, busy: &Busy<'_>, wants_log: bool) ->
     let receipt = Receipt {
         batch: batch.index,
         offset: batch.offset,
-        remaining: 0,
         attempt: invocation.attempt,
         records,
-        failed: 0,
-        quarantined: 0,
         units: records,
         part: Stored::of(b""),
-        dead_letters: None,
-        started_unix_ms: 0,
         timings: Timings {
             total: duration_ms as f64,
             ..Timings::default()
         },
         environment: format!("simulated/{}", busy.number).into(),
         cold: busy.cold,
-        peak_memory_bytes: None,
-        billed_ms: None,
-        sizing: None,
         engine: "none".into(),
-        metrics: Default::default(),
+        ..Receipt::default()
     };
     let version = [("X-Amz-Executed-Version", "$LATEST")];
     (version, log, json(&Reply::new(invocation, receipt))).into_response()

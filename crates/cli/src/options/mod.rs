@@ -148,7 +148,7 @@ pub(crate) struct StartOptions {
     pub(crate) output: Option<String>,
 
     /// Format of the output if its name has no known extension [default for -: jsonl]
-    #[arg(long, value_name = "FORMAT", value_parser = named(&OutputFormat::ALL, OutputFormat::name), help_heading = heading::OUTPUT)]
+    #[arg(long, value_name = "FORMAT", value_parser = named(&OutputFormat::ALL, OutputFormat::extension), help_heading = heading::OUTPUT)]
     pub(crate) format: Option<OutputFormat>,
 
     /// Records in a batch [default: 50]

@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use object_store::memory::InMemory;
-use shoal_job::wire::{Stored, Timings};
+use shoal_job::wire::Stored;
 use shoal_job::{Batch, Cancel};
 use tokio::time::sleep;
 
@@ -145,16 +145,7 @@ fn receipt(invocation: &Invocation) -> Receipt {
         quarantined,
         units: 1,
         part: Stored::of(b""),
-        dead_letters: None,
-        started_unix_ms: 0,
-        timings: Timings::default(),
-        environment: "".into(),
-        cold: false,
-        peak_memory_bytes: None,
-        billed_ms: None,
-        sizing: None,
-        engine: "".into(),
-        metrics: Default::default(),
+        ..Receipt::default()
     }
 }
 

@@ -33,7 +33,7 @@ struct Index {
 impl Index {
     fn read(file: &Ranged) -> Read<Self> {
         let file = File::open(file.clone())?;
-        let footer = file.footer().clone();
+        let footer = file.footer.clone();
         let fields = footer.schema.fields().iter().map(|field| with_bytes(field));
         Ok(Self {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
@@ -45,8 +45,9 @@ impl Index {
 
     /// The dictionaries, if one of the columns `projection` needs them.
     fn dictionaries(&self, file: &File<Ranged>, projection: &[usize]) -> Read<Arc<Dictionaries>> {
-        let mut fields = projection.iter().map(|column| self.schema.field(*column));
-        if !fields.any(|field| has_dictionary(field.data_type())) {
+        let read = self.schema.project(projection)?;
+        let mut fields = read.flattened_fields().into_iter();
+        if !fields.any(|field| matches!(field.data_type(), DataType::Dictionary(..))) {
             return Ok(Arc::default());
         }
         let mut known = self
@@ -72,7 +73,11 @@ impl Metadata for Index {
     }
 
     fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows> {
-        let file = File::with_footer(file, self.footer.clone());
+        let footer = self.footer.clone();
+        let file = File {
+            bytes: file,
+            footer,
+        };
         let mut reader = Reader {
             dictionaries: self.dictionaries(&file, &projection)?,
             file,
@@ -150,25 +155,6 @@ fn with_bytes(field: &Field) -> Field {
     }
     // Keeps the id of the dictionary.
     field.clone().with_data_type(bytes(field.data_type()))
-}
-
-fn has_dictionary(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Dictionary(..) => true,
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _)
-        | DataType::Map(item, _) => has_dictionary(item.data_type()),
-        DataType::Struct(fields) => fields.iter().any(|field| has_dictionary(field.data_type())),
-        DataType::Union(fields, _) => {
-            let mut fields = fields.iter();
-            fields.any(|(_, field)| has_dictionary(field.data_type()))
-        }
-        DataType::RunEndEncoded(_, values) => has_dictionary(values.data_type()),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

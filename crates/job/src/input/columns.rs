@@ -60,22 +60,10 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
 fn survives_text(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
-        T::Timestamp(_, zone) => zone
-            .as_ref()
-            .is_none_or(|zone| zone.len() <= MAX_TIME_ZONE_BYTES),
-        other => {
-            other.is_integer()
-                || matches!(
-                    other,
-                    T::Boolean
-                        | T::Float32
-                        | T::Float64
-                        | T::Date32
-                        | T::Time32(_)
-                        | T::Time64(_)
-                        | T::Decimal128(..)
-                )
-        }
+        T::Timestamp(_, Some(zone)) => zone.len() <= MAX_TIME_ZONE_BYTES,
+        T::Timestamp(_, None) | T::Date32 | T::Time32(_) | T::Time64(_) => true,
+        T::Boolean | T::Float32 | T::Float64 | T::Decimal128(..) => true,
+        other => other.is_integer(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use arrow_schema::DataType;
 use csv_core::ReadRecordResult;
 
-use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, text};
+use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents, text};
 use super::schema::{Schema, Seen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
@@ -141,8 +141,7 @@ impl TextFormat for Delimited {
         // depend on where the slice starts.
         parser.read_record(b"\n", &mut fields, &mut ends);
         parser.set_line(slice.line);
-        Ok(Box::new(Rows {
-            uri: slice.uri.to_owned(),
+        let mut rows = Rows {
             reader: BufReader::with_capacity(64 << 10, slice.bytes),
             parser,
             fields,
@@ -151,7 +150,8 @@ impl TextFormat for Delimited {
             header: header.len(),
             columns: columns.clone(),
             places,
-        }))
+        };
+        Ok(contents(slice.uri, move || rows.step()))
     }
 }
 
@@ -194,7 +194,6 @@ fn count_breaks(input: &[u8], parser: &mut csv_core::Reader) -> (usize, bool) {
 
 /// The rows of a slice.
 struct Rows {
-    uri: String,
     reader: BufReader<Box<dyn Read + Send>>,
     parser: csv_core::Reader,
     /// The concatenated fields of the current row, and the end of each, for one field more than the header has.
@@ -207,17 +206,6 @@ struct Rows {
     columns: Columns,
     /// The field of each of [`Columns::sources`].
     places: Vec<Option<usize>>,
-}
-
-impl Iterator for Rows {
-    type Item = Result<(u64, Content)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let row = self
-            .step()
-            .map_err(|e| Error::storage("read", &self.uri, e));
-        row.transpose()
-    }
 }
 
 impl Rows {

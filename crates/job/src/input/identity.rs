@@ -13,13 +13,7 @@ impl Identity {
         {
             return text_folder::identity(path);
         }
-        let meta = location.meta()?;
-        Ok(Self {
-            bytes: meta.bytes,
-            modified: meta.modified,
-            etag: meta.etag,
-            digest: None,
-        })
+        location.meta()
     }
 
     /// Describes the change of the source at `location`, or `None` if it is unchanged. The content is read only if the

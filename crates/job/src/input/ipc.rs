@@ -81,24 +81,15 @@ impl Block {
 
 /// A file.
 pub(crate) struct File<R> {
-    bytes: R,
-    footer: Arc<Footer>,
+    pub(crate) bytes: R,
+    pub(crate) footer: Arc<Footer>,
 }
 
 impl<R: ChunkReader> File<R> {
     /// Reads the footer.
     pub(crate) fn open(bytes: R) -> Result<Self> {
         let footer = Arc::new(read_footer(&bytes)?);
-        Ok(Self::with_footer(bytes, footer))
-    }
-
-    /// A file with a footer that was read before.
-    pub(crate) fn with_footer(bytes: R, footer: Arc<Footer>) -> Self {
-        Self { bytes, footer }
-    }
-
-    pub(crate) fn footer(&self) -> &Arc<Footer> {
-        &self.footer
+        Ok(Self { bytes, footer })
     }
 
     /// The cumulative number of rows of the record batches.

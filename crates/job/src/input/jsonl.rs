@@ -5,19 +5,19 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
 use arrow_schema::DataType;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content};
+use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents};
 use super::schema::{Schema, Seen, widen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
 use super::text_folder;
-use crate::column::JsonType;
+use crate::Result;
+use crate::column::{join, json_type};
 use crate::record::{BadRecord, Cell};
 use crate::spec::Columns;
 use crate::store::Location;
-use crate::{Error, Result};
 
 /// JSON Lines.
 pub(super) struct JsonLines {
@@ -68,7 +68,7 @@ impl TextFormat for JsonLines {
     ) -> Result<()> {
         let typed = typed.filter(|_| !self.is_folder);
         let names: Vec<_> = typed.iter().flat_map(|columns| columns.sources()).collect();
-        let mut types = vec![JsonType::Unknown; names.len()];
+        let mut types = vec![DataType::Null; names.len()];
         let mut line = Vec::new();
         let mut number = 1;
         let mut start = stream.position();
@@ -101,53 +101,44 @@ impl TextFormat for JsonLines {
             let kept = types.split_off(1 + columns.inputs.len());
             let typed = columns.id.iter_mut().zip(types);
             for (column, found) in typed.chain(columns.kept.iter_mut().zip(kept)) {
-                widen(&mut column.data_type, &found.data_type());
+                widen(&mut column.data_type, &found);
             }
         }
         Ok(())
     }
 
     fn rows(&self, slice: TextSlice<'_>, columns: &Columns) -> Result<Contents> {
-        Ok(Box::new(Lines {
-            uri: slice.uri.to_owned(),
+        let mut lines = Lines {
             reader: BufReader::with_capacity(64 << 10, slice.bytes),
             line: Vec::new(),
             number: slice.line,
             columns: columns.clone(),
             is_folder: self.is_folder,
-        }))
+        };
+        Ok(contents(slice.uri, move || lines.step()))
     }
 }
 
 /// Widens `types`, one for each of the names, so that the values of a line fit too.
-fn observe(line: &[u8], names: &[Option<&str>], types: &mut [JsonType]) {
+fn observe(line: &[u8], names: &[Option<&str>], types: &mut [DataType]) {
     let values = std::str::from_utf8(line).map(|line| pick(line, names));
     for (known, value) in types.iter_mut().zip(values.into_iter().flatten().flatten()) {
         if let Some(value) = value {
-            *known = known.join(JsonType::of(value.get()));
+            *known = join(
+                std::mem::replace(known, DataType::Null),
+                json_type(value.get()),
+            );
         }
     }
 }
 
 /// The rows of a slice.
 struct Lines {
-    uri: String,
     reader: BufReader<Box<dyn Read + Send>>,
     line: Vec<u8>,
     number: u64,
     columns: Columns,
     is_folder: bool,
-}
-
-impl Iterator for Lines {
-    type Item = Result<(u64, Content)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let row = self
-            .step()
-            .map_err(|e| Error::storage("read", &self.uri, e));
-        row.transpose()
-    }
 }
 
 impl Lines {
@@ -245,21 +236,13 @@ fn pick<'de>(
     names: &[Option<&str>],
 ) -> serde_json::Result<Vec<Option<&'de RawValue>>> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    let picked = Pick { names }.deserialize(&mut deserializer)?;
+    let picked = deserializer.deserialize_map(Pick { names })?;
     deserializer.end()?;
     Ok(picked)
 }
 
 struct Pick<'n> {
     names: &'n [Option<&'n str>],
-}
-
-impl<'de> DeserializeSeed<'de> for Pick<'_> {
-    type Value = Vec<Option<&'de RawValue>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
 }
 
 impl<'de> Visitor<'de> for Pick<'_> {

@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::text::{TextSlice, read_head};
 use crate::record::Record;
 use crate::spec::{Columns, Parameters};
-use crate::{Error, FunctionSpec, Result, writers};
+use crate::{FunctionSpec, Result, writers};
 
 /// Maximum number of files to sample, evenly distributed.
 const MAX_FILES: usize = 32;
@@ -34,10 +34,8 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
             }
         }
     }
-    columns.finish().ok_or_else(|| {
-        let places: Vec<_> = found.iter().map(|found| found.uri.as_str()).collect();
-        Error::input(places.join(", "), "there are no records in it")
-    })
+    let places: Vec<_> = found.iter().map(|found| found.uri.as_str()).collect();
+    columns.finish(&places.join(", "))
 }
 
 /// About `records` first records of `found`, the same number of each file. Bad records are skipped. At most the first MiB of
@@ -98,34 +96,33 @@ fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::function_spec::tests::classification;
     use crate::input::locate;
+
+    /// Writes files, and returns their paths.
+    fn write(folder: &Path, files: &[(&str, &str)]) -> Vec<String> {
+        let write = |(name, content): &(&str, &str)| {
+            let path = folder.join(name);
+            std::fs::write(&path, content).unwrap();
+            path.display().to_string()
+        };
+        files.iter().map(write).collect()
+    }
 
     #[test]
     fn columns_are_resolved_from_heads() {
         let folder = tempfile::tempdir().unwrap();
         let look_at = |files: &[(&str, &str)], text_column: Option<&str>| {
-            let inputs: Vec<_> = files
-                .iter()
-                .map(|(name, content)| {
-                    let path = folder.path().join(name);
-                    std::fs::write(&path, content).unwrap();
-                    path.to_str().unwrap().to_owned()
-                })
-                .collect();
+            let named = text_column.map(|name| ("text".to_owned(), name.to_owned()));
             let parameters = Parameters {
-                columns: text_column
-                    .map(|name| ("text".to_owned(), name.to_owned()))
-                    .into_iter()
-                    .collect(),
+                columns: named.into_iter().collect(),
                 ..Parameters::default()
             };
-            look(
-                &locate(&inputs, None, None)?,
-                &classification(),
-                &parameters,
-            )
+            let found = locate(&write(folder.path(), files), None, None)?;
+            look(&found, &classification(), &parameters)
         };
         let csv = ("a.csv", "id,body\n1,good\n");
         assert_eq!(look_at(&[csv], None).unwrap().input("text"), Some("body"));
@@ -145,35 +142,16 @@ mod tests {
             let error = look_at(&[file], column).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
-        let missing = [folder
-            .path()
-            .join("missing.csv")
-            .to_str()
-            .unwrap()
-            .to_owned()];
-        let found = locate(&missing, None, None)
-            .and_then(|f| look(&f, &classification(), &Parameters::default()));
-        assert!(found.unwrap_err().to_string().contains("no such file"));
+        let missing = folder.path().join("missing.csv").display().to_string();
+        let error = locate(&[missing], None, None).unwrap_err();
+        assert!(error.to_string().contains("no such file"));
     }
 
     fn texts(files: &[(&str, &str)], records: usize) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let inputs: Vec<_> = files
-            .iter()
-            .map(|(name, content)| {
-                let path = folder.path().join(name);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(&path, content).unwrap();
-                path.to_str().unwrap().to_owned()
-            })
-            .collect();
-        let found = locate(&inputs, None, None).unwrap();
-        let sample = sample(&found, &classification(), &Parameters::default(), records);
-        let sample = sample.unwrap();
-        sample
-            .iter()
-            .map(|record| record.text().to_owned())
-            .collect()
+        let found = locate(&write(folder.path(), files), None, None).unwrap();
+        let sample = sample(&found, &classification(), &Parameters::default(), records).unwrap();
+        sample.iter().map(|r| r.text().to_owned()).collect()
     }
 
     #[test]

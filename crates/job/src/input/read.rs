@@ -1,6 +1,7 @@
 //! Reads the records of a batch one by one.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::columnar::{ColumnarFormat, Metadata};
@@ -39,10 +40,9 @@ impl Sources {
         batch: &'a Batch,
     ) -> impl Iterator<Item = Result<Row>> + 'a {
         // The batch may come from an untrusted caller.
-        let checked = batch.check(job).map_err(|reason| Error::Corrupt {
-            run: run.name(),
-            reason: format!("batch {} {reason}", batch.index),
-        });
+        let checked = batch.check(job);
+        let checked =
+            checked.map_err(|reason| run.corrupt(format!("batch {} {reason}", batch.index)));
         let slices = match &checked {
             Ok(()) => batch.slices.as_slice(),
             Err(_) => &[],
@@ -127,31 +127,23 @@ impl Sources {
 
     /// The location of the uncompressed source.
     fn location(&self, source: &Source, run: &RunDir) -> Result<Location> {
-        if let Some(staged) = &source.staged {
-            if !is_url(staged) {
-                return run.staged(staged);
-            }
-            // A shared copy is named by its digest and does not change.
-            let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-            if let Some(known) = known.get(staged) {
-                return Ok(known.location.clone());
-            }
-            let location = Location::parse(staged)?;
-            let copy = CheckedSource {
-                location: location.clone(),
-                modified: None,
-            };
-            known.insert(staged.clone(), copy);
-            return Ok(location);
-        }
+        let uri = match &source.staged {
+            Some(staged) if !is_url(staged) => return run.staged(staged),
+            staged => staged.as_ref().unwrap_or(&source.uri),
+        };
         // Locked while the content is read, so that only one worker reads it.
-        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        if !known.contains_key(&source.uri) {
-            let location = Location::parse(&source.uri)?;
-            let modified = source.identity.modified.clone();
-            known.insert(source.uri.clone(), CheckedSource { location, modified });
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = match known.entry(uri.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(CheckedSource {
+                location: Location::parse(uri)?,
+                modified: source.identity.modified.clone(),
+            }),
+        };
+        if source.staged.is_some() {
+            // A shared copy is named by its digest and does not change.
+            return Ok(known.location.clone());
         }
-        let known = known.get_mut(&source.uri).expect("just put there");
         let now = known.location.meta()?;
         if now.bytes != source.identity.bytes || now.modified != known.modified {
             if let Some(change) = source.identity.change(&known.location)? {

@@ -1,10 +1,11 @@
 //! Records from the values of rows.
 
 use std::fmt::Display;
+use std::io;
 
-use crate::Result;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Columns;
+use crate::{Error, Result};
 
 /// Maximum size of a record. Larger ones become dead letters unread, which bounds the memory for a row or an unclosed quote.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
@@ -17,6 +18,18 @@ pub(crate) type Content = Result<Record, BadRecord>;
 
 /// The rows of a slice in order: place and content. Places are those of [`Row`](crate::Row).
 pub(crate) type Contents = Box<dyn Iterator<Item = Result<(u64, Content)>> + Send>;
+
+/// The rows that `step` reads from the source `uri`.
+pub(super) fn contents(
+    uri: &str,
+    mut step: impl FnMut() -> io::Result<Option<(u64, Content)>> + Send + 'static,
+) -> Contents {
+    let uri = uri.to_owned();
+    Box::new(std::iter::from_fn(move || {
+        let row = step().map_err(|e| Error::storage("read", &uri, e));
+        row.transpose()
+    }))
+}
 
 /// The content of a row from the values of [`Columns::sources`].
 ///

@@ -159,11 +159,19 @@ impl Schema {
         }
     }
 
-    /// Checks that a further source has the columns of the first one.
+    /// Checks that a source has the columns of the job, and strings for string roles if its columns have types.
     fn check(&self, columns: &Columns, place: &str) -> Result<()> {
         for input in &columns.inputs {
-            if let Some(name) = &input.source {
-                self.need(name, &purpose(&input.role), place)?;
+            let Some(name) = &input.source else {
+                continue;
+            };
+            let column = self.need(name, &purpose(&input.role), place)?;
+            if self.is_typed && input.role.is_text && !column.is_text {
+                let reason = format!(
+                    "column {name:?} has type {}, not strings; name another column for the {}",
+                    column.data_type, input.role.name
+                );
+                return Err(Error::input(place, reason));
             }
         }
         if let Some(id) = &columns.id {
@@ -171,23 +179,6 @@ impl Schema {
         }
         for kept in &columns.kept {
             self.need(&kept.source, KEPT, place)?;
-        }
-        Ok(())
-    }
-
-    /// Checks that the columns of string roles are strings.
-    fn check_types(&self, columns: &Columns, place: &str) -> Result<()> {
-        for input in columns.inputs.iter().filter(|input| input.role.is_text) {
-            let found = input.source.as_ref().and_then(|name| self.get(name));
-            if let Some(column) = found.filter(|column| !column.is_text) {
-                return Err(Error::input(
-                    place,
-                    format!(
-                        "column {:?} has type {}, not strings; name another column for the {}",
-                        column.name, column.data_type, input.role.name
-                    ),
-                ));
-            }
         }
         Ok(())
     }
@@ -212,19 +203,14 @@ impl<'a> Resolver<'a> {
     /// Takes the columns from the first source, and checks those of the others.
     pub(crate) fn add(&mut self, schema: &Schema, place: &str) -> Result<()> {
         let columns = match &mut self.columns {
-            Some(columns) => {
-                schema.check(columns, place)?;
-                for column in columns.id.iter_mut().chain(&mut columns.kept) {
-                    if let Some(found) = schema.get(&column.source) {
-                        widen(&mut column.data_type, &found.data_type);
-                    }
-                }
-                columns
-            }
+            Some(columns) => columns,
             first => first.insert(schema.resolve(self.function, self.parameters, place)?),
         };
-        if schema.is_typed {
-            schema.check_types(columns, place)?;
+        schema.check(columns, place)?;
+        for column in columns.id.iter_mut().chain(&mut columns.kept) {
+            if let Some(found) = schema.get(&column.source) {
+                widen(&mut column.data_type, &found.data_type);
+            }
         }
         Ok(())
     }
@@ -234,16 +220,21 @@ impl<'a> Resolver<'a> {
         self.columns.as_mut()
     }
 
-    /// The columns of all sources, or `None` if they have no records.
-    pub(crate) fn finish(self) -> Option<Columns> {
-        let mut columns = self.columns?;
+    /// The columns of all sources, called `place`.
+    ///
+    /// # Errors
+    /// The sources have no records.
+    pub(crate) fn finish(self, place: &str) -> Result<Columns> {
+        let mut columns = self
+            .columns
+            .ok_or_else(|| Error::input(place, "there are no records in it"))?;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
             // A column without values.
             if column.data_type == DataType::Null {
                 column.data_type = DataType::Utf8;
             }
         }
-        Some(columns)
+        Ok(columns)
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use super::row::MAX_RECORD_BYTES;
 use crate::record::write_json_string;
@@ -100,21 +99,16 @@ pub(crate) fn identity(folder: &Path) -> Result<Identity> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
     for path in files(folder)? {
-        let meta = path.metadata().map_err(Error::file("read", &path))?;
-        let modified = meta
-            .modified()
-            .ok()
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified = modified.map_or(0, |since| since.as_nanos());
-        bytes += meta.len();
-        hasher.update(format!("{}\0{}\0{modified}\n", path.display(), meta.len()).as_bytes());
+        let name = path.display().to_string();
+        let file = Location::Local(path).meta()?;
+        let modified = file.modified.unwrap_or_else(|| "0".into());
+        bytes += file.bytes;
+        hasher.update(format!("{name}\0{}\0{modified}\n", file.bytes).as_bytes());
     }
-    let etag = Some(hasher.finalize().to_hex().to_string());
     Ok(Identity {
         bytes,
-        modified: None,
-        etag,
-        digest: None,
+        etag: Some(hasher.finalize().to_hex().to_string()),
+        ..Identity::default()
     })
 }
 

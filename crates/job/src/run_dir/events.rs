@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::objects::MOST_RECEIPT_BYTES;
 use super::{EVENTS, Root, RunDir};
 use crate::receipts::is_plausible;
-use crate::{Error, Event, Receipts, Result};
+use crate::{Error, Event, Receipts, Result, unix_ms};
 
 /// Events of a run directory in a store are written in segments: after this time …
 const SEGMENT_TIME: Duration = Duration::from_secs(5);
@@ -131,12 +131,6 @@ fn parse(mut lines: impl BufRead, visit: &mut dyn FnMut(u64, Event)) {
             visit(unix_ms, event);
         }
     }
-}
-
-fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 impl EventLog {

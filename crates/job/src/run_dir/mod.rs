@@ -120,12 +120,10 @@ impl RunDir {
             Location::Remote(_) if url.starts_with("http") => Err(refuse(
                 "web servers are read-only; name a folder, or an s3, gs or az URL",
             )),
-            Location::Remote(object) if object.path().as_ref().is_empty() => Err(refuse(
+            Location::Remote(object) if object.path.as_ref().is_empty() => Err(refuse(
                 "name a prefix in the bucket, such as s3://bucket/shoal/runs/reviews",
             )),
-            Location::Remote(object) => {
-                Ok(Self::on(object.store().clone(), object.path().clone(), url))
-            }
+            Location::Remote(object) => Ok(Self::on(object.store, object.path, url)),
         }
     }
 
@@ -233,7 +231,7 @@ impl RunDir {
         Error::storage(action, self.object_uri(name), source)
     }
 
-    fn corrupt(&self, reason: String) -> Error {
+    pub(crate) fn corrupt(&self, reason: String) -> Error {
         Error::Corrupt {
             run: self.name(),
             reason,

@@ -1,14 +1,14 @@
 //! Checks whether a run directory supports all operations, with an object that is deleted afterwards.
 
 use std::future::Future;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::RunDir;
 use crate::store::runtime;
-use crate::{Error, Result};
+use crate::{Error, Result, unix_ms};
 
 /// The object that is written, read and deleted.
 const NAME: &str = "probe";
@@ -73,10 +73,10 @@ impl RunDir {
                 created => created.map(|_| true),
             }
         };
-        let before = unix_seconds();
+        let before = unix_ms() as f64 / 1e3;
         // An object left by an interrupted probe shows that writing works, too.
         let written = self.attempt(Need::Write, async { create().await.map(|_| None) });
-        let after = unix_seconds();
+        let after = unix_ms() as f64 / 1e3;
         let is_written = written.1.is_ok();
         let mut probe = Probe {
             steps: vec![written],
@@ -128,12 +128,6 @@ impl RunDir {
         };
         (need, end)
     }
-}
-
-fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Seconds by which a clock is ahead that showed `there`, in whole seconds, between our `before` and `after`; 0 if it may be

@@ -72,13 +72,8 @@ mod tests {
     fn objects_are_written_listed_and_deleted() {
         let store: Arc<dyn object_store::ObjectStore> =
             Arc::new(object_store::memory::InMemory::new());
-        let at = |path: &str| {
-            Location::Remote(Object {
-                url: format!("memory:///{path}"),
-                store: store.clone(),
-                path: path.into(),
-            })
-        };
+        let at =
+            |path: &str| Location::remote(format!("memory:///{path}"), store.clone(), path.into());
         assert_eq!(at("deploy").list().unwrap(), [""; 0]);
         for name in [
             "deploy/b.zip",

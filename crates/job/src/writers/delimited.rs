@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float16Type, Float32Type, Float64Type};
+use arrow_array::types::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde::Serialize;
@@ -47,24 +47,18 @@ impl Writer for Csv {
 
 /// Converts floats to text as in JSON, unlike arrow-csv. Other columns are unchanged.
 fn with_numbers_as_text(array: &ArrayRef) -> ArrayRef {
-    let texts: StringArray = match array.data_type() {
-        DataType::Float16 => {
-            let values = array.as_primitive::<Float16Type>().iter();
-            values
-                .map(|value| value.map(|value| text(value.to_f32())))
-                .collect()
-        }
-        DataType::Float32 => {
-            let values = array.as_primitive::<Float32Type>().iter();
-            values.map(|value| value.map(text)).collect()
-        }
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>().iter();
-            values.map(|value| value.map(text)).collect()
-        }
-        _ => return array.clone(),
-    };
-    Arc::new(texts)
+    match array.data_type() {
+        DataType::Float16 => texts::<Float16Type>(array, |value| text(value.to_f32())),
+        DataType::Float32 => texts::<Float32Type>(array, text),
+        DataType::Float64 => texts::<Float64Type>(array, text),
+        _ => array.clone(),
+    }
+}
+
+fn texts<T: ArrowPrimitiveType>(array: &ArrayRef, text: impl Fn(T::Native) -> String) -> ArrayRef {
+    let values = array.as_primitive::<T>().iter();
+    let texts = values.map(|value| value.map(&text));
+    Arc::new(texts.collect::<StringArray>())
 }
 
 /// The shortest text that reads back as the same number.

@@ -13,7 +13,7 @@ pub(crate) use parts::{FORMATS, job, read_columns, record};
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::{Batch, Job, Parameters};
-use shoal_job::{Cancel, Result, Row, RunDir};
+use shoal_job::{Cancel, Cell, Result, Row, RunDir};
 
 /// A folder with inputs and a run directory.
 pub(crate) struct Bench {
@@ -104,6 +104,28 @@ impl Bench {
             assert_eq!(row.row, number as u64);
         }
         (job, all)
+    }
+
+    /// Reads 230 rows of one file and 70 of another in batches of many sizes.
+    pub(crate) fn check_ranges(&self, first: &Path, second: &Path) {
+        for batch_size in [1, 2, 7, 63, 64, 65, 100, 150, 230, 299, 300, 1_000_000] {
+            let (job, found) = self.read(&[first, second], batch_size);
+            assert_eq!(job.records, 300);
+            check(&found, 300);
+            let place = |row: usize| (found[row].source, found[row].place);
+            assert_eq!((place(0), place(229)), ((0, 0), (0, 229)));
+            assert_eq!((place(230), place(299)), ((1, 0), (1, 69)));
+        }
+    }
+}
+
+/// Checks that the rows have the ids from 0 to `count`, and their texts.
+pub(crate) fn check(found: &[Row], count: i64) {
+    assert_eq!(found.len() as i64, count);
+    for (number, row) in (0..).zip(found) {
+        let record = row.content.as_ref().unwrap();
+        assert_eq!(record.id, Cell::Json(number.to_string()));
+        assert_eq!(record.text(), format!("text {number}"));
     }
 }
 

@@ -9,7 +9,6 @@ mod calls;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use shoal_job::Event;
@@ -483,10 +482,4 @@ impl RunState {
             }),
         }
     }
-}
-
-/// The current time in milliseconds since 1970, for [`RunState::apply`].
-pub fn now_unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }

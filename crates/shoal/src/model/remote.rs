@@ -5,7 +5,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use shoal_encoder::{Model, ModelError};
-use shoal_job::store::{Location, Meta};
+use shoal_job::spec::Identity;
+use shoal_job::store::Location;
 use tempfile::NamedTempFile;
 
 use super::cache;
@@ -106,7 +107,7 @@ fn temporary() -> Result<PathBuf> {
 }
 
 /// Downloads the object to `file`, and renames that to `path`.
-fn fetch(location: &Location, meta: &Meta, mut file: NamedTempFile, path: &Path) -> Result<()> {
+fn fetch(location: &Location, meta: &Identity, mut file: NamedTempFile, path: &Path) -> Result<()> {
     download(location, meta.bytes, file.as_file_mut(), path)?;
     // The name of the copy includes `meta`.
     if location.meta().map_err(of_model)? != *meta {

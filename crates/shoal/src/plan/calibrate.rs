@@ -11,8 +11,8 @@ use shoal_estimate::{Calibration, Contention, Point};
 use shoal_function::Runner;
 use shoal_job::Cancel;
 use shoal_job::spec::Parameters;
+use shoal_job::unix_ms;
 use shoal_job::wire::Receipt;
-use shoal_report::now_unix_ms;
 use shoal_runners::EncoderRunner;
 
 use super::median;
@@ -58,7 +58,7 @@ pub(super) fn calibrate(
         isa: model.isa().name().into(),
         architecture: architecture(),
         machine: cpu(),
-        unix_seconds: now_unix_ms() / 1000,
+        unix_seconds: unix_ms() / 1000,
         points,
         ratio: 1.0,
         records: 0,

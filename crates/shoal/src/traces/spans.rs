@@ -8,8 +8,9 @@ use opentelemetry::trace::{
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanProcessor};
 use shoal_job::Event;
+use shoal_job::unix_ms;
 use shoal_job::wire::Receipt;
-use shoal_report::{Call, Phase, RunState, now_unix_ms};
+use shoal_report::{Call, Phase, RunState};
 
 /// The open spans of one start of a run. Times are Unix times in milliseconds, as in `events.jsonl`.
 pub(super) struct Spans {
@@ -33,7 +34,7 @@ impl Spans {
             .build();
         let scope = InstrumentationScope::builder("shoal").with_version(crate::VERSION);
         let tracer = provider.tracer_with_scope(scope.build());
-        let latest = now_unix_ms();
+        let latest = unix_ms();
         let run = open(&tracer, "run", latest, &Context::new());
         Self {
             tracer,
@@ -47,7 +48,7 @@ impl Spans {
 
     /// The current time; never before an earlier one, though the clock may be set back.
     fn now(&mut self) -> u64 {
-        self.latest = self.latest.max(now_unix_ms());
+        self.latest = self.latest.max(unix_ms());
         self.latest
     }
 

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use serde_json::json;
+use shoal_job::unix_ms;
 use shoal_job::wire::{Failure, Invocation, Receipt};
-use shoal_report::now_unix_ms;
 
 /// The namespace of all metrics.
 const NAMESPACE: &str = "shoal";
@@ -53,7 +53,7 @@ impl Metrics {
         // CloudWatch Logs Insights finds members that are neither metrics nor dimensions.
         let mut line = json!({
             "_aws": {
-                "Timestamp": now_unix_ms(),
+                "Timestamp": unix_ms(),
                 "CloudWatchMetrics": [{
                     "Namespace": NAMESPACE,
                     "Dimensions": [["function", "version"]],
