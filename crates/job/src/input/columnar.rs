@@ -44,23 +44,25 @@ pub(crate) struct ColumnarFormat {
 }
 
 impl ColumnarFormat {
-    /// The metadata of the file at `location`.
-    pub(crate) fn open(&self, location: &Location) -> Result<Arc<dyn Metadata>> {
+    /// The file at `location` and its metadata.
+    pub(crate) fn open(&self, location: &Location) -> Result<(Ranged, Arc<dyn Metadata>)> {
         let file = Ranged::open(location)?;
-        caught(|| (self.metadata)(&file)).map_err(|e| self.unreadable(&file, location, &*e))
+        let metadata =
+            caught(|| (self.metadata)(&file)).map_err(|e| self.unreadable(&file, location, &*e))?;
+        Ok((file, metadata))
     }
 
     /// The columns and the number of rows.
     pub(crate) fn head(&self, location: &Location) -> Result<(Schema, u64)> {
-        let metadata = self.open(location)?;
+        let (_, metadata) = self.open(location)?;
         Ok((columns::source_schema(metadata.schema()), metadata.rows()))
     }
 
-    /// Reads a range of rows of the file at `location`.
+    /// Reads a range of rows of `file`, which is at `location`.
     pub(crate) fn rows(
         &'static self,
         location: &Location,
-        metadata: Arc<dyn Metadata>,
+        (file, metadata): (Ranged, Arc<dyn Metadata>),
         columns: &Columns,
         rows: Range<u64>,
     ) -> Result<Contents> {
@@ -78,7 +80,6 @@ impl ColumnarFormat {
         let projection = columns.sources().flatten().map(find);
         let projection: BTreeSet<_> = projection.collect::<Result<_>>()?;
         let projection = projection.into_iter().collect();
-        let file = Ranged::open(location)?;
         let mut read = caught(|| metadata.reader(file.clone(), projection))
             .map_err(|e| self.unreadable(&file, location, &*e))?;
         let (columns, location) = (columns.clone(), location.clone());

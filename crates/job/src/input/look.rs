@@ -87,9 +87,9 @@ fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
             Ok((format.rows(slice, columns)?, is_whole))
         }
         Kind::Columnar(format) => {
-            let metadata = format.open(&found.location)?;
-            let rows = 0..metadata.rows();
-            Ok((format.rows(&found.location, metadata, columns, rows)?, true))
+            let opened = format.open(&found.location)?;
+            let rows = 0..opened.1.rows();
+            Ok((format.rows(&found.location, opened, columns, rows)?, true))
         }
     }
 }

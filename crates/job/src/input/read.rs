@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::columnar::{ColumnarFormat, Metadata};
 use super::kind::Kind;
+use super::ranged::Ranged;
 use super::row::{Contents, MAX_RECORD_BYTES};
 use super::text::TextSlice;
 use crate::record::{BadRecord, Cell, Row};
@@ -119,8 +120,8 @@ impl Sources {
                 format.rows(slice, &job.columns)
             }
             Kind::Columnar(format) => {
-                let metadata = self.metadata(format, &location)?;
-                format.rows(&location, metadata, &job.columns, range)
+                let opened = self.open(format, &location)?;
+                format.rows(&location, opened, &job.columns, range)
             }
         }
     }
@@ -157,21 +158,25 @@ impl Sources {
         Ok(known.location.clone())
     }
 
-    /// The metadata of the columnar file at `location`, which must be verified.
-    fn metadata(&self, format: &ColumnarFormat, location: &Location) -> Result<Arc<dyn Metadata>> {
-        // Locked while they are read, so that only one worker reads them.
+    /// The columnar file at `location`, which must be verified, and its metadata.
+    fn open(
+        &self,
+        format: &ColumnarFormat,
+        location: &Location,
+    ) -> Result<(Ranged, Arc<dyn Metadata>)> {
+        // Locked while the metadata are read, so that only one worker reads them.
         let mut cached = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
         let uri = location.uri();
-        let found = match cached.iter().position(|(known, _)| *known == uri) {
-            Some(place) => cached.remove(place),
-            None => (uri, format.open(location)?),
+        let (file, metadata) = match cached.iter().position(|(known, _)| *known == uri) {
+            Some(place) => (Ranged::open(location)?, cached.remove(place).1),
+            // The blocks with the footer may have the rows, too.
+            None => format.open(location)?,
         };
         if cached.len() == CACHED_FILES {
             cached.remove(0);
         }
-        let metadata = found.1.clone();
-        cached.push(found);
-        Ok(metadata)
+        cached.push((uri, metadata.clone()));
+        Ok((file, metadata))
     }
 }
 

@@ -85,13 +85,13 @@ fn read(content: &[u8]) -> Result<u64> {
         id: Some(column("id")),
         kept: ["words", "view", "list", "vector"].map(column).to_vec(),
     };
-    let metadata = FORMAT.open(&location)?;
+    let (file, metadata) = FORMAT.open(&location)?;
     // A plan does not take more batches than some millions.
     let rows = metadata.rows().min(100);
     let mut found = 0;
     for start in (0..rows).step_by(2) {
         let range = start..rows.min(start + 2);
-        for row in FORMAT.rows(&location, metadata.clone(), &columns, range)? {
+        for row in FORMAT.rows(&location, (file.clone(), metadata.clone()), &columns, range)? {
             assert_eq!(row?.0, found);
             found += 1;
         }
