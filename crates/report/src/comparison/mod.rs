@@ -108,7 +108,7 @@ impl ComparisonReport {
 
     /// One row for each batch size and approach.
     pub fn csv(&self) -> String {
-        let header = "batch_size,batches,way,seconds,function_seconds,peak_concurrency,cold_starts,invocations,\
+        let header = "batch_size,batches,approach,seconds,function_seconds,peak_concurrency,cold_starts,invocations,\
                       usd,price_date,basis";
         let rows = self.comparison.rows.iter().flat_map(|size| {
             let approaches = [
