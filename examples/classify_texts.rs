@@ -1,4 +1,4 @@
-//! Labels single texts with the bundled model, without files and batches.
+//! Labels single texts with the bundled model, without files or batches.
 
 fn main() -> shoal::Result<()> {
     let mut classifier = shoal::Classifier::open(None)?;

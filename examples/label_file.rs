@@ -1,4 +1,4 @@
-//! Labels the first reviews of the sample as `shoal run` does, and watches how it goes.
+//! Labels the first reviews of the sample, as `shoal run` does, and prints the progress.
 
 use shoal::{Cancel, Event, Settings};
 
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .insert("label".into(), "label".into());
     settings.run_dir = Some(folder.path().join("run"));
 
-    // Give this to a signal handler, or to another thread, to stop the run; the same settings resume it.
+    // To stop the run, cancel it from a signal handler or another thread; the same settings resume it.
     let cancel = Cancel::new();
     let summary = shoal::run(&settings, &cancel, &mut |event| {
         if let Event::Finished { worker, receipt } = event {

@@ -1,4 +1,4 @@
-//! A backend of your own: it processes one batch after the other on this thread, with the bundled model.
+//! A custom backend that processes one batch at a time on this thread, with the bundled model.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Backend for OneByOne {
     }
 
     fn run(&self, work: &Work<'_>, emit: &mut dyn FnMut(Event)) -> Result<(), DispatchError> {
-        // A host stands for the process on the other side: it finds the job in the run directory.
+        // A host represents the process that runs the function. It reads the job from the run directory.
         let runner = self.0.clone();
         let open = Box::new(move |_: &_| Ok(runner.clone()));
         let host = Arc::new(Host::new("here", Default::default(), open));

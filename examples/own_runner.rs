@@ -1,4 +1,4 @@
-//! A function of your own: it counts the words of each text, split into batches and run on all cores like a model.
+//! A custom function that counts the words of each text. Like a model, it processes batches on all cores.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Session for Counting {
     }
 
     fn flush(&mut self) -> Result<Option<Answers>, Failure> {
-        Ok(None) // each record was answered at once
+        Ok(None) // `push` has returned all results
     }
 
     fn take_usage(&mut self) -> Usage {

@@ -4,8 +4,8 @@
 #     cargo run --release -p shoal-report --example sample_reports -- pages
 #     tools/check_report.sh screenshots pages/*.html
 #
-# MODULES is a folder in which to keep the npm packages; CHROMIUM is the browser
-# (/usr/bin/chromium).
+# Environment variables: MODULES is a folder in which to keep the npm packages, and CHROMIUM is the browser
+# (default: /usr/bin/chromium).
 set -euo pipefail
 if [ $# -lt 2 ]; then
   echo "usage: check_report.sh SCREENSHOTS PAGE..." >&2

@@ -339,7 +339,7 @@ class Chain:
             self.setup.start_workers()
         code = command.wait(timeout=TIMEOUT)
         if victim != "worker" and code != -signal.SIGKILL:
-            # It ended before the kill.
+            # It exited before the kill.
             self.check_exit(code, "before it was killed")
             return False
         files = self.setup.files(self.name)

@@ -22,6 +22,7 @@ parser.add_argument("input", help="JSON Lines with a field `text`")
 parser.add_argument("model", help="folder of the model")
 parser.add_argument("output", help="JSON file to write")
 parser.add_argument("--shoal", default="shoal")
+parser.add_argument("--precision", default="int8", help="precision of shoal")
 parser.add_argument("--records", type=int, default=200)
 parser.add_argument("--batch", type=int, default=8, help="records in a padded batch")
 parser.add_argument("--rounds", type=int, default=5)
@@ -72,6 +73,7 @@ def shoal(folder, number):
         for text in read():
             lines.write(json.dumps({"text": text}) + "\n")
     command = [args.shoal, "run", records, "-o", os.path.join(folder, f"labels-{number}.csv"), "--model", args.model]
+    command += ["--precision", args.precision]
     command += ["--concurrency", "1", "--run-dir", os.path.join(folder, f"run-{number}"), "--json", "--quiet"]
     summary = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return summary["function_ms"]["total"] / 1e3, summary["precision"]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh [ROUNDS] [CORE]: compares the engine's matrix product with gemm and rten-gemm on one core,
-# alternating, and measures the core's rate of pure multiply-adds in each round. Raw results go to
+# run.sh [ROUNDS] [CORE]: compares the engine's matrix product with gemm and rten-gemm on one core.
+# Each round runs all of them and measures the core's peak rates. Raw results are written to
 # benches/runs/.
 set -euo pipefail
 rounds=${1:-5} core=${2:-0}

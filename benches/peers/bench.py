@@ -2,8 +2,8 @@
 
     python bench.py WORK [--rounds N] [--sequences N] [OPTION...]
 
-First it compares the logits of all contenders. Then every round runs each contender once, on one thread and one sequence
-at a time, in an order that rotates from round to round, and measures the core's peak rates at its start. Finally it
+First it compares the logits of shoal and all peers. Then every round measures the core's peak rates and runs each
+program once, on one thread and one sequence at a time, in an order that rotates from round to round. Finally it
 measures the time from the start of a process to its first label. Raw results are JSON Lines, which summary.py reads.
 """
 
@@ -39,22 +39,22 @@ FIRST_LABELS = [
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("work", type=Path, help="the folder that setup.sh filled")
-    add("--rounds", type=int, default=5)
-    add("--sequences", type=int, default=48, metavar="N", help="number of sequences to time, spread evenly over the file [48]")
-    add("--sequences-file", type=Path, metavar="FILE", help="arrays of token ids [WORK/sequences.json]")
+    add("work", type=Path, help="the folder that setup.sh set up")
+    add("--rounds", type=int, default=5, metavar="N", help="number of rounds [%(default)s]")
+    add("--sequences", type=int, default=48, metavar="N", help="sequences to time, spread evenly over the file [48]")
+    add("--sequences-file", type=Path, metavar="FILE", help="JSON array of arrays of token ids [WORK/sequences.json]")
     add("--model", type=Path, help="the model for shoal, with the same weights [WORK/model]")
-    add("--shoal", type=Path, default=BUILT / "shoal", help="the program")
-    add("--peers", default=",".join(PEERS), help="also candle-f32, transformers-f32 [%(default)s]")
-    add("--core", default="0")
-    add("--first-labels", type=int, default=5, metavar="N", help="starts of each process, 0 for none [5]")
+    add("--shoal", type=Path, default=BUILT / "shoal", help="the shoal program [target/release/shoal]")
+    add("--peers", default=",".join(PEERS), help="also available: candle-f32, transformers-f32 [%(default)s]")
+    add("--core", default="0", metavar="N", help="CPU core to run on [%(default)s]")
+    add("--first-labels", type=int, default=5, metavar="N", help="first-label measurements per process, 0 for none [5]")
     add(
         "--first-label",
         action="append",
         metavar="NAME=COMMAND",
-        help="command of shoal that labels a text, may be repeated [the packed model in int8, and the bundled one]",
+        help="command with which shoal labels a text; may be repeated [the packed model in int8, and the bundled one]",
     )
-    add("--output", type=Path, help="raw results [benches/runs/peers-TIME.jsonl]")
+    add("--output", type=Path, help="file for the raw results [benches/runs/peers-TIME.jsonl]")
     options = parser.parse_args()
     options.work = options.work.resolve()
     options.sequences_file = options.sequences_file or options.work / "sequences.json"
@@ -75,8 +75,7 @@ class Bench:
         json.dump(self.chosen, self.chosen_file)
         self.chosen_file.flush()
         self.model_config = json.loads((options.work / "model/config.json").read_text())
-        # Variables that select OpenBLAS kernels would handicap the peers whose numpy or torch uses
-        # OpenBLAS.
+        # Variables that select OpenBLAS kernels would slow down peers whose numpy or torch uses OpenBLAS.
         drop = ("OPENBLAS_", "SHOAL_")
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(drop)} | {
             "OMP_NUM_THREADS": "1",
@@ -146,7 +145,7 @@ class Bench:
         )
 
     def mean_work(self, sequences):
-        """Mean operations of the full model per sequence. A runtime that skips some of them is still credited with all."""
+        """Mean operations of the full model per sequence. Runtimes that skip some of them are credited with all."""
         config = self.model_config
         layers, hidden, inner = config["n_layers"], config["dim"], config["hidden_dim"]
         linear = 4 * hidden * hidden + 2 * hidden * inner
@@ -191,7 +190,7 @@ class Bench:
                 sys.exit(f"{name} was expected to process {expected}, but processed {done}")
             # Scales the rate from the chosen sequences to the mean length of the whole file.
             share = self.mean_work(self.chosen) / self.mean_work(self.sequences)
-            # These would repeat the rates measured above and the path of the model.
+            # Omits the model's path, and shoal's own peak rates, because those measured above are written.
             result = {key: value for key, value in result.items() if key not in ("peak", "model")}
             values = {"runtime": runtime, "precision": precision, "round": number} | result
             for clock in ("cpu", "wall"):
@@ -212,7 +211,7 @@ class Bench:
                         runtime, precision = name.rsplit("-", 1)
                         result = self.run([sys.executable, "-I", HERE / "spawn.py", *command])[-1]
                         if repetition == 0:
-                            continue  # This loaded the files into the page cache.
+                            continue  # This repetition only loads the files into the page cache.
                         values = {"runtime": runtime, "precision": precision, "round": repetition}
                         values |= {"text": text, "tokens": len(ids)} | result
                         self.write("first_label", command, **values)
@@ -238,7 +237,7 @@ class Bench:
             yield name, [part.format(**paths) for part in shlex.split(command)]
 
     def as_text(self, ids):
-        """A text with these tokens, without [CLS] and [SEP]; exact for the model that setup.sh makes."""
+        """A text with these tokens, without [CLS] and [SEP]; exact for the model that setup.sh creates."""
         tokenizer = json.loads((self.options.work / "model/tokenizer.json").read_text())
         words = {id: word for word, id in tokenizer["model"]["vocab"].items()}
         return " ".join(words[id] for id in ids[1:-1]).replace(" ##", "")

@@ -1,4 +1,4 @@
-"""Makes the inputs of the peers in a work folder, except those that already exist.
+"""Creates the inputs of the peers in a work folder, except those that already exist.
 
     python make_models.py WORK
 
@@ -75,7 +75,7 @@ def plain(path):
         input_names=["input_ids", "attention_mask"],
         output_names=["logits"],
         opset_version=17,
-        dynamo=False,  # ONNX Runtime's optimizer recognizes the attention of this exporter, but not of the newer one.
+        dynamo=False,  # ONNX Runtime's optimizer recognizes the attention only in the output of this exporter.
         dynamic_axes={"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
     )
 
@@ -132,7 +132,7 @@ for made, make in (
     (WORK / "ct2_int8", ctranslate2("int8")),
 ):
     if not made.exists():
-        print(f"making {made.relative_to(WORK)}", file=sys.stderr)
+        print(f"creating {made.relative_to(WORK)}", file=sys.stderr)
         # Renamed only when complete, so that an interrupted setup can be resumed.
         part = made.with_name(f"part-{made.name}")
         make(part)

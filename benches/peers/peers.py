@@ -1,4 +1,4 @@
-"""Runs one of the Python peers, one sequence at a time, one thread.
+"""Runs one of the Python peers on one sequence at a time, on one thread.
 
     python peers.py WORK RUNTIME PRECISION --sequences FILE.json [--limit N] [--logits]
 

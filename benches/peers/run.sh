@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh WORK [OPTION...]: sets up the peers in the folder WORK, builds shoal, and times them
 # alternately on one core. The options are those of bench.py; see README.md. The machine should be
-# idle otherwise.
+# otherwise idle.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 work=${1:?usage: run.sh WORK [--rounds N] [--sequences N] [OPTION...]}

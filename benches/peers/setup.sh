@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# setup.sh WORK: creates what is missing in the work folder: the Python environment, the models in
-# each peer's format, the sequences, and the peers written in Rust. The first time takes about 20
-# minutes and 8 GB, later ones seconds. An existing classifier in WORK/model is used; otherwise one
-# of DistilBERT-base shape is made.
+# setup.sh WORK: creates whatever is missing in the work folder: the Python environment, the models
+# in each peer's format, the sequences, and the peers written in Rust. The first run takes about 20
+# minutes and 8 GB of disk space, later runs take seconds. An existing classifier in WORK/model is
+# used; otherwise one with the shape of DistilBERT-base is created.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:?usage: setup.sh WORK}"

@@ -2,8 +2,8 @@
 
     python -I spawn.py PROGRAM [ARGUMENT...]
 
-This is a separate, small process, because until the program is loaded, Linux counts the memory of the spawning process
-(some 10 MiB here) as the child's. The program should need more than that.
+This is a separate, small process because Linux counts the memory of the spawning process (about 10 MiB here) as the
+child's until the program is loaded. The result is correct only for programs that need more than that.
 """
 
 import json

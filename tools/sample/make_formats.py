@@ -35,8 +35,7 @@ SCHEMA = pa.schema([(c, pa.int64() if c == "stars" else pa.string()) for c in CO
 
 def load(data):
     """Parses and checks the rows of a JSON Lines file."""
-    # split("
-    # "), not splitlines(): a text may contain other line separators.
+    # split("\n"), not splitlines(): a text may contain other line separators.
     rows = [json.loads(line) for line in data.decode("utf-8").rstrip("\n").split("\n")]
     for number, row in enumerate(rows, 1):
         assert list(row) == COLUMNS, f"line {number}: columns {list(row)}"

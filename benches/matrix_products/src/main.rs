@@ -1,7 +1,7 @@
-//! Times the linear layers of DistilBERT-base at the mean length of a review with three matrix
-//! products in turn, on one thread. Prints a JSON line per measurement: the median of several
-//! calls, in GFLOP/s. All weights are packed or laid out beforehand, in the way that suits each
-//! product best.
+//! Times the matrix products of shoal-kernels, rten-gemm and gemm on the linear layers of
+//! DistilBERT-base, on one thread. Prints a JSON line per measurement: the median of several calls,
+//! in GFLOP/s. shoal-kernels and rten-gemm get prepacked weights; gemm is timed with both memory
+//! layouts of the weights.
 
 use std::time::Instant;
 
@@ -10,12 +10,13 @@ use rten_gemm::{GemmExecutor, GemmInputA, GemmInputB, GemmOptions};
 use rten_tensor::NdTensorView;
 use shoal_kernels::{Isa, Linear, LinearScratch, Precision, Rows, RowsMut};
 
+/// Median number of tokens of the sequences of benches/peers.
 const ROWS: usize = 234;
 const LAYERS: [(usize, usize); 4] = [(768, 768), (768, 1536), (768, 3072), (3072, 768)];
 const CALLS: usize = 15;
 
 fn main() {
-    // rten-gemm uses rayon's threads; the comparison is on one core.
+    // rten-gemm uses rayon's threads.
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .build()
@@ -80,8 +81,8 @@ fn measure() {
             ("gemm, weights transposed", &transposed, 1, outputs),
         ] {
             let seconds = median(|| {
-                // SAFETY: The strides describe y (outputs × rows), the weights (outputs × inputs) and
-                // x (inputs × rows), each within its slice.
+                // SAFETY: The strides describe y (outputs × rows), the weights (outputs × inputs)
+                // and x (inputs × rows), each within its slice.
                 unsafe {
                     gemm::gemm(
                         outputs,

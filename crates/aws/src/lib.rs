@@ -26,7 +26,7 @@ pub use cloud::{Change, Cloud, Resource, Stack, packages};
 pub use error::{Error, Result};
 pub use lambda::{Lambda, RAMP, deployed};
 pub use package::Package;
-pub use settings::{Deployment, ModelPlace, S3Folder};
+pub use settings::{Deployment, ModelLocation, S3Folder};
 pub use shoal_estimate::Architecture;
 pub use shoal_job::store::aws_login as config;
 pub use step_functions::{Progress, StepFunctions, children, progress};

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::settings::{Deployment, ModelPlace, S3Folder};
+use crate::settings::{Deployment, ModelLocation, S3Folder};
 
 /// The policy of the function's role.
 pub(crate) fn function(deployment: &Deployment) -> Value {
     let store = &deployment.store;
     let mut readable = vec![objects(store, "inputs/*")];
     readable.extend(deployment.inputs.iter().map(|input| objects(input, "*")));
-    if let ModelPlace::Object(object) = &deployment.model {
+    if let ModelLocation::Object(object) = &deployment.model {
         readable.push(s3(&object.to_string()));
     }
     policy(vec![

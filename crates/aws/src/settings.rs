@@ -102,7 +102,7 @@ impl FromStr for S3Folder {
 
 /// The location of the function's model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ModelPlace {
+pub enum ModelLocation {
     /// In the zip, next to the bootstrap.
     Packed,
     /// An S3 object.
@@ -111,7 +111,7 @@ pub enum ModelPlace {
     Path(String),
 }
 
-impl FromStr for ModelPlace {
+impl FromStr for ModelLocation {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
@@ -140,7 +140,7 @@ pub struct Deployment {
     /// Further folders that the function may read.
     pub inputs: Vec<S3Folder>,
     /// The location of the function's model.
-    pub model: ModelPlace,
+    pub model: ModelLocation,
     /// The function's instruction set.
     pub arch: Architecture,
     /// Memory in MB, which also determines the share of a CPU.
@@ -198,9 +198,9 @@ impl Deployment {
     pub(crate) fn variables(&self) -> BTreeMap<String, String> {
         let model = match &self.model {
             // The function finds it next to its executable.
-            ModelPlace::Packed => None,
-            ModelPlace::Object(object) => Some(object.to_string()),
-            ModelPlace::Path(path) => Some(path.clone()),
+            ModelLocation::Packed => None,
+            ModelLocation::Object(object) => Some(object.to_string()),
+            ModelLocation::Path(path) => Some(path.clone()),
         };
         let mut variables = self.environment.clone();
         variables.extend(model.map(|model| (MODEL_VARIABLE.into(), model)));
@@ -275,7 +275,7 @@ pub(crate) mod tests {
             name: "shoal".into(),
             store: "s3://data/shoal".parse().unwrap(),
             inputs: Vec::new(),
-            model: ModelPlace::Packed,
+            model: ModelLocation::Packed,
             arch: Architecture::X86,
             memory: limits::ONE_VCPU,
             timeout: 900,
@@ -324,14 +324,14 @@ pub(crate) mod tests {
     fn model_locations_are_parsed() {
         assert_eq!(
             "/mnt/models/m.shoal".parse(),
-            Ok(ModelPlace::Path("/mnt/models/m.shoal".into()))
+            Ok(ModelLocation::Path("/mnt/models/m.shoal".into()))
         );
         assert!(matches!(
             "s3://data/m.shoal".parse(),
-            Ok(ModelPlace::Object(_))
+            Ok(ModelLocation::Object(_))
         ));
         for wrong in ["", "/", "m.shoal", "s3://data", "https://host/m.shoal"] {
-            assert!(wrong.parse::<ModelPlace>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ModelLocation>().is_err(), "{wrong}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use shoal_aws::template::template;
-use shoal_aws::{Architecture, Deployment, ModelPlace};
+use shoal_aws::{Architecture, Deployment, ModelLocation};
 use shoal_testing::{CFN_LINT, venv};
 
 #[test]
@@ -13,7 +13,7 @@ fn cfn_lint_reports_nothing() {
         name: "shoal".into(),
         store: "s3://data".parse().unwrap(),
         inputs: Vec::new(),
-        model: ModelPlace::Packed,
+        model: ModelLocation::Packed,
         arch: Architecture::X86,
         memory: 1769,
         timeout: 900,
@@ -69,15 +69,15 @@ fn cfn_lint_reports_nothing() {
         let text = serde_json::to_string_pretty(&template(&deployment)).unwrap();
         let (clean, findings) = lint(&format!("{name}.json"), &text);
         assert!(clean, "{name}: {findings}");
-        // The linter does find errors, in the function and in the state machine's definition.
-        let broken = [
-            ("\"MemorySize\"", "\"Memory\""),
-            (
-                "\\\"OutputPath\\\":\\\"$.Payload\\\",",
-                "\\\"Outputs\\\":7,",
-            ),
-        ];
-        for (right, wrong) in broken.iter().filter(|(right, _)| text.contains(right)) {
+        // The linter must detect errors in the function and in the state machine's definition.
+        let function = [("\"MemorySize\"", "\"Memory\"")];
+        let state_machine = [(
+            "\\\"OutputPath\\\":\\\"$.Payload\\\",",
+            "\\\"Outputs\\\":7,",
+        )];
+        let state_machine = state_machine.iter().filter(|_| deployment.state_machine);
+        for (right, wrong) in function.iter().chain(state_machine) {
+            assert!(text.contains(right), "{name} has no {right}");
             let (clean, findings) = lint("broken.json", &text.replace(right, wrong));
             assert!(!clean, "{name} with {wrong}: {findings}");
         }

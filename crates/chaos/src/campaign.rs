@@ -10,7 +10,7 @@ pub struct Campaign {
     runs: u64,
     violations: u64,
     total: Report,
-    /// Runs with at least one fault of a kind.
+    /// The number of runs with at least one fault of each kind.
     touched: Faults,
 }
 

@@ -13,7 +13,7 @@ use shoal_job::format::{Format, OutputFormat};
 
 use crate::scenario::{Scenario, choose, rng};
 
-/// Words of the texts.
+/// The words of generated texts.
 const WORDS: [&str; 12] = [
     "a", "good", "bad", "film", "the", "was", "not", "great", "boring", "shoal", "42", "naïve",
 ];
@@ -36,7 +36,7 @@ pub(crate) fn write_inputs(scenario: &Scenario, folder: &Path) -> (Vec<String>, 
             .map(|place| {
                 number += 1;
                 let id = format!("r{number}");
-                // The columns of a file are found only if it has a valid record.
+                // The columns of a file are detected only if it has a valid record.
                 let is_bad = place > 0 && rng.usize(..100) < scenario.bad_percent;
                 let kept = if is_bad { &mut ids.bad } else { &mut ids.good };
                 kept.push(id.clone());
@@ -121,7 +121,7 @@ pub(crate) fn ids_of(format: OutputFormat, output: &[u8]) -> Vec<String> {
     }
 }
 
-/// The strings of each first column.
+/// The strings in the first column of all batches.
 fn first_columns(
     batches: impl Iterator<Item = Result<RecordBatch, arrow_schema::ArrowError>>,
 ) -> Vec<String> {

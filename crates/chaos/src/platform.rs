@@ -116,7 +116,7 @@ impl Calls<'_> {
             simulation.state().requests,
         );
         loop {
-            let turn = scheduler.next_turn().expect("the user waits");
+            let turn = scheduler.next_turn().expect("the user actor is waiting");
             let mut pending = Vec::new();
             let pause = runtime.block_on(async {
                 let mut turn = pin!(sleep_until(self.base + turn.saturating_sub(self.begun)));
@@ -342,7 +342,7 @@ impl Call {
         let run = run_dir(Arc::new(handle.clone()));
         let found = run.job()?;
         if found.as_ref() != Some(&*self.job) {
-            let text = format!("job.json holds another job: {found:?}");
+            let text = format!("job.json contains another job: {found:?}");
             return Err(Failure::new(FailureKind::Input, text));
         }
         let runner = Arc::new(HashLabels::default());

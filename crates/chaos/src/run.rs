@@ -68,7 +68,7 @@ pub fn run(seed: u64, verbose: bool) -> Report {
     if verbose {
         println!("{scenario:#?}");
     }
-    let folder = tempfile::tempdir().expect("the system has room for a folder");
+    let folder = tempfile::tempdir().expect("a temporary folder can be created");
     let (inputs, ids) = write_inputs(&scenario, folder.path());
     let line = CommandLine {
         inputs,
@@ -279,7 +279,7 @@ impl User<'_> {
         };
         let attempts = self.simulation.scenario.retry.attempts;
         let outage = faults.of(Fault::DiskFull) + faults.of(Fault::PermissionLost) > 0;
-        // Objects that earlier starts damaged are found by this one.
+        // This start may find objects that earlier starts damaged.
         let all = self.simulation.state().faults.clone();
         let at_rest = all.of(Fault::TornObject)
             + all.of(Fault::LostObject)

@@ -29,7 +29,7 @@ pub(crate) struct Scenario {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retry: RetryPolicy,
     pub(crate) speculation: Option<Speculation>,
-    /// The rows, from 0, of records that crash their function as long as faults are injected.
+    /// The zero-based rows of records that crash their function while faults are injected.
     pub(crate) poison: Vec<u64>,
     /// Whether the store is a local folder instead of memory.
     pub(crate) on_disk: bool,

@@ -21,7 +21,7 @@ thread_local! {
     static ACTOR: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// A waiting actor. One with its own timers may have something to do at any time from `at` on.
+/// A waiting actor. An actor with its own timers may be ready at any time from `at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     at: Duration,
@@ -94,7 +94,7 @@ impl Scheduler {
         self.state().now = now;
     }
 
-    /// Whether the run has used up its turns.
+    /// Whether the run has exceeded its maximum number of turns.
     pub(crate) fn is_stuck(&self) -> bool {
         self.state().turns > MAX_TURNS
     }
@@ -104,7 +104,7 @@ impl Scheduler {
         self.state().turns = MAX_TURNS + 1;
     }
 
-    /// The time at which the next other actor may have something to do; `None` if no other actor is waiting.
+    /// The earliest time at which another actor may be ready; `None` if no other actor is waiting.
     pub(crate) fn next_turn(&self) -> Option<Duration> {
         let state = self.state();
         let next = |waiting: &Waiting| match waiting.has_timers {
@@ -114,7 +114,7 @@ impl Scheduler {
         state.waiting.iter().map(next).min()
     }
 
-    /// Yields until `at`. A thread that is not an actor, but a helper of the running one, does not wait.
+    /// Yields until `at`. A helper thread of the running actor does not wait.
     pub(crate) fn wait_until(&self, at: Duration) {
         self.wait(at, false);
     }

@@ -48,11 +48,11 @@ pub(crate) struct State {
 impl Simulation {
     pub(crate) fn new(scheduler: Arc<Scheduler>, scenario: Scenario) -> Arc<Self> {
         let folder = scenario.on_disk.then(tempfile::tempdir).transpose();
-        let folder = folder.expect("the system has room for a folder");
+        let folder = folder.expect("a temporary folder can be created");
         let objects: Arc<dyn ObjectStore> = match &folder {
             Some(folder) => {
                 let store = LocalFileSystem::new_with_prefix(folder.path());
-                Arc::new(store.expect("the folder is there"))
+                Arc::new(store.expect("the folder exists"))
             }
             None => Arc::new(InMemory::new()),
         };

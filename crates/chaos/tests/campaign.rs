@@ -44,7 +44,7 @@ fn the_same_seed_gives_the_same_run() {
     for number in 0..20 {
         let seed = seed_of(7, number);
         let (one, other) = (run(seed, false), run(seed, false));
-        // Not the digest: the event log writes segments by the real clock, so those requests vary.
+        // The digest is not compared: the event log writes segments by the real clock, so those requests vary.
         assert_eq!(
             (one.faults, one.time, one.records),
             (other.faults, other.time, other.records),

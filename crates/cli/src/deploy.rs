@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use shoal_aws::template::{FUNCTION_ARN, STATE_MACHINE_ARN, template};
 use shoal_aws::{
-    Architecture, Change, Cloud, Deployment, ModelPlace, Package, S3Folder, Stack, bootstrap,
+    Architecture, Change, Cloud, Deployment, ModelLocation, Package, S3Folder, Stack, bootstrap,
     packages,
 };
 
@@ -56,8 +56,8 @@ pub(crate) struct DeployAwsArgs {
 
     /// A packed model that the function reads instead of one in its zip: s3://BUCKET/KEY, or an absolute path on a layer
     /// or a mounted volume
-    #[arg(long, value_name = "PLACE", conflicts_with_all = ["precision", "isa"])]
-    model_path: Option<ModelPlace>,
+    #[arg(long, value_name = "LOCATION", conflicts_with_all = ["precision", "isa"])]
+    model_path: Option<ModelLocation>,
 
     /// Arithmetic of the model [default: int8]
     #[arg(long, value_name = "PRECISION", env = "SHOAL_PRECISION", value_parser = named(&Precision::ALL, Precision::name))]
@@ -145,7 +145,7 @@ pub(crate) fn deploy(DeployTarget::Aws(args): DeployTarget) -> Result<()> {
         name: args.name.clone(),
         store: args.store.clone(),
         inputs: args.input.clone(),
-        model: args.model_path.clone().unwrap_or(ModelPlace::Packed),
+        model: args.model_path.clone().unwrap_or(ModelLocation::Packed),
         arch: args.arch,
         memory: args.memory,
         timeout: args.timeout,
@@ -231,7 +231,7 @@ fn model_file(
     deployment: &Deployment,
     folder: &Path,
 ) -> Result<Option<PathBuf>> {
-    if deployment.model != ModelPlace::Packed {
+    if deployment.model != ModelLocation::Packed {
         return Ok(None);
     }
     if let Some(packed) = args.model.as_ref().map(Path::new).filter(|m| m.is_file()) {

@@ -29,6 +29,7 @@ fn hint(error: &Error) -> Option<String> {
         Error::Unpriced { .. } => {
             "; --machine name=usd_per_hour:vcpus gives this machine a price, --max-time limits the time (--max-cost)".into()
         }
+        Error::Prices(_) => " (--prices)".into(),
         Error::OutOfTime { run, .. } => {
             format!(" (--max-time, or --max-cost of a machine), and `shoal resume {run}` continues")
         }

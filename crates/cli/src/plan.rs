@@ -205,7 +205,7 @@ fn head(report: &PlanReport) -> String {
     };
     row("tokens", count(report.tokens as u64), counted);
     let calibration = &report.calibrations[0];
-    let (isa, timed) = (&calibration.isa, calibration.records);
+    let (isa, timed) = (calibration.isa.name(), calibration.records);
     let engine = format!("{} in {} on {isa}", report.model, report.precision);
     row(
         "engine",

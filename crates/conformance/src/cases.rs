@@ -68,7 +68,7 @@ fn usual(rules: &[FaultRule]) -> RunSettings<'_> {
     }
 }
 
-/// Every batch, unsplit.
+/// The ranges of unsplit batches.
 fn all(batches: u64) -> BTreeSet<(u64, u64)> {
     (0..batches).map(|batch| (batch, 0)).collect()
 }
@@ -269,7 +269,7 @@ fn missing_range(context: &TestContext<'_>) {
     assert_eq!(done.events.finished(), [(1, 0)].into());
 }
 
-/// A record that crashes every function becomes a dead letter, alone. A retry with a function that does not crash yields
+/// Only the record that crashes its function becomes a dead letter. A retry with a function that does not crash yields
 /// the expected output.
 fn poison(context: &TestContext<'_>) {
     let (batch, record) = (3, 7);
@@ -293,7 +293,7 @@ fn poison(context: &TestContext<'_>) {
     assert_eq!((quarantined.failed, quarantined.quarantined), (1, 1));
     let letters = run.run.get(&RunDir::dead_letters_name(range));
     let letters = letters.expect("the run can be read");
-    let letters = letters.expect("there are dead letters");
+    let letters = letters.expect("dead letters exist");
     let letters = String::from_utf8_lossy(&letters);
     assert!(letters.contains("it crashes its function"), "{letters}");
     assert!(events.finished().contains(&(batch, record)));
@@ -332,7 +332,7 @@ fn every_call_crashes(context: &TestContext<'_>) {
     context.finish(&run);
 }
 
-/// A receipt that fits no split of its batch is replaced.
+/// A receipt that does not match any split of its batch is replaced.
 fn mismatched_receipt(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[]));
     let done = context.finish(&run);
@@ -365,7 +365,7 @@ fn damaged_part(context: &TestContext<'_>) {
 }
 
 fn cancelled(context: &TestContext<'_>) {
-    // One batch cannot finish, so that the cancellation does not come too late.
+    // One batch hangs, so the run cannot end before it is cancelled.
     let run = context.new_run(usual(&[FaultRule::once(4, Fault::Hang)]));
     let options = StartOptions {
         cancel_after: Some(2),
@@ -445,7 +445,7 @@ fn budget_exhausted(context: &TestContext<'_>) {
     assert!(done.events.finished().is_disjoint(&finished));
 }
 
-/// Repeating the batch of a damaged part costs money again.
+/// The budget also covers calls that repeat a batch with a damaged part.
 fn budget_exhausted_by_a_part(context: &TestContext<'_>) {
     let run = context.new_run(usual(&[FaultRule::once(1, Fault::WrongChecksum)]));
     let options = StartOptions {

@@ -38,7 +38,7 @@ impl EventLog {
             .events
             .iter()
             .filter(|event| matches!(event, Event::Started { .. }));
-        assert_eq!(starts.count(), 1, "there is one `Started` event");
+        assert_eq!(starts.count(), 1, "exactly one `Started` event is expected");
     }
 
     /// Every answer belongs to a call, attempts are numbered consecutively, and a worker has at most one call in flight.
@@ -99,7 +99,7 @@ impl EventLog {
         distinct
     }
 
-    /// As [`finished`](Self::finished), in the order of the events.
+    /// Like [`finished`](Self::finished), in the order of the events.
     pub(crate) fn finished_ranges(&self) -> Vec<(u64, u64)> {
         let ranges = self.events.iter().filter_map(|event| match event {
             Event::Finished { receipt, .. } => Some((receipt.batch, receipt.offset)),

@@ -1,4 +1,4 @@
-//! The script: which fault happens to which call.
+//! The script: the faults and the calls that they affect.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ const SCRIPT: &str = "faults.json";
 pub struct FaultRule {
     /// The batch.
     pub batch: u64,
-    /// The rule applies to this many first calls for each range of the batch.
+    /// The number of first calls for each range of the batch to which the rule applies.
     pub calls: u32,
     /// The fault.
     pub fault: Fault,
@@ -87,7 +87,7 @@ pub(crate) fn save(folder: &Path, rules: &[FaultRule]) {
 
 /// The fault of call number `call` for a batch, counted from 1.
 pub(crate) fn fault(folder: &Path, batch: u64, call: u32) -> Option<Fault> {
-    let content = std::fs::read(folder.join(SCRIPT)).expect("there is a script");
+    let content = std::fs::read(folder.join(SCRIPT)).expect("the script can be read");
     let rules: Vec<FaultRule> = serde_json::from_slice(&content).expect("the script is JSON");
     rules
         .iter()

@@ -1,4 +1,4 @@
-//! The function with a small runner, and a script that says what goes wrong.
+//! The scripted function: the real function with the runner [`HashLabels`] and faults from a script.
 
 use std::fs::File;
 use std::io::{BufRead, ErrorKind, Read, Write};
@@ -14,23 +14,23 @@ use shoal_job::{Batch, Cancel, Result, RunDir};
 use crate::faults::{self, CrashPoint, Fault};
 use crate::runner::HashLabels;
 
-/// Where a file lies for every call that was made.
+/// The folder with one file for each call.
 pub(crate) const CALLS: &str = "calls";
-/// How long a function waits for the other batches: far longer than they take, so that a test that fails ends.
+/// The maximum time for which a function waits for the other batches, so that a failing test ends.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How often it looks.
-const LOOK: Duration = Duration::from_millis(2);
+/// The interval between two checks of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The result of a call, which the transport delivers.
+/// The result of a call, which the transport reproduces.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     /// The function answers.
     Answer(Box<std::result::Result<Receipt, Failure>>),
-    /// The platform does not take the call.
+    /// The platform throttles the call.
     Throttle,
-    /// The process ends, and there is no answer.
+    /// The process exits without an answer.
     Crash,
-    /// There is no answer as long as anybody waits.
+    /// The function never answers.
     Hang,
 }
 
@@ -48,7 +48,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// The function of `run`, whose script lies in `folder`.
+    /// The function of `run`, with the script in `folder`.
     pub fn new(run: RunDir, folder: impl Into<PathBuf>) -> Self {
         Self {
             run,
@@ -56,24 +56,24 @@ impl Function {
         }
     }
 
-    /// The function of the run that `invocation` names; its script lies beside the run directory.
+    /// The function of the run in `invocation`, with the script in the parent of the run directory.
     ///
     /// # Errors
-    /// There is no such run directory.
+    /// Fails if the run directory does not exist.
     pub fn find(invocation: &Invocation) -> std::result::Result<Self, Failure> {
         let run = RunDir::open(Path::new(&*invocation.run))?;
         let beside = run.folder().and_then(Path::parent).map(Path::to_owned);
         let folder = beside.ok_or_else(|| {
-            let reason = format!("failed to find the script: {} is no folder", run.uri());
+            let reason = format!("failed to find the script: {} is not a folder", run.uri());
             Failure::new(FailureKind::Input, reason)
         })?;
         Ok(Self { run, folder })
     }
 
-    /// Takes a call, whatever run it is for.
+    /// Handles a call for any run.
     ///
     /// # Panics
-    /// The script cannot be read.
+    /// Panics if the script cannot be read.
     pub(crate) fn find_and_act(invocation: &Invocation) -> Act {
         match Self::find(invocation) {
             Ok(function) => function.act(invocation),
@@ -81,15 +81,15 @@ impl Function {
         }
     }
 
-    /// Takes a call.
+    /// Handles a call for this run.
     ///
     /// # Panics
-    /// The script cannot be read.
+    /// Panics if the script cannot be read.
     pub fn act(&self, invocation: &Invocation) -> Act {
         let call = self.count(invocation);
         let fault = faults::fault(&self.folder, invocation.batch.index, call);
         match fault {
-            Some(Fault::Fail(kind)) => Err(Failure::new(kind, "the script says so")).into(),
+            Some(Fault::Fail(kind)) => Err(Failure::new(kind, "injected by the script")).into(),
             Some(Fault::Hang) => Act::Hang,
             Some(Fault::Throttle) => Act::Throttle,
             Some(Fault::Crash(CrashPoint::Start)) => Act::Crash,
@@ -107,12 +107,12 @@ impl Function {
             let other = scope.spawn(|| self.work(invocation, None));
             let one = self.work(invocation, None);
             let other = other.join().unwrap_or_else(|panic| resume_unwind(panic));
-            assert_eq!(one, other, "the first receipt stands for both");
+            assert_eq!(one, other, "both calls return the first receipt");
             one
         })
     }
 
-    /// Leaves a file for this call. Its number among those for the same piece, from 1.
+    /// Creates a file for this call. Returns the number of the call among those for the same range, from 1.
     fn count(&self, invocation: &Invocation) -> u32 {
         let Invocation { batch, attempt, .. } = invocation;
         let folder = self.folder.join(CALLS);
@@ -127,7 +127,7 @@ impl Function {
                 Err(e) => panic!("failed to count a call: {e}"),
             }
         }
-        unreachable!("there are not so many calls")
+        unreachable!("a range has fewer than 2^32 calls")
     }
 
     fn work(
@@ -139,14 +139,14 @@ impl Function {
             self.wait_for_others()?;
         }
         let mut invocation = invocation.clone();
-        // Faults decide who runs out of time; these deadlines are too short for the real function to begin.
+        // Only faults cause timeouts: the time limits of the suite are too short for the real function to start.
         invocation.timeout_ms = None;
         if let Some(Fault::Cut(records)) = fault {
             let Batch { offset, .. } = invocation.batch;
             let end = invocation.batch.end().min(offset.saturating_add(records));
             invocation.batch = invocation.batch.range(offset, end);
         }
-        let job = self.run.job()?.expect("there is a job");
+        let job = self.run.job()?.expect("the run has a job");
         let runner = Arc::new(HashLabels::default());
         let function = shoal_function::Function::new(self.run.clone(), job, runner)?;
         let mut environment = Arc::new(Host::of(function)).environment();
@@ -165,38 +165,41 @@ impl Function {
     }
 
     fn wait_for_others(&self) -> Result<()> {
-        let others = self.run.job()?.expect("there is a job").batches - 1;
+        let others = self.run.job()?.expect("the run has a job").batches - 1;
         let started = Instant::now();
         while self.run.receipts()?.finished_batches() < others {
-            assert!(started.elapsed() < LONGEST_WAIT, "the others are not done");
-            std::thread::sleep(LOOK);
+            assert!(
+                started.elapsed() < LONGEST_WAIT,
+                "the other batches have not finished in time"
+            );
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 }
 
-/// Whether a record of the batch is to be worked on.
+/// Whether the invocation processes this record of its batch.
 fn is_hit(invocation: &Invocation, record: u64) -> bool {
     let batch = &invocation.batch;
     invocation.quarantine.is_none() && (batch.offset..batch.end()).contains(&record)
 }
 
-/// The scripted function as a worker of this process: a crash is a panic, and what hangs ends with a wish to stop.
+/// Runs the scripted function in this process. A crash is a panic, and a hang ends when `cancel` is set.
 ///
 /// # Errors
-/// What the script says.
+/// Returns the failures in the script.
 ///
 /// # Panics
-/// The script says so.
+/// Panics if the script contains a crash or cannot be read.
 pub fn scripted(invocation: &Invocation, cancel: &Cancel) -> std::result::Result<Receipt, Failure> {
     match Function::find_and_act(invocation) {
         Act::Answer(result) => *result,
         Act::Throttle => Err(throttled()),
         // A panic that the panic hook does not print.
-        Act::Crash => resume_unwind(Box::new("the script says so")),
+        Act::Crash => resume_unwind(Box::new("injected by the script")),
         Act::Hang => {
             while !cancel.is_cancelled() {
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             }
             Err(Failure::new(FailureKind::Cancelled, "cancelled"))
         }
@@ -207,8 +210,8 @@ pub(crate) fn throttled() -> Failure {
     Failure::new(FailureKind::Throttled, "the script throttles the call")
 }
 
-/// The scripted function as a process that is asked and answers by lines: a crash is an abort, and what hangs does so
-/// until nobody is there who may ask.
+/// Runs the scripted function as a worker process, which reads invocations from standard input and writes outcomes to
+/// standard output, one per line. A crash aborts the process, and a hang ends when standard input is closed.
 pub fn work_lines() {
     let mut input = std::io::stdin().lock();
     let mut line = String::new();
@@ -233,7 +236,7 @@ pub fn work_lines() {
     }
 }
 
-/// The piece of a file in [`CALLS`].
+/// The range of a file in [`CALLS`], as batch and offset.
 pub(crate) fn parse_call(name: &str) -> Option<(u64, u64)> {
     let mut numbers = name.split('.').map(|number| number.parse().ok());
     Some((numbers.next()??, numbers.next()??))

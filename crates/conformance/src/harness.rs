@@ -1,4 +1,4 @@
-//! What a backend under test has to provide, and the run that it processes.
+//! The interface for a backend under test, and the run that it processes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::faults::{self, FaultRule};
 use crate::function::Function;
 
-/// Attempts at a batch.
+/// The maximum number of attempts for a batch.
 pub(crate) const ATTEMPTS: u32 = 3;
 
 /// Short delays, because no real platform needs time to recover.
@@ -32,8 +32,8 @@ pub trait BackendHarness {
 
     /// Creates the run directory in the empty folder `folder`.
     ///
-    /// [`scripted`](crate::scripted) and [`work_lines`](crate::work_lines) look for the script in the parent of the run directory. A harness that overrides
-    /// this default must use [`TestRun::function`] instead.
+    /// [`scripted`](crate::scripted) and [`work_lines`](crate::work_lines) look for the script in the parent of the run
+    /// directory. A harness that overrides this default must use [`TestRun::function`] instead.
     ///
     /// # Panics
     /// Panics if the run directory cannot be created.

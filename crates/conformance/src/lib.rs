@@ -55,7 +55,7 @@ pub fn conformance(harness: &dyn BackendHarness) {
     let skipped = harness.skipped();
     let is_case = |name: &str| cases::ALL.iter().any(|case| case.name == name);
     if let Some((name, _)) = skipped.iter().find(|(name, _)| !is_case(name)) {
-        panic!("{}: there is no case {name:?} to skip", harness.name());
+        panic!("{}: unknown case {name:?} in `skipped`", harness.name());
     }
     let input = test_run::Input::new();
     for case in cases::ALL {

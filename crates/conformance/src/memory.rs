@@ -36,12 +36,12 @@ struct Tasks(Function);
 impl Caller for Tasks {
     async fn call(&self, _lane: usize, invocation: &Invocation) -> Result<Receipt, Failure> {
         let (function, invocation) = (self.0.clone(), invocation.clone());
-        // The function blocks on the store, which must not happen within a task.
+        // The function blocks on the store, which must not happen within an async task.
         let act = tokio::task::spawn_blocking(move || function.act(&invocation));
         match act.await.expect("the function does not panic") {
             Act::Answer(result) => *result,
             Act::Throttle => Err(throttled()),
-            Act::Crash => Err(Failure::new(FailureKind::Crashed, "the script says so")),
+            Act::Crash => Err(Failure::new(FailureKind::Crashed, "injected by the script")),
             Act::Hang => std::future::pending().await,
         }
     }

@@ -1,4 +1,4 @@
-//! A runner without a model, for tests: a label that depends on the text alone.
+//! A runner without a model, for tests: the label depends only on the text.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Session for HashSession {
     fn push(&mut self, record: RecordRef<'_>) -> Result<Option<Answers>, Failure> {
         let text = record.inputs[0].as_text().unwrap_or_default();
         let checksum = Stored::of(text.as_bytes()).checksum;
-        let byte = u8::from_str_radix(&checksum[..2], 16).expect("it is hexadecimal");
+        let byte = u8::from_str_radix(&checksum[..2], 16).expect("the checksum is hexadecimal");
         let label = LABELS[usize::from(byte) % LABELS.len()];
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from(vec![label])),

@@ -62,8 +62,8 @@ impl TestServer {
             .expect("the system can start a runtime");
         let listener = runtime
             .block_on(TcpListener::bind(("127.0.0.1", 0)))
-            .expect("there is a free port");
-        let address = listener.local_addr().expect("it is bound");
+            .expect("a port is free");
+        let address = listener.local_addr().expect("the listener is bound");
         let router = match protocol {
             Protocol::Worker => Router::new()
                 .route("/ready", get(|| async { r#"{"concurrency": 8}"# }))
@@ -125,7 +125,7 @@ fn worker_answer(act: Act) -> Response {
         Act::Answer(result) => *result,
         Act::Throttle => Err(throttled()),
         // A panic closes the connection. The panic hook does not print this one.
-        Act::Crash | Act::Hang => resume_unwind(Box::new("the script says so")),
+        Act::Crash | Act::Hang => resume_unwind(Box::new("injected by the script")),
     };
     let status = match &result {
         Ok(_) => StatusCode::OK,

@@ -25,7 +25,7 @@ pub(crate) const RECORDS: u64 = 60;
 /// The malformed record of the bad input.
 pub(crate) const BAD_RECORD: u64 = 33;
 
-/// The cost of a call. Its sums have rounding errors, on purpose.
+/// The cost of a call, chosen so that its sums have rounding errors.
 pub(crate) const CALL_USD: f64 = 0.1;
 
 /// The inputs of all cases, with their expected output.
@@ -64,7 +64,7 @@ impl Output {
 impl Input {
     /// Writes the inputs and processes them in memory.
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         for has_bad_record in [false, true] {
             let lines = (0..RECORDS).map(|record| {
                 if has_bad_record && record == BAD_RECORD {
@@ -123,7 +123,7 @@ impl TestContext<'_> {
         self.finish_with(run, StartOptions::default())
     }
 
-    /// As [`finish`](Self::finish), with options.
+    /// Like [`finish`](Self::finish), with options.
     pub(crate) fn finish_with(&self, run: &TestRun, options: StartOptions) -> Finished {
         let Start { end, events } = self.start(run, options);
         let processed = end.expect("the run completes");
@@ -174,7 +174,7 @@ pub(crate) struct Finished {
 
 impl TestRun {
     fn new(harness: &dyn BackendHarness, inputs: &Path, settings: RunSettings<'_>) -> Self {
-        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         std::fs::create_dir(folder.path().join(CALLS)).expect("the folder can be written");
         faults::save(folder.path(), settings.rules);
         let run = harness.run_dir(folder.path());
@@ -243,7 +243,7 @@ impl TestRun {
         collect_dead_letters(&self.run, &ranges).expect("the dead letters can be joined");
         let dead_letters = self.run.get(FAILED).expect("the run can be read");
         Output {
-            results: std::fs::read(file).expect("the output is there"),
+            results: std::fs::read(file).expect("the output exists"),
             dead_letters: dead_letters.map(|letters| letters.to_vec()),
         }
     }

@@ -102,7 +102,7 @@ impl Model {
         let Some(&isa) = isas.iter().find(packed_for) else {
             let wanted: Vec<_> = isas.iter().map(|isa| isa.name()).collect();
             return Err(ModelError::unsupported(format!(
-                "{} was packed for {}, and not for {}; pack it again with --isa {}",
+                "{} was packed for {}, and not for {}; pack it again for {}",
                 path.display(),
                 description.isas.join(", "),
                 wanted.join(" or "),

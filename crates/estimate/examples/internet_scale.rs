@@ -16,7 +16,7 @@ const RECORDS: u64 = 1_000_000_000;
 const BATCH_SIZE: u64 = 250;
 
 fn main() -> Result<(), ScenarioError> {
-    // Ten thousand records of 4 ms on average, a few of them long.
+    // Ten thousand records with exponentially distributed times, 4 ms on average.
     let mut rng = fastrand::Rng::with_seed(1);
     let sample: Vec<f64> = (0..10_000)
         .map(|_| 0.004 * -(1.0 - rng.f64()).ln())
@@ -58,7 +58,7 @@ fn main() -> Result<(), ScenarioError> {
         ..Scenario::default()
     };
     println!(
-        "{RECORDS} records in {} batches: pool {:.3} s",
+        "{RECORDS} records in {} batches: pool created in {:.3} s",
         pool.batches(),
         pooled.as_secs_f64()
     );

@@ -1,5 +1,5 @@
-//! Simulates how second attempts mitigate stragglers: one function per batch, all at once and in
-//! waves, where a share of calls takes 5 to 20 times as long as it should.
+//! Simulates how second attempts mitigate stragglers. All batches run at once or in waves, and a
+//! share of the calls takes 5 or 20 times as long as the others.
 //!
 //! ```sh
 //! cargo run --release -p shoal-estimate --example stragglers
@@ -16,8 +16,8 @@ const RUNS: u64 = 20;
 const BATCH_SIZE: u64 = 500;
 const MEMORY_GB: f64 = 1769.0 / 1024.0;
 
-/// Means over runs: quantiles of the time from a batch's first call to its end, makespan, cost and
-/// second attempts.
+/// Means over runs, except for the last field. Quantiles are of the time from a batch's first call
+/// to its end.
 #[derive(Default)]
 struct Row {
     p50: f64,
@@ -29,27 +29,28 @@ struct Row {
     second_share: f64,
     won: f64,
     second_attempts: f64,
+    /// The highest share of the cost for second attempts in any run.
     highest_share: f64,
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let prices = Prices::aws();
-    // Ten thousand records of 4 ms on average, a few of them long.
+    // Ten thousand records with exponentially distributed times, 4 ms on average.
     let mut rng = fastrand::Rng::with_seed(1);
     let sample: Vec<f64> = (0..10_000)
         .map(|_| 0.004 * -(1.0 - rng.f64()).ln())
         .collect();
     println!(
-        "Batches of {BATCH_SIZE} records, 2 s of work; seconds from a batch's first call to its end, means of {RUNS} runs."
+        "Batches of {BATCH_SIZE} records, 2 s of work. Means of {RUNS} runs; quantiles of the seconds from a batch's first call to its end."
     );
     println!(
-        "A budget of {} of what first calls were billed.",
+        "The budget for second attempts is {} of the billed time of first attempts.",
         percent(Speculation::default().budget)
     );
     for (batches, environments) in [(1_000, 1_000), (10_000, 1_000)] {
         println!("\n{batches} batches on {environments} environments\n");
         println!(
-            "| slow calls | times as slow | second attempts | p50 | p99 | p99.9 | longest | makespan | USD | of it for second attempts (most in a run) | made | won |"
+            "| slow calls | slowdown | second attempts allowed | p50 | p99 | p99.9 | longest | makespan | USD | share of second attempts (highest in a run) | second attempts | completed first |"
         );
         println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
         for share in [0.001, 0.005, 0.01, 0.02] {
@@ -158,7 +159,7 @@ impl Row {
         }
     }
 
-    fn print(&self, share: f64, factor: f64, with: bool) {
+    fn print(&self, share: f64, factor: f64, is_allowed: bool) {
         let Self {
             p50,
             p99,
@@ -171,14 +172,14 @@ impl Row {
             second_attempts,
             highest_share,
         } = self;
-        let (slow, part, most) = (
+        let (slow, second_share, highest_share) = (
             percent(share),
             percent(*second_share),
             percent(*highest_share),
         );
-        let with = if with { "yes" } else { "no" };
+        let allowed = if is_allowed { "yes" } else { "no" };
         println!(
-            "| {slow} | {factor} | {with} | {p50:.2} | {p99:.2} | {p999:.2} | {longest:.2} | {makespan:.2} | {usd:.4} | {part} ({most}) | {second_attempts:.1} | {won:.1} |"
+            "| {slow} | {factor} | {allowed} | {p50:.2} | {p99:.2} | {p999:.2} | {longest:.2} | {makespan:.2} | {usd:.4} | {second_share} ({highest_share}) | {second_attempts:.1} | {won:.1} |"
         );
     }
 }

@@ -1,13 +1,14 @@
-//! Measured performance of the engine on some machine.
+//! Measured performance of the engine on a machine.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use shoal_kernels::{Precision, Target};
 
 use crate::Architecture;
 use crate::file::read_text;
 
-/// Much more than any calibration needs.
+/// Maximum size of a calibration file in bytes, far more than any needs.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Measured performance of a model on a machine. Times are in seconds, for one function on one
@@ -23,51 +24,52 @@ pub struct Calibration {
     pub model: String,
     /// BLAKE3 of the model, in hexadecimal.
     pub fingerprint: String,
-    /// `f32` or `int8`.
-    pub precision: String,
+    /// The precision.
+    pub precision: Precision,
     /// The instruction set.
-    pub isa: String,
+    pub isa: Target,
     /// Architecture of the machine.
     pub architecture: Architecture,
     /// CPU of the machine, as the operating system reports it.
     pub machine: String,
     /// Time of the measurement, in seconds since the Unix epoch.
     pub unix_seconds: u64,
-    /// Time in the model by length, in ascending order of length.
+    /// Time in the model for records of several lengths, in ascending order of length.
     pub points: Vec<Point>,
     /// Ratio of the time of real records, including reading and tokenizing, to the time that
     /// [`points`](Self::points) predict.
     pub ratio: f64,
-    /// Records that the ratio was measured on.
+    /// Number of records that the ratio was measured on.
     pub records: u64,
     /// Half the range of repeated measurements, relative to their median: the uncertainty of the
     /// times.
     pub spread: f64,
-    /// Overhead of an invocation: finding the job, writing the part and the receipt.
+    /// Overhead of an invocation, such as writing the part and the receipt.
     pub invocation_seconds: f64,
-    /// Time from the start of a process until its first invocation can begin: starting up, and
-    /// opening the packed model.
+    /// Time from the start of a process until its first invocation can begin, including opening the
+    /// packed model.
     pub init_seconds: f64,
     /// Peak memory of a process with one function, in bytes.
     pub memory_bytes: u64,
     /// Slowdown of concurrent functions on the machine, in ascending order of their number.
     pub side_by_side: Vec<Contention>,
-    /// Overheads of a platform, if they were learned from a run.
+    /// Overheads of a platform, if they were measured in a run on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<PlatformTimes>,
 }
 
-/// Overheads of a platform, as observed in a run on it.
+/// Overheads of a platform, measured in a run on it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlatformTimes {
-    /// Number of calls that these times were learned from.
+    /// Number of calls that these times were measured on.
     pub calls: u64,
     /// Round-trip time of a call without the function, in seconds.
     pub call_seconds: f64,
     /// Time until a new environment exists, before its initialization, in seconds.
     pub place_seconds: f64,
-    /// Time for work on one vCPU of the platform, relative to a core of the calibrated machine.
+    /// Time of the same work on one vCPU of the platform, relative to a core of the calibrated
+    /// machine.
     pub slowdown: f64,
 }
 
@@ -126,13 +128,13 @@ impl Calibration {
             return last.seconds * f64::from(tokens) / f64::from(last.tokens);
         };
         let below = self.points[after - 1];
-        let along = f64::from(tokens - below.tokens) / f64::from(above.tokens - below.tokens);
-        below.seconds + along * (above.seconds - below.seconds)
+        let fraction = f64::from(tokens - below.tokens) / f64::from(above.tokens - below.tokens);
+        below.seconds + fraction * (above.seconds - below.seconds)
     }
 
-    /// Time per record with `functions` concurrent functions, relative to a single one. Beyond the
-    /// largest measured number, functions share the measured cores, so the time is proportional to
-    /// their number.
+    /// Time per record with `functions` concurrent functions, relative to a single one. Between two
+    /// measured numbers, the larger one applies. Beyond the largest, functions share the measured
+    /// cores, so the time is proportional to their number.
     pub fn slowdown(&self, functions: u32) -> f64 {
         let after = self
             .side_by_side
@@ -232,8 +234,8 @@ pub(crate) mod tests {
             shoal: "0.1.0".into(),
             model: "bundled".into(),
             fingerprint: "f".into(),
-            precision: "int8".into(),
-            isa: "avx2".into(),
+            precision: Precision::Int8,
+            isa: Target::Avx2,
             architecture: Architecture::X86,
             machine: "a CPU".into(),
             unix_seconds: 0,

@@ -1,11 +1,11 @@
-//! Choosing among candidate configurations for a job.
+//! Chooses among candidate configurations for a job.
 
 use serde::Serialize;
 
 use crate::{Architecture, Basis, Bill};
 
-/// If there are no constraints, the fastest candidate is chosen whose cost is at most this multiple
-/// of the lowest.
+/// Without constraints, the fastest candidate whose cost is at most this multiple of the lowest is
+/// chosen.
 const MAX_COST_RATIO: f64 = 1.10;
 
 /// A candidate configuration for a job, and its predicted time and cost.
@@ -37,7 +37,7 @@ pub struct Estimate {
     pub bill: Option<Bill>,
     /// Basis of time and cost.
     pub basis: Basis,
-    /// Platform limits that the candidate exceeds. It can only be chosen if there are none.
+    /// Platform limits that the candidate exceeds. If there are any, it is never chosen.
     pub broken: Vec<String>,
 }
 
@@ -67,7 +67,11 @@ pub struct Choice {
 }
 
 /// Indices of the Pareto-optimal estimates, by ascending time: no other estimate is at least as
-/// good in both time and cost. Estimates that exceed a limit or have no price are excluded.
+/// good in both time and cost. Of equal estimates, the first is kept. Estimates that exceed a limit
+/// or have no price are excluded.
+///
+/// # Panics
+/// A time or a cost is NaN.
 pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
     let mut possible: Vec<(f64, f64, usize)> = estimates
         .iter()
@@ -75,7 +79,7 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
         .filter(|(_, estimate)| estimate.broken.is_empty())
         .filter_map(|(index, estimate)| Some((estimate.seconds, estimate.usd()?, index)))
         .collect();
-    possible.sort_by(|one, other| one.partial_cmp(other).expect("times and costs are numbers"));
+    possible.sort_by(|one, other| one.partial_cmp(other).expect("times and costs are not NaN"));
     let mut front: Vec<usize> = Vec::new();
     let mut cheapest = f64::INFINITY;
     for (_, usd, index) in possible {
@@ -91,6 +95,9 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
 /// within a budget, or the cheapest that meets both. Without constraints it is the fastest of those
 /// that cost at most 10 % more than the cheapest. Estimates without a price are chosen by time, and
 /// only if no estimate has a price.
+///
+/// # Panics
+/// A time or a cost is NaN.
 pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
     let choice = |index, why: &str| Choice {
         index,
@@ -106,7 +113,10 @@ pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
     if is_priced {
         possible.retain(has_price);
     } else if constraints.max_usd.is_some() {
-        return choice(None, "no candidate has a price; give this machine one");
+        return choice(
+            None,
+            "no candidate has a price; specify the price of this machine",
+        );
     }
     let time = |index: usize| estimates[index].seconds;
     let usd = |index: usize| estimates[index].usd().unwrap_or_default();
@@ -115,10 +125,10 @@ pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
         let least = of
             .iter()
             .copied()
-            .min_by(|one, other| compare(one, other).expect("times and costs are numbers"));
+            .min_by(|one, other| compare(one, other).expect("times and costs are not NaN"));
         least.expect("there is a candidate")
     };
-    // Among equally fast ones, the cheapest, then the one with the fewest functions.
+    // Ties go to the cheapest, then to the lowest concurrency.
     let fastest = |of: &[usize]| {
         least(of, &|index| {
             (time(index), usd(index), estimates[index].concurrency)
@@ -235,7 +245,6 @@ mod tests {
     fn the_pareto_front_excludes_dominated_estimates() {
         assert_eq!(pareto(&candidates()), [2, 1, 0]);
         assert!(pareto(&[estimate(1.0, None)]).is_empty());
-        // Of two equal estimates only one is kept.
         assert_eq!(
             pareto(&[estimate(1.0, Some(1.0)), estimate(1.0, Some(1.0))]),
             [0]

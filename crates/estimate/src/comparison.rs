@@ -1,5 +1,5 @@
-//! The paper's experiment: the same job as one long process and as many functions, for several
-//! batch sizes. What the function is and counts makes no difference.
+//! The paper's experiment: monolithic against parallel execution of the same job, for several batch
+//! sizes and any function.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,11 +12,11 @@ pub struct Comparison {
     pub inputs: Vec<String>,
     /// The function's reference: a model or a program.
     pub function: String,
-    /// What computes the results, with the precision if it has one; empty if it is not reported.
+    /// What computes the results, with its precision if it has one; empty if not reported.
     pub engine: String,
     /// Number of records of the input.
     pub records: u64,
-    /// What `units` counts, such as tokens.
+    /// Unit of `units`, such as tokens.
     pub unit: String,
     /// Amount of work in the input, in that unit.
     pub units: u64,
@@ -26,7 +26,7 @@ pub struct Comparison {
     pub basis: Basis,
     /// Maximum number of concurrent functions of the parallel approach.
     pub concurrency: u64,
-    /// Assumptions behind numbers that were not measured here, in sentences.
+    /// Assumptions behind numbers that were not measured here, as sentences.
     pub assumptions: Vec<String>,
     /// One row per batch size, ascending.
     pub rows: Vec<BatchSize>,
@@ -109,11 +109,11 @@ pub struct PaperBaseline {
     pub start_seconds: f64,
     /// Seconds per record that shoal takes for the same records and the same model on one thread.
     pub shoal_seconds_per_record: f64,
-    /// USD per million records, if [`Self::seconds_per_record`] is billed; `tools/paper_baseline.py` does
-    /// not write it.
+    /// USD per million records, if [`Self::seconds_per_record`] is billed. Missing in the files
+    /// that `tools/paper_baseline.py` writes.
     #[serde(default)]
     pub usd_per_million: f64,
-    /// USD per million records with shoal; not in that file either.
+    /// USD per million records with shoal. Missing in those files, too.
     #[serde(default)]
     pub shoal_usd_per_million: f64,
 }

@@ -14,7 +14,7 @@ pub struct Usage {
     pub architecture: Architecture,
     /// Basis of the quantities.
     pub basis: Basis,
-    /// GB-seconds of invocations without cold starts: memory in units of 1,024 MB times billed
+    /// GB-seconds of invocations, excluding cold starts: memory in units of 1,024 MB times billed
     /// seconds.
     pub compute_gb_s: f64,
     /// GB-seconds of cold starts.
@@ -54,10 +54,10 @@ impl Usage {
         }
     }
 
-    /// The cost of this usage, item by item, without items that were not used.
+    /// The cost of this usage, item by item. Items with a quantity of 0 are omitted.
     ///
     /// # Errors
-    /// `prices` has no price for something that was used.
+    /// `prices` has no price for an item that was used.
     pub fn bill(&self, prices: &Prices) -> Result<Bill, PriceError> {
         use Item::{
             ExpressCompute, ExpressRequest, LambdaCompute, LambdaRequest, StandardTransition,
@@ -74,7 +74,7 @@ impl Usage {
             (Item::StoreMonth, self.stored_gb_months, "storage"),
         ];
         let mut items = Vec::new();
-        // Items with the same price fill its tiers one after another.
+        // Items with the same price fill the same tiers, one after another.
         let mut before = 0.0;
         for (item, quantity, name) in quantities {
             let architecture = (item == LambdaCompute).then_some(self.architecture);

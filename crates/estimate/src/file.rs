@@ -4,6 +4,9 @@ use std::io::Read;
 use std::path::Path;
 
 /// Reads a text file of at most `max_bytes` bytes.
+///
+/// # Errors
+/// The reason, without the path.
 pub(crate) fn read_text(path: &Path, max_bytes: u64) -> Result<String, String> {
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
     let mut text = String::new();

@@ -1,11 +1,11 @@
-//! Estimates what a job will take and cost before it starts, and computes what it cost afterwards.
+//! Estimates the time and cost of a job before it starts, and computes its cost afterwards.
 //!
 //! [`Prices`] are dated data with a source for every number. [`Usage`] holds the billable
 //! quantities; prices turn it into a [`Bill`]. [`simulate`] simulates a run on a platform.
 //! [`Comparison`] holds the paper's experiment, monolithic against parallel.
 //!
-//! The crate is pure arithmetic: it reads no file of a job and runs no model. Every quantity has a
-//! [`Basis`] and every price a [`Confidence`].
+//! The crate reads price and calibration files, but no file of a job, and runs no model. Every
+//! quantity has a [`Basis`] and every price a [`Confidence`].
 
 mod calibration;
 mod choice;

@@ -27,7 +27,7 @@ pub const RAMP_STEP: u64 = 1_000;
 pub const RAMP_SECONDS: f64 = 10.0;
 
 /// Input and output of a state or an execution, in bytes. Step Functions quotas, *Input or output
-/// size*. What a Distributed Map reads for a child is the input of that child.
+/// size*. The items that a Distributed Map passes to a child are the input of that child.
 pub const STATE_BYTES: usize = 256 * 1024;
 /// Concurrent children of a Distributed Map. *Maximum concurrency of a Distributed Map*.
 pub const CONCURRENCY: u32 = 10_000;

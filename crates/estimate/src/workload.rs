@@ -9,13 +9,13 @@ use crate::Calibration;
 pub struct Workload {
     /// Number of records of the input.
     pub records: u64,
-    /// Tokens per record that was read: all records in order, or a sample. A record that cannot be
-    /// processed has 0.
+    /// Tokens of each record that was read: all records in order, or a sample. A record that cannot
+    /// be processed has 0.
     #[serde(skip)]
     pub lengths: Vec<u32>,
     /// Number of records that were read.
     pub read: u64,
-    /// Number of records read whose text was truncated at the token limit.
+    /// Number of those whose text was truncated at the token limit.
     pub truncated: u64,
     /// Bytes of the texts that were read.
     pub bytes: u64,
@@ -77,8 +77,8 @@ impl Workload {
         let count = groups.len() as f64;
         let squares = groups.iter().map(|group| (group - mean).powi(2));
         let variance = squares.sum::<f64>() / (count - 1.0).max(1.0);
-        let left_out = 1.0 - self.read as f64 / self.records as f64;
-        let standard_error = (variance / count * left_out).sqrt();
+        let unread_share = 1.0 - self.read as f64 / self.records as f64;
+        let standard_error = (variance / count * unread_share).sqrt();
         work.seconds = mean * self.records as f64;
         work.sampling_error = 1.96 * standard_error / mean;
         work

@@ -18,7 +18,7 @@ use common::{Bench, check};
 use proptest::prelude::*;
 use shoal_job::Row;
 
-/// Rows with ids from `first` on.
+/// Rows with consecutive ids, starting at `first`.
 fn rows(first: i64, texts: &ArrayRef) -> RecordBatch {
     let ids = Int64Array::from_iter_values((first..).take(texts.len()));
     RecordBatch::try_from_iter([
@@ -29,7 +29,7 @@ fn rows(first: i64, texts: &ArrayRef) -> RecordBatch {
     .unwrap()
 }
 
-/// Writes ids from `first` on, and their texts, in record batches of `size` rows.
+/// Writes consecutive ids, starting at `first`, and these texts in record batches of `size` rows.
 fn write(
     path: &Path,
     first: i64,
@@ -83,7 +83,7 @@ fn columns_may_be_in_any_order_in_the_file() {
 }
 
 #[test]
-fn more_files_are_read_than_indexes_are_kept() {
+fn more_files_than_cached_indexes_are_read() {
     let bench = Bench::new();
     let paths: Vec<_> = (0..9)
         .map(|number| {
@@ -172,7 +172,7 @@ fn a_record_batch_cannot_have_more_rows_than_bytes() {
 fn nulls_and_invalid_utf8_are_bad_records() {
     let bench = Bench::new();
     let path = bench.path("in.arrow");
-    // Bytes that a writer declares as strings.
+    // A binary column may contain any bytes.
     let values: [Option<&[u8]>; 6] = [
         Some(b"a"),
         None,
@@ -200,7 +200,7 @@ fn nulls_and_invalid_utf8_are_bad_records() {
 }
 
 #[test]
-fn other_kinds_of_files_are_refused_by_name() {
+fn other_file_types_are_refused_with_a_reason() {
     let bench = Bench::new();
     let path = bench.path("in.arrow");
     let rows = rows(0, &texts(0..3));

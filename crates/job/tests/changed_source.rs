@@ -1,4 +1,4 @@
-//! A source that changes after it was planned is noticed before a wrong row is read from it.
+//! A source that changed after planning is detected before a wrong row is read.
 
 mod common;
 
@@ -13,10 +13,10 @@ const BEFORE: &str = "id,text\n1,good\n2,fine\n";
 const AFTER: &str = "id,text\n1,evil\n2,fine\n";
 
 #[test]
-fn a_change_of_the_same_length_is_noticed() {
+fn a_change_of_the_content_is_detected() {
     let bench = Bench::new();
     let path = bench.path("in.csv");
-    // Times that differ surely, however coarse the file system keeps them.
+    // The times differ even on a file system with coarse timestamps.
     let write = |content: &str, seconds: u64| {
         std::fs::write(&path, content).unwrap();
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
@@ -38,7 +38,7 @@ fn a_change_of_the_same_length_is_noticed() {
     };
 
     assert_eq!(read(0).unwrap()[0].content.as_ref().unwrap().text(), "good");
-    // Touched, or written again with the same content, it is the same.
+    // A source that was rewritten with the same content is unchanged.
     write(BEFORE, 2_000_000);
     assert_eq!(read(1).unwrap()[0].content.as_ref().unwrap().text(), "fine");
     write(AFTER, 3_000_000);

@@ -13,7 +13,7 @@ use shoal_job::input::Sources;
 use shoal_job::wire::Receipt;
 use shoal_job::{Error, RunDir};
 
-/// A run directory of one batch of two records, whose input is staged.
+/// A run directory with one batch of two records, whose input is staged.
 struct Scene {
     folder: tempfile::TempDir,
     job: Value,
@@ -53,13 +53,13 @@ impl Scene {
         std::fs::write(self.path().join(name), content).unwrap();
     }
 
-    /// A sparse file of this length.
+    /// Writes a sparse file of this length.
     fn write_hole(&self, name: &str, bytes: u64) {
         let file = File::create(self.path().join(name)).unwrap();
         file.set_len(bytes).unwrap();
     }
 
-    /// Writes plan and table, and reads all records.
+    /// Writes the job and the batch table, and reads all records.
     fn read(&self) -> shoal_job::Result<usize> {
         self.write("job.json", self.job.to_string().as_bytes());
         self.write("batches.jsonl", format!("{}\n", self.batch).as_bytes());
@@ -114,7 +114,7 @@ fn staged_inputs_outside_of_the_store_are_refused() {
 }
 
 #[test]
-fn a_store_of_files_has_its_copies_under_inputs() {
+fn a_local_store_has_staged_inputs_under_inputs() {
     let store = tempfile::tempdir().unwrap();
     let store = store.path().canonicalize().unwrap();
     let run = store.join("runs").join("one");
@@ -192,7 +192,7 @@ fn links_are_not_followed() {
         symlink(&secret, scene.path().join(name)).unwrap();
         assert!(scene.refusal().contains("is a link"));
     }
-    // A copy of an input, a part, and a receipt, which counts as none.
+    // The same for a staged input, a part, and a receipt, which counts as missing.
     let scene = Scene::new();
     let copy = scene.path().join("input/0000.jsonl");
     std::fs::remove_file(&copy).unwrap();
@@ -252,7 +252,7 @@ fn oversized_files_are_not_read() {
 #[test]
 fn a_deeply_nested_type_is_an_error() {
     let mut scene = Scene::new();
-    // As deep as JSON may nest, and deeper.
+    // Below and above the nesting limit of the JSON parser.
     for levels in [10, 40, 70, 1 << 16] {
         let item = serde_json::to_string(&Field::new("item", DataType::Null, true)).unwrap();
         let (start, end) = item.split_once("\"Null\"").unwrap();
@@ -297,7 +297,7 @@ fn invalid_columns_are_refused() {
 }
 
 #[test]
-fn oversized_records_are_not_held() {
+fn oversized_records_are_not_buffered() {
     let mut scene = Scene::new();
     let bytes = (64 << 20) + 2u64;
     scene.write_hole("input/0000.jsonl", bytes);
@@ -306,7 +306,7 @@ fn oversized_records_are_not_held() {
     assert!(error.contains("larger than the plan allows"), "{error}");
     scene.job["sources"][0]["format"] = "csv".into();
     scene.job["sources"][0]["header"] = json!(["text"]);
-    // Its fields are held in a memory that doubles.
+    // The buffer for CSV fields grows by doubling.
     scene.write_hole("input/0000.jsonl", 2 * bytes);
     scene.batch["slices"][0]["end"] = (2 * bytes).into();
     let error = scene.read().unwrap_err().to_string();

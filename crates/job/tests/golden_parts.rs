@@ -1,4 +1,4 @@
-//! The outputs in `tests/golden`, read and written again: the writers give the same bytes.
+//! Reads the outputs in `tests/golden` and writes them again, which must give the same bytes.
 
 mod common;
 
@@ -57,7 +57,7 @@ impl Output {
         }
     }
 
-    /// Nothing where there is no row, and so no column.
+    /// Returns `None` if there are no rows, because the columns are then unknown.
     fn jsonl(content: &[u8]) -> Option<Self> {
         let lines = std::str::from_utf8(content).unwrap().lines();
         let rows: Vec<Vec<(String, Cell)>> = lines.map(fields).collect();
@@ -102,7 +102,7 @@ impl Output {
         }
     }
 
-    /// How many columns are the task's: a label, its score, and the scores of all labels.
+    /// The number of columns of the task: a label, its score, and the scores of all labels.
     fn tasks(&self) -> usize {
         let scores = self.names[3..].iter();
         2 + scores.take_while(|name| name.starts_with("score_")).count()
@@ -130,7 +130,7 @@ impl Output {
         job
     }
 
-    /// The part with these rows, which the function gave `at_once` by `at_once`.
+    /// The part with these rows, written `at_once` rows at a time.
     fn part(&self, job: &Job, at_once: usize) -> Vec<u8> {
         let tasks = self.tasks();
         let mut writer = PartWriter::new(job);
@@ -150,7 +150,7 @@ impl Output {
                 columns.push(Arc::new(rows.iter().map(number).collect::<Float32Array>()));
             }
             let output = job.function.output.fields().iter().cloned();
-            // Arrays that are collected are nullable, and the task's are not.
+            // The schema is explicit, because the columns of the task are not nullable.
             let batch =
                 RecordBatch::try_new(Arc::new(Schema::new(output.collect::<Vec<_>>())), columns);
             writer.push(records.collect(), batch.unwrap()).unwrap();
@@ -163,7 +163,7 @@ impl Output {
 fn fields(line: &str) -> Vec<(String, Cell)> {
     let values: BTreeMap<String, &RawValue> = serde_json::from_str(line).unwrap();
     let mut values: Vec<_> = values.into_iter().collect();
-    // Each value is a part of the line.
+    // Each value borrows from the line, so its address gives the order.
     values.sort_by_key(|(_, value)| value.get().as_ptr());
     let cell = |value: &RawValue| match value.get() {
         "null" => Cell::Null,
@@ -174,7 +174,7 @@ fn fields(line: &str) -> Vec<(String, Cell)> {
     fields.collect()
 }
 
-/// One part joined to a file.
+/// Collects one part into a file.
 fn join(job: &Job, part: Vec<u8>) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::create(&folder.path().join("run")).unwrap();
@@ -210,7 +210,7 @@ fn outputs() -> Vec<PathBuf> {
 }
 
 #[test]
-fn golden_outputs_are_written_to_the_same_bytes() {
+fn golden_outputs_are_reproduced_byte_for_byte() {
     let outputs = outputs();
     assert!(outputs.len() > 100);
     for path in outputs {

@@ -1,4 +1,4 @@
-//! Several parts joined to one output.
+//! Several parts joined into one output.
 
 mod common;
 
@@ -16,7 +16,7 @@ use shoal_job::part::{PartWriter, count_rows};
 use shoal_job::wire::Receipt;
 use shoal_job::{Cell, CompletedRanges, Receipts, RunDir};
 
-/// Writes parts of these rows, cut after each number of `cuts`, and joins them.
+/// Writes parts of these rows, split at the row numbers in `cuts`, and joins them.
 fn join(format: OutputFormat, rows: &RecordBatch, cuts: &[usize], pushes: usize) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let run = RunDir::create(&folder.path().join("run")).unwrap();
@@ -45,7 +45,7 @@ fn join(format: OutputFormat, rows: &RecordBatch, cuts: &[usize], pushes: usize)
         job.batches += 1;
     }
     let path = folder.path().join(format!("out.{}", format.extension()));
-    // As a folder, the parts are what they were.
+    // In an output folder, the parts are unchanged.
     let parts = folder.path().join("parts");
     let ranges = CompletedRanges::of(&receipts);
     for destination in [
@@ -60,7 +60,7 @@ fn join(format: OutputFormat, rows: &RecordBatch, cuts: &[usize], pushes: usize)
     std::fs::read(path).unwrap()
 }
 
-/// Rows with nulls in every column that may have them.
+/// Rows with nulls in every column.
 fn many(count: usize) -> RecordBatch {
     let numbers = (0..count).map(|row| (row % 3 > 0).then_some(row as f32 / 7.0));
     let texts = (0..count).map(|row| (row % 5 > 0).then(|| format!("label {row}")));

@@ -1,4 +1,4 @@
-//! A Parquet file that is damaged anywhere is read, or is an error that names it: never a panic, never more than it says.
+//! A damaged Parquet file is read or is an input error, and never causes a panic.
 
 mod common;
 
@@ -15,7 +15,7 @@ use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
 use shoal_job::{Error, Result};
 
-/// A file of five rows in two groups.
+/// A file with five rows in two row groups.
 fn file(compression: Compression, version: WriterVersion) -> Vec<u8> {
     let texts = ["good", "", "not so bad — 好", "x", "good"];
     let columns: [(&str, ArrayRef); 5] = [
@@ -78,7 +78,7 @@ proptest! {
         plain: bool,
         old: bool,
         kept in prop::sample::select(&["flag", "price", "at"][..]),
-        // Where, from the end, since that is where the footer is, and what is put there.
+        // Positions, counted from the end, where the footer is, and the bytes that are written there.
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         at_end: bool,
     ) {

@@ -18,7 +18,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-/// Writes ids from `first` on, and their texts, in row groups of `group` rows.
+/// Writes consecutive ids, starting at `first`, and these texts in row groups of `group` rows.
 fn write(path: &Path, first: i64, texts: ArrayRef, group: usize) {
     let ids = Int64Array::from_iter_values((first..).take(texts.len()));
     let batch = RecordBatch::try_from_iter([
@@ -86,7 +86,7 @@ fn an_empty_file_has_no_batches() {
     assert_eq!((job.records, job.batches, found.len()), (0, 0, 0));
 }
 
-/// A column that claims to be UTF-8, or does not, with values that are not.
+/// Writes a byte column of this logical type, whose values may be invalid UTF-8.
 fn write_bytes(bench: &Bench, logical_type: &str, groups: &[&[&[u8]]]) -> PathBuf {
     let path = bench.path("bytes.parquet");
     let schema = format!("message rows {{ required binary text {logical_type}; }}");
@@ -118,7 +118,7 @@ fn only_rows_with_invalid_utf8_are_bad() {
         let groups: [&[&[u8]]; 3] = [
             &[b"a", b"\xff", b"b"],
             &["ü".as_bytes(), b"\xc3"],
-            // Two values that are text together, and not each by itself.
+            // Two values that are valid UTF-8 only when they are concatenated.
             &[b"\xf0\x9f", b"\x98\x80", b"c"],
         ];
         let path = write_bytes(&bench, logical_type, &groups);

@@ -65,7 +65,7 @@ fn values(rows: &RecordBatch) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn numbers_are_the_shortest_that_read_back_as_the_same() {
+fn numbers_have_the_fewest_digits_that_round_trip() {
     let singles = [
         0.955_902_6,
         1e-7,
@@ -93,7 +93,7 @@ fn numbers_are_the_shortest_that_read_back_as_the_same() {
 }
 
 #[test]
-fn numbers_beyond_json_are_null_in_json_and_words_in_csv() {
+fn non_finite_numbers_are_null_in_json_and_words_in_csv() {
     let values_of = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
     let (csv, json) = values(&column(Float32Array::from(values_of.to_vec())));
     assert_eq!(csv, ["NaN", "inf", "-inf"]);
@@ -139,7 +139,7 @@ fn nulls_are_explicit_in_json_and_empty_in_csv() {
 }
 
 #[test]
-fn ids_and_carried_values_are_written_as_the_source_wrote_them() {
+fn ids_and_carried_values_are_written_as_in_the_source() {
     let rows = column(StringArray::from(vec!["ü\n"; 4]));
     let cells = [
         record(
@@ -203,7 +203,7 @@ fn a_part_without_rows_is_a_complete_file() {
 }
 
 #[test]
-fn a_function_without_columns_is_written_too() {
+fn a_function_may_have_no_columns() {
     let options = RecordBatchOptions::new().with_row_count(Some(2));
     let rows =
         RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options).unwrap();
@@ -280,7 +280,7 @@ fn nested() -> RecordBatch {
 }
 
 #[test]
-fn nested_columns_are_real_json() {
+fn nested_columns_are_json_arrays_and_objects() {
     let rows = nested();
     let job = job(OutputFormat::Jsonl, &rows, &[]);
     assert_eq!(
@@ -323,7 +323,7 @@ fn csv_refuses_nested_columns_when_the_job_is_planned() {
 }
 
 #[test]
-fn columnar_parts_hold_the_types() {
+fn columnar_parts_keep_the_types() {
     let rows = nested();
     for format in [OutputFormat::Parquet, OutputFormat::Arrow] {
         let kept = [DataType::Int64, DataType::Boolean];
@@ -343,7 +343,7 @@ fn columnar_parts_hold_the_types() {
             .collect();
         let part = part(&job, records, rows.clone());
         assert_eq!(count_rows(format, &part), Some(3));
-        // A truncated file is no part.
+        // A truncated file is not a complete part.
         for length in 0..part.len() {
             assert_eq!(count_rows(format, &part[..length]), None);
         }

@@ -1,4 +1,4 @@
-//! Cutting CSV and JSON Lines anywhere and reading the pieces gives what one parse of the whole file gives.
+//! Reading slices of CSV and JSON Lines gives the same rows as parsing the whole file.
 
 mod common;
 
@@ -11,12 +11,12 @@ use shoal_job::{Cell, Row};
 
 const MARK: &str = "\u{feff}";
 
-/// What one parse says of a row: its line, and its id and text, or that it is bad.
+/// A row according to a parser of the whole file: its line, and its id and text, or `None` if it is bad.
 type Expected = (u64, Option<(Option<String>, String)>);
 
-/// Content with the pieces that make parsers stumble, well-formed or not.
-fn ranges(ranges: &'static [&'static str]) -> impl Strategy<Value = String> {
-    prop::collection::vec(select(ranges), 0..60).prop_map(|ranges| ranges.concat())
+/// Concatenations of these fragments, well-formed or not.
+fn concatenation(fragments: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop::collection::vec(select(fragments), 0..60).prop_map(|chosen| chosen.concat())
 }
 
 fn write(bench: &Bench, name: &str, content: &[u8]) -> PathBuf {
@@ -25,7 +25,7 @@ fn write(bench: &Bench, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// `content` as a file, plain or compressed.
+/// Writes `content` to a file, plain or compressed, and reads its rows.
 fn read(content: &[u8], name: &str, compressed: bool, batch_size: u64) -> Vec<Row> {
     let bench = Bench::new();
     let path = if compressed {
@@ -64,7 +64,7 @@ fn csv_records(content: &[u8]) -> Vec<csv::ByteRecord> {
 
 fn expected_csv(content: &[u8]) -> Vec<Expected> {
     let records = csv_records(content);
-    // A record more, unless a quote that is open swallows it.
+    // An appended line is another record, unless a quoted field is still open.
     let open = csv_records(&[content, b"\nx,y\n"].concat()).len() == records.len();
     let last = records.len().wrapping_sub(1);
     records
@@ -125,7 +125,7 @@ proptest! {
     fn csv(
         start in select(&["", MARK, "\n\r\n", "\u{feff}\r\n\n"][..]),
         line_break in select(&["\n", "\r\n"][..]),
-        body in ranges(&[
+        body in concatenation(&[
             "a", "b", "ü", "😀", MARK, " ", ",", ",", ",", "\"", "\"\"", "\"x\"", "\n", "\r\n", "\r\n", "\n",
             "\"two\nlines\"", "\"two\r\nlines\"", "\"a,b\"", "id,\"text\"\r\n", "1,one\n",
         ]),
@@ -137,7 +137,7 @@ proptest! {
         compare(&found, &expected_csv(content.as_bytes()))?;
     }
 
-    /// Records that a CSV writer wrote, whatever they hold, with bytes that are not UTF-8 among them.
+    /// Records with any content, including invalid UTF-8, as a CSV writer writes them.
     #[test]
     fn csv_from_a_writer(
         rows in prop::collection::vec(
@@ -163,7 +163,7 @@ proptest! {
     fn jsonl(
         start in select(&["", MARK][..]),
         line_break in select(&["\n", "\r\n"][..]),
-        body in ranges(&[
+        body in concatenation(&[
             "{\"id\":1,\"text\":\"one\"}", "{\"text\":\"t\\nwo\",\"id\":\"b\"}", "{\"text\":\"ü😀\\u00fc\\ud83d\\ude00\"}",
             "{\"id\":null,\"text\":\"\"}", "{\"id\":[1],\"text\":\"x\"}", "{\"text\":null}", "{\"text\":7}", "{}",
             "{\"text\":\"first\",\"text\":\"last\"}", "[1]", "words", "{\"text\":\"open", "\"", MARK, "   ", "\t",
@@ -178,9 +178,9 @@ proptest! {
     }
 }
 
-/// Records longer than any buffer, and more of them than fit one.
+/// Records that are longer than any buffer, and more records than fit into one.
 #[test]
-fn long_records_and_many() {
+fn long_and_many_records_are_read() {
     let mut content = b"id,text\r\n".to_vec();
     let long = "many words, \"quoted\"\r\n".repeat(20_000);
     for row in 0..40_000 {
@@ -205,7 +205,7 @@ fn long_records_and_many() {
     }
 }
 
-/// Text folders, CSV, TSV and JSON Lines one behind the other, and batches that begin in one and end in another.
+/// A batch may span several sources of different formats.
 #[test]
 fn batches_span_sources() {
     let bench = Bench::new();

@@ -1,4 +1,4 @@
-//! Two commands that plan in one place of a store at once, since nothing there keeps the second one from it.
+//! Two commands plan the same run in a store at the same time, because a store has no locks.
 
 #[path = "common/function.rs"]
 mod function;
@@ -41,7 +41,7 @@ fn the_same_plan_is_kept_and_another_is_refused() {
     std::fs::write(&input, INPUT).unwrap();
     let input = input.display().to_string();
     let store = Arc::new(InMemory::new());
-    // Both look before either has a plan.
+    // Both check for a plan before either has written one.
     let (one, other) = (run_dir(&store), run_dir(&store));
     assert!(one.job().unwrap().is_none() && other.job().unwrap().is_none());
     let planned = plan_in(&one, &input, 2).unwrap();

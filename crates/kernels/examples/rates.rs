@@ -1,8 +1,8 @@
-//! Prints the rate of every kernel on every instruction set that this CPU supports, on one thread
-//! and in both precisions: billions of operations (products; a multiply-add counts as two) or
-//! elements (other kernels) per second, best of several repetitions. For products it also prints
-//! their share of the rate of the matching pure instruction sequence, measured between the same
-//! repetitions.
+//! Measures every kernel in both precisions, on one thread and on every instruction set that this
+//! CPU supports, and prints the best of several repetitions. Rates are billions of operations per
+//! second for linear layers and attention (a multiply-add counts as two) and billions of elements
+//! per second for the other kernels. For linear layers and attention it also prints the peak rate
+//! of the matching [`Sequence`], measured between the repetitions, and the share that they reach.
 //!
 //! Arguments select instruction sets by name.
 
@@ -17,8 +17,9 @@ use shoal_kernels::{
 const HIDDEN: usize = 768;
 const WIDE: usize = 3072;
 
-/// Minimum number of repetitions of each kernel, and minimum duration.
+/// Minimum number of repetitions of each kernel.
 const REPETITIONS: usize = 5;
+/// Minimum duration of the repetitions of each kernel.
 const TIME: Duration = Duration::from_millis(150);
 
 fn main() {
@@ -33,7 +34,7 @@ fn main() {
         }
         sets.retain(|isa| names.iter().any(|name| name == isa.name()));
     }
-    println!("isa          kernel                              ms      G/s  of peak  share");
+    println!("isa          kernel                              ms      G/s     peak  share");
     for isa in sets {
         for precision in [Precision::F32, Precision::Int8] {
             linear_layers(isa, precision);
@@ -41,7 +42,7 @@ fn main() {
                 attention_of(isa, precision, tokens);
             }
         }
-        element_by_element(isa);
+        elementwise(isa);
     }
 }
 
@@ -68,7 +69,7 @@ fn linear_layers(isa: Isa, precision: Precision) {
             let what = format!("{precision:?} linear {inputs}x{outputs}, {rows} rows");
             best.report(isa, &what, 2 * rows * inputs * outputs);
             if precision == Precision::Int8 {
-                let what = "     its quantization";
+                let what = "     quantization of the input";
                 let quantizing = Best {
                     time: quantizing,
                     peak: None,
@@ -93,7 +94,7 @@ fn attention_of(isa: Isa, precision: Precision, tokens: usize) {
     };
     let mut out = vec![0.0; tokens * HIDDEN];
     let mut scratch = AttentionScratch::default();
-    // Without 8-bit products, attention in `int8` is computed in `f32`.
+    // On these instruction sets, `int8` attention is computed in `f32`.
     let computed_in = match isa.name() {
         "avx512" | "avx2" => Precision::F32,
         _ => precision,
@@ -106,7 +107,7 @@ fn attention_of(isa: Isa, precision: Precision, tokens: usize) {
     best.report(isa, &what, 4 * tokens * tokens * HIDDEN);
 }
 
-fn element_by_element(isa: Isa) {
+fn elementwise(isa: Isa) {
     const ROWS: usize = 64;
     for activation in [Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
         let mut x = values(ROWS * WIDE);
@@ -123,7 +124,7 @@ fn element_by_element(isa: Isa) {
 /// The best of several repetitions.
 struct Best {
     time: Duration,
-    /// Best rate of the matching sequence, measured between the repetitions.
+    /// Best rate of the matching sequence, in billions of operations per second.
     peak: Option<f64>,
 }
 

@@ -1,14 +1,14 @@
-//! Bytes in memory that start on a cache line.
+//! Byte buffers aligned to a cache line.
 
 use std::ops::{Deref, DerefMut};
 
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
 
-/// Alignment of owned storage in bytes: a cache line, which is also the widest SIMD load.
+/// Alignment of owned storage in bytes: the size of a cache line and of the widest SIMD load.
 pub const ALIGNMENT: usize = 64;
 
-/// A fixed-length allocation that starts on a 64-byte boundary, to be filled and then shared as
+/// A byte buffer of fixed length, aligned to 64 bytes. To share it, fill it and convert it to
 /// [`Bytes`].
 pub struct AlignedBytes {
     lines: Vec<Line>,
@@ -19,14 +19,14 @@ pub struct AlignedBytes {
 #[repr(C, align(64))]
 struct Line([u8; ALIGNMENT]);
 
-// SAFETY: All bits zero are a valid array of bytes.
+// SAFETY: An array of zero bytes is valid.
 unsafe impl Zeroable for Line {}
-// SAFETY: Any bits are a valid array of bytes. Its size equals its alignment, so there is no
-// padding.
+// SAFETY: Every bit pattern is a valid array of bytes. The size equals the alignment, so there is
+// no padding.
 unsafe impl Pod for Line {}
 
 impl AlignedBytes {
-    /// `len` zeros.
+    /// Allocates `len` zero bytes.
     pub fn zeroed(len: usize) -> AlignedBytes {
         AlignedBytes {
             lines: bytemuck::zeroed_vec(len.div_ceil(ALIGNMENT)),
@@ -47,7 +47,7 @@ impl From<AlignedBytes> for Bytes {
     }
 }
 
-/// Copies `bytes` to storage that starts on a 64-byte boundary.
+/// Copies `bytes` to storage aligned to 64 bytes.
 pub fn copy_aligned(bytes: &[u8]) -> Bytes {
     let mut copy = AlignedBytes::zeroed(bytes.len());
     copy.copy_from_slice(bytes);
@@ -68,8 +68,8 @@ impl DerefMut for AlignedBytes {
     }
 }
 
-/// Includes a file as a `&'static [u8]` that starts on a 64-byte boundary; [`include_bytes!`]
-/// guarantees no alignment. The path is relative to the source file.
+/// Includes a file as a `&'static [u8]` aligned to 64 bytes; [`include_bytes!`] guarantees no
+/// alignment. The path is relative to the source file that invokes the macro.
 #[macro_export]
 macro_rules! include_aligned {
     ($path:expr $(,)?) => {{

@@ -1,4 +1,4 @@
-//! Growable scratch memory that starts on a cache line.
+//! Growable scratch memory aligned to a cache line.
 
 use std::marker::PhantomData;
 
@@ -6,17 +6,17 @@ use bytemuck::Pod;
 
 use crate::aligned::AlignedBytes;
 
-/// Scratch memory that starts on a 64-byte boundary, so that a 512-bit load never straddles two
-/// cache lines, as nearly all would in a large `Vec`. It grows and never shrinks, so that a worker
-/// allocates once.
+/// Scratch memory aligned to 64 bytes, so that consecutive 512-bit loads do not straddle cache
+/// lines, as nearly all would in a large `Vec`. It never shrinks, so that a worker allocates
+/// rarely.
 pub struct Buffer<T> {
     bytes: AlignedBytes,
     element: PhantomData<T>,
 }
 
 impl<T: Pod> Buffer<T> {
-    /// The first `len` elements, mutable: the previous contents, or only zeros if the buffer had to
-    /// grow.
+    /// Returns the first `len` elements, after growing the buffer if it is smaller. They have their
+    /// previous contents, or are all zero if the buffer grew.
     pub fn grow(&mut self, len: usize) -> &mut [T] {
         let size = len * size_of::<T>();
         if self.bytes.len() < size {

@@ -1,4 +1,4 @@
-//! Activations and softmax: plain loops, vectorized by the compiler.
+//! Activation functions, softmax and sigmoid, mostly as plain loops that the compiler vectorizes.
 
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
@@ -14,8 +14,8 @@ pub enum Activation {
     Identity,
     /// `max(x, 0)`
     Relu,
-    /// `x · Φ(x) = x/2 · (1 + erf(x / √2))`, the exact form (Hendrycks, Gimpel, arXiv 1606.08415).
-    /// The absolute error is below 5·10⁻⁷ · max(1, |x|).
+    /// `x · Φ(x) = x/2 · (1 + erf(x / √2))`, the exact form (Hendrycks and Gimpel, arXiv
+    /// 1606.08415). The absolute error is below 5·10⁻⁷ · max(1, |x|).
     Gelu,
     /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, the approximation from the same paper, named
     /// `gelu_new` in checkpoints. The absolute error is below 5·10⁻⁷ · max(1, |x|).
@@ -36,7 +36,7 @@ pub fn activate(isa: Isa, activation: Activation, x: &mut [f32]) {
     isa.run(Activate(activation, x));
 }
 
-/// Like [`activate`], for callers that already run with an instruction set.
+/// Like [`activate`], for code that is already compiled for an instruction set.
 #[inline(always)]
 pub(crate) fn activate_slice<const FUSED: bool>(activation: Activation, x: &mut [f32]) {
     match activation {
@@ -69,8 +69,8 @@ pub(crate) fn activate_slice<const FUSED: bool>(activation: Activation, x: &mut 
     }
 }
 
-/// Replaces `x` with its softmax, `exp(xᵢ − max) / Σ exp(xⱼ − max)`. The absolute error is below 10⁻⁶. The result is the
-/// same on every CPU.
+/// Replaces `x` with its softmax, `exp(xᵢ − max) / Σ exp(xⱼ − max)`. The absolute error is below
+/// 10⁻⁶. The result is the same on every CPU.
 pub fn softmax(x: &mut [f32]) {
     let larger = |max, &v: &f32| if v > max { v } else { max };
     let max = x.iter().fold(f32::NEG_INFINITY, larger);
@@ -85,15 +85,15 @@ pub fn softmax(x: &mut [f32]) {
     }
 }
 
-/// Replaces every element of `x` with `1 / (1 + exp(−x))`. The absolute error is below 3·10⁻⁷. The result is the same on
-/// every CPU.
+/// Replaces every element of `x` with `1 / (1 + exp(−x))`. The absolute error is below 3·10⁻⁷. The
+/// result is the same on every CPU.
 pub fn sigmoid(x: &mut [f32]) {
     for v in x {
         *v = 1.0 / (1.0 + exp::<true>(-*v));
     }
 }
 
-/// Elements of the widest SIMD register.
+/// `f32` elements in the widest SIMD register.
 pub(crate) const LANES: usize = 16;
 
 /// The largest element; `−∞` if there is none. NaNs are ignored.
@@ -192,8 +192,8 @@ pub(crate) fn exp2<const FUSED: bool>(x: f32) -> f32 {
     )
 }
 
-/// Like [`exp2`] with a relative error below 10⁻⁴, which is enough for a result that becomes a
-/// byte.
+/// Like [`exp2`], with a relative error below 10⁻⁴, which is enough for results that are rounded to
+/// bytes.
 #[inline(always)]
 pub(crate) fn exp2_coarse<const FUSED: bool>(x: f32) -> f32 {
     exp2_by::<FUSED, 4>(
@@ -202,7 +202,7 @@ pub(crate) fn exp2_coarse<const FUSED: bool>(x: f32) -> f32 {
     )
 }
 
-/// `2ˣ`: a minimax polynomial (Remez) on ± 1/2, scaled by a power of two. It is constant below
+/// `2ˣ` by a minimax polynomial (Remez) on ± 1/2, scaled by a power of two. It is constant below
 /// −125, where a result slightly below a power of two would be subnormal.
 #[inline(always)]
 fn exp2_by<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
@@ -217,7 +217,7 @@ fn exp2_by<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) ->
 /// leaves that integer in the low bits of the mantissa.
 pub(crate) const ROUND: f32 = 12_582_912.0;
 
-/// The polynomial with these coefficients, highest power first, by Horner's rule.
+/// Evaluates a polynomial by Horner's rule; `coefficients` start with the highest power.
 #[inline(always)]
 fn polynomial<const FUSED: bool, const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     let mut sum = coefficients[0];
@@ -270,7 +270,7 @@ fn erf<const FUSED: bool>(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// The largest relative error of `2ˣ` from −125 to 0.
+    /// The largest relative error of [`exp2_coarse`] from −125 to 0, and where it occurs.
     fn worst_of_coarse<const FUSED: bool>() -> (f64, f32) {
         let steps = 125 * 4096;
         (0..=steps)
@@ -280,13 +280,13 @@ mod tests {
                 ((f64::from(exp2_coarse::<FUSED>(x)) / exact - 1.0).abs(), x)
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .expect("there are steps")
+            .expect("the range is not empty")
     }
 
     #[test]
     fn coarse_exp2_stays_within_its_documented_error() {
         for (error, x) in [worst_of_coarse::<true>(), worst_of_coarse::<false>()] {
-            assert!(error < 1e-4, "2^{x} is off by {error:e} of it");
+            assert!(error < 1e-4, "2^{x} has a relative error of {error:e}");
         }
     }
 

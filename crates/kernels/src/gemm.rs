@@ -2,10 +2,10 @@
 //!
 //! The right-hand matrix is split into panels as wide as the register tile. A panel stores its rows
 //! consecutively, so that the inner loop reads it sequentially. The left-hand matrix is read in
-//! place. A tile of the result stays in registers for the whole depth: no partial sum passes
-//! through memory, and every element is one chain `fma(a[k], b[k], sum)` with `k` ascending,
-//! starting from the bias. The chain is the same in a full tile, in the last rows and in the last
-//! columns, so a row's result does not depend on its neighbours.
+//! place. A tile of the result stays in registers for the whole depth: no partial sum is stored in
+//! memory, and every element is one chain `fma(a[k], b[k], sum)` with `k` ascending, starting from
+//! the bias. The chain is the same in a full tile, in the last rows and in the last columns, so a
+//! row's result does not depend on its neighbours.
 
 use pulp::{Simd, WithSimd};
 
@@ -13,7 +13,7 @@ use crate::prefetch::prefetch;
 use crate::rows::Rows;
 use crate::target::Target;
 
-/// Columns of a packed matrix: `columns` rounded up to full registers.
+/// The number of columns of a packed matrix: `columns` rounded up to full registers.
 pub(crate) fn padded_columns(target: Target, columns: usize) -> usize {
     columns.next_multiple_of(target.tile().lanes)
 }
@@ -62,7 +62,7 @@ pub(crate) fn pack_columns(
 }
 
 /// The panels of a packed matrix as (first column, width, elements). All are as wide as the tile,
-/// except that the last is only as wide as its full registers.
+/// except the last, which has only the remaining columns, rounded up to full registers.
 fn panels_of(
     target: Target,
     columns: usize,
@@ -80,14 +80,14 @@ fn panels_of(
         })
 }
 
-/// One matrix product: `y = a · packed + bias`.
+/// One matrix product: `y = a · b + bias`, with `b` packed.
 pub(crate) struct MatMul<'a> {
     /// `[rows, depth]`, rows `a_stride` apart.
     pub(crate) a: &'a [f32],
     pub(crate) a_stride: usize,
     pub(crate) rows: usize,
     pub(crate) depth: usize,
-    /// The right matrix, packed for the target of the instruction set.
+    /// `b`, `[depth, columns]`, packed for the target of the instruction set.
     pub(crate) panels: &'a [f32],
     pub(crate) columns: usize,
     /// `[padded columns]`; zeros if `None`.
@@ -97,9 +97,8 @@ pub(crate) struct MatMul<'a> {
     pub(crate) y_stride: usize,
 }
 
-/// A product and its tile: `MR` rows and `NV` registers of columns. `FUSED` says whether the CPU
-/// has a fused multiply-add; emulating one in software would be many times slower than a product
-/// and a sum.
+/// A product computed in tiles of `MR` rows and `NV` registers of columns. `FUSED` is whether the
+/// CPU has a fused multiply-add; see [`fma`](crate::isa::fma).
 pub(crate) struct Tiled<'a, const MR: usize, const NV: usize, const FUSED: bool>(
     pub(crate) MatMul<'a>,
 );
@@ -129,7 +128,7 @@ impl<const MR: usize, const NV: usize, const FUSED: bool> WithSimd for Tiled<'_,
     }
 }
 
-/// All rows times one panel, which stays in the second-level cache.
+/// Multiplies all rows by one panel, which stays in the L2 cache.
 #[inline(always)]
 fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
     simd: S,
@@ -187,11 +186,12 @@ fn panel_rows<S: Simd, const MR: usize, const NV: usize, const FUSED: bool>(
 }
 
 /// One register tile: `M` rows of `a` times a panel.
+///
+/// `ahead` is prefetched from the byte offset `next`, `share` bytes per element of the depth.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-// the innermost kernel; a struct would only rename them
-// Loops over constant ranges, which the compiler unrolls completely. With iterators it would keep
-// the sums of large tiles in memory instead of registers.
+// The compiler unrolls loops over constant ranges completely. With iterators it would keep the sums
+// of large tiles in memory instead of registers.
 #[allow(clippy::needless_range_loop)]
 fn tile<S: Simd, const M: usize, const NV: usize, const FUSED: bool>(
     simd: S,
@@ -228,7 +228,7 @@ fn tile<S: Simd, const M: usize, const NV: usize, const FUSED: bool>(
         }
     } else {
         for r in 0..M {
-            // A copy: an index known only at run time would keep all sums in memory from the start.
+            // Without this copy, the index known only at run time would keep all sums in memory.
             let row = sums[r];
             let (full, rest) = S::as_mut_simd_f32s(&mut y[r * y_stride..][..used]);
             let count = full.len();

@@ -1,4 +1,5 @@
-//! Selects the instruction set of the kernels. Only this module queries the CPU.
+//! Selects the instruction set of the kernels. Apart from [`peak`](crate::peak), only this module
+//! queries the CPU's features.
 
 use std::fmt;
 
@@ -8,9 +9,8 @@ use crate::gemm::{MatMul, Tiled};
 use crate::int8::{self, ByteMatMul};
 use crate::target::Target;
 
-/// An instruction set that this CPU supports. Holding the value is the proof of support: only
-/// functions that query the CPU return one. [`Target`] describes the same instruction set without
-/// that proof.
+/// An instruction set that this CPU supports. The value is the proof of support: only functions
+/// that query the CPU create one. [`Target`] describes the same instruction set without that proof.
 #[derive(Clone, Copy)]
 pub struct Isa(Kind);
 
@@ -79,8 +79,8 @@ impl Isa {
         self.target().name()
     }
 
-    /// Runs the matrix product with the tile of [`Target::tile`]. Its rows × vectors accumulators and
-    /// the operands just fit the 32 (AVX2 and SSE: 16) vector registers.
+    /// Runs the matrix product with the tile of [`Target::tile`]. Its accumulators (rows × vectors)
+    /// and the operands just fit in the 32 (AVX2 and SSE: 16) vector registers.
     pub(crate) fn matmul(self, product: MatMul<'_>) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -131,10 +131,10 @@ impl fmt::Debug for Isa {
     }
 }
 
-/// Loops over slices: plain loops, which the compiler vectorizes for the instruction set, and
+/// Computations on slices: plain loops, which the compiler vectorizes for the instruction set, and
 /// reductions, which use explicit SIMD.
 pub(crate) trait Work {
-    /// `FUSED` says whether the CPU has a fused multiply-add; see [`fma`].
+    /// `FUSED` is whether the CPU has a fused multiply-add; see [`fma`].
     fn run<S: Simd, const FUSED: bool>(self, simd: S);
 }
 
@@ -149,7 +149,7 @@ impl<W: Work, const FUSED: bool> WithSimd for Loops<W, FUSED> {
     }
 }
 
-/// `a · b + c`, fused where the CPU supports it. Emulating the single rounding elsewhere would be
+/// `a · b + c`, fused if the CPU supports it. Emulating a fused multiply-add in software would be
 /// many times slower than a product and a sum.
 #[inline(always)]
 pub(crate) fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
@@ -172,11 +172,11 @@ mod tests {
         assert_eq!(available[available.len() - 1].name(), "portable");
         assert!(Isa::named("neon").is_none());
         // Fastest first, like the list of all targets.
-        let places = available.iter().map(|isa| {
+        let positions = available.iter().map(|isa| {
             Target::ALL
                 .iter()
                 .position(|target| *target == isa.target())
         });
-        assert!(places.is_sorted());
+        assert!(positions.is_sorted());
     }
 }

@@ -1,10 +1,10 @@
-//! The arithmetic of shoal's encoder: packed linear layers and attention in `f32` and `int8`,
-//! quantization, layer norm and activations, behind safe slice functions.
+//! Compute kernels of shoal's encoder: packed linear layers and attention in `f32` and `int8`,
+//! quantization, layer norm and activation functions. The interface is safe and works on slices.
 //!
 //! Matrices are row-major and written `[rows, columns]`. The activations of a micro-batch are
 //! `[tokens, hidden]`: all records concatenated, without padding.
 //!
-//! Three rules hold for every kernel here:
+//! Three rules hold for every kernel:
 //!
 //! * **A row's result depends on that row alone.** Each output element is one chain of additions in
 //!   a fixed order, so neither the number of rows in the matrix nor the position of a row changes a
@@ -14,16 +14,20 @@
 //!   of different instruction sets may differ in the last bits.
 //! * **Kernels are single-threaded.** Callers parallelize, with one worker per core.
 //!
-//! The tests (`tests/oracle`) compare every kernel with naive loops that accumulate in `f64`, on every
-//! instruction set that the CPU supports.
+//! The tests (`tests/oracle`) compare every kernel with naive loops that accumulate in `f64`, on
+//! every instruction set that the CPU supports.
 //!
-//! Packed weights are [`Bytes`] and [`View`]s, which refer to memory, a mapped file or the
-//! program's own data without copying.
+//! Packed weights are [`View`]s of [`Bytes`]. They refer to memory, a mapped file or data compiled
+//! into the program, without copying.
 //!
-//! This is the only crate of shoal that may contain `unsafe` code. It uses `unsafe` for the `int8`
-//! matrix product, whose tiles access memory through pointers after one check of all lengths; for
-//! the loops that measure the CPU's peak rates ([`peak`]); for mapping a file ([`MappedFile`]); for
-//! a prefetch hint; and for declaring a cache line to be plain bytes.
+//! This is the only crate of shoal that may contain `unsafe` code. It uses `unsafe` for
+//!
+//! * the `int8` matrix product, whose tiles access memory through pointers after one check of all
+//!   lengths,
+//! * the loops that measure the CPU's peak rates ([`peak`]),
+//! * mapping a file ([`MappedFile`]),
+//! * a prefetch hint,
+//! * declaring that a cache line is plain bytes.
 
 mod aligned;
 mod attention;
@@ -44,7 +48,7 @@ mod view;
 
 /// Types that a [`View`] can hold: plain data for which every bit pattern is valid.
 pub use bytemuck::Pod;
-/// Immutable bytes in owned memory, a mapped file or the program itself, shared without copying.
+/// Immutable bytes in memory, a mapped file or the program itself, shared without copying.
 pub use bytes::Bytes;
 
 pub use aligned::{ALIGNMENT, AlignedBytes, copy_aligned};

@@ -9,12 +9,13 @@ use crate::quantize::{QuantizedRows, round, symmetric};
 use crate::target::{Precision, Target};
 use crate::{Rows, RowsMut, View, gemm, int8, quantize};
 
-/// Weights in the order in which the kernels of a [`Target`] read them.
+/// The weights of a linear layer, packed in the order in which the kernels of a [`Target`] read
+/// them.
 #[derive(Clone)]
 pub enum PackedWeights {
     /// `f32` panels.
     F32 {
-        /// All panels, padded to full registers.
+        /// All panels: `padded outputs × inputs` elements, padded to full registers.
         panels: View<f32>,
     },
     /// Byte panels with their scales and sums.
@@ -25,15 +26,15 @@ pub enum PackedWeights {
         scales: View<f32>,
         /// `[padded outputs]`: the sum of each output's quantized weights.
         sums: View<i32>,
-        /// `[inputs]`: multiplied into each row of the input before it is quantized. The weights
-        /// must have been divided by them before they were packed.
+        /// `[inputs]`: each row of the input is multiplied by these before it is quantized. The
+        /// weights must have been divided by them before packing.
         factors: Option<View<f32>>,
     },
 }
 
 impl PackedWeights {
-    /// Packs `weight` (`[outputs, inputs]`, row-major, as in PyTorch's `nn.Linear`), without factors
-    /// of the inputs. The bytes are the same on every CPU.
+    /// Packs `weight` (`[outputs, inputs]`, row-major, as in PyTorch's `nn.Linear`), without
+    /// `factors`. The bytes are the same on every CPU.
     ///
     /// # Panics
     /// If `weight.len() != outputs * inputs`.
@@ -162,7 +163,7 @@ impl Linear {
         })
     }
 
-    /// Pads `bias` with zeros to full registers.
+    /// Pads `bias` (`[outputs]`) with zeros to full registers, as [`Linear::new`] requires.
     pub fn pad_bias(target: Target, precision: Precision, bias: &[f32]) -> View<f32> {
         View::build(padded_outputs(target, precision, bias.len()), |padded| {
             padded[..bias.len()].copy_from_slice(bias);
@@ -183,19 +184,20 @@ impl Linear {
         let outputs = bias.len();
         let weights = PackedWeights::pack(isa.target(), precision, weight, outputs, inputs);
         let bias = Linear::pad_bias(isa.target(), precision, bias);
-        Linear::new(isa, outputs, inputs, weights, bias).expect("they were packed for this layer")
+        Linear::new(isa, outputs, inputs, weights, bias)
+            .expect("the weights were packed for this layer")
     }
 
-    /// Width of a row of the output.
+    /// The number of outputs: the width of a row of the result.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Applies the layer to the first `rows` rows of `x` and overwrites the first `rows` rows of
-    /// `y`.
+    /// Applies the layer to the first `rows` rows of `x` (`[rows, inputs]`) and overwrites the
+    /// first `rows` rows of `y` (`[rows, outputs]`).
     ///
     /// # Panics
-    /// If `x` or `y` has too few rows, or rows that are too narrow.
+    /// If `x` or `y` is too short, or its rows overlap.
     pub fn forward(&self, rows: usize, x: Rows<'_>, y: RowsMut<'_>, scratch: &mut LinearScratch) {
         x.check(rows, self.inputs);
         y.check(rows, self.outputs);
@@ -248,7 +250,7 @@ fn padded_outputs(target: Target, precision: Precision, outputs: usize) -> usize
     }
 }
 
-/// Buffers of [`Linear::forward`]. A worker keeps them so that they are allocated only once.
+/// Scratch memory of [`Linear::forward`]. Reuse it to avoid an allocation per call.
 #[derive(Default)]
 pub struct LinearScratch {
     quantized: QuantizedRows,
@@ -256,7 +258,7 @@ pub struct LinearScratch {
 }
 
 impl LinearScratch {
-    /// Returns the time spent on quantizing inputs since the previous call.
+    /// Returns the time spent on quantizing inputs since the previous call of this function.
     pub fn take_quantization_time(&mut self) -> std::time::Duration {
         std::mem::take(&mut self.quantizing)
     }

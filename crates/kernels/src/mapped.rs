@@ -7,8 +7,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-/// A file mapped into memory, read-only. Pages are loaded on first access and are shared by all
-/// processes that map the same file.
+/// A read-only memory-mapped file. Pages are loaded on first access and are shared by all processes
+/// that map the same file.
 ///
 /// The file must not be truncated or modified while it is mapped: reading a page that no longer
 /// exists kills the process. Replacing the file by renaming another one over it is safe.
@@ -16,11 +16,11 @@ use bytes::Bytes;
 pub struct MappedFile(Option<memmap2::Mmap>);
 
 impl MappedFile {
-    /// Maps the file at `path`, and asks the operating system to load its pages in the background, where it
-    /// supports that. An empty file gives an empty slice.
+    /// Maps the file at `path` and, on Unix, asks the operating system to load its pages in the
+    /// background. An empty file becomes an empty slice.
     ///
     /// # Errors
-    /// The operating system's error if the file cannot be opened or mapped.
+    /// The operating system's error if the file cannot be opened or mapped, or is a folder.
     pub fn open(path: &Path) -> io::Result<MappedFile> {
         let file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -35,8 +35,8 @@ impl MappedFile {
         // the slice. That no other process truncates or modifies the file is a documented
         // requirement of this type.
         let map = unsafe { memmap2::Mmap::map(&file)? };
-        // Waiting for the pages (`MAP_POPULATE`) would not speed up the first pass over a cached file:
-        // each page fault costs the same in both cases. The advice may fail: pages are then loaded on
+        // Waiting for the pages (`MAP_POPULATE`) would not speed up the first pass over a cached
+        // file, because the page faults cost the same. If the advice fails, pages are loaded on
         // first access.
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::WillNeed);

@@ -14,7 +14,8 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    /// A layer norm with scale `weight` and shift `bias`, both `[hidden]`.
+    /// Creates a layer norm with scale `weight` and shift `bias`, both `[hidden]`. `eps` is added
+    /// to the variance.
     ///
     /// # Panics
     /// If `weight` and `bias` differ in length.
@@ -31,7 +32,7 @@ impl LayerNorm {
 
 /// Replaces each row of `x` (`[rows, hidden]`) with the layer norm of `x + residual` (of `x` if
 /// `residual` is `None`): `(v − mean) / √(variance + eps) · weight + bias`, with the biased
-/// variance (Ba, Kiros, Hinton, arXiv 1607.06450). The sum never leaves the first-level cache.
+/// variance (Ba, Kiros and Hinton, arXiv 1607.06450). The sum stays in the L1 cache.
 ///
 /// # Panics
 /// If `x` is not a whole number of rows, or `residual` differs from it in length.

@@ -12,16 +12,16 @@ use crate::isa::{Isa, Work, fma};
 use crate::target::ByteRange;
 use crate::{Rows, int8};
 
-/// Quantized rows: scratch memory that a worker keeps.
+/// Quantized rows, in reusable scratch memory.
 #[derive(Default)]
 pub(crate) struct QuantizedRows {
     rows: usize,
-    /// Bytes between the starts of two rows: the width, rounded up.
+    /// Distance between the starts of two rows, in bytes: the width, rounded up.
     stride: usize,
     values: Buffer<u8>,
     scales: Buffer<f32>,
     zeros: Buffer<i32>,
-    /// A row times the factors of its columns.
+    /// One row, multiplied by the factors of its columns.
     scaled: Buffer<f32>,
 }
 
@@ -114,7 +114,7 @@ fn quantize_row<S: Simd, const FUSED: bool>(
     let limit = f32::from(range.activation);
     let width = high - low;
     let (scale, inverse) = (width / limit, limit / width);
-    // Zeros, or values so close to zero that the scale has no inverse.
+    // All values are zero, or so close to zero that the scale has no inverse.
     if inverse.is_infinite() {
         bytes[..row.len()].fill(0);
         return (1.0, 0);
@@ -163,7 +163,7 @@ pub(crate) fn magnitude<S: Simd>(simd: S, row: &[f32]) -> f32 {
 }
 
 /// Symmetric quantization: the scale and its inverse for numbers whose largest absolute value is
-/// `magnitude`. Both are zero if that is 0, or so small that the scale has no inverse.
+/// `magnitude`. Both are zero if that is 0, not finite, or so small that the scale has no inverse.
 #[inline(always)]
 pub(crate) fn symmetric(magnitude: f32, range: ByteRange) -> (f32, f32) {
     let limit = f32::from(range.weight);
@@ -175,7 +175,9 @@ pub(crate) fn symmetric(magnitude: f32, range: ByteRange) -> (f32, f32) {
     }
 }
 
-/// Quantizes `row` to `units` from −127 to 127 and returns the scale.
+/// Quantizes `row` symmetrically to `units` from −127 to 127, so that `row[i] ≈ scale · units[i]`,
+/// and returns the scale. The scale is 0 if the largest absolute value is 0, infinite, or so small
+/// that the scale has no inverse.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -192,7 +194,7 @@ pub fn quantize_symmetric(row: &[f32], units: &mut [i8]) -> f32 {
     scale
 }
 
-/// The nearest integer, which must be within ± 127; ties to even.
+/// The nearest integer, ties to even. `v` must be within ± 2²².
 #[inline(always)]
 pub(crate) fn round(v: f32) -> i32 {
     (v + ROUND).to_bits() as i32 - ROUND.to_bits() as i32

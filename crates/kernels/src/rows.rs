@@ -1,6 +1,7 @@
 //! Matrices as slices with a row stride.
 
-/// A row-major matrix of `f32` whose rows start `stride` elements apart.
+/// A row-major matrix of `f32` whose rows start `stride` elements apart. The number and width of
+/// the rows are given to the kernels, which check that the slice is long enough.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
     pub(crate) data: &'a [f32],
@@ -14,7 +15,7 @@ pub struct RowsMut<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// A matrix that starts at the start of `data`.
+    /// A matrix whose first row starts at `data[0]`.
     pub fn new(data: &'a [f32], stride: usize) -> Rows<'a> {
         Rows { data, stride }
     }
@@ -25,7 +26,7 @@ impl<'a> Rows<'a> {
         &self.data[index * self.stride..][..width]
     }
 
-    /// The submatrix from this row and column on.
+    /// The submatrix that starts at this row and column.
     pub(crate) fn from(self, row: usize, column: usize) -> Rows<'a> {
         let start = (row * self.stride + column).min(self.data.len());
         Rows {
@@ -34,6 +35,7 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Panics unless there are `rows` rows of `width` elements that do not overlap.
     #[track_caller]
     pub(crate) fn check(self, rows: usize, width: usize) {
         check(self.data.len(), self.stride, rows, width);
@@ -41,11 +43,12 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> RowsMut<'a> {
-    /// A matrix that starts at the start of `data`.
+    /// A matrix whose first row starts at `data[0]`.
     pub fn new(data: &'a mut [f32], stride: usize) -> RowsMut<'a> {
         RowsMut { data, stride }
     }
 
+    /// Panics unless there are `rows` rows of `width` elements that do not overlap.
     #[track_caller]
     pub(crate) fn check(&self, rows: usize, width: usize) {
         check(self.data.len(), self.stride, rows, width);

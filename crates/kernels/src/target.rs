@@ -1,18 +1,17 @@
-//! What packing weights needs to know: the precision, and the properties of an instruction set, whether or not this CPU
-//! supports it.
+//! Precisions, and the properties of instruction sets that determine how weights are packed.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Arithmetic of the linear layers.
+/// Arithmetic of linear layers and attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// 32-bit floating point throughout.
     F32,
-    /// Bytes: weights are quantized per output and activations per row (token); sums are exact in
-    /// 32 bits. The rest of the network stays `f32`.
+    /// 8-bit products with exact 32-bit sums. Weights are quantized per output, activations per row
+    /// (token); see [`attention`](crate::attention()) for its operands. Everything else is `f32`.
     Int8,
 }
 
@@ -28,7 +27,7 @@ impl Precision {
         }
     }
 
-    /// The precision with this name.
+    /// The precision with this name, if there is one.
     pub fn named(name: &str) -> Option<Precision> {
         Precision::ALL.into_iter().find(|p| p.name() == name)
     }
@@ -43,7 +42,7 @@ impl fmt::Display for Precision {
 /// An instruction set that shoal has kernels for, whether or not this CPU supports it. Weights can
 /// be packed for a target on any machine; running them needs an [`Isa`](crate::Isa), the proof that
 /// this CPU supports the target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// AVX-512 F, BW and VNNI.
@@ -56,15 +55,16 @@ pub enum Target {
     Portable,
 }
 
-/// The register tile of a matrix product, the rows of the left-hand matrix and the columns of the packed
-/// right-hand matrix that are computed together, and the shape of the packed panels.
+/// The register tile of a matrix product: the rows of the left-hand matrix and the columns of the
+/// packed right-hand matrix that are multiplied together. It also determines the shape of the
+/// packed panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileShape {
     /// Rows of the tile.
     pub rows: usize,
     /// Columns of the tile, in elements: the width of a packed panel.
     pub columns: usize,
-    /// Columns of one SIMD register of sums. Packed panels are padded to a multiple of it.
+    /// Columns of one SIMD register of sums. Packed panels are padded to a multiple of this.
     pub lanes: usize,
     /// Depth of one step: 1 in `f32`, 4 or 8 for bytes.
     pub step: usize,
@@ -96,7 +96,7 @@ impl Target {
         }
     }
 
-    /// The target with this name.
+    /// The target with this name, if there is one.
     pub fn named(name: &str) -> Option<Target> {
         Target::ALL.into_iter().find(|target| target.name() == name)
     }
@@ -134,8 +134,9 @@ impl Target {
         }
     }
 
-    /// The register tile of the byte product, and the layout of its packed panels. Written out here
-    /// because kernels are only compiled for their own architecture, where they check it.
+    /// The register tile of the byte product, and the layout of its packed panels. The numbers are
+    /// repeated here because kernels are compiled only for their architecture; there they are
+    /// checked against the kernels at compile time.
     pub(crate) const fn byte_tile(self) -> TileShape {
         let (rows, vectors, lanes, step) = match self {
             Target::Avx512Vnni => (8, 3, 16, 4),
@@ -152,8 +153,8 @@ impl Target {
     }
 
     /// The ranges of bytes whose products the instructions add exactly. `vpmaddubsw` adds two
-    /// products in 16 bits, and the kernels add two such sums before they widen: 4 · 127 · 63 =
-    /// 32,004 fits.
+    /// products in 16 bits, and the kernels add two such sums before they widen them: 4 · 127 · 63
+    /// = 32,004 fits.
     pub(crate) fn byte_range(self) -> ByteRange {
         match self {
             Target::Avx512 | Target::Avx2 => ByteRange {
@@ -225,8 +226,8 @@ mod tests {
         }
     }
 
-    /// The hashes are fixed so that every machine must produce the same bytes. If the bytes change
-    /// on purpose, increment `PACKING` in the encoder.
+    /// Compares with fixed hashes, because every machine must pack to the same bytes. If the layout
+    /// changes intentionally, increment `PACKING` in the encoder.
     #[test]
     fn every_machine_packs_the_same_bytes() {
         // FNV-1a.

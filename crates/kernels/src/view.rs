@@ -10,9 +10,8 @@ use bytes::Bytes;
 
 use crate::aligned::{ALIGNMENT, AlignedBytes};
 
-/// Elements of one type in shared [`Bytes`], read in place. Cloning is cheap.
-///
-/// Elements have the byte order of this machine.
+/// A slice of elements in shared [`Bytes`], in native byte order. Cloning does not copy the
+/// elements.
 #[derive(Clone)]
 pub struct View<T> {
     /// Aligned for `T`, with a length that is a multiple of the size of `T`.
@@ -21,7 +20,7 @@ pub struct View<T> {
 }
 
 impl<T: Pod> View<T> {
-    /// The elements stored in `bytes`.
+    /// A view of the elements stored in `bytes`, without copying.
     ///
     /// # Errors
     /// [`ViewError`] if `bytes` are not aligned for `T`, or are not a whole number of elements.
@@ -44,8 +43,8 @@ impl<T: Pod> View<T> {
         })
     }
 
-    /// `len` elements in storage that starts on a 64-byte boundary. `fill` receives zeros and
-    /// writes the elements.
+    /// Allocates `len` elements in storage aligned to 64 bytes. `fill` receives zeros and writes
+    /// the elements.
     ///
     /// # Panics
     /// If the size in bytes exceeds `usize`.
@@ -53,7 +52,7 @@ impl<T: Pod> View<T> {
         const { assert!(size_of::<T>() > 0 && align_of::<T>() <= ALIGNMENT) };
         let size = len
             .checked_mul(size_of::<T>())
-            .expect("the elements fit the address space");
+            .expect("the elements fit in the address space");
         let mut storage = AlignedBytes::zeroed(size);
         fill(bytemuck::cast_slice_mut(&mut storage));
         View {
@@ -62,7 +61,7 @@ impl<T: Pod> View<T> {
         }
     }
 
-    /// Copies `elements` to storage that starts on a 64-byte boundary.
+    /// Copies `elements` to storage aligned to 64 bytes.
     pub fn from_slice(elements: &[T]) -> View<T> {
         View::build(elements.len(), |copy| copy.copy_from_slice(elements))
     }
@@ -88,7 +87,7 @@ impl<T> fmt::Debug for View<T> {
     }
 }
 
-/// Why bytes cannot be viewed as elements of a type.
+/// Bytes cannot be viewed as elements of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ViewError {

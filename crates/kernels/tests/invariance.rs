@@ -1,4 +1,5 @@
-//! A row's result does not depend on the rows around it: every split gives the same bits.
+//! Tests that a row's result does not depend on the rows around it: every split gives the same
+//! bits.
 
 mod common;
 
@@ -22,7 +23,7 @@ fn assert_same_bits(isa: Isa, what: &str, actual: &[f32], expected: &[f32]) {
     }
 }
 
-/// Splits `0..len` into parts of the sizes in `cuts`, which are repeated.
+/// Splits `0..len` into parts whose sizes cycle through `cuts`.
 fn parts(len: usize, cuts: &[usize]) -> Vec<std::ops::Range<usize>> {
     let mut first = 0;
     let mut parts = Vec::new();
@@ -84,7 +85,7 @@ proptest! {
                 let to = RowsMut::new(&mut whole, outputs);
                 layer.forward(rows, Rows::new(&x, inputs), to, &mut scratch);
                 for part in parts(rows, &cuts) {
-                    // The other rows have gaps between them, and the scratch was used before.
+                    // These rows have gaps between them, and the scratch memory was used before.
                     let (from, to) = (inputs + gap, outputs + gap);
                     let mut x_part = vec![f32::NAN; part.len() * from];
                     for (apart, row) in x_part.chunks_mut(from).zip(part.clone()) {
@@ -149,7 +150,7 @@ proptest! {
                 let mut scratch = AttentionScratch::default();
                 for (i, &other) in others.iter().enumerate() {
                     let mut other = record(other, seed ^ (i as u32 + 1));
-                    // Not even a NaN may leave a trace.
+                    // Even a NaN in the scratch memory must have no effect.
                     if i == 0 {
                         other.data.fill(f32::NAN);
                     }
@@ -182,7 +183,7 @@ proptest! {
 proptest! {
     #![proptest_config(cases(6))]
 
-    /// Several blocks of keys, across which the softmax is updated.
+    /// These records have several blocks of keys, across which the softmax is updated.
     #[test]
     fn queries_of_long_records_may_be_split_in_any_way(
         keys in 500usize..1100,

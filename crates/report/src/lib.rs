@@ -29,8 +29,8 @@ pub use accuracy::Accuracy;
 pub use comparison::{ComparisonReport, ComparisonRow, PaperClaim};
 pub use cost::Cost;
 pub use fold::{
-    Activity, Answers, Call, CallHistory, Change, End, FailedCalls, FailureGroup, Interval,
-    Invocation, Outcome, Phase, RunState, Start, activities,
+    Answers, Call, CallHistory, Change, End, FailedCalls, FailureGroup, Invocation, Outcome, Phase,
+    RunState, Start,
 };
 pub use recorded::Recorded;
 pub use run::{DeadLetters, JobFacts, Letter, RunReport, StageTime, Stages, Summary, engine};

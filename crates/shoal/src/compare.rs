@@ -138,7 +138,7 @@ fn simulate(
     Ok(Comparison {
         inputs: run.inputs.clone(),
         function: study.runner.spec().reference.clone(),
-        engine: engine(Some(&precision), &calibration.isa),
+        engine: engine(Some(&precision), calibration.isa.name()),
         records: study.workload.records,
         unit: study.runner.spec().unit.clone(),
         units: study.workload.tokens() as u64,

@@ -193,6 +193,9 @@ pub enum Error {
         /// Batches that are left.
         batches: u64,
     },
+    /// The prices cannot be read, or lack an item.
+    #[error(transparent)]
+    Prices(#[from] PriceError),
     /// A cost limit needs prices.
     #[error(
         "failed to start: the backend {backend} has no price, so the cost limit cannot be enforced"
@@ -268,6 +271,7 @@ impl Error {
             Self::Settings(_)
             | Self::Setting { .. }
             | Self::NeedsYes { .. }
+            | Self::Prices(_)
             | Self::Unpriced { .. }
             | Self::Runner(_) => ExitCode::Usage,
             Self::Job(error) => of_job(error),
@@ -340,12 +344,6 @@ impl Error {
 impl From<DispatchError> for Error {
     fn from(error: DispatchError) -> Self {
         Self::from_dispatch(error, String::new())
-    }
-}
-
-impl From<PriceError> for Error {
-    fn from(error: PriceError) -> Self {
-        Self::Settings(error.to_string())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{Counts, Settings};
 /// The environment variable with the simulator's settings.
 const SETTINGS: &str = "SIMULATED_LAMBDA";
 
-/// A simulator in a child process. It exits when this is dropped, or when the parent process exits.
+/// A simulator in a child process, which exits when this value is dropped or when the parent process exits.
 #[derive(Debug)]
 pub struct Simulator {
     child: Child,
@@ -18,7 +18,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Starts the current executable as a simulator. It must call [`serve_if_asked`] first thing in `main`.
+    /// Starts the current executable as a simulator. Its `main` must call [`serve_if_asked`] first.
     ///
     /// # Errors
     /// Fails if the process cannot be started or does not print its URL.
@@ -53,7 +53,7 @@ impl Simulator {
     /// The counters so far.
     ///
     /// # Errors
-    /// Fails if the simulator does not answer.
+    /// Fails if the simulator does not respond.
     pub fn counts(&self) -> io::Result<Counts> {
         let address = self.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address)?;

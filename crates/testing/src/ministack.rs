@@ -13,7 +13,7 @@ use crate::python::{MINISTACK, venv};
 
 /// The pause between two readiness checks.
 const PAUSE: Duration = Duration::from_millis(20);
-/// The time limit of a start, with a large margin for busy machines.
+/// The time limit for startup, generous for busy machines.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Attempts to start the server: another process may take the free port before the server binds it.
 const TRIES: usize = 3;
@@ -30,7 +30,7 @@ impl Ministack {
     /// Starts a server on a free port of the loopback interface.
     ///
     /// # Panics
-    /// Panics if the server cannot be installed or does not answer.
+    /// Panics if the server cannot be installed or does not respond.
     pub fn start() -> Self {
         let program = venv(MINISTACK).join("ministack");
         let mut log_text = String::new();
@@ -62,10 +62,10 @@ impl Ministack {
             }
             log_text = server.log();
         }
-        panic!("ministack does not answer: {log_text}");
+        panic!("ministack does not respond: {log_text}");
     }
 
-    /// Waits until the server answers; returns `false` if the process exits instead.
+    /// Waits until the server responds; returns `false` if the process exits instead.
     fn is_ready(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < START_TIMEOUT {
@@ -94,7 +94,7 @@ impl Ministack {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The environment variables with which a process uses this server instead of AWS.
+    /// The environment variables that make a process use this server instead of AWS.
     pub fn variables(&self) -> [(&'static str, String); 5] {
         [
             ("AWS_ENDPOINT_URL", self.endpoint()),

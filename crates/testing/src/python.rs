@@ -23,8 +23,8 @@ pub const MINISTACK: Requirements = Requirements {
     pins: include_str!("../requirements/ministack.txt"),
 };
 
-/// The `bin` folder of a virtual environment with these packages. The first call creates it; concurrent calls, also in other
-/// processes, wait for it.
+/// The `bin` folder of a virtual environment with these packages. The first call creates it; concurrent calls, including
+/// those in other processes, wait for it.
 ///
 /// # Panics
 /// Panics if Python 3 with `venv` is missing, or if the packages cannot be installed.
@@ -74,7 +74,7 @@ fn run(command: &mut Command) {
         .unwrap_or_else(|e| panic!("these tests need Python 3 with venv; {command:?}: {e}"));
     assert!(
         output.status.success(),
-        "these tests need Python 3 with venv, and its package index; {command:?}: {}\n{}",
+        "these tests need Python 3 with venv and access to the package index; {command:?}: {}\n{}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );

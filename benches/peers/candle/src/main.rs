@@ -1,5 +1,5 @@
-//! candle's DistilBERT in f32 with the classifier's head, one sequence at a time.
-//! `RAYON_NUM_THREADS` sets the number of threads.
+//! Runs candle's DistilBERT classifier in f32, one sequence at a time. `RAYON_NUM_THREADS` sets the
+//! number of threads.
 
 use std::path::Path;
 

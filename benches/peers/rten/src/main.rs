@@ -1,4 +1,4 @@
-//! rten on an ONNX file, f32 or int8, one sequence at a time, with prepacked weights.
+//! Runs an ONNX file in f32 or int8 with rten, one sequence at a time, with prepacked weights.
 //! `RTEN_NUM_THREADS` sets the number of threads.
 
 use rten::ModelOptions;

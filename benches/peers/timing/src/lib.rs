@@ -1,4 +1,4 @@
-//! Code shared by the Rust peers. Each is run as
+//! Code shared by the Rust peers. The command line of a peer is
 //!
 //! ```text
 //! PEER MODEL --sequences FILE.json [--limit N] [--logits]

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::settings::tests::deployment;
-use crate::{Architecture, ModelPlace};
+use crate::{Architecture, ModelLocation};
 
 /// The permissions of a role: action → resources, each as text. A role with permissions outside its inline policy counts
 /// as unrestricted.
@@ -241,7 +241,7 @@ fn the_function_has_the_settings_of_the_deployment() {
 fn optional_resources_and_properties_are_omitted() {
     let mut deployment = deployment();
     deployment.state_machine = false;
-    deployment.model = ModelPlace::Path("/mnt/m.shoal".into());
+    deployment.model = ModelLocation::Path("/mnt/m.shoal".into());
     let template = template(&deployment);
     let mut resources: Vec<_> = template["Resources"].as_object().unwrap().keys().collect();
     resources.sort();

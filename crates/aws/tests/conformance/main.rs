@@ -60,7 +60,7 @@ impl BackendHarness for Map {
 
     /// A local folder with an S3 URL, which the client requires.
     fn run_dir(&self, folder: &Path) -> RunDir {
-        let store = LocalFileSystem::new_with_prefix(folder).expect("the folder is there");
+        let store = LocalFileSystem::new_with_prefix(folder).expect("the folder exists");
         RunDir::on(Arc::new(store), "run".into(), "s3://lake/run")
     }
 

@@ -204,7 +204,7 @@ impl Served {
                 });
                 json!({"executions": children.collect::<Vec<_>>()})
             }
-            other => panic!("the backend does not call {other}"),
+            other => panic!("unexpected call of {other}"),
         })
     }
 
@@ -294,7 +294,7 @@ impl Served {
         let mut invocation: Invocation = serde_json::from_str(line).unwrap();
         let mut attempt = 1;
         loop {
-            // Unlike here, Step Functions retries with an unchanged payload.
+            // Step Functions itself retries with an unchanged payload.
             match self.function.act(&Invocation {
                 attempt,
                 ..invocation.clone()

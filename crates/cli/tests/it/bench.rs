@@ -11,7 +11,7 @@ const USAGE: i32 = 2;
 const INPUT: i32 = 3;
 const MODEL: i32 = 4;
 
-/// Sequences for the small model: ids below 186, up to 64 of them.
+/// Random sequences for the tiny model, with 1 to 64 ids below 186.
 fn sequences(count: usize) -> Vec<Vec<u32>> {
     let mut random = Random::new(3);
     let mut sequence = || {
@@ -35,7 +35,7 @@ fn stdout(dir: &Bench, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The one line of JSON that it prints.
+/// Runs `shoal bench`, which must print one line of JSON.
 fn json(dir: &Bench, args: &[&str]) -> Value {
     let text = stdout(dir, args);
     assert_eq!(text.lines().count(), 1, "{text}");
@@ -165,7 +165,7 @@ fn sequences_are_timed_and_counted() {
         if cfg!(target_os = "linux") {
             assert_positive(&report, &["peak_rss_mb"]);
         }
-        // Two layers of width 48 with 96 in between: products and attention of every token.
+        // Two layers of width 48 with an inner width of 96: products and attention of every token.
         let work = |n: usize| 2.0 * (n * 2 * 48 * (4 * 48 + 2 * 96) + 4 * n * n * 48) as f64;
         let mean = |of: &[usize]| of.iter().map(|&n| work(n)).sum::<f64>() / of.len() as f64;
         let all: Vec<_> = sequences.iter().map(Vec::len).collect();
@@ -241,7 +241,7 @@ fn generated_records_are_timed_by_length_and_micro_batch() {
         let place = |cell: &Value| place.map(|key| cell[key].as_u64().unwrap());
         cells.iter().map(place).collect()
     };
-    // The model reads 64 tokens.
+    // The limit of the model is 64 tokens.
     let expected = [16, 64]
         .map(|length| [0, 256, 512, 1024].map(|tokens| [length, tokens, (tokens / length).max(1)]));
     assert_eq!(cells(&["--precision", "int8"]), expected.concat());
@@ -273,7 +273,7 @@ fn generated_records_are_timed_by_length_and_micro_batch() {
 }
 
 #[test]
-fn bad_sequences_are_named() {
+fn the_error_names_the_invalid_sequence() {
     let dir = Bench::new();
     let fails = |content: &str, words: &[&str]| {
         dir.write("bad.json", content);

@@ -1,5 +1,5 @@
-//! Runs on the interfaces of AWS, from an empty account to collected output: real zip, real `bootstrap`, real SDKs, against
-//! an emulator on the loopback.
+//! End-to-end runs on AWS APIs, from an empty account to the collected output: the real zip file, `bootstrap` and SDKs,
+//! against an emulator on the loopback interface.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use shoal_testing::Ministack;
 
 use crate::support::{Bench, describe, jsonl, tiny};
 
-/// The one instruction set that is packed, so that results do not depend on which one the function finds.
+/// The only instruction set in the packed model, so that results do not depend on the CPU of the function.
 pub(crate) const ISA: &str = "portable";
 pub(crate) const STORE: &str = "s3://lake/shoal";
 
@@ -55,7 +55,7 @@ impl Account {
         output
     }
 
-    /// The summary of a run of `reviews.jsonl`.
+    /// Runs `reviews.jsonl` and returns the summary.
     fn run(&self, output: &str, batch_size: &str, args: &[&str]) -> Value {
         let model = tiny();
         let mut all = vec!["run", "reviews.jsonl", "-o", output, "--model", &model];
@@ -73,7 +73,7 @@ impl Account {
         serde_json::from_slice(&self.ok(&all).stdout).unwrap()
     }
 
-    /// Keys in the bucket that begin with `prefix`.
+    /// The keys in the bucket that start with `prefix`.
     fn keys(&self, prefix: &str) -> Vec<String> {
         let program = format!(
             "import boto3\nfor page in boto3.client('s3').get_paginator('list_objects_v2').paginate(Bucket='lake', \
@@ -104,12 +104,12 @@ fn cloud_functions_write_the_same_bytes_as_this_machine() {
             assert_eq!(summary["records"], 2000, "{backend} {size}");
             assert_eq!(summary["isa"], serde_json::json!([ISA]), "{backend} {size}");
             assert_eq!(account.bench.text(&output), expected, "{backend} {size}");
-            // The same command finds all batches done.
+            // The same command reuses all batches.
             let again = account.run(&output, size, &["--backend", backend, "--store", STORE]);
             assert_eq!(again["reused_records"], 2000, "{backend} {size}");
         }
     }
-    // One input, used by six runs, was copied once.
+    // The input of all six runs was copied once.
     assert_eq!(account.keys("shoal/inputs/").len(), 1);
     account.ok(&["destroy", "aws", "--store", STORE, "--yes"]);
     assert_eq!(account.keys("shoal/deploy/"), Vec::<String>::new());
@@ -136,7 +136,7 @@ fn cloud_functions_write_the_same_bytes_as_this_machine() {
 }
 
 #[test]
-fn the_doctor_finds_what_exists_and_what_is_missing() {
+fn doctor_reports_existing_and_missing_resources() {
     use crate::doctor::{look, with};
 
     let account = Account::new(&["--state-machine", "--timeout", "60"]);
@@ -211,7 +211,7 @@ fn the_doctor_finds_what_exists_and_what_is_missing() {
         (code, with(&checks, "failed")),
         (8, vec!["aws: state machine".to_owned()])
     );
-    // Calls are throttled to nothing.
+    // All calls are throttled.
     account.cloud.python(
         "import boto3\nboto3.client('lambda').put_function_concurrency(FunctionName='shoal', ReservedConcurrentExecutions=0)",
     );
@@ -255,7 +255,7 @@ fn a_detached_run_can_be_resumed() {
         ["RUNNING", "SUCCEEDED"].contains(&status["platform"]["status"].as_str().unwrap()),
         "{status}"
     );
-    // Waits for the running execution, and starts no other.
+    // `resume` waits for the running execution and starts no other one.
     account.ok(&["resume", &run, "--isa", ISA, "--quiet"]);
     assert_eq!(
         account.bench.text("there.csv"),
@@ -267,7 +267,7 @@ fn a_detached_run_can_be_resumed() {
         account.bench.text("again.csv"),
         account.bench.text("here.csv")
     );
-    // The platform makes lost parts and receipts again, and nothing else.
+    // Only batches with a lost part or receipt are processed again.
     account.cloud.python(
         "import boto3\ns3 = boto3.client('s3')\nfor name in ['receipts/00000003.json', 'parts/00000007.csv']:\n  \
          s3.delete_object(Bucket='lake', Key='shoal/runs/mine/' + name)",
@@ -324,7 +324,7 @@ fn throttled_calls_are_retried() {
     );
 }
 
-/// Calls in flight never cost more together than the limit, and finished batches are kept.
+/// The calls in flight never cost more than the limit together, and finished batches are kept.
 #[test]
 fn the_cost_of_a_call_is_reserved_before_it_is_made() {
     let account = Account::new(&["--memory", "1024"]);
@@ -343,7 +343,7 @@ fn the_cost_of_a_call_is_reserved_before_it_is_made() {
         "4",
     ]);
     command.extend(["--timeout", "30", "--max-cost"]);
-    // A call may take 30 s, some grace and a cold start: 43 s at 1 GB are about $0.00072.
+    // A call may take 30 s plus a grace period and a cold start: 43 s at 1 GB cost about $0.00072.
     let below_one = account
         .shoal(&[&command[..], &["0.0005"]].concat())
         .output()

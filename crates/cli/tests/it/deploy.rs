@@ -28,7 +28,7 @@ impl Account {
         command.envs(self.server.variables()).output().unwrap()
     }
 
-    /// Runs the command, which must succeed, and gives its standard output.
+    /// Runs the command, which must succeed, and returns its standard output.
     fn ok(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(
@@ -46,7 +46,7 @@ impl Account {
         String::from_utf8(output.stderr).unwrap()
     }
 
-    /// All that there is in the account.
+    /// The contents of the account.
     fn look(&self) -> Value {
         let program = "
 import boto3, json
@@ -69,7 +69,7 @@ print(json.dumps({
     }
 }
 
-/// A bootstrap that Lambda would take on any machine: ELF with nothing in it but a header, linked statically.
+/// A minimal bootstrap that passes the checks: only the header of a statically linked ELF executable.
 fn tiny_bootstrap(bench: &Bench) -> String {
     let mut file = b"\x7fELF\x02\x01\x01\0".to_vec();
     file.resize(16, 0);
@@ -105,7 +105,7 @@ fn a_deployment_is_created_updated_and_deleted_completely() {
     ];
     let and = |more: &[&'static str]| [&order[..], more].concat();
 
-    // Nothing happens at first.
+    // A dry run changes nothing.
     let printed = account.ok(&and(&["--dry-run"]));
     assert!(printed.contains("would be created"), "{printed}");
     assert!(account.ok(&["destroy", "aws", "--dry-run"]).is_empty());
@@ -123,7 +123,7 @@ fn a_deployment_is_created_updated_and_deleted_completely() {
     assert_eq!(deployed["MemorySize"], 1769);
     assert_eq!(deployed["CodeSize"], made["code_bytes"]);
     let variables = &deployed["Environment"]["Variables"];
-    // The function finds the model beside itself, wherever the zip is unpacked.
+    // The function finds the model next to its executable, so it needs no path.
     assert!(variables.get("SHOAL_MODEL").is_none(), "{variables}");
     assert_eq!(first["logs"], serde_json::json!(["/aws/lambda/shoal"]));
     assert_eq!(first["machines"], serde_json::json!(["shoal"]));
@@ -133,7 +133,7 @@ fn a_deployment_is_created_updated_and_deleted_completely() {
         serde_json::json!([code.strip_prefix("s3://data/").unwrap()])
     );
 
-    // Deploying again changes nothing; a dry run changes nothing; another setting changes what differs.
+    // Neither deploying again nor a dry run changes anything. A changed setting updates only what differs.
     let again: Value = serde_json::from_str(&account.ok(&and(&["--json"]))).unwrap();
     assert_eq!(
         (&again["code"], &again["function"]),
@@ -153,7 +153,7 @@ fn a_deployment_is_created_updated_and_deleted_completely() {
     );
     assert_eq!(second["objects"], first["objects"]);
 
-    // It is listed, and deleted only with --yes; the stack names its store.
+    // `destroy` lists the resources and deletes them only with `--yes`. It finds the store in the stack.
     let listed = account.ok(&["destroy", "aws", "--dry-run"]);
     for kind in [
         "CloudFormation::Stack",
@@ -185,7 +185,7 @@ fn a_deployment_is_created_updated_and_deleted_completely() {
 }
 
 #[test]
-fn a_foreign_stack_is_left_alone() {
+fn a_foreign_stack_is_not_changed() {
     let account = Account::new();
     account.server.python(
         "
@@ -280,7 +280,7 @@ fn invalid_deployments_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn the_template_alone_needs_no_service() {
+fn template_only_calls_no_service() {
     let bench = Bench::new();
     let order = [
         "deploy",
@@ -305,7 +305,7 @@ fn the_template_alone_needs_no_service() {
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[test]
-fn the_glibc_that_an_executable_needs_is_checked() {
+fn the_glibc_version_of_an_executable_is_checked() {
     use shoal_aws::{Architecture, bootstrap};
     let path = std::path::Path::new(env!("CARGO_BIN_EXE_shoal"));
     let content = std::fs::read(path).unwrap();

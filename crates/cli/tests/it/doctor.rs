@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::server::{Response, Server};
 use crate::support::{Bench, describe, tiny_model};
 
-/// The result of the doctor: exit code and checks.
+/// Runs the doctor and returns the exit code and the checks.
 pub(crate) fn look(command: &mut Command) -> (i32, Vec<Value>) {
     let output = command.arg("--json").output().unwrap();
     let code = output.status.code().unwrap();
@@ -19,14 +19,14 @@ pub(crate) fn look(command: &mut Command) -> (i32, Vec<Value>) {
     );
     let checks = diagnosis["checks"].as_array().unwrap().clone();
     for check in &checks {
-        // Every failed check says how to fix it.
+        // Every warning and failure says how to fix it.
         let is_well = check["finding"] == "ok";
         assert_eq!(check["fix"].is_null(), is_well, "{check}");
     }
     (code, checks)
 }
 
-/// The names of the checks with this finding, with their subject.
+/// The checks with this finding, as subject and name.
 pub(crate) fn with(checks: &[Value], finding: &str) -> Vec<String> {
     let those = checks.iter().filter(|check| check["finding"] == finding);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -36,7 +36,7 @@ pub(crate) fn with(checks: &[Value], finding: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_sound_machine_passes_and_stays_unchanged() {
+fn checks_pass_and_change_nothing() {
     let bench = Bench::new();
     bench.write("reviews.csv", "id,text\n1,good\n");
     let model = tiny_model();
@@ -52,7 +52,7 @@ fn a_sound_machine_passes_and_stays_unchanged() {
         assert!(with(&checks, "ok").contains(&name.to_owned()), "{name}");
     }
     assert!(!bench.path("runs").exists() && !bench.path("labels.csv").exists());
-    // The text has the same checks, with --quiet only the failed ones.
+    // The text output has the same checks, and with `--quiet` only the failed ones.
     let printed = bench.ok(["doctor", "reviews.csv"]).stdout;
     let printed = String::from_utf8(printed).unwrap();
     assert!(
@@ -63,7 +63,7 @@ fn a_sound_machine_passes_and_stays_unchanged() {
 }
 
 #[test]
-fn missing_requirements_are_found_and_give_their_exit_code() {
+fn missing_requirements_are_reported_with_their_exit_code() {
     let bench = Bench::new();
     bench.write("reviews.csv", "id,text\n1,good\n");
     bench.write("file", "");
@@ -94,7 +94,7 @@ fn missing_requirements_are_found_and_give_their_exit_code() {
             "output: nowhere/out.csv",
         ),
         (["reviews.csv", "--function", "f"], 2, "settings: options"),
-        // Functions that see no files of this machine.
+        // Lambda functions cannot read local files.
         (
             ["reviews.csv", "--backend", "lambda"],
             2,
@@ -113,10 +113,10 @@ fn missing_requirements_are_found_and_give_their_exit_code() {
 }
 
 #[test]
-fn a_store_that_cannot_hold_a_run_is_found_out() {
+fn an_unsuitable_store_is_reported() {
     let bench = Bench::new();
-    // It takes whatever it is sent, whether or not something is there already.
-    let careless = Server::new(|request, _| {
+    // This store ignores the precondition of create-only writes.
+    let faulty = Server::new(|request, _| {
         let (status, content) = match request.method.as_str() {
             "GET" if request.path.contains("list-type") => {
                 let key = request.path.split("prefix=").nth(1).unwrap_or_default();
@@ -141,12 +141,12 @@ fn a_store_that_cannot_hold_a_run_is_found_out() {
     });
     let mut doctor = bench.shoal(["doctor", "--store", "s3://lake/shoal"]);
     doctor
-        .env("AWS_ENDPOINT_URL", careless.url())
+        .env("AWS_ENDPOINT_URL", faulty.url())
         .env("AWS_ACCESS_KEY_ID", "key")
         .env("AWS_SECRET_ACCESS_KEY", "secret")
         .env("AWS_REGION", "us-east-1");
     let (code, checks) = look(&mut doctor);
-    // Its clock also stands still.
+    // Its clock does not advance either.
     let failed = with(&checks, "failed");
     assert_eq!(
         failed,

@@ -1,4 +1,4 @@
-//! The task `embed` computes the vectors of sentence-transformers.
+//! The task `embed` computes the same vectors as sentence-transformers.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ fn model(name: &str) -> String {
     repository(MODELS).join(name).to_str().unwrap().to_owned()
 }
 
-/// Texts of the reference, as JSON Lines.
+/// Writes the texts of the reference as JSON Lines. Returns the reference.
 fn texts(bench: &Bench) -> Value {
     let reference = std::fs::read(repository(MODELS).join("expected.json")).unwrap();
     let reference: Value = serde_json::from_slice(&reference).unwrap();
@@ -33,7 +33,7 @@ fn vectors(output: &str) -> Vec<Vec<f64>> {
     .collect()
 }
 
-/// Every call of the reference: prompts, dimensions and normalization by the options of the command.
+/// Compares every call of the reference, with prompts, dimensions and normalization as options of the command.
 #[test]
 fn embeddings_equal_those_of_sentence_transformers() {
     let bench = Bench::new();
@@ -151,7 +151,7 @@ fn options_of_other_tasks_are_refused() {
             assert!(message.contains(word), "{word:?} is not in: {message}");
         }
     };
-    // CSV has one value per field, and cannot hold vectors.
+    // CSV has one value per field, so it cannot contain vectors.
     fails(
         &embeds,
         &["-o", "out.csv"],
@@ -176,7 +176,7 @@ fn options_of_other_tasks_are_refused() {
         &with(&["--task", "translation"]),
         &["classify", "embed"],
     );
-    // The names of Hugging Face's pipelines are accepted.
+    // The names of Hugging Face pipelines are accepted.
     let args = [
         "run",
         "texts.jsonl",

@@ -1,17 +1,17 @@
-//! The events of a run explain its time.
+//! The events of a run with faults.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shoal::job::{Event, RunDir};
-use shoal::reports::{Activity, activities};
+use shoal::reports::{End, Phase, RunState};
 
 use crate::server::{Request, Response, Server};
 use crate::support::{ManyBatches, describe, failures, summary};
 use crate::worker_http::{LISTEN, Worker};
 
-/// Hands a request on to the worker at `url`.
+/// Forwards a request to the worker at `url`.
 fn forward(request: &Request, url: &str) -> Response {
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
@@ -42,13 +42,13 @@ fn forward(request: &Request, url: &str) -> Response {
 }
 
 #[test]
-fn every_moment_of_a_run_with_faults_has_an_activity() {
+fn the_events_of_a_run_with_faults_say_why_it_waited() {
     let job = ManyBatches::new(60, 20);
     let worker = Worker::start(&mut job.bench.shoal(LISTEN));
     let url = worker.url.clone();
-    // The first call is lost, the second and third are too many; all others are processed.
+    // The first call fails, the second and third are throttled, and all others are processed.
     let calls = AtomicUsize::new(0);
-    let moody = Server::new(move |request, _| {
+    let faulty = Server::new(move |request, _| {
         if request.method == "POST" {
             let status = match calls.fetch_add(1, Ordering::SeqCst) {
                 0 => "500 Internal Server Error",
@@ -63,19 +63,19 @@ fn every_moment_of_a_run_with_faults_has_an_activity() {
         }
         forward(request, &url)
     });
-    let moody_url = moody.url();
+    let faulty_url = faulty.url();
     let options = [
         "--backend",
         "http",
         "--concurrency",
         "1",
         "--url",
-        &moody_url,
+        &faulty_url,
     ];
     summary(job.run("run", &options));
     job.check("run");
     assert_eq!(failures(&job.bench.path("run")).len(), 3);
-    // A later start, which fails for its own reason.
+    // A later start fails because of a bad record.
     let refused = job
         .run(
             "run",
@@ -85,7 +85,7 @@ fn every_moment_of_a_run_with_faults_has_an_activity() {
                 "--backend",
                 "http",
                 "--url",
-                &moody_url,
+                &faulty_url,
             ],
         )
         .output()
@@ -96,38 +96,25 @@ fn every_moment_of_a_run_with_faults_has_an_activity() {
         .unwrap()
         .events()
         .unwrap();
-    let (first, last) = (events[0].0, events.last().unwrap().0);
-    assert!(matches!(events.last().unwrap().1, Event::Stopped { .. }));
-    let intervals = activities(&events);
-    assert_eq!(intervals[0].from_unix_ms, first);
-    assert_eq!(intervals.last().unwrap().to_unix_ms, last);
-    for pair in intervals.windows(2) {
-        assert_eq!(pair[0].to_unix_ms, pair[1].from_unix_ms);
-        assert_ne!(pair[0].activity, pair[1].activity);
+    let mut state = RunState::default();
+    let mut most_in_flight = 0;
+    for (at, event) in &events {
+        let _ = state.apply(*at, event);
+        most_in_flight = most_in_flight.max(state.running());
     }
-    let ms = |activity: Activity| -> u64 {
-        let those = intervals
-            .iter()
-            .filter(|interval| interval.activity == activity);
-        those
-            .map(|interval| interval.to_unix_ms - interval.from_unix_ms)
-            .sum()
-    };
-    // The time of the faults has its own activities: two pauses, since no call was answered between them.
-    assert!(ms(Activity::Throttled) > 0, "{intervals:?}");
+    assert_eq!(state.phase, Phase::Ended(End::Stopped));
+    assert_eq!((state.starts.len(), state.throttled_calls), (2, 2));
+    assert_eq!(most_in_flight, 1);
+    let pauses = events.iter().filter_map(|(_, event)| match event {
+        Event::Held { ms } | Event::Waiting { ms, .. } => Some(*ms),
+        _ => None,
+    });
+    // At least one pause after the lost call and one after the throttled calls.
+    let pauses: Vec<_> = pauses.collect();
     assert!(
-        ms(Activity::Dispatching { in_flight: 1 }) > 0,
-        "{intervals:?}"
+        pauses.len() >= 2 && pauses.iter().all(|ms| *ms > 0),
+        "{events:?}"
     );
-    assert!(ms(Activity::Idle) > 0, "{intervals:?}");
-    // With one call at a time, there is never more than one in flight.
-    let most = intervals
-        .iter()
-        .filter_map(|interval| match interval.activity {
-            Activity::Dispatching { in_flight } => Some(in_flight),
-            _ => None,
-        });
-    assert_eq!(most.max(), Some(1));
     let events = serde_json::to_value(&events).unwrap();
     let events = events.as_array().unwrap().iter();
     let names: Vec<_> = events

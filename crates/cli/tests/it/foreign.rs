@@ -1,4 +1,5 @@
-//! A run directory of another user decides nothing: not what is written, read or called, nor who gets a token.
+//! A run directory from another user is not trusted: it does not decide what is written, read or called, or who gets a
+//! token.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -38,7 +39,7 @@ fn edit(bench: &Bench, file: &str, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
-fn what_a_foreign_run_asks_for_is_refused_and_named() {
+fn settings_of_a_foreign_run_are_refused_and_listed() {
     let bench = bench();
     send(&bench, "theirs");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -48,9 +49,9 @@ fn what_a_foreign_run_asks_for_is_refused_and_named() {
     edit(&bench, "theirs/job.json", |job| {
         job["output"] = victim.as_str().into()
     });
-    edit(&bench, "theirs/backend.json", |place| {
-        place["backend"] = "http".into();
-        place["url"] = serde_json::json!([url]);
+    edit(&bench, "theirs/backend.json", |config| {
+        config["backend"] = "http".into();
+        config["url"] = serde_json::json!([url]);
     });
 
     let output = bench
@@ -70,7 +71,7 @@ fn what_a_foreign_run_asks_for_is_refused_and_named() {
     ] {
         assert!(printed.contains(named), "{named}: {printed}");
     }
-    // Each of them is asked for by itself.
+    // Options of the command replace single settings; the others are still refused.
     let printed = bench.fails(6, ["resume", "theirs", "-o", "mine.csv"]);
     assert!(
         printed.contains(&url) && !printed.contains(&victim),
@@ -94,13 +95,13 @@ fn what_a_foreign_run_asks_for_is_refused_and_named() {
     bench.ok(local.into_iter().chain(["--trust"]));
     assert_eq!(bench.read("mine.csv"), bench.read("out.csv"));
     assert!(!bench.path("victim.csv").exists());
-    // From now on it is ours.
+    // From now on the run is trusted.
     bench.ok(["resume", "theirs"]);
     assert_eq!(bench.read("victim.csv"), bench.read("out.csv"));
 }
 
 #[test]
-fn an_own_run_is_trusted_until_it_is_changed() {
+fn the_users_own_run_is_trusted_until_it_is_changed() {
     let bench = bench();
     bench.ok(["resume", "run"]);
     bench.ok(["collect", "run"]);
@@ -114,7 +115,7 @@ fn an_own_run_is_trusted_until_it_is_changed() {
     assert!(!bench.path("victim.csv").exists());
     bench.ok(["collect", "run", "-o", "mine.csv"]);
     assert_eq!(bench.read("mine.csv"), bench.read("out.csv"));
-    // Nor does the command of the same job, whose output the directory contradicts, make the run trusted.
+    // Running the same job again does not make the run trusted, because the directory names another output.
     let model = tiny_model();
     let command = ["run", "input.jsonl", "-o", "out.csv", "--run-dir", "run"];
     bench.ok(command

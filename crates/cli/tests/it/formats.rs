@@ -1,4 +1,4 @@
-//! The same records in every form give the same results, and results are the same rows in every form.
+//! The same records give the same results in every input format, and the same rows in every output format.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Bench, describe, jsonl, repository, tiny};
 
-/// Records of `aclImdb/`, the first ones of the sample.
+/// The number of records in `aclImdb/`, which are the first ones of the sample.
 const FEW: usize = 20;
 
 fn sample(name: &str) -> String {
@@ -19,14 +19,14 @@ fn sample(name: &str) -> String {
         .to_string()
 }
 
-/// A small random model with `;` between its labels: seven of them, any number for a text.
+/// A small random multi-label model with seven labels. The labels of a text are joined by `;`.
 fn multi_label_model() -> String {
     repository("crates/encoder/tests/fixtures/bert-cased-multi")
         .display()
         .to_string()
 }
 
-/// The lines that a run writes to standard output.
+/// Runs with the output on standard output, and returns its rows.
 fn rows_from(bench: &Bench, stdin: Option<&Path>, args: &[&str]) -> Vec<Value> {
     let mut command = bench.shoal(["run", "-o", "-", "--fresh", "--quiet"]);
     command.args(args);
@@ -52,7 +52,7 @@ fn tiny_rows(bench: &Bench, args: &[&str]) -> Vec<Value> {
     rows(bench, &[&["--model", model], args].concat())
 }
 
-/// A run of the tiny model over `input`, with its summary.
+/// Runs the tiny model and returns the summary.
 pub(crate) fn summary(bench: &Bench, args: &[&str]) -> Value {
     let model = tiny();
     let output = bench.ok([&["run", "--json", "--quiet", "--model", model], args].concat());
@@ -95,7 +95,7 @@ fn parquet_rows(path: &Path) -> Vec<Value> {
                 Field::Float(value) => json!(value),
                 Field::Double(value) => json!(value),
                 Field::Str(value) => json!(value),
-                other => panic!("column {name} holds {other:?}"),
+                other => panic!("column {name} contains {other:?}"),
             };
             (name.clone(), value)
         });
@@ -104,13 +104,13 @@ fn parquet_rows(path: &Path) -> Vec<Value> {
     .collect()
 }
 
-/// The rows of a CSV file, all values strings.
+/// The rows of a CSV file, with all values as strings.
 fn csv_rows(content: &[u8]) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_reader(content);
     reader.deserialize().map(|row| row.unwrap()).collect()
 }
 
-/// A row as CSV has it.
+/// A row with its values as in CSV.
 fn as_text(row: &Value) -> BTreeMap<String, String> {
     let cells = row.as_object().unwrap().iter();
     cells
@@ -163,7 +163,7 @@ fn the_bundled_model_gives_the_same_results_for_every_format() {
 #[test]
 fn every_file_of_the_sample_holds_the_same_records() {
     let bench = Bench::new();
-    // The texts are kept, so that they are compared beyond the tokens that the tiny model reads.
+    // The texts are kept in the output to compare all of them: the tiny model reads only the first tokens.
     let columns = [
         "--text-column",
         "text",
@@ -198,7 +198,7 @@ fn every_file_of_the_sample_holds_the_same_records() {
     for name in ["reviews.jsonl"].iter().chain(&forms) {
         assert_eq!(run(Some(&sample(name)), &["-"]), expected, "{name} piped");
     }
-    // Several inputs are read in the order in which they are named, whatever their form.
+    // Several inputs are read in the given order, whatever their format.
     let twice = run(None, &[&sample("reviews.tsv"), &sample("reviews.jsonl")]);
     assert_eq!(twice, [&expected[..], &expected].concat());
 }
@@ -286,7 +286,7 @@ fn every_output_holds_the_same_rows() {
     );
     assert_eq!(csv_rows(&bench.read("out.csv")), texts);
 
-    // JSON keeps single precision, so rows are compared after both were parsed.
+    // Scores have single precision, so they are compared as `f32`.
     let single = |row: &Value| {
         let mut row = row.clone();
         for (name, value) in row.as_object_mut().unwrap() {
@@ -321,7 +321,7 @@ fn every_output_holds_the_same_rows() {
         .flat_map(|path| csv_rows(&std::fs::read(path).unwrap()))
         .collect();
     assert_eq!(found, texts);
-    // A folder that shoal wrote is replaced as a whole.
+    // An output folder of an earlier run is replaced completely.
     write("csvs/", &["--format", "jsonl"]);
     assert!(
         parts("csvs")
@@ -380,7 +380,7 @@ fn kept_columns_keep_their_types_in_parquet() {
         &format!("{keep},text"),
         "input_label",
     );
-    // The output is also an input, with the same types.
+    // The output can be read as an input, with the same types.
     check(
         "out.parquet",
         "again.parquet",
@@ -388,7 +388,7 @@ fn kept_columns_keep_their_types_in_parquet() {
         "input_label",
     );
 
-    // A further file that has only nulls changes no type; one that has other values does.
+    // Another file with only nulls does not change a type; one with other values does.
     bench.write("nulls.jsonl", "{\"id\":10,\"text\":\"d\",\"int\":null}\n");
     bench.write(
         "words.jsonl",
@@ -417,7 +417,7 @@ fn kept_columns_keep_their_types_in_parquet() {
         assert_eq!(Value::from(ints), expected, "{inputs:?}");
     }
 
-    // The sample's own Parquet, and columns that CSV has no types for.
+    // Columns of the sample have types in Parquet, and none in CSV.
     let args = ["--text-column", "text", "--keep-columns", "stars"];
     for (name, is_int) in [("reviews.parquet", true), ("reviews.csv", false)] {
         summary(
@@ -451,9 +451,10 @@ fn the_id_is_the_named_column_or_id_or_the_row_number() {
 }
 
 #[test]
-fn gold_labels_give_accuracy_and_a_confusion_table() {
+fn accuracy_and_a_confusion_table_are_computed_from_gold_labels() {
     let bench = Bench::new();
-    // The predicted label becomes the gold label of the even records; the odd ones get the other label, or none.
+    // Of every three records, the first has the predicted label as its gold label, the second the other label, and the
+    // third none.
     bench.write("in.jsonl", jsonl(30));
     let mut gold = String::new();
     let predicted = tiny_rows(&bench, &["in.jsonl"]);
@@ -467,7 +468,7 @@ fn gold_labels_give_accuracy_and_a_confusion_table() {
         };
         let mut record: Value = serde_json::from_str(line).unwrap();
         record["gold"] = match index % 3 {
-            // Names are compared without regard to case, and numbers count labels.
+            // Label names are compared case-insensitively, and a number is the index of a label.
             0 if label == "label A" => json!(0),
             0 => json!("LABEL b"),
             1 => json!(other),
@@ -503,7 +504,7 @@ fn gold_labels_give_accuracy_and_a_confusion_table() {
 #[test]
 fn truncated_texts_are_counted() {
     let bench = Bench::new();
-    // Of each letter one token, with two marks around them.
+    // Each letter is one token, and there are two special tokens.
     let lines: String = (1..=20)
         .map(|length| format!("{{\"text\":\"{}\"}}\n", vec!["a"; length].join(" ")))
         .collect();
@@ -516,7 +517,7 @@ fn truncated_texts_are_counted() {
         ["truncated", "tokens", "max_tokens"].map(|key| found[key].as_u64().unwrap())
     };
     assert_eq!(count("64"), [0, (1..=20).sum::<u64>() + 40, 64]);
-    // Those of 1 to 8 letters fit.
+    // Texts of 1 to 8 letters fit.
     assert_eq!(count("10"), [12, (1..=8).sum::<u64>() + 16 + 12 * 10, 10]);
 }
 

@@ -1,15 +1,15 @@
-//! Outputs are the same bytes as those of an earlier build, in `tests/golden/CASE`.
+//! Outputs are byte-identical to those of an earlier build, which are in `tests/golden/CASE`.
 //!
-//! A case runs the command and compares the output, `failed.jsonl` where there are dead letters, and the figures of the
-//! summary that do not depend on time. Where something differs, the output is kept in `target/tmp/golden/CASE`, and the
+//! A case runs the command and compares the output, `failed.jsonl` if there are dead letters, and the values of the
+//! summary that do not depend on time. If something differs, the output is kept in `target/tmp/golden/CASE`, and the
 //! message says how to compare it.
 //!
 //! - `SHOAL_GOLDEN_WRITE=1` writes the golden files instead. Do so only if outputs are meant to change, and read the
 //!   difference before the commit.
 //! - `SHOAL_GOLDEN_BIN=/path/to/shoal` runs another build.
 //!
-//! The inputs in `tests/golden/inputs` are made by `tests/golden/make_inputs.py`. The head of a model with extreme scores
-//! is made here ([`Head`]), since no fixture has one.
+//! `tests/golden/make_inputs.py` makes the inputs in `tests/golden/inputs`. No fixture has extreme scores, so [`Head`]
+//! makes models that do.
 
 mod cases;
 
@@ -24,15 +24,15 @@ use crate::support::{Bench, describe, repository};
 
 const FOLDER: &str = "tests/golden";
 
-/// Folder of the inputs, which is not a case.
+/// The folder of the inputs, which is not a case.
 const INPUTS: &str = "inputs";
 
-/// Characters of a line that a message shows.
+/// The maximum number of characters of a line in a message.
 const SHOWN: usize = 400;
 
 struct Case {
     name: String,
-    /// The case with the same golden files: the same job in other batches or another input format.
+    /// The case with the same golden files: the same job with other batches or another input format.
     same_as: Option<&'static str>,
     model: Model,
     precision: &'static str,
@@ -44,7 +44,7 @@ struct Case {
     output: &'static str,
     batch_size: u32,
     concurrency: u32,
-    /// Further options, with spaces between them.
+    /// Further options, separated by spaces.
     options: &'static str,
 }
 
@@ -56,10 +56,10 @@ enum Model {
 
 /// A fixture whose classifier is changed, so that its scores are extreme.
 struct Head {
-    /// One file of weights in `f32`.
+    /// A fixture with one file of weights in `f32`.
     fixture: &'static str,
     problem: &'static str,
-    /// The factor of its weights.
+    /// The factor by which the classifier's weights are multiplied.
     factor: f32,
     bias: &'static [f32],
 }
@@ -238,7 +238,7 @@ impl Case {
                 (Some(expected), Some(found)) if expected == found => continue,
                 (Some(expected), Some(found)) => first_difference(name, expected, found),
                 (Some(_), None) => "is missing".to_owned(),
-                (None, _) => "is there, but no golden file".to_owned(),
+                (None, _) => "has no golden file".to_owned(),
             };
             message += &format!("\n  {name} {difference}");
         }
@@ -251,7 +251,7 @@ impl Case {
     }
 }
 
-/// The command, with no settings but those of the case.
+/// The command with only the settings of the case.
 fn command(bench: &Bench) -> Command {
     let binary = std::env::var_os("SHOAL_GOLDEN_BIN");
     let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_shoal").into()));
@@ -302,7 +302,7 @@ impl Head {
     }
 }
 
-/// The figures of a summary that are the same in every run, a line each.
+/// The values of a summary that are the same in every run, one per line.
 fn figures(summary: &[u8]) -> Vec<u8> {
     let summary: Value = serde_json::from_slice(summary).unwrap();
     let names = [
@@ -320,8 +320,8 @@ fn figures(summary: &[u8]) -> Vec<u8> {
     lines.concat().into_bytes()
 }
 
-/// Dead letters name their file by its full path. The golden files have `CHECKOUT` in place of the folder of the
-/// repository.
+/// Dead letters contain the full path of their file. Replaces the path of the repository by `CHECKOUT`, as in the golden
+/// files.
 fn without_checkout(letters: &[u8]) -> Vec<u8> {
     let root = json!(repository("").display().to_string()).to_string();
     let root = root.trim_matches('"').trim_end_matches('/');
@@ -331,7 +331,7 @@ fn without_checkout(letters: &[u8]) -> Vec<u8> {
         .into_bytes()
 }
 
-/// All files below a folder with their paths in it; none where there is no folder.
+/// All files below a folder, by relative path; none if the folder does not exist.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let Ok(entries) = std::fs::read_dir(folder) else {
@@ -367,7 +367,7 @@ fn first_difference(name: &str, expected: &[u8], found: &[u8]) -> String {
     let same = std::iter::zip(expected, found).take_while(is_same).count();
     if name.ends_with(".parquet") {
         return format!(
-            "differs from byte {same} on ({} bytes, golden {})",
+            "differs at byte {same} ({} bytes, golden {})",
             found.len(),
             expected.len()
         );
@@ -404,7 +404,7 @@ fn has(isa: &str) -> bool {
             "avx2" => avx2,
             "avx512" => avx2 && avx512,
             "avx512-vnni" => avx2 && avx512 && is_x86_feature_detected!("avx512vnni"),
-            other => panic!("no instruction set is called {other}"),
+            other => panic!("unknown instruction set {other}"),
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -423,7 +423,7 @@ fn check(cases: &[Case]) {
             println!("{} skipped: this CPU lacks {}", case.name, case.isa);
             continue;
         }
-        // A case with the files of another one follows it in the table, and is compared with its output.
+        // A case with the golden files of another one follows it in the table, so they are already written.
         match case.run(&bench) {
             Err(message) => differences.push(message),
             Ok(found) if is_to_write && case.same_as.is_none() => write(&case.golden(), &found),

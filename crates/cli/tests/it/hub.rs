@@ -1,4 +1,4 @@
-//! Models by their name on the Hugging Face hub, which a small server on this machine simulates.
+//! Models from the Hugging Face hub, which a local server simulates.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,8 +11,8 @@ const MODEL: i32 = 4;
 const TOKEN: &str = "hf_secret_token";
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// A hub with `folder` as the model `name` at the revision `revision`. It answers as huggingface.co does: weights by a
-/// redirection, the others directly.
+/// A hub with `folder` as the model `name` at the revision `revision`. Like huggingface.co, it redirects requests for
+/// weights and serves other files directly.
 fn serve_hub(name: &str, revision: &str, folder: &Path) -> Server {
     let files: BTreeMap<_, _> = std::fs::read_dir(folder)
         .unwrap()
@@ -83,7 +83,7 @@ fn fails(command: &mut Command, words: &[&str]) {
     assert!(!message.contains(TOKEN), "{message}");
 }
 
-/// Labels with the model `name` of a hub, then from the cache, and compares with the folder's labels.
+/// Runs with the model `name` from a hub, then from the cache, and compares the outputs with that of the model's folder.
 fn check(name: &str, revision: &str, folder: &Path) {
     let bench = Bench::new();
     succeeds(&mut run(&bench, folder.to_str().unwrap(), "folder.csv"));
@@ -112,7 +112,7 @@ fn check(name: &str, revision: &str, folder: &Path) {
 }
 
 #[test]
-fn a_model_of_the_hub_is_fetched_once() {
+fn a_model_from_the_hub_is_fetched_once() {
     check("some-owner/some-model", "main", &tiny_model());
 }
 
@@ -134,7 +134,7 @@ fn a_token_is_sent_but_never_shown() {
     let hub = serve_hub("owner/private", "main", &tiny_model());
     let run = |name: &str| {
         let mut command = run(&bench, name, "out.csv");
-        // `$(cat token)` of some shells, or a file, leaves a line break at the end.
+        // A token that was read from a file may end with a line break.
         command
             .env("HF_ENDPOINT", hub.url())
             .env("HF_TOKEN", format!("{TOKEN}\n"));
@@ -170,7 +170,7 @@ fn an_interrupted_download_resumes() {
         assert_eq!(bench.read("hub.csv"), bench.read("folder.csv"));
     };
     fetch();
-    // As a killed process leaves it: the weights are partly there, and the model has none yet.
+    // A killed process leaves a partial file of the weights and no weights in the snapshot.
     let model = "hub/hub/models--owner--model";
     let weights = bench.path(&format!("{model}/snapshots/{COMMIT}/model.safetensors"));
     let blob = weights.canonicalize().unwrap();
@@ -187,7 +187,7 @@ fn an_interrupted_download_resumes() {
 }
 
 #[test]
-fn a_model_that_cannot_be_fetched_is_an_error_with_its_reason() {
+fn the_error_says_why_a_model_cannot_be_fetched() {
     let bench = Bench::new();
     let run = |name: &str, endpoint: &str| {
         let mut command = run(&bench, name, "out.csv");
@@ -217,7 +217,7 @@ fn a_model_that_cannot_be_fetched_is_an_error_with_its_reason() {
         &["owner/pickled", "model.safetensors"],
     );
 
-    // No server listens there any more.
+    // No server listens on this address now.
     drop(hub);
     fails(
         &mut run("owner/model", &endpoint),

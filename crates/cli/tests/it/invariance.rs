@@ -1,4 +1,4 @@
-//! A record's label and score are the same bits, however the work was cut.
+//! A record's label and score are bit-identical for every batch size, concurrency and order.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,11 +19,11 @@ fn results(bench: &Bench, input: &Path, args: &[&str]) -> BTreeMap<String, Strin
             (row["id"].as_str().unwrap().to_owned(), line.to_owned())
         })
         .collect();
-    assert_eq!(by_id.len(), lines.lines().count(), "an id is there twice");
+    assert_eq!(by_id.len(), lines.lines().count(), "an id occurs twice");
     by_id
 }
 
-/// Compares every division into batches with one batch in one worker.
+/// Compares every batch size and concurrency, and a shuffled input, with a single batch.
 fn check(bench: &Bench, input: &str, model: Option<&Path>, batch_sizes: &[&str], engine: &[&str]) {
     let path = bench.write("input.jsonl", input);
     let model = model.map(|model| model.to_str().unwrap());

@@ -1,4 +1,4 @@
-//! The command as a whole, in real processes.
+//! End-to-end tests of the command, in real processes.
 
 mod server;
 mod support;

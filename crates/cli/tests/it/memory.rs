@@ -1,4 +1,4 @@
-//! Memory does not grow with the input, nor with the number of batches.
+//! Memory usage depends neither on the size of the input nor on the number of batches.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,10 +7,10 @@ use std::process::Stdio;
 use crate::support::{Bench, tiny_model};
 
 const ROWS: u32 = 2_000_000;
-/// Of which the program itself is about twenty.
+/// The memory limit, about 20 MiB of which are the program itself.
 const LIMIT_MIB: u64 = 64;
 
-/// The most memory that a living process has had resident, in KiB, as the kernel counts it.
+/// The peak resident memory of a running process in KiB, as reported by the kernel.
 #[cfg(target_os = "linux")]
 fn peak_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -47,7 +47,7 @@ fn two_million_rows_stay_below_the_memory_limit() {
         .spawn()
         .unwrap();
     let mut peak = 0;
-    // The mark only rises, so the last look before the end is the one that counts.
+    // The peak never decreases, so the last value before the exit is the result.
     while child.try_wait().unwrap().is_none() {
         peak = peak_kib(child.id()).unwrap_or(peak).max(peak);
         std::thread::yield_now();

@@ -58,7 +58,7 @@ fn a_plan_lists_candidates_and_chooses_one() {
     assert!(!report["assumptions"].as_array().unwrap().is_empty());
     assert_eq!(report["break_even"][0]["machine"], "desk");
 
-    // A saved calibration gives the same plan, without timing again.
+    // A saved calibration always gives the same plan, without a measurement.
     let carried = plan(&[
         "--json",
         "--calibration",
@@ -70,7 +70,7 @@ fn a_plan_lists_candidates_and_chooses_one() {
     ]);
     let (once, again) = (json(&bench.ok(&carried)), json(&bench.ok(&carried)));
     assert_eq!(once, again);
-    // Times by the calibration: twice the memory below one vCPU is half the time of the work.
+    // The text says which numbers are measured, predicted or assumed.
     let text = String::from_utf8(
         bench
             .ok(plan(&["--calibration", "here.json", "--backend", "lambda"]))
@@ -213,7 +213,7 @@ fn time_and_cost_limits_stop_a_run_that_can_be_resumed() {
         "{late}"
     );
     assert!(!bench.path("labels.csv").exists());
-    // 0.36 USD an hour are 0.0001 a second: nothing is left for the next start once it is spent.
+    // At 0.36 USD per hour, a second costs 0.0001 USD, so this limit is reached immediately.
     let poor = ["--machine", "desk=0.36:2", "--max-cost", "0.0000001"];
     assert!(
         bench
@@ -246,7 +246,7 @@ fn time_and_cost_limits_stop_a_run_that_can_be_resumed() {
 }
 
 #[test]
-fn reports_show_what_was_recorded() {
+fn reports_show_the_recorded_run() {
     let bench = bench();
     bench.write(
         "input.jsonl",
@@ -274,7 +274,7 @@ fn reports_show_what_was_recorded() {
     assert!(page.contains("</html>") && page.contains("401"));
     assert!(
         !page.contains("<script"),
-        "what data says is not part of the page"
+        "input data is escaped on the page"
     );
     let report = |format: &str| {
         String::from_utf8(bench.ok(["report", "mine", "--format", format]).stdout).unwrap()
@@ -292,7 +292,7 @@ fn reports_show_what_was_recorded() {
             .contains("--open")
     );
     bench.fails(6, ["report", "no-such-run"]);
-    bench.fails(2, ["watch", "mine"]); // standard output is no terminal
+    bench.fails(2, ["watch", "mine"]); // standard output is not a terminal
 }
 
 #[test]
@@ -321,9 +321,9 @@ fn one_function_is_compared_with_many() {
         10
     );
     args.extend(["--simulate", "--concurrency", "10"].map(str::to_owned));
-    let played = json(&bench.ok(&args));
-    assert_eq!(played["comparison"]["basis"], "predicted");
-    let row = &played["comparison"]["rows"][0];
+    let simulated = json(&bench.ok(&args));
+    assert_eq!(simulated["comparison"]["basis"], "predicted");
+    let row = &simulated["comparison"]["rows"][0];
     assert_eq!(
         (
             &row["monolithic"]["cold_starts"],
@@ -332,7 +332,7 @@ fn one_function_is_compared_with_many() {
         (&Value::from(1), &Value::from(10))
     );
     assert!(row["parallel"]["seconds"].as_f64() < row["monolithic"]["seconds"].as_f64());
-    // Nothing of it is left in the list of runs.
+    // A comparison leaves no runs in the list.
     assert!(
         String::from_utf8(bench.ok(["runs"]).stderr)
             .unwrap()

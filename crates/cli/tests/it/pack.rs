@@ -1,4 +1,4 @@
-//! Packed models, the cache of them, and the choice of precision and instruction set.
+//! Packed models, their cache, and the choice of precision and instruction set.
 
 use serde_json::Value;
 use shoal::encoder::{Isa, Target};
@@ -70,7 +70,7 @@ fn one_file_is_packed_for_several_instruction_sets() {
     let tiny = tiny_model();
     let tiny = tiny.to_str().unwrap();
     let all = Target::ALL.map(Target::name);
-    // Those that this CPU lacks too; twice is once.
+    // Includes instruction sets that this CPU lacks. A duplicate has no effect.
     let list = format!("{},avx2", all.join(","));
     let packed = summary(&bench.ok(["pack", tiny, "-o", "all.shoal", "--json", "--isa", &list]));
     assert_eq!(packed["isas"], serde_json::json!(all));
@@ -114,7 +114,7 @@ fn a_check_compares_with_f32() {
     assert_eq!(check["records"], 200);
     assert_eq!(check["gold"], 200);
     assert!(check["agreeing"].as_f64().unwrap() >= 198.0, "{check}");
-    // The bundled model's accuracy on its sample, as transformers has it.
+    // With transformers, the bundled model labels 185 records of its sample correctly.
     assert_eq!(check["right_f32"], 185);
     assert!(
         check["right_packed"].as_u64().unwrap().abs_diff(185) <= 2,
@@ -172,21 +172,24 @@ fn models_are_packed_once_and_damaged_copies_are_replaced() {
     assert_eq!(
         std::fs::metadata(&path).unwrap().modified().unwrap(),
         before,
-        "packed again"
+        "the model was packed again"
     );
     for damaged in [&packed[..packed.len() / 2], b"something else", b""] {
         std::fs::write(&path, damaged).unwrap();
         assert_eq!(run("third.csv"), first);
-        assert!(std::fs::read(&path).unwrap() == packed, "not mended");
+        assert!(
+            std::fs::read(&path).unwrap() == packed,
+            "the copy was not replaced"
+        );
     }
-    // Where nothing can be kept, it works all the same.
+    // Runs do not need a writable cache.
     std::fs::remove_dir_all(bench.path("cache")).unwrap();
     bench.write("cache", "no folder");
     assert_eq!(run("fourth.csv"), first);
 }
 
 #[test]
-fn the_default_precision_is_decided_by_the_records_of_the_run() {
+fn the_default_precision_depends_on_the_records_of_the_run() {
     let bench = Bench::new();
     let cache = bench.path("cache");
     let tiny = tiny_model();
@@ -214,13 +217,13 @@ fn the_default_precision_is_decided_by_the_records_of_the_run() {
     };
     let of_model = ["--model", tiny];
 
-    // The bundled model was compared when it was bundled.
+    // The bundled model has a fixed default precision.
     bench.write("small.jsonl", jsonl(20));
     assert_eq!(precision("small.jsonl", &[]), ("int8".into(), None));
     let given = [&of_model[..], &["--precision", "int8"]].concat();
     assert_eq!(precision("small.jsonl", &given), ("int8".into(), None));
 
-    // A comparison would be more than the run itself.
+    // A comparison would take longer than the run itself.
     let (chosen, choice) = precision("small.jsonl", &of_model);
     assert_eq!(chosen, "f32");
     is_choice(choice, "too small");
@@ -241,7 +244,7 @@ fn the_default_precision_is_decided_by_the_records_of_the_run() {
         "{agreement}"
     );
 
-    // The cached answer decides from now on, for small jobs too.
+    // From now on the cached agreement decides, also for small jobs.
     for (cached, expected) in [(0.5, "f32"), (1.0, "int8")] {
         let cached = serde_json::json!({
             "agreement": cached, "measure": "same label", "records": 100
@@ -251,9 +254,9 @@ fn the_default_precision_is_decided_by_the_records_of_the_run() {
     }
 }
 
-/// The precision of a run is part of it: a start that would choose another one keeps the first.
+/// A run keeps its precision, even if a later start would choose another one.
 #[test]
-fn a_start_keeps_the_precision_of_the_run_that_it_finds() {
+fn a_later_start_keeps_the_precision_of_the_run() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(20) + "not JSON\n");
     let tiny = tiny_model();

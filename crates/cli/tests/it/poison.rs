@@ -1,4 +1,4 @@
-//! A record that kills every worker which works on it.
+//! A record that crashes every worker that processes it.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,14 +8,14 @@ use crate::support::{ManyBatches, summary};
 use crate::worker_http::{LISTEN, Worker};
 
 const BATCH_SIZE: usize = 20;
-/// The batch of the record that crashes, and its row in the input.
+/// The record that crashes its worker: its batch, its place in the batch, and its row in the input.
 const BATCH: u64 = 7;
 const PLACE: u64 = 13;
 const ROW: usize = 153;
 
-/// The answer of a gateway for the worker at `url`, which dies when it processes the record.
+/// The response of a gateway to a worker, at `url`, that crashes when it processes the record.
 fn behind_a_gateway(url: &str, request: &Request) -> Response {
-    if is_killed(&request.content) {
+    if includes_record(&request.content) {
         return Response {
             status: "502 Bad Gateway",
             headers: String::new(),
@@ -50,8 +50,8 @@ fn behind_a_gateway(url: &str, request: &Request) -> Response {
     }
 }
 
-/// Whether an invocation, as it goes over the wire, has the record worked on.
-fn is_killed(content: &[u8]) -> bool {
+/// Whether the record is among those that an invocation processes.
+fn includes_record(content: &[u8]) -> bool {
     let Ok(invocation) = serde_json::from_slice::<serde_json::Value>(content) else {
         return false;
     };
@@ -83,7 +83,7 @@ fn a_record_that_crashes_its_worker_is_quarantined_alone_and_can_be_retried() {
     let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
     assert!((calls() - batches) as f64 <= bound, "{} calls", calls());
 
-    // All others are there, in their places.
+    // All other results are present, in order.
     let id = format!("r{ROW}");
     let expected = String::from_utf8(job.expected.clone()).unwrap();
     let expected = expected.split_inclusive('\n');
@@ -103,7 +103,7 @@ fn a_record_that_crashes_its_worker_is_quarantined_alone_and_can_be_retried() {
         "{letter}"
     );
 
-    // A worker that it does not kill does that record and nothing else.
+    // A worker that does not crash processes only this record.
     let retry = job
         .bench
         .shoal(["retry", "run", "--url", &worker.url, "--json", "--quiet"]);

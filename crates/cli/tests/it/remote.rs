@@ -1,4 +1,4 @@
-//! Inputs of a store behind a URL, which a small server on this machine simulates.
+//! Inputs from an HTTP store, which a local server simulates.
 
 use crate::server::{Response, Server};
 use crate::support::{Bench, repository, tiny};
@@ -25,7 +25,7 @@ fn run<'a>(input: &'a str, output: &'a str, model: &'a str) -> [&'a str; 12] {
         output,
         "--model",
         model,
-        // Choosing one reads a sample of the input first.
+        // Without a precision, the run would first read a sample of the input to choose one.
         "--precision",
         "f32",
         "--keep-columns",
@@ -36,7 +36,7 @@ fn run<'a>(input: &'a str, output: &'a str, model: &'a str) -> [&'a str; 12] {
 }
 
 #[test]
-fn objects_give_the_results_of_files_and_plain_text_is_read_in_ranges() {
+fn objects_give_the_same_results_as_files_and_plain_text_is_read_in_ranges() {
     let (bench, store) = (Bench::new(), store());
     let model = tiny();
     for name in [
@@ -58,7 +58,7 @@ fn objects_give_the_results_of_files_and_plain_text_is_read_in_ranges() {
             .filter(|request| request.method == "GET" && request.range.is_some());
         let is_plain = matches!(name, "reviews.csv" | "reviews.jsonl");
         assert_eq!(ranges.count(), if is_plain { 4 } else { 0 }, "{name}");
-        // The same command finds its run, and that the object is the same.
+        // The same command finds its run and detects that the object is unchanged.
         let again = bench.ok(run(&url, "object.csv", model));
         let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
         assert_eq!(again["reused_batches"], 4, "{name}");
@@ -66,7 +66,7 @@ fn objects_give_the_results_of_files_and_plain_text_is_read_in_ranges() {
 }
 
 #[test]
-fn missing_objects_are_named() {
+fn the_error_names_the_missing_object() {
     let (bench, store) = (Bench::new(), store());
     let model = tiny();
     let url = format!("{}/nothing.csv", store.url());

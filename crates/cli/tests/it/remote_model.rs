@@ -1,4 +1,4 @@
-//! Packed models behind a URL, which a small server on this machine simulates.
+//! Packed models from an HTTP store, which a local server simulates.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ struct Object {
     content: Vec<u8>,
     /// Header lines that identify a version.
     marks: &'static str,
-    /// Bytes that the answer to a `GET` has; all where `None`.
+    /// The number of bytes in the response to a `GET`; all if `None`.
     cut: Option<usize>,
 }
 
@@ -69,7 +69,7 @@ impl Store {
         ])
     }
 
-    /// Runs, and returns the methods of the requests to the store.
+    /// Runs `command` and returns the methods of its requests to the store.
     fn asked(&self, command: &mut Command) -> Vec<String> {
         let before = self.server.requests().len();
         let output = command.output().unwrap();
@@ -98,7 +98,7 @@ impl Store {
 
 const FETCHED: [&str; 3] = ["HEAD", "GET", "HEAD"];
 
-/// Copies of models in a folder, without other files.
+/// The copies of models in a cache folder.
 fn copies(folder: &Path) -> Vec<std::path::PathBuf> {
     let Ok(files) = std::fs::read_dir(folder) else {
         return Vec::new();
@@ -120,7 +120,7 @@ fn a_remote_model_is_fetched_once_and_gives_the_results_of_the_file() {
     assert_eq!(store.bench.read("first.csv"), file);
     assert_eq!(store.bench.read("second.csv"), file);
 
-    // The run names the URL, and can be resumed with it.
+    // The run records the URL and can be resumed with it.
     let run = ["run", "in.jsonl", "-o", "r.csv", "--run-dir", "run", "-m"];
     let url = store.url();
     store.bench.ok(run.into_iter().chain([&*url]));
@@ -130,7 +130,7 @@ fn a_remote_model_is_fetched_once_and_gives_the_results_of_the_file() {
         ["HEAD"]
     );
 
-    // A URL of a file needs no copy.
+    // A `file:` URL needs no copy.
     let url = format!("file://{}", store.bench.path("model.shoal").display());
     let run = ["run", "in.jsonl", "--scores", "-o", "url.csv", "-m", &url];
     store.bench.ok(run);
@@ -158,7 +158,7 @@ fn a_changed_model_replaces_the_copy() {
     let second = copies(&cache);
     assert_eq!((first.len(), second.len()), (1, 1));
     assert_ne!(first, second);
-    // A server that identifies no version is asked each time.
+    // If the server identifies no version, the model is fetched each time.
     store.change(|object| object.marks = "");
     for _ in 0..2 {
         assert_eq!(store.asked(&mut run("third.csv")), FETCHED);
@@ -166,7 +166,7 @@ fn a_changed_model_replaces_the_copy() {
 }
 
 #[test]
-fn errors_while_packing_leave_no_file() {
+fn failed_fetches_leave_no_copy() {
     let store = Store::new();
     let whole = store.object.lock().unwrap().content.clone();
     store.change(|object| object.cut = Some(whole.len() / 2));
@@ -174,7 +174,7 @@ fn errors_while_packing_leave_no_file() {
     store.change(|object| object.cut = None);
     assert_eq!(store.asked(&mut store.run("next.csv")), FETCHED);
 
-    // Damaged in the store: the usual error, and another try asks again.
+    // A model that is damaged in the store is an error, and the next start fetches it again.
     store.change(|object| {
         object.marks = CHANGED;
         object.content[whole.len() / 2] ^= 1;
@@ -226,7 +226,7 @@ fn a_damaged_copy_is_fetched_again() {
 
 #[cfg(unix)]
 #[test]
-fn where_the_home_cannot_be_written_the_temporary_folder_holds_the_copy() {
+fn if_the_home_is_not_writable_the_copy_is_in_the_temporary_folder() {
     let store = Store::new();
     let home = store.bench.write("no-home", "a file");
     let temporary = store.bench.path("tmp");
@@ -238,7 +238,7 @@ fn where_the_home_cannot_be_written_the_temporary_folder_holds_the_copy() {
     };
     assert_eq!(store.asked(&mut run("first.csv")), FETCHED);
     assert_eq!(store.asked(&mut run("second.csv")), ["HEAD"]);
-    // A folder that others may write is not trusted.
+    // A folder to which other users can write is not trusted.
     let own = std::fs::read_dir(&temporary).unwrap().next().unwrap();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(own.unwrap().path(), open_to_all).unwrap();
@@ -247,7 +247,7 @@ fn where_the_home_cannot_be_written_the_temporary_folder_holds_the_copy() {
 }
 
 #[test]
-fn processes_that_fetch_at_the_same_time_do_not_collide() {
+fn concurrent_fetches_do_not_conflict() {
     let store = Store::new();
     let runs: Vec<_> = (0..4)
         .map(|i| store.run(&format!("{i}.csv")).spawn().unwrap())

@@ -1,4 +1,4 @@
-//! The command that a report gives to repeat its run: run by a shell from another folder, it writes the same bytes.
+//! The command in a report repeats the run: when a shell runs it in another folder, it writes the same bytes.
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -20,11 +20,11 @@ const COLUMNS: [&str; 8] = [
     "gold,it's a $col,\"a, b\"",
 ];
 
-/// Runs, and commands that repeat them.
+/// A bench for runs and the commands that repeat them.
 struct Repeat {
     bench: Bench,
     variables: Vec<(&'static str, String)>,
-    /// The run directory whose batches a worker of an array job processes while a run waits.
+    /// The run directory whose batches an array worker processes while a run waits.
     array: Option<&'static str>,
 }
 
@@ -33,7 +33,7 @@ impl Repeat {
         Self::within(Bench::new(), Vec::new())
     }
 
-    /// In a bench, to which an input in two formats is added.
+    /// Uses `bench`, and adds an input in two formats.
     fn within(bench: Bench, variables: Vec<(&'static str, String)>) -> Self {
         for (separator, name) in [(",", "in/some reviews.csv"), ("\t", "in/reviews.txt")] {
             let mut text = ["key", "review", "gold", "it's a $col", "\"a, b\""].join(separator);
@@ -61,21 +61,21 @@ impl Repeat {
         command
     }
 
-    /// Runs a command to its end, and workers of its array job meanwhile.
+    /// Runs a command until it exits, and array workers until then.
     fn finish(&self, mut command: Command) -> std::process::Output {
         let mut child = command.spawn().unwrap();
         if let Some(run) = self.array {
             let worker = ["worker", "--run", run, "--index", "0", "--of", "1"];
             let is_running = |child: &mut Child| child.try_wait().unwrap().is_none();
             while is_running(&mut child) {
-                // It fails until the run is planned.
+                // The worker fails until the run is planned.
                 self.shoal(&worker).output().unwrap();
             }
         }
         child.wait_with_output().unwrap()
     }
 
-    /// The command of the report of a run. It is also on the page.
+    /// The command in the report of a run, which the HTML page must also contain.
     fn command_of(&self, run: &str) -> String {
         let report: Value = summary(self.shoal(&["report", run, "--format", "json"]));
         let command = report["command"].as_str().unwrap().to_owned();
@@ -120,7 +120,7 @@ impl Repeat {
             "{command}: {}",
             describe(&repeated)
         );
-        assert!(content(&path) == first, "{command} writes something else");
+        assert!(content(&path) == first, "{command} writes other bytes");
     }
 
     /// A shell that runs `command` in another folder, with `shoal` on its PATH.
@@ -146,7 +146,7 @@ impl Repeat {
     }
 }
 
-/// Output files and their content, of a file or a folder.
+/// The name and content of each file of an output, which is a file or a folder.
 fn content(path: &Path) -> Vec<(String, Vec<u8>)> {
     if path.is_file() {
         return vec![(String::new(), std::fs::read(path).unwrap())];
@@ -188,7 +188,7 @@ fn a_local_run_is_repeated() {
     let tsv = ["in/reviews.txt", "--input-format", "tsv", "--model", model];
     repeat.check(&[&tsv[..], &COLUMNS].concat(), "of_tsv.csv");
     check(&["--auto"], "auto.csv");
-    // Options of the file count as flags do.
+    // Options in `shoal.toml` are part of the command.
     let file = "batch-size = 5\nscores = true\nkeep-columns = [\"gold\", \"a, b\"]\n";
     repeat.bench.write("shoal.toml", file);
     let job = [
@@ -252,7 +252,7 @@ fn a_run_on_http_workers_is_repeated_on_them() {
     repeat.check(&[&job[..], &["--batch-size", "5"]].concat(), "labels.csv");
 }
 
-/// It is planned and detached, or waits for its workers: the repeated run waits.
+/// Both runs wait for their workers.
 #[test]
 fn a_run_of_array_workers_is_repeated_with_other_workers() {
     let repeat = Repeat {
@@ -282,7 +282,7 @@ fn a_run_in_an_object_store_is_repeated_there() {
 
 #[cfg(feature = "aws")]
 #[test]
-fn a_run_on_functions_of_the_cloud_is_repeated_there() {
+fn a_run_on_cloud_functions_is_repeated_there() {
     use crate::cloud::{Account, ISA, STORE};
 
     let account = Account::new(&["--state-machine"]);
@@ -299,9 +299,9 @@ fn a_run_on_functions_of_the_cloud_is_repeated_there() {
     drop(cloud);
 }
 
-/// A program that continues the run of a command gives no command of its own, and that of the run may be wrong by then.
+/// A library call that continues a run has no command, and the first command may no longer describe the run.
 #[test]
-fn a_run_that_a_program_starts_again_has_no_command() {
+fn a_run_that_the_library_continues_has_no_command() {
     let repeat = Repeat::new();
     let model = tiny();
     let job = [

@@ -1,15 +1,15 @@
-//! A run that was stopped in any way resumes, and writes the same output as one that was not.
+//! A run that was stopped resumes and produces the same output as an undisturbed run.
 
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Bench, Random, describe, files_in, interrupt, jsonl, tiny_model};
+use crate::support::{Bench, Random, describe, files_in, interrupt, jsonl, signal, tiny_model};
 
 const RECORDS: usize = 3000;
 const KILLS: usize = 25;
 
-/// A bench with an input that has some bad lines.
+/// A bench with an input that has two bad lines.
 fn bench() -> Bench {
     let bench = Bench::new();
     let mut input = jsonl(RECORDS);
@@ -35,15 +35,15 @@ fn command(bench: &Bench, run_dir: &str, output: &str) -> Command {
     command
 }
 
-/// Runs to the end, and gives the summary.
+/// Runs the command, which must succeed, and returns the summary.
 fn finish(mut command: Command) -> serde_json::Value {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", describe(&output));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Waits until the run directory holds `parts` parts, then spins for a moment of random length, so that kills hit every
-/// step of a batch. Gives false where the run ended before.
+/// Waits until the run directory contains `parts` parts, then spins for a random time, so that kills hit every step of a
+/// batch. Returns `false` if the command exits first.
 fn wait(child: &mut Child, run: &Path, parts: usize, random: &mut Random) -> bool {
     loop {
         if child.try_wait().unwrap().is_some() {
@@ -60,7 +60,7 @@ fn wait(child: &mut Child, run: &Path, parts: usize, random: &mut Random) -> boo
 }
 
 #[test]
-fn a_run_killed_at_any_moment_resumes_to_the_same_bytes() {
+fn a_run_killed_at_any_time_resumes_with_byte_identical_output() {
     let bench = bench();
     let whole = finish(command(&bench, "whole", "whole.csv"));
     assert_eq!(whole["records"], RECORDS + 12);
@@ -120,7 +120,7 @@ fn a_run_killed_at_any_moment_resumes_to_the_same_bytes() {
                 .contains(".tmp")
         })
         .count();
-    assert_eq!(strays, 0, "temporary outputs are left");
+    assert_eq!(strays, 0, "temporary outputs remain");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn ctrl_c_stops_the_run_and_resume_completes_it() {
 #[test]
 fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
     let bench = bench();
-    // Unfinished, since the first bad record stops it.
+    // The first bad record stops the run, so that it is unfinished.
     let start = |extra: &[&str]| {
         let mut command = command(&bench, "run", "labels.csv");
         command.args(["--on-error", "fail"]).args(extra);
@@ -200,7 +200,7 @@ fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
     bench.write("input.jsonl", format!("{input}\n"));
     refused(&[], "input.jsonl changed: it had");
 
-    // Written again with the same content, it is the same input.
+    // A file that was rewritten with the same content is the same input.
     bench.write("input.jsonl", &input);
     assert_eq!(start(&[]).0, Some(7));
 
@@ -213,7 +213,7 @@ fn a_changed_job_is_refused_with_the_reason_and_nothing_is_lost() {
     assert_eq!(output.status.code(), Some(6), "{}", describe(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the model was"));
 
-    // The message says how to start over.
+    // `--fresh` starts over.
     let summary = finish({
         let mut command = self::command(&bench, "run", "labels.csv");
         command.arg("--fresh");
@@ -243,7 +243,7 @@ fn the_same_command_finds_its_run_again() {
     let again = run(&[]);
     assert_eq!(again["run"], first["run"]);
     assert_eq!(again["reused_batches"], first["batches"]);
-    // A finished run keeps its place; another job of the same name gets one beside it.
+    // A finished run keeps its directory, and another job with the same output gets a new one.
     let other = run(&["--scores"]);
     assert_eq!(
         other["run"].as_str().unwrap(),
@@ -254,7 +254,7 @@ fn the_same_command_finds_its_run_again() {
 }
 
 #[test]
-fn standard_input_is_known_by_its_content() {
+fn standard_input_is_identified_by_its_content() {
     let bench = bench();
     let run = |content: &str| {
         let path = bench.write("piped", content);
@@ -282,7 +282,7 @@ fn standard_input_is_known_by_its_content() {
 }
 
 #[test]
-fn lost_or_damaged_parts_are_made_again() {
+fn batches_with_lost_or_damaged_parts_are_processed_again() {
     let bench = bench();
     finish(command(&bench, "run", "labels.csv"));
     let expected = bench.read("labels.csv");
@@ -293,7 +293,7 @@ fn lost_or_damaged_parts_are_made_again() {
     std::fs::write(bench.path("run/receipts/00000009.json"), b"{\"batch\":").unwrap();
     let summary = finish(command(&bench, "run", "labels.csv"));
     assert_eq!(bench.read("labels.csv"), expected);
-    // The torn receipt is noticed at the start, the parts when they are verified; neither counts as reused.
+    // The torn receipt is detected at the start, the parts when they are verified. None of the batches counts as reused.
     assert_eq!(
         summary["reused_batches"].as_u64().unwrap() + 3,
         summary["batches"].as_u64().unwrap()
@@ -303,22 +303,30 @@ fn lost_or_damaged_parts_are_made_again() {
 #[test]
 fn two_processes_cannot_use_one_run() {
     let bench = bench();
-    let mut first = command(&bench, "run", "labels.csv")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    assert!(wait(&mut first, &bench.path("run"), 1, &mut Random::new(1)));
-    let second = command(&bench, "run", "labels.csv").output().unwrap();
-    // The first may have ended by now; otherwise the second fails.
-    if first.try_wait().unwrap().is_none() {
+    for attempt in 0..20 {
+        let run_dir = format!("run{attempt}");
+        let mut first = command(&bench, &run_dir, "labels.csv")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        if wait(&mut first, &bench.path(&run_dir), 1, &mut Random::new(1)) {
+            signal("STOP", &first);
+        }
+        if first.try_wait().unwrap().is_some() {
+            continue; // it ended before it could be stopped
+        }
+        let second = command(&bench, &run_dir, "labels.csv").output().unwrap();
         assert_eq!(second.status.code(), Some(6), "{}", describe(&second));
         assert!(String::from_utf8_lossy(&second.stderr).contains("another shoal process"));
+        signal("CONT", &first);
+        assert!(first.wait().unwrap().success());
+        return;
     }
-    assert!(first.wait().unwrap().success());
+    panic!("every run ended before it could be stopped");
 }
 
 #[test]
-fn a_run_dir_with_other_files_is_left_alone() {
+fn a_folder_with_other_files_is_not_used_as_the_run_directory() {
     let bench = bench();
     bench.write("home/precious.txt", "keep me");
     for extra in [&[][..], &["--fresh"]] {

@@ -1,5 +1,4 @@
-//! Secrets are in the environment, and nowhere else: not in messages, logs, records or reports, whether the command succeeds
-//! or not.
+//! Secrets stay in the environment: no message, log, file or report contains one, whether the command succeeds or fails.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +7,7 @@ use crate::server::{Response, Server};
 use crate::support::{ManyBatches, describe};
 use crate::worker_http::{LISTEN, Worker};
 
-/// A part of every secret.
+/// A substring of every secret.
 const MARK: &str = "m4rk3d";
 
 const SECRETS: [(&str, &str); 5] = [
@@ -36,7 +35,7 @@ impl Watched {
         }
     }
 
-    /// Runs `command` with all secrets and as much of a log as there is; it must end with `code`.
+    /// Runs `command` with all secrets and the most verbose log. It must exit with `code`.
     fn run(&mut self, command: &mut Command, code: i32) {
         command
             .envs(SECRETS)
@@ -78,7 +77,7 @@ impl Watched {
             let is_there = content
                 .windows(MARK.len())
                 .any(|part| part == MARK.as_bytes());
-            assert!(!is_there, "{} holds a secret", path.display());
+            assert!(!is_there, "{} contains a secret", path.display());
         });
         assert!(files > 0);
     }
@@ -105,23 +104,23 @@ fn secrets_of_workers_and_hubs_are_not_disclosed() {
         .args(["--log-format", "json", "--log-level", "trace"]);
     let own = Worker::start_logging(&mut worker, &log);
     let mut worker = watched.job.bench.shoal(LISTEN);
-    let strange = Worker::start(worker.env("SHOAL_TOKEN", "another"));
-    let (own_url, strange_url) = (own.url.clone(), strange.url.clone());
+    let other = Worker::start(worker.env("SHOAL_TOKEN", "another"));
+    let (own_url, other_url) = (own.url.clone(), other.url.clone());
     let http = ["--backend", "http", "--url"];
     watched.job("well", &[http.as_slice(), &[&own_url]].concat(), 0);
-    watched.job("refused", &[http.as_slice(), &[&strange_url]].concat(), 8);
+    watched.job("refused", &[http.as_slice(), &[&other_url]].concat(), 8);
     watched.job(
         "away",
         &[http.as_slice(), &["http://127.0.0.1:1"]].concat(),
         8,
     );
-    // Passwords in URLs are refused before they are written down.
+    // URLs with passwords are refused before they are recorded.
     watched.job(
         "password",
         &[http.as_slice(), &["http://me:m4rk3d@127.0.0.1:1"]].concat(),
         8,
     );
-    // Gateways take keys in the URL: the recorded URL has none.
+    // Some gateways require a key in the URL. The recorded URL does not contain it.
     let keyed = format!("{own_url}/?code=m4rk3d-key");
     watched.job("keyed", &[http.as_slice(), &[&keyed]].concat(), 0);
     watched.shoal(&["report", "keyed"], 0);
@@ -131,12 +130,12 @@ fn secrets_of_workers_and_hubs_are_not_disclosed() {
     let malformed = "http://[?code=m4rk3d-key";
     watched.job("malformed", &[http.as_slice(), &[malformed]].concat(), 8);
     watched.shoal(&["doctor", "--backend", "http", "--url", &own_url], 0);
-    watched.shoal(&["doctor", "--backend", "http", "--url", &strange_url], 8);
+    watched.shoal(&["doctor", "--backend", "http", "--url", &other_url], 8);
     watched.shoal(&["report", "well"], 0);
     watched.shoal(&["report", "well", "--format", "json"], 0);
     watched.shoal(&["status", "well"], 0);
     watched.job("processes", &["--backend", "process"], 0);
-    // A hub that does not let us in.
+    // A hub that denies access.
     let hub = Server::new(|_, _| Response {
         status: "401 Unauthorized",
         headers: String::new(),
@@ -148,13 +147,13 @@ fn secrets_of_workers_and_hubs_are_not_disclosed() {
         .shoal(["doctor", "--model", "somebody/private"]);
     watched.run(command.env("HF_ENDPOINT", hub.url()), 4);
     let printed = hub.requests();
-    let is_told = |header: &Option<String>| header.as_deref().is_some_and(|h| h.contains(MARK));
+    let has_secret = |header: &Option<String>| header.as_deref().is_some_and(|h| h.contains(MARK));
     assert!(
         printed
             .iter()
-            .any(|request| is_told(&request.authorization))
+            .any(|request| has_secret(&request.authorization))
     );
-    drop((own, strange));
+    drop((own, other));
     watched.check();
 }
 
@@ -184,7 +183,7 @@ fn secrets_of_clouds_are_not_disclosed() {
             .bench
             .shoal(["run", "input.jsonl", "-o", &output]);
         command.args(["--store", store, "--backend", "lambda", "--yes"]);
-        // There is no such function, or nothing can be asked.
+        // Either the function does not exist, or every request fails.
         watched.run(
             command.env("AWS_ENDPOINT_URL", &url),
             if code == 0 { 8 } else { code },

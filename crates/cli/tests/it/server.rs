@@ -1,4 +1,4 @@
-//! A small HTTP server on the loopback, for tests that use the network.
+//! A small HTTP server on the loopback interface, for tests that use the network.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ pub(crate) struct Request {
     pub(crate) content: Vec<u8>,
 }
 
-/// Its answer: the end of the status line, header lines, and the content, which a `HEAD` request does not get.
+/// The response to a request: the status code and reason, header lines, and the content, which is omitted for `HEAD`.
 pub(crate) struct Response {
     pub(crate) status: &'static str,
     pub(crate) headers: String,
@@ -33,7 +33,7 @@ impl Response {
         }
     }
 
-    /// The part of `content` that was asked for.
+    /// The requested range of `content`.
     pub(crate) fn part(request: &Request, content: &[u8], headers: &str) -> Self {
         let (first, last) = request
             .range
@@ -59,7 +59,7 @@ impl Response {
     }
 }
 
-/// The server; it ends when it is dropped.
+/// A running server. Dropping it stops it.
 pub(crate) struct Server {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -68,7 +68,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server that answers by `answer`, which also gets the server's URL.
+    /// Starts a server that responds with the results of `answer`, which is called with the request and the server's URL.
     pub(crate) fn new(answer: impl Fn(&Request, &str) -> Response + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -80,7 +80,7 @@ impl Server {
                 if asked_to_stop.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client may close its connection.
+                // Errors are ignored, because a client may close its connection.
                 let url = format!("http://{address}");
                 let _ = serve(connection.unwrap(), &seen, |request| answer(request, &url));
             }
@@ -105,7 +105,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // The server waits for a connection.
+        // Wakes the thread, which waits for a connection.
         let _ = TcpStream::connect(self.address);
         let ended = self.thread.take().unwrap().join();
         assert!(ended.is_ok() || std::thread::panicking());

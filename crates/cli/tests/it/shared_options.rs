@@ -1,10 +1,10 @@
-//! Commands read the options that they share with `run` from flags, variables and `shoal.toml`, in this order.
+//! Commands read the options that they share with `run` from flags, variables and `shoal.toml`, in order of precedence.
 
 use serde_json::Value;
 
 use crate::support::{Bench, describe, jsonl, summary, tiny};
 
-/// A bench whose `shoal.toml` has options that would be seen in each result.
+/// A bench whose `shoal.toml` has options that affect every result.
 fn bench() -> Bench {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(40));
@@ -16,7 +16,7 @@ fn bench() -> Bench {
 }
 
 #[test]
-fn a_plan_is_for_the_model_of_the_file() {
+fn plan_uses_the_options_of_the_file() {
     let bench = bench();
     let plan = |more: &[&str]| -> Value {
         summary(bench.shoal([&["plan", "in.jsonl", "--json"], more].concat()))
@@ -33,7 +33,7 @@ fn a_plan_is_for_the_model_of_the_file() {
 }
 
 #[test]
-fn the_engine_of_the_file_is_timed_and_packed() {
+fn bench_and_pack_use_the_options_of_the_file() {
     let bench = bench();
     let grid = "--lengths 16 --micro-batches 0 --seconds 0.01 --json";
     let timed = summary(bench.shoal(["bench"].into_iter().chain(grid.split(' '))));
@@ -48,7 +48,7 @@ fn the_engine_of_the_file_is_timed_and_packed() {
 }
 
 #[test]
-fn a_comparison_and_a_resumed_run_follow_the_file() {
+fn compare_resume_and_collect_use_the_options_of_the_file() {
     let bench = bench();
     let compare = [
         "compare",
@@ -69,11 +69,11 @@ fn a_comparison_and_a_resumed_run_follow_the_file() {
         let output = bench.ok([command, "run"]);
         assert!(output.stderr.is_empty(), "{}", describe(&output));
         let output = bench.ok([command, "run", "--quiet=false"]);
-        assert!(!output.stderr.is_empty(), "{command} says nothing");
+        assert!(!output.stderr.is_empty(), "{command} prints nothing");
         let found = summary(bench.shoal([command, "run", "--json"]));
         assert_eq!(found["records"], 40);
     }
-    // The run was local; a file for another backend does not move it.
+    // The run was local, and a backend in the file does not change this.
     bench.write(
         "shoal.toml",
         "backend = \"http\"\nurl = [\"http://127.0.0.1:1\"]\n",

@@ -1,4 +1,4 @@
-//! A temporary folder for each test, and the command in it.
+//! A temporary folder for each test, in which the command runs.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// A folder to work in. Runs that are given no directory are kept in it too.
+/// The working folder of a test. It also contains the runs that have no explicit run directory.
 pub(crate) struct Bench {
     dir: TempDir,
 }
@@ -39,7 +39,7 @@ impl Bench {
         String::from_utf8(self.read(name)).unwrap()
     }
 
-    /// The command, with no settings but those of the test.
+    /// The command with only the settings of the test.
     pub(crate) fn shoal<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
         command
@@ -61,7 +61,7 @@ impl Bench {
         output
     }
 
-    /// Runs the command, which must fail with this exit code, and gives its message.
+    /// Runs the command, which must fail with this exit code, and returns its message.
     pub(crate) fn fails<S: AsRef<OsStr>>(
         &self,
         code: i32,
@@ -82,12 +82,15 @@ pub(crate) fn describe(output: &Output) -> String {
     )
 }
 
-/// Sends SIGINT, as Ctrl-C does; by the shell, since not every system has `kill` as a program.
+/// Sends SIGINT, as Ctrl-C does. Uses the shell, because not every system has `kill` as a program.
 pub(crate) fn interrupt(child: &Child) {
-    let status = Command::new("sh")
-        .args(["-c", &format!("kill -INT {}", child.id())])
-        .status()
-        .unwrap();
+    signal("INT", child);
+}
+
+/// Sends the signal with this name.
+pub(crate) fn signal(name: &str, child: &Child) {
+    let command = format!("kill -{name} {}", child.id());
+    let status = Command::new("sh").args(["-c", &command]).status().unwrap();
     assert!(status.success());
 }
 
@@ -103,13 +106,13 @@ pub(crate) fn tiny_model() -> PathBuf {
     repository("crates/encoder/tests/fixtures/distilbert-f32")
 }
 
-/// Its path as text.
+/// The path of [`tiny_model`] as text.
 pub(crate) fn tiny() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| tiny_model().display().to_string());
     &PATH
 }
 
-/// `count` records as JSON Lines, with texts of one to some forty words.
+/// `count` records as JSON Lines, with texts of 1 to 40 words.
 pub(crate) fn jsonl(count: usize) -> String {
     let words = [
         "good", "bad", "film", "plot", "the", "a", "not", "ending", "slow", "loved",
@@ -126,7 +129,7 @@ pub(crate) fn jsonl(count: usize) -> String {
     text
 }
 
-/// Numbers that are the same in every run of a test (SplitMix64).
+/// A deterministic random number generator (SplitMix64).
 pub(crate) struct Random(u64);
 
 impl Random {
@@ -152,14 +155,14 @@ pub(crate) fn terminate(child: &Child) {
     assert!(status.success());
 }
 
-/// Runs a command to its end, which must be a success, and gives the summary that it prints.
+/// Runs a command, which must succeed, and returns the summary that it prints.
 pub(crate) fn summary(mut command: Command) -> serde_json::Value {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", describe(&output));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Number of whole files in a folder: one that is still being written has a `#` in its name.
+/// The number of complete files in a folder. A file that is still being written has a `#` in its name.
 pub(crate) fn files_in(folder: &Path) -> usize {
     let is_whole = |file: &std::fs::DirEntry| !file.file_name().to_string_lossy().contains('#');
     std::fs::read_dir(folder).map_or(0, |files| {
@@ -169,15 +172,18 @@ pub(crate) fn files_in(folder: &Path) -> usize {
     })
 }
 
-/// Waits until a run that `child` works on has some receipts; it must not end before.
+/// Waits until the run that `child` processes has two receipts. The process must not exit before.
 pub(crate) fn wait_for_receipts(child: &mut Child, run: &Path) {
     while files_in(&run.join("receipts")) < 2 {
-        assert!(child.try_wait().unwrap().is_none(), "ended too soon");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the command exited too early"
+        );
         std::thread::yield_now();
     }
 }
 
-/// The failed attempts in the log of a run: kind, and whether another one followed.
+/// The failed attempts in the event log of a run: the kind, and whether the batch was retried.
 pub(crate) fn failures(run: &Path) -> Vec<(String, bool)> {
     let log = std::fs::read_to_string(run.join("events.jsonl")).unwrap();
     log.lines()
@@ -198,7 +204,7 @@ pub(crate) struct ManyBatches {
 }
 
 impl ManyBatches {
-    /// `records` records, `batch_size` of them in a batch.
+    /// A job with `records` valid and two bad records, in batches of `batch_size`.
     pub(crate) fn new(records: usize, batch_size: usize) -> Self {
         let bench = Bench::new();
         let mut input = jsonl(records);
@@ -214,13 +220,27 @@ impl ManyBatches {
         this
     }
 
-    /// The command that runs it in the run directory `name`, and writes `name.csv`.
+    /// The command that runs the job in the run directory `name` and writes `name.csv`.
     pub(crate) fn run(&self, name: &str, options: &[&str]) -> Command {
         let output = format!("{name}.csv");
         let mut command = self.bench.shoal(["run", "input.jsonl", "-o", &output]);
         command.args(["--run-dir", name, "--json", "--quiet", "--model"]);
         command.arg(tiny_model()).args(options);
         command
+    }
+
+    /// The texts of the records that have at least three words, which appear nowhere else.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let records = self.bench.text("input.jsonl");
+        let records = records
+            .lines()
+            .map(serde_json::from_str::<serde_json::Value>);
+        let texts = records.filter_map(|record| Some(record.ok()?["text"].as_str()?.to_owned()));
+        let texts: Vec<_> = texts
+            .filter(|text| text.split_whitespace().count() > 2)
+            .collect();
+        assert!(texts.len() > 10);
+        texts
     }
 
     /// Checks that `name.csv` equals the output of the local backend.

@@ -1,4 +1,4 @@
-//! CSV, TSV and JSON Lines as other programs write them: quotes, line ends, byte-order marks, blank lines.
+//! CSV, TSV and JSON Lines as other programs write them: quotes, line endings, byte-order marks, blank lines.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::Bench;
 /// A dead letter's id, row and line.
 type Letter = (Value, u64, u64);
 
-/// Runs over `content` in batches of every size, and gives ids and texts, and the dead letters.
+/// Runs on `content` with several batch sizes. Returns the ids and texts of the results, and the dead letters.
 fn read_back(bench: &Bench, name: &str, content: &[u8]) -> (Vec<(String, String)>, Vec<Letter>) {
     bench.write(name, content);
     let mut all = Vec::new();
@@ -75,7 +75,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn csv_of_other_programs_is_read() {
+fn csv_from_other_programs_is_read() {
     let bench = Bench::new();
     for ending in ["\n", "\r\n"] {
         // A byte-order mark; blank lines before the header, between records and at the end; quoted line breaks,
@@ -108,7 +108,7 @@ fn csv_of_other_programs_is_read() {
 }
 
 #[test]
-fn tsv_may_hold_commas_and_quotes() {
+fn tsv_may_contain_commas_and_quotes() {
     let bench = Bench::new();
     let content = "id\ttext\r\na\tone, two\r\nb\t\"a\ttab\"\r\n";
     let (results, failed) = read_back(&bench, "in.tsv", content.as_bytes());

@@ -1,4 +1,4 @@
-//! Runs that are processed in windows: their output is that of runs in one window.
+//! Runs that are processed in several windows produce the same output as runs in one window.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{ManyBatches, describe, summary};
 
-/// The fewest batches of a window, with one call at a time.
+/// The minimum number of batches in a window, with one call at a time.
 const WINDOW: u64 = 64;
 
 fn events(job: &ManyBatches, run: &str) -> Vec<Value> {
@@ -20,7 +20,7 @@ fn in_windows(job: &ManyBatches, name: &str, options: &[&str]) -> Command {
     job.run(name, &[small.as_slice(), options].concat())
 }
 
-/// Removes times and places, which differ.
+/// Removes times and paths, which differ.
 fn without_times(mut summary: Value) -> Value {
     let fields = summary.as_object_mut().unwrap();
     for name in [
@@ -74,7 +74,7 @@ fn windows_do_not_change_the_output() {
     );
 }
 
-/// A part that is lost within a finished window, and a window that was never processed.
+/// A part of a finished window is lost, and another window was never processed.
 #[test]
 fn open_batches_are_found_in_every_window() {
     let job = ManyBatches::new(1000, 5);

@@ -1,4 +1,4 @@
-//! Workers that answer HTTP.
+//! HTTP workers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,14 +7,14 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::{ManyBatches, describe, failures, summary, terminate, wait_for_receipts};
 
-/// A worker in a process; it is killed when it is dropped.
+/// A worker process. Dropping it kills the process.
 pub(crate) struct Worker {
     child: Child,
     pub(crate) url: String,
 }
 
 impl Worker {
-    /// Starts it, and waits until it takes calls.
+    /// Starts a worker and waits until it is ready.
     pub(crate) fn start(command: &mut Command) -> Self {
         let worker = Self::listen(command);
         while worker.get("/ready").status != 200 {
@@ -23,7 +23,7 @@ impl Worker {
         worker
     }
 
-    /// The same, with its log in the file `log`, which must be JSON.
+    /// Like [`start`](Self::start), but writes the log, which must be JSON, to the file `log`.
     pub(crate) fn start_logging(command: &mut Command, log: &Path) -> Self {
         let file = std::fs::File::create(log).unwrap();
         let mut child = command.stderr(file).spawn().unwrap();
@@ -43,7 +43,7 @@ impl Worker {
         worker
     }
 
-    /// Starts it, and waits until it listens.
+    /// Starts a worker and waits until it listens.
     fn listen(command: &mut Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
@@ -75,7 +75,7 @@ impl Drop for Worker {
     }
 }
 
-/// The answer to a request.
+/// The response to a request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: u16,
@@ -83,7 +83,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The kind of the failure in it.
+    /// The kind of the failure in the response.
     pub(crate) fn kind(&self) -> String {
         let body = self.text.split_once("\r\n\r\n").unwrap().1;
         let outcome: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -141,7 +141,7 @@ fn a_run_survives_the_loss_of_a_worker() {
             "{kind}"
         );
     }
-    // Where it ran is remembered, without the token.
+    // The backend is recorded without the token.
     let backend = job.bench.text("run/backend.json");
     assert!(backend.contains(&second.url) && !backend.contains("s3cret"));
 }
@@ -171,7 +171,7 @@ fn unauthorized_and_malformed_calls_are_refused() {
         (own, invocation(&at("mine/../other")), 403, "refused"),
         (own, invocation("s3://bucket/run"), 403, "refused"),
         (&too_long, String::new(), 413, "refused"),
-        // In it may, but there is no job.
+        // The folder is allowed, but it contains no job.
         (own, invocation(&at("mine/run")), 422, "input"),
     ] {
         let answer = worker.post(headers, &body);
@@ -205,8 +205,8 @@ fn slow_callers_and_calls_time_out() {
     let job = ManyBatches::new(100, 100);
     let options = ["--read-timeout", "1", "--call-timeout", "1"];
     let worker = Worker::start(job.bench.shoal(LISTEN).args(options));
-    // A head that never begins, or never ends, or is of a protocol whose heads are not bounded, is cut off; a body that never
-    // comes is reported as missing.
+    // The connection is closed if the request head is missing or incomplete, or if it is HTTP/2, whose heads are not
+    // bounded. A missing body is reported.
     let address = worker.url.strip_prefix("http://").unwrap();
     let heads: [&[u8]; 4] = [
         b"",
@@ -216,7 +216,7 @@ fn slow_callers_and_calls_time_out() {
     ];
     for head in heads {
         let mut stream = TcpStream::connect(address).unwrap();
-        // Rather a failure than no end.
+        // The test must fail rather than hang.
         let patience = std::time::Duration::from_secs(60);
         stream.set_read_timeout(Some(patience)).unwrap();
         stream.write_all(head).unwrap();
@@ -230,7 +230,7 @@ fn slow_callers_and_calls_time_out() {
     }
     let answer = worker.post("Content-Length: 10\r\n", "");
     assert_eq!((answer.status, answer.kind().as_str()), (408, "refused"));
-    // Less time than a function keeps for writing.
+    // The time limit is below the time that a function reserves for writing.
     let batch = job.bench.text("local/batches.jsonl");
     let batch: serde_json::Value = serde_json::from_str(batch.lines().next().unwrap()).unwrap();
     let run = job.bench.path("again");
@@ -244,7 +244,7 @@ fn slow_callers_and_calls_time_out() {
 #[test]
 #[cfg(unix)]
 fn a_busy_worker_rejects_calls_and_exits_when_its_work_is_done() {
-    // Seconds of work in one batch.
+    // One batch that takes seconds.
     let job = ManyBatches::new(60_000, 100_000);
     let options = ["--concurrency", "1"];
     let mut worker = Worker::start(job.bench.shoal(LISTEN).args(options));
@@ -257,7 +257,7 @@ fn a_busy_worker_rejects_calls_and_exits_when_its_work_is_done() {
     let short = invocation("/nowhere");
     std::thread::scope(|scope| {
         let held = scope.spawn(|| {
-            // The other call may have been quicker.
+            // The short call may be accepted first.
             loop {
                 let answer = worker.post("", &long);
                 if answer.status != 429 {
@@ -270,7 +270,7 @@ fn a_busy_worker_rejects_calls_and_exits_when_its_work_is_done() {
             if answer.status == 429 {
                 break answer;
             }
-            assert!(!held.is_finished(), "the long call is over");
+            assert!(!held.is_finished(), "the long call has already ended");
         };
         assert_eq!(busy.kind(), "throttled");
         assert!(busy.text.contains("retry-after: 1"), "{}", busy.text);
@@ -287,7 +287,7 @@ fn a_busy_worker_rejects_calls_and_exits_when_its_work_is_done() {
 }
 
 #[test]
-fn certificates_are_shown_and_checked() {
+fn certificates_are_verified() {
     let job = ManyBatches::new(100, 20);
     let own_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::default();
@@ -310,7 +310,7 @@ fn certificates_are_shown_and_checked() {
         run.env("SHOAL_TOKEN", "s3cret");
         run
     };
-    // No known authority signed it.
+    // The certificate is not signed by a known authority.
     let output = run().output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{}", describe(&output));
     assert!(
@@ -325,7 +325,7 @@ fn certificates_are_shown_and_checked() {
 }
 
 #[test]
-fn a_worker_does_not_listen_to_other_machines_without_protection() {
+fn a_public_worker_requires_a_token_and_allowed_folders() {
     let job = ManyBatches::new(20, 20);
     let listen = ["worker", "--http", "0.0.0.0:0"];
     let message = job.bench.fails(2, listen);
@@ -335,7 +335,7 @@ fn a_worker_does_not_listen_to_other_machines_without_protection() {
     let message = job.bench.fails(2, ["worker", "--stdio", "--insecure"]);
     assert!(message.contains("cannot be used with"), "{message}");
 
-    // Nor is a token sent there. The address is one that no machine has.
+    // A client does not send a token unencrypted. The address is reserved for documentation.
     let options = ["--backend", "http", "--url", "http://192.0.2.1:8080"];
     let mut run = job.run("run", &options);
     let output = run.env("SHOAL_TOKEN", "s3cret").output().unwrap();
@@ -348,9 +348,9 @@ fn a_worker_does_not_listen_to_other_machines_without_protection() {
 }
 
 #[test]
-fn unreachable_workers_are_named() {
+fn the_error_names_the_unreachable_worker() {
     let job = ManyBatches::new(20, 20);
-    // A port that was free a moment ago.
+    // A port on which no process listens.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);

@@ -1,4 +1,4 @@
-//! The worker of AWS Lambda, against a simulated Runtime API.
+//! The worker for AWS Lambda, with a simulated Runtime API.
 
 use std::process::Child;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::server::{Response, Server};
 use crate::support::{Bench, ManyBatches, describe, summary, tiny_model};
 
-/// An environment of Lambda with the function in it.
+/// A Lambda environment that runs the function.
 struct Lambda {
     child: Child,
     events: Option<Sender<(Value, u64)>>,
@@ -25,7 +25,7 @@ impl Lambda {
         let waiting = Mutex::new(waiting);
         let api = Server::new(move |request, _| {
             if request.path.ends_with("/invocation/next") {
-                // As the API does: it holds the request until there is an event.
+                // Like the real API, holds the request until there is an event.
                 let Ok((event, deadline)) = waiting.lock().unwrap().recv() else {
                     return Response::not_found();
                 };
@@ -41,7 +41,7 @@ impl Lambda {
                 };
             }
             let content = serde_json::from_slice(&request.content).unwrap();
-            // The test may have seen enough.
+            // The test may no longer receive answers.
             let _ = answer.send((request.path.clone(), content));
             Response {
                 status: "202 Accepted",
@@ -95,12 +95,12 @@ impl Drop for Lambda {
     }
 }
 
-/// In an hour.
+/// A deadline in an hour.
 fn later() -> u64 {
     in_ms(3_600_000)
 }
 
-/// Less time than a function keeps for writing.
+/// A deadline that is closer than the time that a function reserves for writing.
 fn soon() -> u64 {
     in_ms(1000)
 }
@@ -148,11 +148,11 @@ fn events_are_processed_and_the_first_one_reports_the_cold_start() {
         assert!(receipt["environment"].as_str().unwrap().contains("[1]abc"));
         assert_eq!(reply["again"], Value::Null);
     }
-    let mut strange = invocations[0].clone();
-    strange["run"] = json!("/nowhere");
-    lambda.call(strange, later()).unwrap_err();
+    let mut missing = invocations[0].clone();
+    missing["run"] = json!("/nowhere");
+    lambda.call(missing, later()).unwrap_err();
     drop(lambda);
-    // A line of metrics and a line of the log for each of them.
+    // Each event has one line of metrics and one log line.
     let metrics = crate::logs::objects(&job.bench.read("metrics"));
     let records: Vec<_> = metrics
         .iter()
@@ -211,13 +211,13 @@ fn failures_are_reported_by_type_and_the_next_event_is_processed() {
             "{error}"
         );
     }
-    // The model is that of the job, opened when it is called for.
+    // The function opens the model of the job when it is first needed.
     let reply = lambda.call(invocations[0].clone(), later()).unwrap();
     assert_eq!(reply["receipt"]["records"], 20);
 }
 
 #[test]
-fn requests_to_the_functions_url_are_answered_as_requests() {
+fn requests_to_the_function_url_get_http_responses() {
     let (job, invocations) = planned();
     let lambda = Lambda::start(&job.bench, &[("SHOAL_TOKEN", "s3cret")]);
     let request = |token: &str| {
@@ -239,7 +239,7 @@ fn requests_to_the_functions_url_are_answered_as_requests() {
 }
 
 #[test]
-fn a_bootstrap_outside_of_lambda_is_an_error() {
+fn running_the_bootstrap_outside_lambda_is_an_error() {
     let bench = Bench::new();
     let bootstrap = bench.path("bootstrap");
     std::fs::copy(env!("CARGO_BIN_EXE_shoal"), &bootstrap).unwrap();

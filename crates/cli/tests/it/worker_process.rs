@@ -1,11 +1,11 @@
-//! Worker processes, which may die.
+//! Worker processes, some of which are killed.
 
 use std::process::{Command, Stdio};
 
 use crate::support::{ManyBatches, describe, failures, summary, wait_for_receipts};
 
 #[test]
-fn processes_write_what_threads_write() {
+fn processes_write_the_same_output_as_threads() {
     let job = ManyBatches::new(300, 20);
     let done = summary(job.run("run", &["--backend", "process", "--concurrency", "3"]));
     assert_eq!(
@@ -16,7 +16,7 @@ fn processes_write_what_threads_write() {
     assert!(failures(&job.bench.path("run")).is_empty());
 }
 
-/// A command by another name is its own worker too, and no other `shoal` that may be there.
+/// A renamed command starts its own executable as the worker, not another `shoal`.
 #[test]
 #[cfg(unix)]
 fn a_renamed_command_starts_itself() {
@@ -40,7 +40,7 @@ fn a_renamed_command_starts_itself() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_process_that_is_killed_costs_an_attempt() {
+fn a_killed_process_counts_as_an_attempt() {
     let job = ManyBatches::new(6000, 20);
     let mut run = job
         .run("run", &["--backend", "process", "--concurrency", "2"])
@@ -63,8 +63,8 @@ fn a_process_that_is_killed_costs_an_attempt() {
 }
 
 #[test]
-fn calls_that_run_out_of_time_end_in_the_middle_of_a_batch() {
-    // More work in one batch than any machine does in the half second before the time that is kept for writing.
+fn calls_that_run_out_of_time_end_within_a_batch() {
+    // One batch has more work than any machine can do before the time that a function reserves for writing.
     let job = ManyBatches::new(60_000, 100_000);
     let options = ["--backend", "process", "--timeout", "2"];
     let done = summary(job.run("run", &options));
@@ -101,12 +101,12 @@ fn lines_are_answered_until_the_input_ends() {
         .collect();
     assert_eq!(answers.len(), 3);
     assert_eq!(answers[0]["failure"]["kind"], "refused");
-    // The whole input again, under the name of a batch that is done: the first receipt remains.
+    // The batch is already finished, so its first receipt is returned.
     assert_eq!(answers[1]["receipt"]["records"], 20, "{}", answers[1]);
     assert_eq!(answers[2]["failure"]["kind"], "storage");
 }
 
-/// The line that calls for a planned batch of a run.
+/// The line of an invocation for a planned batch of a run.
 fn invocation(run: &str, batch: usize) -> String {
     let plan = std::fs::read_to_string(format!("{run}/batches.jsonl"));
     let batch = match &plan {
@@ -116,11 +116,11 @@ fn invocation(run: &str, batch: usize) -> String {
     format!(r#"{{"run":{run:?},"batch":{batch},"attempt":1}}"#)
 }
 
-/// The processes that `parent` has started.
+/// The child processes of `parent`.
 fn children(parent: u32) -> Vec<u32> {
     let parent_of = |process: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-        // The name before it may hold anything.
+        // The process name before it may contain anything.
         let fields = stat.rsplit_once(')')?.1;
         fields.split_whitespace().nth(1)?.parse::<u32>().ok()
     };

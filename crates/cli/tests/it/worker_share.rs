@@ -1,11 +1,11 @@
-//! Workers of array jobs, which find their share by their index.
+//! Array workers, which determine their share by their index.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::{ManyBatches, describe, summary};
 
-/// A run that is planned and left to workers.
+/// A run that is planned for array workers.
 fn planned() -> ManyBatches {
     let job = ManyBatches::new(300, 20);
     let output = job
@@ -17,7 +17,7 @@ fn planned() -> ManyBatches {
     job
 }
 
-/// Collects the finished batches, without processing any again.
+/// Collects the run, which must not process any batch again.
 fn collect(job: &ManyBatches) {
     let done = summary(job.bench.shoal(["resume", "run", "--json", "--quiet"]));
     assert_eq!(done["reused_batches"], 16);
@@ -26,7 +26,7 @@ fn collect(job: &ManyBatches) {
 }
 
 #[test]
-fn workers_process_their_shares_in_any_order_and_one_twice() {
+fn shares_may_be_processed_in_any_order_and_repeatedly() {
     let job = planned();
     for (index, says) in [
         ("2", "100 records"),
@@ -89,7 +89,7 @@ fn the_slurm_script_completes_the_run() {
             .unwrap();
         assert!(output.status.success(), "{}", describe(&output));
     }
-    // Without a number, nothing is done.
+    // Without an index, the script fails.
     assert!(!shell(&["run.sh"]).output().unwrap().status.success());
     collect(&job);
 }

@@ -1,4 +1,4 @@
-//! The suite's own servers, called by a minimal client: real clients are tested against them, so they must be correct.
+//! Tests the suite's servers with a minimal client, because the real clients are tested against these servers.
 
 use std::io;
 

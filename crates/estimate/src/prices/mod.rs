@@ -10,7 +10,7 @@ use crate::file::read_text;
 
 /// The built-in AWS prices.
 const AWS: &str = include_str!("../../prices/aws-2026-11-24.json");
-/// Much more than any price file needs.
+/// Maximum size of a price file in bytes, far more than any needs.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// CPU architecture of a function.
@@ -24,7 +24,7 @@ pub enum Architecture {
     Arm64,
 }
 
-/// The name that Lambda uses.
+/// Formats the name that Lambda uses.
 impl fmt::Display for Architecture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
@@ -93,9 +93,9 @@ pub struct Prices {
 pub struct Price {
     /// The item.
     pub item: Item,
-    /// The region; `*` for regions without a price of their own.
+    /// The region; `*` for all regions without a separate price.
     pub region: String,
-    /// Architecture of the functions; any if missing.
+    /// Architecture of the functions; any if `None`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Architecture>,
     /// The unit.
@@ -109,7 +109,7 @@ pub struct Price {
     pub confidence: Confidence,
 }
 
-/// A price that applies from some quantity on.
+/// A price that applies to units beyond a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
@@ -133,7 +133,7 @@ pub enum PriceError {
     },
     /// There is no price for an item.
     #[error(
-        "failed to find the price of {item} for {what} in the prices of {provider} of {date}; use a price file that contains it"
+        "failed to find the price of {item} for {what} in the {provider} prices of {date}; use a price file that contains it"
     )]
     Missing {
         /// The item's name.
@@ -150,7 +150,7 @@ pub enum PriceError {
 impl Prices {
     /// The built-in AWS prices.
     pub fn aws() -> Self {
-        Self::parse(AWS, "built-in prices").expect("the built-in prices are tested")
+        Self::parse(AWS, "built-in prices").expect("the built-in prices are valid")
     }
 
     /// Reads a price file: JSON in the format of the files in `crates/estimate/prices/`.
@@ -195,11 +195,11 @@ impl Prices {
         region: &str,
         architecture: Option<Architecture>,
     ) -> Result<&Price, PriceError> {
-        let is_it = |price: &&Price| {
+        let matches = |price: &&Price| {
             price.item == item
                 && (price.architecture.is_none() || price.architecture == architecture)
         };
-        let of_item = || self.prices.iter().filter(is_it);
+        let of_item = || self.prices.iter().filter(matches);
         let here = of_item().find(|price| price.region == region);
         let found = here.or_else(|| of_item().find(|price| price.region == "*"));
         found.ok_or_else(|| PriceError::Missing {
@@ -233,7 +233,7 @@ impl Price {
         Ok(())
     }
 
-    /// The cost of `quantity` in USD, starting from the first unit of the month.
+    /// The cost of the first `quantity` units of a month, in USD.
     pub fn cost(&self, quantity: f64) -> f64 {
         let ends = self.tiers.iter().skip(1).map(|tier| tier.from);
         let tiers = self.tiers.iter().zip(ends.chain([f64::INFINITY]));

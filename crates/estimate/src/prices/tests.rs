@@ -22,8 +22,8 @@ fn the_built_in_prices_are_well_formed() {
     );
 }
 
-/// The provider's worked example: 3 million invocations of 120 ms at 1,536 MB are 540,000 GB-s, which cost 9.00 USD before
-/// the free tier, and 0.60 USD for the requests.
+/// The provider's worked example: 3 million invocations of 120 ms at 1,536 MB are 540,000 GB-s.
+/// They cost 9.00 USD before the free tier, and the requests cost 0.60 USD.
 #[test]
 fn lambda_costs_match_the_worked_example() {
     let compute = price(Item::LambdaCompute, "us-east-1", Some(Architecture::X86));
@@ -70,7 +70,7 @@ fn regions_differ_and_unknown_ones_are_named() {
             && text.contains("price file"),
         "{text}"
     );
-    // Prices that are the same everywhere are found in every region.
+    // A price for `*` is found in every region.
     assert!(prices.find(Item::LambdaRequest, "moon-1", None).is_ok());
 }
 

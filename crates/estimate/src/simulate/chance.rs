@@ -5,8 +5,8 @@ use fastrand::Rng;
 use super::Scenario;
 use super::task::Task;
 
-/// Random numbers for one invocation. They depend on the seed and the invocation, not on the order
-/// of events.
+/// Random numbers for one invocation. They depend only on the seed and the invocation, not on the
+/// order of events.
 pub(super) struct Chance(Rng);
 
 impl Chance {
@@ -17,12 +17,12 @@ impl Chance {
         Self(Rng::with_seed(seed))
     }
 
-    /// Whether an event with this probability happens.
+    /// Draws whether an event with this probability happens.
     pub(super) fn happens(&mut self, probability: f64) -> bool {
         self.fraction() < probability
     }
 
-    /// A number in `0.0..1.0`.
+    /// Draws a number in `0.0..1.0`.
     pub(super) fn fraction(&mut self) -> f64 {
         self.0.f64()
     }

@@ -10,12 +10,13 @@ use super::{Ramp, Scenario};
 pub(super) struct Environments {
     /// Busy environments and when each becomes free, earliest first.
     busy: BinaryHeap<Reverse<(Moment, u64)>>,
-    /// Warm, free environments, lowest first.
+    /// Warm, free environments, lowest number first.
     free: BinaryHeap<Reverse<u64>>,
     /// Number of environments used so far.
     used: u64,
     /// Number of environments allowed so far.
     allowed: u64,
+    /// Maximum number of environments.
     most: u64,
     ramp: Option<Ramp>,
     /// When the ramp starts.
@@ -43,8 +44,8 @@ impl Environments {
         }
     }
 
-    /// Frees environments and allows new ones up to `now`. Calls `ended` for each environment that
-    /// becomes free, in chronological order.
+    /// Advances to `now`: frees environments and takes the steps of the ramp that are due. Calls
+    /// `ended` for each environment that becomes free, in chronological order.
     pub(super) fn advance(&mut self, now: f64, mut ended: impl FnMut(u64)) {
         while let Some(&Reverse((end, environment))) = self.busy.peek()
             && end.seconds() <= now
@@ -64,7 +65,7 @@ impl Environments {
     /// When the next step of the ramp is due, if there is one.
     fn next_step(&self) -> Option<(f64, Ramp)> {
         let ramp = self.ramp.filter(|_| self.allowed < self.most)?;
-        // A product, because a running sum would drift.
+        // A running sum would accumulate rounding errors.
         let at = self.since + (self.steps + 1) as f64 * ramp.every_seconds;
         Some((at, ramp))
     }
@@ -86,8 +87,8 @@ impl Environments {
         self.next_step().map_or(free, |(at, _)| free.min(at))
     }
 
-    /// Takes the environment for the next invocation and returns whether it starts cold. Requires
-    /// [`has_room`](Self::has_room).
+    /// Takes the environment for the next invocation, and returns it and whether it starts cold.
+    /// Requires [`has_room`](Self::has_room).
     pub(super) fn take(&mut self) -> (u64, bool) {
         if let Some(Reverse(environment)) = self.free.pop() {
             return (environment, false);

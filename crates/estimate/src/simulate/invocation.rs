@@ -4,7 +4,7 @@ use super::chance::Chance;
 use super::task::Task;
 use super::{End, Scenario, Span};
 
-/// Differences between times below this are rounding errors.
+/// Smaller differences between times are rounding errors.
 const NANOSECOND: f64 = 1e-9;
 
 /// Simulates one invocation; also returns the follow-up task, if any.
@@ -65,7 +65,7 @@ pub(super) fn invoke(
         billed_ms: billed_ms(function_seconds, scenario.billing_step_ms),
         end_kind,
     };
-    let again = match end_kind {
+    let follow_up = match end_kind {
         End::Done | End::Lost => None,
         // The first attempt remains responsible for the remaining records.
         _ if task.second.is_some() => None,
@@ -77,7 +77,7 @@ pub(super) fn invoke(
             ..*task
         }),
         End::Retry => {
-            // Full jitter, like the dispatcher: a random delay up to a bound that doubles.
+            // Full jitter, as in the dispatcher: a random delay up to a bound that doubles.
             let doublings = task.attempt.saturating_sub(1).min(16);
             let bound = failures.delay_seconds * f64::from(1_u32 << doublings);
             let bound = bound.min(failures.longest_delay_seconds);
@@ -88,10 +88,10 @@ pub(super) fn invoke(
             })
         }
     };
-    (span, again)
+    (span, follow_up)
 }
 
-/// Billed time: rounded up to full steps.
+/// Billed time in ms: `seconds` rounded up to a multiple of `step_ms`, or exact if that is 0.
 pub(super) fn billed_ms(seconds: f64, step_ms: f64) -> f64 {
     let ms = seconds * 1e3;
     if step_ms == 0.0 {

@@ -2,18 +2,18 @@
 //!
 //! ```text
 //! start                                                                  end
-//!   ├─ client ─┼─ call, there and back ─┼─ place ─┼── init ──┼── work ──┤
+//!   ├─ client ─┼── call (round trip) ───┼─ place ─┼── init ──┼── work ──┤
 //!                                         cold starts only
 //!                                                 ╰────── billed ───────╯
-//!   ╰──────────────────── the environment is taken ─────────────────────╯
+//!   ╰──────────────────── the environment is busy ──────────────────────╯
 //! ```
 //!
 //! Batches start in order. Retries, and the remainders of batches whose function ran out of time,
-//! start before the next batch once they are due. A call uses the lowest free environment; only if
-//! none is free does it use a new one, which starts cold. This is list scheduling, so Graham's
-//! bounds hold if nothing else interferes (*Bounds for Certain Multiprocessing Anomalies*, 1966).
-//! An environment is busy from the call to the response, like a slot of the dispatcher or a child
-//! of a Distributed Map, and stays warm after a failure.
+//! start before the next batch once they are due. A call uses the free environment with the lowest
+//! number or, if none is free, a new one, which starts cold. This is list scheduling, so Graham's
+//! bounds hold in the absence of the other effects (*Bounds for Certain Multiprocessing Anomalies*,
+//! 1966). An environment is busy from the call to the response, like a slot of the dispatcher or a
+//! child of a Distributed Map, and stays warm after a failure.
 //!
 //! A batch whose call takes too long may be called a second time while the first call continues
 //! ([`Speculation`]). The simulation applies this rule with only the information that a dispatcher
@@ -21,13 +21,13 @@
 //! batch: the second attempt of a slow batch is as likely to be slow as any other.
 //!
 //! Not modelled: throttling caused by other users of the account, retired environments, platform
-//! outages, the end of a run at its first lost batch, and that a child of a Distributed Map keeps
-//! its slot while it waits for a retry.
+//! outages, runs that end at their first lost batch, and children of a Distributed Map that keep
+//! their slot while they wait for a retry.
 //!
 //! A simulation with the same seed always has the same result. The random events of an invocation
 //! depend on the seed and the invocation, not on when and where it runs. Scenarios with the same
-//! seed and different environments therefore see the same failures and stragglers, and differ only
-//! by what was changed (common random numbers).
+//! seed and different numbers of environments therefore have the same failures and stragglers, and
+//! differ only by the changed settings (common random numbers).
 //!
 //! The run time is `O(invocations · log environments)`. Memory grows with the number of
 //! environments and of batches that wait for a retry, not with the number of batches. With
@@ -57,7 +57,8 @@ use second::SecondAttempts;
 /// once per batch, in order. `observe` receives every invocation, in the order of the calls.
 ///
 /// # Errors
-/// A setting is out of range, or the time of a batch is invalid.
+/// A setting is out of range, the time of a batch is invalid, or the time limit splits a batch into
+/// too many invocations.
 pub fn simulate(
     scenario: &Scenario,
     work: impl FnMut(u64) -> f64,
@@ -86,7 +87,7 @@ pub fn simulate(
         }
         let task = match (queue.take(now)?, &mut second) {
             (Some(task), _) => task,
-            // The end of each call is known when it begins, so no further event can follow.
+            // Each call is handled when it begins, so if no task is left, the run is over.
             (None, None) => match queue.next_change() {
                 Some(at) => {
                     now = at;
@@ -111,13 +112,13 @@ pub fn simulate(
             }
         };
         let (environment, cold) = environments.take();
-        let (span, again) = invoke(scenario, &task, now, environment, cold);
+        let (span, follow_up) = invoke(scenario, &task, now, environment, cold);
         environments.occupy(environment, span.end);
         outcome.count(&span, environments.busy());
         if let Some(second) = &mut second {
-            second.begin(task, span, again);
-        } else if let Some(again) = again {
-            queue.push(again);
+            second.begin(task, span, follow_up);
+        } else if let Some(follow_up) = follow_up {
+            queue.push(follow_up);
         } else {
             outcome.end_batch(task.first_start, span.end, span.end_kind == End::Lost);
         }

@@ -61,7 +61,7 @@ pub struct Outcome {
     /// Time from a batch's first call to the response that completes it, in seconds, summed over
     /// batches: the running time of the children of a state machine.
     pub batch_seconds: f64,
-    /// The longest such time.
+    /// The longest time from a batch's first call to the response that completes it, in seconds.
     pub longest_batch_seconds: f64,
     /// Number of invocations, whatever their result.
     pub invocations: u64,

@@ -4,8 +4,8 @@ use super::chance::mix;
 
 /// Maximum number of sums in a pool.
 const SUMS: u64 = 4096;
-/// A sum of more draws than this is drawn from the normal distribution instead. By then its
-/// skewness is that of one draw divided by the square root of their number, a thirty-second.
+/// A sum of more draws than this is approximated by the normal distribution. Its skewness is that
+/// of one draw divided by the square root of their number: less than 1/32 of it.
 const MOST_DRAWS: u64 = 1024;
 
 /// A sample of records that represents a larger input.
@@ -23,13 +23,13 @@ pub struct Sample<'a> {
 
 /// The seconds of every batch of an input.
 ///
-/// Each batch has one of at most 4,096 sums, chosen by the batch's index and the seed, so that millions
-/// of batches take no more time than thousands. A sum is a bootstrap (Efron, *Bootstrap Methods*, 1979)
-/// of groups drawn with replacement, the last one in part. Adjacent records are similar, so batches
-/// vary more than sums of independent records would (block bootstrap; Künsch, *The Jackknife and
-/// the Bootstrap for General Stationary Observations*, 1989). All sums are scaled by one factor
-/// such that their mean is exactly a batch's share of the whole input: the total work depends on
-/// the sample, not on the draw.
+/// Each batch has one of at most 4,096 sums, chosen by the batch's index and the seed, so that
+/// millions of batches need no more draws than thousands. A sum is a bootstrap (Efron, *Bootstrap
+/// Methods*, 1979) of groups drawn with replacement, the last one in part. Adjacent records are
+/// similar, so batches vary more than sums of independent records would (block bootstrap; Künsch,
+/// *The Jackknife and the Bootstrap for General Stationary Observations*, 1989). All sums are
+/// scaled by one factor such that their mean is exactly a batch's share of the whole input: the
+/// total work depends on the sample, not on the draw.
 ///
 /// A batch of `n` records, a multiple of the group size `g`, therefore has mean `n · m` and
 /// variance `n/g · v`, where `m` is the sample's mean and `v` the variance of the groups' sums. The
@@ -40,7 +40,7 @@ pub struct Sample<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct BatchPool {
     batches: u64,
-    /// The seconds of some full batches.
+    /// Seconds of full batches, from which each batch's time is chosen.
     sums: Vec<f64>,
     /// Factor from a full batch's seconds to those of the last batch.
     last: f64,
@@ -76,11 +76,15 @@ impl BatchPool {
     /// Seconds of a batch, numbered from 0.
     ///
     /// # Panics
-    /// There is no such batch.
+    /// `batch` is not below [`batches`](Self::batches).
     pub fn seconds(&self, batch: u64) -> f64 {
-        assert!(batch < self.batches, "there are {} batches", self.batches);
-        // The high half of the product is uniform and needs no division (Lemire, *Fast Random Integer
-        // Generation in an Interval*, 2019).
+        assert!(
+            batch < self.batches,
+            "there are only {} batches",
+            self.batches
+        );
+        // The high half of the product is uniform and needs no division (Lemire, *Fast Random
+        // Integer Generation in an Interval*, 2019).
         let chosen = (u128::from(mix(self.seed, batch)) * self.sums.len() as u128) >> 64;
         let is_last = batch + 1 == self.batches;
         self.sums[chosen as usize] * if is_last { self.last } else { 1.0 }
@@ -201,7 +205,7 @@ mod tests {
             "{mean}"
         );
         assert!((variance / 200.0 - 1.0).abs() < 0.12, "{variance}");
-        // Less than a group is a part of a group, not its mean.
+        // A batch smaller than a group is part of a group, not a share of its sum.
         let pool = BatchPool::sampled(&sample, 1);
         let (_, variance) = moments(&all(&pool));
         assert!((variance - 1.0).abs() < 0.12, "{variance}");

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use super::task::{Moment, Task};
 use super::{Scenario, ScenarioError};
 
-/// Pending batches: those never called in order, all others by time.
+/// Pending tasks: batches that were never called, in order, and all others by time.
 pub(super) struct Queue<'a, W> {
     scenario: &'a Scenario,
     work: W,
+    /// The next batch that was never called.
     next: u64,
     /// When the platform may start the next batch.
     next_start: f64,
+    /// Seconds between the starts of two batches.
     start_seconds: f64,
-    /// By time, then by batch, of which at most one task waits.
+    /// By due time, then by batch. A batch has at most one waiting task.
     waiting: BTreeMap<(Moment, u64), Task>,
 }
 

@@ -16,11 +16,11 @@ pub struct Scenario {
     pub environments: u64,
     /// How the platform scales up environments; all at once if `None`.
     pub ramp: Option<Ramp>,
-    /// Maximum number of batches that the platform itself starts per second, one after another: 100
-    /// or 1,000 for the children of a Distributed Map. Retries and remainders belong to a started
+    /// Maximum number of batches that the platform starts per second, one after another: 100 or
+    /// 1,000 for the children of a Distributed Map. Retries and remainders belong to a started
     /// child and are not delayed.
     pub starts_per_second: Option<f64>,
-    /// The dispatcher's own time per call, in seconds. Calls are made one after another.
+    /// Time of the dispatcher per call, in seconds. Calls are made one after another.
     pub client_seconds: f64,
     /// Seconds before the first call.
     pub setup_seconds: f64,
@@ -31,12 +31,12 @@ pub struct Scenario {
     pub cold: ColdStart,
     /// Invocations that fail.
     pub failures: Failures,
-    /// Invocations that take longer than they should.
+    /// Slow invocations.
     pub stragglers: Stragglers,
     /// Second attempts at batches whose call takes too long; none if `None`.
     pub speculation: Option<Speculation>,
-    /// Time limit of a function's work, in seconds, without its cold start. The function stops in
-    /// time, and the remainder of its batch becomes another invocation.
+    /// Time limit of a function's work, in seconds, excluding its cold start. The function stops at
+    /// the limit, and another invocation processes the remainder of its batch.
     pub timeout_seconds: Option<f64>,
     /// Billed time is rounded up to a multiple of this, in ms: 1 for Lambda, 0 for exact billing.
     pub billing_step_ms: f64,
@@ -78,17 +78,17 @@ pub struct ColdStart {
 /// How invocations fail.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Failures {
-    /// Probability that an invocation fails. The failure is at a random point of its work, which is
-    /// billed up to there.
+    /// Probability that an invocation fails. It fails at a random point of its work and is billed
+    /// up to that point.
     pub share: f64,
     /// Maximum number of attempts at a batch or a remainder, at least 1. When they are exhausted,
     /// the batch is lost.
     pub attempts: u32,
-    /// Bound of the delay before the second attempt, in seconds; it doubles with each further
-    /// attempt. The delay is random up to that bound (*full jitter*,
+    /// Upper bound of the delay before the second attempt, in seconds; it doubles with each further
+    /// attempt. The delay is uniformly random up to that bound (*full jitter*,
     /// <https://aws.amazon.com/builders-library/timeouts-retries-and-backoff-with-jitter/>).
     pub delay_seconds: f64,
-    /// Maximum bound of any delay, in seconds.
+    /// Maximum of that bound, in seconds.
     pub longest_delay_seconds: f64,
 }
 
@@ -104,7 +104,7 @@ impl Default for Failures {
     }
 }
 
-/// Invocations that take longer than they should because of slow machines or noisy neighbours.
+/// Invocations that are slow because of slow machines or noisy neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Stragglers {
     /// Probability that an invocation is slow.
@@ -123,24 +123,27 @@ impl Default for Stragglers {
     }
 }
 
-/// When to call a batch a second time while its first call is active: if no other batch can begin,
-/// there is room, and the call has taken longer than `factor` times its predicted time, and longer
-/// than `least_seconds`. The prediction multiplies the work of the batch by the median rate of the
-/// completed calls. The work is assumed to be known, because the size in bytes predicts it well.
+/// When to call a batch a second time while its first call is active.
+///
+/// A second attempt begins if every batch has been called, no retry is due, an environment is
+/// available, and the call has taken longer than `factor` times its predicted time and longer than
+/// `least_seconds`. The predicted time is the work of the batch times the median ratio of time to
+/// work of the completed calls. The work is assumed to be known, because the size in bytes predicts
+/// it well.
 ///
 /// A batch has at most one second attempt. The first response wins. The other call continues and is
-/// billed to its end, because functions cannot be cancelled. A second attempt may work for `factor`
-/// times its predicted time, and has no effect if that is not enough.
+/// billed to its end, because functions cannot be cancelled. A second attempt stops after `factor`
+/// times its predicted time; if that is not enough, it has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Speculation {
     /// Multiple of its predicted time that a call may take, at least 1.
     pub factor: f64,
-    /// Time that any call may take, in seconds.
+    /// Time that every call may take, in seconds.
     pub least_seconds: f64,
-    /// Number of calls that must have completed before.
+    /// Number of calls that must have completed before a second attempt.
     pub least_answers: u64,
-    /// Maximum share of billed time for second attempts, relative to completed first attempts. It
-    /// holds at every moment, counting active second attempts at their maximum.
+    /// Maximum billed time of second attempts, relative to that of completed first attempts. It
+    /// holds at every moment, with the maximum counted for active second attempts.
     pub budget: f64,
 }
 
@@ -197,7 +200,7 @@ pub enum ScenarioError {
     Work {
         /// The batch.
         batch: u64,
-        /// Its time.
+        /// Its time in seconds.
         seconds: f64,
     },
     /// The time limit splits a batch into too many invocations.
@@ -208,9 +211,9 @@ pub enum ScenarioError {
     TooManyInvocations {
         /// The batch.
         batch: u64,
-        /// Its time as a straggler.
+        /// Its time if it is a straggler, in seconds.
         seconds: f64,
-        /// The time limit.
+        /// The time limit in seconds.
         timeout_seconds: f64,
     },
 }

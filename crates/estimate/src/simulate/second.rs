@@ -1,7 +1,7 @@
-//! Second attempts at batches whose call takes far too long.
+//! Second attempts at batches whose call is overdue.
 //!
-//! Implements the dispatcher's own rule with the information that it has: when calls began and
-//! completed, the size of their batches, and the billed time of completed calls.
+//! Implements the dispatcher's rule with the information that the dispatcher has: when calls began
+//! and completed, the size of their batches, and the billed time of completed calls.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,24 +19,28 @@ pub(super) struct SecondAttempts {
     billing_step_ms: f64,
     /// Indexed by environment, each of which has at most one call.
     calls: Vec<Option<Call>>,
+    /// Number of calls so far.
     began: u64,
     open_batches: u64,
     /// Seconds from call to response per second of work.
     rates: Median,
+    /// Number of calls that returned results.
     answers: u64,
+    /// Billed time of first attempts that returned results.
     answered_ms: f64,
-    /// Billed for completed second attempts.
+    /// Billed time of completed second attempts.
     spent_ms: f64,
-    /// The most that active second attempts can be billed.
+    /// Maximum billed time of active second attempts.
     reserved_ms: f64,
     /// When calls without a second attempt become overdue, according to the latest median.
     watched: BinaryHeap<Reverse<(Moment, CallKey)>>,
+    /// The median that `watched` was computed with.
     watched_rate: Option<f64>,
     /// Overdue calls, longest overdue first.
     overdue: Vec<CallKey>,
 }
 
-/// Environment and number of a call. An environment has many calls in turn.
+/// Environment and number of a call. An environment has many calls, one after another.
 type CallKey = (u64, u64);
 
 struct Call {
@@ -44,15 +48,15 @@ struct Call {
     task: Task,
     span: Span,
     /// The follow-up task.
-    again: Option<Task>,
+    follow_up: Option<Task>,
     /// Environment of the other call for the same batch, while both are active.
-    rival: Option<u64>,
-    /// The other call completed first.
+    other_environment: Option<u64>,
+    /// Whether the other call completed first.
     is_superseded: bool,
     /// For a second attempt: the result of the first attempt if that failed earlier, which applies
     /// if this attempt fails too.
     inherited: Option<(End, Option<Task>)>,
-    /// Budget reserved for a second attempt.
+    /// Budget reserved for this call if it is a second attempt.
     reserved_ms: f64,
 }
 
@@ -73,29 +77,29 @@ impl SecondAttempts {
     }
 
     /// Records that a call begins.
-    pub(super) fn begin(&mut self, task: Task, span: Span, again: Option<Task>) {
+    pub(super) fn begin(&mut self, task: Task, span: Span, follow_up: Option<Task>) {
         let mut call = Call {
             number: self.began,
             task,
             span,
-            again,
-            rival: None,
+            follow_up,
+            other_environment: None,
             is_superseded: false,
             inherited: None,
             reserved_ms: 0.0,
         };
         self.began += 1;
         if let Some(second) = task.second {
-            call.rival = Some(second.first_environment);
+            call.other_environment = Some(second.first_environment);
             call.reserved_ms = self.most_ms(second.limit_seconds, span.cold);
             self.reserved_ms += call.reserved_ms;
             let first = self.calls[second.first_environment as usize]
                 .as_mut()
                 .expect("a second attempt is made while the first is active");
-            first.rival = Some(span.environment);
+            first.other_environment = Some(span.environment);
             first.task.had_second = true;
-            if let Some(again) = &mut first.again {
-                again.had_second = true;
+            if let Some(follow_up) = &mut first.follow_up {
+                follow_up.had_second = true;
             }
         } else {
             // The new call is not in `watched` yet.
@@ -129,32 +133,32 @@ impl SecondAttempts {
         }
         let kind = call.span.end_kind;
         let is_answer = kind == End::Done || (kind == End::TimedOut && !is_second);
-        let rival = call.rival.and_then(|rival| {
-            let rival = self.calls[rival as usize].as_mut()?;
-            rival.rival = None;
-            rival.is_superseded = is_answer;
-            Some(rival)
+        let other = call.other_environment.and_then(|environment| {
+            let other = self.calls[environment as usize].as_mut()?;
+            other.other_environment = None;
+            other.is_superseded = is_answer;
+            Some(other)
         });
-        let (kind, again) = match (is_answer, rival) {
+        let (kind, follow_up) = match (is_answer, other) {
             (false, Some(second)) if !is_second => {
-                second.inherited = Some((kind, call.again));
+                second.inherited = Some((kind, call.follow_up));
                 return;
             }
             (false, _) if is_second => match call.inherited {
-                Some(left) => left,
+                Some(first_result) => first_result,
                 // The first attempt continues.
                 None => return,
             },
-            _ => (kind, call.again),
+            _ => (kind, call.follow_up),
         };
         if is_answer {
-            self.count_answer(&call.task, &call.span, again.as_ref());
+            self.count_answer(&call.task, &call.span, follow_up.as_ref());
             outcome.second_won += u64::from(is_second);
         }
-        match again {
-            Some(again) => queue.push(Task {
-                due: again.due.max(call.span.end),
-                ..again
+        match follow_up {
+            Some(follow_up) => queue.push(Task {
+                due: follow_up.due.max(call.span.end),
+                ..follow_up
             }),
             None => {
                 self.open_batches -= 1;
@@ -163,8 +167,8 @@ impl SecondAttempts {
         }
     }
 
-    fn count_answer(&mut self, task: &Task, span: &Span, rest: Option<&Task>) {
-        let work = task.seconds - rest.map_or(0.0, |rest| rest.seconds);
+    fn count_answer(&mut self, task: &Task, span: &Span, remainder: Option<&Task>) {
+        let work = task.seconds - remainder.map_or(0.0, |remainder| remainder.seconds);
         self.answers += 1;
         self.rates.insert((span.end - span.start) / work);
         if task.second.is_none() {
@@ -172,8 +176,8 @@ impl SecondAttempts {
         }
     }
 
-    /// A second attempt that can be made now, for the longest overdue call within the budget.
-    /// `cold` says whether it would start cold.
+    /// Returns a second attempt that can be made now, for the longest overdue call within the
+    /// budget. `cold` is whether it would start cold.
     pub(super) fn take(&mut self, now: f64, cold: bool) -> Option<Task> {
         let rate = self.rate()?;
         self.watch(rate);
@@ -189,7 +193,7 @@ impl SecondAttempts {
         let limit = |call: &Call| self.settings.factor * call.task.seconds * rate;
         let &(environment, _) = self.overdue.iter().find(|&&key| {
             call_at(&self.calls, key)
-                .is_some_and(|call| self.can_afford(self.most_ms(limit(call), cold)))
+                .is_some_and(|call| self.is_within_budget(self.most_ms(limit(call), cold)))
         })?;
         let call = self.calls[environment as usize].as_ref()?;
         Some(Task {
@@ -208,7 +212,7 @@ impl SecondAttempts {
         next.map_or(f64::INFINITY, |Reverse((at, _))| at.seconds())
     }
 
-    /// The median of seconds per second of work of completed calls, once enough have completed.
+    /// The median of [`rates`](Self::rates), once enough calls have completed.
     fn rate(&self) -> Option<f64> {
         if self.answers < self.settings.least_answers {
             return None;
@@ -230,21 +234,21 @@ impl SecondAttempts {
             .flatten()
             .filter(|call| may_have_second(call))
             .map(|call| {
-                let patience = settings.factor * call.task.seconds * rate;
-                let patience = patience.max(settings.least_seconds);
+                let overdue_after = settings.factor * call.task.seconds * rate;
+                let overdue_after = overdue_after.max(settings.least_seconds);
                 let key = (call.span.environment, call.number);
-                Reverse((Moment::at(call.span.start + patience), key))
+                Reverse((Moment::at(call.span.start + overdue_after), key))
             })
             .collect();
     }
 
-    /// The most that a second attempt with this limit can be billed.
+    /// Maximum billed time in ms of a second attempt with this limit.
     fn most_ms(&self, limit_seconds: f64, cold: bool) -> f64 {
         let init_seconds = if cold { self.init_seconds } else { 0.0 };
         billed_ms(init_seconds + limit_seconds, self.billing_step_ms)
     }
 
-    fn can_afford(&self, most_ms: f64) -> bool {
+    fn is_within_budget(&self, most_ms: f64) -> bool {
         self.spent_ms + self.reserved_ms + most_ms <= self.settings.budget * self.answered_ms
     }
 }
@@ -277,7 +281,8 @@ const LEFT_OUT_BITS: u32 = f64::MANTISSA_DIGITS - 1 - FRACTION_BITS;
 const POWERS: u64 = 40;
 
 impl Median {
-    /// The bit patterns of positive floats have the same order as the floats.
+    /// Upper bits of the lowest bin. The bit patterns of positive floats have the order of the
+    /// floats.
     const FIRST: u64 = (1.0_f64.to_bits() >> LEFT_OUT_BITS) - (POWERS << FRACTION_BITS);
 
     /// Inserts a positive number; other numbers are ignored.
@@ -339,7 +344,7 @@ mod tests {
             median.insert(number);
         }
         assert_eq!(median.get(), None);
-        // Numbers outside the histogram count in its outermost bins.
+        // Numbers outside the range of the histogram are counted in its outermost bins.
         for number in [1e-300, 1.0, 1e300] {
             median.insert(number);
         }

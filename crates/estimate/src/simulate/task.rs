@@ -1,4 +1,4 @@
-//! A call to be made, and the order of times.
+//! A pending call, and times with a total order.
 
 /// A time in seconds, 0 or more, with a total order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -6,7 +6,8 @@ pub(super) struct Moment(u64);
 
 impl Moment {
     pub(super) fn at(seconds: f64) -> Self {
-        // The bit patterns of floats from 0.0 up have the same order as the floats. The sum turns -0.0 into 0.0.
+        // The bit patterns of floats from 0.0 up have the order of the floats. Adding 0.0 turns
+        // -0.0 into 0.0.
         Self((seconds + 0.0).to_bits())
     }
 

@@ -76,7 +76,7 @@ pub(crate) fn scenarios() -> impl Strategy<Value = Scenario> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// No order of a list on `m` machines takes longer than total/m + (1 - 1/m) longest, and none
+    /// On `m` machines no order of a list takes longer than total/m + (1 - 1/m) longest, and none
     /// takes less than total/m or the longest: Graham, *Bounds for Certain Multiprocessing
     /// Anomalies*, Bell System Technical Journal 45, 1966.
     #[test]
@@ -114,7 +114,8 @@ proptest! {
         prop_assert_eq!(run_scenario(only(1), &work).0.seconds, total(&work) + 0.0);
     }
 
-    /// Only for equal batches: for others, Graham's anomalies are real.
+    /// This holds only for equal batches. For others, more environments may be slower (Graham's
+    /// anomalies).
     #[test]
     fn more_environments_are_never_slower_for_equal_batches(batches in 0_usize..100, m in 1_u64..50) {
         let seconds = |environments| run_scenario(only(environments), &vec![1.5; batches]).0.seconds;
@@ -122,8 +123,8 @@ proptest! {
         prop_assert_eq!(seconds(m), 1.5 * (batches as u64).div_ceil(m) as f64);
     }
 
-    /// A platform that starts r per second, or a client that takes 1/r per call, has started the
-    /// last of n after (n - 1) / r.
+    /// A platform that starts r batches per second, or a client that takes 1/r per call, starts the
+    /// last of n batches after (n - 1) / r.
     #[test]
     fn starts_are_rate_limited(batches in 1_usize..300, rate in 1.0..1000.0_f64) {
         let begun = (batches - 1) as f64 / rate;
@@ -135,8 +136,8 @@ proptest! {
         }
     }
 
-    /// Environments that were allowed at 0, e, 2e … finish one batch in every w since then. The run
-    /// ends exactly when these are as many as there are batches.
+    /// New environments are allowed at 0, e, 2e …, and each then finishes one batch in every w. The
+    /// run ends when as many have finished as there are batches.
     #[test]
     fn a_ramp_has_a_closed_form_for_equal_batches(
         batches in 1_u64..500,
@@ -158,7 +159,7 @@ proptest! {
                 })
                 .sum()
         };
-        let end = (0..).find(|&at| finished(at) >= batches).expect("it ends");
+        let end = (0..).find(|&at| finished(at) >= batches).expect("the run ends");
         prop_assert_eq!(outcome.seconds, end as f64);
     }
 
@@ -191,7 +192,7 @@ proptest! {
             let environment = span.environment as usize;
             prop_assert!(span.start >= free[environment]);
             prop_assert_eq!(span.cold, environment == used);
-            // The lowest free environment is used: all below are busy.
+            // The lowest free environment is used: all lower ones are busy.
             prop_assert!(free[..environment].iter().all(|&end| end > span.start));
             used += usize::from(span.cold);
             free[environment] = span.end;

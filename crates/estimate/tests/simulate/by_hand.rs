@@ -1,4 +1,4 @@
-//! Small runs, exact to the last digit: all times are sums of powers of two, which floating point
+//! Small runs, compared exactly: nearly all times are sums of powers of two, which floating point
 //! adds exactly.
 
 use shoal_estimate::simulate::{ColdStart, End, Failures, Ramp, Scenario, Stragglers};
@@ -80,7 +80,7 @@ fn the_lowest_free_environment_is_taken() {
         client_seconds: 1.0,
         ..Scenario::default()
     };
-    // Each call takes a second of the client before its work.
+    // The client takes a second per call, before the work begins.
     assert_eq!(
         calls(scenario, &[2.0, 1.0, 8.0, 1.0, 1.0]),
         [
@@ -106,9 +106,9 @@ fn one_environment_is_monolithic() {
     );
 }
 
-/// Batches of 2 and 1 s with a time limit of 1.5 s: the remainder goes before the next batch.
+/// Batches of 2 and 1 s with a time limit of 1.5 s: the remainder starts before the next batch.
 #[test]
-fn a_remainder_goes_before_the_next_batch() {
+fn a_remainder_starts_before_the_next_batch() {
     let scenario = Scenario {
         timeout_seconds: Some(1.5),
         ..Scenario::default()
@@ -167,10 +167,10 @@ fn a_cold_start_does_not_count_towards_the_time_limit() {
     assert_eq!(calls(scenario, &[1.0]), [(0, 0, 0.0, 3.0)]);
 }
 
-/// Every attempt fails, without delays: the batch is lost after three, and the next one follows in
-/// the same environment.
+/// Every attempt fails, without delays: the batch is lost after three attempts, and the next one
+/// starts in the same environment.
 #[test]
-fn a_batch_is_lost_when_its_attempts_are_used_up() {
+fn a_batch_is_lost_when_its_attempts_are_exhausted() {
     let scenario = Scenario {
         failures: Failures {
             share: 1.0,
@@ -263,8 +263,8 @@ fn environments_follow_the_ramp() {
     assert_eq!((outcome.seconds, outcome.cold_starts), (15.75, 30));
 }
 
-/// Children start every half second. The remainder of the first is not a new child and does not
-/// wait.
+/// A child starts every half second. The remainder of the first batch belongs to its child and
+/// starts immediately.
 #[test]
 fn remainders_are_not_rate_limited() {
     let scenario = Scenario {

@@ -33,8 +33,8 @@ fn calls_follow_a_truncated_geometric_distribution() {
         };
         let (outcome, spans) = run_scenario(scenario, &[1.0; BATCHES]);
         let lost = share.powi(attempts as i32);
-        // P(calls ≥ n) = p^(n-1), so the mean is the sum of these, and the mean square is the sum
-        // of (2n - 1) times these.
+        // P(calls ≥ n) = p^(n-1). The mean is the sum of these probabilities, and the mean square
+        // is the sum of (2n - 1) times them.
         let at_least = |n: u32| share.powi(n as i32 - 1);
         let mean: f64 = (1..=attempts).map(at_least).sum();
         let square: f64 = (1..=attempts)
@@ -48,7 +48,7 @@ fn calls_follow_a_truncated_geometric_distribution() {
             count * lost,
             (count * lost * (1.0 - lost)).sqrt(),
         );
-        // A failure is uniform within a second of work: mean 1/2, variance 1/12.
+        // A failure is uniformly distributed in a second of work: mean 1/2, variance 1/12.
         let failed: Vec<f64> = spans
             .iter()
             .filter(|span| matches!(span.end_kind, End::Retry | End::Lost))
@@ -63,7 +63,7 @@ fn calls_follow_a_truncated_geometric_distribution() {
     }
 }
 
-/// Delays before attempts 2, 3, 4 … are uniform up to 1, 2, 4 … s, and at most 3 s.
+/// Delays before attempts 2, 3, 4 … are uniformly distributed up to 1, 2, 4 … s, but at most 3 s.
 #[test]
 fn delays_have_full_jitter() {
     let scenario = Scenario {
@@ -137,9 +137,9 @@ fn random_events_depend_on_the_seed_but_not_on_the_order() {
         seed,
         ..Scenario::default()
     };
-    let fates = |environments, seed| {
+    let events = |environments, seed| {
         let (_, spans) = run_scenario(scenario(environments, seed), &[1.0; 500]);
-        let mut fates: Vec<_> = spans
+        let mut events: Vec<_> = spans
             .iter()
             .map(|span| {
                 (
@@ -150,9 +150,9 @@ fn random_events_depend_on_the_seed_but_not_on_the_order() {
                 )
             })
             .collect();
-        fates.sort_unstable();
-        fates
+        events.sort_unstable();
+        events
     };
-    assert_eq!(fates(1, 5), fates(64, 5));
-    assert_ne!(fates(1, 5), fates(1, 6));
+    assert_eq!(events(1, 5), events(64, 5));
+    assert_ne!(events(1, 5), events(1, 6));
 }

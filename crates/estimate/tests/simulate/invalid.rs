@@ -1,4 +1,4 @@
-//! Invalid scenarios are refused with the name of the invalid setting.
+//! Invalid scenarios are refused with an error that names the invalid setting.
 
 use shoal_estimate::simulate::{
     Failures, Ramp, Scenario, ScenarioError, Speculation, Stragglers, simulate,
@@ -127,7 +127,7 @@ fn invalid_batch_times_are_refused() {
     }
 }
 
-/// The simulation would never end.
+/// Such a simulation would practically never end.
 #[test]
 fn a_batch_split_into_too_many_invocations_is_refused() {
     let scenario = Scenario {
@@ -138,7 +138,7 @@ fn a_batch_split_into_too_many_invocations_is_refused() {
     assert!(error.to_string().contains("more than 1000000"), "{error}");
 }
 
-/// Times that overflow end the run at infinity, but it ends.
+/// If times overflow, the run ends at infinity.
 #[test]
 fn infinite_times_end_the_run() {
     let scenario = Scenario {

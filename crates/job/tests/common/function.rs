@@ -1,4 +1,4 @@
-//! What a function without a model records in a job.
+//! The specification of a function without a model.
 
 use std::sync::Arc;
 

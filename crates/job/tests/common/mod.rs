@@ -1,6 +1,6 @@
-//! Planning files and reading all of their batches again.
+//! Plans files and reads all of their batches.
 
-// Each test uses its own share of it.
+// Each test uses only some of these items.
 #![allow(dead_code, unused_imports)]
 
 mod function;
@@ -31,7 +31,7 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    /// Plans `inputs` in batches of `batch_size` in a run directory of its own.
+    /// Plans `inputs` in batches of `batch_size` in a new run directory.
     pub(crate) fn plan(&self, inputs: &[&Path], batch_size: u64) -> Result<(Job, RunDir)> {
         self.plan_with(inputs, batch_size, &[])
     }
@@ -77,8 +77,8 @@ impl Bench {
         Ok(rows)
     }
 
-    /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads every batch by itself, the last one
-    /// first: no batch may depend on another.
+    /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads the batches in reverse order, since no
+    /// batch may depend on another.
     pub(crate) fn read(&self, inputs: &[&Path], batch_size: u64) -> (Job, Vec<Row>) {
         let (job, run) = self.plan(inputs, batch_size).unwrap();
         assert_eq!(run.job().unwrap().as_ref(), Some(&job));

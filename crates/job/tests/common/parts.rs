@@ -1,4 +1,4 @@
-//! Jobs whose parts are written, and the rows of those parts.
+//! Jobs for tests that write parts, and a reader for columnar parts.
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::FileReader;
@@ -18,7 +18,7 @@ pub(crate) const FORMATS: [OutputFormat; 4] = [
     OutputFormat::Arrow,
 ];
 
-/// A job whose function gives the columns of `rows` and that carries columns of these types, called `kept0` and so on.
+/// A job whose function produces the columns of `rows`, with carried columns of these types, called `kept0` and so on.
 pub(crate) fn job(format: OutputFormat, rows: &RecordBatch, kept: &[DataType]) -> Job {
     let column = |name: String, data_type: &DataType| Column {
         source: name.clone(),

@@ -8,10 +8,10 @@ use crate::elementwise::{exp_shifted, exp2, max_of};
 use crate::gemm::{MatMul, pack_columns, pack_rows, padded_columns};
 use crate::isa::{Isa, Work};
 
-/// The packed keys and values of a head, and the scores of a block.
+/// Scratch memory: the packed keys and values of one head, and the scores of one block.
 #[derive(Default)]
 pub(super) struct Float {
-    /// The range of keys in the current block.
+    /// The first key of the current block, and the number of its keys.
     first: usize,
     keys: usize,
     packed_keys: Buffer<f32>,
@@ -84,12 +84,13 @@ impl BlockAttention for Float {
         });
     }
 
-    fn decay(below: f32) -> f32 {
-        exp2::<false>(below)
+    fn decay(difference: f32) -> f32 {
+        exp2::<false>(difference)
     }
 }
 
-/// Replaces scores with the numerators of the softmax and stores their maxima and sums.
+/// Replaces each row of scores with the numerators of its softmax. Stores the row's maximum, scaled
+/// to a base-2 logarithm, and the sum of the numerators.
 struct ExpRows<'a> {
     scores: &'a mut [f32],
     stride: usize,

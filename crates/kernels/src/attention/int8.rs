@@ -11,7 +11,8 @@ use crate::isa::{Isa, Work};
 use crate::quantize::{magnitude, round, symmetric};
 use crate::target::{ByteRange, TileShape};
 
-/// The quantized queries, keys and values of all heads, and the scores and weights of a block.
+/// Scratch memory: the quantized queries, keys and values of all heads, and the scores and weights
+/// of one block.
 #[derive(Default)]
 pub(super) struct Int8 {
     queries: Buffer<u8>,
@@ -46,7 +47,7 @@ struct PackedHead<'a> {
 }
 
 impl Packed {
-    /// The matrix of a head, where each head has `words` of panels and `padded` columns.
+    /// The matrix of `head`. Each head has `words` elements of panels and `padded` columns.
     fn head(&self, head: usize, words: usize, padded: usize) -> PackedHead<'_> {
         let end = head + 1;
         PackedHead {
@@ -58,14 +59,14 @@ impl Packed {
 }
 
 impl BlockAttention for Int8 {
-    // Quantizes all heads row by row, in memory order: the slices of a single head would be short
-    // and far apart.
+    // Quantizes the rows of all heads in memory order: the slices of a single head are short and
+    // far apart.
     fn set_queries(&mut self, isa: Isa, input: &AttentionInput<'_>) {
         let Heads { count, dim } = input.heads;
         self.query_stride = dim.next_multiple_of(DEPTH_STEP);
         isa.run(QuantizeQueries {
             range: isa.target().byte_range(),
-            // Scores are logarithms to base 2.
+            // Scores are base-2 logarithms.
             factor: input.scale * std::f32::consts::LOG2_E,
             queries: input.q,
             rows: input.queries,
@@ -83,7 +84,7 @@ impl BlockAttention for Int8 {
         self.keys = keys;
         let padded = keys.next_multiple_of(tile.lanes);
         let packed = &mut self.packed_keys;
-        // The columns beyond the keys in the last register are computed but never read.
+        // The padding columns of the last register are computed but never read.
         isa.run(PackKeys {
             tile,
             range,
@@ -112,7 +113,7 @@ impl BlockAttention for Int8 {
     }
 
     fn select_head(&mut self, _: Isa, _: &AttentionInput<'_>, _: usize) {
-        // All heads were quantized together.
+        // `set_keys` packed all heads.
     }
 
     fn attend(
@@ -179,12 +180,12 @@ impl BlockAttention for Int8 {
         });
     }
 
-    fn decay(below: f32) -> f32 {
-        below.exp2()
+    fn decay(difference: f32) -> f32 {
+        difference.exp2()
     }
 }
 
-/// The zero point of the queries. It is the same for all, because they are quantized symmetrically.
+/// The zero point of all queries: they are quantized symmetrically and stored as `u8`.
 const QUERY_ZERO: i32 = 128;
 
 /// Quantizes the queries, each head separately.
@@ -245,8 +246,8 @@ impl Work for PackKeys<'_> {
         let padded = self.count.next_multiple_of(self.tile.lanes);
         self.row.fill(0);
         for first in (0..self.count).step_by(self.tile.lanes) {
-            // The keys of one register are adjacent.
-            let place = Column::new(self.tile, self.count, dim, first);
+            // The keys of one register are adjacent in the panel.
+            let positions = Column::new(self.tile, self.count, dim, first);
             let end = self.count.min(first + self.tile.lanes);
             for key in first..end {
                 for head in 0..count {
@@ -261,7 +262,7 @@ impl Work for PackKeys<'_> {
                     let panels = &mut self.panels[head * len..][..len];
                     let fours: &[u32] = bytemuck::cast_slice(self.row);
                     for (four, &units) in fours.iter().enumerate() {
-                        panels[place.at(four) + key - first] = units;
+                        panels[positions.at(four) + key - first] = units;
                     }
                 }
             }
@@ -269,8 +270,8 @@ impl Work for PackKeys<'_> {
     }
 }
 
-/// Quantizes each column of the values over all keys and packs them. The depth of the packed matrix
-/// is the keys, and four keys of a column are adjacent.
+/// Quantizes each column of the values over all keys and packs it. The depth of the packed matrix
+/// is the number of keys; four consecutive keys of a column are adjacent.
 struct PackValues<'a> {
     tile: TileShape,
     range: ByteRange,
@@ -357,7 +358,7 @@ fn interleave<const N: usize>(
         let mut sum = 0i32;
         for (i, row) in rows.iter().enumerate() {
             let unit = round(row[c] * inverses[c]);
-            // Only a rounded NaN could overflow.
+            // Only the arbitrary integers that NaNs round to can overflow.
             sum = sum.wrapping_add(unit);
             word |= (unit as u32 & 0xff) << (8 * i);
         }
@@ -366,7 +367,8 @@ fn interleave<const N: usize>(
     }
 }
 
-/// Converts scores, as logarithms to base 2, to weights in bytes; the maximum becomes `limit`.
+/// Converts each row of scores, which are base-2 logarithms, to softmax weights in bytes. The
+/// weight of the row's maximum is `limit`.
 struct Softmax<'a> {
     /// Rows padded to a multiple of `LANES`, of which the first `keys` elements are scores.
     scores: &'a mut [f32],
@@ -386,7 +388,7 @@ impl Work for Softmax<'_> {
         let weights = self.weights.chunks_exact_mut(self.stride);
         let results = self.maxima.iter_mut().zip(self.sums);
         for ((scores, weights), (max, sum)) in rows.zip(weights).zip(results) {
-            // Padding has weight zero.
+            // The weight of padding is zero.
             scores[self.keys..].fill(f32::NEG_INFINITY);
             *max = max_of(simd, scores);
             // Separate loops: in a combined loop the compiler would keep the sum in memory.

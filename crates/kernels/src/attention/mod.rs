@@ -1,4 +1,4 @@
-//! Multi-head attention of one record, over its true length.
+//! Multi-head attention of one record, without padding.
 
 mod float;
 mod int8;
@@ -10,7 +10,7 @@ use crate::isa::{Isa, Work};
 use crate::target::Precision;
 use crate::{Rows, RowsMut};
 
-/// How the hidden dimension is divided: `count` heads of `dim` elements.
+/// The division of the hidden dimension into `count` heads of `dim` elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     /// Number of heads.
@@ -26,7 +26,7 @@ impl Heads {
     }
 }
 
-/// Buffers of [`attention`]. A worker keeps them so that they are allocated only once.
+/// Scratch memory of [`attention`]. Reuse it to avoid an allocation per call.
 #[derive(Default)]
 pub struct AttentionScratch {
     float: float::Float,
@@ -37,18 +37,18 @@ pub struct AttentionScratch {
 }
 
 /// Queries per block: a multiple of every tile's rows, and small enough that the scores of a block
-/// stay in the second-level cache.
+/// stay in the L2 cache.
 const QUERY_BLOCK: usize = 48;
 
-/// Keys per block. Typical texts fit one block. For longer texts the softmax is updated from block
-/// to block, so that scratch memory does not grow with the length.
+/// Keys per block. Typical texts fit one block. For longer texts the softmax is updated block by
+/// block, so that the memory for scores and packed keys and values does not grow with the length.
 const KEY_BLOCK: usize = 512;
 
 /// The operands of [`attention`]: `queries` rows of `q` and of the result, `keys` rows of `k` and
 /// `v`, all `heads.hidden()` wide.
 #[derive(Clone, Copy)]
 pub struct AttentionInput<'a> {
-    /// How the rows are divided.
+    /// The division of each row into heads.
     pub heads: Heads,
     /// Factor of the scores, usually `1 / √dim`. Must be positive.
     pub scale: f32,
@@ -64,16 +64,17 @@ pub struct AttentionInput<'a> {
     pub keys: usize,
 }
 
-/// Scaled dot-product attention `out = softmax(scale · q · kᵀ) · v` for every head (Vaswani et al.,
-/// arXiv 1706.03762), for one record, without mask or padding. Across blocks of keys the softmax
-/// keeps a running maximum and sum (Milakov, Gimelshein, arXiv 1805.02867).
+/// Computes scaled dot-product attention `out = softmax(scale · q · kᵀ) · v` for every head of one
+/// record, without mask or padding (Vaswani et al., arXiv 1706.03762), and overwrites `out`
+/// (`[queries, hidden]`). Across blocks of keys the softmax keeps a running maximum and sum
+/// (Milakov and Gimelshein, arXiv 1805.02867). Nothing is written if `hidden` is 0.
 ///
-/// In [`Precision::Int8`], queries, keys and probabilities are quantized per row and values per
-/// column, all from this record alone. On instruction sets whose 8-bit products can saturate,
-/// attention is computed in `f32` instead.
+/// In [`Precision::Int8`], queries, keys and softmax weights are quantized per row and values per
+/// column, with scales from this record alone. On instruction sets that limit activations to 7 bits
+/// (AVX2, and AVX-512 without VNNI), attention is computed in `f32` instead.
 ///
 /// # Panics
-/// If the slices are shorter than the shapes say, or there are queries but no keys.
+/// If a slice is too short for its shape, or if there are queries but no keys.
 pub fn attention(
     isa: Isa,
     precision: Precision,
@@ -115,9 +116,9 @@ trait BlockAttention {
     /// Selects the head that the next queries belong to.
     fn select_head(&mut self, isa: Isa, input: &AttentionInput<'_>, head: usize);
 
-    /// Computes, for some queries of the selected head and the prepared keys: the maximum of the
-    /// scores, as a logarithm; the sum of the weights, which are a constant at the maximum; and the
-    /// weighted sum of the values, `[rows, dim]`.
+    /// Computes, for `queries` of the selected head and the prepared keys, the maximum score as a
+    /// base-2 logarithm, the sum of the weights, and the weighted sum of the values. The weight of
+    /// the maximum score is a constant.
     fn attend(
         &mut self,
         isa: Isa,
@@ -126,10 +127,12 @@ trait BlockAttention {
         results: BlockResult<'_>,
     );
 
-    /// Weight of a block whose maximum is below the running maximum by this much.
-    fn decay(below: f32) -> f32;
+    /// `2^difference`: the factor of a partial result, where `difference` (at most 0) is its
+    /// maximum minus the new running maximum.
+    fn decay(difference: f32) -> f32;
 }
 
+/// The queries `first..first + rows` of a head.
 #[derive(Clone, Copy)]
 struct Queries {
     head: usize,
@@ -138,11 +141,14 @@ struct Queries {
 }
 
 struct BlockResult<'a> {
+    /// `[rows]` each.
     maxima: &'a mut [f32],
     sums: &'a mut [f32],
+    /// `[rows, dim]`
     values: &'a mut [f32],
 }
 
+/// Attention across blocks of keys.
 struct RunningSoftmax<'a> {
     isa: Isa,
     /// `[QUERY_BLOCK, dim]`
@@ -215,7 +221,7 @@ impl Work for Merge<'_> {
         for row in 0..maxima.len() {
             let values = &values[row * self.dim..][..self.dim];
             let out = &mut self.out[row * self.stride..][..self.dim];
-            // Weights of the previous blocks and of this one.
+            // Factors of the previous blocks and of this one.
             let (mut before, mut here) = (0.0, 1.0);
             let mut sum = sums[row];
             if !self.is_first {
@@ -229,7 +235,8 @@ impl Work for Merge<'_> {
                 self.maxima[row] = maxima[row];
             }
             self.sums[row] = sum;
-            // Dividing here costs `dim` products per query instead of `keys`.
+            // Normalizing the result takes `dim` products per query; normalizing the weights would
+            // take `keys`.
             let factor = if self.is_last { 1.0 / sum } else { 1.0 };
             (before, here) = (before * factor, here * factor);
             if self.is_first {

@@ -1,41 +1,42 @@
-//! The operations that an instruction set provides for the byte product.
+//! The operations of an instruction set for the byte product.
 
-/// Sums of byte products on one instruction set.
+/// Dot products of bytes on one instruction set.
 ///
 /// # Safety
 /// The functions may only be called on a CPU that supports the instruction set, inlined into a
 /// function that is compiled for it. Pointers must be readable or writable for the sizes given at
-/// each function; they need no alignment. The types consist of numbers, for which every bit pattern is valid.
+/// each function; they need no alignment. Every bit pattern must be valid for the types.
 pub(crate) unsafe trait Dot {
     /// One register of [`Dot::LANES`] sums.
     type Sums: Copy;
     /// One step of the columns of one register: `LANES × STEP` bytes.
     type Operand: Copy;
-    /// One number for each column of a register.
+    /// One `f32` for each column of a register.
     type Floats: Copy;
     /// Columns of one register.
     const LANES: usize;
     /// Depth of one step.
     const STEP: usize;
 
-    /// `−zero · sums[c]` for the columns of the register; reads `LANES` integers.
+    /// Returns `−zero · sums[c]` for the columns of the register; reads `LANES` integers.
     unsafe fn start(zero: i32, sums: *const i32) -> Self::Sums;
-    /// One step of the packed columns; reads `LANES × STEP` bytes, by default as they are.
+    /// Loads one step of the packed columns; reads `LANES × STEP` bytes. The default converts
+    /// nothing.
     #[inline(always)]
     unsafe fn load(panel: *const i8) -> Self::Operand {
         const { assert!(size_of::<Self::Operand>() == Self::LANES * Self::STEP) };
-        // SAFETY: the caller guarantees as many bytes.
+        // SAFETY: the caller guarantees `LANES × STEP` bytes, the size of the operand.
         unsafe { panel.cast::<Self::Operand>().read_unaligned() }
     }
-    /// One step of a row, repeated for every column; reads `STEP` bytes.
+    /// Loads one step of a row and repeats it for every column; reads `STEP` bytes.
     unsafe fn broadcast(row: *const u8) -> Self::Operand;
-    /// `sum + row · columns` over one step.
+    /// Returns `sum + row · columns` for one step.
     unsafe fn dot(sum: Self::Sums, row: Self::Operand, columns: Self::Operand) -> Self::Sums;
-    /// Reads `LANES` numbers.
+    /// Loads `LANES` floats.
     #[inline(always)]
     unsafe fn floats(from: *const f32) -> Self::Floats {
         const { assert!(size_of::<Self::Floats>() == 4 * Self::LANES) };
-        // SAFETY: the caller guarantees as many numbers.
+        // SAFETY: the caller guarantees `LANES` floats, the size of the result.
         unsafe { from.cast::<Self::Floats>().read_unaligned() }
     }
     /// Writes `sum · row_scale · scales[c] + bias[c]` for the columns of the register: `LANES`

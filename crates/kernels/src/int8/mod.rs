@@ -2,9 +2,9 @@
 //!
 //! The packed matrix is split into panels as wide as the register tile, as for `f32`. A step of the
 //! depth is four or eight elements, because the CPU's instructions multiply four adjacent bytes and
-//! add the products. Within a step, the four bytes of a column are adjacent.
+//! add the products. Within a step, each group of four bytes of a column is contiguous.
 //!
-//! Integer sums are exact, so no result depends on how rows are grouped.
+//! Integer sums are exact, so no result depends on how rows are grouped into tiles.
 
 mod dot;
 mod pack;
@@ -25,6 +25,7 @@ type Baseline = dot::Portable;
 
 const _: () = TileShape::of::<Baseline>(4, 2).assert_matches(Target::Portable);
 
+/// Runs the product on the baseline of the architecture.
 pub(crate) fn portable(matmul: ByteMatMul<'_>) {
     // SAFETY: every CPU of the architecture supports the baseline.
     unsafe { tile::product::<Baseline, 4, 2>(matmul) }

@@ -8,7 +8,7 @@ pub(crate) fn packed_len(tile: TileShape, columns: usize, depth: usize) -> usize
     columns.next_multiple_of(tile.lanes) * depth.next_multiple_of(DEPTH_STEP)
 }
 
-/// The positions of a column's elements in a packed matrix, in units of four bytes: four
+/// The positions of a column's elements in a packed matrix, in groups of four bytes: four
 /// consecutive elements of the depth.
 #[derive(Clone, Copy)]
 pub(crate) struct Column {
@@ -56,13 +56,13 @@ pub(crate) fn pack_row(
     row: &[i8],
     panels: &mut [i8],
 ) {
-    let place = Column::new(tile, columns, row.len(), column);
+    let positions = Column::new(tile, columns, row.len(), column);
     let (panels, _) = panels.as_chunks_mut::<4>();
     let (fours, rest) = row.as_chunks::<4>();
     for (four, &elements) in fours.iter().enumerate() {
-        panels[place.at(four)] = elements;
+        panels[positions.at(four)] = elements;
     }
     if !rest.is_empty() {
-        panels[place.at(fours.len())][..rest.len()].copy_from_slice(rest);
+        panels[positions.at(fours.len())][..rest.len()].copy_from_slice(rest);
     }
 }

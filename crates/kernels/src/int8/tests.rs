@@ -1,4 +1,4 @@
-//! The byte product and its packing, exact on every instruction set that this CPU supports.
+//! Tests of the byte product and its packing on every instruction set that this CPU supports.
 
 use super::{ByteMatMul, Column, DEPTH_STEP, TileShape, dot, pack_row, packed_len, tile};
 use crate::isa::Isa;
@@ -15,7 +15,7 @@ fn instruction_sets() -> Vec<Isa> {
 struct Numbers(u64);
 
 impl Numbers {
-    /// A number from `low` to `high`, both included.
+    /// A number in `low..=high`.
     fn within(&mut self, low: i64, high: i64) -> i64 {
         self.0 = self
             .0
@@ -25,7 +25,7 @@ impl Numbers {
     }
 }
 
-/// One product: the matrices, and how they are laid out.
+/// The operands of one product, and their layout.
 struct Case {
     rows: usize,
     columns: usize,
@@ -38,14 +38,15 @@ struct Case {
     row_scales: Vec<f32>,
     scales: Vec<f32>,
     bias: Vec<f32>,
-    /// Replaces the true sums of the columns, `[columns]`.
+    /// `[columns]`: used instead of the true sums of the columns.
     sums: Option<Vec<i32>>,
-    /// Extra elements between the rows of `a` and between those of the result.
+    /// Elements between the rows of `a` and between those of the result.
     gap: usize,
 }
 
 impl Case {
-    /// A case with the bytes of `a` and `b` given by (row or column, depth), and scales of 1.
+    /// A case with scales of 1. The functions return the bytes of `a` at (row, depth) and of `b` at
+    /// (column, depth).
     fn new(
         (rows, columns, depth): (usize, usize, usize),
         mut a: impl FnMut(usize, usize) -> u8,
@@ -68,7 +69,7 @@ impl Case {
         }
     }
 
-    /// Random bytes and zero points from the whole range.
+    /// Random bytes and zero points from all of `range`.
     fn random(seed: u64, range: ByteRange, shape: (usize, usize, usize)) -> Case {
         let (mut left, mut right) = (Numbers(seed), Numbers(seed ^ 0x5555));
         let (high, weight) = (i64::from(range.activation), i64::from(range.weight));
@@ -97,7 +98,7 @@ impl Case {
         sums
     }
 
-    /// The result on an instruction set. Checks that nothing else is written.
+    /// The result on `isa`. Fails if anything else is written.
     fn run(&self, isa: Isa) -> Vec<f32> {
         self.run_with(isa.name(), isa.target().byte_tile(), |product| {
             isa.byte_matmul(product);
@@ -124,7 +125,7 @@ impl Case {
             sums[..columns].copy_from_slice(given);
         }
         let a_stride = depth + self.gap;
-        // Bytes between the depth and its padding must have no effect.
+        // Bytes between the true and the padded depth must have no effect.
         let mut a = vec![0xab; (rows - 1) * a_stride + depth];
         for (r, row) in self.a.chunks_exact(self.depth).enumerate() {
             a[r * a_stride..][..self.depth].copy_from_slice(row);
@@ -234,7 +235,7 @@ fn products_are_exact_for_every_number_of_rows_and_columns() {
     }
 }
 
-/// The kernel of plain integers, used on CPUs other than x86-64.
+/// [`dot::Portable`] is used on CPUs other than x86-64.
 #[test]
 fn the_portable_kernel_is_exact() {
     // The full range of bytes.
@@ -250,7 +251,7 @@ fn the_portable_kernel_is_exact() {
             for rows in 1..=9 {
                 let case = Case::random(depth as u64, range, (rows, columns, depth));
                 let result = case.run_with("plain", plain, |product| {
-                    // SAFETY: no instruction beyond the target's own is used.
+                    // SAFETY: the kernel uses only the baseline of the target.
                     unsafe { tile::product::<dot::Portable, 4, 2>(product) }
                 });
                 case.compare("plain", &result);
@@ -306,21 +307,21 @@ fn nothing_saturates_at_the_ends_of_the_range() {
                 };
                 let mut case = Case::new(shape, |_, _| range.activation, weight);
                 case.check(isa);
-                // Beyond 2^24 the result is rounded, but the remainder after subtracting the
-                // expected sum is not. (All rows are equal here.)
+                // Sums beyond 2^24 are rounded to `f32`. If the accumulators start at the negated
+                // expected sums, the result must be exactly 0. All rows are equal here.
                 let expected = case.sums_of_products();
                 case.zeros.fill(1);
                 case.sums = Some(
                     expected[..case.columns]
                         .iter()
-                        .map(|&sum| i32::try_from(sum).expect("it fits"))
+                        .map(|&sum| i32::try_from(sum).expect("the sum fits in 32 bits"))
                         .collect(),
                 );
-                let rest = case.run(isa);
+                let remainders = case.run(isa);
                 assert!(
-                    rest.iter().all(|&v| v == 0.0),
+                    remainders.iter().all(|&v| v == 0.0),
                     "{isa:?} depth {depth}: off by {:?}",
-                    rest.iter().find(|&&v| v != 0.0)
+                    remainders.iter().find(|&&v| v != 0.0)
                 );
             }
         }
@@ -332,10 +333,10 @@ fn an_extreme_pair_of_bytes_counts_at_every_position() {
     for isa in instruction_sets() {
         let (tile, range) = (isa.target().byte_tile(), isa.target().byte_range());
         for weight in [range.weight, -range.weight] {
-            for place in 0..24 {
+            for position in 0..24 {
                 let shape = (tile.rows, tile.columns, 24);
-                let a = |_, k| if k == place { range.activation } else { 0 };
-                let b = |_, k| if k == place { weight } else { 0 };
+                let a = |_, k| if k == position { range.activation } else { 0 };
+                let b = |_, k| if k == position { weight } else { 0 };
                 Case::new(shape, a, b).check(isa);
             }
         }
@@ -401,9 +402,9 @@ fn packed_elements_are_at_the_positions_of_their_column() {
                 let mut taken = vec![false; panels.len()];
                 for (column, row) in source.chunks_exact(depth).enumerate() {
                     pack_row(tile, columns, column, row, &mut panels);
-                    let place = Column::new(tile, columns, depth, column);
+                    let positions = Column::new(tile, columns, depth, column);
                     for k in 0..depth.next_multiple_of(4) {
-                        let at = 4 * place.at(k / 4) + k % 4;
+                        let at = 4 * positions.at(k / 4) + k % 4;
                         let expected = row.get(k).copied().unwrap_or(0);
                         let what = format!("{isa:?} {columns} columns: {column}, {k} of {depth}");
                         assert!(!taken[at], "{what} shares its position");
@@ -411,9 +412,9 @@ fn packed_elements_are_at_the_positions_of_their_column() {
                         assert_eq!(panels[at], expected, "{what}");
                     }
                 }
-                let elsewhere = panels.iter().zip(&taken).filter(|(_, taken)| !**taken);
+                let padding = panels.iter().zip(&taken).filter(|(_, taken)| !**taken);
                 assert!(
-                    elsewhere.into_iter().all(|(&v, _)| v == 0),
+                    padding.into_iter().all(|(&v, _)| v == 0),
                     "{isa:?} padding of {columns} columns, depth {depth}"
                 );
             }
@@ -447,8 +448,8 @@ fn a_panel_stores_its_columns_step_by_step() {
                 }
             }
         }
-        for (at, place) in expected.into_iter().enumerate() {
-            let (column, four) = place.expect("the loops count all");
+        for (at, element) in expected.into_iter().enumerate() {
+            let (column, four) = element.expect("the loops cover every position");
             let found = Column::new(isa.target().byte_tile(), columns, depth, column).at(four);
             assert_eq!(found, at, "{isa:?} column {column}, four {four}");
         }

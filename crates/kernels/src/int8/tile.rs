@@ -34,9 +34,9 @@ pub(crate) struct ByteMatMul<'a> {
 /// The zero points of the rows.
 #[derive(Clone, Copy)]
 pub(crate) enum ZeroPoints<'a> {
-    /// All rows have the same one.
+    /// The same for all rows.
     Same(i32),
-    /// `[rows]`
+    /// `[rows]`: one per row.
     Rows(&'a [i32]),
 }
 
@@ -44,6 +44,7 @@ pub(crate) enum ZeroPoints<'a> {
 const WIDEST: usize = 16;
 
 impl TileShape {
+    /// A tile of `rows` rows and `vectors` registers of columns.
     pub(crate) const fn of<D: Dot>(rows: usize, vectors: usize) -> TileShape {
         TileShape {
             rows,
@@ -53,8 +54,8 @@ impl TileShape {
         }
     }
 
-    /// Checked at compile time: weights are packed in the order of the target and read in that of
-    /// the tile.
+    /// Panics, at compile time, unless this is the tile of `target`: weights are packed for the
+    /// target and read by the tile.
     pub(crate) const fn assert_matches(self, target: Target) {
         let expected = target.byte_tile();
         assert!(
@@ -66,7 +67,7 @@ impl TileShape {
     }
 }
 
-/// Runs the product with tiles of `MR` rows and `NV` registers of columns.
+/// Computes the product in tiles of `MR` rows and `NV` registers of columns.
 ///
 /// # Panics
 /// If a slice is shorter than its shape.
@@ -113,7 +114,10 @@ impl ByteMatMul<'_> {
     }
 }
 
-/// All rows times the panel that starts at column `first`.
+/// Multiplies all rows by the panel that starts at column `first`.
+///
+/// # Safety
+/// As for [`product`]; in addition, `matmul` must have passed its check.
 #[inline(always)]
 unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
     matmul: &mut ByteMatMul<'_>,
@@ -125,7 +129,7 @@ unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
     let mut row = 0;
     while row < matmul.rows {
         let height = MR.min(matmul.rows - row);
-        // SAFETY: as guaranteed by the caller; the tile lies within the matrix.
+        // SAFETY: guaranteed by the caller; the tile lies within the matrix.
         unsafe {
             match height {
                 1 => tile::<D, 1, NV>(matmul, row, first, ahead, share),
@@ -146,10 +150,10 @@ unsafe fn panel_rows<D: Dot, const MR: usize, const NV: usize>(
 /// One register tile: `M` rows times `NV` registers of a panel.
 ///
 /// # Safety
-/// The tile must start within a matrix that passed its check and must not have more rows than
-/// remain.
+/// As for [`panel_rows`]; in addition, the tile must start within the matrix and must not have more
+/// rows than remain.
 #[inline(always)]
-// Loops over constant ranges, which the compiler unrolls completely.
+// The compiler unrolls loops over constant ranges completely.
 #[allow(clippy::needless_range_loop)]
 unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
     matmul: &mut ByteMatMul<'_>,
@@ -214,7 +218,7 @@ unsafe fn tile<D: Dot, const M: usize, const NV: usize>(
         for r in 0..M {
             let row_scale = matmul.row_scales[row + r];
             let y = &mut y[r * matmul.y_stride..][..used];
-            // The results of a partial last register are copied through a buffer.
+            // Registers are stored whole, so the results of a partial panel go through a buffer.
             let mut buffer = [0.0; 3 * WIDEST];
             let full = used == NV * D::LANES;
             let to = if full {

@@ -20,7 +20,7 @@ unsafe impl Dot for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> __m512i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let sums = _mm512_loadu_si512(sums.cast());
             let product = _mm512_mullo_epi32(_mm512_set1_epi32(zero), sums);
@@ -30,19 +30,19 @@ unsafe impl Dot for Avx512Vnni {
 
     #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> __m512i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe { _mm512_set1_epi32(row.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
     unsafe fn dot(sum: __m512i, row: __m512i, columns: __m512i) -> __m512i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe { _mm512_dpbusd_epi32(sum, row, columns) }
     }
 
     #[inline(always)]
     unsafe fn finish(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(row_scale));
             let result = _mm512_fmadd_ps(sum, scales, bias);
@@ -52,7 +52,7 @@ unsafe impl Dot for Avx512Vnni {
 }
 
 /// AVX-512 without VNNI: two `vpmaddubsw` produce sums of two products in 16 bits, which are added
-/// before one `vpmaddwd` widens them. Four products of 7-bit numbers fit 16 bits.
+/// before one `vpmaddwd` widens them. Four products of 7-bit numbers fit in 16 bits.
 struct Avx512;
 
 // SAFETY: the functions use only AVX-512 F and BW, which the caller guarantees, and access memory
@@ -66,13 +66,13 @@ unsafe impl Dot for Avx512 {
 
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> __m512i {
-        // SAFETY: as the trait says; it needs AVX-512 F only.
+        // SAFETY: guaranteed by the caller, as the trait requires; it uses only AVX-512 F.
         unsafe { Avx512Vnni::start(zero, sums) }
     }
 
     #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [__m512i; 2] {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             [
                 _mm512_set1_epi32(row.cast::<i32>().read_unaligned()),
@@ -83,7 +83,7 @@ unsafe impl Dot for Avx512 {
 
     #[inline(always)]
     unsafe fn dot(sum: __m512i, row: [__m512i; 2], columns: [__m512i; 2]) -> __m512i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let first = _mm512_maddubs_epi16(row[0], columns[0]);
             let second = _mm512_maddubs_epi16(row[1], columns[1]);
@@ -94,12 +94,12 @@ unsafe impl Dot for Avx512 {
 
     #[inline(always)]
     unsafe fn finish(sum: __m512i, row_scale: f32, scales: __m512, bias: __m512, y: *mut f32) {
-        // SAFETY: as the trait says; it needs AVX-512 F only.
+        // SAFETY: guaranteed by the caller, as the trait requires; it uses only AVX-512 F.
         unsafe { Avx512Vnni::finish(sum, row_scale, scales, bias, y) }
     }
 }
 
-/// AVX2: like [`Avx512`], on half the width.
+/// AVX2: like [`Avx512`], with half the width.
 struct Avx2;
 
 // SAFETY: the functions use only AVX2 and FMA, which the caller guarantees, and access memory only
@@ -113,7 +113,7 @@ unsafe impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn start(zero: i32, sums: *const i32) -> __m256i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let sums = _mm256_loadu_si256(sums.cast());
             let product = _mm256_mullo_epi32(_mm256_set1_epi32(zero), sums);
@@ -123,7 +123,7 @@ unsafe impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn broadcast(row: *const u8) -> [__m256i; 2] {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             [
                 _mm256_set1_epi32(row.cast::<i32>().read_unaligned()),
@@ -134,7 +134,7 @@ unsafe impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn dot(sum: __m256i, row: [__m256i; 2], columns: [__m256i; 2]) -> __m256i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let first = _mm256_maddubs_epi16(row[0], columns[0]);
             let second = _mm256_maddubs_epi16(row[1], columns[1]);
@@ -145,7 +145,7 @@ unsafe impl Dot for Avx2 {
 
     #[inline(always)]
     unsafe fn finish(sum: __m256i, row_scale: f32, scales: __m256, bias: __m256, y: *mut f32) {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(row_scale));
             let result = _mm256_fmadd_ps(sum, scales, bias);
@@ -155,7 +155,7 @@ unsafe impl Dot for Avx2 {
 }
 
 /// SSE2, which every x86-64 CPU supports: bytes are widened to 16 bits, then `pmaddwd` multiplies
-/// and adds neighbours exactly. The rows of a tile share the widened columns.
+/// them and adds adjacent products exactly. The rows of a tile share the widened columns.
 pub(super) struct Sse2;
 
 // SAFETY: the functions use only SSE2 and access memory only within the sizes given by the trait.
@@ -172,7 +172,7 @@ unsafe impl Dot for Sse2 {
         // SAFETY: the caller guarantees four integers.
         unsafe {
             let sums = sums.cast::<[i32; 4]>().read_unaligned();
-            // SSE2 has no product of 32-bit lanes; this is not the inner loop.
+            // SSE2 has no product of 32-bit lanes. This is outside the inner loop.
             let [a, b, c, d] = sums.map(|sum| sum.wrapping_mul(zero).wrapping_neg());
             _mm_set_epi32(d, c, b, a)
         }
@@ -183,7 +183,7 @@ unsafe impl Dot for Sse2 {
         // SAFETY: the caller guarantees 16 bytes.
         unsafe {
             let bytes = _mm_loadu_si128(panel.cast());
-            // A byte in the upper half of 16 bits keeps its sign when shifted down.
+            // The arithmetic shift extends the sign of the byte in the upper half of 16 bits.
             let low = _mm_srai_epi16::<8>(_mm_unpacklo_epi8(bytes, bytes));
             let high = _mm_srai_epi16::<8>(_mm_unpackhi_epi8(bytes, bytes));
             let (low, high) = (_mm_castsi128_ps(low), _mm_castsi128_ps(high));
@@ -209,7 +209,7 @@ unsafe impl Dot for Sse2 {
 
     #[inline(always)]
     unsafe fn dot(sum: __m128i, row: [__m128i; 2], columns: [__m128i; 2]) -> __m128i {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let sum = _mm_add_epi32(sum, _mm_madd_epi16(row[0], columns[0]));
             _mm_add_epi32(sum, _mm_madd_epi16(row[1], columns[1]))
@@ -218,7 +218,7 @@ unsafe impl Dot for Sse2 {
 
     #[inline(always)]
     unsafe fn finish(sum: __m128i, row_scale: f32, scales: __m128, bias: __m128, y: *mut f32) {
-        // SAFETY: as the trait says.
+        // SAFETY: guaranteed by the caller, as the trait requires.
         unsafe {
             let sum = _mm_mul_ps(_mm_cvtepi32_ps(sum), _mm_set1_ps(row_scale));
             let result = _mm_add_ps(_mm_mul_ps(sum, scales), bias);
@@ -227,7 +227,7 @@ unsafe impl Dot for Sse2 {
     }
 }
 
-/// Defines the product for an instruction set, with the tile of its target.
+/// Defines the product on an instruction set, with the tile of its target.
 macro_rules! instruction_set {
     ($name:ident, $dot:ident, $features:literal, $rows:literal x $vectors:literal) => {
         const _: () = TileShape::of::<$dot>($rows, $vectors).assert_matches(Target::$dot);
@@ -242,7 +242,7 @@ macro_rules! instruction_set {
     };
 }
 
-// The sums of a tile, the operands and one or two scratch registers just fit the 32 (AVX2: 16)
+// The sums of a tile, the operands and one or two scratch registers just fit in the 32 (AVX2: 16)
 // registers.
 instruction_set!(avx512_vnni, Avx512Vnni, "avx512f,avx512bw,avx512vnni", 8 x 3);
 instruction_set!(avx512, Avx512, "avx512f,avx512bw", 8 x 2);

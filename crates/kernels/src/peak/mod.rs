@@ -1,5 +1,5 @@
-//! Measures the CPU's peak rates: loops of only the instructions that matrix products consist of.
-//! They are upper bounds for the kernels on the same core.
+//! Measures the CPU's peak rates with loops of only the instructions that matrix products consist
+//! of. These rates are upper bounds for the kernels on the same core.
 //!
 //! Clock rates vary, so compare a rate only with kernels that were timed at about the same time.
 
@@ -19,18 +19,19 @@ mod x86;
 #[derive(Clone, Copy, Debug)]
 pub struct Sequence {
     name: &'static str,
-    /// Runs this many steps and returns the number of operations. A multiply-add counts as two.
+    /// Runs the given number of steps and returns the number of operations. A multiply-add counts
+    /// as two.
     run: fn(u64) -> u64,
 }
 
 /// Independent sums: enough to hide the latency of multiply-adds, few enough for 16 registers.
 const CHAINS: usize = 12;
 
-/// Steps per measurement: about a millisecond.
+/// Steps per measurement: at most about a millisecond.
 const STEPS: u64 = 150_000;
 
-/// Measurements of each sequence, of which the best counts. Sequences alternate, and all rounds
-/// together take one or two seconds, so that all rates are measured at the same clock rate.
+/// Measurements of each sequence, of which the best counts. Sequences alternate within a round, so
+/// that all rates are measured at about the same clock rate.
 const ROUNDS: usize = 30;
 
 impl Sequence {
@@ -45,8 +46,8 @@ impl Sequence {
         found
     }
 
-    /// The sequence that the products of an instruction set consist of: multiply-adds of its width
-    /// for `f32`, and `vpdpbusd`, pairs of `vpmaddubsw`, or `pmaddwd` for `int8`. `None` for the
+    /// The sequence that the matrix products on `isa` consist of: multiply-adds of its width for
+    /// `f32`, and `vpdpbusd`, pairs of `vpmaddubsw`, or `pmaddwd` for `int8`. `None` for the
     /// portable kernels on CPUs other than x86-64.
     pub fn of(isa: Isa, precision: Precision) -> Option<Sequence> {
         let name = match (isa.name(), precision) {
@@ -66,7 +67,8 @@ impl Sequence {
         self.name
     }
 
-    /// Runs for one or two milliseconds; returns the number of operations and the elapsed time.
+    /// Runs the sequence for about a millisecond or less. Returns the number of operations and the
+    /// elapsed time.
     pub fn measure(self) -> (f64, Duration) {
         let start = Instant::now();
         let operations = (self.run)(black_box(STEPS));
@@ -74,13 +76,14 @@ impl Sequence {
     }
 }
 
-/// The best combined rate of each sequence on `threads` threads, in billions of operations per second, over alternating
-/// measurements: all operations, divided by the time from the first start to the last end.
+/// Measures each sequence on `threads` threads and returns its best combined rate, in billions of
+/// operations per second. The combined rate of a measurement is the number of operations of all
+/// threads, divided by the time from the first start to the last end.
 ///
 /// # Panics
 /// If `threads` is 0.
 pub fn rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
-    assert!(threads > 0, "there must be a thread");
+    assert!(threads > 0, "at least one thread is required");
     // A measurement must be long compared with the time it takes to wake up threads.
     let repeats = if threads == 1 { 1 } else { 3 };
     let barrier = Barrier::new(threads);
@@ -100,14 +103,20 @@ pub fn rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let turns = workers.into_iter().map(|worker| worker.join());
         turns
-            .map(|turns| turns.expect("a thread that measures does not panic"))
+            .map(|turns| turns.expect("the measurement does not panic"))
             .collect()
     });
     let mut best = vec![0.0f64; sequences.len()];
     for turn in 0..turns[0].len() {
         let of = || turns.iter().map(|turns| turns[turn]);
-        let start = of().map(|turn| turn.0).min().expect("one thread at least");
-        let end = of().map(|turn| turn.1).max().expect("one thread at least");
+        let start = of()
+            .map(|turn| turn.0)
+            .min()
+            .expect("there is at least one thread");
+        let end = of()
+            .map(|turn| turn.1)
+            .max()
+            .expect("there is at least one thread");
         let operations: f64 = of().map(|turn| turn.2).sum();
         let best = &mut best[turn % sequences.len()];
         *best = best.max(operations / (end - start).as_secs_f64() / 1e9);
@@ -115,8 +124,8 @@ pub fn rates(sequences: &[Sequence], threads: usize) -> Vec<f64> {
     best
 }
 
-/// Repeats `step` on `CHAINS` independent sums, each step being `products` products and their additions. Returns the number
-/// of operations.
+/// Applies `step` to `CHAINS` independent sums, `steps` times. A step computes and adds `products`
+/// products. Returns the number of operations.
 #[inline(always)]
 fn repeat<const CHAINS: usize, T: Copy>(
     steps: u64,
@@ -134,7 +143,7 @@ fn repeat<const CHAINS: usize, T: Copy>(
     steps * (CHAINS * products * 2) as u64
 }
 
-/// Fused multiply-adds on the widest registers.
+/// Multiply-adds on the widest registers.
 struct Fma(u64);
 
 impl WithSimd for Fma {
@@ -166,7 +175,8 @@ mod tests {
         }
         for isa in Isa::available() {
             for precision in Precision::ALL {
-                let sequence = Sequence::of(isa, precision).expect("there is one");
+                let sequence =
+                    Sequence::of(isa, precision).expect("every x86 instruction set has a sequence");
                 println!("{isa:?} in {precision}: {}", sequence.name());
                 let (operations, time) = sequence.measure();
                 assert!(operations > 0.0 && time > Duration::ZERO);

@@ -7,8 +7,8 @@ use std::hint::black_box;
 
 use super::{CHAINS, Sequence, repeat};
 
-/// For sequences whose products pass through another register before they are added, which takes
-/// one more cycle.
+/// Independent sums of the sequences that need registers for intermediate products: together with
+/// the operands they fit in 16 registers.
 const SHORT_CHAINS: usize = 8;
 
 pub(super) fn available() -> Vec<Sequence> {
@@ -19,7 +19,7 @@ pub(super) fn available() -> Vec<Sequence> {
         }
     };
     add(has!("fma"), "fma_gflops_256", |steps| {
-        // SAFETY: `add` keeps it only if the CPU has the feature.
+        // SAFETY: `add` keeps the sequence only if the CPU has the feature.
         unsafe { fma_256(steps) }
     });
     add(true, "mul_add_gflops_128", |steps| {
@@ -47,7 +47,8 @@ pub(super) fn available() -> Vec<Sequence> {
     found
 }
 
-/// Makes the compiler assume that a register has changed, so that it repeats the computation.
+/// Makes the compiler assume that a register has changed, so that it does not hoist the computation
+/// out of the loop.
 macro_rules! renew {
     ($register:ident in $class:ident) => {
         // SAFETY: the assembly contains no instruction.
@@ -66,7 +67,7 @@ fn fma_256(steps: u64) -> u64 {
     repeat::<CHAINS, _>(steps, 8, start, |sum| _mm256_fmadd_ps(sum, factor, addend))
 }
 
-/// A multiply-add on a baseline CPU.
+/// A product and a sum: the multiply-add of the baseline.
 #[target_feature(enable = "sse2")]
 fn mul_add_128(steps: u64) -> u64 {
     let mut factor = _mm_set1_ps(black_box(1.0));
@@ -78,7 +79,8 @@ fn mul_add_128(steps: u64) -> u64 {
     })
 }
 
-/// Twice 32 byte products, added in pairs, then in 16 bits before they are widened.
+/// Two times 32 byte products, added in pairs; the two results are added in 16 bits and then
+/// widened.
 #[target_feature(enable = "avx2")]
 fn maddubs_pair_256(steps: u64) -> u64 {
     let mut row = _mm256_set1_epi8(black_box(1));
@@ -94,7 +96,7 @@ fn maddubs_pair_256(steps: u64) -> u64 {
     })
 }
 
-/// Like [`maddubs_pair_256`], on twice the width.
+/// Like [`maddubs_pair_256`], with twice the width.
 #[target_feature(enable = "avx512f,avx512bw")]
 fn maddubs_pair_512(steps: u64) -> u64 {
     let mut row = _mm512_set1_epi8(black_box(1));
@@ -121,8 +123,7 @@ fn vpdpbusd_512(steps: u64) -> u64 {
     })
 }
 
-/// 16-bit products, added in pairs and then to the sum: 8 products. The byte product of a baseline
-/// CPU.
+/// Eight 16-bit products, added in pairs and then to the sum: the byte product of the baseline.
 #[target_feature(enable = "sse2")]
 fn madd_128(steps: u64) -> u64 {
     let mut row = _mm_set1_epi16(black_box(1));

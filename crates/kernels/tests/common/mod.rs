@@ -1,5 +1,5 @@
 //! Test data.
-// Each test is a separate crate and uses only some of these.
+// Each test is a separate crate and uses only a part of this module.
 #![allow(dead_code)]
 
 use shoal_kernels::{AttentionInput, Heads, Isa, Precision, Rows};
@@ -7,7 +7,7 @@ use shoal_kernels::{AttentionInput, Heads, Isa, Precision, Rows};
 /// Both precisions.
 pub(crate) const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Int8];
 
-/// Reproducible distinct values in -1..1.
+/// Reproducible values in -1..1.
 pub(crate) fn values(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     (0..len)
@@ -93,7 +93,7 @@ impl Record {
         1.0 / (self.heads.dim as f32).sqrt()
     }
 
-    /// The operands, read in place, with queries from `first` on.
+    /// The operands of attention, in place, for `queries` queries from `first` on.
     pub(crate) fn input(&self, first: usize, queries: usize) -> AttentionInput<'_> {
         let hidden = self.heads.hidden();
         let stride = 3 * hidden;

@@ -8,7 +8,8 @@ use crate::common::{PRECISIONS, Record, byte_limits, normal_values, values};
 use crate::naive;
 use crate::{around, assert_close, assert_within, instruction_sets, rms};
 
-/// The kernel's result for a record, with `gap` elements between rows.
+/// The kernel's result for a record, with `gap` elements between rows. Fails if anything else is
+/// written.
 pub(crate) fn attend(
     isa: Isa,
     precision: Precision,
@@ -26,9 +27,9 @@ pub(crate) fn attend(
     let mut result = Vec::with_capacity(record.queries * hidden);
     for row in out.chunks(stride) {
         result.extend_from_slice(&row[..hidden]);
-        let aside = &row[hidden..];
+        let gap = &row[hidden..];
         assert!(
-            aside.iter().all(|v| v.to_bits() == before.to_bits()),
+            gap.iter().all(|v| v.to_bits() == before.to_bits()),
             "{isa:?} {precision:?} attention wrote outside its rows"
         );
     }
@@ -48,14 +49,15 @@ fn expected_attention(record: &Record) -> Vec<f32> {
     naive::attention(record.heads, &q, &kv)
 }
 
-/// The largest error of each element of an attention that 8-bit quantization can cause.
+/// The largest error of each element of the result that 8-bit quantization can cause.
 ///
 /// The error of a score is at most dⱼ = scale · Σ (|dq| |k| + |q| |dk| + |dq| |dk|). The error of
 /// its weight tⱼ = exp(score − maximum) is therefore at most tⱼ (exp(dⱼ) (1 + 10⁻⁴) − 1), which
-/// includes the coarse power, plus half of 1/255, to which it is rounded (the true maximum may be
-/// exp(max dⱼ) below). With E the sum of these errors and T the sum of the weights, the normalized
-/// weights change by 2 E / T in total, multiplied by the largest |v| of the column. The rounding of
-/// the values adds half a unit, a 127th of that largest |v|.
+/// includes the error of the coarse `exp2`, plus exp(max dⱼ) / 510 for rounding to multiples of
+/// 1/255 of a maximum that may be too large. With E the sum of these errors and T the sum of the
+/// weights, the normalized weights change by at most 2 E / T in total, which is multiplied by the
+/// largest |v| of the column. Rounding the values adds half a unit, and a unit is a 127th of that
+/// largest |v|.
 fn attention_bounds(record: &Record) -> Vec<f64> {
     let Heads { count, dim } = record.heads;
     let (queries, keys) = (record.queries, record.keys);
@@ -75,10 +77,7 @@ fn attention_bounds(record: &Record) -> Vec<f64> {
             .collect();
         for query in 0..queries {
             let q = of(0, query);
-            let (low, high) = q
-                .iter()
-                .fold((0.0f32, 0.0f32), |(l, h), &v| (l.min(v), h.max(v)));
-            let (dq, q_size) = (f64::from(high - low) / 255.0 / 2.0, sum_of_sizes(q));
+            let (dq, q_size) = (largest(q) / 127.0 / 2.0, sum_of_sizes(q));
             let scale = f64::from(record.scale());
             let mut scores = Vec::with_capacity(keys);
             for (key, &(unit, k_size)) in k_sizes.iter().enumerate() {
@@ -103,7 +102,7 @@ fn attention_bounds(record: &Record) -> Vec<f64> {
             }
             let row = &mut bounds[(query * count + head) * dim..][..dim];
             for (bound, largest) in row.iter_mut().zip(&columns) {
-                // An average of the values is at most twice the largest away.
+                // Two weighted means of the values differ by at most twice the largest.
                 let share = (2.0 * errors / weights + 0.5 / 127.0).min(2.0);
                 *bound = 1.01 * share * largest + 1e-6;
             }
@@ -133,7 +132,7 @@ fn check_attention(what: &str, record: &Record, atol: f32, rtol: f32) {
         if byte_limits(isa).0 == 255.0 {
             assert_within(isa, &what, &bytes, &expected, &bounds);
         } else {
-            // These instruction sets compute it in `f32`.
+            // These instruction sets compute attention in `f32`.
             for (i, (a, e)) in bytes.iter().zip(&float).enumerate() {
                 assert_eq!(a.to_bits(), e.to_bits(), "{isa:?} {what}: element {i}");
             }
@@ -254,15 +253,15 @@ fn int8_attention_is_usually_far_closer_than_its_bounds() {
             let off = |(a, e): (&f32, &f32)| f64::from((a - e) / largest);
             let off: Vec<f64> = y.iter().zip(&expected).map(off).collect();
             let worst = off.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-            let usual = rms(off);
+            let typical = rms(off);
             println!(
-                "{isa:?}, {keys} keys: {:.3} % of the largest |v| off, {:.3} % at most",
-                100.0 * usual,
+                "{isa:?}, {keys} keys: RMS error {:.3} % of the largest |v|, maximum {:.3} %",
+                100.0 * typical,
                 100.0 * worst
             );
             // Half a unit of the values is 0.4 % of the largest. Over many keys these errors and
             // those of the weights average out.
-            assert!(usual < 0.002, "{isa:?}, {keys} keys: {usual}");
+            assert!(typical < 0.002, "{isa:?}, {keys} keys: {typical}");
             assert!(worst < 0.01, "{isa:?}, {keys} keys: {worst}");
         }
     }
@@ -289,7 +288,7 @@ fn attention_without_queries_or_heads_does_nothing() {
     }
 }
 
-/// Runs attention of a record with one head of 2, whose operands have these lengths.
+/// Runs attention with one head of 2 elements, two queries, and operands of these lengths.
 fn attend_to(q: usize, k: usize, v: usize, keys: usize, out: usize) {
     let data = [0.0; 16];
     let input = AttentionInput {

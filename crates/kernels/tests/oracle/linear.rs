@@ -46,7 +46,7 @@ impl Layer {
         format!("{precision:?} linear [{rows}, {inputs}] to {outputs}")
     }
 
-    /// The kernel's result with `gap` elements between rows. Checks that nothing else is written.
+    /// The kernel's result with `gap` elements between rows. Fails if anything else is written.
     pub(crate) fn run(&self, isa: Isa, precision: Precision, gap: usize) -> Vec<f32> {
         let (rows, inputs, outputs) = (self.rows, self.inputs, self.outputs);
         let layer = Linear::pack(isa, precision, &self.weight, &self.bias, inputs);
@@ -199,7 +199,7 @@ fn linear_matches_for_rows_that_are_hard_to_quantize() {
     let mut layer = Layer::new(8, 100, 60, normal_values);
     let rows: Vec<&mut [f32]> = layer.x.chunks_mut(100).collect();
     let [zero, tiny, outlier, positive, negative, constant, one, _] =
-        rows.try_into().expect("there are eight");
+        rows.try_into().expect("there are eight rows");
     zero.fill(0.0);
     tiny.iter_mut().for_each(|v| *v *= 1e-20);
     outlier[17] = 500.0;
@@ -218,7 +218,7 @@ fn linear_matches_for_rows_that_are_hard_to_quantize() {
     }
 }
 
-/// `layer` with `factors` of its inputs, packed for `isa`.
+/// `layer` in `int8` with `factors`, packed for `isa`.
 fn with_factors(isa: Isa, layer: &Layer, factors: &[f32]) -> Linear {
     let (outputs, inputs) = (layer.outputs, layer.inputs);
     let (target, precision) = (isa.target(), Precision::Int8);
@@ -230,7 +230,7 @@ fn with_factors(isa: Isa, layer: &Layer, factors: &[f32]) -> Linear {
     Linear::new(isa, outputs, inputs, weights, bias).expect("the lengths match")
 }
 
-/// Rows with outliers in one column, which the factors reduce, against sums in `f64`.
+/// One factor reduces a column. The expected sums are computed in `f64`.
 #[test]
 fn int8_linear_multiplies_its_inputs_by_their_factors() {
     for isa in instruction_sets() {
@@ -251,7 +251,7 @@ fn int8_linear_multiplies_its_inputs_by_their_factors() {
             }
             let what = format!("[{rows}, {inputs}] to {outputs} with factors");
             assert_within(isa, &what, &y, &layer.expected(), &layer.bounds(isa));
-            // Exactly the result for inputs that were multiplied before.
+            // The result must be exactly that of inputs multiplied beforehand.
             assert_eq!(y, layer.run(isa, Precision::Int8, 0), "{isa:?} {what}");
         }
     }
@@ -266,7 +266,7 @@ fn int8_linear_is_usually_far_closer_than_its_bounds() {
         let y = layer.run(isa, Precision::Int8, 0);
         let off = y.iter().zip(&expected).map(|(a, e)| f64::from(a - e));
         let relative = rms(off) / size;
-        println!("{isa:?}: {:.2} % off", 100.0 * relative);
+        println!("{isa:?}: relative RMS error {:.2} %", 100.0 * relative);
         // Normally distributed operands span about ± 3.2 standard deviations. Rounding to steps of
         // 6.4 / 255 (weights: 3.2 / 127) has an error of 0.7 % of a standard deviation, both
         // together 1 %; with 127 and 63 steps the error is twice as large.
@@ -338,7 +338,7 @@ fn linear_refuses_packed_weights_of_the_wrong_shape() {
     let isa = Isa::best();
     let refusal = |outputs, inputs, weights, bias| -> String {
         let refusal: ShapeError = match Linear::new(isa, outputs, inputs, weights, bias) {
-            Ok(_) => panic!("it was taken"),
+            Ok(_) => panic!("the weights were accepted"),
             Err(refusal) => refusal,
         };
         refusal.to_string()

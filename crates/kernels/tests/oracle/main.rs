@@ -1,4 +1,4 @@
-//! Compares every kernel on every instruction set that this CPU supports with the naive loops.
+//! Compares every kernel, on every instruction set that this CPU supports, with the naive loops.
 
 mod attention;
 #[path = "../common/mod.rs"]
@@ -39,7 +39,7 @@ fn assert_within(isa: Isa, what: &str, actual: &[f32], expected: &[f32], toleran
             return 0.0;
         }
         let excess = difference / tolerances[i];
-        // A comparison with NaN is never "too large"; treat it as infinite.
+        // NaN compares as not greater than the limit; treat it as infinite.
         if excess.is_nan() {
             f64::INFINITY
         } else {
@@ -72,7 +72,7 @@ fn rms(values: impl IntoIterator<Item = f64>) -> f64 {
     (sum / f64::from(count.max(1))).sqrt()
 }
 
-/// 0, 1 and the neighbours of each multiple of `edge` up to twice its size.
+/// 0, 1, 2, and the numbers around `edge` and `2 * edge`.
 fn around(edge: usize) -> Vec<usize> {
     vec![
         0,

@@ -1,5 +1,4 @@
-//! The operations of the kernels as naive loops that accumulate in `f64`: slow and easy to verify. Shapes and panics are
-//! those of the kernels.
+//! The operations of the kernels as naive loops that accumulate in `f64`: slow and easy to verify.
 
 use shoal_kernels::{Activation, Heads};
 

@@ -3,7 +3,6 @@
 //! Everything that shows the state of a run reads one of two types. [`RunState`] has the counters and the calls in flight;
 //! its memory is bounded by the concurrency and the number of starts. [`CallHistory`] also keeps every call.
 
-mod activity;
 mod calls;
 #[cfg(test)]
 mod tests;
@@ -14,7 +13,6 @@ use serde::Serialize;
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
 
-pub use activity::{Activity, Interval, activities};
 pub use calls::{CallHistory, Invocation, Outcome};
 
 /// The maximum number of failure groups.
@@ -58,8 +56,6 @@ pub struct RunState {
     unanswered: Vec<Call>,
     /// Whether a start is active: false from its end, or from the plan of the next one.
     is_started: bool,
-    held_until: u64,
-    waiting_until: Vec<u64>,
 }
 
 /// A phase of a run.
@@ -293,15 +289,7 @@ impl RunState {
                 self.fail(at, call.as_ref(), event);
                 change.answered = call;
             }
-            Event::Waiting { ms, .. } => {
-                self.work(at);
-                self.waiting_until.retain(|end| *end > at);
-                self.waiting_until.push(at.saturating_add(*ms));
-            }
-            Event::Held { ms } => {
-                self.work(at);
-                self.held_until = at.saturating_add(*ms);
-            }
+            Event::Waiting { .. } | Event::Held { .. } => self.work(at),
             Event::Progressed { running, .. } => self.running_on_platform = Some(*running),
             Event::Verifying { .. } => self.phase = Phase::Verifying,
             Event::Collecting { .. } => self.phase = Phase::Collecting,
@@ -374,8 +362,6 @@ impl RunState {
         self.running_on_platform = None;
         self.answered = Answers::default();
         self.dispatched_batches = 0;
-        self.held_until = 0;
-        self.waiting_until.clear();
         self.starts.push(Start {
             number: self.starts.len() + 1,
             began_unix_ms: at,

@@ -286,17 +286,4 @@ proptest! {
         }
         prop_assert!(state.seconds_at_work() <= events.len() as f64 * 0.02);
     }
-
-    #[test]
-    fn activities_leave_no_gap(events in any_events()) {
-        let intervals = activities(&events);
-        for pair in intervals.windows(2) {
-            prop_assert_eq!(pair[0].to_unix_ms, pair[1].from_unix_ms);
-            prop_assert_ne!(pair[0].activity, pair[1].activity);
-        }
-        if let (Some(first), Some(last)) = (events.first(), events.last()) {
-            let whole: u64 = intervals.iter().map(|i| i.to_unix_ms - i.from_unix_ms).sum();
-            prop_assert_eq!(whole, last.0 - first.0);
-        }
-    }
 }

@@ -26,7 +26,7 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
     };
     let function = planned_job(&dir)?.function;
     if function.fingerprint != calibration.fingerprint
-        || function.setting("precision") != Some(&calibration.precision)
+        || function.setting("precision") != Some(calibration.precision.name())
     {
         return wrong("it ran another model, or another precision of it");
     }

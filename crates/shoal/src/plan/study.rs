@@ -145,14 +145,14 @@ impl Study {
         Calibration {
             points,
             spread,
-            isa: Target::Portable.name().into(),
+            isa: Target::Portable,
             ..calibration
         }
     }
 
     fn check(&self, calibration: &Calibration) -> Result<()> {
         let spec = self.runner.spec();
-        let precision = self.runner.model().precision().name();
+        let precision = self.runner.model().precision();
         if calibration.fingerprint == spec.fingerprint && calibration.precision == precision {
             return Ok(());
         }

@@ -114,7 +114,7 @@ fn flags_override_variables_and_variables_override_the_file() {
 }
 
 #[test]
-fn a_closed_output_pipe_ends_the_command_quietly() {
+fn a_closed_output_pipe_is_not_an_error() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(5000));
     let mut child = bench
@@ -140,7 +140,7 @@ fn a_closed_output_pipe_ends_the_command_quietly() {
         (Some(0), "")
     );
 
-    // The reader closes before the first byte.
+    // The reader closes the pipe before the first byte.
     for args in [
         &["completions", "bash"][..],
         &["man"],
@@ -165,18 +165,21 @@ fn ctrl_c_ends_the_wait_for_standard_input() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It stays open, so that only the signal can end the wait.
+    // Standard input stays open, so that only the signal can end the wait.
     let stdin = child.stdin.take().unwrap();
     let spool = bench.path("data/shoal/spool");
     let copies = || std::fs::read_dir(&spool).map_or(0, Iterator::count);
     while copies() == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "it did not wait");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the command exited too early"
+        );
         std::thread::yield_now();
     }
     crate::support::interrupt(&child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", describe(&output));
-    assert_eq!(copies(), 0, "the copy is left");
+    assert_eq!(copies(), 0, "the copy was not deleted");
     drop(stdin);
 }
 
@@ -194,7 +197,7 @@ fn a_run_that_could_not_be_planned_is_not_listed() {
 }
 
 #[test]
-fn quiet_prints_nothing_and_otherwise_the_summary_is_printed() {
+fn the_summary_is_printed_unless_quiet() {
     let bench = Bench::new();
     bench.write("in.jsonl", jsonl(20));
     let run = |args: &[&str]| {
@@ -259,7 +262,7 @@ fn completions_and_man_pages_are_printed() {
 }
 
 #[test]
-fn missing_runs_are_named() {
+fn the_error_names_the_missing_run() {
     let bench = Bench::new();
     for args in [
         &["status", "nothing"][..],
@@ -311,7 +314,7 @@ fn runs_are_listed_shown_and_removed() {
         (&status["state"], &status["records_done"]),
         (&json!("finished"), &json!(20))
     );
-    // A finished run is collected again where it is resumed.
+    // Resuming a finished run collects its output again.
     std::fs::rename(bench.path("out.csv"), bench.path("first.csv")).unwrap();
     bench.ok(["resume", name, "--quiet"]);
     assert_eq!(bench.read("out.csv"), bench.read("first.csv"));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn unreadable_inputs_are_named() {
+fn the_error_names_the_unreadable_input() {
     let bench = Bench::new();
     input_fails(&bench, INPUT, "nowhere.csv", &["no such file"]);
     input_fails(&bench, INPUT, "*.csv", &["no file matches"]);
@@ -55,7 +55,7 @@ fn pipes_and_devices_are_refused_in_favor_of_standard_input() {
 }
 
 #[test]
-fn compressed_inputs_that_are_cut_or_damaged_are_named() {
+fn truncated_and_damaged_compressed_inputs_are_errors() {
     let bench = Bench::new();
     for name in ["reviews.csv.gz", "reviews.jsonl.zst"] {
         let whole = std::fs::read(repository(&format!("examples/{name}"))).unwrap();
@@ -74,7 +74,7 @@ fn compressed_inputs_that_are_cut_or_damaged_are_named() {
 }
 
 #[test]
-fn missing_columns_are_named_with_the_existing_ones() {
+fn the_error_for_a_missing_column_lists_the_existing_ones() {
     let bench = Bench::new();
     bench.write("in.csv", "title,body,stars\na,b,1\n");
     bench.write("in.jsonl", "{\"title\":\"a\",\"body\":\"b\",\"stars\":1}\n");
@@ -94,7 +94,7 @@ fn missing_columns_are_named_with_the_existing_ones() {
                 assert!(message.contains(word), "{word:?} is not in: {message}");
             }
         }
-        // Two columns of strings, and none is called text.
+        // Two columns contain strings, and neither is called `text`.
         let message = run_fails(&bench, INPUT, &[input, "-o", "out.csv"]);
         assert!(message.contains("the text column"), "{message}");
         assert!(message.contains("title, body, stars") || message.contains("body, stars, title"));
@@ -138,7 +138,7 @@ fn a_header_without_rows_gives_an_output_without_rows() {
 }
 
 #[test]
-fn unusable_models_are_errors_with_their_reason() {
+fn unusable_models_are_refused_with_a_reason() {
     let bench = Bench::new();
     bench.write("in.csv", "text\nx\n");
     let fails = |model: &str, words: &[&str]| {

@@ -1,4 +1,4 @@
-//! Bad records, bad inputs, bad models, bad flags: each with its message and exit code, and never a partial output.
+//! Bad records, inputs, models and flags: each has its message and exit code, and none leaves a partial output.
 
 mod command;
 mod inputs;
@@ -25,20 +25,20 @@ pub(crate) const STORAGE: i32 = 5;
 pub(crate) const RUN: i32 = 6;
 pub(crate) const BAD_RECORD: i32 = 7;
 
-/// `shoal run` with the tiny model, which must fail with this exit code, and leave no output.
+/// Runs `shoal run` with the tiny model, which must fail with this exit code and leave no output. Returns the message.
 fn run_fails(bench: &Bench, code: i32, args: &[&str]) -> String {
     let args = [&["run", "--model", tiny()], args].concat();
     let message = bench.fails(code, &args);
     assert!(
         !bench.path("out.csv").exists(),
-        "an output is there: {message}"
+        "an output exists: {message}"
     );
     let last = message.lines().last().unwrap_or_default();
     assert!(last.starts_with("error: "), "{message}");
     message
 }
 
-/// `shoal run INPUT -o out.csv` must fail with this exit code, with all these words in its message.
+/// `shoal run INPUT -o out.csv` must fail with this exit code and with the input and all these words in its message.
 fn input_fails(bench: &Bench, code: i32, input: &str, words: &[&str]) {
     let message = run_fails(bench, code, &[input, "-o", "out.csv"]);
     for word in words.iter().chain(&[input]) {
@@ -46,7 +46,7 @@ fn input_fails(bench: &Bench, code: i32, input: &str, words: &[&str]) {
     }
 }
 
-/// Temporary files beside the output, which exist only while it is written.
+/// The temporary files next to the output, which exist only while it is written.
 fn temporaries(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap();
     entries

@@ -1,9 +1,9 @@
-//! Outputs that cannot be written: refused before the work where possible, and never written in part.
+//! Outputs that cannot be written: refused before processing if possible, and never written partially.
 
 use super::*;
 
 #[test]
-fn unwritable_outputs_are_refused_before_the_work() {
+fn unwritable_outputs_are_refused_before_processing() {
     let bench = Bench::new();
     bench.write("in.csv", "text\nx\n");
     let message = run_fails(&bench, STORAGE, &["in.csv", "-o", "nowhere/out.csv"]);
@@ -40,7 +40,7 @@ fn unwritable_outputs_are_refused_before_the_work() {
         assert!(message.contains("would replace the input"), "{message}");
     }
     assert_eq!(bench.text("in.csv"), "text\nx\n");
-    // The parts of an earlier run, as input of one that writes where they are.
+    // The input is the output folder of an earlier run, to which this run writes too.
     bench.ok([
         "run",
         "in.csv",
@@ -64,7 +64,7 @@ fn unwritable_outputs_are_refused_before_the_work() {
     assert!(message.contains("would replace the input"), "{message}");
 }
 
-/// A file with the name of the output is replaced, anything else is not; a link stays a link.
+/// An existing file is replaced, but not a device or a pipe. A link remains a link.
 #[test]
 #[cfg(unix)]
 fn devices_and_links_are_not_replaced() {
@@ -109,7 +109,7 @@ fn devices_and_links_are_not_replaced() {
     assert!(message.contains("would replace the input"), "{message}");
 }
 
-/// A device that is always full.
+/// `/dev/full` is always full.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_full_device_is_an_error() {
@@ -133,8 +133,7 @@ fn a_full_device_is_an_error() {
     assert_eq!(output.status.code(), Some(STORAGE), "{}", describe(&output));
 }
 
-/// A limit on the size of files simulates a disk that fills up: the same writes fail at the same places, with
-/// another reason.
+/// A limit on the size of files simulates a full disk: the same writes fail, with another reason.
 #[test]
 #[cfg(unix)]
 fn a_full_disk_leaves_no_partial_output() {
@@ -157,7 +156,7 @@ fn a_full_disk_leaves_no_partial_output() {
         command.output().unwrap()
     };
     bench.write("out.csv", "the output of an earlier run\n");
-    // Blocks of 512 or 1,024 bytes, as the shell has it.
+    // Depending on the shell, a block has 512 or 1,024 bytes.
     let output = run("96");
     assert_eq!(output.status.code(), Some(STORAGE), "{}", describe(&output));
     let message = String::from_utf8_lossy(&output.stderr);

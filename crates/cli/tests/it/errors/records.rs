@@ -1,8 +1,8 @@
-//! Records that cannot be processed: each becomes a dead letter with place and reason, and the others get results.
+//! Records that cannot be processed: each becomes a dead letter with its place and reason, and the others get results.
 
 use super::*;
 
-/// Runs over `input`; gives the ids of the results, and the dead letters.
+/// Runs on `input`. Returns the ids of the results, and the dead letters.
 fn sort_out(bench: &Bench, input: &str, batch_size: &str) -> (Vec<Value>, Vec<Value>) {
     let output = bench.ok([
         "run",
@@ -39,7 +39,7 @@ fn sort_out(bench: &Bench, input: &str, batch_size: &str) -> (Vec<Value>, Vec<Va
     )
 }
 
-/// A dead letter as it is expected: id, row, place, words of the reason.
+/// An expected dead letter: id, row, place, and a part of the reason.
 type Letter = (Value, u64, u64, &'static str);
 
 fn check_letters(bench: &Bench, input: &str, place: &str, good: &[Value], expected: &[Letter]) {
@@ -108,7 +108,8 @@ fn bad_rows_of_csv_become_dead_letters() {
     );
 }
 
-/// A Parquet file of two row groups with a column of bytes that claim to be UTF-8.
+/// Writes a Parquet file with one row group for each of `groups`. Its text column is declared as UTF-8 but may contain
+/// other bytes.
 fn write_parquet(path: &Path, groups: &[&[Option<&[u8]>]]) {
     let schema = "message rows { required int64 id; optional binary text (utf8); }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -176,7 +177,11 @@ fn bad_files_of_a_folder_become_dead_letters() {
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0]["id"], "neg/1_2");
     assert_eq!(letters[0]["row"], 1);
-    assert_eq!(letters[0]["line"], Value::Null, "a file is no line");
+    assert_eq!(
+        letters[0]["line"],
+        Value::Null,
+        "text files have no line number"
+    );
     assert!(
         letters[0]["reason"]
             .as_str()

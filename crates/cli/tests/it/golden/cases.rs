@@ -1,4 +1,4 @@
-//! The cases, by subject. A case that has the files of another one follows it.
+//! The cases, by subject. A case with the golden files of another one follows it.
 
 use super::{Case, Head, bundled, extreme, own, small};
 
@@ -84,14 +84,14 @@ pub(super) fn model_cases() -> Vec<Case> {
     ];
     let mut cases = Vec::new();
     for model in models {
-        // Models of 2 and 7 labels on every instruction set; the others where it takes another path of the code.
+        // Models with 2 and with 7 labels run on every instruction set, the others only where the code path differs.
         let isas = match model {
             "distilbert-f32" | "bert-bf16-sharded" => {
                 &["avx2", "portable", "avx512", "avx512-vnni"][..]
             }
             _ => &["avx2", "portable"],
         };
-        // Gold labels are compared with one label a record.
+        // Gold labels require one predicted label per record.
         let options = match model {
             "bert-cased-multi" | "distilbert-regression" => "--text-column text --scores",
             _ => "--text-column text --scores --label-column gold",
@@ -152,7 +152,7 @@ pub(super) fn decision_cases() -> Vec<Case> {
         threshold("threshold-0.45", "--text-column text --threshold 0.45"),
         threshold("threshold-1", "--text-column text --threshold 1"),
         threshold("threshold-parquet", "--text-column text --scores").output("out.parquet"),
-        // One label without a problem type is a yes or no.
+        // A model with one label that is not a regression decides between yes and no, by a sigmoid.
         extreme(
             "one-label",
             "out.jsonl",
@@ -261,7 +261,7 @@ pub(super) fn column_cases() -> Vec<Case> {
             .piped(&own("columns.parquet"))
             .options(parquet)
             .output("out.jsonl"),
-        // Today, values of a time zone with a name are not readable.
+        // Values in a named time zone cannot be read.
         small("columns-parquet-time-zone", "columns.parquet")
             .options("--text-column text --keep-columns zone")
             .output("out.jsonl"),
