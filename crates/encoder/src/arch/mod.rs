@@ -54,7 +54,7 @@ pub(crate) fn find(config: &Value) -> Result<&'static dyn Architecture, ModelErr
         let types: Vec<_> = types.copied().collect();
         ModelError::unsupported(format!(
             "{CONFIG} {found}; supported are {}",
-            types.join(" and ")
+            types.join(", ")
         ))
     })
 }
@@ -108,7 +108,7 @@ fn check_classifier(architecture: &dyn Architecture, config: &Value) -> Result<(
         "its architecture is {}, which does not classify texts; supported are {}; without a \
          classifier it can compute embeddings",
         classes.join(", "),
-        supported.join(" and ")
+        supported.join(", ")
     )))
 }
 

@@ -312,6 +312,31 @@ mod tests {
         }
     }
 
+    /// A field without its method would be accepted and have no effect.
+    #[test]
+    fn each_shared_setting_reaches_its_method() {
+        for kind in BackendKind::ALL.iter().copied() {
+            let mut settings = serde_json::to_value(BackendConfig::from(kind)).unwrap();
+            let settings = settings.as_object_mut().unwrap();
+            let mut set = |name: &str, value: Value| {
+                let field = settings.get_mut(name);
+                field.map(|field| *field = value).is_some()
+            };
+            let has_timeout = set("timeout", 7.into());
+            let has_machine = set("machine", "m=1.5:2".into());
+            let has_function = set("function", "f".into());
+            let has_urls = set("url", vec!["http://worker"].into());
+            let detaches = set("detach", true.into());
+            let config = serde_json::from_value::<BackendConfig>(settings.clone().into()).unwrap();
+            let config = config.settings();
+            assert_eq!(config.timeout().is_some(), has_timeout, "{kind}");
+            assert_eq!(config.machine().is_some(), has_machine, "{kind}");
+            assert_eq!(config.function().is_some(), has_function, "{kind}");
+            assert_eq!(!config.urls().is_empty(), has_urls, "{kind}");
+            assert_eq!(config.detaches(), detaches, "{kind}");
+        }
+    }
+
     #[test]
     fn backend_json_holds_the_settings_but_no_key_of_a_url() {
         let config = BackendConfig::Http(Http {
