@@ -19,9 +19,6 @@ pub const TMP: RangeInclusive<u32> = 512..=10_240;
 /// The size of a function's environment variables in bytes. Lambda quotas, *Environment variables*.
 pub const ENVIRONMENT_BYTES: usize = 4 * 1024;
 
-/// The size of a state machine's definition in bytes. Step Functions quotas, *Request size*.
-pub const DEFINITION_BYTES: usize = 1024 * 1024;
-
 /// Checks the size of a line of the manifest, without its line break; `line` counts from 1.
 ///
 /// # Errors

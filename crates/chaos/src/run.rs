@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 use shoal_dispatch::DispatchError;
 use shoal_job::run_dir::FAILED;
 use shoal_job::spec::Parameters;
-use shoal_job::wire::FailureKind;
+use shoal_job::wire::{FailureKind, Remedy};
 use shoal_job::{Cancel, Error};
 
 use crate::command::{CommandLine, Completed, command};
@@ -297,7 +297,7 @@ impl User<'_> {
             DispatchError::Batch { batch, failure, .. } => match failure.kind {
                 FailureKind::Storage | FailureKind::Refused => outage,
                 FailureKind::Throttled => faults.of(Fault::Throttled) > 0,
-                kind if kind.may_retry() => {
+                kind if kind.remedy() != Remedy::Stop => {
                     // Retries are also limited by time.
                     let slept = faults.of(Fault::FunctionSleeps) + faults.of(Fault::ClientSleeps);
                     // A batch of one record is quarantined after two crashes, and the quarantine may fail too.

@@ -356,11 +356,6 @@ impl FailureKind {
         }
     }
 
-    /// Whether another attempt may succeed.
-    pub fn may_retry(self) -> bool {
-        self.remedy() != Remedy::Stop
-    }
-
     /// Its name in receipts, events and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -134,11 +134,10 @@ fn simulate(
         });
     }
     plan::assume_lambda(calibration.platform, &mut assumptions);
-    let precision = study.runner.model().precision().to_string();
     Ok(Comparison {
         inputs: run.inputs.clone(),
         function: study.runner.spec().reference.clone(),
-        engine: engine(Some(&precision), calibration.isa.name()),
+        engine: engine(Some(calibration.precision.name()), calibration.isa.name()),
         records: study.workload.records,
         unit: study.runner.spec().unit.clone(),
         units: study.workload.tokens() as u64,

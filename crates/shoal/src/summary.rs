@@ -11,7 +11,7 @@ use shoal_job::run_dir::FAILED;
 use shoal_job::wire::Timings;
 use shoal_job::{CompletedRanges, Job, Receipts, RunDir};
 use shoal_report::numbers::{count, duration, number, plural, usd};
-use shoal_report::{Accuracy, Totals};
+use shoal_report::{Accuracy, Totals, engine};
 
 /// The summary of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -198,10 +198,8 @@ impl fmt::Display for Summary {
         line("time", &time)?;
         // No engine is known if there are no records.
         if !self.isa.is_empty() {
-            let mut engine = self.isa.join(", ");
-            if let Some(precision) = self.precision {
-                engine = format!("{precision} on {engine}");
-            }
+            let precision = self.precision.map(Precision::name);
+            let mut engine = engine(precision, &self.isa.join(", "));
             if let Some(choice) = &self.precision_choice {
                 engine += &format!(" ({choice})");
             }

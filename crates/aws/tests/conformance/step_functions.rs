@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use serde_json::{Value, json};
 use shoal_conformance::{Act, Function};
 use shoal_job::RunDir;
-use shoal_job::wire::{FailureKind, Invocation, Reply};
+use shoal_job::wire::{FailureKind, Invocation, Remedy, Reply};
 
 const MACHINE: &str = "arn:aws:states:us-east-1:000000000000:stateMachine:shoal";
 /// The number of concurrent children.
@@ -306,7 +306,7 @@ impl Served {
                     },
                     Err(failure) => {
                         let error = failure.kind.error_type();
-                        if !failure.kind.may_retry()
+                        if failure.kind.remedy() == Remedy::Stop
                             || failure.kind == FailureKind::Cancelled
                             || attempt == ATTEMPTS
                         {
