@@ -103,6 +103,7 @@ pub(crate) fn command(
         timeout: simulation.scenario.timeout,
         retry: simulation.scenario.retry,
         stop_on_bad_record: order.stop_on_bad_record,
+        first_records: None,
         speculation: simulation.scenario.speculation,
         budget: None,
     };

@@ -26,6 +26,7 @@ Exit codes:
   7    a bad record, and --on-error fail
   8    the platform that runs functions is not set up, refuses calls, or keeps throttling them
   9    the cost or time limit was reached; finished batches are kept
+  10   no record has a result; failed.jsonl has the reasons
   130  stopped by Ctrl-C or a signal; the same command resumes the run";
 
 /// Run a transformer over a data set, divided into batches that are processed in parallel.

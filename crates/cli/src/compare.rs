@@ -106,7 +106,7 @@ pub(crate) fn compare(args: CompareArgs) -> Result<()> {
     run.backend = args.backend.config(BackendConfig::default())?;
     run.store = args.store.store;
     run.limits = args.limits.limits(&args.prices);
-    run.on_error = args.limits.on_error.unwrap_or_default();
+    run.on_error = args.limits.on_error;
     let settings = CompareSettings {
         run,
         batch_sizes: args.batch_sizes,

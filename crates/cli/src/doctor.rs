@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::hint::flag;
 use super::options::{BackendOptions, RunOptions};
-use super::output::{printable, show};
+use super::output::show;
 use shoal::{Check, Diagnosis, Finding, Result};
 
 const EXAMPLES: &str = "\
@@ -69,15 +69,9 @@ fn text(diagnosis: &Diagnosis, quiet: bool) -> String {
             Finding::Warning => "warning",
             Finding::Failed => "FAILED",
         };
-        let _ = writeln!(
-            text,
-            "{finding:<8} {}: {}",
-            printable(&name(check)),
-            printable(&check.found)
-        );
+        let _ = writeln!(text, "{finding:<8} {}: {}", name(check), check.found);
         if let Some(fix) = &check.fix {
             let flag = check.setting.map(|setting| format!(" ({})", flag(setting)));
-            let fix = printable(fix);
             let _ = writeln!(text, "         → {fix}{}", flag.unwrap_or_default());
         }
     }

@@ -1,7 +1,7 @@
 //! What the command adds to the library's errors: its own names for settings, and the command that continues.
 
 use shoal::tasks::TaskError;
-use shoal::{Error, Setting, job};
+use shoal::{Error, NoResults, Setting, job};
 
 /// The error as the command prints it.
 pub(crate) fn message(error: &Error) -> String {
@@ -16,6 +16,7 @@ fn hint(error: &Error) -> Option<String> {
             format!("; fix that, then `shoal resume {run}` continues")
         }
         Error::BadRecord { .. } => " (--on-error fail)".into(),
+        Error::NoResults(no_results) => of_no_results(no_results),
         Error::Foreign { .. } => {
             "; give the output and the backend yourself (-o, --backend, --url), or --trust if you know who created it".into()
         }
@@ -61,6 +62,30 @@ fn hint(error: &Error) -> Option<String> {
     })
 }
 
+/// What may be wrong if no record has a result, and how the run continues if it stopped.
+fn of_no_results(error: &NoResults) -> String {
+    let letter: serde_json::Value = serde_json::from_str(&error.dead_letter).unwrap_or_default();
+    let reason = letter["reason"].as_str().unwrap_or_default();
+    let causes = [
+        ("UTF-8", "; what is its encoding? (--encoding)"),
+        ("not a JSON object", "; is it JSON Lines? (--input-format)"),
+        (
+            "columns, the header has",
+            "; what separates and quotes its fields? (--delimiter, --quote, --escape)",
+        ),
+        ("the text ", "; which column has the text? (--text-column)"),
+    ];
+    let cause = causes.iter().find(|(part, _)| reason.contains(part));
+    let cause = cause.map_or("", |(_, question)| question);
+    match error.is_stopped {
+        true => format!(
+            "{cause}; `shoal resume {} --on-error skip` processes the other records too",
+            error.run
+        ),
+        false => cause.to_owned(),
+    }
+}
+
 /// The flag of a setting.
 pub(crate) fn flag(setting: Setting) -> String {
     match setting {
@@ -94,6 +119,40 @@ mod tests {
             let flags: Vec<_> = words.filter_map(|word| word.strip_prefix("--")).collect();
             assert!(flags.iter().all(|flag| all.contains(flag)), "{flags:?}");
         }
+    }
+
+    #[test]
+    fn a_run_without_results_names_the_likely_cause() {
+        let error = |reason: &str, is_stopped| {
+            let dead_letter = serde_json::json!({ "reason": reason }).to_string();
+            message(&Error::NoResults(NoResults {
+                run: "mine".into(),
+                records: 7,
+                is_stopped,
+                file: "failed.jsonl".into(),
+                dead_letter,
+            }))
+        };
+        for (reason, flag) in [
+            ("the text is not valid UTF-8 (byte 3)", "--encoding"),
+            (
+                "the line is not a JSON object: expected value",
+                "--input-format",
+            ),
+            ("the row has 3 columns, the header has 2", "--delimiter"),
+            ("the text is not a string but an array", "--text-column"),
+            ("the text is null", "--text-column"),
+        ] {
+            let message = error(reason, false);
+            assert!(message.contains(flag), "{message}");
+            assert!(!message.contains("resume"), "{message}");
+        }
+        let message = error("it crashes its function", true);
+        assert!(
+            message
+                .ends_with("`shoal resume mine --on-error skip` processes the other records too"),
+            "{message}"
+        );
     }
 
     #[test]

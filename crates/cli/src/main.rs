@@ -27,7 +27,7 @@ use std::process;
 use std::time::Instant;
 
 use args::{Cli, Command};
-use output::{print, printable, say};
+use output::{print, say};
 use shoal::error::ExitCode;
 use shoal::{Result, job, log};
 
@@ -49,7 +49,6 @@ fn end(result: Result<()>) -> process::ExitCode {
         Err(error) => {
             let code = error.exit_code();
             let message = hint::message(&error);
-            let message = printable(&message);
             if log::is_json() {
                 tracing::error!(target: "shoal", exit_code = code as u8, "{message}");
             } else {

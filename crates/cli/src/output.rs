@@ -1,6 +1,5 @@
 //! What the command prints and writes.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
@@ -8,12 +7,19 @@ use std::path::Path;
 use indicatif::ProgressStyle;
 use shoal::job::Error;
 use shoal::reports::numbers::count;
+use shoal::reports::text::{printable, printable_json, printable_line};
 use shoal::{Result, log};
 
-/// Writes to standard output.
+/// Writes to standard output. A terminal gets no control characters.
 pub(crate) fn print(content: impl AsRef<[u8]>) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(content.as_ref())
+    let content = content.as_ref();
+    let text = std::str::from_utf8(content)
+        .ok()
+        .filter(|_| out.is_terminal());
+    let shown = text.map(printable);
+    let content = shown.as_ref().map_or(content, |shown| shown.as_bytes());
+    out.write_all(content)
         .and_then(|()| out.flush())
         .map_err(|e| Error::storage("write", "standard output", e).into())
 }
@@ -21,7 +27,7 @@ pub(crate) fn print(content: impl AsRef<[u8]>) -> Result<()> {
 /// Writes a line of JSON to standard output.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     let text = serde_json::to_string(value).expect("what is printed is always JSON");
-    print(text + "\n")
+    print(printable_json(&text).into_owned() + "\n")
 }
 
 /// Prints a value as JSON or as text.
@@ -32,7 +38,7 @@ pub(crate) fn show<T: serde::Serialize>(
 ) -> Result<()> {
     match json {
         true => print_json(value),
-        false => print(text(value)),
+        false => print(&*printable(&text(value))),
     }
 }
 
@@ -51,7 +57,7 @@ pub(crate) fn say(text: &str) {
         tracing::info!(target: "shoal", "{text}");
         return;
     }
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
 /// Whether the user at the terminal answers yes; without a terminal, no.
@@ -73,16 +79,6 @@ pub(crate) fn bar_style(template: &str) -> ProgressStyle {
         .progress_chars("█▉▊▋▌▍▎▏ ")
 }
 
-/// `text` without control characters, which a terminal may execute: names and reasons come from files of other users.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let is_command = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(is_command) {
-        text.replace(is_command, "\u{fffd}").into()
-    } else {
-        text.into()
-    }
-}
-
 /// The first row of a table: names that are separated by commas.
 pub(crate) fn header(names: &str) -> Vec<String> {
     names.split(',').map(String::from).collect()
@@ -94,7 +90,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
+            .map(|cell| printable_line(cell).chars().count())
             .max()
             .unwrap_or(0)
     };
@@ -103,7 +99,8 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            write!(line, "{:<width$}  ", printable(cell)).expect("writing to a string cannot fail");
+            write!(line, "{:<width$}  ", printable_line(cell))
+                .expect("writing to a string cannot fail");
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -141,8 +138,8 @@ mod tests {
 
     #[test]
     fn nothing_commands_the_terminal() {
-        let rows = [vec!["\u{1b}]0;title\u{7}a\tb".into(), "é\n".into()]];
-        assert_eq!(table(&rows), "\u{fffd}]0;title\u{fffd}a\tb  é\n");
+        let rows = [vec!["\u{1b}]0;title\u{7}a\tb\nc".into(), "é\n".into()]];
+        assert_eq!(table(&rows), "\u{fffd}]0;title\u{fffd}a b c  é\n");
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) fn resume(args: &ResumeArgs, retry: bool) -> Result<()> {
         backend: backend(args, &run)?,
         trust: args.trust,
         limits: args.limits.limits(&args.prices),
-        on_error: args.limits.on_error.unwrap_or_default(),
+        on_error: args.limits.on_error,
         retry,
         engine: args.engine.settings(None),
     };

@@ -123,12 +123,14 @@ pub(crate) fn perform(
         end => end?,
     };
     if logging.json == Some(true) {
-        return print_json(&summary);
-    }
-    if !progress.is_quiet() {
+        print_json(&summary)?;
+    } else if !progress.is_quiet() {
         say(&summary.to_string());
     }
-    Ok(())
+    match summary.no_results {
+        Some(no_results) => Err(no_results.into()),
+        None => Ok(()),
+    }
 }
 
 /// The choice of a plan.

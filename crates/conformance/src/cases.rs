@@ -6,12 +6,12 @@ use std::time::Duration;
 use shoal_job::RunDir;
 use shoal_job::wire::{FailureKind, Receipt};
 
-use crate::harness::ATTEMPTS;
+use crate::harness::{ATTEMPTS, TestRun};
 use crate::test_run::{
-    BAD_RECORD, CALL_USD, RECORDS, RunSettings, Start, StartOptions, TestContext,
+    BAD_RECORD, CALL_USD, Malformed, RECORDS, RunSettings, Start, StartOptions, TestContext,
 };
 use crate::{CrashPoint, Fault, FaultRule};
-use shoal_dispatch::DispatchError;
+use shoal_dispatch::{DispatchError, Processed};
 
 const BATCH_SIZE: u64 = 10;
 const BATCHES: u64 = RECORDS / BATCH_SIZE;
@@ -48,7 +48,10 @@ cases! {
     "straggler" => straggler,
     "partial batches" => partial_batches,
     "missing range of a partial batch" => missing_range,
-    "a record that crashes its function" => poison,
+    "a record that crashes its function" => |context| poison(context, false),
+    "a kept record that crashes its function" => |context| poison(context, true),
+    "kept bad record" => kept_bad_record,
+    "no results" => no_results,
     "every call crashes" => every_call_crashes,
     "mismatched receipt" => mismatched_receipt,
     "damaged part" => damaged_part,
@@ -63,7 +66,8 @@ cases! {
 fn usual(rules: &[FaultRule]) -> RunSettings<'_> {
     RunSettings {
         batch_size: BATCH_SIZE,
-        has_bad_record: false,
+        malformed: Malformed::None,
+        error_column: false,
         rules,
     }
 }
@@ -95,12 +99,82 @@ fn success(context: &TestContext<'_>, batch_size: u64) {
 
 fn dead_letter(context: &TestContext<'_>) {
     let settings = RunSettings {
-        has_bad_record: true,
+        malformed: Malformed::One,
         ..usual(&[])
     };
     let done = context.finish(&context.new_run(settings));
     let failed = done.processed.receipts.values().map(|r| r.failed);
     assert_eq!(failed.sum::<u64>(), 1);
+}
+
+/// Checks that the output has a row for each record, in order, and that `bad` records have this reason and no result.
+fn check_kept(run: &TestRun, processed: &Processed, bad: &[u64], reason: &str) {
+    let output = run.output(&processed.receipts).results;
+    let output = String::from_utf8(output).expect("the output is UTF-8");
+    let mut lines = output.lines();
+    assert_eq!(lines.next(), Some("id,label,score,error,text"));
+    let mut records = 0;
+    for (record, line) in (0..).zip(lines) {
+        let (id, rest) = line.split_once(',').expect("a row has several fields");
+        let is_bad = bad.contains(&record);
+        // A malformed line has no readable id.
+        assert!(
+            id == record.to_string() || (is_bad && id.is_empty()),
+            "{line}"
+        );
+        assert_eq!(rest.starts_with(",,"), is_bad, "{line}");
+        assert_eq!(rest.contains(reason), is_bad, "{line}");
+        records += 1;
+    }
+    assert_eq!(records, RECORDS);
+}
+
+fn kept_bad_record(context: &TestContext<'_>) {
+    for (malformed, bad) in [
+        (Malformed::One, vec![BAD_RECORD]),
+        (Malformed::First, (0..BAD_RECORD).collect()),
+    ] {
+        let run = context.new_run(RunSettings {
+            malformed,
+            error_column: true,
+            ..usual(&[])
+        });
+        let done = context.finish(&run);
+        check_kept(&run, &done.processed, &bad, "not a JSON object");
+    }
+}
+
+/// A run stops if none of its first records has a result, also when it is resumed, and continues without this condition.
+fn no_results(context: &TestContext<'_>) {
+    let run = context.new_run(RunSettings {
+        malformed: Malformed::First,
+        ..usual(&[])
+    });
+    let first = |records| StartOptions {
+        first_records: Some(records),
+        ..StartOptions::default()
+    };
+    for _ in 0..2 {
+        // Rounded up to whole batches.
+        let Start { end, .. } = context.start(&run, first(2 * BATCH_SIZE - 3));
+        assert!(
+            matches!(end, Err(DispatchError::NoResults { records }) if records == 2 * BATCH_SIZE),
+            "{end:?}"
+        );
+    }
+    let calls = run.calls();
+    // A record among the first ones has a result.
+    context.finish_with(&run, first(BAD_RECORD + 1));
+    // Calls in flight were stopped, but not those of the first records.
+    for batch in 0..2 {
+        assert_eq!(run.calls()[&(batch, 0)], calls[&(batch, 0)]);
+    }
+    // The job ends with these records.
+    let run = context.new_run(RunSettings {
+        malformed: Malformed::First,
+        ..usual(&[])
+    });
+    context.finish_with(&run, first(RECORDS));
 }
 
 fn transient_error(context: &TestContext<'_>) {
@@ -271,9 +345,13 @@ fn missing_range(context: &TestContext<'_>) {
 
 /// Only the record that crashes its function becomes a dead letter. A retry with a function that does not crash yields
 /// the expected output.
-fn poison(context: &TestContext<'_>) {
+fn poison(context: &TestContext<'_>, is_kept: bool) {
     let (batch, record) = (3, 7);
-    let run = context.new_run(usual(&[FaultRule::always(batch, Fault::Poison(record))]));
+    let rules = [FaultRule::always(batch, Fault::Poison(record))];
+    let run = context.new_run(RunSettings {
+        error_column: is_kept,
+        ..usual(&rules)
+    });
     let Start { end, events } = context.start(&run, StartOptions::default());
     let processed = end.expect("the run completes");
     assert_eq!(processed.receipts.records(), RECORDS);
@@ -297,6 +375,14 @@ fn poison(context: &TestContext<'_>) {
     let letters = String::from_utf8_lossy(&letters);
     assert!(letters.contains("it crashes its function"), "{letters}");
     assert!(events.finished().contains(&(batch, record)));
+    if is_kept {
+        check_kept(
+            &run,
+            &processed,
+            &[batch * BATCH_SIZE + record],
+            "it crashes its function",
+        );
+    }
     let extra = run.calls().values().sum::<u32>() - BATCHES as u32;
     let bound = 2.0 * (BATCH_SIZE as f64).log2() + 2.0;
     assert!(f64::from(extra) <= bound, "{extra} extra calls");
@@ -399,7 +485,7 @@ fn missing_receipt(context: &TestContext<'_>) {
 fn stop_on_bad_record(context: &TestContext<'_>) {
     let bad = BAD_RECORD / BATCH_SIZE;
     let settings = RunSettings {
-        has_bad_record: true,
+        malformed: Malformed::One,
         ..usual(&[])
     };
     let run = context.new_run(settings);

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::faults::{self, FaultRule};
 use crate::function::Function;
+use crate::test_run::Malformed;
 
 /// The maximum number of attempts for a batch.
 pub(crate) const ATTEMPTS: u32 = 3;
@@ -68,7 +69,7 @@ pub struct TestRun {
     pub job: Job,
     /// All batches.
     pub batches: Vec<Batch>,
-    pub(crate) has_bad_record: bool,
+    pub(crate) malformed: Malformed,
 }
 
 impl TestRun {

@@ -28,11 +28,34 @@ pub(crate) const BAD_RECORD: u64 = 33;
 /// The cost of a call, chosen so that its sums have rounding errors.
 pub(crate) const CALL_USD: f64 = 0.1;
 
+/// The malformed records of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// None.
+    None,
+    /// [`BAD_RECORD`].
+    One,
+    /// Those before [`BAD_RECORD`].
+    First,
+}
+
+impl Malformed {
+    const ALL: [Self; 3] = [Self::None, Self::One, Self::First];
+
+    fn includes(self, record: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::One => record == BAD_RECORD,
+            Self::First => record < BAD_RECORD,
+        }
+    }
+}
+
 /// The inputs of all cases, with their expected output.
 pub(crate) struct Input {
     folder: TempDir,
-    good: Output,
-    bad: Output,
+    /// For each input, without and with the column `error`.
+    expected: Vec<(Malformed, bool, Output)>,
 }
 
 /// The output of a run.
@@ -65,40 +88,48 @@ impl Input {
     /// Writes the inputs and processes them in memory.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be created");
-        for has_bad_record in [false, true] {
+        for malformed in Malformed::ALL {
             let lines = (0..RECORDS).map(|record| {
-                if has_bad_record && record == BAD_RECORD {
-                    "{\"id\": 33, \"text\": \n".to_owned()
+                if malformed.includes(record) {
+                    format!("{{\"id\": {record}, \"text\": \n")
                 } else {
                     // Lines of different lengths; most have a comma, which CSV must quote.
                     let text = "fine, or so; ".repeat(record as usize % 5);
                     format!("{{\"id\": {record}, \"text\": \"{record} {text}\"}}\n")
                 }
             });
-            std::fs::write(
-                path(folder.path(), has_bad_record),
-                lines.collect::<String>(),
-            )
-            .expect("the folder can be written");
+            std::fs::write(path(folder.path(), malformed), lines.collect::<String>())
+                .expect("the folder can be written");
         }
-        let undisturbed = |has_bad_record| {
+        let undisturbed = |malformed, error_column| {
             let settings = RunSettings {
                 batch_size: 10,
-                has_bad_record,
+                malformed,
+                error_column,
                 rules: &[],
             };
             let run = TestRun::new(&InMemory, folder.path(), settings);
             let start = run.start(&InMemory, StartOptions::default());
             run.output(&start.end.expect("the run has no faults").receipts)
         };
-        let (good, bad) = (undisturbed(false), undisturbed(true));
-        Self { folder, good, bad }
+        let all = Malformed::ALL.iter();
+        let all = all.flat_map(|malformed| [(*malformed, false), (*malformed, true)]);
+        let expected = all.map(|(malformed, error_column)| {
+            (
+                malformed,
+                error_column,
+                undisturbed(malformed, error_column),
+            )
+        });
+        Self {
+            expected: expected.collect(),
+            folder,
+        }
     }
 }
 
-fn path(folder: &Path, has_bad_record: bool) -> PathBuf {
-    let name = if has_bad_record { "bad" } else { "good" };
-    folder.join(name).with_extension("jsonl")
+fn path(folder: &Path, malformed: Malformed) -> PathBuf {
+    folder.join(format!("{malformed:?}.jsonl"))
 }
 
 /// The environment of a case.
@@ -127,11 +158,12 @@ impl TestContext<'_> {
     pub(crate) fn finish_with(&self, run: &TestRun, options: StartOptions) -> Finished {
         let Start { end, events } = self.start(run, options);
         let processed = end.expect("the run completes");
-        let expected = if run.has_bad_record {
-            &self.input.bad
-        } else {
-            &self.input.good
-        };
+        let error_column = run.job.parameters.error_column;
+        let mut expected = self.input.expected.iter();
+        let expected = expected.find(|(malformed, has_errors, _)| {
+            (*malformed, *has_errors) == (run.malformed, error_column)
+        });
+        let (_, _, expected) = expected.expect("every input has an expected output");
         run.output(&processed.receipts).assert_is(expected);
         let finished = processed.receipts.finished_batches();
         assert_eq!(finished, run.batches.len() as u64);
@@ -144,8 +176,9 @@ impl TestContext<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RunSettings<'a> {
     pub(crate) batch_size: u64,
-    /// Whether one line of the input is malformed.
-    pub(crate) has_bad_record: bool,
+    pub(crate) malformed: Malformed,
+    /// Whether bad records are in the output.
+    pub(crate) error_column: bool,
     pub(crate) rules: &'a [FaultRule],
 }
 
@@ -155,6 +188,7 @@ pub(crate) struct StartOptions {
     /// The user cancels after this many answers.
     pub(crate) cancel_after: Option<usize>,
     pub(crate) stop_on_bad_record: bool,
+    pub(crate) first_records: Option<u64>,
     pub(crate) timeout: Option<Duration>,
     /// The budget covers this many calls.
     pub(crate) max_calls: Option<u32>,
@@ -179,7 +213,7 @@ impl TestRun {
         faults::save(folder.path(), settings.rules);
         let run = harness.run_dir(folder.path());
         let request = Request {
-            inputs: &[path(inputs, settings.has_bad_record).display().to_string()],
+            inputs: &[path(inputs, settings.malformed).display().to_string()],
             spool: None,
             function: HashLabels::default().spec().clone(),
             parameters: Parameters {
@@ -187,6 +221,7 @@ impl TestRun {
                 columns: [("text".into(), "text".into())].into(),
                 id_column: Some("id".into()),
                 keep_columns: vec!["text".into()],
+                error_column: settings.error_column,
                 ..Parameters::default()
             },
             output: "-",
@@ -201,7 +236,7 @@ impl TestRun {
             run,
             job,
             batches,
-            has_bad_record: settings.has_bad_record,
+            malformed: settings.malformed,
         }
     }
 
@@ -217,6 +252,7 @@ impl TestRun {
         let plan = Plan {
             timeout: options.timeout,
             stop_on_bad_record: options.stop_on_bad_record,
+            first_records: options.first_records,
             budget: budget.as_ref(),
             ..self.plan(&self.batches)
         };

@@ -114,6 +114,12 @@ pub enum DispatchError {
         /// The batch.
         batch: u64,
     },
+    /// The first records are all dead letters, and the run ends if they are.
+    #[error("stopped: none of the first {records} records has a result")]
+    NoResults {
+        /// The number of these records.
+        records: u64,
+    },
     /// The run directory cannot be read or written.
     #[error(transparent)]
     Job(#[from] shoal_job::Error),

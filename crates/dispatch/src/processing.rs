@@ -27,6 +27,9 @@ pub struct Plan<'a> {
     pub retry: RetryPolicy,
     /// Whether the first dead letter ends the run.
     pub stop_on_bad_record: bool,
+    /// Ends the run if the first records of the input, this many rounded up to whole batches, are all dead letters. Has no
+    /// effect on jobs without further batches, which end anyway.
+    pub first_records: Option<u64>,
     /// Whether and how much to speculate on stragglers, for backends that support it.
     pub speculation: Option<Speculation>,
     /// The spending limit, if there is one.
@@ -44,8 +47,48 @@ impl<'a> Plan<'a> {
             timeout: None,
             retry: RetryPolicy::default(),
             stop_on_bad_record: false,
+            first_records: None,
             speculation: None,
             budget: None,
+        }
+    }
+
+    /// The batches with the first records, if the run ends when all of these are dead letters. Not all of them may be part of
+    /// the plan.
+    fn first_batches(&self) -> Option<FirstBatches<'a>> {
+        let count = self
+            .first_records?
+            .div_ceil(self.job.parameters.batch_size.max(1));
+        let end = self.batches.partition_point(|batch| batch.index < count);
+        let batches = &self.batches[..end];
+        // In a plan without the last of them it is too early to end the run.
+        let is_last = batches.last().is_some_and(|last| last.index + 1 == count);
+        (is_last && count < self.job.batches).then_some(FirstBatches {
+            records: count * self.job.parameters.batch_size,
+            batches,
+        })
+    }
+}
+
+/// The batches with the first records of a job.
+struct FirstBatches<'a> {
+    records: u64,
+    batches: &'a [Batch],
+}
+
+impl FirstBatches<'_> {
+    /// Whether all records are processed and dead letters.
+    fn are_dead_letters(&self, receipts: &Receipts) -> bool {
+        let mut batches = self.batches.iter();
+        batches.all(|batch| {
+            let mut ranges = receipts.ranges_of(batch);
+            ranges.all(|receipt| receipt.failed == receipt.records) && receipts.covers(batch)
+        })
+    }
+
+    fn error(&self) -> DispatchError {
+        DispatchError::NoResults {
+            records: self.records,
         }
     }
 }
@@ -86,10 +129,12 @@ pub fn process_in_windows(
     }
     // All windows together are one start of the run.
     let mut has_started = false;
+    let mut first_records = plan.first_records;
     for batches in run.windows(job, size)? {
         let window = Plan {
             batches: &batches?,
             listed: Some(&listed),
+            first_records,
             ..*plan
         };
         let processed = process_batches(&window, backend, cancel, &mut |event| match event {
@@ -109,6 +154,10 @@ pub fn process_in_windows(
             }
             event => emit(event),
         })?;
+        let mut receipts = processed.receipts.values();
+        if receipts.any(|receipt| receipt.failed < receipt.records) {
+            first_records = None;
+        }
         on_window(&processed);
     }
     Ok(())
@@ -151,12 +200,20 @@ pub fn process_batches(
     {
         return Err(DispatchError::BadRecord { batch: bad.batch });
     }
+    let first = plan.first_batches();
+    if let Some(first) = &first
+        && first.are_dead_letters(&receipts)
+    {
+        return Err(first.error());
+    }
     let mut time = Duration::ZERO;
     let mut rounds = 0;
     loop {
         let started = Instant::now();
         let batches = receipts.open(plan.batches);
         if !batches.is_empty() {
+            let stop = cancel.child();
+            let mut has_no_results = false;
             let work = Work {
                 run,
                 batches,
@@ -166,14 +223,27 @@ pub fn process_batches(
                 stop_on_bad_record: plan.stop_on_bad_record,
                 speculation: plan.speculation,
                 budget: plan.budget,
-                cancel,
+                cancel: &stop,
             };
-            backend.run(&work, &mut |event| {
+            let end = backend.run(&work, &mut |event| {
                 if let Event::Finished { receipt, .. } = &event {
                     receipts.insert((**receipt).clone());
+                    has_no_results |= receipt.failed == receipt.records
+                        && first
+                            .as_ref()
+                            .is_some_and(|first| first.are_dead_letters(&receipts));
+                    if has_no_results {
+                        stop.cancel();
+                    }
                 }
                 emit(event);
-            })?;
+            });
+            match (end, &first) {
+                (Err(DispatchError::Cancelled) | Ok(()), Some(first)) if has_no_results => {
+                    return Err(first.error());
+                }
+                (end, _) => end?,
+            }
         }
         time += started.elapsed();
         receipts.retain_ranges_of(plan.batches);

@@ -50,7 +50,11 @@ impl Environment {
             receipt.dead_letters = Some(put_once(run, &name, done.dead_letters, is_complete)?);
         }
         let name = RunDir::part_name(range, format);
-        let is_complete = |existing: &[u8]| count_rows(format, existing) == Some(results);
+        let rows = match job.parameters.error_column {
+            true => records,
+            false => results,
+        };
+        let is_complete = |existing: &[u8]| count_rows(format, existing) == Some(rows);
         receipt.part = put_once(run, &name, done.part, is_complete)?;
         receipt.timings.write = milliseconds(self.clock.now() - writing);
         let total = self.clock.now() - at;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
 use shoal_job::format::Format;
 use shoal_job::part::PartWriter;
 use shoal_job::record::DeadLetter;
@@ -97,10 +98,10 @@ pub(crate) fn work(
         }
         left -= 1;
         if let Some(reason) = quarantine
-            && let Ok(Record { id, .. }) = row.content
+            && let Ok(Record { id, kept, .. }) = row.content
         {
             let reason = reason.clone();
-            row.content = Err(BadRecord { id, reason });
+            row.content = Err(BadRecord { id, kept, reason });
             state.done.quarantined += 1;
         }
         state.take(row)?;
@@ -168,38 +169,53 @@ impl State<'_> {
 
     /// Writes the answers to the oldest records, and the bad rows up to the next unanswered record.
     fn answered(&mut self, answers: Option<Answers>) -> Result<(), Failure> {
-        if let Some(answers) = answers {
-            let mut records = Vec::with_capacity(answers.rows.num_rows());
-            let mut rejected = answers.rejected.into_iter().peekable();
-            for number in 0..answers.records {
-                self.write_bad_rows();
-                let mut row = self.waiting.pop_front().ok_or_else(unanswered)?;
-                match (row.content, rejected.next_if(|(index, _)| *index == number)) {
-                    (Ok(Record { id, .. }), Some((_, reason))) => {
-                        row.content = Err(BadRecord { id, reason });
-                        self.dead_letter(&row);
-                    }
-                    (Ok(record), None) => records.push(record),
-                    (Err(_), _) => unreachable!("bad rows are written"),
-                }
+        let Some(answers) = answers else {
+            return self.write_bad_rows();
+        };
+        let mut results = Results {
+            records: Vec::with_capacity(answers.rows.num_rows()),
+            rows: answers.rows,
+        };
+        let mut rejected = answers.rejected.into_iter().peekable();
+        for number in 0..answers.records {
+            let row = self.waiting.front().ok_or_else(unanswered)?;
+            let rejection = rejected.next_if(|(index, _)| *index == number);
+            if (row.content.is_err() || rejection.is_some()) && self.part.has_errors() {
+                // The results before the bad record precede it in the part.
+                results.write(&mut self.part)?;
             }
-            self.done.results += records.len() as u64;
-            self.part.push(records, answers.rows)?;
+            self.write_bad_rows()?;
+            let mut row = self.waiting.pop_front().ok_or_else(unanswered)?;
+            match (row.content, rejection) {
+                (Ok(Record { id, kept, .. }), Some((_, reason))) => {
+                    row.content = Err(BadRecord { id, kept, reason });
+                    self.dead_letter(&row)?;
+                }
+                (Ok(record), None) => {
+                    results.records.push(record);
+                    self.done.results += 1;
+                }
+                (Err(_), _) => unreachable!("bad rows are written"),
+            }
         }
-        self.write_bad_rows();
+        self.part.push(results.records, results.rows)?;
+        self.write_bad_rows()
+    }
+
+    fn write_bad_rows(&mut self) -> Result<(), Failure> {
+        while let Some(row) = self.waiting.pop_front_if(|row| row.content.is_err()) {
+            self.dead_letter(&row)?;
+        }
         Ok(())
     }
 
-    fn write_bad_rows(&mut self) {
-        while let Some(row) = self.waiting.pop_front_if(|row| row.content.is_err()) {
-            self.dead_letter(&row);
-        }
-    }
-
-    fn dead_letter(&mut self, row: &Row) {
+    fn dead_letter(&mut self, row: &Row) -> Result<(), Failure> {
         let Err(bad) = &row.content else {
-            return;
+            return Ok(());
         };
+        if self.part.has_errors() {
+            self.part.push_bad(bad)?;
+        }
         let source = &self.function.job.sources[row.source as usize];
         let letter = DeadLetter {
             id: &bad.id,
@@ -215,6 +231,7 @@ impl State<'_> {
             .expect("writing to memory does not fail");
         self.done.dead_letters.push(b'\n');
         self.done.failed += 1;
+        Ok(())
     }
 
     fn finish(self) -> Result<Done, Failure> {
@@ -226,6 +243,25 @@ impl State<'_> {
             done.timings.stages.add(name, milliseconds(*took));
         }
         Ok(done)
+    }
+}
+
+/// Results that are not written yet.
+struct Results {
+    records: Vec<Record>,
+    /// The rows of these records and of those that follow.
+    rows: RecordBatch,
+}
+
+impl Results {
+    /// Writes the results of the records so far.
+    fn write(&mut self, part: &mut PartWriter) -> Result<(), Failure> {
+        let records = std::mem::take(&mut self.records);
+        // If the function returned too few rows, `push` says so.
+        let count = records.len().min(self.rows.num_rows());
+        let rows = self.rows.slice(0, count);
+        self.rows = self.rows.slice(count, self.rows.num_rows() - count);
+        Ok(part.push(records, rows)?)
     }
 }
 

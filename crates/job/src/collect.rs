@@ -1,7 +1,7 @@
 //! Joins the parts into the output, which appears under its name complete or not at all.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
@@ -11,6 +11,7 @@ use crate::format::OutputFormat;
 use crate::part::{self, csv_header, schema};
 use crate::run_dir::FAILED;
 use crate::spec::Job;
+use crate::terminal::Terminal;
 use crate::wire::{BatchRange, Stored};
 use crate::writers::{ColumnarFile, WriteError};
 use crate::{CompletedRanges, Error, Event, Receipts, Result, RunDir};
@@ -229,8 +230,12 @@ pub fn collect(
     });
     match destination {
         Destination::Stdout => {
-            let out = BufWriter::with_capacity(1 << 16, io::stdout());
-            parts.join(out, "to standard output")?;
+            let out = io::stdout();
+            let place = "to standard output";
+            match out.is_terminal() {
+                true => drop(parts.join(BufWriter::new(Terminal::new(out)), place)?),
+                false => drop(parts.join(BufWriter::with_capacity(1 << 16, out), place)?),
+            }
         }
         Destination::File(path) => {
             let path = target(path);

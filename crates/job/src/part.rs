@@ -2,38 +2,52 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::format::OutputFormat;
 use crate::input::{caught, footer::is_harmless, ipc};
-use crate::record::{Cell, Record};
+use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Job;
 use crate::writers::{self, WriteError, Writer};
 use crate::{Error, Result};
 
-/// The output's columns: `id`, those of the function, and the kept ones.
+/// The column with the reasons of bad records.
+pub(crate) const ERROR: &str = "error";
+
+/// The columns of a result: those of the function, and those of [`Parameters::error_column`](crate::spec::Parameters).
+fn result_fields(job: &Job) -> Vec<FieldRef> {
+    let output = job.function.output.fields().iter();
+    if !job.parameters.error_column {
+        return output.cloned().collect();
+    }
+    let nullable = output.map(|field| field.as_ref().clone().with_nullable(true));
+    nullable
+        .chain([Field::new(ERROR, DataType::Utf8, true)])
+        .map(Arc::new)
+        .collect()
+}
+
+/// The output's columns: `id`, those of the function, `error` if bad records are in the output, and the kept ones.
 pub fn schema(job: &Job) -> SchemaRef {
     let id = job.columns.id.as_ref();
     let id_type = id.map_or(DataType::Int64, |id| id.data_type.clone());
     let id = Arc::new(Field::new("id", id_type, true));
     let kept = job.columns.kept.iter();
     let kept = kept.map(|column| Field::new(&column.name, column.data_type.clone(), true).into());
-    let fields = std::iter::once(id)
-        .chain(job.function.output.fields().iter().cloned())
-        .chain(kept);
+    let fields = std::iter::once(id).chain(result_fields(job)).chain(kept);
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The columns in the types that the writer of the job's format expects.
 fn written_schema(job: &Job) -> SchemaRef {
     let format = job.parameters.output_format;
-    let tasks = 1..=job.function.output.fields().len();
+    let results = 1..=result_fields(job).len();
     let schema = schema(job);
     let fields = schema.fields().iter().enumerate().map(|(index, field)| {
-        if tasks.contains(&index) {
+        if results.contains(&index) {
             field.clone()
         } else {
             writers::carried_field(format, field)
@@ -55,6 +69,8 @@ pub struct PartWriter {
     schema: SchemaRef,
     /// Number of the function's columns.
     tasks: usize,
+    /// Whether bad records are written.
+    has_errors: bool,
     writer: Result<Box<dyn Writer>, WriteError>,
 }
 
@@ -66,6 +82,7 @@ impl PartWriter {
         Self {
             format,
             tasks: job.function.output.fields().len(),
+            has_errors: job.parameters.error_column,
             writer: writers::writer(format, &schema),
             schema,
         }
@@ -92,19 +109,79 @@ impl PartWriter {
                 rows.num_columns()
             )));
         }
-        let carried = |index: usize, cells: &mut dyn Iterator<Item = &Cell>| {
-            writers::carried_array(self.format, self.schema.field(index), cells)
-                .map_err(|e| Error::Parameter(format!("failed to write a carried column: {e}")))
-        };
-        let mut arrays: Vec<ArrayRef> =
-            vec![carried(0, &mut records.iter().map(|record| &record.id))?];
-        arrays.extend(rows.columns().iter().cloned());
-        for index in 1 + tasks..self.schema.fields().len() {
-            let mut cells = records.iter().map(|record| &record.kept[index - 1 - tasks]);
-            arrays.push(carried(index, &mut cells)?);
+        let mut results = rows.columns().to_vec();
+        if self.has_errors {
+            results.push(new_null_array(&DataType::Utf8, records.len()));
         }
-        let rows = RecordBatch::try_new(self.schema.clone(), arrays)
-            .map_err(|e| function(format!("columns that do not match its specification: {e}")))?;
+        let ids = records.iter().map(|record| &record.id).collect();
+        let kept = |index: usize| records.iter().map(|record| &record.kept[index]).collect();
+        self.write(ids, results, &kept)
+    }
+
+    /// Whether bad records are part of the output.
+    pub fn has_errors(&self) -> bool {
+        self.has_errors
+    }
+
+    /// Appends a bad record: its id and kept values as far as they fit the types of their columns, and its reason.
+    ///
+    /// # Errors
+    /// The part cannot be written.
+    ///
+    /// # Panics
+    /// [`has_errors`](Self::has_errors) is false.
+    pub fn push_bad(&mut self, bad: &BadRecord) -> Result<()> {
+        assert!(self.has_errors, "the output has a column for errors");
+        let first_kept = self.first_kept();
+        let fields = self.schema.fields();
+        // The planner does not see the values of every bad record, so they may not fit.
+        let fitting = |index: usize, cell| match self.carried(index, vec![cell]) {
+            Ok(_) => cell,
+            Err(_) => &Cell::Null,
+        };
+        let id = fitting(0, &bad.id);
+        let kept: Vec<_> = (first_kept..fields.len())
+            .map(|index| match bad.kept.get(index - first_kept) {
+                Some(cell) => fitting(index, cell),
+                None => &Cell::Null,
+            })
+            .collect();
+        let results = fields[1..first_kept - 1].iter();
+        let mut results: Vec<_> = results
+            .map(|field| new_null_array(field.data_type(), 1))
+            .collect();
+        results.push(Arc::new(StringArray::from(vec![bad.reason.as_str()])));
+        self.write(vec![id], results, &|index| vec![kept[index]])
+    }
+
+    /// The index of the first kept column.
+    fn first_kept(&self) -> usize {
+        1 + self.tasks + usize::from(self.has_errors)
+    }
+
+    fn carried(&self, index: usize, cells: Vec<&Cell>) -> Result<ArrayRef> {
+        writers::carried_array(self.format, self.schema.field(index), cells.into_iter())
+            .map_err(|e| Error::Parameter(format!("failed to write a carried column: {e}")))
+    }
+
+    /// Writes rows. `kept` returns the values of a kept column.
+    fn write<'a>(
+        &mut self,
+        ids: Vec<&'a Cell>,
+        results: Vec<ArrayRef>,
+        kept: &dyn Fn(usize) -> Vec<&'a Cell>,
+    ) -> Result<()> {
+        let mut arrays = vec![self.carried(0, ids)?];
+        arrays.extend(results);
+        let first_kept = self.first_kept();
+        for index in first_kept..self.schema.fields().len() {
+            arrays.push(self.carried(index, kept(index - first_kept))?);
+        }
+        let rows = RecordBatch::try_new(self.schema.clone(), arrays).map_err(|e| {
+            Error::Parameter(format!(
+                "the function returned columns that do not match its specification: {e}"
+            ))
+        })?;
         let writer = self.writer.as_mut().map_err(|e| unwritable(e))?;
         writer.write(rows).map_err(|e| unwritable(&e))
     }
@@ -124,7 +201,7 @@ fn unwritable(error: &WriteError) -> Error {
     Error::Parameter(format!("failed to write the rows of the function: {error}"))
 }
 
-/// The number of results in a part, or `None` if it is not a complete file of its format.
+/// The number of rows in a part, or `None` if it is not a complete file of its format.
 pub fn count_rows(format: OutputFormat, part: &[u8]) -> Option<u64> {
     match format {
         OutputFormat::Jsonl => count_lines(part),

@@ -67,8 +67,21 @@ impl Record {
 pub struct BadRecord {
     /// The id, if it could be read.
     pub id: Cell,
+    /// The values of the kept columns that could be read, null for the others; empty if there are none.
+    pub kept: Vec<Cell>,
     /// What is wrong with the row.
     pub reason: String,
+}
+
+impl BadRecord {
+    /// A row whose kept columns could not be read.
+    pub fn new(id: Cell, reason: impl Into<String>) -> Self {
+        Self {
+            id,
+            kept: Vec::new(),
+            reason: reason.into(),
+        }
+    }
 }
 
 /// A row of the input with its place.

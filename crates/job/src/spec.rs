@@ -87,6 +87,10 @@ pub struct Parameters {
     pub keep_columns: Vec<String>,
     /// Format of the parts and the output.
     pub output_format: OutputFormat,
+    /// Whether bad records are in the output too, in their place: null in the function's columns, and the reason in the column
+    /// `error`, which is null for other records.
+    #[serde(default)]
+    pub error_column: bool,
 }
 
 impl Job {
@@ -107,6 +111,7 @@ impl Default for Parameters {
             id_column: None,
             keep_columns: Vec::new(),
             output_format: OutputFormat::Csv,
+            error_column: false,
         }
     }
 }

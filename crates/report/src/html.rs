@@ -4,14 +4,12 @@ use askama::Template;
 
 use crate::page::{Figure, Page, Table};
 use crate::plot::{Drawing, Frame};
+use crate::text::printable;
 
 pub(crate) fn render(page: &Page<'_>) -> String {
     let html = page.render().expect("writing to memory does not fail");
-    // HTML forbids them, and has no escape for them.
-    html.replace(
-        |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t'),
-        "\u{fffd}",
-    )
+    // HTML forbids control characters, and has no escape for them.
+    printable(&html).into_owned()
 }
 
 impl Table {

@@ -22,10 +22,11 @@ mod plot;
 mod recorded;
 mod run;
 mod statistics;
+pub mod text;
 mod time;
 mod totals;
 
-pub use accuracy::Accuracy;
+pub use accuracy::{Accuracy, Label, LabelScores, Scores, UnknownLabels};
 pub use comparison::{ComparisonReport, ComparisonRow, PaperClaim};
 pub use cost::Cost;
 pub use fold::{

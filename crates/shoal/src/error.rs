@@ -6,6 +6,8 @@ use serde::Serialize;
 use shoal_dispatch::{DispatchError, Shortage};
 use shoal_encoder::ModelError;
 use shoal_estimate::prices::PriceError;
+use shoal_job::RunDir;
+use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_tasks::TaskError;
 
@@ -63,6 +65,7 @@ settings! {
     MaxTime "max-time": "the time limit",
     Memory "memory": "the memory size",
     Model "model": "the model",
+    OnError "on-error": "the handling of bad records",
     Otlp "otlp": "the collector of traces",
     Output "output": "the output",
     Precision "precision": "the precision",
@@ -143,6 +146,9 @@ pub enum Error {
         /// The dead letter, as JSON.
         dead_letter: String,
     },
+    /// No record has a result.
+    #[error(transparent)]
+    NoResults(#[from] NoResults),
     /// No run has that name.
     #[error("failed to find run {name}: {reason}")]
     NoSuchRun {
@@ -236,6 +242,46 @@ pub enum Error {
     },
 }
 
+/// A run in which no record has a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{}{} records has a result, see {file}; the first one: {dead_letter}",
+    if *is_stopped { "stopped: none of the first " } else { "none of the " },
+    shoal_report::numbers::count(*records)
+)]
+pub struct NoResults {
+    /// The run's name.
+    pub run: String,
+    /// The number of records.
+    pub records: u64,
+    /// Whether the run stopped because these are its first records. Otherwise it is complete.
+    pub is_stopped: bool,
+    /// The file of dead letters.
+    pub file: String,
+    /// The first dead letter, as JSON.
+    pub dead_letter: String,
+}
+
+impl NoResults {
+    /// Characters of a dead letter that are shown, at most.
+    const MOST_CHARACTERS: usize = 1000;
+
+    /// The error of `run`, whose dead letters are collected.
+    pub(crate) fn of(run: &RunDir, records: u64, is_stopped: bool) -> Self {
+        // If they cannot be read, the run is still reported.
+        let lines = run.first_lines(FAILED, 1).unwrap_or_default();
+        let first = lines.first().map(Vec::as_slice).unwrap_or_default();
+        let first = String::from_utf8_lossy(first);
+        Self {
+            run: run.reference(),
+            records,
+            is_stopped,
+            file: run.object_uri(FAILED),
+            dead_letter: first.chars().take(Self::MOST_CHARACTERS).collect(),
+        }
+    }
+}
+
 /// Exit codes of the command: a published interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -260,6 +306,8 @@ pub enum ExitCode {
     Platform = 8,
     /// The cost or time limit was reached; finished batches are kept.
     Budget = 9,
+    /// No record has a result.
+    NoResults = 10,
     /// Stopped by Ctrl-C or a signal.
     Interrupted = 130,
 }
@@ -299,6 +347,7 @@ impl Error {
                 _ => ExitCode::Internal,
             },
             Self::BadRecord { .. } => ExitCode::BadRecord,
+            Self::NoResults(_) => ExitCode::NoResults,
             Self::NoSuchRun { .. } | Self::Foreign { .. } => ExitCode::Run,
             Self::Platform { .. } => ExitCode::Platform,
             Self::Unfinished { .. } => ExitCode::Run,

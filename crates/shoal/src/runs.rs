@@ -142,6 +142,14 @@ pub struct RunStatus {
     pub last_failure: Option<String>,
 }
 
+impl RunStatus {
+    /// Whether the run is finished, or has dead letters only.
+    pub(crate) fn is_over(&self) -> bool {
+        let has_no_result = self.records_done > 0 && self.failed == self.records_done;
+        self.state == FINISHED || has_no_result
+    }
+}
+
 /// The status of the run in `run`.
 ///
 /// # Errors

@@ -10,25 +10,31 @@ use shoal_job::store::is_url;
 
 use crate::{BackendConfig, EngineSettings, Error, Limits, ModelSettings, Result, Setting};
 
-/// How a run handles bad records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// A run stops if none of its first records has a result: this many, rounded up to whole batches.
+pub const FIRST_RECORDS: u64 = 1000;
+
+/// How a run handles bad records. They become dead letters in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnError {
-    /// The record becomes a dead letter, and the run continues.
-    #[default]
+    /// The run continues, even if none of its first records has a result.
     Skip,
+    /// As `Skip`, and the records are in the output too, with the reason in the column `error`
+    /// ([`Parameters::error_column`]).
+    Keep,
     /// The run stops.
     Fail,
 }
 
 impl OnError {
     /// All values.
-    pub const ALL: [Self; 2] = [Self::Skip, Self::Fail];
+    pub const ALL: [Self; 3] = [Self::Skip, Self::Keep, Self::Fail];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Skip => "skip",
+            Self::Keep => "keep",
             Self::Fail => "fail",
         }
     }
@@ -45,7 +51,8 @@ pub struct Settings {
     pub format: Option<OutputFormat>,
     /// The model, and what to do with it.
     pub model: ModelSettings,
-    /// Columns, batch size and other parameters of the results. `output_format` is overwritten.
+    /// Columns, batch size and other parameters of the results. `output_format` is overwritten, and `error_column` is set for
+    /// [`OnError::Keep`].
     pub parameters: Parameters,
     /// Where the functions run.
     pub backend: BackendConfig,
@@ -53,8 +60,8 @@ pub struct Settings {
     pub run_dir: Option<PathBuf>,
     /// URL of a prefix of an object store for runs (`runs/`) and copies of local inputs (`inputs/`).
     pub store: Option<String>,
-    /// How bad records are handled.
-    pub on_error: OnError,
+    /// How bad records are handled; if `None`, the run continues, unless none of its first [`FIRST_RECORDS`] has a result.
+    pub on_error: Option<OnError>,
     /// Whether to discard an earlier run of the same command.
     pub fresh: bool,
     /// Limits of cost and time.
@@ -118,8 +125,8 @@ pub struct ResumeOptions {
     pub trust: bool,
     /// Limits of cost and time.
     pub limits: Limits,
-    /// How bad records are handled.
-    pub on_error: OnError,
+    /// How bad records are handled, as in [`Settings`]. Only a run that was planned with [`OnError::Keep`] can keep them.
+    pub on_error: Option<OnError>,
     /// Whether to retry the records that crashed their function.
     pub retry: bool,
     /// How the engine runs the model; the precision is the run's own.

@@ -4,14 +4,20 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use shoal_dispatch::Processed;
 use shoal_encoder::Precision;
 use shoal_estimate::Bill;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::Timings;
-use shoal_job::{CompletedRanges, Job, Receipts, RunDir};
+use shoal_job::{CompletedRanges, FunctionSpec, Job, Receipts, RunDir};
 use shoal_report::numbers::{count, duration, number, plural, usd};
-use shoal_report::{Accuracy, Totals, engine};
+use shoal_report::{Accuracy, Totals, UnknownLabels, engine};
+
+use crate::error::NoResults;
+
+/// Labels of the model that a warning lists, at most.
+const MOST_LABELS: usize = 20;
 
 /// The summary of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,6 +75,8 @@ pub struct Summary {
     pub function_ms: Timings,
     /// How labels compare with gold labels, if there are any.
     pub accuracy: Option<Accuracy>,
+    /// Records whose gold label is none of the model's, if there are any.
+    pub unknown_labels: Option<UnknownLabels>,
     /// The cost of all starts of the run; `None` if nothing that was used has a price.
     pub cost: Option<Bill>,
     /// The report page.
@@ -78,6 +86,12 @@ pub struct Summary {
     /// Whether the input has a column with gold labels.
     #[serde(skip)]
     pub(crate) has_gold_column: bool,
+    /// Set if the run has records and no result, which is an error of the command.
+    #[serde(skip)]
+    pub no_results: Option<NoResults>,
+    /// The labels of the model, if it has labels.
+    #[serde(skip)]
+    pub(crate) model_labels: Vec<String>,
 }
 
 /// Sums over the finished batches of a run.
@@ -146,10 +160,13 @@ impl Summary {
             records_per_second: (done_now > 0).then(|| done_now as f64 / dispatch_seconds),
             function_ms: totals.timings.clone(),
             accuracy: Accuracy::of(&totals.metrics),
+            unknown_labels: UnknownLabels::of(&totals.metrics),
             cost: None,
             report: None,
             not_accounted: None,
             has_gold_column: job.columns.input("label").is_some(),
+            no_results: None,
+            model_labels: labels(function),
         }
     }
 }
@@ -158,7 +175,10 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(f, "{name:<10} {value}");
         line("output", &self.output)?;
-        let mut records = count(self.records);
+        let mut records = match self.records {
+            0 => "0 (the input has none)".to_owned(),
+            records => count(records),
+        };
         if let Some(file) = &self.failed_file {
             records += &format!(" ({} failed, see {file})", count(self.failed));
         }
@@ -208,8 +228,20 @@ impl fmt::Display for Summary {
         line("work", &shares(&self.function_ms))?;
         match &self.accuracy {
             Some(accuracy) => line("accuracy", &accuracy.to_string())?,
+            None if self.unknown_labels.is_some() => line("accuracy", "unknown")?,
             None if self.has_gold_column => line("accuracy", "no record has a gold label")?,
             None => {}
+        }
+        if let Some(unknown) = &self.unknown_labels {
+            let mut labels: Vec<_> = self.model_labels.iter().map(String::as_str).collect();
+            if labels.len() > MOST_LABELS {
+                labels.truncate(MOST_LABELS);
+                labels.push("…");
+            }
+            let labels = labels.join(", ");
+            let warning =
+                format!("{unknown}; its labels are {labels}; accuracy is without these records");
+            line("warning", &warning)?;
         }
         if let Some(bill) = &self.cost {
             line("cost", &cost(bill))?;
@@ -225,6 +257,13 @@ impl fmt::Display for Summary {
         }
         write!(f, "{:<10} {}", "run", self.run)
     }
+}
+
+/// The labels of a classifier.
+fn labels(function: &FunctionSpec) -> Vec<String> {
+    let labels = function.task.get("labels").and_then(Value::as_array);
+    let labels = labels.into_iter().flatten().filter_map(Value::as_str);
+    labels.map(str::to_owned).collect()
 }
 
 /// The share of each stage in the functions' time.

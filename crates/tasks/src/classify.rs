@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use shoal_encoder::{Model, Objective, Purpose};
 use shoal_job::{Cell, Metrics, Role};
 
+use crate::gold::{Gold, GoldLabels};
 use crate::{Declaration, Decoder, Task, TaskError, TaskKind, object};
 
 pub(crate) const DECLARATION: Declaration = Declaration {
@@ -30,6 +31,12 @@ pub(crate) const DECLARATION: Declaration = Declaration {
 
 /// The metric that counts records by gold label and predicted label.
 pub const CONFUSION: &str = "confusion";
+
+/// The metric that counts records whose gold label is none of the model's.
+pub const UNKNOWN: &str = "unknown_labels";
+
+/// The metric with examples of these gold labels.
+pub const UNKNOWN_EXAMPLES: &str = "unknown_label_examples";
 
 /// Default minimum probability of the labels of a multi-label model.
 const DEFAULT_THRESHOLD: f32 = 0.5;
@@ -55,6 +62,7 @@ pub struct Options {
 #[derive(Clone)]
 struct Classify {
     decision: Decision,
+    gold: Arc<GoldLabels>,
     options: Options,
     output: SchemaRef,
 }
@@ -91,6 +99,7 @@ impl Classify {
                 labels: classifier.labels.as_slice().into(),
                 threshold: options.threshold.unwrap_or(DEFAULT_THRESHOLD),
             },
+            gold: GoldLabels::new(&classifier.labels).into(),
             options: options.clone(),
             output: Arc::new(Schema::new(fields)),
         })
@@ -170,9 +179,13 @@ struct Rows {
 impl Decoder for Rows {
     fn push(&mut self, output: &[f32], inputs: &[Cell], metrics: &mut Metrics) {
         let (label, score) = self.task.decision.decide(output, &mut self.probabilities);
-        let gold = inputs.get(1).and_then(|cell| self.task.decision.gold(cell));
-        if let Some(gold) = gold {
-            metrics.add(&[CONFUSION, &gold, &label], 1);
+        match inputs.get(1).map(|cell| self.task.gold.find(cell)) {
+            None | Some(Gold::Missing) => {}
+            Some(Gold::Label(gold)) => metrics.add(&[CONFUSION, gold, &label], 1),
+            Some(Gold::Unknown(gold)) => {
+                metrics.add(&[UNKNOWN], 1);
+                metrics.add_example(UNKNOWN_EXAMPLES, gold);
+            }
         }
         self.labels.append_value(label);
         self.score.append_value(score);
@@ -227,22 +240,6 @@ impl Decision {
         };
         (label, scores[best])
     }
-
-    /// The label of the model for a gold label: by name, ignoring ASCII case, or by index. Other names are returned unchanged.
-    /// `None` for null.
-    fn gold(&self, gold: &Cell) -> Option<String> {
-        let text = gold.as_text()?;
-        let by_name = self
-            .labels
-            .iter()
-            .find(|label| label.eq_ignore_ascii_case(text));
-        let by_index = || self.labels.get(text.parse::<usize>().ok()?);
-        Some(
-            by_name
-                .or_else(by_index)
-                .map_or_else(|| text.to_owned(), Clone::clone),
-        )
-    }
 }
 
 fn argmax(values: &[f32]) -> usize {
@@ -286,19 +283,5 @@ mod tests {
         assert_eq!(label, "NEGATIVE;POSITIVE");
         assert!((score - 0.731_058_6).abs() < 1e-6);
         assert_eq!(decision.decide(&[-1.0, -1.0, -2.0], &mut scores).0, "");
-    }
-
-    #[test]
-    fn gold_labels_match_by_name_then_by_index() {
-        let decision = decision(Objective::SingleLabel);
-        let gold = |cell: Cell| decision.gold(&cell);
-        assert_eq!(
-            gold(Cell::Text("positive".into())).as_deref(),
-            Some("POSITIVE")
-        );
-        assert_eq!(gold(Cell::Json("0".into())).as_deref(), Some("NEGATIVE"));
-        assert_eq!(gold(Cell::Text("2".into())).as_deref(), Some("POSITIVE"));
-        assert_eq!(gold(Cell::Text("odd".into())).as_deref(), Some("odd"));
-        assert_eq!(gold(Cell::Null), None);
     }
 }

@@ -7,6 +7,7 @@
 pub mod classify;
 pub mod embed;
 mod error;
+mod gold;
 #[cfg(test)]
 mod tests;
 

@@ -243,7 +243,8 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "PERCENT")]
     pub(crate) speculation_budget: Option<f64>,
 
-    /// What a bad record does: `skip` writes it to failed.jsonl, `fail` stops the run [default: skip]
+    /// What a bad record does: `skip` writes it to failed.jsonl, `keep` also to the output with the reason in a column
+    /// `error`, `fail` stops the run [default: skip, but the run stops if none of its first 1000 records has a result]
     #[arg(long, value_name = "ACTION", value_parser = named(&OnError::ALL, OnError::name))]
     pub(crate) on_error: Option<OnError>,
 }
@@ -320,7 +321,7 @@ impl RunOptions {
             backend: self.backend.config(BackendConfig::default())?,
             store: self.store.store.clone(),
             run_dir: self.start.run_dir.clone(),
-            on_error: self.limits.on_error.unwrap_or_default(),
+            on_error: self.limits.on_error,
             fresh: self.start.fresh.unwrap_or(false),
             batches_at_once: self.start.batches_at_once,
             limits: self.limits.limits(&self.prices),

@@ -11,6 +11,7 @@ use super::Snapshot;
 use crate::output::count_of;
 use shoal::reports::SeriesPoint;
 use shoal::reports::numbers::{count, duration, number, usd};
+use shoal::reports::text::printable_line;
 
 /// The fewest lines of a useful chart.
 const LEAST_CHART: u16 = 8;
@@ -37,11 +38,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, snapshot: &Snapshot) {
 fn title(snapshot: &Snapshot) -> Line<'_> {
     let report = &snapshot.report;
     Line::from(vec![
-        report.run.as_str().bold(),
+        printable_line(&report.run).into_owned().bold(),
         Span::raw(format!(
             "  {}  {}",
             snapshot.phase.name(),
-            report.job.function
+            printable_line(&report.job.function)
         )),
     ])
 }
@@ -103,7 +104,7 @@ fn lines(snapshot: &Snapshot) -> Vec<Line<'_>> {
         line("cost", format!("{} so far, {}", usd(cost.usd), cost.basis));
     }
     if let Some(failure) = report.failures.first() {
-        let (times, reason) = (count(failure.attempts), &failure.reason);
+        let (times, reason) = (count(failure.attempts), printable_line(&failure.reason));
         line("failures", format!("{times} times: {reason}"));
     }
     if report.dead_letters.total > 0 {

@@ -63,6 +63,43 @@ fn includes_record(content: &[u8]) -> bool {
 }
 
 #[test]
+fn a_kept_record_that_crashes_its_worker_gets_its_result_in_its_place() {
+    let job = ManyBatches::new(200, BATCH_SIZE);
+    let worker = Worker::start(&mut job.bench.shoal(LISTEN));
+    let url = worker.url.clone();
+    let gateway = Server::new(move |request, _| behind_a_gateway(&url, request));
+    let gateway_url = gateway.url();
+    let options = [
+        "--on-error",
+        "keep",
+        "--backend",
+        "http",
+        "--url",
+        &gateway_url,
+    ];
+    assert_eq!(summary(job.run("run", &options))["quarantined"], 1);
+    let crashed = job.bench.text("run.csv");
+    assert_eq!(crashed.lines().count(), 203);
+    let row = crashed.lines().nth(1 + ROW).unwrap();
+    assert!(
+        row.starts_with(&format!("r{ROW},,,\"it crashes its function")),
+        "{row}"
+    );
+    let retry = ["retry", "run", "--url", &worker.url, "--json", "--quiet"];
+    assert_eq!(summary(job.bench.shoal(retry))["quarantined"], 0);
+    // The row is replaced, and no other one changes.
+    let retried = job.bench.text("run.csv");
+    let local = summary(job.run("again", &["--on-error", "keep"]));
+    assert_eq!(local["failed"], 2);
+    assert_eq!(retried, job.bench.text("again.csv"));
+    let changed = crashed
+        .lines()
+        .zip(retried.lines())
+        .filter(|(then, now)| then != now);
+    assert_eq!(changed.count(), 1);
+}
+
+#[test]
 fn a_record_that_crashes_its_worker_is_quarantined_alone_and_can_be_retried() {
     let job = ManyBatches::new(600, BATCH_SIZE);
     let worker = Worker::start(&mut job.bench.shoal(LISTEN));

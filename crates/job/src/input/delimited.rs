@@ -265,7 +265,7 @@ impl Rows {
                 "the row has {} columns, the header has {}",
                 self.len, self.header
             );
-            return Err(BadRecord { id, reason });
+            return Err(BadRecord::new(id, reason));
         }
         content(&self.columns, id, |index, is_text| {
             match self.places[index].and_then(|place| self.field(place)) {

@@ -170,8 +170,15 @@ impl Lines {
             Err(e) => {
                 // The id, if it is readable, helps to find the line.
                 let lossy = String::from_utf8_lossy(&self.line);
+                let values = pick(&lossy, &names).unwrap_or_default();
+                let intact = |value: &Option<&RawValue>| {
+                    let value = value.filter(|value| !value.get().contains('\u{fffd}'));
+                    value.map_or(Cell::Null, cell)
+                };
+                let kept = values.iter().skip(1 + self.columns.inputs.len());
                 return Err(BadRecord {
-                    id: pick(&lossy, &names).map_or(Cell::Null, |values| id_of(&values)),
+                    id: values.first().map_or(Cell::Null, |_| id_of(&values)),
+                    kept: kept.map(intact).collect(),
                     reason: match self.is_folder {
                         // The position in the line is not that in the file.
                         true => "the text is not valid UTF-8".to_owned(),
@@ -180,9 +187,8 @@ impl Lines {
                 });
             }
         };
-        let values = pick(line, &names).map_err(|e| BadRecord {
-            id: Cell::Null,
-            reason: format!("the line is not a JSON object: {e}"),
+        let values = pick(line, &names).map_err(|e| {
+            BadRecord::new(Cell::Null, format!("the line is not a JSON object: {e}"))
         })?;
         content(
             &self.columns,

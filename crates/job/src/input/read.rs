@@ -101,10 +101,7 @@ impl Sources {
         source: &Source,
     ) -> Result<Contents> {
         if let Some(fault) = slice.fault {
-            let bad = BadRecord {
-                id: Cell::Null,
-                reason: fault_reason(fault, slice),
-            };
+            let bad = BadRecord::new(Cell::Null, fault_reason(fault, slice));
             return Ok(Box::new(std::iter::once(Ok((slice.line, Err(bad))))));
         }
         let location = self.location(source, run)?;

@@ -41,25 +41,29 @@ pub(super) fn content(
     mut value: impl FnMut(usize, bool) -> Result<Cell, String>,
 ) -> Content {
     let mut value = |index: usize, is_text: bool, name: &dyn Display| {
-        value(index, is_text).map_err(|reason| BadRecord {
-            id: id.clone(),
-            reason: format!("{name} {reason}"),
-        })
+        value(index, is_text).map_err(|reason| format!("{name} {reason}"))
     };
     let inputs = columns.inputs.iter().enumerate();
+    let inputs: Result<Vec<_>, _> = inputs
+        .map(|(index, input)| {
+            let is_text = input.role.is_text && input.source.is_some();
+            value(1 + index, is_text, &format_args!("the {}", input.role.name))
+        })
+        .collect();
     let first_kept = 1 + columns.inputs.len();
-    Ok(Record {
-        inputs: inputs
-            .map(|(index, input)| {
-                let is_text = input.role.is_text && input.source.is_some();
-                value(1 + index, is_text, &format_args!("the {}", input.role.name))
-            })
-            .collect::<Result<_, _>>()?,
-        kept: (first_kept..first_kept + columns.kept.len())
-            .map(|index| value(index, false, &"a kept column"))
-            .collect::<Result<_, _>>()?,
-        id: value(0, false, &"the id")?,
-    })
+    let kept: Vec<_> = (first_kept..first_kept + columns.kept.len())
+        .map(|index| value(index, false, &"a kept column"))
+        .collect();
+    let wrong_kept = kept.iter().find_map(|value| value.as_ref().err());
+    let wrong = inputs.as_ref().err().or(wrong_kept).cloned();
+    let (kept, inputs) = (
+        kept.into_iter().map(Result::unwrap_or_default).collect(),
+        inputs.unwrap_or_default(),
+    );
+    match wrong.map_or_else(|| value(0, false, &"the id"), Err) {
+        Ok(id) => Ok(Record { id, inputs, kept }),
+        Err(reason) => Err(BadRecord { id, kept, reason }),
+    }
 }
 
 /// A string from bytes that may not be valid UTF-8.

@@ -3,6 +3,7 @@
 use arrow_schema::DataType;
 
 use crate::column::Column;
+use crate::part::ERROR;
 use crate::record::Cell;
 use crate::spec::{Columns, InputColumn, Parameters};
 use crate::{Error, FunctionSpec, Result, Role};
@@ -136,7 +137,7 @@ impl Schema {
                 name: "id".into(),
                 data_type: known.data_type.clone(),
             }),
-            kept: output_names(&kept, function)?,
+            kept: output_names(&kept, function, parameters.error_column)?,
         })
     }
 
@@ -255,10 +256,22 @@ fn purpose(role: &Role) -> String {
 }
 
 /// The output columns for kept ones. Names that the output has already get a prefix.
-fn output_names(kept: &[&SourceColumn], function: &FunctionSpec) -> Result<Vec<Column>> {
+fn output_names(
+    kept: &[&SourceColumn],
+    function: &FunctionSpec,
+    has_errors: bool,
+) -> Result<Vec<Column>> {
+    if has_errors && function.output.index_of(ERROR).is_ok() {
+        return Err(Error::Parameter(format!(
+            "failed to keep bad records in the output: the function has a column {ERROR:?} of its own"
+        ))
+        .adjustable("on-error"));
+    }
     let mut columns: Vec<Column> = Vec::with_capacity(kept.len());
     for known in kept {
-        let is_taken = known.name == "id" || function.output.index_of(&known.name).is_ok();
+        let is_taken = known.name == "id"
+            || (has_errors && known.name == ERROR)
+            || function.output.index_of(&known.name).is_ok();
         let name = if is_taken {
             format!("input_{}", known.name)
         } else {

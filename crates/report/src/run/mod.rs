@@ -17,7 +17,7 @@ pub use self::summary::{StageTime, Stages, Summary};
 use crate::fold::{CallHistory, FailureGroup, Invocation, Outcome, Start};
 use crate::statistics::{Distribution, Histogram};
 use crate::time::{Clock, Pause, Series, Timeline};
-use crate::{Accuracy, Cost, Recorded, Totals, numbers};
+use crate::{Accuracy, Cost, Recorded, Totals, UnknownLabels, numbers};
 
 /// Clocks of hosts that differ by no more than this get no note, in milliseconds.
 const CLOCKS_AGREE: f64 = 1_000.0;
@@ -55,6 +55,8 @@ pub struct RunReport {
     pub cost: Option<Cost>,
     /// How labels compare with gold labels, if there are any.
     pub accuracy: Option<Accuracy>,
+    /// Records whose gold label is none of the model's, if there are any.
+    pub unknown_labels: Option<UnknownLabels>,
     /// Records that could not be processed.
     pub dead_letters: DeadLetters,
     /// The command that repeats the run.
@@ -132,6 +134,7 @@ impl RunReport {
             failures,
             cost: recorded.bill.map(|bill| Cost::of(bill, summary.records)),
             accuracy: Accuracy::of(&summary.metrics),
+            unknown_labels: UnknownLabels::of(&summary.metrics),
             dead_letters: DeadLetters::of(recorded.dead_letters, recorded.dead_letters_total),
             command: recorded.command,
             notes: notes(&calls.invocations, calls.lost_answers, &summary),

@@ -556,7 +556,7 @@ fn hostile_text_is_escaped() {
     });
     let html = report.html();
     crate::html::tests::check(&html);
-    assert!(!html.contains("<script") && !html.contains('\u{0}') && !html.contains('\u{1b}'));
+    assert!(!html.contains("<script") && !html.contains(['\u{0}', '\u{1b}', '\u{202e}']));
     let markdown = report.markdown();
     let fenced = markdown.find("```").unwrap();
     assert!(!markdown[..fenced].contains("<script"), "{markdown}");

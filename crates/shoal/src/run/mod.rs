@@ -25,7 +25,8 @@ use crate::model::Upcoming;
 use crate::runs::{last_job, planned_job};
 use crate::settings::ResumeOptions;
 use crate::{
-    BackendConfig, Error, ModelSettings, Result, Setting, Settings, Summary, VERSION, trust,
+    BackendConfig, Error, ModelSettings, OnError, Result, Setting, Settings, Summary, VERSION,
+    trust,
 };
 use open::open_run;
 use stage::{EventSink, Stage};
@@ -76,6 +77,7 @@ fn start(
     let (destination, format) = Destination::parse(&settings.output, settings.format)?;
     let mut parameters = settings.parameters.clone();
     parameters.output_format = format;
+    parameters.error_column |= settings.on_error == Some(OnError::Keep);
     if parameters.batch_size == 0 {
         return Err(Error::setting(Setting::BatchSize, "it must be at least 1"));
     }
@@ -189,6 +191,12 @@ pub fn resume(
     let started = Instant::now();
     let lock = run.lock()?;
     let job = planned_job(&run)?;
+    if options.on_error == Some(OnError::Keep) && !job.parameters.error_column {
+        return Err(Error::setting(
+            Setting::OnError,
+            "this run was planned without bad records in its output; start a new run that keeps them",
+        ));
+    }
     let is_own = options.trust || trust::is_own(&run)?;
     if !is_own {
         trust::check(&run, &job, options)?;

@@ -51,10 +51,9 @@ pub(super) fn open_run(
         };
         match check_same(&job, request, &run) {
             Ok(()) if !settings.fresh => return Ok((run, lock, Some(job))),
-            // A finished run of another job is kept; the new one gets a directory beside it.
-            Err(JobError::Conflict { .. }) if runs::status(&run)?.state == runs::FINISHED => {
-                continue;
-            }
+            // A finished run of another job is kept, and so is one that ended for lack of results; the new one gets a
+            // directory beside it.
+            Err(JobError::Conflict { .. }) if runs::status(&run)?.is_over() => continue,
             Ok(()) => {}
             Err(JobError::Conflict { .. }) if settings.fresh => {}
             Err(e) => return Err(e.into()),

@@ -11,11 +11,13 @@ use shoal_function::Runner;
 use shoal_job::collect::{Destination, collect, collect_dead_letters, damaged};
 use shoal_job::run_dir::{BACKEND, COMMAND, EventLog, REPORT, RunLock};
 use shoal_job::windows::BATCHES_AT_ONCE;
-use shoal_job::{Batch, Cancel, Event, Job, RunDir};
+use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, RunDir};
 use shoal_report::{CallHistory, RunState};
 
 use crate::backend::BackendContext;
+use crate::error::NoResults;
 use crate::limits::within;
+use crate::settings::FIRST_RECORDS;
 use crate::summary::Tally;
 use crate::{Error, Limits, OnError, Result, Settings, Summary, log, report, runs, trust};
 
@@ -111,7 +113,8 @@ impl Stage<'_> {
         }
         let plan = Plan {
             timeout: spending.timeout,
-            stop_on_bad_record: settings.on_error == OnError::Fail,
+            stop_on_bad_record: settings.on_error == Some(OnError::Fail),
+            first_records: settings.on_error.is_none().then_some(FIRST_RECORDS),
             speculation: Some(settings.limits.speculation),
             budget: spending.budget.as_ref(),
             ..Plan::new(run, job, &[])
@@ -141,6 +144,10 @@ impl Stage<'_> {
         let failed = |error| match error {
             DispatchError::BadRecord { batch } => Error::BadRecord {
                 dead_letter: self.first_dead_letter(batch),
+            },
+            DispatchError::NoResults { records } => match self.collect_first_dead_letters() {
+                Ok(()) => NoResults::of(&self.run, records, true).into(),
+                Err(error) => error,
             },
             error => Error::from_dispatch(error, self.run.reference()),
         };
@@ -211,6 +218,15 @@ impl Stage<'_> {
             }),
             seconds => Ok(seconds),
         }
+    }
+
+    /// Joins the dead letters so far, those of a few batches.
+    fn collect_first_dead_letters(&self) -> Result<()> {
+        let receipts = self.run.receipts()?;
+        Ok(collect_dead_letters(
+            &self.run,
+            &CompletedRanges::of(&receipts),
+        )?)
     }
 
     /// The first dead letter of a batch.
@@ -285,6 +301,8 @@ fn deliver(
     collect(run, job, ranges, destination, &mut |event| emit.emit(event))?;
     collect_dead_letters(run, ranges)?;
     let mut summary = Summary::new(run, job, destination.name(), tally, started.elapsed());
+    summary.no_results = (summary.results == 0 && summary.records > 0)
+        .then(|| NoResults::of(run, summary.records, false));
     emit.emit(Event::Completed {
         results: summary.results,
         failed: summary.failed,

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use shoal_dispatch::{Plan, Processed, process_batches};
 use shoal_function::Host;
-use shoal_job::{Batch, Cancel, Event, Receipts, RunDir};
+use shoal_job::collect::collect_dead_letters;
+use shoal_job::windows::BATCHES_AT_ONCE;
+use shoal_job::{Batch, Cancel, CompletedRanges, Event, Job, Receipts, RunDir};
 
+use crate::error::NoResults;
 use crate::runs::planned_job;
 use crate::{Error, Result, Setting, backend};
 
@@ -138,7 +141,8 @@ impl std::fmt::Display for Share {
 /// It does not lock the run, which the waiting process may have locked, and records no events: `events.jsonl` has one writer.
 ///
 /// # Errors
-/// A batch failed. Finished batches are kept.
+/// A batch failed. Finished batches are kept. Or this worker completed a run in which no record has a result
+/// ([`Error::NoResults`]).
 ///
 /// # Panics
 /// `concurrency` is 0.
@@ -161,12 +165,30 @@ pub fn work(
     let Processed {
         receipts, reused, ..
     } = &processed;
+    if receipts.records() > 0 && failed(receipts) == receipts.records() {
+        check_results(run, &job)?;
+    }
     Ok(Done {
         batches: batches.len() as u64,
         reused: reused.finished_batches(),
         records: receipts.records() - reused.records(),
         failed: failed(receipts) - failed(reused),
     })
+}
+
+/// Fails if the run is complete and no record has a result.
+fn check_results(run: &RunDir, job: &Job) -> Result<()> {
+    let (mut failed, mut ranges) = (0, CompletedRanges::default());
+    run.each_window(job, BATCHES_AT_ONCE, &mut |_, receipts| {
+        failed += receipts.values().map(|one| one.failed).sum::<u64>();
+        ranges.add(receipts);
+        Ok(())
+    })?;
+    if failed < job.records {
+        return Ok(());
+    }
+    collect_dead_letters(run, &ranges)?;
+    Err(NoResults::of(run, failed, false).into())
 }
 
 const SLURM_ID: &str = "SLURM_ARRAY_TASK_ID";

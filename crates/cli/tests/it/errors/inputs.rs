@@ -133,7 +133,7 @@ fn a_header_without_rows_gives_an_output_without_rows() {
     assert!(
         String::from_utf8(again.stderr)
             .unwrap()
-            .contains("records    0\n")
+            .contains("records    0 (the input has none)\n")
     );
 }
 

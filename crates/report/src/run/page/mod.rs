@@ -15,6 +15,9 @@ use crate::numbers::{count, duration, number, plural, usd};
 use crate::page::{Block, NO_PRICE, Page, Section, Table, Tile};
 use crate::run::RunReport;
 
+/// Labels whose scores are listed, at most.
+const MOST_LABELS: usize = 200;
+
 impl RunReport {
     pub(crate) fn page(&self) -> Page<'_> {
         let mut sections = vec![
@@ -122,26 +125,47 @@ impl RunReport {
     }
 
     fn accuracy_section(&self) -> Option<Section<'_>> {
-        let accuracy = self.accuracy.as_ref()?;
-        let mut columns = vec!["gold \\ label".to_owned()];
-        columns.extend(accuracy.labels().iter().map(|label| format!("#{label}")));
-        let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        let mut table = Table::new("Records by gold label and label", &columns);
-        for (gold, mut counts) in accuracy.rows() {
-            counts.insert(0, gold.to_owned());
-            table.rows.push(counts);
+        let mut blocks = Vec::new();
+        if let Some(unknown) = &self.unknown_labels {
+            let text = format!("{unknown}. These records are not part of the figures below.");
+            blocks.push(Block::Text(text));
         }
-        let text = format!(
-            "{:.2} % of {} have the gold label ({}).",
-            accuracy.share * 100.0,
-            plural(accuracy.of, "record", "records"),
-            count(accuracy.right)
-        );
-        let (basis, blocks) = (
-            Some(Basis::Measured),
-            [Block::Text(text), Block::Table(table)],
-        );
-        Some(Section::new("accuracy", "Accuracy", basis, blocks))
+        if let Some(accuracy) = &self.accuracy {
+            blocks.push(Block::Text(format!(
+                "{:.2} % of {} have the gold label ({}).",
+                accuracy.share * 100.0,
+                plural(accuracy.of, "record", "records"),
+                count(accuracy.right)
+            )));
+            let table = |caption, mut rows: std::vec::IntoIter<Vec<String>>| {
+                let header = rows.next().unwrap_or_default();
+                let numbers = header.iter().skip(1).map(|name| format!("#{name}"));
+                let names: Vec<_> = header.iter().take(1).cloned().chain(numbers).collect();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                Table {
+                    rows: rows.collect(),
+                    ..Table::new(caption, &names)
+                }
+            };
+            let scores = accuracy.scores_table(MOST_LABELS).into_iter();
+            let mut scores = table("Scores by label", scores);
+            scores.total = scores.rows.pop();
+            blocks.push(Block::Table(scores));
+            if let Some(confusion) = accuracy.confusion_table() {
+                let caption = "Records by gold label and label";
+                blocks.push(Block::Table(table(caption, confusion.into_iter())));
+            }
+            let left = accuracy.labels.len().saturating_sub(MOST_LABELS);
+            if left > 0 {
+                let left = plural(left as u64, "label is", "labels are");
+                blocks.push(Block::Text(format!(
+                    "{left} in the JSON form of the report only."
+                )));
+            }
+        }
+        let is_empty = blocks.is_empty();
+        let section = Section::new("accuracy", "Accuracy", Some(Basis::Measured), blocks);
+        (!is_empty).then_some(section)
     }
 
     fn dead_letters_section(&self) -> Option<Section<'_>> {
