@@ -7,7 +7,7 @@ use super::kind::Kind;
 use super::row::Contents;
 use super::schema::Resolver;
 use super::stream::Stream;
-use super::text::{TextSlice, read_head};
+use super::text::{TextSlice, head_with_record, read_head};
 use crate::record::Record;
 use crate::spec::{Columns, Parameters};
 use crate::{FunctionSpec, Result, writers};
@@ -26,8 +26,8 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
     for found in found {
         match Kind::of(found.format) {
             Kind::Text(format) => {
-                let stream = Stream::open(found, format.open(&found.location)?, None)?;
-                read_head(format, found, &stream, &mut columns)?;
+                let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
+                read_head(format, found, &mut stream, &mut columns)?;
             }
             Kind::Columnar(format) => {
                 columns.add(&format.head(&found.location)?.0, &found.uri)?;
@@ -75,8 +75,8 @@ pub fn sample(
 fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
     match Kind::of(found.format) {
         Kind::Text(format) => {
-            let stream = Stream::open(found, format.open(&found.location)?, None)?;
-            let head = format.head(&stream)?;
+            let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
+            let head = head_with_record(format, &mut stream)?;
             let (bytes, is_whole) = stream.head();
             let slice = TextSlice {
                 uri: &found.uri,
