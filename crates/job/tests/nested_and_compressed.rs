@@ -158,7 +158,7 @@ fn only_used_fields_are_parsed_strictly() {
         ),
         (
             b"{\"text\":\"f\",\"k\":\"\xff\"}",
-            Err("a kept column is not valid UTF-8 (byte 16 of the line)"),
+            Err("a kept column is not valid UTF-8 (byte 17 of the line)"),
         ),
         (
             b"{\"text\":NaN}",
@@ -389,6 +389,10 @@ fn other_layouts_of_json_are_refused_with_the_conversion() {
         ),
     ] {
         for name in ["in.jsonl", "in.json", "in.csv"] {
+            // A header may be called that.
+            if name == "in.csv" && content == "[]" {
+                continue;
+            }
             let input = write(&bench, name, content);
             let says = says.replace("IN", &input.display().to_string());
             let error = refused(&bench, &input);

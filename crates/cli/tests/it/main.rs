@@ -19,6 +19,7 @@ mod invariance;
 mod logs;
 mod memory;
 mod money;
+mod nested;
 mod pack;
 mod poison;
 mod remote;

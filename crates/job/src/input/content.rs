@@ -104,8 +104,8 @@ fn text_format(text: &[u8]) -> Format {
     }
 }
 
-/// Whether a text is JSON: it begins with an object that fills its line, ends with a comma or has not ended there, or with an
-/// array of objects.
+/// Whether a text is JSON: it begins with an array of objects, or with an object that does not end on its line or after which
+/// there is nothing else on it but a comma or another object.
 fn is_json(text: &[u8]) -> bool {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let text = text.trim_ascii_start();
@@ -116,7 +116,7 @@ fn is_json(text: &[u8]) -> bool {
     let mut scanner = Scanner::new(line);
     text.starts_with(b"{")
         && match scanner.members(|_, _| ()) {
-            Ok(()) => matches!(scanner.rest(), b"" | b","),
+            Ok(()) => matches!(scanner.rest().trim_ascii_end(), b"" | b"," | [b'{', ..]),
             Err(fault) => fault.is_end,
         }
 }

@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(reason(b"{\"text\":null}"), "the text is null");
         assert_eq!(
             reason(b"{\"text\":[1]}"),
-            "the text is not a string but an array"
+            "the text is not a string but an array; an item of it is named by a path, such as text.0"
         );
         assert_eq!(
             reason(br#"{"text":"a \ud83d b"}"#),
@@ -326,7 +326,11 @@ mod tests {
             .1
             .unwrap_err();
         assert_eq!(row.id, Cell::Text("r1".into()));
-        assert!(row.reason.contains("UTF-8 (byte 20)"), "{}", row.reason);
+        assert!(
+            row.reason.contains("UTF-8 (byte 20 of the line)"),
+            "{}",
+            row.reason
+        );
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
         });
         for (file, column, says) in [
             (csv, Some("text"), "no column \"text\""),
-            (("c.jsonl", "1\n2\n"), None, "no line in its first MiB"),
+            (("c.jsonl", "1\n2\n"), None, "is a JSON object"),
             (("d.jsonl", ""), None, "no records"),
         ] {
             let error = look_at(&[file], column).unwrap_err().to_string();
