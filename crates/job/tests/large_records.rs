@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::Bench;
+use common::{Bench, function};
 use shoal_job::Row;
-use shoal_job::input::MAX_RECORD_BYTES;
+use shoal_job::input::{MAX_RECORD_BYTES, locate, sample};
+use shoal_job::spec::Parameters;
 
 const LIMIT: usize = MAX_RECORD_BYTES as usize;
 /// Size of the head from which columns are resolved.
@@ -98,6 +99,13 @@ fn larger_records_are_dead_letters_wherever_they_are() {
     for format in FORMATS {
         for sizes in [[LIMIT + 3, LIMIT + 3, 60], [60, 60, LIMIT + 3]] {
             check(format, &read(&bench, format, &sizes, "\n"), &sizes);
+            let found = locate(&[bench.path(format.0).display().to_string()], None, None).unwrap();
+            let parameters = Parameters {
+                columns: [("text".into(), "review".into())].into(),
+                ..Parameters::default()
+            };
+            let sample = sample(&found, &function(), &parameters, 10).unwrap();
+            assert!(sample.iter().all(|record| record.text().len() < 60));
         }
     }
 }

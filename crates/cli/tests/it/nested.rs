@@ -101,6 +101,36 @@ fn a_kept_nested_column_keeps_its_type() {
 }
 
 #[test]
+fn a_label_that_is_not_a_number_is_a_dead_letter() {
+    let bench = Bench::new();
+    bench.write(
+        "in.jsonl",
+        "{\"text\":\"x\",\"gold\":\"a\"}\n{\"text\":\"y\",\"gold\":NaN}\n",
+    );
+    let run = [
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.csv",
+        "--run-dir",
+        "run",
+        "--model",
+        tiny(),
+    ];
+    bench.ok([
+        &run[..],
+        &["--text-column", "text", "--label-column", "gold"],
+    ]
+    .concat());
+    let letter: Value = serde_json::from_str(bench.text("run/failed.jsonl").trim()).unwrap();
+    assert_eq!(letter["line"], 2);
+    assert_eq!(
+        letter["reason"],
+        "the label is NaN, which is not a JSON value"
+    );
+}
+
+#[test]
 fn errors_about_paths_and_layouts_name_what_to_do() {
     let bench = Bench::new();
     bench.write("in.jsonl", "{\"text\":\"x\",\"review\":{\"body\":\"y\"}}\n");

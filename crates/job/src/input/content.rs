@@ -55,9 +55,14 @@ impl Content {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 Self::Compressed(Compression::Zstd)
             }
-            [b'P', b'A', b'R', b'1', ..] if !is_text => Self::Columnar(Format::Parquet),
+            // A header of CSV may begin like that, but there is more.
+            [b'P', b'A', b'R', b'1', rest @ ..] if !is_text || rest.is_empty() => {
+                Self::Columnar(Format::Parquet)
+            }
             // A file, or a stream, for which the reader reports what to do.
-            [b'A', b'R', b'R', b'O', b'W', b'1', ..] if !is_text => Self::Columnar(Format::Arrow),
+            [b'A', b'R', b'R', b'O', b'W', b'1', rest @ ..] if !is_text || rest.is_empty() => {
+                Self::Columnar(Format::Arrow)
+            }
             [0xff, 0xff, 0xff, 0xff, ..] => Self::Columnar(Format::Arrow),
             [b'P', b'K', 3 | 5, 4 | 6, ..] => zip(bytes),
             _ if bytes.get(257..262) == Some(b"ustar") => {

@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use super::found::Found;
 use super::kind::Kind;
-use super::row::Contents;
+use super::row::{Contents, MAX_LINE_BYTES};
 use super::schema::Resolver;
 use super::stream::Stream;
 use super::text::{TextSlice, head_with_record, read_head};
@@ -15,7 +15,8 @@ use crate::{FunctionSpec, Result, writers};
 /// Maximum number of files to sample, evenly distributed.
 const MAX_FILES: usize = 32;
 
-/// The columns of `found`, as planning would resolve them. Reads at most the first MiB of each source.
+/// The columns of `found`, as planning would resolve them. Reads the first MiB of each source, or the first record if that is
+/// longer.
 ///
 /// # Errors
 /// A source cannot be read, is malformed or lacks a column; all sources are empty; or the output format does not support
@@ -38,8 +39,8 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
     columns.finish(&places.join(", "))
 }
 
-/// About `records` first records of `found`, the same number of each file. Bad records are skipped. At most the first MiB of
-/// a text file is read.
+/// About `records` first records of `found`, the same number of each file. Bad records are skipped. Of a text file, only as
+/// much is read as by [`look`].
 ///
 /// # Errors
 /// As [`look`].
@@ -78,9 +79,13 @@ fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
             let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
             let head = head_with_record(format, &mut stream)?;
             let (bytes, is_whole) = stream.head();
+            let bytes = &bytes[head.bytes..];
+            // A record that is too large is cut, as at the end of the head.
+            let shown = &bytes[..bytes.len().min(MAX_LINE_BYTES as usize)];
+            let is_whole = is_whole && shown.len() == bytes.len();
             let slice = TextSlice {
                 uri: &found.uri,
-                bytes: Box::new(Cursor::new(bytes[head.bytes..].to_vec())),
+                bytes: Box::new(Cursor::new(shown.to_vec())),
                 header: &head.header.unwrap_or_default(),
                 line: 1,
             };
