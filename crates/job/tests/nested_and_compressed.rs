@@ -294,13 +294,13 @@ fn content_that_cannot_be_read_is_named() {
         (
             "in.csv",
             bzip2.clone(),
-            "it is a bzip2 file, which shoal does not read; unpack it with bunzip2",
+            "it is a bzip2 file, which shoal does not read; unpack it with bzip2 -dc",
         ),
         ("in.csv.gz", bzip2, "a bzip2 file"),
         (
             "in.jsonl",
             b"\xfd7zXZ\0\0\x04".to_vec(),
-            "an xz file, which shoal does not read; unpack it with unxz",
+            "an xz file, which shoal does not read; unpack it with xz -dc",
         ),
         (
             "in.csv",

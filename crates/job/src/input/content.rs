@@ -24,9 +24,9 @@ enum Content {
 
 /// Formats that cannot be read, by their first bytes.
 const FOREIGN: [(&[u8], &str, &str); 12] = [
-    (b"BZh", "a bzip2 file", "unpack it with bunzip2"),
-    (b"\xfd7zXZ\0", "an xz file", "unpack it with unxz"),
-    (b"\x04\x22\x4d\x18", "an lz4 file", "unpack it with unlz4"),
+    (b"BZh", "a bzip2 file", "unpack it with bzip2 -dc"),
+    (b"\xfd7zXZ\0", "an xz file", "unpack it with xz -dc"),
+    (b"\x04\x22\x4d\x18", "an lz4 file", "unpack it with lz4 -dc"),
     (b"\xff\x06\0\0sNaPpY", "a Snappy file", "unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it with 7z x"),
     (b"Rar!\x1a\x07", "a RAR archive", "unpack it with unrar"),

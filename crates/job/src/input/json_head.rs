@@ -153,7 +153,7 @@ fn other_layout(stream: &Stream, objects: usize) -> Option<String> {
             Some(name) if is_whole && rest.is_empty() => format!(".[\"{name}\"][]"),
             _ => ".".to_owned(),
         };
-        let reason = "its objects extend over several lines, JSON Lines has one object per line";
+        let reason = "its objects extend over several lines, but JSON Lines has one object per line";
         return Some(format!(
             "{reason}; {}",
             convert(&format!("jq -c '{filter}'"))
@@ -169,11 +169,11 @@ fn other_layout(stream: &Stream, objects: usize) -> Option<String> {
         let commas = lines
             .filter(|line| line.trim_ascii_end().ends_with(b"},"))
             .count();
-        let reason = "its lines end with commas, JSON Lines has none between its objects";
+        let reason = "its lines end with commas, but JSON Lines has none between its objects";
         return (commas >= objects)
             .then(|| format!("{reason}; {}", convert("sed 's/,[[:space:]]*$//'")));
     }
-    let reason = "its first line has several objects, JSON Lines has one object per line";
+    let reason = "its first line has several objects, but JSON Lines has one object per line";
     (objects == 0 && rest.starts_with(b"{")).then(|| format!("{reason}; {}", convert("jq -c .")))
 }
 
