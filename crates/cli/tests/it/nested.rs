@@ -212,7 +212,7 @@ fn compressed_content_is_recognized_on_standard_input_and_behind_urls() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{name}: {}", describe(&output));
-        assert_eq!(output.stdout.split(|b| *b == b'\n').count(), 202, "{name}");
+        assert_eq!(output.stdout.split(|b| *b == b'\n').count(), 201, "{name}");
         let url = format!("{}/{name}.jsonl", server.url());
         assert_eq!(rows(&bench, &[&url]).len(), 200, "{name}");
     }

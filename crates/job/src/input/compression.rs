@@ -71,7 +71,7 @@ struct Gzip<R> {
 }
 
 enum Next<R> {
-    Member(Member<R>),
+    Member(Box<Member<R>>),
     /// The end of a member.
     Between(BufReader<R>),
     End,
@@ -80,8 +80,8 @@ enum Next<R> {
 /// A member, the first bytes of which were read already.
 type Member<R> = GzDecoder<io::Chain<Cursor<Vec<u8>>, BufReader<R>>>;
 
-fn member<R: Read>(first: &[u8], rest: BufReader<R>) -> Member<R> {
-    GzDecoder::new(Cursor::new(first.to_vec()).chain(rest))
+fn member<R: Read>(first: &[u8], rest: BufReader<R>) -> Box<Member<R>> {
+    Box::new(GzDecoder::new(Cursor::new(first.to_vec()).chain(rest)))
 }
 
 impl<R: Read> Read for Gzip<R> {

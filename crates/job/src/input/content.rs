@@ -191,9 +191,8 @@ pub(super) fn recognize(
             _ => found,
         },
         Content::Text if expected.forced.is_none() => match named {
-            Some(format) if !format.is_columnar() && !(is_delimited(format) && is_json(&shown)) => {
-                format
-            }
+            Some(Format::Csv | Format::Tsv) if is_json(&shown) => Format::Jsonl,
+            Some(format) if !format.is_columnar() => format,
             None if !expected.is_any_text && !is_json(&shown) => return Err(unknown(uri)),
             _ => text_format(&shown),
         },
@@ -210,10 +209,6 @@ pub(super) fn recognize(
         )));
     }
     Ok((format, compression))
-}
-
-fn is_delimited(format: Format) -> bool {
-    matches!(format, Format::Csv | Format::Tsv)
 }
 
 fn unknown(uri: &str) -> Error {

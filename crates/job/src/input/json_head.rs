@@ -153,7 +153,8 @@ fn other_layout(stream: &Stream, objects: usize) -> Option<String> {
             Some(name) if is_whole && rest.is_empty() => format!(".[\"{name}\"][]"),
             _ => ".".to_owned(),
         };
-        let reason = "its objects extend over several lines, but JSON Lines has one object per line";
+        let reason =
+            "its objects extend over several lines, but JSON Lines has one object per line";
         return Some(format!(
             "{reason}; {}",
             convert(&format!("jq -c '{filter}'"))
