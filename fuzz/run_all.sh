@@ -37,7 +37,7 @@ for target; do
     # A separate temporary folder, so that files of an aborted target are removed.
     mkdir -p "${TMPDIR:-/tmp}/$target"
     TMPDIR=${TMPDIR:-/tmp}/$target nice -n 19 "$built/$target" "$corpus" "seeds/$target" \
-        -artifact_prefix="artifacts/$target/" -dict="$dictionary" -max_len=$length -max_total_time="$seconds" -rss_limit_mb=2048 -timeout=25 \
+        -artifact_prefix="artifacts/$target/" -dict="$dictionary" -max_len=$length -max_total_time="$seconds" -rss_limit_mb=2048 -malloc_limit_mb=4096 -timeout=25 \
         -print_final_stats=1 >"$output" 2>&1 || status=$?
     rm -rf "${TMPDIR:-/tmp}/$target"
     executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$output" | tail -n 1)

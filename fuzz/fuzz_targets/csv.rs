@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_fuzz::{allow_caught_panics, folder, parameters, plan_and_read};
+use shoal_fuzz::{allow_caught_panics, folder, is_columnar, parameters, plan_and_read};
 
 fuzz_target!(|input: &[u8]| {
     allow_caught_panics();
@@ -15,5 +15,5 @@ fuzz_target!(|input: &[u8]| {
     let folder = folder();
     let path = folder.path().join(format!("in.{extension}"));
     std::fs::write(&path, content).unwrap();
-    plan_and_read(&path, &parameters(choice), false);
+    plan_and_read(&path, &parameters(choice), is_columnar(content));
 });

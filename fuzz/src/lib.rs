@@ -133,6 +133,12 @@ pub fn parameters(choice: u8) -> Parameters {
     parameters
 }
 
+/// Whether content is taken for Parquet or Arrow, whatever its name.
+pub fn is_columnar(content: &[u8]) -> bool {
+    let starts = |magic: &[u8]| content.starts_with(magic);
+    starts(b"PAR1") || starts(b"ARROW1") || starts(&[0xff; 4])
+}
+
 /// Plans `input` in batches of one and of many records, and reads them back. Records must not
 /// depend on how the input is split. `may_fail`: whether a planned source may turn out to be
 /// unreadable, which is possible for Parquet and Arrow.

@@ -14,10 +14,11 @@ pub struct Column {
     pub data_type: DataType,
 }
 
-/// The type that holds a JSON value; `Null` for null.
+/// The type that holds a JSON value, or `NaN`, `Infinity` or `-Infinity`; `Null` for null.
 pub(crate) fn json_type(json: &str) -> DataType {
     let is_float = || json.bytes().any(|b| matches!(b, b'.' | b'e' | b'E'));
     match json.as_bytes().first() {
+        _ if matches!(json, "NaN" | "Infinity" | "-Infinity") => DataType::Float64,
         None | Some(b'n') => DataType::Null,
         Some(b't' | b'f') => DataType::Boolean,
         Some(b'-' | b'0'..=b'9') if json.parse::<i64>().is_ok() => DataType::Int64,
@@ -54,6 +55,7 @@ mod tests {
         };
         assert_eq!(join(&["1", "null", "-7"]), DataType::Int64);
         assert_eq!(join(&["1", "2.5"]), DataType::Float64);
+        assert_eq!(join(&["NaN", "1", "-Infinity"]), DataType::Float64);
         assert_eq!(join(&["true", "false"]), DataType::Boolean);
         assert_eq!(join(&["true", "1"]), DataType::Utf8);
         assert_eq!(join(&["1", "\"a\""]), DataType::Utf8);

@@ -48,7 +48,7 @@ impl Format {
         match extension {
             "csv" => Some(Self::Csv),
             "tsv" | "tab" => Some(Self::Tsv),
-            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "jsonl" | "ndjson" | "json" => Some(Self::Jsonl),
             "parquet" | "pq" => Some(Self::Parquet),
             "arrow" | "ipc" | "feather" => Some(Self::Arrow),
             _ => None,

@@ -209,15 +209,17 @@ impl Planner<'_> {
             identity,
             staged: staged.as_ref().map(|staged| staged.name.clone()),
             header: None,
+            notes: Vec::new(),
         };
         match Kind::of(found.format) {
             Kind::Text(format) => {
                 let raw = format.open(&found.location)?;
                 let mut stream = Stream::open(found, raw, staged.and_then(Staged::writer))?;
-                source.header = read_head(format, found, &stream, &mut self.columns)?.header;
+                source.header = read_head(format, found, &mut stream, &mut self.columns)?.header;
                 let typed = self.columns.get().filter(|_| self.is_typed);
                 let cutter = &mut self.cutter;
                 format.scan(&mut stream, typed, &mut |span| cutter.push(index, span))?;
+                source.notes.extend(stream.note());
                 let digest = stream.finish()?;
                 // A folder is identified by its files.
                 if found.format != Format::TextFolder {

@@ -54,6 +54,9 @@ pub struct Source {
     /// The columns of a CSV or TSV source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Vec<String>>,
+    /// What was detected about the source that users may not expect, as in "it is …".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Detects changes of a source since it was planned.

@@ -211,8 +211,8 @@ fn other_file_types_are_refused_with_a_reason() {
     let whole = std::fs::read(&path).unwrap();
     let cases: [(&[u8], &str); 6] = [
         (&stream, "it is an Arrow IPC stream"),
-        (b"FEA1....", "Feather version 1"),
-        (b"PAR1....", "does not start like"),
+        (b"FEA1\0\0\0\0", "Feather version 1"),
+        (b"PAR1\0\0\0\0", "Parquet file cannot be read"),
         (b"", "does not start like"),
         (b"ARROW1", "truncated"),
         (&whole[..whole.len() - 1], "truncated"),

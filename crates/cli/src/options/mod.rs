@@ -45,7 +45,8 @@ pub(crate) struct InputOptions {
     #[arg(long, value_name = "FORMAT", value_parser = named(&Format::FILES, Format::name))]
     pub(crate) input_format: Option<Format>,
 
-    /// Column with the text [default: the only string column, else `text`]
+    /// Column with the text, or the path of a nested one, such as `messages.0.content` [default: the only string column,
+    /// else `text`]
     #[arg(long, value_name = "COLUMN")]
     pub(crate) text_column: Option<String>,
 

@@ -21,6 +21,7 @@ mod labels;
 mod logs;
 mod memory;
 mod money;
+mod nested;
 mod no_results;
 mod pack;
 mod poison;

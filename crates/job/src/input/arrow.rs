@@ -1,5 +1,6 @@
 //! Arrow IPC files.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,6 +9,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use super::columnar::{ColumnarFormat, Metadata, Read, ReadRows};
 use super::ipc::{Dictionaries, File, Footer};
+use super::nested::Place;
 use super::ranged::Ranged;
 
 use crate::Result;
@@ -72,7 +74,9 @@ impl Metadata for Index {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows> {
+    fn reader(self: Arc<Self>, file: Ranged, places: &BTreeSet<Place>) -> Read<ReadRows> {
+        let roots: BTreeSet<_> = places.iter().map(|place| place.root).collect();
+        let projection = roots.into_iter().collect::<Vec<_>>();
         let footer = self.footer.clone();
         let file = File {
             bytes: file,

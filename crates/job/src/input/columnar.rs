@@ -10,6 +10,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use super::columns;
+use super::nested::{self, Place};
 use super::ranged::Ranged;
 use super::row::Contents;
 use super::schema::Schema;
@@ -33,8 +34,8 @@ pub(crate) trait Metadata: Debug + Send + Sync {
 
     fn rows(&self) -> u64;
 
-    /// A reader of the columns `projection`, which is sorted, of `file`.
-    fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows>;
+    /// A reader of the columns at `places` of `file`. The columns that it reads may contain more than that.
+    fn reader(self: Arc<Self>, file: Ranged, places: &BTreeSet<Place>) -> Read<ReadRows>;
 }
 
 /// A format of typed columns.
@@ -72,15 +73,13 @@ impl ColumnarFormat {
                 "it has fewer rows than when the run was planned".into(),
             ));
         }
-        let fields = metadata.schema().fields();
         let find = |name: &str| {
-            let place = fields.iter().position(|field| field.name() == name);
+            let place = nested::place(metadata.schema(), name);
             place.ok_or_else(|| wrong(format!("there is no column {name:?}")))
         };
-        let projection = columns.sources().flatten().map(find);
-        let projection: BTreeSet<_> = projection.collect::<Result<_>>()?;
-        let projection = projection.into_iter().collect();
-        let mut read = caught(|| metadata.reader(file.clone(), projection))
+        let places = columns.sources().flatten().map(find);
+        let places: BTreeSet<_> = places.collect::<Result<_>>()?;
+        let mut read = caught(|| metadata.reader(file.clone(), &places))
             .map_err(|e| self.unreadable(&file, location, &*e))?;
         let (columns, location) = (columns.clone(), location.clone());
         let (mut next, end) = (rows.start, rows.end);

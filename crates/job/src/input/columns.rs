@@ -5,8 +5,9 @@ use std::fmt::{self, Write};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 
+use super::nested;
 use super::row::{Content, MAX_RECORD_BYTES, content, text};
 use super::schema::{Schema, SourceColumn};
 use crate::Result;
@@ -18,21 +19,25 @@ const MAX_TIME_ZONE_BYTES: usize = 64;
 
 /// The columns of a file.
 pub(super) fn source_schema(schema: &SchemaRef) -> Schema {
-    let columns = schema.fields().iter().map(|field| {
-        let plain = plain_type(field.data_type());
-        SourceColumn {
-            name: field.name().clone(),
-            is_text: is_text(field.data_type()),
-            data_type: if survives_text(&plain) {
-                plain
-            } else {
-                DataType::Utf8
-            },
-        }
-    });
+    let columns = schema.fields().iter().map(|field| source_column(field));
     Schema {
         columns: columns.collect(),
         is_typed: true,
+        is_partial: false,
+    }
+}
+
+fn source_column(field: &Field) -> SourceColumn {
+    let plain = plain_type(field.data_type());
+    SourceColumn {
+        name: field.name().clone(),
+        is_text: is_text(field.data_type()),
+        inside: nested::inside(&plain, source_column),
+        data_type: if survives_text(&plain) {
+            plain
+        } else {
+            DataType::Utf8
+        },
     }
 }
 
@@ -71,8 +76,8 @@ fn survives_text(data_type: &DataType) -> bool {
 pub(super) fn contents(columns: &Columns, batch: &RecordBatch) -> Vec<Content> {
     let arrays = columns
         .sources()
-        .map(|name| name.and_then(|name| batch.column_by_name(name)));
-    let arrays: Vec<Option<Cells>> = arrays.map(|array| array.map(cells)).collect();
+        .map(|name| name.and_then(|name| nested::column(batch, name)));
+    let arrays: Vec<Option<Cells>> = arrays.map(|array| Some(cells(array?))).collect();
     let value = |index: usize, row: usize| match &arrays[index] {
         None => Ok(Cell::Null),
         Some(Ok(cells)) => cells[row].clone(),
@@ -93,16 +98,17 @@ pub(super) fn contents(columns: &Columns, batch: &RecordBatch) -> Vec<Content> {
 /// The values of a column. An error of a value or of the column starts with "is" or "has".
 type Cells = Result<Vec<Result<Cell, String>>, String>;
 
-fn cells(array: &ArrayRef) -> Cells {
-    let error = |e: arrow_schema::ArrowError| format!("is not readable: {e}");
+fn cells(array: Result<ArrayRef, ArrowError>) -> Cells {
+    let error = |e: ArrowError| format!("is not readable: {e}");
+    let array = array.map_err(error)?;
     let mut plain = plain_type(array.data_type());
     if matches!(plain, DataType::Binary | DataType::BinaryView) {
         plain = DataType::LargeBinary;
     }
     let array = if plain == *array.data_type() {
-        array.clone()
+        array
     } else {
-        arrow_cast::cast(array, &plain).map_err(error)?
+        arrow_cast::cast(&array, &plain).map_err(error)?
     };
     if plain == DataType::LargeBinary {
         return Ok(array

@@ -46,8 +46,11 @@ impl TextFormat for Delimited {
         let first = read(&mut record)?
             .ok_or_else(|| wrong("it is empty; the first line must name the columns"))?;
         if !is_whole && first == bytes.len() as u64 {
+            if first <= MAX_RECORD_BYTES {
+                return Ok(Head::default());
+            }
             return Err(wrong(
-                "its first line is longer than 1 MiB; it must name the columns",
+                "its first line is longer than 64 MiB; it must name the columns",
             ));
         }
         let header = record
@@ -62,10 +65,12 @@ impl TextFormat for Delimited {
             }
         }
         let mut seen = vec![Seen::default(); header.len()];
+        let mut has_record = false;
         while let Some(end) = read(&mut record)? {
             if !is_whole && end == bytes.len() as u64 {
                 break; // the head may end within this record
             }
+            has_record = true;
             for (seen, value) in seen.iter_mut().zip(&record) {
                 seen.see(&guess(value));
             }
@@ -77,6 +82,7 @@ impl TextFormat for Delimited {
             schema: Some(Schema::untyped(columns, &DataType::Utf8)),
             header: Some(header),
             bytes: first as usize,
+            has_record,
         })
     }
 

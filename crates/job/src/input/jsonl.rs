@@ -1,15 +1,14 @@
 //! JSON Lines: one object per line; blank lines are skipped.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 
 use arrow_schema::DataType;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents};
-use super::schema::{Schema, Seen, widen};
+use super::json::{Scanner, finite, is_not_finite, key_name, pick};
+use super::json_head;
+use super::row::{Content, Contents, MAX_LINE_BYTES, TOO_LONG, content, contents};
+use super::schema::{Schema, widen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
 use super::text_folder;
@@ -38,26 +37,11 @@ impl TextFormat for JsonLines {
             let columns = text_folder::COLUMNS.map(|name| (name.to_owned(), true));
             return Ok(Head {
                 schema: Some(Schema::untyped(columns, &DataType::Utf8)),
+                has_record: true,
                 ..Head::default()
             });
         }
-        let mut columns = BTreeMap::<String, Seen>::new();
-        let mut objects = 0;
-        // An incomplete last line is no object.
-        for line in stream.head().0.split(|b| *b == b'\n') {
-            if let Ok(object) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(line) {
-                objects += 1;
-                for (name, value) in object {
-                    columns.entry(name).or_default().see(&cell(value));
-                }
-            }
-        }
-        let columns = columns.into_iter();
-        let columns = columns.map(|(name, seen)| (name, seen.texts && !seen.others));
-        Ok(Head {
-            schema: (objects > 0).then(|| Schema::untyped(columns, &DataType::Null)),
-            ..Head::default()
-        })
+        json_head::head(stream)
     }
 
     fn scan(
@@ -76,7 +60,7 @@ impl TextFormat for JsonLines {
             let input = stream.fill()?;
             let newline = memchr::memchr(b'\n', input);
             let read = newline.map_or(input.len(), |at| at + 1);
-            let room = (MAX_RECORD_BYTES as usize).saturating_sub(line.len());
+            let room = (MAX_LINE_BYTES as usize).saturating_sub(line.len());
             line.extend_from_slice(&input[..read.min(room)]);
             stream.consume(read);
             let at_end = read == 0;
@@ -121,13 +105,13 @@ impl TextFormat for JsonLines {
 
 /// Widens `types`, one for each of the names, so that the values of a line fit too.
 fn observe(line: &[u8], names: &[Option<&str>], types: &mut [DataType]) {
-    let values = std::str::from_utf8(line).map(|line| pick(line, names));
-    for (known, value) in types.iter_mut().zip(values.into_iter().flatten().flatten()) {
-        if let Some(value) = value {
-            *known = join(
-                std::mem::replace(known, DataType::Null),
-                json_type(value.get()),
-            );
+    let values = pick(line, names);
+    for (known, value) in types.iter_mut().zip(values.into_iter().flatten()) {
+        if let Some(value) = value
+            && cell(value).is_ok()
+            && let Ok(json) = std::str::from_utf8(value)
+        {
+            *known = join(std::mem::replace(known, DataType::Null), json_type(json));
         }
     }
 }
@@ -146,12 +130,12 @@ impl Lines {
         loop {
             self.line.clear();
             // One byte more than allowed shows that a record is too long.
-            let mut reader = (&mut self.reader).take(MAX_RECORD_BYTES + 1);
+            let mut reader = (&mut self.reader).take(MAX_LINE_BYTES + 1);
             let read = reader.read_until(b'\n', &mut self.line)? as u64;
             if read == 0 {
                 return Ok(None);
             }
-            if read > MAX_RECORD_BYTES {
+            if read > MAX_LINE_BYTES {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG));
             }
             let number = self.number;
@@ -164,117 +148,113 @@ impl Lines {
 
     fn parse(&self) -> Content {
         let names: Vec<_> = self.columns.sources().collect();
-        let id_of = |values: &[Option<&RawValue>]| values[0].map_or(Cell::Null, cell);
-        let line = match std::str::from_utf8(&self.line) {
-            Ok(line) => line,
-            Err(e) => {
-                // The id, if it is readable, helps to find the line.
-                let lossy = String::from_utf8_lossy(&self.line);
-                let values = pick(&lossy, &names).unwrap_or_default();
-                let intact = |value: &Option<&RawValue>| {
-                    let value = value.filter(|value| !value.get().contains('\u{fffd}'));
-                    value.map_or(Cell::Null, cell)
-                };
-                let kept = values.iter().skip(1 + self.columns.inputs.len());
-                return Err(BadRecord {
-                    id: values.first().map_or(Cell::Null, |_| id_of(&values)),
-                    kept: kept.map(intact).collect(),
-                    reason: match self.is_folder {
-                        // The position in the line is not that in the file.
-                        true => "the text is not valid UTF-8".to_owned(),
-                        false => format!("the line is not valid UTF-8 (byte {})", e.valid_up_to()),
-                    },
-                });
-            }
-        };
-        let values = pick(line, &names).map_err(|e| {
+        let values = pick(&self.line, &names).map_err(|e| {
             BadRecord::new(Cell::Null, format!("the line is not a JSON object: {e}"))
         })?;
-        content(
-            &self.columns,
-            id_of(&values),
-            |index, is_text| match values[index] {
-                value if is_text => string(value),
-                value => Ok(value.map_or(Cell::Null, cell)),
-            },
-        )
-    }
-}
-
-/// A value that must be a string, or what is wrong with it.
-fn string(value: Option<&RawValue>) -> Result<Cell, String> {
-    match value.map(cell) {
-        Some(text @ Cell::Text(_)) => Ok(text),
-        None => Err("is missing".to_owned()),
-        Some(Cell::Null) => Err("is null".to_owned()),
-        Some(Cell::Json(json)) if json.starts_with('"') => Err(
-            "has half of a character: a \\u escape of a surrogate pair without its other half"
-                .to_owned(),
-        ),
-        Some(Cell::Json(json)) => Err(format!("is not a string but {}", json_kind(&json))),
-    }
-}
-
-fn json_kind(json: &str) -> &'static str {
-    match json.as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b't' | b'f') => "a boolean",
-        _ => "a number",
-    }
-}
-
-fn cell(value: &RawValue) -> Cell {
-    let json = value.get();
-    match json.as_bytes().first() {
-        Some(b'"') => match serde_json::from_str(json) {
-            Ok(text) => Cell::Text(text),
-            Err(_) => Cell::Json(json.to_owned()),
-        },
-        None | Some(b'n') => Cell::Null,
-        Some(_) => Cell::Json(json.to_owned()),
-    }
-}
-
-/// The values of the keys `names` of a JSON object; the last of duplicate keys. Other values are skipped.
-fn pick<'de>(
-    line: &'de str,
-    names: &[Option<&str>],
-) -> serde_json::Result<Vec<Option<&'de RawValue>>> {
-    let mut deserializer = serde_json::Deserializer::from_str(line);
-    let picked = deserializer.deserialize_map(Pick { names })?;
-    deserializer.end()?;
-    Ok(picked)
-}
-
-struct Pick<'n> {
-    names: &'n [Option<&'n str>],
-}
-
-impl<'de> Visitor<'de> for Pick<'_> {
-    type Value = Vec<Option<&'de RawValue>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = vec![None; self.names.len()];
-        while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
-            let is_key = |name: &Option<&str>| *name == Some(&*key);
-            if !self.names.iter().any(is_key) {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+        // An id with invalid UTF-8 still helps to find the line.
+        let id = values[0].map(|value| cell(String::from_utf8_lossy(value).as_bytes()));
+        let id = id.and_then(Result::ok).unwrap_or_default();
+        let first_kept = 1 + self.columns.inputs.len();
+        content(&self.columns, id, |index, is_text| {
+            let Some(value) = values[index] else {
+                return if is_text {
+                    Err("is missing".to_owned())
+                } else {
+                    Ok(Cell::Null)
+                };
+            };
+            if let Err(e) = std::str::from_utf8(value) {
+                return Err(match self.is_folder {
+                    // The position in the line is not that in the file.
+                    true => "is not valid UTF-8".to_owned(),
+                    false => {
+                        let before = value.as_ptr() as usize - self.line.as_ptr() as usize;
+                        format!(
+                            "is not valid UTF-8 (byte {} of the line)",
+                            before + e.valid_up_to()
+                        )
+                    }
+                });
             }
-            let value = map.next_value()?;
-            for (found, name) in found.iter_mut().zip(self.names) {
-                if is_key(name) {
-                    *found = Some(value);
+            match cell(value)? {
+                Cell::Null if is_text => Err("is null".to_owned()),
+                Cell::Json(json) if is_text => Err(not_a_string(&json, names[index])),
+                Cell::Text(word) if index < first_kept && is_not_finite(value) => {
+                    Err(format!("is {word}, which is not a JSON value"))
                 }
+                cell => Ok(cell),
+            }
+        })
+    }
+}
+
+/// What is wrong with a value of the column `name` that must be a string.
+fn not_a_string(json: &str, name: Option<&str>) -> String {
+    let name = name.unwrap_or_default();
+    match json.as_bytes().first() {
+        Some(b'"') => {
+            "has half of a character: a \\u escape of a surrogate pair without its other half"
+                .into()
+        }
+        Some(b'{') => format!(
+            "is not a string but an object; a field of it is named by a path, such as {name}.{}",
+            first_string(json).as_deref().unwrap_or("text")
+        ),
+        Some(b'[') => format!(
+            "is not a string but an array; an item of it is named by a path, such as {name}.0"
+        ),
+        Some(b't' | b'f') => "is not a string but a boolean".into(),
+        _ => "is not a string but a number".into(),
+    }
+}
+
+/// The first key of an object whose value is a string.
+fn first_string(object: &str) -> Option<String> {
+    let mut first = None;
+    let members = Scanner::new(object.as_bytes()).members(|key, value| {
+        if first.is_none() && value.starts_with(b"\"") {
+            first = key_name(key);
+        }
+    });
+    members.ok().and(first)
+}
+
+/// A used value, or what is wrong with it. Numbers that are not finite become strings.
+fn cell(value: &[u8]) -> Result<Cell, String> {
+    let text = |bytes: &[u8]| Cell::Text(String::from_utf8_lossy(bytes).into_owned());
+    if is_not_finite(value) {
+        return Ok(text(value));
+    }
+    let not_json = |e: serde_json::Error| {
+        let reason = e.to_string();
+        format!(
+            "is not JSON: {}",
+            reason.split(" at line ").next().unwrap_or_default()
+        )
+    };
+    match value.first() {
+        Some(b'"') => {
+            if let Ok(text) = serde_json::from_slice(value) {
+                return Ok(Cell::Text(text));
             }
         }
-        Ok(found)
+        Some(b'{' | b'[') => {
+            if let Some(json) = finite(value) {
+                return raw(&json).map_err(not_json);
+            }
+        }
+        _ => {}
     }
+    raw(value).map_err(not_json)
+}
+
+/// A value as it is.
+fn raw(value: &[u8]) -> serde_json::Result<Cell> {
+    let value: &RawValue = serde_json::from_slice(value)?;
+    Ok(match value.get() {
+        "null" => Cell::Null,
+        json => Cell::Json(json.to_owned()),
+    })
 }
 
 #[cfg(test)]
@@ -327,7 +307,7 @@ mod tests {
         assert_eq!(reason(b"{\"text\":null}"), "the text is null");
         assert_eq!(
             reason(b"{\"text\":[1]}"),
-            "the text is not a string but an array"
+            "the text is not a string but an array; an item of it is named by a path, such as text.0"
         );
         assert_eq!(
             reason(br#"{"text":"a \ud83d b"}"#),
@@ -345,7 +325,11 @@ mod tests {
             .1
             .unwrap_err();
         assert_eq!(row.id, Cell::Text("r1".into()));
-        assert!(row.reason.contains("UTF-8 (byte 20)"), "{}", row.reason);
+        assert!(
+            row.reason.contains("UTF-8 (byte 20 of the line)"),
+            "{}",
+            row.reason
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Expands inputs to sources, and detects their formats.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::found::{Compression, Found};
+use super::compression::Compression;
+use super::content::{Expected, recognize};
+use super::found::Found;
 use crate::format::Format;
 use crate::store::{Location, is_url};
 use crate::{Error, Result};
@@ -105,7 +106,15 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
              standard input",
         ));
     }
-    location.meta()?;
+    if is_folder {
+        return Ok(Found {
+            uri,
+            location,
+            format: Format::TextFolder,
+            compression: Compression::None,
+            spooled: false,
+        });
+    }
     let name = uri
         .split(['?', '#'])
         .next()
@@ -118,25 +127,13 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
         _ => (name.as_str(), Compression::None),
     };
     let extension = stem.rsplit_once('.').map(|(_, extension)| extension);
-    let by_name = extension.and_then(Format::of_extension);
-    let (format, compression) = match format.or(by_name) {
-        _ if is_folder => (Format::TextFolder, Compression::None),
-        Some(format) => (format, compression),
-        None => {
-            let reason = "its name has no known extension; set the input format to csv, tsv, jsonl, parquet or arrow";
-            return Err(Error::input(uri, reason).adjustable("input-format"));
-        }
+    let expected = Expected {
+        named: extension.and_then(Format::of_extension),
+        forced: format,
+        compression,
+        is_any_text: false,
     };
-    if format.is_columnar() && compression != Compression::None {
-        let name = match format {
-            Format::Parquet => "Parquet",
-            _ => "Arrow IPC",
-        };
-        return Err(Error::input(
-            uri,
-            format!("{name} has its own compression; unpack the file first"),
-        ));
-    }
+    let (format, compression) = recognize(&uri, &location, expected)?;
     Ok(Found {
         uri,
         location,
@@ -146,42 +143,15 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     })
 }
 
-/// Detects the format of a stream from its first bytes.
+/// Detects the format of standard input, of which `location` is a copy.
 fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compression)> {
-    let mut head = Vec::new();
-    location
-        .open(None)?
-        .take(6)
-        .read_to_end(&mut head)
-        .map_err(|e| Error::storage("read", STDIN, e))?;
-    let compression = match head.as_slice() {
-        [0x1f, 0x8b, ..] => Compression::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
-        [b'P', b'A', b'R', b'1', ..] => return Ok((Format::Parquet, Compression::None)),
-        // A file, or a stream, for which the reader reports what to do.
-        b"ARROW1" | [0xff, 0xff, 0xff, 0xff, ..] => {
-            return Ok((Format::Arrow, Compression::None));
-        }
-        _ => Compression::None,
+    let expected = Expected {
+        named: None,
+        forced: format,
+        compression: Compression::None,
+        is_any_text: true,
     };
-    if let Some(format) = format {
-        return Ok((format, compression));
-    }
-    let mut text = Vec::new();
-    compression
-        .decompress(location.open(None)?)
-        .and_then(|reader| reader.take(64 << 10).read_to_end(&mut text))
-        .map_err(|e| Error::input(STDIN, e.to_string()))?;
-    let first = text
-        .iter()
-        .find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xef | 0xbb | 0xbf));
-    let header = text.split(|b| *b == b'\n').next().unwrap_or_default();
-    let format = match first {
-        Some(b'{') => Format::Jsonl,
-        _ if header.contains(&b'\t') && !header.contains(&b',') => Format::Tsv,
-        _ => Format::Csv,
-    };
-    Ok((format, compression))
+    recognize(STDIN, location, expected)
 }
 
 #[cfg(test)]
@@ -206,16 +176,10 @@ mod tests {
 
     #[test]
     fn format_and_compression_are_detected_from_names() {
-        let dir = in_folder(&[
-            "a.CSV",
-            "b.tsv.gz",
-            "c.ndjson.zst",
-            "d.parquet",
-            "d.arrow",
-            "d.feather",
-            "e[1].csv",
-            "x.txt",
-        ]);
+        let dir = in_folder(&["a.CSV", "b.tsv.gz", "c.ndjson.zst", "e[1].csv", "x.txt"]);
+        for name in ["b.tsv.gz", "c.ndjson.zst"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
         let one = |name: &str| {
             let found = locate_one(&dir, name).unwrap();
             (found[0].format, found[0].compression)
@@ -223,9 +187,15 @@ mod tests {
         assert_eq!(one("a.CSV"), (Format::Csv, Compression::None));
         assert_eq!(one("b.tsv.gz"), (Format::Tsv, Compression::Gzip));
         assert_eq!(one("c.ndjson.zst"), (Format::Jsonl, Compression::Zstd));
-        assert_eq!(one("d.parquet"), (Format::Parquet, Compression::None));
-        assert_eq!(one("d.arrow"), (Format::Arrow, Compression::None));
-        assert_eq!(one("d.feather"), (Format::Arrow, Compression::None));
+        // Nothing in their content contradicts these names.
+        for (name, format) in [
+            ("d.parquet", Format::Parquet),
+            ("d.arrow", Format::Arrow),
+            ("d.feather", Format::Arrow),
+        ] {
+            std::fs::write(dir.path().join(name), [0; 8]).unwrap();
+            assert_eq!(one(name), (format, Compression::None));
+        }
         assert_eq!(one("e[1].csv"), (Format::Csv, Compression::None));
         assert!(
             locate_one(&dir, "x.txt")
@@ -270,8 +240,11 @@ mod tests {
         );
         assert_eq!(sniffed(b"id\ttext\n"), (Format::Tsv, Compression::None));
         assert_eq!(sniffed(b"id,text\n"), (Format::Csv, Compression::None));
-        assert_eq!(sniffed(b"PAR1...."), (Format::Parquet, Compression::None));
-        assert_eq!(sniffed(b"ARROW1.."), (Format::Arrow, Compression::None));
+        assert_eq!(
+            sniffed(b"PAR1\x15\x04.."),
+            (Format::Parquet, Compression::None)
+        );
+        assert_eq!(sniffed(b"ARROW1\0\0"), (Format::Arrow, Compression::None));
         assert_eq!(
             sniffed(b"\xff\xff\xff\xff"),
             (Format::Arrow, Compression::None)

@@ -4,10 +4,10 @@ use std::io::Cursor;
 
 use super::found::Found;
 use super::kind::Kind;
-use super::row::Contents;
+use super::row::{Contents, MAX_LINE_BYTES};
 use super::schema::Resolver;
 use super::stream::Stream;
-use super::text::{TextSlice, read_head};
+use super::text::{TextSlice, head_with_record, read_head};
 use crate::record::Record;
 use crate::spec::{Columns, Parameters};
 use crate::{FunctionSpec, Result, writers};
@@ -15,7 +15,8 @@ use crate::{FunctionSpec, Result, writers};
 /// Maximum number of files to sample, evenly distributed.
 const MAX_FILES: usize = 32;
 
-/// The columns of `found`, as planning would resolve them. Reads at most the first MiB of each source.
+/// The columns of `found`, as planning would resolve them. Reads the first MiB of each source, or the first record if that is
+/// longer.
 ///
 /// # Errors
 /// A source cannot be read, is malformed or lacks a column; all sources are empty; or the output format does not support
@@ -26,8 +27,8 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
     for found in found {
         match Kind::of(found.format) {
             Kind::Text(format) => {
-                let stream = Stream::open(found, format.open(&found.location)?, None)?;
-                read_head(format, found, &stream, &mut columns)?;
+                let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
+                read_head(format, found, &mut stream, &mut columns)?;
             }
             Kind::Columnar(format) => {
                 columns.add(&format.head(&found.location)?.0, &found.uri)?;
@@ -38,8 +39,8 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
     columns.finish(&places.join(", "))
 }
 
-/// About `records` first records of `found`, the same number of each file. Bad records are skipped. At most the first MiB of
-/// a text file is read.
+/// About `records` first records of `found`, the same number of each file. Bad records are skipped. Of a text file, only as
+/// much is read as by [`look`].
 ///
 /// # Errors
 /// As [`look`].
@@ -75,12 +76,16 @@ pub fn sample(
 fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
     match Kind::of(found.format) {
         Kind::Text(format) => {
-            let stream = Stream::open(found, format.open(&found.location)?, None)?;
-            let head = format.head(&stream)?;
+            let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
+            let head = head_with_record(format, &mut stream)?;
             let (bytes, is_whole) = stream.head();
+            let bytes = &bytes[head.bytes..];
+            // A record that is too large is cut, as at the end of the head.
+            let shown = &bytes[..bytes.len().min(MAX_LINE_BYTES as usize)];
+            let is_whole = is_whole && shown.len() == bytes.len();
             let slice = TextSlice {
                 uri: &found.uri,
-                bytes: Box::new(Cursor::new(bytes[head.bytes..].to_vec())),
+                bytes: Box::new(Cursor::new(shown.to_vec())),
                 header: &head.header.unwrap_or_default(),
                 line: 1,
             };
@@ -136,7 +141,7 @@ mod tests {
         });
         for (file, column, says) in [
             (csv, Some("text"), "no column \"text\""),
-            (("c.jsonl", "1\n2\n"), None, "no line in its first MiB"),
+            (("c.jsonl", "1\n2\n"), None, "is a JSON object"),
             (("d.jsonl", ""), None, "no records"),
         ] {
             let error = look_at(&[file], column).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! Parquet.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use parquet::schema::types::{SchemaDescriptor, Type};
 use super::columnar::{ColumnarFormat, Metadata, Read, ReadRows};
 use super::columns::is_text;
 use super::footer;
+use super::nested::Place;
 use super::ranged::Ranged;
 
 /// Parquet.
@@ -85,8 +87,17 @@ impl Metadata for Footer {
         self.rows
     }
 
-    fn reader(self: Arc<Self>, file: Ranged, projection: Vec<usize>) -> Read<ReadRows> {
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), projection);
+    fn reader(self: Arc<Self>, file: Ranged, places: &BTreeSet<Place>) -> Read<ReadRows> {
+        let schema = self.metadata.parquet_schema();
+        // Of a struct, only the fields that are used.
+        let is_used = |leaf: &usize| {
+            let root = schema.get_column_root_idx(*leaf);
+            let path = schema.column(*leaf);
+            let mut used = places.iter().filter(|place| place.root == root);
+            used.any(|place| path.path().parts().starts_with(&place.names))
+        };
+        let leaves: Vec<_> = (0..schema.num_columns()).filter(is_used).collect();
+        let mask = ProjectionMask::leaves(schema, leaves);
         Ok(Box::new(move |rows| {
             let (groups, offset) = self.groups(&rows);
             let length = (rows.end - rows.start) as usize;

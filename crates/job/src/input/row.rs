@@ -10,6 +10,9 @@ use crate::{Error, Result};
 /// Maximum size of a record. Larger ones become dead letters unread, which bounds the memory for a row or an unclosed quote.
 pub const MAX_RECORD_BYTES: u64 = 64 << 20;
 
+/// Maximum size of a record with its line break, which does not count.
+pub(super) const MAX_LINE_BYTES: u64 = MAX_RECORD_BYTES + 2;
+
 /// The error for an oversized record that the plan does not mark as such.
 pub(super) const TOO_LONG: &str = "a record is larger than the plan allows; start a new run";
 

@@ -2,6 +2,7 @@
 
 use arrow_schema::DataType;
 
+use super::path;
 use crate::column::Column;
 use crate::part::ERROR;
 use crate::record::Cell;
@@ -14,6 +15,8 @@ pub(crate) struct Schema {
     pub(super) columns: Vec<SourceColumn>,
     /// Whether the format has typed columns.
     pub(super) is_typed: bool,
+    /// Whether there may be more columns.
+    pub(super) is_partial: bool,
 }
 
 /// A column of a source.
@@ -23,6 +26,17 @@ pub(super) struct SourceColumn {
     /// Whether its values are strings rather than numbers or booleans.
     pub(super) is_text: bool,
     pub(super) data_type: DataType,
+    pub(super) inside: Inside,
+}
+
+/// What a nested column contains.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Inside {
+    pub(super) fields: Vec<SourceColumn>,
+    /// The items of a list.
+    pub(super) item: Option<Box<SourceColumn>>,
+    /// Whether there may be more.
+    pub(super) is_partial: bool,
 }
 
 impl Schema {
@@ -36,10 +50,12 @@ impl Schema {
             name,
             is_text,
             data_type: data_type.clone(),
+            inside: Inside::default(),
         });
         Self {
             columns: columns.collect(),
             is_typed: false,
+            is_partial: false,
         }
     }
 
@@ -47,31 +63,25 @@ impl Schema {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// The column `name`, which may be the [path](super::path) of a nested one, or what there is instead.
+    fn find(&self, name: &str) -> Result<SourceColumn, String> {
+        let level = Level {
+            fields: &self.columns,
+            item: None,
+            is_partial: self.is_partial,
+        };
+        level.find(name)
+    }
+
     /// The column `name`, or an error that lists the columns. `purpose` completes "there is no column … for".
-    fn need(&self, name: &str, purpose: &str, place: &str) -> Result<&SourceColumn> {
-        self.get(name).ok_or_else(|| {
-            let names = self.names();
-            let reason =
-                format!("there is no column {name:?} for {purpose}; its columns are {names}");
+    fn need(&self, name: &str, purpose: &str, place: &str) -> Result<SourceColumn> {
+        self.find(name).map_err(|there_is| {
+            let reason = format!("there is no column {name:?} for {purpose}; {there_is}");
             Error::input(place, reason).adjustable(match purpose {
                 KEPT => "keep-columns".into(),
                 purpose => format!("{}-column", purpose.trim_start_matches("the ")),
             })
         })
-    }
-
-    fn names(&self) -> String {
-        const SHOWN: usize = 30;
-        let mut names: Vec<_> = self
-            .columns
-            .iter()
-            .take(SHOWN)
-            .map(|column| column.name.as_str())
-            .collect();
-        if self.columns.len() > SHOWN {
-            names.push("…");
-        }
-        names.join(", ")
     }
 
     /// Resolves the columns of a job from the parameters and defaults.
@@ -98,7 +108,7 @@ impl Schema {
         }
         let id = match &parameters.id_column {
             Some(name) => Some(self.need(name, ID, place)?),
-            None => self.get("id"),
+            None => self.get("id").cloned(),
         };
         let kept = parameters
             .keep_columns
@@ -115,12 +125,12 @@ impl Schema {
             })
             .collect::<Result<Vec<_>>>()?;
         for index in 0..inputs.len() {
-            let (role, None) = inputs[index] else {
+            let (role, None) = &inputs[index] else {
                 continue;
             };
             if role.is_required {
-                let used = inputs.iter().filter_map(|(_, found)| *found);
-                let used: Vec<_> = used.chain(id).chain(kept.iter().copied()).collect();
+                let used = inputs.iter().filter_map(|(_, found)| found.as_ref());
+                let used: Vec<_> = used.chain(&id).chain(&kept).collect();
                 inputs[index].1 = Some(self.guess(role, &used, place)?);
             }
         }
@@ -129,13 +139,13 @@ impl Schema {
                 .into_iter()
                 .map(|(role, found)| InputColumn {
                     role: role.clone(),
-                    source: found.map(|known| known.name.clone()),
+                    source: found.map(|known| known.name),
                 })
                 .collect(),
             id: id.map(|known| Column {
-                source: known.name.clone(),
+                source: known.name,
                 name: "id".into(),
-                data_type: known.data_type.clone(),
+                data_type: known.data_type,
             }),
             kept: output_names(&kept, function, parameters.error_column)?,
         })
@@ -143,15 +153,15 @@ impl Schema {
 
     /// The column of a required role that the user did not name: the only string column that is not `used`, or else the one
     /// with the name of the role.
-    fn guess(&self, role: &Role, used: &[&SourceColumn], place: &str) -> Result<&SourceColumn> {
+    fn guess(&self, role: &Role, used: &[&SourceColumn], place: &str) -> Result<SourceColumn> {
         let mut candidates = self
             .columns
             .iter()
             .filter(|column| (column.is_text || !role.is_text) && !used.contains(column));
         match (candidates.next(), candidates.next()) {
-            (Some(only), None) => Ok(only),
-            _ => self.get(&role.name).ok_or_else(|| {
-                let (role, names) = (&role.name, self.names());
+            (Some(only), None) => Ok(only.clone()),
+            _ => self.get(&role.name).cloned().ok_or_else(|| {
+                let (role, names) = (&role.name, names(&self.columns));
                 let reason = format!(
                     "which column is the {role} is ambiguous; name the {role} column, one of {names}"
                 );
@@ -169,8 +179,10 @@ impl Schema {
             let column = self.need(name, &purpose(&input.role), place)?;
             if self.is_typed && input.role.is_text && !column.is_text {
                 let reason = format!(
-                    "column {name:?} has type {}, not strings; name another column for the {}",
-                    column.data_type, input.role.name
+                    "column {name:?} has type {}, not strings; name {} for the {}",
+                    column.data_type,
+                    column.inside.instead(name),
+                    input.role.name
                 );
                 return Err(Error::input(place, reason));
             }
@@ -183,6 +195,99 @@ impl Schema {
         }
         Ok(())
     }
+}
+
+/// The columns or fields from which the rest of a path starts.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    fields: &'a [SourceColumn],
+    item: Option<&'a SourceColumn>,
+    is_partial: bool,
+}
+
+impl<'a> Level<'a> {
+    fn of(inside: &'a Inside) -> Self {
+        Self {
+            fields: &inside.fields,
+            item: inside.item.as_deref(),
+            is_partial: inside.is_partial,
+        }
+    }
+
+    /// The column at the end of `path`, called like it, or what there is instead.
+    fn find(self, path: &str) -> Result<SourceColumn, String> {
+        let (mut level, mut rest) = (self, path);
+        loop {
+            let named = |name: &str| level.fields.iter().find(|field| field.name == name);
+            let (first, after) = path::split(rest);
+            let next = match (named(rest), after) {
+                (Some(whole), _) => Some((whole, None)),
+                (None, after) => match path::index(first).and(level.item) {
+                    Some(item) => Some((item, after)),
+                    None => named(first)
+                        .filter(|_| after.is_some())
+                        .map(|one| (one, after)),
+                },
+            };
+            match next {
+                Some((column, None)) => {
+                    return Ok(SourceColumn {
+                        name: path.to_owned(),
+                        ..column.clone()
+                    });
+                }
+                Some((column, Some(after))) => {
+                    level = Level::of(&column.inside);
+                    rest = after;
+                }
+                None if level.is_partial => {
+                    return Ok(SourceColumn {
+                        name: path.to_owned(),
+                        is_text: true,
+                        data_type: DataType::Null,
+                        inside: Inside::default(),
+                    });
+                }
+                None => {
+                    return Err(
+                        level.describe(path[..path.len() - rest.len()].trim_end_matches('.'))
+                    );
+                }
+            }
+        }
+    }
+
+    /// What is at the level of `path`, which is empty for the columns.
+    fn describe(self, path: &str) -> String {
+        match self.item {
+            _ if path.is_empty() => format!("its columns are {}", names(self.fields)),
+            Some(_) => format!("{path:?} is a list, whose items are {path}.0, {path}.1 and so on"),
+            None if self.fields.is_empty() => format!("{path:?} has no fields"),
+            None => format!("the fields of {path:?} are {}", names(self.fields)),
+        }
+    }
+}
+
+impl Inside {
+    /// What to name instead of the nested column `name` if strings are needed.
+    fn instead(&self, name: &str) -> String {
+        let text = self.fields.iter().find(|field| field.is_text);
+        match (text, &self.item) {
+            (Some(field), _) => format!("a field, such as {name}.{},", field.name),
+            (None, Some(_)) => format!("an item, such as {name}.0,"),
+            (None, None) => "another column".to_owned(),
+        }
+    }
+}
+
+fn names(columns: &[SourceColumn]) -> String {
+    const SHOWN: usize = 30;
+    let shown = columns.iter().take(SHOWN);
+    let mut names: Vec<_> = shown.map(|column| column.name.as_str()).collect();
+    if columns.len() > SHOWN {
+        names.push("…");
+    }
+    names.join(", ")
 }
 
 /// Resolves the columns of a job from those of its sources.
@@ -209,7 +314,7 @@ impl<'a> Resolver<'a> {
         };
         schema.check(columns, place)?;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
-            if let Some(found) = schema.get(&column.source) {
+            if let Ok(found) = schema.find(&column.source) {
                 widen(&mut column.data_type, &found.data_type);
             }
         }
@@ -257,7 +362,7 @@ fn purpose(role: &Role) -> String {
 
 /// The output columns for kept ones. Names that the output has already get a prefix.
 fn output_names(
-    kept: &[&SourceColumn],
+    kept: &[SourceColumn],
     function: &FunctionSpec,
     has_errors: bool,
 ) -> Result<Vec<Column>> {

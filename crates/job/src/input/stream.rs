@@ -4,19 +4,27 @@ use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
+use super::compression::{Compression, Ignored, damage};
 use super::found::Found;
+use super::row::MAX_LINE_BYTES;
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
 
 /// Size of the head of a source, from which its columns are resolved.
 const HEAD_BYTES: usize = 1 << 20;
+/// Size to which the head grows if the first record needs it: a header and a record of maximum size.
+const MAX_HEAD_BYTES: usize = MAX_LINE_BYTES as usize + HEAD_BYTES;
 
 /// A decompressed source.
 pub(crate) struct Stream {
     uri: String,
     reader: BufReader<Box<dyn Read>>,
     head: Vec<u8>,
+    /// Whether the head is the whole source.
+    is_whole: bool,
     taken: usize,
+    compression: Compression,
+    ignored: Ignored,
     hasher: Rc<RefCell<blake3::Hasher>>,
     staged: Option<Rc<RefCell<ObjectWriter>>>,
     position: u64,
@@ -38,7 +46,8 @@ impl Stream {
                 Ok(())
             },
         };
-        let plain = found.compression.decompress(raw);
+        let ignored = Ignored::default();
+        let plain = found.compression.decompress(raw, &ignored);
         let mut plain = plain.map_err(|e| unreadable(&found.uri, e))?;
         let staged = staged.map(|writer| Rc::new(RefCell::new(writer)));
         if let Some(writer) = staged.clone() {
@@ -51,17 +60,15 @@ impl Stream {
             uri: found.uri.clone(),
             reader: BufReader::with_capacity(256 << 10, plain),
             head: Vec::new(),
+            is_whole: false,
             taken: 0,
+            compression: found.compression,
+            ignored,
             hasher,
             staged,
             position: 0,
         };
-        let mut head = Vec::new();
-        (&mut stream.reader)
-            .take(HEAD_BYTES as u64)
-            .read_to_end(&mut head)
-            .map_err(|e| unreadable(&stream.uri, e))?;
-        stream.head = head;
+        stream.read_head(HEAD_BYTES)?;
         if stream.head.starts_with(&[0xff, 0xfe]) || stream.head.starts_with(&[0xfe, 0xff]) {
             return Err(Error::input(
                 &stream.uri,
@@ -74,6 +81,52 @@ impl Stream {
         Ok(stream)
     }
 
+    /// Extends the head to at most `size` bytes.
+    fn read_head(&mut self, size: usize) -> Result<()> {
+        let more = size - self.head.len();
+        (&mut self.reader)
+            .take(more as u64)
+            .read_to_end(&mut self.head)
+            .map_err(|e| unreadable(&self.uri, e))?;
+        self.is_whole = self.head.len() < size;
+        Ok(())
+    }
+
+    /// Doubles the head, of which nothing was consumed. Returns whether it shows more then.
+    pub(crate) fn extend_head(&mut self) -> Result<bool> {
+        let can_grow = !self.is_whole && self.head.len() < MAX_HEAD_BYTES;
+        if can_grow {
+            self.read_head(MAX_HEAD_BYTES.min(2 * self.head.len()))?;
+        }
+        Ok(can_grow)
+    }
+
+    /// Whether the head is the beginning of a line that is too large for a record.
+    pub(crate) fn is_oversized(&self) -> bool {
+        let line = self.head.get(..=MAX_LINE_BYTES as usize);
+        line.is_some_and(|line| memchr::memchr(b'\n', line).is_none())
+    }
+
+    /// Consumes the first line and reads another head.
+    pub(crate) fn skip_line(&mut self) -> Result<()> {
+        loop {
+            let input = self.fill()?;
+            let newline = memchr::memchr(b'\n', input);
+            let read = newline.map_or(input.len(), |at| at + 1);
+            self.consume(read);
+            if newline.is_some() || read == 0 {
+                break;
+            }
+        }
+        self.head.drain(..self.taken);
+        self.taken = 0;
+        self.read_head(HEAD_BYTES.max(self.head.len()))
+    }
+
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
+    }
+
     /// The name of the source in messages.
     pub(crate) fn uri(&self) -> &str {
         &self.uri
@@ -81,7 +134,7 @@ impl Stream {
 
     /// The first bytes, without a byte-order mark, and whether they are all.
     pub(crate) fn head(&self) -> (&[u8], bool) {
-        (&self.head[self.taken..], self.head.len() < HEAD_BYTES)
+        (&self.head[self.taken..], self.is_whole)
     }
 
     /// Bytes consumed so far.
@@ -102,9 +155,19 @@ impl Stream {
         self.position += bytes as u64;
         if self.taken < self.head.len() {
             self.taken += bytes;
+            if self.taken == self.head.len() {
+                self.taken = 0;
+                self.head = Vec::new();
+            }
         } else {
             self.reader.consume(bytes);
         }
+    }
+
+    /// What is unusual about the source, which was read to its end.
+    pub(crate) fn note(&self) -> Option<String> {
+        let bytes = self.ignored.get();
+        (bytes > 0).then(|| format!("{bytes} bytes behind its gzip data are ignored, as gzip does"))
     }
 
     /// Completes the staged copy, and returns the BLAKE3 of the source.
@@ -137,11 +200,8 @@ fn unreadable(uri: &str, error: io::Error) -> Error {
         Err(error) => error,
     };
     match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            Error::input(uri, "the compressed file ends too early; it is truncated")
-        }
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-            Error::input(uri, format!("the compressed file is damaged: {error}"))
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            Error::input(uri, damage(&error))
         }
         io::ErrorKind::Other
             if error.raw_os_error().is_none()
@@ -150,7 +210,7 @@ fn unreadable(uri: &str, error: io::Error) -> Error {
                     .is_none_or(|e| !e.is::<object_store::Error>() && !e.is::<io::Error>()) =>
         {
             // zstd reports damage as `Other`.
-            Error::input(uri, format!("the compressed file is damaged: {error}"))
+            Error::input(uri, damage(&error))
         }
         _ => Error::storage("read", uri, error),
     }

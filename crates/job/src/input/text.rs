@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use super::found::Found;
-use super::row::{Contents, MAX_RECORD_BYTES};
+use super::row::{Contents, MAX_LINE_BYTES};
 use super::schema::{Resolver, Schema};
 use super::stream::Stream;
 use crate::spec::{Columns, Fault};
@@ -42,6 +42,8 @@ pub(crate) struct Head {
     pub(crate) header: Option<Vec<String>>,
     /// The number of bytes before the first record.
     pub(crate) bytes: usize,
+    /// Whether it contains a complete record.
+    pub(crate) has_record: bool,
 }
 
 /// Consecutive records of a source.
@@ -67,7 +69,7 @@ pub(crate) struct Span {
 
 impl Span {
     pub(super) fn new(start: u64, end: u64, line: u64) -> Self {
-        let fault = (end - start > MAX_RECORD_BYTES).then_some(Fault::Oversized);
+        let fault = (end - start > MAX_LINE_BYTES).then_some(Fault::Oversized);
         Self {
             start,
             end,
@@ -77,22 +79,40 @@ impl Span {
     }
 }
 
+/// What the head of a source shows. The head is extended until it contains a record, if that is not too large.
+pub(super) fn head_with_record(format: &dyn TextFormat, stream: &mut Stream) -> Result<Head> {
+    let mut head = format.head(stream)?;
+    while !head.has_record && stream.extend_head()? {
+        head = format.head(stream)?;
+    }
+    Ok(head)
+}
+
 /// The head of a source, whose columns become those of the job, or are checked against them.
 pub(crate) fn read_head(
     format: &dyn TextFormat,
     found: &Found,
-    stream: &Stream,
+    stream: &mut Stream,
     columns: &mut Resolver<'_>,
 ) -> Result<Head> {
-    let head = format.head(stream)?;
+    let mut head = head_with_record(format, stream)?;
+    if head.schema.is_none() && stream.is_oversized() && columns.get().is_none() {
+        // The columns are those of the records after it.
+        let mut later = Stream::open(found, format.open(&found.location)?, None)?;
+        while head.schema.is_none() {
+            later.skip_line()?;
+            head.schema = head_with_record(format, &mut later)?.schema;
+            if !later.is_oversized() {
+                break;
+            }
+        }
+    }
     match &head.schema {
         Some(schema) => columns.add(schema, &found.uri)?,
         // Malformed rows become dead letters, which need the columns of another source.
         None if columns.get().is_none() && !stream.head().0.trim_ascii().is_empty() => {
-            return Err(Error::input(
-                &found.uri,
-                "no line in its first MiB is a JSON object; check that its format is JSON Lines",
-            ));
+            let reason = "no line in its first 65 MiB is a JSON object; if it is delimited text, set the input format to csv";
+            return Err(Error::input(&found.uri, reason).adjustable("input-format"));
         }
         None => {}
     }

@@ -37,6 +37,17 @@ impl Bench {
     }
 
     fn plan_with(&self, inputs: &[&Path], batch_size: u64, kept: &[&str]) -> Result<(Job, RunDir)> {
+        let parameters = Parameters {
+            batch_size,
+            columns: [("text".into(), "text".into())].into(),
+            keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
+            ..Parameters::default()
+        };
+        self.plan_as(inputs, parameters)
+    }
+
+    /// Plans `inputs` in a new run directory.
+    fn plan_as(&self, inputs: &[&Path], parameters: Parameters) -> Result<(Job, RunDir)> {
         let inputs: Vec<_> = inputs
             .iter()
             .map(|path| path.display().to_string())
@@ -45,12 +56,7 @@ impl Bench {
             inputs: &inputs,
             spool: None,
             function: function(),
-            parameters: Parameters {
-                batch_size,
-                columns: [("text".into(), "text".into())].into(),
-                keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
-                ..Parameters::default()
-            },
+            parameters,
             output: "-",
             version: "test",
             inputs_at: None,
@@ -75,6 +81,30 @@ impl Bench {
         }
         assert_eq!(rows, job.records);
         Ok(rows)
+    }
+
+    /// Plans and reads `input` in batches of seven, with the text and kept columns of these names.
+    pub(crate) fn read_columns(
+        &self,
+        input: &Path,
+        text: &str,
+        kept: &[&str],
+    ) -> Result<(Job, Vec<Row>)> {
+        let parameters = Parameters {
+            batch_size: 7,
+            columns: [("text".into(), text.into())].into(),
+            keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
+            ..Parameters::default()
+        };
+        let (job, run) = self.plan_as(&[input], parameters)?;
+        let sources = Sources::default();
+        let batches = run.batches(&job)?;
+        let rows = batches
+            .iter()
+            .flat_map(|batch| sources.rows(&job, &run, batch));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        assert_eq!(rows.len() as u64, job.records);
+        Ok((job, rows))
     }
 
     /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads the batches in reverse order, since no

@@ -24,7 +24,7 @@ fn the_error_names_the_unreadable_input() {
         "twice.csv",
         &["two columns are called \"a\""],
     );
-    bench.write("not.parquet", "text\nx\n");
+    bench.write("not.parquet", "text\0x\n");
     input_fails(&bench, INPUT, "not.parquet", &["Parquet"]);
     std::fs::create_dir(bench.path("folder")).unwrap();
     input_fails(&bench, INPUT, "folder", &["no .txt files"]);
@@ -67,8 +67,6 @@ fn truncated_and_damaged_compressed_inputs_are_errors() {
         let middle = damaged.len() / 2;
         damaged[middle..middle + 20].fill(0x55);
         bench.write(name, &damaged);
-        input_fails(&bench, INPUT, name, &["damaged"]);
-        bench.write(name, "id,text\na,not compressed\n");
         input_fails(&bench, INPUT, name, &["damaged"]);
     }
 }
