@@ -289,7 +289,7 @@ fn sealed_files_that_contradict_themselves_are_refused() {
             "\"words\":\"bf16\"",
             "elements instead of",
         ),
-        ("\"packing\":4", "\"packing\":7", "pack it again"),
+        ("\"packing\":5", "\"packing\":7", "pack it again"),
         (
             Isa::best().name(),
             &"x".repeat(Isa::best().name().len()),
