@@ -9,6 +9,7 @@ use shoal_kernels::{Bytes, copy_aligned};
 use crate::arch;
 use crate::error::ModelError;
 use crate::files::{CONFIG, map, read};
+use crate::folder_hint;
 use crate::modules::{self, Sentence};
 use crate::plan::{LinearPlan, ModelPlan, NormPlan, TensorPlan};
 use crate::purpose::Purpose;
@@ -239,13 +240,12 @@ fn check_folder(folder: &Path) -> Result<(), ModelError> {
     let reason = if !folder.exists() {
         return Err(ModelError::NotFound { path });
     } else if !folder.is_dir() {
-        "it is not a folder"
+        "it is not a folder".to_owned()
     } else if !folder.join(CONFIG).is_file() {
-        "it has no config.json"
+        folder_hint::explain(folder, "no config.json")
     } else {
         return Ok(());
     };
-    let reason = reason.to_owned();
     Err(ModelError::NotAModel { path, reason })
 }
 

@@ -172,7 +172,7 @@ fn the_first_instruction_set_that_the_file_has_is_taken() {
             panic!("opened for {:?}", sets[0]);
         };
         let message = error.to_string();
-        for part in ["model.shoal", last.name(), sets[0].name(), "--isa"] {
+        for part in ["model.shoal", last.name(), sets[0].name(), "pack it again"] {
             assert!(message.contains(part), "{part:?} is not in {message:?}");
         }
     }

@@ -18,6 +18,7 @@ mod hub;
 mod invariance;
 mod logs;
 mod memory;
+mod models;
 mod money;
 mod pack;
 mod poison;
@@ -27,6 +28,8 @@ mod repeat;
 mod resume;
 mod secrets;
 mod shared_options;
+#[cfg(unix)]
+mod system;
 mod text_formats;
 #[cfg(feature = "otel")]
 mod traces;

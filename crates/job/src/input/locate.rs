@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::found::{Compression, Found};
 use crate::format::Format;
 use crate::store::{Location, is_url};
-use crate::{Error, Result};
+use crate::{Error, Result, file_name};
 
 /// The name of standard input.
 pub(super) const STDIN: &str = "-";
@@ -73,7 +73,7 @@ fn expand(input: &str) -> Result<Vec<Location>> {
         return Ok(vec![Location::Local(absolute(Path::new(input))?)]);
     }
     let pattern = absolute(Path::new(input))?;
-    let paths = glob::glob(&pattern.to_string_lossy())
+    let paths = glob::glob(file_name::text(&pattern)?)
         .map_err(|e| Error::input(input, format!("the pattern is malformed: {e}")))?
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Error::storage("list", input, e))?;
@@ -92,6 +92,9 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 fn describe(location: Location, format: Option<Format>) -> Result<Found> {
+    if let Location::Local(path) = &location {
+        file_name::text(path)?;
+    }
     let uri = location.uri();
     let is_folder = matches!(&location, Location::Local(path) if path.is_dir());
     if let Location::Local(path) = &location
