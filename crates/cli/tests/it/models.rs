@@ -358,15 +358,7 @@ fn settings_of_the_tokenizer_change_results_and_fingerprint() {
     with("truncation_side", "left".into());
     let left = label("model");
     assert_ne!(right, left);
-    bench.ok([
-        "pack",
-        "--model",
-        "model",
-        "-o",
-        "left.shoal",
-        "--precision",
-        "f32",
-    ]);
+    bench.ok(["pack", "model", "-o", "left.shoal", "--precision", "f32"]);
     assert_eq!(label("left.shoal"), left);
     // The same as the end of the text alone.
     with("truncation_side", "right".into());

@@ -241,7 +241,10 @@ fn names_that_are_not_text_are_named_or_work() {
     check(args(OsStr::new("caf*.jsonl"), csv, &[]));
     check(args(plain, &out, &[]));
     check(args(plain, csv, &[OsStr::new("--run-dir"), odd]));
-    check(args(plain, csv, &[OsStr::new("--model"), odd]));
+    let mut with_model = args(plain, csv, &[]);
+    let at = with_model.iter().position(|arg| arg == tiny()).unwrap();
+    with_model[at] = odd.to_owned();
+    check(with_model);
     let left: Vec<_> = std::fs::read_dir(bench.path("."))
         .unwrap()
         .map(|e| e.unwrap().file_name())
@@ -308,8 +311,11 @@ fn a_changed_option_is_named_by_its_flag() {
         ),
         (&["--input-format", "jsonl"], "(--input-format)"),
     ] {
-        let mut command = job.run("run", option);
-        let output = command.output().unwrap();
+        let mut args = vec!["run", "input.jsonl", "--run-dir", "run", "--model", tiny()];
+        if !option.contains(&"-o") {
+            args.extend(["-o", "run.csv"]);
+        }
+        let output = job.bench.shoal(args.iter().chain(option)).output().unwrap();
         let message = String::from_utf8(output.stderr.clone()).unwrap();
         assert_eq!(
             output.status.code(),

@@ -77,6 +77,7 @@ fn expand(input: &str) -> Result<Vec<Location>> {
         .map_err(|e| Error::input(input, format!("the pattern is malformed: {e}")))?
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Error::storage("list", input, e))?;
+    file_name::check_pattern(file_name::text(&pattern)?)?;
     some(input, paths.into_iter().map(Location::Local).collect())
 }
 

@@ -109,10 +109,11 @@ impl Repo {
             return Some(snapshot);
         }
         let commits = self.commits();
-        let [commit] = commits.as_slice() else {
-            return None;
-        };
-        Some(self.folder.join("snapshots").join(commit))
+        let snapshots = commits
+            .iter()
+            .map(|commit| self.folder.join("snapshots").join(commit));
+        let mut models = snapshots.filter(|snapshot| snapshot.join("config.json").is_file());
+        models.next().filter(|_| models.next().is_none())
     }
 
     /// The snapshot of a branch, a tag or a commit. A commit may be shortened as far as it is unambiguous.
