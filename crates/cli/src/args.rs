@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 #[cfg(feature = "aws")]
@@ -11,8 +12,9 @@ use super::options::{FileOptions, heading, is_bool, read};
 use super::{
     bench, compare, doctor, export, pack, plan, report, resume, run, status, watch, worker,
 };
-use shoal::Result;
+use shoal::job::file_name;
 use shoal::log::{self, Format, Level};
+use shoal::{Error, Result};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -119,7 +121,11 @@ impl Cli {
         let none = FileOptions::new();
         let file = file_options();
         let mut command = &command(file.as_ref().unwrap_or(&none));
-        let matches = command.clone().get_matches();
+        let matches = match command.clone().try_get_matches() {
+            Ok(matches) => matches,
+            Err(e) if e.kind() == ErrorKind::InvalidUtf8 => return Err(not_text(e)),
+            Err(e) => e.exit(),
+        };
         let cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
         cli.start_log();
         let mut given = &matches;
@@ -146,6 +152,18 @@ impl Cli {
         });
         log::start(self.log.log_format.unwrap_or(Format::Text), level);
     }
+}
+
+/// The error for an argument that is not UTF-8.
+fn not_text(error: clap::Error) -> Error {
+    let Some(word) = std::env::args_os().find(|word| word.to_str().is_none()) else {
+        // It is the value of a variable.
+        error.exit()
+    };
+    Error::Settings(format!(
+        "failed to read the argument {}: it is not UTF-8; rename the file",
+        file_name::escaped(&word)
+    ))
 }
 
 /// The option that names the file of options.

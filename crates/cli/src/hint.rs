@@ -41,8 +41,13 @@ fn hint(error: &Error) -> Option<String> {
             format!(", and the same command or `shoal resume {run}` continues")
         }
         Error::Job(job::Error::Adjustable { parameter, .. }) => format!(" (--{parameter})"),
-        Error::Job(job::Error::Conflict { .. }) => {
-            "; --fresh starts over, --run-dir uses another directory".into()
+        Error::Job(job::Error::Conflict { parameters, .. }) => {
+            let flags: Vec<_> = parameters.iter().map(|name| parameter_flag(name)).collect();
+            let changed = match flags.as_slice() {
+                [] => String::new(),
+                flags => format!(" ({})", flags.join(", ")),
+            };
+            format!("{changed}; --fresh starts over, --run-dir uses another directory")
         }
         Error::Platform { backend: "http", .. } => {
             " (--url; `shoal worker --http` starts a worker)".into()
@@ -86,6 +91,14 @@ fn of_no_results(error: &NoResults) -> String {
     }
 }
 
+/// The flag of a parameter of the job or a setting of its function.
+fn parameter_flag(name: &str) -> String {
+    match name {
+        "output-format" => "--format".into(),
+        other => format!("--{other}"),
+    }
+}
+
 /// The flag of a setting.
 pub(crate) fn flag(setting: Setting) -> String {
     match setting {
@@ -102,8 +115,7 @@ pub(crate) fn flag(setting: Setting) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_flag_exists() {
+    fn all_flags() -> Vec<String> {
         let command = crate::args::command(&Default::default());
         let all: Vec<_> = command
             .get_subcommands()
@@ -113,11 +125,44 @@ mod tests {
             })
             .filter_map(|argument| argument.get_long())
             .collect();
+        all.into_iter().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_flag_exists() {
+        let all = all_flags();
         for setting in Setting::ALL {
             let words = flag(*setting);
             let words = words.split([' ', '=']);
             let flags: Vec<_> = words.filter_map(|word| word.strip_prefix("--")).collect();
-            assert!(flags.iter().all(|flag| all.contains(flag)), "{flags:?}");
+            assert!(
+                flags
+                    .iter()
+                    .all(|flag| all.iter().any(|known| known == flag)),
+                "{flags:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_parameter_of_a_job_has_a_flag() {
+        let all = all_flags();
+        let parameters = serde_json::to_value(job::spec::Parameters::default()).unwrap();
+        let parameters = parameters.as_object().unwrap().keys();
+        let of_function = ["precision", "max_tokens", "scores", "threshold", "prompt"];
+        let roles = ["text_column", "label_column"];
+        for name in parameters
+            .map(String::as_str)
+            .chain(of_function)
+            .chain(roles)
+        {
+            // One entry for each role, tested above.
+            if name == "columns" {
+                continue;
+            }
+            let flag = parameter_flag(&name.replace('_', "-"));
+            let flag = flag.strip_prefix("--").unwrap().to_owned();
+            assert!(all.contains(&flag), "{flag}");
         }
     }
 

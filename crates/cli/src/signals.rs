@@ -1,5 +1,6 @@
 //! Ctrl-C and requests to terminate.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::output::say;
@@ -14,10 +15,11 @@ pub(crate) fn cancel_on_signal() -> Cancel {
     cancel
 }
 
-/// Calls `ask` at the first Ctrl-C or request to terminate; the second one exits at once.
+/// Calls `ask` at the first Ctrl-C or request to terminate; the second one exits at once. A signal that was ignored when the
+/// process started, such as SIGHUP under `nohup`, stays ignored.
 pub(crate) fn on_signal(ask: impl Fn() + Send + 'static) {
     static ASKED: AtomicBool = AtomicBool::new(false);
-    let installed = ctrlc::set_handler(move || {
+    let installed = handle(move || {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(ExitCode::Interrupted as i32);
         }
@@ -26,4 +28,35 @@ pub(crate) fn on_signal(ask: impl Fn() + Send + 'static) {
     if let Err(e) = installed {
         say(&format!("warning: Ctrl-C will stop this at once: {e}"));
     }
+}
+
+/// Calls `handler` in a thread at each signal.
+#[cfg(unix)]
+fn handle(handler: impl Fn() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    let ignored = ignored();
+    let is_ignored = |signal: i32| ignored >> (signal - 1) & 1 == 1;
+    let handled = [SIGHUP, SIGINT, SIGTERM];
+    let handled = handled.into_iter().filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new(handled)?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || signals.forever().for_each(|_| handler()))
+        .map(drop)
+}
+
+/// The signals that this process ignores, a bit for each from the lowest. Only Linux tells it without a system call.
+#[cfg(unix)]
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+#[cfg(not(unix))]
+fn handle(handler: impl Fn() + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(handler).map_err(io::Error::other)
 }

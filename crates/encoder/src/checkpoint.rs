@@ -9,10 +9,11 @@ use shoal_kernels::{Bytes, copy_aligned};
 use crate::arch;
 use crate::error::ModelError;
 use crate::files::{CONFIG, map, read};
+use crate::folder_hint;
 use crate::modules::{self, Sentence};
 use crate::plan::{LinearPlan, ModelPlan, NormPlan, TensorPlan};
 use crate::purpose::Purpose;
-use crate::tokenizer::{self, TextEncoder};
+use crate::tokenizer::{self, TextEncoder, Truncation};
 use crate::weights::{self, Tensor, Weights};
 
 /// The files of a model in memory, for example compiled into the program.
@@ -44,8 +45,7 @@ pub struct Checkpoint {
     config: Value,
     config_json: Bytes,
     tokenizer: Arc<TextEncoder>,
-    /// Token limit of the tokenizer's settings.
-    limit: Option<usize>,
+    truncation: Truncation,
     weights: Weights,
     /// Without one, the checkpoint has only the files of [`ModelFiles`].
     folder: Option<PathBuf>,
@@ -56,8 +56,7 @@ pub(crate) struct Source<'a> {
     pub(crate) plan: ModelPlan,
     pub(crate) config_json: &'a Bytes,
     pub(crate) tokenizer: Arc<TextEncoder>,
-    /// Token limit of the files, if they state one.
-    pub(crate) limit: Option<usize>,
+    pub(crate) truncation: Truncation,
     weights: Weights,
 }
 
@@ -74,10 +73,13 @@ impl Checkpoint {
     /// See [`ModelError`]; the messages name the file and key.
     pub fn open(folder: &Path) -> Result<Checkpoint, ModelError> {
         check_folder(folder)?;
-        let config = read(&folder.join(CONFIG))?;
-        let (tokenizer, limit) = TextEncoder::open(folder, false)?;
-        let weights = Weights::open(folder)?;
-        Checkpoint::new(&config, tokenizer, limit, weights, Some(folder.to_owned()))
+        let tokenizer = |config: &Value, rows| TextEncoder::open(folder, config, rows, false);
+        Checkpoint::new(
+            &read(&folder.join(CONFIG))?,
+            tokenizer,
+            || Weights::open(folder),
+            Some(folder.to_owned()),
+        )
     }
 
     /// Opens files in memory.
@@ -85,29 +87,33 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_files(files: ModelFiles<'_>) -> Result<Checkpoint, ModelError> {
-        let tokenizer = TextEncoder::from_json(files.tokenizer)?;
-        let mut weights = Weights::default();
-        weights.add(weights::SINGLE, &files.weights.into(), "")?;
-        Checkpoint::new(files.config, tokenizer, None, weights, None)
+        let tokenizer = |config: &Value, rows| TextEncoder::of_json(files.tokenizer, config, rows);
+        let weights = || {
+            let mut weights = Weights::default();
+            weights.add(weights::SINGLE, &files.weights.into(), "")?;
+            Ok(weights)
+        };
+        Checkpoint::new(files.config, tokenizer, weights, None)
     }
 
+    /// `tokenizer` gets the configuration and the number of tokens that it has embeddings for.
     fn new(
         config_json: &[u8],
-        tokenizer: TextEncoder,
-        limit: Option<usize>,
-        weights: Weights,
+        tokenizer: impl FnOnce(&Value, usize) -> Result<(TextEncoder, Truncation), ModelError>,
+        weights: impl FnOnce() -> Result<Weights, ModelError>,
         folder: Option<PathBuf>,
     ) -> Result<Checkpoint, ModelError> {
         let config: Value = serde_json::from_slice(config_json)
             .map_err(|error| ModelError::corrupt(CONFIG, error.to_string()))?;
         // Whether the encoder is supported does not depend on the purpose.
-        arch::find(&config)?.plan(&config)?;
+        let encoder = arch::find(&config)?.plan(&config)?;
+        let (tokenizer, truncation) = tokenizer(&config, encoder.vocabulary())?;
         Ok(Checkpoint {
             config,
             config_json: copy_aligned(config_json),
             tokenizer: Arc::new(tokenizer),
-            limit,
-            weights,
+            truncation,
+            weights: weights()?,
             folder,
         })
     }
@@ -123,17 +129,8 @@ impl Checkpoint {
         check_folder(folder)?;
         let mut fingerprint = Fingerprint::default();
         fingerprint.add(CONFIG, &read(&folder.join(CONFIG))?);
-        let json = folder.join(tokenizer::JSON);
-        let words = if json.is_file() {
-            tokenizer::JSON
-        } else {
-            tokenizer::VOCABULARY
-        };
-        for name in [words, tokenizer::SETTINGS] {
-            let path = folder.join(name);
-            if path.is_file() {
-                fingerprint.add(name, &read(&path)?);
-            }
+        for name in tokenizer::names(folder) {
+            fingerprint.add(name, &read(&folder.join(name))?);
         }
         let weights = weights::files(folder)?;
         for (name, path) in weights.into_iter().chain(modules::files(folder)?) {
@@ -178,13 +175,14 @@ impl Checkpoint {
         };
         let mut weights = self.weights.clone();
         let mut tokenizer = self.tokenizer.clone();
-        let mut limit = self.limit;
+        let mut truncation = self.truncation;
         let mut spec = None;
         if let Some(sentence) = sentence {
             weights.extend(sentence.weights);
-            limit = sentence.max_tokens.or(limit);
+            truncation.limit = sentence.max_tokens.or(truncation.limit);
             if let Some(folder) = self.folder.as_ref().filter(|_| sentence.lowercase) {
-                tokenizer = Arc::new(TextEncoder::open(folder, true)?.0);
+                let rows = arch::find(&self.config)?.plan(&self.config)?.vocabulary();
+                tokenizer = Arc::new(TextEncoder::open(folder, &self.config, rows, true)?.0);
             }
             spec = Some(sentence.spec);
         }
@@ -192,7 +190,7 @@ impl Checkpoint {
             plan: arch::plan(&self.config, spec)?,
             config_json: &self.config_json,
             tokenizer,
-            limit,
+            truncation,
             weights,
         })
     }
@@ -242,13 +240,12 @@ fn check_folder(folder: &Path) -> Result<(), ModelError> {
     let reason = if !folder.exists() {
         return Err(ModelError::NotFound { path });
     } else if !folder.is_dir() {
-        "it is not a folder"
+        "it is not a folder".to_owned()
     } else if !folder.join(CONFIG).is_file() {
-        "it has no config.json"
+        folder_hint::explain(folder, "no config.json")
     } else {
         return Ok(());
     };
-    let reason = reason.to_owned();
     Err(ModelError::NotAModel { path, reason })
 }
 

@@ -71,18 +71,21 @@ impl Classifier {
 
 fn labels(keys: &Keys) -> Result<Vec<String>, ModelError> {
     const LIMIT: usize = 1 << 16;
-    let count = match &keys.id2label {
+    // As in transformers, names that are not as many as the labels are not used.
+    let named = keys.id2label.as_ref();
+    let named = named.filter(|named| keys.num_labels.is_none_or(|count| count == named.len()));
+    let count = match named {
         Some(named) => named.len(),
         None => keys.num_labels.unwrap_or(2),
     };
     if count == 0 || count > LIMIT {
-        let reason = match &keys.id2label {
+        let reason = match named {
             Some(_) => format!("id2label has {count} entries, which is not between 1 and {LIMIT}"),
             None => format!("num_labels is {count}, which is not between 1 and {LIMIT}"),
         };
         return Err(ModelError::corrupt(CONFIG, reason));
     }
-    let Some(named) = &keys.id2label else {
+    let Some(named) = named else {
         return Ok((0..count).map(|id| format!("LABEL_{id}")).collect());
     };
     let label = |id: usize| {

@@ -13,6 +13,15 @@ pub(crate) const CONFIG: &str = "config.json";
 /// Several times the largest published tokenizers.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
 
+/// What a Git LFS pointer begins with.
+pub(crate) const LFS_POINTER: &[u8] = b"version https://git-lfs";
+
+/// The error for a Git LFS pointer in place of `file`.
+pub(crate) fn lfs_pointer(file: &str) -> ModelError {
+    let reason = "it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`";
+    ModelError::corrupt(file, reason)
+}
+
 /// Reads a small file whole.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     read_at_most(path, MAX_TEXT_BYTES)
@@ -27,7 +36,12 @@ pub(crate) fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, ModelErro
         let reason = format!("it has {bytes} bytes; at most {limit} are supported");
         return Err(ModelError::corrupt(&path.display().to_string(), reason));
     }
-    fs::read(path).map_err(|source| io_error(path, source))
+    let bytes = fs::read(path).map_err(|source| io_error(path, source))?;
+    if bytes.starts_with(LFS_POINTER) {
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        return Err(lfs_pointer(&name.to_string_lossy()));
+    }
+    Ok(bytes)
 }
 
 /// Maps a file.

@@ -5,12 +5,12 @@ use shoal_kernels::{Precision, Target};
 
 use crate::embedding::EmbeddingSpec;
 use crate::table::Elements;
-use crate::tokenizer::Settings;
+use crate::tokenizer::{Settings, Truncation};
 
 /// The version of the packing. It changes whenever the same checkpoint is packed to other bytes, for
 /// example with another order of weights or another rounding. Packed models of another version must be
 /// made again.
-pub const PACKING: u32 = 4;
+pub const PACKING: u32 = 5;
 
 /// What a packed model says about itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,10 +23,11 @@ pub(crate) struct Description {
     pub(crate) precision: Precision,
     /// Names of the targets that it was packed for.
     pub(crate) isas: Vec<String>,
-    /// Token limit of the checkpoint's files, if they state one.
-    pub(crate) limit: Option<usize>,
+    pub(crate) truncation: Truncation,
     /// The tokenizer, if its vocabulary is packed.
     pub(crate) tokenizer: Option<Settings>,
+    /// Whether special tokens in a text are text, if the tokenizer is a `tokenizer.json`.
+    pub(crate) split_special_tokens: bool,
     pub(crate) words: Elements,
     /// The head of a model that computes embeddings; absent in a classifier.
     pub(crate) embedding: Option<EmbeddingSpec>,

@@ -41,6 +41,7 @@ mod classifier;
 mod embedding;
 mod error;
 mod files;
+mod folder_hint;
 mod layout;
 mod model;
 mod modules;

@@ -18,7 +18,7 @@ use crate::pack::Packed;
 use crate::packed::Container;
 use crate::plan::{ModelPlan, Output};
 use crate::purpose::Purpose;
-use crate::tokenizer::{TextEncoder, Tokens};
+use crate::tokenizer::{Side, TextEncoder, Tokens};
 
 /// An encoder with the head for one [`Purpose`], ready to run. Share it between workers by
 /// [`Arc`](std::sync::Arc); each worker has its own [`Session`](crate::Session).
@@ -30,6 +30,7 @@ pub struct Model {
     tokenizer: TextEncoder,
     fingerprint: String,
     max_tokens: usize,
+    truncation_side: Side,
     packed_bytes: u64,
 }
 
@@ -121,9 +122,10 @@ impl Model {
         let tokenizer = container.section(section::TOKENIZER)?;
         let tokenizer = match description.tokenizer {
             Some(settings) => TextEncoder::packed(settings, tokenizer)?,
-            None => TextEncoder::from_json(&tokenizer)?,
+            None => TextEncoder::from_json(&tokenizer, description.split_special_tokens)?,
         };
-        let limit = description.limit.unwrap_or(usize::MAX);
+        tokenizer.check(plan.vocabulary())?;
+        let limit = description.truncation.limit.unwrap_or(usize::MAX);
         let max_tokens = plan.max_positions().min(limit);
         if max_tokens < tokenizer.special_tokens() {
             return Err(ModelError::unsupported(format!(
@@ -139,6 +141,7 @@ impl Model {
             tokenizer,
             fingerprint: description.fingerprint,
             max_tokens,
+            truncation_side: description.truncation.side,
             packed_bytes: container.file_bytes(),
         })
     }
@@ -203,12 +206,12 @@ impl Model {
     }
 
     /// Tokenizes `text` into at most `max_tokens` ids, special tokens included, and at most
-    /// [`Model::max_tokens`]; the end is cut off as Hugging Face's `tokenizers` does. Truncation and
-    /// padding in the tokenizer's file are ignored. An empty text gives the special tokens alone.
+    /// [`Model::max_tokens`]; the end, or the beginning if `truncation_side` is `left`, is cut off as Hugging Face's
+    /// `tokenizers` does. The length and padding in the tokenizer's file are ignored. An empty text gives the special
+    /// tokens alone.
     ///
     /// # Errors
-    /// [`ModelError::Unsupported`] if `max_tokens` has no room for the special tokens;
-    /// [`ModelError::Corrupt`] if the tokenizer gives an id that the model has no embedding for.
+    /// [`ModelError::Unsupported`] if `max_tokens` has no room for the special tokens.
     pub fn encode(&self, text: &str, max_tokens: usize) -> Result<Tokens, ModelError> {
         let frame = self.tokenizer.special_tokens();
         if max_tokens < frame {
@@ -216,19 +219,9 @@ impl Model {
                 "a limit of {max_tokens} tokens has no room for its {frame} special tokens"
             )));
         }
-        let tokens = self
-            .tokenizer
-            .encode(text, max_tokens.min(self.max_tokens))?;
-        let vocabulary = self.plan.vocabulary();
-        match tokens.ids.iter().find(|&&id| id as usize >= vocabulary) {
-            None => Ok(tokens),
-            Some(id) => Err(ModelError::corrupt(
-                "the tokenizer",
-                format!(
-                    "it gives the id {id}, but the model has embeddings for {vocabulary} ids only"
-                ),
-            )),
-        }
+        let max_tokens = max_tokens.min(self.max_tokens);
+        self.tokenizer
+            .encode(text, max_tokens, self.truncation_side)
     }
 
     /// As [`Model::encode`], for `prompt` followed by `text`. If the model's pooling excludes prompts,

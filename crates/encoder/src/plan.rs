@@ -152,6 +152,11 @@ impl Layer {
 }
 
 impl LayerPlan {
+    /// Tokens that it has embeddings for.
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.embeddings.words.shape[0]
+    }
+
     pub(crate) fn hidden(&self) -> usize {
         self.heads.hidden()
     }

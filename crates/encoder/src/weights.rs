@@ -9,7 +9,8 @@ use serde::Deserialize;
 use shoal_kernels::{AlignedBytes, Bytes};
 
 use crate::error::ModelError;
-use crate::files::{is_within, map, read};
+use crate::files::{LFS_POINTER, is_within, lfs_pointer, map, read};
+use crate::folder_hint;
 use crate::table::Elements;
 
 /// The file of an unsharded model.
@@ -57,11 +58,8 @@ impl Weights {
         bytes: &Bytes,
         prefix: &str,
     ) -> Result<(), ModelError> {
-        if bytes.starts_with(b"version https://git-lfs") {
-            return Err(ModelError::corrupt(
-                file,
-                "it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
-            ));
+        if bytes.starts_with(LFS_POINTER) {
+            return Err(lfs_pointer(file));
         }
         let (header, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| {
             let reason =
@@ -225,17 +223,7 @@ pub(crate) fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, ModelError>
         }
         return Ok(files);
     }
-    let pickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
-        .into_iter()
-        .find(|name| folder.join(name).is_file());
-    let reason = match pickled {
-        Some(name) => format!(
-            "it has {name} but no {SINGLE}; shoal does not read pickled weights, because reading \
-             them runs code from the file. Convert them with transformers: \
-             AutoModelForSequenceClassification.from_pretrained(FOLDER).save_pretrained(FOLDER)"
-        ),
-        None => format!("it has neither {SINGLE} nor {INDEX}"),
-    };
+    let reason = folder_hint::explain(folder, &format!("neither {SINGLE} nor {INDEX}"));
     Err(ModelError::NotAModel {
         path: folder.to_owned(),
         reason,

@@ -57,6 +57,7 @@ fn check(planned: &FunctionSpec, spec: &FunctionSpec) -> Result<(), Failure> {
     if differences.is_empty() {
         return Ok(());
     }
+    let differences: Vec<_> = differences.iter().map(ToString::to_string).collect();
     let reason = format!(
         "failed to use the model: it differs from the one that the job was planned with: {}; use the same model for both",
         differences.join("; ")

@@ -14,7 +14,7 @@ use crate::spec::Job;
 use crate::terminal::Terminal;
 use crate::wire::{BatchRange, Stored};
 use crate::writers::{ColumnarFile, WriteError};
-use crate::{CompletedRanges, Error, Event, Receipts, Result, RunDir};
+use crate::{CompletedRanges, Error, Event, Receipts, Result, RunDir, file_name};
 
 /// Where the output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,7 @@ impl Destination {
             )));
         }
         let path = std::path::absolute(text).map_err(|e| Error::storage("find", text, e))?;
+        file_name::text(&path)?;
         if text.ends_with(['/', std::path::MAIN_SEPARATOR]) || path.is_dir() {
             let format = format.ok_or_else(|| need("the output is a folder"))?;
             // `components` drops the slash at the end.
@@ -121,14 +122,18 @@ impl Destination {
     }
 }
 
-/// The path that is replaced. A symbolic link is kept and its target replaced.
+/// The path that is replaced. A symbolic link is kept and its target, which may be missing, replaced.
 fn target(path: &Path) -> PathBuf {
-    if path.is_symlink()
-        && let Ok(target) = path.canonicalize()
-    {
-        return target;
+    /// As many as Linux follows.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match path.read_link() {
+            Ok(target) => path = path.parent().unwrap_or(&path).join(target),
+            Err(_) => break,
+        }
     }
-    path.to_owned()
+    path
 }
 
 /// Where the output is written before it is renamed: in the same folder, so that renaming is atomic, and named after the
@@ -139,6 +144,23 @@ fn temporary(path: &Path, run_name: &str) -> PathBuf {
         .map(|name| name.to_string_lossy())
         .unwrap_or_default();
     path.with_file_name(format!(".{name}.{run_name}.tmp"))
+}
+
+/// Gives `new` the permissions of the file at `old` that it will replace, and its owner and group as far as the system
+/// allows it.
+fn keep_access(old: &Path, new: &File) -> io::Result<()> {
+    let Ok(old) = old.metadata() else {
+        return Ok(());
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        // Each on its own: only root may change the owner, a member the group. This precedes the mode, whose special bits
+        // it clears.
+        let _ = fchown(new, Some(old.uid()), None);
+        let _ = fchown(new, None, Some(old.gid()));
+    }
+    new.set_permissions(old.permissions())
 }
 
 fn remove_folder(path: &Path) -> io::Result<()> {
@@ -244,6 +266,7 @@ pub fn collect(
             let failed = |e| Error::storage("write the output", &place, e);
             let write = || -> Result<()> {
                 let file = File::create(&temporary).map_err(failed)?;
+                keep_access(&path, &file).map_err(failed)?;
                 let out = parts.join(BufWriter::with_capacity(1 << 20, file), &place)?;
                 let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
                 file.sync_all().map_err(failed)?;
@@ -377,6 +400,10 @@ impl Parts<'_> {
         check_replaceable(path)?;
         remove_folder(temporary).map_err(failed)?;
         std::fs::create_dir(temporary).map_err(failed)?;
+        if path.is_dir() {
+            let folder = File::open(temporary).map_err(failed)?;
+            keep_access(path, &folder).map_err(failed)?;
+        }
         let extension = self.job.parameters.output_format.extension();
         let mut number = 0;
         self.each(|_, part| {

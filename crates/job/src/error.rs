@@ -37,6 +37,8 @@ pub enum Error {
         run: String,
         /// What differs, and what to do.
         reason: String,
+        /// The names of the parameters and settings that differ, such as `output-format`.
+        parameters: Vec<String>,
     },
     /// Another process is using the run directory.
     #[error(

@@ -91,13 +91,12 @@ impl FunctionSpec {
         }
     }
 
-    /// The differences from `planned`, one phrase each. The reference may differ, because the same model may be in
-    /// another folder.
-    pub fn differences(&self, planned: &Self) -> Vec<String> {
+    /// The differences from `planned`. The reference may differ, because the same model may be in another folder.
+    pub fn differences(&self, planned: &Self) -> Vec<Difference> {
         let mut differences = Vec::new();
         let mut differs = |what: &str, then: &str, now: &str| {
             if then != now {
-                differences.push(format!("{what} was {then}, is {now}"));
+                differences.push(Difference::of(format!("{what} was {then}, is {now}")));
             }
         };
         differs("the kind of function", &planned.kind, &self.kind);
@@ -108,22 +107,13 @@ impl FunctionSpec {
             (&planned.settings, &self.settings),
             (&planned.task, &self.task),
         ] {
-            let names = then
-                .keys()
-                .chain(now.keys().filter(|name| !then.contains_key(*name)));
-            for name in names {
-                let text = |map: &Map<String, Value>| match map.get(name) {
-                    None => "not set".to_owned(),
-                    Some(Value::String(text)) => text.clone(),
-                    Some(value) => value.to_string(),
-                };
-                differs(&name.replace('_', "-"), &text(then), &text(now));
-            }
+            differences.extend(Difference::between(then, now));
         }
         if differences.is_empty()
             && (planned.output != self.output || planned.inputs != self.inputs)
         {
-            differences.push("the input or output columns of the function differ".into());
+            let text = "the input or output columns of the function differ";
+            differences.push(Difference::of(text.into()));
         }
         differences
     }
@@ -143,6 +133,51 @@ impl FunctionSpec {
     pub fn number(&self, name: &str) -> Option<usize> {
         let number = self.settings.get(name).and_then(Value::as_u64)?;
         usize::try_from(number).ok()
+    }
+}
+
+/// A difference between two jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The name of the parameter or setting that differs, such as `batch-size`, if it is one.
+    pub parameter: Option<String>,
+    /// What differs, as a phrase with both values.
+    pub text: String,
+}
+
+impl Difference {
+    fn of(text: String) -> Self {
+        Self {
+            parameter: None,
+            text,
+        }
+    }
+
+    /// The values that differ between two maps. Null is the same as no value.
+    pub(crate) fn between(then: &Map<String, Value>, now: &Map<String, Value>) -> Vec<Self> {
+        let names = then
+            .keys()
+            .chain(now.keys().filter(|name| !then.contains_key(*name)));
+        let text = |map: &Map<String, Value>, name: &str| match map.get(name) {
+            None | Some(Value::Null) => "not set".to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        let differences = names.filter_map(|name| {
+            let (then, now) = (text(then, name), text(now, name));
+            let parameter = name.replace('_', "-");
+            (then != now).then(|| Self {
+                text: format!("{parameter} was {then}, is {now}"),
+                parameter: Some(parameter),
+            })
+        });
+        differences.collect()
+    }
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }
 
@@ -184,8 +219,14 @@ pub(crate) mod tests {
         assert_eq!(
             now.differences(&planned),
             [
-                "precision was f32, is int8",
-                "threshold was not set, is 0.5"
+                Difference {
+                    parameter: Some("precision".into()),
+                    text: "precision was f32, is int8".into()
+                },
+                Difference {
+                    parameter: Some("threshold".into()),
+                    text: "threshold was not set, is 0.5".into()
+                }
             ]
         );
     }

@@ -1,6 +1,7 @@
 //! Planning: reads the input once, locates its records and splits them into batches.
 
 use crate::format::Format;
+use crate::function_spec::Difference;
 use crate::input::{Found, Kind, Resolver, Span, Spool, Stream, digest_of, locate, read_head};
 use crate::run_dir::TableWriter;
 use crate::spec::{Batch, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice, Source};
@@ -137,8 +138,9 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
             job.shoal, request.version
         ));
     }
-    reasons.extend(request.function.differences(&job.function));
-    reasons.extend(request.parameters.differences(&job.parameters));
+    let mut differences = request.function.differences(&job.function);
+    differences.extend(request.parameters.differences(&job.parameters));
+    reasons.extend(differences.iter().map(Difference::to_string));
     let found = locate(
         request.inputs,
         request.parameters.input_format,
@@ -169,6 +171,10 @@ pub fn check_same(job: &Job, request: &Request<'_>, run: &RunDir) -> Result<()> 
             reasons.join("; "),
             run.receipts()?.finished_batches()
         ),
+        parameters: differences
+            .into_iter()
+            .filter_map(|difference| difference.parameter)
+            .collect(),
     })
 }
 

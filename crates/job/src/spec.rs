@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::column::Column;
 use crate::format::{Format, OutputFormat};
-use crate::function_spec::{FunctionSpec, Role};
+use crate::function_spec::{Difference, FunctionSpec, Role};
 
 /// Version of the layout of run directories. Runs of other versions are refused.
 pub const LAYOUT_VERSION: u32 = 2;
@@ -123,18 +124,20 @@ impl Default for Parameters {
 pub const DEFAULT_BATCH_SIZE: u64 = 50;
 
 impl Parameters {
-    /// The differences from `planned`, one phrase each.
-    pub fn differences(&self, planned: &Self) -> Vec<String> {
+    /// The differences from `planned`. Each role has a parameter of its own, such as `text-column`.
+    pub fn differences(&self, planned: &Self) -> Vec<Difference> {
         let [now, then] = [self, planned].map(|parameters| {
-            serde_json::to_value(parameters).expect("parameters are always JSON")
+            let mut map = match serde_json::to_value(parameters) {
+                Ok(Value::Object(map)) => map,
+                _ => unreachable!("parameters are always a JSON object"),
+            };
+            map.remove("columns");
+            for (role, column) in &parameters.columns {
+                map.insert(format!("{role}_column"), column.clone().into());
+            }
+            map
         });
-        let now = now.as_object().into_iter().flatten();
-        now.filter(|(name, value)| then[name.as_str()] != **value)
-            .map(|(name, value)| {
-                let then = &then[name.as_str()];
-                format!("the {} was {then}, is {value}", name.replace('_', " "))
-            })
-            .collect()
+        Difference::between(&then, &now)
     }
 }
 
@@ -356,13 +359,18 @@ mod tests {
         let now = Parameters {
             batch_size: 100,
             id_column: Some("key".into()),
+            columns: [("text".into(), "body".into())].into(),
             ..before.clone()
         };
         assert_eq!(
-            now.differences(&before),
+            now.differences(&before)
+                .iter()
+                .map(|difference| difference.text.as_str())
+                .collect::<Vec<_>>(),
             [
-                "the batch size was 50, is 100",
-                "the id column was null, is \"key\""
+                "batch-size was 50, is 100",
+                "id-column was not set, is key",
+                "text-column was not set, is body"
             ]
         );
         assert!(before.differences(&before).is_empty());

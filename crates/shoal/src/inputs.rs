@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, SystemTime};
 
-use shoal_job::Cancel;
 use shoal_job::format::Format;
 use shoal_job::input::{Found, Spool, locate};
+use shoal_job::run_dir::SPOOL;
 use shoal_job::store::is_url;
+use shoal_job::{Cancel, file_name};
 use tempfile::NamedTempFile;
 
 use crate::{Error, Result, folders};
@@ -24,17 +25,39 @@ pub(crate) struct Inputs {
     /// Absolute paths and URLs.
     pub(crate) names: Vec<String>,
     pub(crate) found: Vec<Found>,
-    /// The copy of standard input, deleted when this is dropped. The file is locked to mark it as in use.
-    spooled: Option<(Spool, NamedTempFile)>,
+    spooled: Option<Spooled>,
+}
+
+/// The copy of standard input, deleted when this is dropped.
+struct Spooled {
+    spool: Spool,
+    /// Locked to mark it as in use.
+    file: Option<NamedTempFile>,
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        self.file = None;
+        // Fails if the folder has copies of other processes.
+        if let Some(folder) = self.spool.path.parent() {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 impl Inputs {
-    /// Locates `inputs`, and reads standard input to its end if it is among them.
-    pub(crate) fn find(inputs: &[String], format: Option<Format>, cancel: &Cancel) -> Result<Self> {
+    /// Locates `inputs`, and reads standard input to its end if it is among them. Its copy is in the folder that `spool_in`
+    /// returns.
+    pub(crate) fn find(
+        inputs: &[String],
+        format: Option<Format>,
+        spool_in: impl FnOnce() -> Result<PathBuf>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         let names = absolute(inputs)?;
         let has_stdin = names.iter().any(|name| name == STDIN);
-        let spooled = has_stdin.then(|| spool(cancel)).transpose()?;
-        let found = locate(&names, format, spooled.as_ref().map(|(spool, _)| spool))?;
+        let spooled = has_stdin.then(|| copy(&spool_in()?, cancel)).transpose()?;
+        let found = locate(&names, format, spooled.as_ref().map(|copy| &copy.spool))?;
         Ok(Self {
             names,
             found,
@@ -44,7 +67,7 @@ impl Inputs {
 
     /// The copy of standard input.
     pub(crate) fn spool(&self) -> Option<&Spool> {
-        self.spooled.as_ref().map(|(spool, _)| spool)
+        self.spooled.as_ref().map(|copy| &copy.spool)
     }
 }
 
@@ -65,20 +88,24 @@ pub(crate) fn absolute(inputs: &[String]) -> Result<Vec<String>> {
         if input == STDIN || is_url(input) {
             return Ok(input.clone());
         }
-        std::path::absolute(input)
-            .map(|path| path.display().to_string())
-            .map_err(|e| shoal_job::Error::storage("find", input, e).into())
+        let path =
+            std::path::absolute(input).map_err(|e| shoal_job::Error::storage("find", input, e))?;
+        Ok(file_name::text(&path)?.to_owned())
     };
     inputs.iter().map(absolute).collect()
 }
 
-/// Copies standard input to the platform's data folder. The folder for temporary files may be in memory.
-fn spool(cancel: &Cancel) -> Result<(Spool, NamedTempFile)> {
-    let folder = folders::data()?.join("spool");
+/// The default folder for copies of standard input. The folder for temporary files may be in memory.
+pub(crate) fn spool_folder() -> Result<PathBuf> {
+    Ok(folders::data()?.join(SPOOL))
+}
+
+/// Copies standard input to a file in `folder`.
+fn copy(folder: &Path, cancel: &Cancel) -> Result<Spooled> {
     let failed = |e: io::Error| {
         shoal_job::Error::storage("copy standard input to", folder.display().to_string(), e)
     };
-    let mut file = locked_file(&folder).map_err(failed)?;
+    let mut file = locked_file(folder).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     let chunks = read_stdin();
     loop {
@@ -99,7 +126,10 @@ fn spool(cancel: &Cancel) -> Result<(Spool, NamedTempFile)> {
         path: file.path().to_owned(),
         digest: hasher.finalize().to_hex().to_string(),
     };
-    Ok((spool, file))
+    Ok(Spooled {
+        spool,
+        file: Some(file),
+    })
 }
 
 /// A new temporary file in `folder`. It is locked, so that other processes do not remove it.

@@ -20,6 +20,7 @@ mod kept_records;
 mod labels;
 mod logs;
 mod memory;
+mod models;
 mod money;
 mod nested;
 mod no_results;
@@ -31,6 +32,8 @@ mod repeat;
 mod resume;
 mod secrets;
 mod shared_options;
+#[cfg(unix)]
+mod system;
 mod text_formats;
 #[cfg(feature = "otel")]
 mod traces;

@@ -16,14 +16,15 @@ pub(super) struct DistilBert;
 struct Keys {
     vocab_size: Option<u64>,
     max_position_embeddings: Option<u64>,
-    #[serde(alias = "hidden_size")]
     dim: Option<u64>,
     hidden_dim: Option<u64>,
-    #[serde(alias = "num_attention_heads")]
     n_heads: Option<u64>,
-    #[serde(alias = "num_hidden_layers")]
     n_layers: Option<u64>,
     activation: Option<String>,
+    // The names that these keys have in other architectures (`attribute_map`); they win over the others.
+    hidden_size: Option<u64>,
+    num_attention_heads: Option<u64>,
+    num_hidden_layers: Option<u64>,
 }
 
 /// The layer norms' epsilon, which the configuration does not name.
@@ -40,7 +41,10 @@ impl Architecture for DistilBert {
 
     fn plan(&self, config: &Value) -> Result<LayerPlan, ModelError> {
         let keys: Keys = super::keys(config)?;
-        let heads = super::heads(keys.dim, keys.n_heads)?;
+        let heads = super::heads(
+            keys.hidden_size.or(keys.dim),
+            keys.num_attention_heads.or(keys.n_heads),
+        )?;
         let hidden = heads.hidden();
         let intermediate = super::intermediate(keys.hidden_dim)?;
         let max_positions = super::max_positions(keys.max_position_embeddings)?;
@@ -78,7 +82,9 @@ impl Architecture for DistilBert {
                 norm: NormPlan::new("embeddings.LayerNorm", hidden, EPS),
             },
             positions: Positions::Learned,
-            layers: (0..super::layers(keys.n_layers, 6)?).map(layer).collect(),
+            layers: (0..super::layers(keys.num_hidden_layers.or(keys.n_layers), 6)?)
+                .map(layer)
+                .collect(),
         })
     }
 

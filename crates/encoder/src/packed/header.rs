@@ -5,6 +5,7 @@ use std::path::Path;
 use twox_hash::XxHash3_64;
 
 use crate::error::ModelError;
+use crate::files::LFS_POINTER;
 
 /// The version of the format that is written, and the only one that can be read.
 pub const VERSION: u32 = 1;
@@ -98,8 +99,22 @@ fn check_magic(path: &Path, bytes: &[u8]) -> Result<(), ModelError> {
     }
     let hint = if bytes.is_empty() {
         "it is empty"
-    } else if bytes.starts_with(b"version https://git-lfs") {
+    } else if bytes.starts_with(LFS_POINTER) {
         "it is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`"
+    } else if bytes.starts_with(b"GGUF") {
+        "it is a GGUF model, which shoal does not read; name the folder of the model that it was made from"
+    } else if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x80\x02") {
+        "it seems to be pickled, which shoal does not read, because reading it runs code from the file; name a model folder \
+         with model.safetensors"
+    } else if bytes.get(8) == Some(&b'{') {
+        "it seems to be a safetensors file; name the folder that has it, with config.json and tokenizer.json"
+    } else if path
+        .extension()
+        .is_some_and(|extension| extension == "onnx")
+    {
+        "it is an ONNX model, which shoal does not read; name the folder of the model that it was made from"
+    } else if bytes.starts_with(b"{") {
+        "it seems to be JSON; name the folder of the model"
     } else {
         "it does not begin as one"
     };

@@ -1,28 +1,20 @@
 //! Tokenizers that run in Hugging Face's `tokenizers`, truncated by shoal.
 
 use std::panic::catch_unwind;
-use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::bert::BertProcessing;
+use tokenizers::normalizers::{Lowercase, Sequence};
 use tokenizers::{
     AddedToken, Encoding, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper, Token, Tokenizer,
 };
 
+use super::folder::JSON;
 use super::pieces;
-use super::tokens::Frame;
+use super::tokens::{Frame, Side};
 use super::word_piece::{MAX_ADDED, Rules, Settings as Packed};
 use crate::error::ModelError;
-use crate::files::read;
-
-pub(crate) const JSON: &str = "tokenizer.json";
-pub(crate) const VOCABULARY: &str = "vocab.txt";
-pub(crate) const SETTINGS: &str = "tokenizer_config.json";
 
 /// A tokenizer of any form that `tokenizers` knows.
 pub(crate) struct Library {
@@ -34,7 +26,7 @@ pub(crate) struct Library {
     added_once: bool,
 }
 
-/// Whether the tokens of a text up to any white space are the first tokens of the whole text: BERT's normalizer changes no
+/// Whether the tokens of a text up to any white space are the first tokens of the whole text, and those after it the last: BERT's normalizer changes no
 /// character because of one beyond a space, and each word is tokenized on its own. Tokens that were added to the vocabulary
 /// are searched for in the whole text.
 fn divides_at_spaces(tokenizer: &Tokenizer) -> bool {
@@ -65,6 +57,14 @@ fn space_near(text: &str, bound: usize) -> Option<usize> {
         .or_else(after)
 }
 
+/// The first white space in the last `bound` bytes, or else the last before them.
+fn space_near_end(text: &str, bound: usize) -> Option<usize> {
+    let (rest, end) = text.as_bytes().split_at(text.len() - bound);
+    let before = || rest.iter().rposition(u8::is_ascii_whitespace);
+    let after = end.iter().position(u8::is_ascii_whitespace);
+    after.map(|at| rest.len() + at).or_else(before)
+}
+
 /// The parts of `tokenizer.json` that `tokenizers` assumes to be valid JSON; it panics if they are not.
 /// Parsing them before gives an error instead.
 #[derive(Deserialize)]
@@ -76,21 +76,6 @@ struct Outline {
     pre_tokenizer: Option<Value>,
     post_processor: Option<Value>,
     decoder: Option<Value>,
-}
-
-/// The keys of `tokenizer_config.json` that are used.
-#[derive(Default, Deserialize)]
-struct Settings {
-    do_lower_case: Option<bool>,
-    tokenize_chinese_chars: Option<bool>,
-    strip_accents: Option<bool>,
-    // May be as large as 10³⁰, which means that there is no limit.
-    model_max_length: Option<f64>,
-    unk_token: Option<Value>,
-    cls_token: Option<Value>,
-    sep_token: Option<Value>,
-    pad_token: Option<Value>,
-    mask_token: Option<Value>,
 }
 
 /// A normalizer that turns texts into lower case and then does the same as `normalizer`, as
@@ -109,116 +94,45 @@ pub(super) fn lowercase_first(normalizer: Option<NormalizerWrapper>) -> Normaliz
     }
 }
 
+/// Reads the bytes of a `tokenizer.json`, and the number of tokens that it adds to the vocabulary.
+///
+/// # Panics
+/// For some valid JSON, whose error is [`gives_up`].
+pub(super) fn parse(bytes: &[u8]) -> Result<(Tokenizer, usize), ModelError> {
+    let corrupt = |error: String| ModelError::corrupt(JSON, error);
+    let outline: Outline =
+        serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
+    let inner = Tokenizer::from_bytes(bytes).map_err(|error| corrupt(error.to_string()))?;
+    Ok((inner, outline.added_tokens.len()))
+}
+
+/// The error for a file for which `tokenizers` panics.
+pub(super) fn gives_up(file: &str) -> ModelError {
+    let reason = "its parts contradict each other; the tokenizers library gives up on it";
+    ModelError::corrupt(file, reason)
+}
+
 impl Library {
-    /// The tokenizer of a model folder, from `tokenizer.json` or else `vocab.txt`, and the length
-    /// limit that `tokenizer_config.json` states, if any.
-    pub(super) fn open(folder: &Path) -> Result<(Library, Option<usize>), ModelError> {
-        let settings = folder.join(SETTINGS);
-        let settings: Settings = if settings.is_file() {
-            serde_json::from_slice(&read(&settings)?)
-                .map_err(|error| ModelError::corrupt(SETTINGS, error.to_string()))?
-        } else {
-            Settings::default()
-        };
-        let limit = settings
-            .model_max_length
-            .filter(|limit| (1.0..1e9).contains(limit))
-            .map(|limit| limit as usize);
-        let json = folder.join(JSON);
-        let vocabulary = folder.join(VOCABULARY);
-        let library = if json.is_file() {
-            Library::from_json(&read(&json)?)?
-        } else if vocabulary.is_file() {
-            Library::from_vocabulary(&read(&vocabulary)?, &settings)?
-        } else {
-            return Err(ModelError::NotAModel {
-                path: folder.to_owned(),
-                reason: format!("it has neither {JSON} nor {VOCABULARY}"),
-            });
-        };
-        Ok((library, limit))
-    }
-
     /// Reads the bytes of a `tokenizer.json`.
-    pub(super) fn from_json(bytes: &[u8]) -> Result<Library, ModelError> {
-        let outline: Outline = serde_json::from_slice(bytes)
-            .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
-        // `tokenizers` panics on some valid JSON, such as a template with an unknown token, when it reads
-        // or first uses it.
+    pub(super) fn from_json(
+        bytes: &[u8],
+        split_special_tokens: bool,
+    ) -> Result<Library, ModelError> {
+        // `tokenizers` also panics when it first uses some valid JSON, such as a template with an unknown token.
         catch_unwind(|| {
-            let inner = Tokenizer::from_bytes(bytes)
-                .map_err(|error| ModelError::corrupt(JSON, error.to_string()))?;
-            Library::new(inner, JSON, outline.added_tokens.len())
+            let (mut inner, added) = parse(bytes)?;
+            inner.set_encode_special_tokens(split_special_tokens);
+            Library::new(inner, JSON, added)
         })
-        .unwrap_or_else(|_| {
-            let reason = "its parts contradict each other; the tokenizers library gives up on it";
-            Err(ModelError::corrupt(JSON, reason))
-        })
+        .unwrap_or_else(|_| Err(gives_up(JSON)))
     }
 
-    /// BERT's tokenizer over the words of a `vocab.txt`.
-    fn from_vocabulary(bytes: &[u8], settings: &Settings) -> Result<Library, ModelError> {
-        let corrupt = |error: tokenizers::Error| ModelError::corrupt(VOCABULARY, error.to_string());
-        let name = |token: &Option<Value>, default: &str| {
-            // Older files describe the token as an object.
-            let text = |token: &Value| {
-                token
-                    .get("content")
-                    .unwrap_or(token)
-                    .as_str()
-                    .map(str::to_owned)
-            };
-            token
-                .as_ref()
-                .and_then(text)
-                .unwrap_or_else(|| default.to_owned())
-        };
-        let unknown = name(&settings.unk_token, "[UNK]");
-        let first = name(&settings.cls_token, "[CLS]");
-        let last = name(&settings.sep_token, "[SEP]");
-        let words = WordPiece::read_bytes(bytes).map_err(corrupt)?;
-        let model = WordPiece::builder()
-            .vocab(words)
-            .unk_token(unknown.clone())
-            .build()
-            .map_err(corrupt)?;
-        let mut inner = Tokenizer::new(model);
-        let id = |token: &str| {
-            inner.token_to_id(token).ok_or_else(|| {
-                let reason = format!("the special token {token:?} is missing");
-                ModelError::corrupt(VOCABULARY, reason)
-            })
-        };
-        id(&unknown)?;
-        let frame = BertProcessing::new((last.clone(), id(&last)?), (first.clone(), id(&first)?));
-        let special: Vec<AddedToken> = [
-            unknown,
-            last,
-            name(&settings.pad_token, "[PAD]"),
-            first,
-            name(&settings.mask_token, "[MASK]"),
-        ]
-        .into_iter()
-        // A token that is not in the vocabulary would get an id without an embedding.
-        .filter(|token| inner.token_to_id(token).is_some())
-        .map(|token| AddedToken::from(token, true))
-        .collect();
-        inner.with_normalizer(Some(BertNormalizer::new(
-            true,
-            settings.tokenize_chinese_chars.unwrap_or(true),
-            settings.strip_accents,
-            settings.do_lower_case.unwrap_or(true),
-        )));
-        inner.with_pre_tokenizer(Some(BertPreTokenizer));
-        inner.with_post_processor(Some(frame));
-        inner.add_special_tokens(&special);
-        // All have the same properties, so a duplicate does not matter.
-        let added = inner.get_added_vocabulary().len();
-        Library::new(inner, VOCABULARY, added)
-    }
-
-    /// `added` is the number of tokens that the file adds to the vocabulary.
-    fn new(mut inner: Tokenizer, file: &str, added: usize) -> Result<Library, ModelError> {
+    /// `file` is what messages name. `added` is the number of tokens that the files add to the vocabulary.
+    pub(super) fn new(
+        mut inner: Tokenizer,
+        file: &str,
+        added: usize,
+    ) -> Result<Library, ModelError> {
         inner
             .with_truncation(None)
             .map_err(|error| ModelError::corrupt(file, error.to_string()))?;
@@ -237,6 +151,11 @@ impl Library {
                 "the post-processor in {file} does not keep the text"
             )));
         };
+        if let Some(kind) = framed.get_type_ids().iter().find(|&&kind| kind != 0) {
+            return Err(ModelError::unsupported(format!(
+                "the post-processor in {file} gives a token the type {kind}; supported is 0"
+            )));
+        }
         let (prefix, suffix) = (ids[..at].to_vec(), ids[at + 1..].to_vec());
         if prefix.is_empty() {
             return Err(ModelError::unsupported(format!(
@@ -253,6 +172,11 @@ impl Library {
             frame: Frame { prefix, suffix },
             added_once,
         })
+    }
+
+    /// Whether special tokens in a text are text, which its `tokenizer.json` does not say.
+    pub(super) fn splits_special_tokens(&self) -> bool {
+        self.inner.get_encode_special_tokens()
     }
 
     /// Turns texts into lower case before anything else.
@@ -286,10 +210,17 @@ impl Library {
             let space = token.content.contains(char::is_whitespace);
             !token.normalized && !token.single_word && !space
         };
-        if !self.added_once || !added.get_added_tokens_decoder().values().all(plain) {
+        let decoder = added.get_added_tokens_decoder();
+        if !self.added_once || !decoder.values().all(plain) {
             return None;
         }
-        let mut added: Vec<(String, u32)> = added.get_vocab().clone().into_iter().collect();
+        let added = match self.splits_special_tokens() {
+            false => added.get_vocab().clone().into_iter().collect(),
+            // A special token also hides shorter ones that begin where it does.
+            true if decoder.values().all(|token| token.special) => Vec::new(),
+            true => return None,
+        };
+        let mut added: Vec<(String, u32)> = added;
         if added.len() > MAX_ADDED {
             return None;
         }
@@ -316,36 +247,45 @@ impl Library {
         }
     }
 
-    /// Adds the tokens of `text` to `ids`, cut on the right to `room`; returns whether there are more.
+    /// Adds the tokens of `text` to `ids`, cut on `side` to `room`; returns whether there are more.
     pub(super) fn encode(
         &self,
         text: &str,
         room: usize,
+        side: Side,
         ids: &mut Vec<u32>,
     ) -> Result<bool, ModelError> {
-        let encoding = self.leading_tokens(text, room)?;
+        let encoding = self.tokens_at_end(text, room, side)?;
         let words = encoding.get_ids();
-        ids.extend_from_slice(&words[..room.min(words.len())]);
+        let kept = room.min(words.len());
+        ids.extend_from_slice(match side {
+            Side::Right => &words[..kept],
+            Side::Left => &words[words.len() - kept..],
+        });
         Ok(words.len() > room)
     }
 
-    /// All tokens of `text`, or at least its first `room + 1`.
+    /// All tokens of `text`, or at least `room + 1` at the end that is not cut off.
     ///
     /// Normalizing and splitting a text takes about a hundred times its size in memory, while a model
-    /// reads only a few kilobytes. So of a long text only a beginning is tokenized, and a longer one if it
+    /// reads only a few kilobytes. So of a long text only that end is tokenized, and more of it if it
     /// has too few tokens. A text without white space is tokenized whole.
-    fn leading_tokens(&self, text: &str, room: usize) -> Result<Encoding, ModelError> {
+    fn tokens_at_end(&self, text: &str, room: usize, side: Side) -> Result<Encoding, ModelError> {
         const BYTES_A_TOKEN: usize = 16;
         let mut bound = (room + 1).saturating_mul(BYTES_A_TOKEN).max(4096);
         while self.divides_at_spaces && bound < text.len() / 2 {
-            let Some(cut) = space_near(text, bound) else {
+            let part = match side {
+                Side::Right => space_near(text, bound).map(|cut| &text[..cut]),
+                Side::Left => space_near_end(text, bound).map(|cut| &text[cut..]),
+            };
+            let Some(part) = part else {
                 break;
             };
-            let encoding = self.all_tokens(&text[..cut])?;
+            let encoding = self.all_tokens(part)?;
             if encoding.len() > room {
                 return Ok(encoding);
             }
-            bound = cut.max(bound).saturating_mul(4);
+            bound = part.len().max(bound).saturating_mul(4);
         }
         self.all_tokens(text)
     }
@@ -354,5 +294,12 @@ impl Library {
         self.inner
             .encode_fast(text, false)
             .map_err(|error| ModelError::corrupt("the tokenizer", error.to_string()))
+    }
+
+    /// A token with an id of `rows` or more, and that id; the smallest such id.
+    pub(super) fn beyond(&self, rows: usize) -> Option<(String, u32)> {
+        let vocabulary = self.inner.get_vocab(true).into_iter();
+        let beyond = vocabulary.filter(|&(_, id)| id as usize >= rows);
+        beyond.min_by_key(|&(_, id)| id)
     }
 }

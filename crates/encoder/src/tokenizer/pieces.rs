@@ -160,7 +160,18 @@ impl Layout {
     }
 }
 
-impl Pieces<'_> {
+impl<'a> Pieces<'a> {
+    /// All pieces with their ids.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&'a [u8], u32)> + use<'a> {
+        let mut rest = self.records;
+        std::iter::from_fn(move || {
+            let (&[head, ref id @ ..], after) = rest.split_first_chunk::<RECORD>()?;
+            let (text, after) = after.split_at_checked(usize::from(head & !INSIDE))?;
+            rest = after;
+            Some((text, u32::from_le_bytes(*id)))
+        })
+    }
+
     /// Id and length of the longest piece that `text` begins with. `text` is a word, or if `inside`, the
     /// rest of one.
     pub(super) fn longest(&self, text: &[u8], inside: bool) -> Option<(u32, usize)> {

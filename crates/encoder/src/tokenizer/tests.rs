@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use tokenizers::normalizers::{BertNormalizer, Lowercase, Sequence};
 use tokenizers::{NormalizedString, Normalizer};
 
+use super::folder::Files;
 use super::library::{self, Library};
-use super::{Settings, TextEncoder, Tokens};
+use super::{Settings, Side, TextEncoder, Tokens, load};
 use crate::error::ModelError;
 use shoal_kernels::{Bytes, copy_aligned};
 
@@ -37,12 +38,19 @@ impl Both {
     }
 
     fn from_json(json: &Value) -> Both {
-        Both::new(Library::from_json(json.to_string().as_bytes()).unwrap())
+        Both::new(Library::from_json(json.to_string().as_bytes(), false).unwrap())
     }
 
     /// Compares all ids of `text`, and those under limits about `limit`.
     #[track_caller]
     fn assert_equal(&self, text: &str, limit: usize) {
+        for side in [Side::Right, Side::Left] {
+            self.assert_equal_cut(text, limit, side);
+        }
+    }
+
+    #[track_caller]
+    fn assert_equal_cut(&self, text: &str, limit: usize, side: Side) {
         let frame = &self.oracle.frame;
         let whole = self.oracle.all_tokens(text).unwrap();
         let whole = whole.get_ids();
@@ -54,28 +62,34 @@ impl Both {
             whole.len(),
             1 << 20,
         ] {
+            let kept = room.min(whole.len());
+            let kept = match side {
+                Side::Right => &whole[..kept],
+                Side::Left => &whole[whole.len() - kept..],
+            };
             let expected = Tokens {
-                ids: [
-                    &frame.prefix,
-                    &whole[..room.min(whole.len())],
-                    &frame.suffix,
-                ]
-                .concat(),
+                ids: [&frame.prefix, kept, &frame.suffix].concat(),
                 truncated: whole.len() > room,
                 prompt: 0,
             };
             let limit = room + frame.size();
-            let packed = self.packed.encode(text, limit).unwrap();
-            assert_eq!(packed, expected, "packed, room for {room}: {text:?}");
+            let packed = self.packed.encode(text, limit, side).unwrap();
+            assert_eq!(
+                packed, expected,
+                "packed, {side:?}, room for {room}: {text:?}"
+            );
             let mut ids = Vec::new();
-            let truncated = self.oracle.encode(text, room, &mut ids).unwrap();
+            let truncated = self.oracle.encode(text, room, side, &mut ids).unwrap();
             let ids = [&frame.prefix[..], &ids, &frame.suffix].concat();
             let library = Tokens {
                 ids,
                 truncated,
                 prompt: 0,
             };
-            assert_eq!(library, expected, "library, room for {room}: {text:?}");
+            assert_eq!(
+                library, expected,
+                "library, {side:?}, room for {room}: {text:?}"
+            );
         }
     }
 }
@@ -264,7 +278,10 @@ fn the_fixtures_and_the_bundled_model_have_the_packed_form() {
     }
     assert!(folders.len() > 28);
     for folder in folders {
-        let (mut library, _) = Library::open(&folder).unwrap();
+        let config = fs::read(folder.join("config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        let rows = config["vocab_size"].as_u64().unwrap() as usize;
+        let (mut library, _) = load::load(&Files::read(&folder).unwrap(), &config, rows).unwrap();
         if folder.ends_with("lower-case-old") {
             library.lowercase();
         }
@@ -309,7 +326,7 @@ fn every_character_has_the_ids_of_the_library() {
                 ]);
             }
             let whole = both.oracle.all_tokens(&text).unwrap();
-            let packed = both.packed.encode(&text, 1 << 20).unwrap();
+            let packed = both.packed.encode(&text, 1 << 20, Side::Right).unwrap();
             let inner = &packed.ids[1..packed.ids.len() - 1];
             assert_eq!(inner, whole.get_ids(), "{text:?}");
         }
@@ -435,21 +452,21 @@ fn other_forms_stay_with_the_library() {
     for (number, change) in changes.into_iter().enumerate() {
         let mut json = tokenizer(bert(true, true, None, true));
         change(&mut json);
-        let encoder = TextEncoder::from_json(json.to_string().as_bytes()).unwrap();
+        let encoder = TextEncoder::from_json(json.to_string().as_bytes(), false).unwrap();
         assert!(
             matches!(encoder, TextEncoder::Library(_)),
             "change {number}"
         );
         assert!(packed(&encoder).is_none(), "change {number}");
-        encoder.encode("good", 8).unwrap();
+        encoder.encode("good", 8, Side::Right).unwrap();
     }
 }
 
 #[test]
 fn packing_is_repeatable() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
-    let first = TextEncoder::from_json(json.as_bytes()).unwrap();
-    let second = TextEncoder::from_json(json.as_bytes()).unwrap();
+    let first = TextEncoder::from_json(json.as_bytes(), false).unwrap();
+    let second = TextEncoder::from_json(json.as_bytes(), false).unwrap();
     let (settings, bytes) = packed(&first).unwrap();
     let again = TextEncoder::packed(settings.clone(), bytes.clone()).unwrap();
     for other in [second, again] {
@@ -462,7 +479,7 @@ fn packing_is_repeatable() {
 #[test]
 fn packed_bytes_may_have_any_alignment() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
-    let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
+    let encoder = TextEncoder::from_json(json.as_bytes(), false).unwrap();
     let text = "The good, the unbelievable movie [MASK] naïve";
     for shift in 0..8 {
         let (settings, vocabulary) = packed(&encoder).unwrap();
@@ -470,8 +487,8 @@ fn packed_bytes_may_have_any_alignment() {
         let bytes = bytes.slice(shift..);
         let shifted = TextEncoder::packed(settings, bytes).unwrap();
         assert_eq!(
-            shifted.encode(text, 64).unwrap(),
-            encoder.encode(text, 64).unwrap()
+            shifted.encode(text, 64, Side::Left).unwrap(),
+            encoder.encode(text, 64, Side::Left).unwrap()
         );
     }
 }
@@ -479,7 +496,7 @@ fn packed_bytes_may_have_any_alignment() {
 #[test]
 fn every_cut_of_packed_bytes_is_an_error() {
     let json = tokenizer(bert(true, true, None, true)).to_string();
-    let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
+    let encoder = TextEncoder::from_json(json.as_bytes(), false).unwrap();
     let (settings, bytes) = packed(&encoder).unwrap();
     let error = |bytes: &[u8]| match TextEncoder::packed(settings.clone(), copy_aligned(bytes)) {
         Err(error @ ModelError::Corrupt { .. }) => error.to_string(),
@@ -496,7 +513,7 @@ fn every_cut_of_packed_bytes_is_an_error() {
 fn settings_that_are_not_a_tokenizer_are_refused() {
     type Change = fn(&mut Settings);
     let json = tokenizer(bert(true, true, None, true)).to_string();
-    let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
+    let encoder = TextEncoder::from_json(json.as_bytes(), false).unwrap();
     let cases: [(Change, &str); 3] = [
         (|settings| settings.frame.prefix.clear(), "no token before"),
         (
@@ -530,7 +547,7 @@ proptest! {
         use std::sync::LazyLock;
         static PACKED: LazyLock<(Settings, Bytes)> = LazyLock::new(|| {
             let json = tokenizer(bert(true, true, None, true)).to_string();
-            let encoder = TextEncoder::from_json(json.as_bytes()).unwrap();
+            let encoder = TextEncoder::from_json(json.as_bytes(), false).unwrap();
             packed(&encoder).unwrap()
         });
         let (settings, bytes) = &*PACKED;
@@ -545,8 +562,11 @@ proptest! {
         }
         if let Ok(encoder) = TextEncoder::packed(settings.clone(), copy_aligned(&bytes)) {
             let limit = encoder.special_tokens() + room;
-            let tokens = encoder.encode(&text, limit).unwrap();
-            assert!(tokens.ids.len() <= limit);
+            for side in [Side::Right, Side::Left] {
+                let tokens = encoder.encode(&text, limit, side).unwrap();
+                assert!(tokens.ids.len() <= limit);
+            }
+            let _ = encoder.check(64);
         }
     }
 }

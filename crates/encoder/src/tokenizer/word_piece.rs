@@ -9,7 +9,7 @@ use unicode_normalization_alignments::UnicodeNormalization;
 
 use super::characters::{Kind, is_ideograph};
 use super::pieces::{Layout, Pieces};
-use super::tokens::Frame;
+use super::tokens::{Frame, Side};
 use crate::error::ModelError;
 
 /// Most added tokens: they are compared one by one.
@@ -97,21 +97,34 @@ impl WordPieceEncoder {
         })
     }
 
-    /// Adds the tokens of `text` to `ids`, cut on the right to `room`; returns whether there are more.
-    pub(super) fn encode(&self, text: &str, room: usize, ids: &mut Vec<u32>) -> bool {
-        let limit = ids.len().saturating_add(room);
+    /// Adds the tokens of `text` to `ids`, cut on `side` to `room`; returns whether there are more.
+    pub(super) fn encode(&self, text: &str, room: usize, side: Side, ids: &mut Vec<u32>) -> bool {
+        let start = ids.len();
+        let limit = start.saturating_add(room);
         let mut words = Words {
             settings: &self.settings,
             pieces: self.layout.of(&self.vocabulary),
             word: Vec::new(),
             characters: 0,
             ids,
+            start,
             limit,
+            side,
+            truncated: false,
         };
         self.divide(text, &mut words);
-        let truncated = ids.len() > limit;
-        ids.truncate(limit);
-        truncated
+        words.cut()
+    }
+
+    /// A token with an id of `rows` or more, and that id; the smallest such id.
+    pub(super) fn beyond(&self, rows: usize) -> Option<(String, u32)> {
+        let added = self.settings.added.iter();
+        let added = added.map(|(text, id)| (text.as_bytes(), *id));
+        let pieces = self.layout.of(&self.vocabulary);
+        let all = added.chain(pieces.all());
+        let beyond = all.filter(|&(_, id)| id as usize >= rows);
+        let (text, id) = beyond.min_by_key(|&(_, id)| id)?;
+        Some((String::from_utf8_lossy(text).into_owned(), id))
     }
 
     /// Adds the words of `text` to `words` until there are enough.
@@ -125,7 +138,7 @@ impl WordPieceEncoder {
             if step == step::ADDED {
                 if let Some((added, id)) = self.added_at(&bytes[at..]) {
                     words.end_word();
-                    words.ids.push(*id);
+                    words.push(*id);
                     at += added.len();
                     continue;
                 }
@@ -262,13 +275,45 @@ struct Words<'a> {
     word: Vec<u8>,
     characters: usize,
     ids: &'a mut Vec<u32>,
-    /// More ids than this are enough.
+    /// Where the ids of the text start.
+    start: usize,
+    /// Where they end at the most.
     limit: usize,
+    side: Side,
+    /// Whether ids of the text were dropped.
+    truncated: bool,
 }
 
 impl Words<'_> {
     fn are_enough(&self) -> bool {
-        self.ids.len() > self.limit
+        self.side == Side::Right && self.ids.len() > self.limit
+    }
+
+    /// Adds an id that is a word.
+    fn push(&mut self, id: u32) {
+        self.ids.push(id);
+        self.bound();
+    }
+
+    /// Keeps the number of ids below a multiple of the limit while more follow.
+    fn bound(&mut self) {
+        const SPARE: usize = 4096;
+        let length = self.limit - self.start;
+        if self.side == Side::Left && self.ids.len() > self.limit.saturating_add(length.max(SPARE))
+        {
+            self.cut();
+        }
+    }
+
+    /// Cuts the ids to the limit; returns whether any were dropped.
+    fn cut(&mut self) -> bool {
+        let excess = self.ids.len().saturating_sub(self.limit);
+        match self.side {
+            Side::Right => self.ids.truncate(self.limit),
+            Side::Left => drop(self.ids.drain(self.start..self.start + excess)),
+        }
+        self.truncated |= excess > 0;
+        self.truncated
     }
 
     /// Adds a normalized ASCII character to the word.
@@ -349,5 +394,6 @@ impl Words<'_> {
         }
         self.word.clear();
         self.characters = 0;
+        self.bound();
     }
 }

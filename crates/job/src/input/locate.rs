@@ -7,7 +7,7 @@ use super::content::{Expected, recognize};
 use super::found::Found;
 use crate::format::Format;
 use crate::store::{Location, is_url};
-use crate::{Error, Result};
+use crate::{Error, Result, file_name};
 
 /// The name of standard input.
 pub(super) const STDIN: &str = "-";
@@ -74,10 +74,11 @@ fn expand(input: &str) -> Result<Vec<Location>> {
         return Ok(vec![Location::Local(absolute(Path::new(input))?)]);
     }
     let pattern = absolute(Path::new(input))?;
-    let paths = glob::glob(&pattern.to_string_lossy())
+    let paths = glob::glob(file_name::text(&pattern)?)
         .map_err(|e| Error::input(input, format!("the pattern is malformed: {e}")))?
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| Error::storage("list", input, e))?;
+    file_name::check_pattern(file_name::text(&pattern)?)?;
     some(input, paths.into_iter().map(Location::Local).collect())
 }
 
@@ -93,6 +94,9 @@ fn absolute(path: &Path) -> Result<PathBuf> {
 }
 
 fn describe(location: Location, format: Option<Format>) -> Result<Found> {
+    if let Location::Local(path) = &location {
+        file_name::text(path)?;
+    }
     let uri = location.uri();
     let is_folder = matches!(&location, Location::Local(path) if path.is_dir());
     if let Location::Local(path) = &location

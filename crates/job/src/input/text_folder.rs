@@ -8,7 +8,7 @@ use super::row::MAX_RECORD_BYTES;
 use crate::record::write_json_string;
 use crate::spec::Identity;
 use crate::store::Location;
-use crate::{Error, Result};
+use crate::{Error, Result, file_name};
 
 /// The columns of every text folder.
 pub(super) const COLUMNS: [&str; 3] = ["id", "text", "label"];
@@ -99,7 +99,7 @@ pub(crate) fn identity(folder: &Path) -> Result<Identity> {
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0;
     for path in files(folder)? {
-        let name = path.display().to_string();
+        let name = file_name::escaped(path.as_os_str());
         let file = Location::Local(path).meta()?;
         let modified = file.modified.unwrap_or_else(|| "0".into());
         bytes += file.bytes;
@@ -115,7 +115,7 @@ pub(crate) fn identity(folder: &Path) -> Result<Identity> {
 /// The path below the folder, without its extension: `pos/0_9`.
 fn id(folder: &Path, path: &Path) -> String {
     let below = path.strip_prefix(folder).unwrap_or(path).with_extension("");
-    let parts: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
+    let parts: Vec<_> = below.iter().map(file_name::escaped).collect();
     parts.join("/")
 }
 

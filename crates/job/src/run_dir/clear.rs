@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt};
 
-use super::{BATCHES, FILES, FOLDERS, INPUT, JOB, LOCK, Root, RunDir};
+use super::{BATCHES, FILES, FOLDERS, INPUT, JOB, LOCK, Root, RunDir, SPOOL};
 use crate::format::OutputFormat;
 use crate::store::runtime;
 use crate::wire::BatchRange;
@@ -107,7 +107,9 @@ impl RunDir {
         Ok(files
             .chain(folders)
             .filter_map(|path| path.filename())
-            .all(|name| FILES.contains(&name) || name == LOCK || FOLDERS.contains(&name)))
+            .all(|name| {
+                FILES.contains(&name) || [LOCK, SPOOL].contains(&name) || FOLDERS.contains(&name)
+            }))
     }
 }
 

@@ -17,6 +17,8 @@ mod probe;
 mod receipts;
 mod table;
 
+use std::fs::DirBuilder;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ use object_store::prefix::PrefixStore;
 use crate::format::OutputFormat;
 use crate::store::{Location, is_url};
 use crate::wire::BatchRange;
-use crate::{Error, Result};
+use crate::{Error, Result, file_name};
 pub use events::EventLog;
 pub use lock::RunLock;
 pub use objects::Put;
@@ -41,6 +43,8 @@ const BATCHES: &str = "batches.jsonl";
 const INPUT: &str = "input";
 const EVENTS: &str = "events.jsonl";
 const LOCK: &str = "lock";
+/// The folder for the copy of standard input while it is planned.
+pub const SPOOL: &str = "spool";
 /// In the order in which they are cleared: receipts before parts, because a receipt without its part counts as damage.
 const FOLDERS: [&str; 7] = [
     INPUT, "receipts", "parts", "failed", "events", "manifest", "map",
@@ -73,8 +77,23 @@ enum Root {
     Url(String),
 }
 
+/// Creates a folder that only its owner can enter, because it contains texts. Existing folders stay as they are, and folders
+/// above it are created as usual.
+fn create_private(folder: &Path) -> io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(folder) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        end => end,
+    }
+}
+
 impl RunDir {
-    /// Opens the run directory at `root`, a folder or the URL of a prefix. A missing folder is created.
+    /// Opens the run directory at `root`, a folder or the URL of a prefix. A missing folder is created, for its owner only.
     ///
     /// # Errors
     /// The folder cannot be created or used, or the URL is not that of a writable store.
@@ -82,7 +101,9 @@ impl RunDir {
         if let Some(url) = root.to_str().filter(|root| is_url(root)) {
             return Self::remote(url);
         }
-        std::fs::create_dir_all(root).map_err(Error::file("create the run directory", root))?;
+        let path = std::path::absolute(root).map_err(Error::file("find", root))?;
+        file_name::text(&path)?;
+        create_private(root).map_err(Error::file("create the run directory", root))?;
         Self::open(root)
     }
 
@@ -99,12 +120,13 @@ impl RunDir {
         let root = root
             .canonicalize()
             .map_err(Error::file("open the run directory", root))?;
+        file_name::text(&root)?;
         let run = Self {
             root: Root::Folder(root),
             store: Arc::new(store),
         };
         // The folder is untrusted: writing through a link would change files elsewhere.
-        for name in FOLDERS.iter().chain(&FILES).chain([&LOCK]) {
+        for name in FOLDERS.iter().chain(&FILES).chain([&LOCK, &SPOOL]) {
             run.refuse_link(name)?;
         }
         Ok(run)
@@ -249,6 +271,7 @@ impl RunDir {
                 reason: format!(
                     "{name} is a link, a pipe or a device, not a regular file; remove it, or use another folder"
                 ),
+                parameters: Vec::new(),
             }),
             _ => Ok(()),
         }

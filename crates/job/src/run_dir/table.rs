@@ -156,6 +156,7 @@ impl RunDir {
                 run: self.name(),
                 reason: "another command planned a different job here at the same time; use another run directory for one of them"
                     .into(),
+                parameters: Vec::new(),
             });
         }
         Ok(())

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+#[cfg(feature = "hub")]
+use super::hub_cache;
 use crate::{Error, Result};
 
 /// Whether `text` has the form `name` or `owner/name`, optionally with `@revision`.
@@ -29,15 +31,49 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
 /// The model's folder in the hub's cache. Missing files are downloaded.
 #[cfg(feature = "hub")]
 pub(super) fn hub(name: &str) -> Result<PathBuf> {
+    let error = |reason: String| Error::Hub {
+        name: name.to_owned(),
+        reason,
+    };
+    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
+    let Some(folder) = hub_cache::folder() else {
+        return Err(error(
+            "there is no folder for the cache of the Hugging Face hub; set HF_HUB_CACHE or HOME"
+                .into(),
+        ));
+    };
+    let repo = hub_cache::Repo::new(&folder, id);
+    let not_cached = match repo.complete_snapshot(revision) {
+        Ok(snapshot) => return Ok(snapshot),
+        Err(reason) => reason,
+    };
+    if is_offline() {
+        return Err(error(format!(
+            "there is no folder of this name, {not_cached}, and HF_HUB_OFFLINE disables downloads"
+        )));
+    }
+    download(id, revision, &folder, &not_cached).map_err(error)
+}
+
+/// Downloads the files of a model to the cache, and returns their folder, or the reason why this failed. `not_cached` says
+/// what the cache has instead.
+#[cfg(feature = "hub")]
+fn download(
+    id: &str,
+    revision: &str,
+    cache: &std::path::Path,
+    not_cached: &str,
+) -> std::result::Result<PathBuf, String> {
     use hf_hub::api::sync::{ApiBuilder, ApiError};
-    use hf_hub::{Cache, Repo, RepoType};
-    use shoal_encoder::Checkpoint;
+    use hf_hub::{Repo, RepoType};
 
     /// Files that a model may lack.
-    const OPTIONAL: [&str; 6] = [
+    const OPTIONAL: [&str; 8] = [
         "tokenizer.json",
         "vocab.txt",
         "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
         "modules.json",
         "sentence_bert_config.json",
         "config_sentence_transformers.json",
@@ -47,19 +83,14 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     const WEIGHTS: &str = "model.safetensors";
     const INDEX: &str = "model.safetensors.index.json";
 
-    let (id, revision) = name.split_once('@').unwrap_or((name, "main"));
     let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
-    let error = |reason: String| Error::Hub {
-        name: name.to_owned(),
-        reason,
-    };
     let failed = |e: ApiError| {
         // Its type belongs to a crate that is not a dependency; its text is only the status.
         let status = match &e {
             ApiError::RequestError(e) => e.to_string(),
             _ => String::new(),
         };
-        error(match status.as_str() {
+        match status.as_str() {
             "http status: 404" => format!(
                 "there is no folder and no model of this name, or it lacks a file or the revision {revision} (HTTP 404)"
             ),
@@ -67,32 +98,16 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
                 "it does not exist or is not open to you; set HF_TOKEN for private models ({status})"
             ),
             _ => format!(
-                "{e}; there is no folder of this name either. Without a network, name a downloaded model folder"
+                "{e}; there is no folder of this name either, and {not_cached}. Without a network, name a downloaded model \
+                 folder"
             ),
-        })
+        }
     };
-    let cached = Cache::from_env().repo(repo.clone());
-    // Only a complete folder of the cache is used.
-    if let Some(folder) = cached
-        .get("config.json")
-        .and_then(|path| path.parent().map(PathBuf::from))
-        && Checkpoint::fingerprint(&folder).is_ok()
-    {
-        return Ok(folder);
-    }
-    if is_offline() {
-        return Err(error(
-            "it is not in the cache, and HF_HUB_OFFLINE disables downloads".into(),
-        ));
-    }
-    let mut builder = ApiBuilder::from_env().with_progress(false);
-    // The default is the token of the hub's login.
-    if let Ok(token) = std::env::var("HF_TOKEN")
-        && !token.trim().is_empty()
-    {
-        builder = builder.with_token(Some(token.trim().to_owned()));
-    }
-    let api = builder.build().map_err(failed)?.repo(repo);
+    let api = ApiBuilder::from_env()
+        .with_progress(false)
+        .with_cache_dir(cache.to_owned())
+        .with_token(hub_cache::token());
+    let api = api.build().map_err(failed)?.repo(repo);
     let config = api.get("config.json").map_err(failed)?;
     let info = api.info().map_err(failed)?;
     let siblings = info.siblings.iter();
@@ -105,10 +120,10 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     let is_shard = |file: &str| file.ends_with(".safetensors") && !file.contains('/');
     let is_sharded = !files.contains(&WEIGHTS);
     if is_sharded && !files.contains(&INDEX) {
-        return Err(error(format!(
+        return Err(format!(
             "it has no {WEIGHTS}, and shoal reads no other weights; its files are {}",
             files.join(", ")
-        )));
+        ));
     }
     let is_weights = |file: &str| match is_sharded {
         true => file == INDEX || is_shard(file),
@@ -124,14 +139,16 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
     config
         .parent()
         .map(PathBuf::from)
-        .ok_or_else(|| error("the cache has no folder for it".into()))
+        .ok_or_else(|| "the cache has no folder for it".into())
 }
 
 /// Whether the user disabled downloads, as for the hub's other clients.
 #[cfg(feature = "hub")]
 fn is_offline() -> bool {
-    std::env::var("HF_HUB_OFFLINE")
-        .is_ok_and(|value| matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes"))
+    let value = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    value.is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "on" | "true" | "yes"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 mod cache;
 mod check;
 mod hub;
+#[cfg_attr(not(feature = "hub"), allow(dead_code))]
+mod hub_cache;
 mod pack;
 mod precision;
 mod remote;
@@ -12,8 +14,8 @@ use std::sync::Arc;
 
 use shoal_encoder::packed::Container;
 use shoal_encoder::{Checkpoint, Isa, Model, Precision, Purpose, Target};
-use shoal_job::FunctionSpec;
 use shoal_job::store::{Location, is_url};
+use shoal_job::{FunctionSpec, file_name};
 use shoal_runners::EncoderRunner;
 use shoal_tasks::{TaskKind, TaskOptions};
 
@@ -21,6 +23,7 @@ use crate::{Error, Result, Setting, bundled};
 use cache::Cache;
 pub(crate) use cache::folder as cache_folder;
 pub use check::Comparison;
+use hub_cache::Repo;
 pub use pack::{PackSettings, PackSummary, pack};
 pub(crate) use precision::Upcoming;
 
@@ -163,13 +166,16 @@ impl Source {
         if path.exists() || !hub::is_hub_name(reference) {
             let path = std::path::absolute(path)
                 .map_err(|e| shoal_job::Error::storage("find model", reference, e))?;
-            let reference = path.display().to_string();
+            let reference = file_name::text(&path)?.to_owned();
             return Ok(if path.is_file() {
                 Self::Packed {
                     reference,
                     location: Location::Local(path),
                 }
             } else {
+                // A model's folder in the hub's cache stands for its snapshot.
+                let snapshot = Repo::at(&path).and_then(|repo| repo.only_snapshot());
+                let path = snapshot.unwrap_or(path);
                 Self::Folder { reference, path }
             });
         }

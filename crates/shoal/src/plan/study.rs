@@ -12,7 +12,7 @@ use shoal_runners::EncoderRunner;
 use super::calibrate;
 use super::candidates::PlanContext;
 use super::lengths::{self, Lengths};
-use crate::inputs::{Inputs, bytes};
+use crate::inputs::{Inputs, bytes, spool_folder};
 use crate::machine::architecture;
 use crate::scratch::ScratchRun;
 use crate::{Error, ModelSettings, Result};
@@ -40,7 +40,7 @@ impl Study {
         cancel: &Cancel,
         emit: &mut dyn FnMut(&Event),
     ) -> Result<Self> {
-        let inputs = Inputs::find(inputs, parameters.input_format, cancel)?;
+        let inputs = Inputs::find(inputs, parameters.input_format, spool_folder, cancel)?;
         let runner = model.open()?;
         let is_large = bytes(&inputs.found) > LARGE_BYTES;
         let parameters = Parameters {

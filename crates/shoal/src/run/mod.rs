@@ -28,7 +28,7 @@ use crate::{
     BackendConfig, Error, ModelSettings, OnError, Result, Setting, Settings, Summary, VERSION,
     trust,
 };
-use open::open_run;
+use open::{open_run, spool_in};
 use stage::{EventSink, Stage};
 
 /// Runs a job, or resumes it if an earlier call was interrupted.
@@ -83,7 +83,12 @@ fn start(
     }
     settings.check()?;
     // Missing inputs are reported before the model is opened, which takes longer.
-    let inputs = Inputs::find(&settings.inputs, parameters.input_format, cancel)?;
+    let inputs = Inputs::find(
+        &settings.inputs,
+        parameters.input_format,
+        || spool_in(settings),
+        cancel,
+    )?;
     check_apart(&inputs.found, &destination)?;
     let (runner, precision_choice) = match runner {
         Some(runner) => (runner, None),

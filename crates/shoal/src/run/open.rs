@@ -1,10 +1,36 @@
 //! Opens the run directory of a command.
 
+use std::path::{Path, PathBuf};
+
 use shoal_job::plan::{Request, check_same};
-use shoal_job::run_dir::RunLock;
+use shoal_job::run_dir::{RunLock, SPOOL};
 use shoal_job::{Error as JobError, Job, RunDir};
 
+use crate::inputs::spool_folder;
 use crate::{Error, Result, Setting, Settings, runs};
+
+/// The run directory at `path`, which the user named.
+fn given(path: &Path) -> Result<RunDir> {
+    let run = RunDir::create(path)?;
+    if !run.is_ours()? {
+        let reason = format!(
+            "{} holds other files; name an empty or new folder",
+            path.display()
+        );
+        return Err(Error::setting(Setting::RunDir, reason));
+    }
+    Ok(run)
+}
+
+/// The folder for the copy of standard input: in the run directory that the user named, because there may be no other folder
+/// that can be written.
+pub(super) fn spool_in(settings: &Settings) -> Result<PathBuf> {
+    let run = settings.run_dir.as_deref().map(given).transpose()?;
+    match run.as_ref().and_then(RunDir::folder) {
+        Some(folder) => Ok(folder.join(SPOOL)),
+        None => spool_folder(),
+    }
+}
 
 /// The run directory of `settings`, locked, with its job if that is the same as `request`.
 pub(super) fn open_run(
@@ -12,14 +38,7 @@ pub(super) fn open_run(
     request: &Request<'_>,
 ) -> Result<(RunDir, RunLock, Option<Job>)> {
     if let Some(path) = &settings.run_dir {
-        let run = RunDir::create(path)?;
-        if !run.is_ours()? {
-            let reason = format!(
-                "{} holds other files; name an empty or new folder",
-                path.display()
-            );
-            return Err(Error::setting(Setting::RunDir, reason));
-        }
+        let run = given(path)?;
         let lock = run.lock()?;
         if settings.fresh {
             run.clear()?;
