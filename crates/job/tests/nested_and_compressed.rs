@@ -436,7 +436,7 @@ fn texts_in_arrays_and_objects_name_the_path() {
         [
             "the text is not a string but an array; an item of it is named by a path, such as text.0",
             "the text is not a string but an object; a field of it is named by a path, such as text.body",
-            "the text is not a string but an object; a field of it is named by a path, such as text.text",
+            "the text is not a string but an object",
         ]
     );
 }

@@ -196,10 +196,12 @@ fn not_a_string(json: &str, name: Option<&str>) -> String {
             "has half of a character: a \\u escape of a surrogate pair without its other half"
                 .into()
         }
-        Some(b'{') => format!(
-            "is not a string but an object; a field of it is named by a path, such as {name}.{}",
-            first_string(json).as_deref().unwrap_or("text")
-        ),
+        Some(b'{') => match first_string(json) {
+            Some(field) => format!(
+                "is not a string but an object; a field of it is named by a path, such as {name}.{field}"
+            ),
+            None => "is not a string but an object".into(),
+        },
         Some(b'[') => format!(
             "is not a string but an array; an item of it is named by a path, such as {name}.0"
         ),
