@@ -22,6 +22,7 @@ pub mod record;
 pub mod run_dir;
 pub mod spec;
 pub mod store;
+mod types;
 pub mod windows;
 pub mod wire;
 mod writers;

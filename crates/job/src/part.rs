@@ -1,12 +1,14 @@
 //! Parts: the output of one batch, a complete file in the output's format.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::column::Column;
 use crate::format::OutputFormat;
 use crate::input::{caught, footer::is_harmless, ipc};
 use crate::record::{Cell, Record};
@@ -14,37 +16,30 @@ use crate::spec::Job;
 use crate::writers::{self, WriteError, Writer};
 use crate::{Error, Result};
 
-/// The output's columns: `id`, those of the function, and the kept ones.
+/// The output's columns, in the types that the writer of the job's format expects: `id`, those of the function, and the kept
+/// ones.
 pub fn schema(job: &Job) -> SchemaRef {
-    let id = job.columns.id.as_ref();
-    let id_type = id.map_or(DataType::Int64, |id| id.data_type.clone());
-    let id = Arc::new(Field::new("id", id_type, true));
-    let kept = job.columns.kept.iter();
-    let kept = kept.map(|column| Field::new(&column.name, column.data_type.clone(), true).into());
-    let fields = std::iter::once(id)
+    let carried = |column: &Column| {
+        let field = Field::new(&column.name, column.data_type.clone(), true);
+        let field = field.with_metadata(HashMap::from_iter(column.extension.clone()));
+        writers::carried_field(job.parameters.output_format, &Arc::new(field))
+    };
+    let row_number = || Column {
+        source: "id".into(),
+        name: "id".into(),
+        data_type: DataType::Int64,
+        extension: BTreeMap::new(),
+    };
+    let id = job.columns.id.clone().unwrap_or_else(row_number);
+    let fields = std::iter::once(carried(&id))
         .chain(job.function.output.fields().iter().cloned())
-        .chain(kept);
+        .chain(job.columns.kept.iter().map(carried));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// The columns in the types that the writer of the job's format expects.
-fn written_schema(job: &Job) -> SchemaRef {
-    let format = job.parameters.output_format;
-    let tasks = 1..=job.function.output.fields().len();
-    let schema = schema(job);
-    let fields = schema.fields().iter().enumerate().map(|(index, field)| {
-        if tasks.contains(&index) {
-            field.clone()
-        } else {
-            writers::carried_field(format, field)
-        }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>()))
 }
 
 /// The header that every CSV part starts with.
 pub(crate) fn csv_header(job: &Job) -> Result<Vec<u8>> {
-    writers::writer(OutputFormat::Csv, &written_schema(job))
+    writers::writer(OutputFormat::Csv, &schema(job))
         .and_then(|writer| writer.finish())
         .map_err(|e| Error::Parameter(format!("failed to write CSV: {e}")))
 }
@@ -62,7 +57,7 @@ impl PartWriter {
     /// A writer of a part of `job`.
     pub fn new(job: &Job) -> Self {
         let format = job.parameters.output_format;
-        let schema = written_schema(job);
+        let schema = schema(job);
         Self {
             format,
             tasks: job.function.output.fields().len(),
@@ -92,16 +87,15 @@ impl PartWriter {
                 rows.num_columns()
             )));
         }
-        let carried = |index: usize, cells: &mut dyn Iterator<Item = &Cell>| {
-            writers::carried_array(self.format, self.schema.field(index), cells)
+        let carried = |index: usize, cell: &dyn Fn(&Record) -> &Cell| {
+            let cells: Vec<_> = records.iter().map(cell).collect();
+            writers::carried_array(self.format, self.schema.field(index), &cells)
                 .map_err(|e| Error::Parameter(format!("failed to write a carried column: {e}")))
         };
-        let mut arrays: Vec<ArrayRef> =
-            vec![carried(0, &mut records.iter().map(|record| &record.id))?];
+        let mut arrays: Vec<ArrayRef> = vec![carried(0, &|record| &record.id)?];
         arrays.extend(rows.columns().iter().cloned());
         for index in 1 + tasks..self.schema.fields().len() {
-            let mut cells = records.iter().map(|record| &record.kept[index - 1 - tasks]);
-            arrays.push(carried(index, &mut cells)?);
+            arrays.push(carried(index, &|record| &record.kept[index - 1 - tasks])?);
         }
         let rows = RecordBatch::try_new(self.schema.clone(), arrays)
             .map_err(|e| function(format!("columns that do not match its specification: {e}")))?;

@@ -113,6 +113,7 @@ impl Output {
             source: self.names[index].clone(),
             name: self.names[index].clone(),
             data_type: self.types[index].clone(),
+            extension: Default::default(),
         };
         let tasks = self.tasks();
         let field = |index: usize| {

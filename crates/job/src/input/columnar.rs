@@ -80,8 +80,9 @@ impl ColumnarFormat {
         let projection = columns.sources().flatten().map(find);
         let projection: BTreeSet<_> = projection.collect::<Result<_>>()?;
         let projection = projection.into_iter().collect();
-        let mut read = caught(|| metadata.reader(file.clone(), projection))
+        let mut read = caught(|| metadata.clone().reader(file.clone(), projection))
             .map_err(|e| self.unreadable(&file, location, &*e))?;
+        let schema = metadata.schema().clone();
         let (columns, location) = (columns.clone(), location.clone());
         let (mut next, end) = (rows.start, rows.end);
         let mut ready = Vec::new().into_iter();
@@ -97,7 +98,7 @@ impl ColumnarFormat {
                 let batches = read(rows.clone())?;
                 let contents = batches
                     .iter()
-                    .flat_map(|batch| columns::contents(&columns, batch));
+                    .flat_map(|batch| columns::contents(&columns, &schema, batch));
                 Ok(rows.zip(contents).collect::<Vec<_>>())
             });
             // Nothing is read after an error.

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use flate2::read::MultiGzDecoder;
 
 use crate::format::Format;
+use crate::spec::Partition;
 use crate::store::Location;
 
 /// A source with its format.
@@ -18,6 +19,8 @@ pub struct Found {
     pub format: Format,
     /// Its compression.
     pub compression: Compression,
+    /// The columns that are in its path.
+    pub partitions: Vec<Partition>,
     /// Whether it is a copy of standard input.
     pub spooled: bool,
 }

@@ -9,7 +9,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents};
-use super::schema::{Schema, Seen, widen};
+use super::schema::{Schema, Seen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
 use super::text_folder;
@@ -18,6 +18,7 @@ use crate::column::{join, json_type};
 use crate::record::{BadRecord, Cell};
 use crate::spec::Columns;
 use crate::store::Location;
+use crate::types::widen;
 
 /// JSON Lines.
 pub(super) struct JsonLines {
@@ -200,12 +201,12 @@ fn string(value: Option<&RawValue>) -> Result<Cell, String> {
     match value.map(cell) {
         Some(text @ Cell::Text(_)) => Ok(text),
         None => Err("is missing".to_owned()),
-        Some(Cell::Null) => Err("is null".to_owned()),
         Some(Cell::Json(json)) if json.starts_with('"') => Err(
             "has half of a character: a \\u escape of a surrogate pair without its other half"
                 .to_owned(),
         ),
         Some(Cell::Json(json)) => Err(format!("is not a string but {}", json_kind(&json))),
+        Some(_) => Err("is null".to_owned()),
     }
 }
 
@@ -286,8 +287,10 @@ mod tests {
                 source: "id".into(),
                 name: "id".into(),
                 data_type: arrow_schema::DataType::Utf8,
+                extension: BTreeMap::new(),
             }),
             kept: Vec::new(),
+            partitions: Vec::new(),
         };
         let slice = TextSlice {
             uri: "a.jsonl",

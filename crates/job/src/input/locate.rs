@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::found::{Compression, Found};
+use super::partitions::partitions;
 use crate::format::Format;
 use crate::store::{Location, is_url};
 use crate::{Error, Result};
@@ -45,6 +46,7 @@ pub fn locate(
                 location,
                 format,
                 compression,
+                partitions: Vec::new(),
                 spooled: true,
             });
         } else {
@@ -139,6 +141,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     }
     Ok(Found {
         uri,
+        partitions: partitions(&location),
         location,
         format,
         compression,

@@ -16,6 +16,7 @@ mod kind;
 mod locate;
 mod look;
 mod parquet;
+mod partitions;
 mod ranged;
 mod read;
 mod row;
@@ -23,6 +24,7 @@ mod schema;
 mod stream;
 mod text;
 mod text_folder;
+mod values;
 
 pub(crate) use columnar::caught;
 pub use found::{Compression, Found};

@@ -1,10 +1,13 @@
 //! The columns of a source, and their roles in a job.
 
+use std::collections::BTreeMap;
+
 use arrow_schema::DataType;
 
 use crate::column::Column;
 use crate::record::Cell;
-use crate::spec::{Columns, InputColumn, Parameters};
+use crate::spec::{Columns, InputColumn, Parameters, Partition};
+use crate::types::widen;
 use crate::{Error, FunctionSpec, Result, Role};
 
 /// The columns of a source, as far as its head shows.
@@ -21,7 +24,14 @@ pub(super) struct SourceColumn {
     pub(super) name: String,
     /// Whether its values are strings rather than numbers or booleans.
     pub(super) is_text: bool,
+    /// Its type in the source.
+    pub(super) source_type: DataType,
+    /// Its type in typed outputs.
     pub(super) data_type: DataType,
+    /// The metadata of its extension type.
+    pub(super) extension: BTreeMap<String, String>,
+    /// Its value, if the column is in the path of the source.
+    pub(super) partition: Option<Partition>,
 }
 
 impl Schema {
@@ -34,12 +44,39 @@ impl Schema {
         let columns = columns.into_iter().map(|(name, is_text)| SourceColumn {
             name,
             is_text,
+            source_type: data_type.clone(),
             data_type: data_type.clone(),
+            extension: BTreeMap::new(),
+            partition: None,
         });
         Self {
             columns: columns.collect(),
             is_typed: false,
         }
+    }
+
+    /// Adds the columns in the path of the source. Columns of the source have precedence.
+    pub(crate) fn add_partitions(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if self.get(&partition.name).is_none() {
+                self.columns.push(SourceColumn {
+                    name: partition.name.clone(),
+                    is_text: true,
+                    source_type: DataType::Utf8,
+                    data_type: DataType::Utf8,
+                    extension: BTreeMap::new(),
+                    partition: Some(partition.clone()),
+                });
+            }
+        }
+    }
+
+    /// The columns in the path of the source that are not in the source.
+    pub(crate) fn partitions(&self) -> Vec<Partition> {
+        let partitions = self.columns.iter();
+        partitions
+            .filter_map(|column| column.partition.clone())
+            .collect()
     }
 
     fn get(&self, name: &str) -> Option<&SourceColumn> {
@@ -97,7 +134,7 @@ impl Schema {
         }
         let id = match &parameters.id_column {
             Some(name) => Some(self.need(name, ID, place)?),
-            None => self.get("id"),
+            None => self.get("id").filter(|id| id.partition.is_none()),
         };
         let kept = parameters
             .keep_columns
@@ -135,8 +172,10 @@ impl Schema {
                 source: known.name.clone(),
                 name: "id".into(),
                 data_type: known.data_type.clone(),
+                extension: known.extension.clone(),
             }),
             kept: output_names(&kept, function)?,
+            partitions: Vec::new(),
         })
     }
 
@@ -146,7 +185,8 @@ impl Schema {
         let mut candidates = self
             .columns
             .iter()
-            .filter(|column| (column.is_text || !role.is_text) && !used.contains(column));
+            .filter(|column| (column.is_text || !role.is_text) && !used.contains(column))
+            .filter(|column| column.partition.is_none());
         match (candidates.next(), candidates.next()) {
             (Some(only), None) => Ok(only),
             _ => self.get(&role.name).ok_or_else(|| {
@@ -169,7 +209,7 @@ impl Schema {
             if self.is_typed && input.role.is_text && !column.is_text {
                 let reason = format!(
                     "column {name:?} has type {}, not strings; name another column for the {}",
-                    column.data_type, input.role.name
+                    column.source_type, input.role.name
                 );
                 return Err(Error::input(place, reason));
             }
@@ -209,6 +249,11 @@ impl<'a> Resolver<'a> {
         schema.check(columns, place)?;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
             if let Some(found) = schema.get(&column.source) {
+                if column.data_type == DataType::Null {
+                    column.extension = found.extension.clone();
+                } else if found.data_type != DataType::Null && column.extension != found.extension {
+                    column.extension.clear();
+                }
                 widen(&mut column.data_type, &found.data_type);
             }
         }
@@ -238,15 +283,6 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Widens a type so that values of another fit too. `Null` is the type of a column without values so far.
-pub(super) fn widen(known: &mut DataType, other: &DataType) {
-    if *known == DataType::Null {
-        *known = other.clone();
-    } else if *other != DataType::Null && known != other {
-        *known = DataType::Utf8;
-    }
-}
-
 const ID: &str = "the id";
 const KEPT: &str = "the columns to keep";
 
@@ -273,6 +309,7 @@ fn output_names(kept: &[&SourceColumn], function: &FunctionSpec) -> Result<Vec<C
             source: known.name.clone(),
             name,
             data_type: known.data_type.clone(),
+            extension: known.extension.clone(),
         });
     }
     Ok(columns)

@@ -84,9 +84,12 @@ pub(crate) fn read_head(
     stream: &Stream,
     columns: &mut Resolver<'_>,
 ) -> Result<Head> {
-    let head = format.head(stream)?;
-    match &head.schema {
-        Some(schema) => columns.add(schema, &found.uri)?,
+    let mut head = format.head(stream)?;
+    match &mut head.schema {
+        Some(schema) => {
+            schema.add_partitions(&found.partitions);
+            columns.add(schema, &found.uri)?;
+        }
         // Malformed rows become dead letters, which need the columns of another source.
         None if columns.get().is_none() && !stream.head().0.trim_ascii().is_empty() => {
             return Err(Error::input(
