@@ -390,3 +390,65 @@ fn the_type_in_an_error_is_that_of_the_file() {
     let says = "column \"text\" has type Dictionary(Int32, Int64), not strings";
     assert!(error.contains(says), "{error}");
 }
+
+#[test]
+fn folders_in_the_path_are_columns() {
+    let bench = Bench::new();
+    let place = |folder: &str, name: &str| {
+        let folder = bench.path("data").join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder.join(name)
+    };
+    // A column of the file has precedence.
+    let csv = place("kept=en/year=2020", "a.csv");
+    std::fs::write(&csv, "text,year\ngood,x\n").unwrap();
+    let jsonl = place("kept=pt%20BR/year=2021", "b.jsonl");
+    std::fs::write(&jsonl, "{\"text\":\"good\"}\n{\"text\":null}\n").unwrap();
+    let none = place("kept=__HIVE_DEFAULT_PARTITION__/year=007", "c.parquet");
+    std::fs::copy(file(&bench, "c.parquet", strings(&["own"])), &none).unwrap();
+    let arrow = place("kept=de/year=", "d.arrow");
+    let texts = RecordBatch::try_from_iter([("text", strings(&["a", "b"]))]).unwrap();
+    let mut writer = FileWriter::try_new(File::create(&arrow).unwrap(), &texts.schema()).unwrap();
+    writer.write(&texts).unwrap();
+    writer.finish().unwrap();
+    // A glob finds the files in this order.
+    let pattern = bench.path("data/*/*/*");
+    let (job, rows) = bench
+        .carry(&[&pattern], &["kept", "year"], OutputFormat::Parquet, 2)
+        .unwrap();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            row.content
+                .as_ref()
+                .ok()
+                .map(|record| texts_of(&record.kept))
+        })
+        .collect();
+    let of = |lang: &str, year: &str| Some(vec![lang.to_owned(), year.to_owned()]);
+    assert_eq!(
+        found,
+        [
+            of("own", "007"),
+            of("de", ""),
+            of("de", ""),
+            of("en", "x"),
+            of("pt BR", "2021"),
+            None
+        ]
+    );
+    let types = job.columns.kept.iter().map(|kept| kept.data_type.clone());
+    assert_eq!(types.collect::<Vec<_>>(), [DataType::Utf8, DataType::Utf8]);
+    // A path is not a column unless it is named, and a file without it is refused.
+    assert!(bench.plan(&[&pattern], 2).is_ok());
+    let other = bench.path("other.csv");
+    std::fs::write(&other, "text\ngood\n").unwrap();
+    let error = bench.carry(&[&csv, &other], &["kept"], OutputFormat::Csv, 2);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("no column \"kept\""), "{error}");
+}
+
+fn texts_of(cells: &[shoal_job::Cell]) -> Vec<String> {
+    let text = |cell: &shoal_job::Cell| cell.as_text().unwrap_or("null").to_owned();
+    cells.iter().map(text).collect()
+}

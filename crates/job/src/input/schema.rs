@@ -206,7 +206,9 @@ impl Schema {
                 continue;
             };
             let column = self.need(name, &purpose(&input.role), place)?;
-            if self.is_typed && input.role.is_text && !column.is_text {
+            // A column without values may have the type `Null`.
+            let is_text = column.is_text || column.source_type == DataType::Null;
+            if self.is_typed && input.role.is_text && !is_text {
                 let reason = format!(
                     "column {name:?} has type {}, not strings; name another column for the {}",
                     column.source_type, input.role.name
@@ -229,6 +231,8 @@ pub(crate) struct Resolver<'a> {
     function: &'a FunctionSpec,
     parameters: &'a Parameters,
     columns: Option<Columns>,
+    /// Whether all sources so far have typed columns.
+    is_typed: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -237,6 +241,7 @@ impl<'a> Resolver<'a> {
             function,
             parameters,
             columns: None,
+            is_typed: true,
         }
     }
 
@@ -247,6 +252,7 @@ impl<'a> Resolver<'a> {
             first => first.insert(schema.resolve(self.function, self.parameters, place)?),
         };
         schema.check(columns, place)?;
+        self.is_typed &= schema.is_typed;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
             if let Some(found) = schema.get(&column.source) {
                 if column.data_type == DataType::Null {
@@ -275,7 +281,7 @@ impl<'a> Resolver<'a> {
             .ok_or_else(|| Error::input(place, "there are no records in it"))?;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
             // A column without values.
-            if column.data_type == DataType::Null {
+            if column.data_type == DataType::Null && !self.is_typed {
                 column.data_type = DataType::Utf8;
             }
         }

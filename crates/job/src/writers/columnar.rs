@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, new_null_array};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::coalesce::BatchCoalescer;
@@ -32,11 +32,22 @@ pub(super) fn parquet_holds(field: &FieldRef) -> bool {
     ArrowSchemaConverter::new().convert(&schema).is_ok()
 }
 
+/// Whether Parquet supports the nullable column. Its conversion accepts types that the library cannot write.
+fn holds_null(field: &FieldRef) -> bool {
+    let schema = Arc::new(Schema::new(vec![field.clone()]));
+    let write = || -> Result<(), WriteError> {
+        let rows = vec![new_null_array(field.data_type(), 1)];
+        let rows = RecordBatch::try_new(schema.clone(), rows)?;
+        Ok(ArrowWriter::try_new(Vec::new(), schema, None)?.write(&rows)?)
+    };
+    write().is_ok()
+}
+
 /// The field of a carried column in Parquet. A type that Parquet does not support becomes text.
 pub(super) fn parquet_field(field: &FieldRef) -> FieldRef {
     let data_type = parquet_type(field.data_type());
     let changed = Arc::new(field.as_ref().clone().with_data_type(data_type));
-    match parquet_holds(&changed) {
+    match holds_null(&changed) {
         true => changed,
         false => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
     }
