@@ -37,6 +37,8 @@ pub(super) fn shown_type(data_type: &DataType) -> DataType {
         DataType::Timestamp(unit, Some(zone)) if Tz::from_str(&zone).is_err() => {
             DataType::Timestamp(unit, Some("+00:00".into()))
         }
+        // The library shows these without a decimal point.
+        DataType::Float16 => DataType::Float32,
         // Its values are whole days.
         DataType::Date64 => DataType::Date32,
         other => other,
