@@ -1,5 +1,7 @@
 //! Output columns and their types.
 
+use std::collections::BTreeMap;
+
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,9 @@ pub struct Column {
     pub name: String,
     /// Its type, for typed output formats.
     pub data_type: DataType,
+    /// The metadata of its extension type, such as `arrow.uuid`, for typed output formats.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extension: BTreeMap<String, String>,
 }
 
 /// The type that holds a JSON value, or `NaN`, `Infinity` or `-Infinity`; `Null` for null.

@@ -24,6 +24,7 @@ pub mod run_dir;
 pub mod spec;
 pub mod store;
 mod terminal;
+mod types;
 pub mod windows;
 pub mod wire;
 mod writers;

@@ -1,5 +1,6 @@
 //! Parts: the output of one batch, a complete file in the output's format.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, StringArray, new_null_array};
@@ -7,6 +8,7 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::column::Column;
 use crate::format::OutputFormat;
 use crate::input::{caught, footer::is_harmless, ipc};
 use crate::record::{BadRecord, Cell, Record};
@@ -30,35 +32,30 @@ fn result_fields(job: &Job) -> Vec<FieldRef> {
         .collect()
 }
 
-/// The output's columns: `id`, those of the function, `error` if bad records are in the output, and the kept ones.
+/// The output's columns, in the types that the writer of the job's format expects: `id`, those of the function, `error` if
+/// bad records are in the output, and the kept ones.
 pub fn schema(job: &Job) -> SchemaRef {
-    let id = job.columns.id.as_ref();
-    let id_type = id.map_or(DataType::Int64, |id| id.data_type.clone());
-    let id = Arc::new(Field::new("id", id_type, true));
-    let kept = job.columns.kept.iter();
-    let kept = kept.map(|column| Field::new(&column.name, column.data_type.clone(), true).into());
-    let fields = std::iter::once(id).chain(result_fields(job)).chain(kept);
+    let carried = |column: &Column| {
+        let field = Field::new(&column.name, column.data_type.clone(), true);
+        let field = field.with_metadata(HashMap::from_iter(column.extension.clone()));
+        writers::carried_field(job.parameters.output_format, &Arc::new(field))
+    };
+    let row_number = || Column {
+        source: "id".into(),
+        name: "id".into(),
+        data_type: DataType::Int64,
+        extension: BTreeMap::new(),
+    };
+    let id = job.columns.id.clone().unwrap_or_else(row_number);
+    let fields = std::iter::once(carried(&id))
+        .chain(result_fields(job))
+        .chain(job.columns.kept.iter().map(carried));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-/// The columns in the types that the writer of the job's format expects.
-fn written_schema(job: &Job) -> SchemaRef {
-    let format = job.parameters.output_format;
-    let results = 1..=result_fields(job).len();
-    let schema = schema(job);
-    let fields = schema.fields().iter().enumerate().map(|(index, field)| {
-        if results.contains(&index) {
-            field.clone()
-        } else {
-            writers::carried_field(format, field)
-        }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<FieldRef>>()))
 }
 
 /// The header that every CSV part starts with.
 pub(crate) fn csv_header(job: &Job) -> Result<Vec<u8>> {
-    writers::writer(OutputFormat::Csv, &written_schema(job))
+    writers::writer(OutputFormat::Csv, &schema(job))
         .and_then(|writer| writer.finish())
         .map_err(|e| Error::Parameter(format!("failed to write CSV: {e}")))
 }
@@ -78,7 +75,7 @@ impl PartWriter {
     /// A writer of a part of `job`.
     pub fn new(job: &Job) -> Self {
         let format = job.parameters.output_format;
-        let schema = written_schema(job);
+        let schema = schema(job);
         Self {
             format,
             tasks: job.function.output.fields().len(),
@@ -160,7 +157,7 @@ impl PartWriter {
     }
 
     fn carried(&self, index: usize, cells: Vec<&Cell>) -> Result<ArrayRef> {
-        writers::carried_array(self.format, self.schema.field(index), cells.into_iter())
+        writers::carried_array(self.format, self.schema.field(index), &cells)
             .map_err(|e| Error::Parameter(format!("failed to write a carried column: {e}")))
     }
 

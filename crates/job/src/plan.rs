@@ -216,12 +216,15 @@ impl Planner<'_> {
             staged: staged.as_ref().map(|staged| staged.name.clone()),
             header: None,
             notes: Vec::new(),
+            partitions: Vec::new(),
         };
         match Kind::of(found.format) {
             Kind::Text(format) => {
                 let raw = format.open(&found.location)?;
                 let mut stream = Stream::open(found, raw, staged.and_then(Staged::writer))?;
-                source.header = read_head(format, found, &mut stream, &mut self.columns)?.header;
+                let head = read_head(format, found, &mut stream, &mut self.columns)?;
+                source.header = head.header;
+                source.partitions = head.schema.unwrap_or_default().partitions();
                 let typed = self.columns.get().filter(|_| self.is_typed);
                 let cutter = &mut self.cutter;
                 format.scan(&mut stream, typed, &mut |span| cutter.push(index, span))?;
@@ -243,8 +246,10 @@ impl Planner<'_> {
                         copy(found, writer)?;
                     }
                 }
-                let (schema, rows) = format.head(&here)?;
+                let (mut schema, rows) = format.head(&here)?;
+                schema.add_partitions(&found.partitions);
                 self.columns.add(&schema, &found.uri)?;
+                source.partitions = schema.partitions();
                 self.cutter.push_rows(index, rows)?;
                 source.identity.digest = match here {
                     Location::Local(_) => Some(self.digest(found, &here)?),

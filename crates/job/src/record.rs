@@ -1,12 +1,14 @@
 //! Records and their values.
 
-use serde::{Deserialize, Serialize};
+use arrow_array::ArrayRef;
+use serde::Serialize;
 
 use crate::Result;
 
 /// A value of an input column. Text formats keep its original text.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+///
+/// Cells are equal if text formats show them alike.
+#[derive(Debug, Clone, Default)]
 pub enum Cell {
     /// No value: JSON `null`, a missing key, a null of Parquet, an empty field of CSV.
     #[default]
@@ -15,26 +17,70 @@ pub enum Cell {
     Text(String),
     /// A number, boolean, array or object, as JSON text.
     Json(String),
+    /// A value of a typed column.
+    Typed(Typed),
+}
+
+/// A value of a typed column, for typed outputs, and how text formats show it.
+#[derive(Debug, Clone)]
+pub struct Typed {
+    shown: Box<Cell>,
+    /// The values of the column in some rows. Not a dictionary.
+    pub(crate) array: ArrayRef,
+    pub(crate) row: usize,
+}
+
+impl Typed {
+    /// The value of a row of `array`, as `shown` by text formats.
+    pub(crate) fn new(shown: Cell, array: ArrayRef, row: usize) -> Self {
+        Self {
+            shown: Box::new(shown),
+            array,
+            row,
+        }
+    }
 }
 
 impl Cell {
+    /// What text formats show: null, text or JSON.
+    fn shown(&self) -> &Self {
+        match self {
+            Self::Typed(typed) => &typed.shown,
+            other => other,
+        }
+    }
+
     /// The value as text, `None` for null.
     pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Null => None,
+        match self.shown() {
             Self::Text(text) | Self::Json(text) => Some(text),
+            _ => None,
         }
     }
 
     /// Appends the value as JSON.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::Null => out.extend_from_slice(b"null"),
+        match self.shown() {
             Self::Text(text) => write_json_string(text, out),
             Self::Json(json) => out.extend_from_slice(json.as_bytes()),
+            _ => out.extend_from_slice(b"null"),
         }
     }
 }
+
+impl PartialEq for Cell {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.shown(), other.shown()) {
+            (Self::Text(text), Self::Text(other)) | (Self::Json(text), Self::Json(other)) => {
+                text == other
+            }
+            (Self::Null, Self::Null) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Cell {}
 
 /// Appends `text` as a JSON string.
 pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
@@ -119,12 +165,12 @@ pub struct DeadLetter<'a> {
 }
 
 fn cell_as_json<S: serde::Serializer>(cell: &&Cell, serializer: S) -> Result<S::Ok, S::Error> {
-    match cell {
-        Cell::Null => serializer.serialize_none(),
+    match cell.shown() {
         Cell::Text(text) => serializer.serialize_str(text),
         Cell::Json(json) => match serde_json::value::RawValue::from_string(json.clone()) {
             Ok(raw) => raw.serialize(serializer),
             Err(_) => serializer.serialize_str(json),
         },
+        _ => serializer.serialize_none(),
     }
 }

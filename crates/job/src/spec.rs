@@ -58,6 +58,18 @@ pub struct Source {
     /// What was detected about the source that users may not expect, as in "it is …".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The columns that are in its path, unless the source has a column of that name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<Partition>,
+}
+
+/// A column that has the same value in all records of a source, from a folder `name=value` of its path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partition {
+    /// The name of the column.
+    pub name: String,
+    /// The value; `None` for null.
+    pub value: Option<String>,
 }
 
 /// Detects changes of a source since it was planned.
@@ -150,6 +162,9 @@ pub struct Columns {
     pub id: Option<Column>,
     /// Columns that are copied to the output.
     pub kept: Vec<Column>,
+    /// The columns that are in the path of the source that is read.
+    #[serde(skip)]
+    pub partitions: Vec<Partition>,
 }
 
 /// A column that the function reads.
@@ -162,9 +177,34 @@ pub struct InputColumn {
 }
 
 impl Columns {
-    /// The names in the input of all columns: the id, those of the function and the kept ones. `None` for the row number and
-    /// unused roles.
+    /// These columns in a source that has some of them in its path.
+    pub(crate) fn with_partitions(&self, partitions: &[Partition]) -> Self {
+        Self {
+            partitions: partitions.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// The names of all columns in a source: the id, those of the function and the kept ones. `None` for the row number,
+    /// unused roles, and columns that are in its path.
     pub(crate) fn sources(&self) -> impl Iterator<Item = Option<&str>> {
+        self.names()
+            .map(|name| name.filter(|name| self.partition_of(name).is_none()))
+    }
+
+    /// The value of a column, by its index in [`sources`](Self::sources), that is in the path of the source.
+    pub(crate) fn partition(&self, index: usize) -> Option<&Partition> {
+        if self.partitions.is_empty() {
+            return None;
+        }
+        self.partition_of(self.names().nth(index)??)
+    }
+
+    fn partition_of(&self, name: &str) -> Option<&Partition> {
+        self.partitions.iter().find(|known| known.name == name)
+    }
+
+    fn names(&self) -> impl Iterator<Item = Option<&str>> {
         let id = self.id.as_ref().map(|id| id.source.as_str());
         let inputs = self.inputs.iter().map(|input| input.source.as_deref());
         let kept = self.kept.iter().map(|kept| Some(kept.source.as_str()));

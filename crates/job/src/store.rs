@@ -7,6 +7,7 @@
 pub mod aws_login;
 mod objects;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -171,6 +172,14 @@ impl Location {
         match self {
             Self::Local(path) => path.display().to_string(),
             Self::Remote(object) => object.url.clone(),
+        }
+    }
+
+    /// The path, without the address of the store.
+    pub(crate) fn path(&self) -> Cow<'_, str> {
+        match self {
+            Self::Local(path) => path.to_string_lossy(),
+            Self::Remote(object) => object.path.as_ref().into(),
         }
     }
 

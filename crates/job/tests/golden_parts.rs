@@ -32,7 +32,7 @@ impl Output {
         match format {
             OutputFormat::Csv => Some(Self::csv(content)),
             OutputFormat::Jsonl => Self::jsonl(content),
-            _ => Some(Self::parquet(content)),
+            _ => Self::parquet(content),
         }
     }
 
@@ -72,10 +72,14 @@ impl Output {
         })
     }
 
-    fn parquet(content: &[u8]) -> Self {
+    /// Returns `None` if there are nested columns, which cannot be made from text.
+    fn parquet(content: &[u8]) -> Option<Self> {
         let content = bytes::Bytes::copy_from_slice(content);
         let builder = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
         let fields = builder.schema().fields().clone();
+        if fields.iter().any(|field| field.data_type().is_nested()) {
+            return None;
+        }
         let mut rows = Vec::new();
         for batch in builder.build().unwrap() {
             let batch = batch.unwrap();
@@ -92,14 +96,14 @@ impl Output {
                 columns.iter().map(cell).collect()
             }));
         }
-        Self {
+        Some(Self {
             names: fields.iter().map(|field| field.name().clone()).collect(),
             types: fields
                 .iter()
                 .map(|field| field.data_type().clone())
                 .collect(),
             rows,
-        }
+        })
     }
 
     /// The number of columns of the task: a label, its score, and the scores of all labels.
@@ -113,6 +117,7 @@ impl Output {
             source: self.names[index].clone(),
             name: self.names[index].clone(),
             data_type: self.types[index].clone(),
+            extension: Default::default(),
         };
         let tasks = self.tasks();
         let field = |index: usize| {

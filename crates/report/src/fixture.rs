@@ -174,6 +174,7 @@ fn job(batches: u64, batch_size: u64) -> Job {
             inputs: Vec::new(),
             id: None,
             kept: Vec::new(),
+            partitions: Vec::new(),
         },
         records: batches * batch_size,
         batches,

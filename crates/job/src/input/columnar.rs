@@ -79,8 +79,9 @@ impl ColumnarFormat {
         };
         let places = columns.sources().flatten().map(find);
         let places: BTreeSet<_> = places.collect::<Result<_>>()?;
-        let mut read = caught(|| metadata.reader(file.clone(), &places))
+        let mut read = caught(|| metadata.clone().reader(file.clone(), &places))
             .map_err(|e| self.unreadable(&file, location, &*e))?;
+        let schema = metadata.schema().clone();
         let (columns, location) = (columns.clone(), location.clone());
         let (mut next, end) = (rows.start, rows.end);
         let mut ready = Vec::new().into_iter();
@@ -96,7 +97,7 @@ impl ColumnarFormat {
                 let batches = read(rows.clone())?;
                 let contents = batches
                     .iter()
-                    .flat_map(|batch| columns::contents(&columns, batch));
+                    .flat_map(|batch| columns::contents(&columns, &schema, batch));
                 Ok(rows.zip(contents).collect::<Vec<_>>())
             });
             // Nothing is read after an error.

@@ -1,21 +1,17 @@
 //! Converts Arrow columns to records.
 
-use std::fmt::{self, Write};
-
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 
 use super::nested;
-use super::row::{Content, MAX_RECORD_BYTES, content, text};
+use super::row::{Content, content, text};
 use super::schema::{Schema, SourceColumn};
+use super::values::{Values, extension, shown_type};
 use crate::Result;
-use crate::record::Cell;
+use crate::record::{Cell, Typed};
 use crate::spec::Columns;
-
-/// Maximum length of the name of a time zone.
-const MAX_TIME_ZONE_BYTES: usize = 64;
+use crate::types::{is_binary, is_string, output_type, plain_type};
 
 /// The columns of a file.
 pub(super) fn source_schema(schema: &SchemaRef) -> Schema {
@@ -28,56 +24,49 @@ pub(super) fn source_schema(schema: &SchemaRef) -> Schema {
 }
 
 fn source_column(field: &Field) -> SourceColumn {
-    let plain = plain_type(field.data_type());
     SourceColumn {
         name: field.name().clone(),
         is_text: is_text(field.data_type()),
-        inside: nested::inside(&plain, source_column),
-        data_type: if survives_text(&plain) {
-            plain
-        } else {
-            DataType::Utf8
-        },
+        source_type: field.data_type().clone(),
+        data_type: output_type(field.data_type()),
+        extension: extension(field),
+        partition: None,
+        inside: nested::inside(&plain_type(field.data_type()), source_column),
     }
 }
 
-/// The value type of a dictionary; other types unchanged.
-fn plain_type(data_type: &DataType) -> DataType {
-    match data_type {
-        DataType::Dictionary(_, value) => plain_type(value),
-        other => other.clone(),
-    }
-}
-
+/// Whether values of the type are strings, or bytes that may be strings.
 pub(super) fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        plain_type(data_type),
-        DataType::Utf8
-            | DataType::LargeUtf8
-            | DataType::Utf8View
-            | DataType::Binary
-            | DataType::LargeBinary
-            | DataType::BinaryView
-    )
+    let plain = plain_type(data_type);
+    is_string(&plain) || is_binary(&plain)
 }
 
-/// Whether values of the type survive the conversion to text and back.
-fn survives_text(data_type: &DataType) -> bool {
-    use DataType as T;
-    match data_type {
-        T::Timestamp(_, Some(zone)) => zone.len() <= MAX_TIME_ZONE_BYTES,
-        T::Timestamp(_, None) | T::Date32 | T::Time32(_) | T::Time64(_) => true,
-        T::Boolean | T::Float32 | T::Float64 | T::Decimal128(..) => true,
-        other => other.is_integer(),
-    }
+/// How the values of a column are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A string role.
+    Text,
+    /// Another role.
+    Value,
+    /// Copied to the output.
+    Carried,
 }
 
-/// The rows of `batch`. Strings must be binary columns, whose values are checked one by one.
-pub(super) fn contents(columns: &Columns, batch: &RecordBatch) -> Vec<Content> {
-    let arrays = columns
-        .sources()
-        .map(|name| name.and_then(|name| nested::column(batch, name)));
-    let arrays: Vec<Option<Cells>> = arrays.map(|array| Some(cells(array?))).collect();
+/// The rows of `batch`, which has columns of `schema`. Strings must be binary columns, whose values are checked one by one.
+pub(super) fn contents(columns: &Columns, schema: &SchemaRef, batch: &RecordBatch) -> Vec<Content> {
+    let inputs = columns.inputs.iter().map(|input| match input.role.is_text {
+        true => Use::Text,
+        false => Use::Value,
+    });
+    let uses = std::iter::once(Use::Carried)
+        .chain(inputs)
+        .chain(std::iter::repeat(Use::Carried));
+    let arrays = columns.sources().zip(uses).map(|(name, used)| {
+        let name = name?;
+        let field = nested::field(schema, name)?;
+        Some(cells(&field, nested::column(batch, name)?, used))
+    });
+    let arrays: Vec<Option<Cells>> = arrays.collect();
     let value = |index: usize, row: usize| match &arrays[index] {
         None => Ok(Cell::Null),
         Some(Ok(cells)) => cells[row].clone(),
@@ -98,60 +87,46 @@ pub(super) fn contents(columns: &Columns, batch: &RecordBatch) -> Vec<Content> {
 /// The values of a column. An error of a value or of the column starts with "is" or "has".
 type Cells = Result<Vec<Result<Cell, String>>, String>;
 
-fn cells(array: Result<ArrayRef, ArrowError>) -> Cells {
+/// The values of `array`, the column `field` with bytes instead of strings.
+fn cells(field: &Field, array: Result<ArrayRef, ArrowError>, used: Use) -> Cells {
     let error = |e: ArrowError| format!("is not readable: {e}");
-    let array = array.map_err(error)?;
-    let mut plain = plain_type(array.data_type());
-    if matches!(plain, DataType::Binary | DataType::BinaryView) {
-        plain = DataType::LargeBinary;
-    }
-    let array = if plain == *array.data_type() {
-        array
-    } else {
-        arrow_cast::cast(&array, &plain).map_err(error)?
-    };
-    if plain == DataType::LargeBinary {
-        return Ok(array
+    let array = &array.map_err(error)?;
+    let plain = plain_type(field.data_type());
+    if is_string(&plain) || (is_binary(&plain) && used == Use::Text) {
+        let bytes = cast(array, &DataType::LargeBinary).map_err(error)?;
+        return Ok(bytes
             .as_binary::<i64>()
             .iter()
             .map(|value| value.map_or(Ok(Cell::Null), text))
             .collect());
     }
-    let is_json = plain.is_integer() || plain.is_floating() || plain == DataType::Boolean;
-    let options = FormatOptions::default();
-    let formatter = ArrayFormatter::try_new(&array, &options).map_err(error)?;
-    Ok((0..array.len())
+    let values = cast(array, &plain_type(array.data_type())).map_err(error)?;
+    let shown: FieldRef = {
+        let shown = shown_type(values.data_type());
+        field.clone().with_data_type(shown).into()
+    };
+    let shown_values = cast(&values, shown.data_type()).map_err(error)?;
+    let shown_values = Values::new(&shown, &shown_values).map_err(error)?;
+    Ok((0..values.len())
         .map(|row| {
-            if array.is_null(row) {
-                return Ok(Cell::Null);
-            }
-            let mut value = Limited(String::new());
-            write!(value, "{}", formatter.value(row)).map_err(|_| {
-                format!(
-                    "has more than the {} MiB that a value may have",
-                    MAX_RECORD_BYTES >> 20
-                )
-            })?;
-            let Limited(value) = value;
-            Ok(match value.as_str() {
-                // JSON cannot represent these.
-                "NaN" | "inf" | "-inf" => Cell::Text(value),
-                _ if is_json => Cell::Json(value),
-                _ => Cell::Text(value),
+            let cell = shown_values.cell(row)?;
+            Ok(match used {
+                Use::Carried if cell != Cell::Null => {
+                    Cell::Typed(Typed::new(cell, values.clone(), row))
+                }
+                _ => cell,
             })
         })
         .collect())
 }
 
-/// Text of limited size: a list of nulls takes no space in a file, but a lot as text.
-struct Limited(String);
-
-impl Write for Limited {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if (self.0.len() + text.len()) as u64 > MAX_RECORD_BYTES {
-            return Err(fmt::Error);
-        }
-        self.0.push_str(text);
-        Ok(())
+/// `array` as an array of another type. Values that do not fit are an error.
+fn cast(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == data_type {
+        return Ok(array.clone());
     }
+    // A slice of a nested array has all values of the array below it.
+    let rows = UInt32Array::from_iter_values(0..array.len() as u32);
+    let array = arrow_select::take::take(array, &rows, None)?;
+    arrow_cast::cast(&array, data_type)
 }

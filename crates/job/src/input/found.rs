@@ -2,6 +2,7 @@
 
 use super::compression::Compression;
 use crate::format::Format;
+use crate::spec::Partition;
 use crate::store::Location;
 
 /// A source with its format.
@@ -15,6 +16,8 @@ pub struct Found {
     pub format: Format,
     /// Its compression.
     pub compression: Compression,
+    /// The columns that are in its path.
+    pub partitions: Vec<Partition>,
     /// Whether it is a copy of standard input.
     pub spooled: bool,
 }

@@ -118,11 +118,10 @@ impl Node {
     }
 
     fn column(self, name: String) -> SourceColumn {
+        let is_text = self.seen.texts && !self.seen.others;
         SourceColumn {
-            name,
-            is_text: self.seen.texts && !self.seen.others,
-            data_type: DataType::Null,
             inside: self.inside(),
+            ..SourceColumn::untyped(name, is_text, DataType::Null)
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::json::{Scanner, finite, is_not_finite, key_name, pick};
 use super::json_head;
 use super::row::{Content, Contents, MAX_LINE_BYTES, TOO_LONG, content, contents};
-use super::schema::{Schema, widen};
+use super::schema::Schema;
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice};
 use super::text_folder;
@@ -17,6 +17,7 @@ use crate::column::{join, json_type};
 use crate::record::{BadRecord, Cell};
 use crate::spec::Columns;
 use crate::store::Location;
+use crate::types::widen;
 
 /// JSON Lines.
 pub(super) struct JsonLines {
@@ -274,8 +275,10 @@ mod tests {
                 source: "id".into(),
                 name: "id".into(),
                 data_type: arrow_schema::DataType::Utf8,
+                extension: Default::default(),
             }),
             kept: Vec::new(),
+            partitions: Vec::new(),
         };
         let slice = TextSlice {
             uri: "a.jsonl",

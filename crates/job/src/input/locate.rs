@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::compression::Compression;
 use super::content::{Expected, recognize};
 use super::found::Found;
+use super::partitions::partitions;
 use crate::format::Format;
 use crate::store::{Location, is_url};
 use crate::{Error, Result, file_name};
@@ -46,6 +47,7 @@ pub fn locate(
                 location,
                 format,
                 compression,
+                partitions: Vec::new(),
                 spooled: true,
             });
         } else {
@@ -116,6 +118,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
             location,
             format: Format::TextFolder,
             compression: Compression::None,
+            partitions: Vec::new(),
             spooled: false,
         });
     }
@@ -140,6 +143,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
     let (format, compression) = recognize(&uri, &location, expected)?;
     Ok(Found {
         uri,
+        partitions: partitions(&location),
         location,
         format,
         compression,

@@ -2,10 +2,11 @@
 
 use std::io::Cursor;
 
+use super::columns;
 use super::found::Found;
 use super::kind::Kind;
 use super::row::{Contents, MAX_LINE_BYTES};
-use super::schema::Resolver;
+use super::schema::{Resolver, Schema};
 use super::stream::Stream;
 use super::text::{TextSlice, head_with_record, read_head};
 use crate::record::Record;
@@ -31,7 +32,9 @@ pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -
                 read_head(format, found, &mut stream, &mut columns)?;
             }
             Kind::Columnar(format) => {
-                columns.add(&format.head(&found.location)?.0, &found.uri)?;
+                let (mut schema, _) = format.head(&found.location)?;
+                schema.add_partitions(&found.partitions);
+                columns.add(&schema, &found.uri)?;
             }
         }
     }
@@ -74,10 +77,15 @@ pub fn sample(
 
 /// The rows in the head of a source, and whether the head is the whole source.
 fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
+    let in_path = |mut schema: Schema| {
+        schema.add_partitions(&found.partitions);
+        columns.with_partitions(&schema.partitions())
+    };
     match Kind::of(found.format) {
         Kind::Text(format) => {
             let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
             let head = head_with_record(format, &mut stream)?;
+            let columns = in_path(head.schema.unwrap_or_default());
             let (bytes, is_whole) = stream.head();
             let bytes = &bytes[head.bytes..];
             // A record that is too large is cut, as at the end of the head.
@@ -89,12 +97,13 @@ fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
                 header: &head.header.unwrap_or_default(),
                 line: 1,
             };
-            Ok((format.rows(slice, columns)?, is_whole))
+            Ok((format.rows(slice, &columns)?, is_whole))
         }
         Kind::Columnar(format) => {
             let opened = format.open(&found.location)?;
+            let columns = in_path(columns::source_schema(opened.1.schema()));
             let rows = 0..opened.1.rows();
-            Ok((format.rows(&found.location, opened, columns, rows)?, true))
+            Ok((format.rows(&found.location, opened, &columns, rows)?, true))
         }
     }
 }

@@ -21,6 +21,7 @@ mod locate;
 mod look;
 mod nested;
 mod parquet;
+mod partitions;
 mod path;
 mod ranged;
 mod read;
@@ -29,6 +30,7 @@ mod schema;
 mod stream;
 mod text;
 mod text_folder;
+mod values;
 
 pub(crate) use columnar::caught;
 pub use compression::Compression;

@@ -3,7 +3,7 @@
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, OffsetSizeTrait, RecordBatch, UInt64Array};
 use arrow_cast::cast;
-use arrow_schema::{ArrowError, DataType, Fields, Schema};
+use arrow_schema::{ArrowError, DataType, FieldRef, Fields, Schema};
 use arrow_select::nullif::nullif;
 use arrow_select::take::take;
 
@@ -56,6 +56,25 @@ pub(super) fn place(schema: &Schema, name: &str) -> Option<Place> {
         rest = after;
     }
     Some(Place { root, names })
+}
+
+/// The field of the column `name`, which may be a [path].
+pub(super) fn field(schema: &Schema, name: &str) -> Option<FieldRef> {
+    let (root, mut rest) = step(schema.fields(), name)?;
+    let mut field = &schema.fields()[root];
+    while let Some(path) = rest {
+        (field, rest) = match field.data_type() {
+            DataType::Struct(fields) => {
+                let (index, after) = step(fields, path)?;
+                (&fields[index], after)
+            }
+            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+                (item, path::split(path).1)
+            }
+            _ => return None,
+        };
+    }
+    Some(field.clone())
 }
 
 /// The field at the start of `path`, and the rest.

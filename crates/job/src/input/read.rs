@@ -106,6 +106,7 @@ impl Sources {
         }
         let location = self.location(source, run)?;
         let range = slice.start..slice.end;
+        let columns = job.columns.with_partitions(&source.partitions);
         match Kind::of(source.format) {
             Kind::Text(format) => {
                 let slice = TextSlice {
@@ -114,11 +115,11 @@ impl Sources {
                     header: source.header.as_deref().unwrap_or_default(),
                     line: slice.line,
                 };
-                format.rows(slice, &job.columns)
+                format.rows(slice, &columns)
             }
             Kind::Columnar(format) => {
                 let opened = self.open(format, &location)?;
-                format.rows(&location, opened, &job.columns, range)
+                format.rows(&location, opened, &columns, range)
             }
         }
     }

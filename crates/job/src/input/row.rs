@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io;
 
 use crate::record::{BadRecord, Cell, Record};
-use crate::spec::Columns;
+use crate::spec::{Columns, Partition};
 use crate::{Error, Result};
 
 /// Maximum size of a record. Larger ones become dead letters unread, which bounds the memory for a row or an unclosed quote.
@@ -43,8 +43,16 @@ pub(super) fn content(
     id: Cell,
     mut value: impl FnMut(usize, bool) -> Result<Cell, String>,
 ) -> Content {
+    let id = columns.partition(0).map_or(id, partition_cell);
     let mut value = |index: usize, is_text: bool, name: &dyn Display| {
-        value(index, is_text).map_err(|reason| format!("{name} {reason}"))
+        let value = match columns.partition(index) {
+            None => value(index, is_text),
+            Some(partition) => match partition_cell(partition) {
+                Cell::Null if is_text => Err("is null".to_owned()),
+                cell => Ok(cell),
+            },
+        };
+        value.map_err(|reason| format!("{name} {reason}"))
     };
     let inputs = columns.inputs.iter().enumerate();
     let inputs: Result<Vec<_>, _> = inputs
@@ -67,6 +75,10 @@ pub(super) fn content(
         Ok(id) => Ok(Record { id, inputs, kept }),
         Err(reason) => Err(BadRecord { id, kept, reason }),
     }
+}
+
+fn partition_cell(partition: &Partition) -> Cell {
+    partition.value.clone().map_or(Cell::Null, Cell::Text)
 }
 
 /// A string from bytes that may not be valid UTF-8.

@@ -1,12 +1,15 @@
 //! The columns of a source, and their roles in a job.
 
+use std::collections::BTreeMap;
+
 use arrow_schema::DataType;
 
 use super::path;
 use crate::column::Column;
 use crate::part::ERROR;
 use crate::record::Cell;
-use crate::spec::{Columns, InputColumn, Parameters};
+use crate::spec::{Columns, InputColumn, Parameters, Partition};
+use crate::types::widen;
 use crate::{Error, FunctionSpec, Result, Role};
 
 /// The columns of a source, as far as its head shows.
@@ -25,8 +28,30 @@ pub(super) struct SourceColumn {
     pub(super) name: String,
     /// Whether its values are strings rather than numbers or booleans.
     pub(super) is_text: bool,
+    /// Its type in the source.
+    pub(super) source_type: DataType,
+    /// Its type in typed outputs.
     pub(super) data_type: DataType,
+    /// The metadata of its extension type.
+    pub(super) extension: BTreeMap<String, String>,
+    /// Its value, if the column is in the path of the source.
+    pub(super) partition: Option<Partition>,
     pub(super) inside: Inside,
+}
+
+impl SourceColumn {
+    /// A column of a source without types.
+    pub(super) fn untyped(name: String, is_text: bool, data_type: DataType) -> Self {
+        Self {
+            name,
+            is_text,
+            source_type: data_type.clone(),
+            data_type,
+            extension: BTreeMap::new(),
+            partition: None,
+            inside: Inside::default(),
+        }
+    }
 }
 
 /// What a nested column contains.
@@ -46,17 +71,34 @@ impl Schema {
         columns: impl IntoIterator<Item = (String, bool)>,
         data_type: &DataType,
     ) -> Self {
-        let columns = columns.into_iter().map(|(name, is_text)| SourceColumn {
-            name,
-            is_text,
-            data_type: data_type.clone(),
-            inside: Inside::default(),
-        });
+        let columns = columns
+            .into_iter()
+            .map(|(name, is_text)| SourceColumn::untyped(name, is_text, data_type.clone()));
         Self {
             columns: columns.collect(),
             is_typed: false,
             is_partial: false,
         }
+    }
+
+    /// Adds the columns in the path of the source. Columns of the source have precedence.
+    pub(crate) fn add_partitions(&mut self, partitions: &[Partition]) {
+        for partition in partitions {
+            if self.get(&partition.name).is_none() {
+                self.columns.push(SourceColumn {
+                    partition: Some(partition.clone()),
+                    ..SourceColumn::untyped(partition.name.clone(), true, DataType::Utf8)
+                });
+            }
+        }
+    }
+
+    /// The columns in the path of the source that are not in the source.
+    pub(crate) fn partitions(&self) -> Vec<Partition> {
+        let partitions = self.columns.iter();
+        partitions
+            .filter_map(|column| column.partition.clone())
+            .collect()
     }
 
     fn get(&self, name: &str) -> Option<&SourceColumn> {
@@ -108,7 +150,7 @@ impl Schema {
         }
         let id = match &parameters.id_column {
             Some(name) => Some(self.need(name, ID, place)?),
-            None => self.get("id").cloned(),
+            None => self.get("id").filter(|id| id.partition.is_none()).cloned(),
         };
         let kept = parameters
             .keep_columns
@@ -146,8 +188,10 @@ impl Schema {
                 source: known.name,
                 name: "id".into(),
                 data_type: known.data_type,
+                extension: known.extension,
             }),
             kept: output_names(&kept, function, parameters.error_column)?,
+            partitions: Vec::new(),
         })
     }
 
@@ -157,7 +201,8 @@ impl Schema {
         let mut candidates = self
             .columns
             .iter()
-            .filter(|column| (column.is_text || !role.is_text) && !used.contains(column));
+            .filter(|column| (column.is_text || !role.is_text) && !used.contains(column))
+            .filter(|column| column.partition.is_none());
         match (candidates.next(), candidates.next()) {
             (Some(only), None) => Ok(only.clone()),
             _ => self.get(&role.name).cloned().ok_or_else(|| {
@@ -177,10 +222,12 @@ impl Schema {
                 continue;
             };
             let column = self.need(name, &purpose(&input.role), place)?;
-            if self.is_typed && input.role.is_text && !column.is_text {
+            // A column without values may have the type `Null`.
+            let is_text = column.is_text || column.source_type == DataType::Null;
+            if self.is_typed && input.role.is_text && !is_text {
                 let reason = format!(
                     "column {name:?} has type {}, not strings; name {} for the {}",
-                    column.data_type,
+                    column.source_type,
                     column.inside.instead(name),
                     input.role.name
                 );
@@ -241,12 +288,7 @@ impl<'a> Level<'a> {
                     rest = after;
                 }
                 None if level.is_partial => {
-                    return Ok(SourceColumn {
-                        name: path.to_owned(),
-                        is_text: true,
-                        data_type: DataType::Null,
-                        inside: Inside::default(),
-                    });
+                    return Ok(SourceColumn::untyped(path.to_owned(), true, DataType::Null));
                 }
                 None => {
                     return Err(
@@ -295,6 +337,8 @@ pub(crate) struct Resolver<'a> {
     function: &'a FunctionSpec,
     parameters: &'a Parameters,
     columns: Option<Columns>,
+    /// Whether all sources so far have typed columns.
+    is_typed: bool,
 }
 
 impl<'a> Resolver<'a> {
@@ -303,6 +347,7 @@ impl<'a> Resolver<'a> {
             function,
             parameters,
             columns: None,
+            is_typed: true,
         }
     }
 
@@ -313,8 +358,14 @@ impl<'a> Resolver<'a> {
             first => first.insert(schema.resolve(self.function, self.parameters, place)?),
         };
         schema.check(columns, place)?;
+        self.is_typed &= schema.is_typed;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
             if let Ok(found) = schema.find(&column.source) {
+                if column.data_type == DataType::Null {
+                    column.extension = found.extension.clone();
+                } else if found.data_type != DataType::Null && column.extension != found.extension {
+                    column.extension.clear();
+                }
                 widen(&mut column.data_type, &found.data_type);
             }
         }
@@ -336,20 +387,11 @@ impl<'a> Resolver<'a> {
             .ok_or_else(|| Error::input(place, "there are no records in it"))?;
         for column in columns.id.iter_mut().chain(&mut columns.kept) {
             // A column without values.
-            if column.data_type == DataType::Null {
+            if column.data_type == DataType::Null && !self.is_typed {
                 column.data_type = DataType::Utf8;
             }
         }
         Ok(columns)
-    }
-}
-
-/// Widens a type so that values of another fit too. `Null` is the type of a column without values so far.
-pub(super) fn widen(known: &mut DataType, other: &DataType) {
-    if *known == DataType::Null {
-        *known = other.clone();
-    } else if *other != DataType::Null && known != other {
-        *known = DataType::Utf8;
     }
 }
 
@@ -391,6 +433,7 @@ fn output_names(
             source: known.name.clone(),
             name,
             data_type: known.data_type.clone(),
+            extension: known.extension.clone(),
         });
     }
     Ok(columns)

@@ -107,8 +107,11 @@ pub(crate) fn read_head(
             }
         }
     }
-    match &head.schema {
-        Some(schema) => columns.add(schema, &found.uri)?,
+    match &mut head.schema {
+        Some(schema) => {
+            schema.add_partitions(&found.partitions);
+            columns.add(schema, &found.uri)?;
+        }
         // Malformed rows become dead letters, which need the columns of another source.
         None if columns.get().is_none() && !stream.head().0.trim_ascii().is_empty() => {
             let reason = "no line in its first 65 MiB is a JSON object; if it is delimited text, set the input format to csv";

@@ -1,10 +1,11 @@
 //! Parquet and Arrow IPC files.
 
 use std::io::Write;
+use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, new_null_array};
 use arrow_ipc::writer::FileWriter;
-use arrow_schema::{FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow_select::coalesce::BatchCoalescer;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::Compression;
@@ -12,6 +13,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::{CHUNK_ROWS, WriteError, Writer};
 use crate::format::OutputFormat;
+use crate::types::{parquet_type, value_type};
 
 /// Approximate size of row groups, which are buffered in memory.
 const ROW_GROUP_BYTES: usize = 32 << 20;
@@ -28,6 +30,33 @@ fn parquet_properties() -> WriterProperties {
 pub(super) fn parquet_holds(field: &FieldRef) -> bool {
     let schema = Schema::new(vec![field.clone()]);
     ArrowSchemaConverter::new().convert(&schema).is_ok()
+}
+
+/// Whether Parquet supports the nullable column. Its conversion accepts types that the library cannot write.
+fn holds_null(field: &FieldRef) -> bool {
+    let schema = Arc::new(Schema::new(vec![field.clone()]));
+    let write = || -> Result<(), WriteError> {
+        let rows = vec![new_null_array(field.data_type(), 1)];
+        let rows = RecordBatch::try_new(schema.clone(), rows)?;
+        Ok(ArrowWriter::try_new(Vec::new(), schema, None)?.write(&rows)?)
+    };
+    write().is_ok()
+}
+
+/// The field of a carried column in Parquet. A type that Parquet does not support becomes text.
+pub(super) fn parquet_field(field: &FieldRef) -> FieldRef {
+    let data_type = parquet_type(field.data_type());
+    let changed = Arc::new(field.as_ref().clone().with_data_type(data_type));
+    match holds_null(&changed) {
+        true => changed,
+        false => Arc::new(Field::new(field.name(), DataType::Utf8, true)),
+    }
+}
+
+/// The field of a carried column in Arrow. Dictionaries cannot change within a file, so their values are written.
+pub(super) fn arrow_field(field: &FieldRef) -> FieldRef {
+    let data_type = value_type(field.data_type()).clone();
+    Arc::new(field.as_ref().clone().with_data_type(data_type))
 }
 
 /// A Parquet or Arrow file of any number of rows, written in bounded memory. It does not depend on how the rows are split.

@@ -48,7 +48,7 @@ pub(super) fn raw_field(field: &Field) -> Field {
 }
 
 /// Values as a column of JSON text.
-pub(super) fn raw_array<'a>(cells: impl Iterator<Item = &'a Cell>) -> BinaryArray {
+pub(super) fn raw_array(cells: &[&Cell]) -> BinaryArray {
     let mut array = BinaryBuilder::new();
     let mut json = Vec::new();
     for cell in cells {

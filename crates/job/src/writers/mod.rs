@@ -1,5 +1,6 @@
 //! Writers of output files, from record batches with the id, the columns of the function and the carried columns.
 
+mod carried;
 mod columnar;
 mod delimited;
 mod json;
@@ -8,13 +9,13 @@ pub(crate) use columnar::ColumnarFile;
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
-use arrow_cast::CastOptions;
+use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
 
 use crate::format::OutputFormat;
 use crate::record::Cell;
 use crate::spec::Job;
+use crate::types::{is_carried, is_sound};
 use crate::{Error, Result};
 
 /// Rows per write to a columnar file, so that the file does not depend on how the rows were split.
@@ -51,26 +52,21 @@ pub(crate) fn carried_field(format: OutputFormat, field: &FieldRef) -> FieldRef 
     match format {
         OutputFormat::Csv => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
         OutputFormat::Jsonl => Arc::new(json::raw_field(field)),
-        OutputFormat::Parquet | OutputFormat::Arrow => field.clone(),
+        OutputFormat::Parquet => columnar::parquet_field(field),
+        OutputFormat::Arrow => columnar::arrow_field(field),
     }
 }
 
 /// An id or carried column for the writer of `format`.
-pub(crate) fn carried_array<'a>(
+pub(crate) fn carried_array(
     format: OutputFormat,
     field: &Field,
-    cells: impl Iterator<Item = &'a Cell>,
+    cells: &[&Cell],
 ) -> Result<ArrayRef, ArrowError> {
-    if format == OutputFormat::Jsonl {
-        return Ok(Arc::new(json::raw_array(cells)));
+    match format {
+        OutputFormat::Jsonl => Ok(Arc::new(json::raw_array(cells))),
+        _ => carried::array(field.data_type(), cells),
     }
-    let texts = cells.map(Cell::as_text).collect::<StringArray>();
-    // `safe` would turn values that do not fit into nulls.
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    arrow_cast::cast_with_options(&texts, field.data_type(), &options)
 }
 
 /// Checks that `format` supports the columns of a function.
@@ -103,7 +99,7 @@ pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
 pub(crate) fn check_job(job: &Job) -> Result<()> {
     check(job.parameters.output_format, &job.function.output)?;
     let mut carried = job.columns.id.iter().chain(&job.columns.kept);
-    match carried.find(|column| !is_sound(&column.data_type)) {
+    match carried.find(|column| !is_carried(&column.data_type)) {
         None => Ok(()),
         Some(column) => Err(Error::Parameter(format!(
             "failed to carry column {:?} of type {}",
@@ -118,24 +114,5 @@ fn kind(data_type: &DataType) -> &'static str {
         DataType::Struct(_) | DataType::Map(..) => "structs",
         DataType::Union(..) => "values of several types",
         _ => "lists",
-    }
-}
-
-/// Whether arrays of the type are supported. `job.json` is untrusted and may contain any type. Dictionaries are not supported,
-/// because they cannot change within a file.
-fn is_sound(data_type: &DataType) -> bool {
-    use DataType as T;
-    match data_type {
-        T::FixedSizeList(item, size) => *size >= 0 && is_sound(item.data_type()),
-        T::FixedSizeBinary(size) => *size >= 0,
-        T::List(item) | T::LargeList(item) => is_sound(item.data_type()),
-        T::Struct(fields) => fields.iter().all(|field| is_sound(field.data_type())),
-        T::Map(..)
-        | T::Union(..)
-        | T::Dictionary(..)
-        | T::RunEndEncoded(..)
-        | T::ListView(_)
-        | T::LargeListView(_) => false,
-        _ => true,
     }
 }

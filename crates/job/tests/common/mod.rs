@@ -9,7 +9,8 @@ mod parts;
 use std::path::{Path, PathBuf};
 
 pub(crate) use function::function;
-pub(crate) use parts::{FORMATS, job, read_columns, record};
+pub(crate) use parts::{FORMATS, job, read_columns, record, write};
+use shoal_job::format::OutputFormat;
 use shoal_job::input::Sources;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::{Batch, Job, Parameters};
@@ -33,14 +34,21 @@ impl Bench {
 
     /// Plans `inputs` in batches of `batch_size` in a new run directory.
     pub(crate) fn plan(&self, inputs: &[&Path], batch_size: u64) -> Result<(Job, RunDir)> {
-        self.plan_with(inputs, batch_size, &[])
+        self.plan_with(inputs, batch_size, &[], OutputFormat::Csv)
     }
 
-    fn plan_with(&self, inputs: &[&Path], batch_size: u64, kept: &[&str]) -> Result<(Job, RunDir)> {
+    fn plan_with(
+        &self,
+        inputs: &[&Path],
+        batch_size: u64,
+        kept: &[&str],
+        format: OutputFormat,
+    ) -> Result<(Job, RunDir)> {
         let parameters = Parameters {
             batch_size,
             columns: [("text".into(), "text".into())].into(),
             keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
+            output_format: format,
             ..Parameters::default()
         };
         self.plan_as(inputs, parameters)
@@ -69,18 +77,30 @@ impl Bench {
 
     /// Plans and reads `input` in batches of two, and counts its rows.
     pub(crate) fn count(&self, input: &Path, kept: &[&str]) -> Result<u64> {
-        let (job, run) = self.plan_with(&[input], 2, kept)?;
+        let (job, rows) = self.carry(&[input], kept, OutputFormat::Csv, 2)?;
+        assert_eq!(rows.len() as u64, job.records);
+        Ok(job.records)
+    }
+
+    /// Plans `inputs` for an output of `format`, and reads all rows.
+    pub(crate) fn carry(
+        &self,
+        inputs: &[&Path],
+        kept: &[&str],
+        format: OutputFormat,
+        batch_size: u64,
+    ) -> Result<(Job, Vec<Row>)> {
+        let (job, run) = self.plan_with(inputs, batch_size, kept, format)?;
+        // The plan is what a function gets.
         assert_eq!(run.job()?.as_ref(), Some(&job));
         let sources = Sources::default();
-        let mut rows = 0;
+        let mut rows = Vec::new();
         for batch in &run.batches(&job)? {
             for row in sources.rows(&job, &run, batch) {
-                row?;
-                rows += 1;
+                rows.push(row?);
             }
         }
-        assert_eq!(rows, job.records);
-        Ok(rows)
+        Ok((job, rows))
     }
 
     /// Plans and reads `input` in batches of seven, with the text and kept columns of these names.

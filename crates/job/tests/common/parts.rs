@@ -1,11 +1,14 @@
 //! Jobs for tests that write parts, and a reader for columnar parts.
 
-use arrow_array::RecordBatch;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_ipc::reader::FileReader;
 use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use shoal_job::column::Column;
 use shoal_job::format::OutputFormat;
+use shoal_job::part::PartWriter;
 use shoal_job::spec::{Columns, Job, LAYOUT_VERSION, Parameters};
 use shoal_job::{Cell, Record};
 
@@ -24,6 +27,7 @@ pub(crate) fn job(format: OutputFormat, rows: &RecordBatch, kept: &[DataType]) -
         source: name.clone(),
         name,
         data_type: data_type.clone(),
+        extension: Default::default(),
     };
     let mut function = function();
     function.output = rows.schema();
@@ -45,6 +49,7 @@ pub(crate) fn job(format: OutputFormat, rows: &RecordBatch, kept: &[DataType]) -
                 .zip(kept)
                 .map(|(number, kept)| column(format!("kept{number}"), kept))
                 .collect(),
+            partitions: Vec::new(),
         },
         records: 0,
         batches: 0,
@@ -57,6 +62,18 @@ pub(crate) fn record(id: Cell, kept: &[Cell]) -> Record {
         inputs: Vec::new(),
         kept: kept.to_vec(),
     }
+}
+
+/// The part with these records, in two pushes, for the function of these tests.
+pub(crate) fn write(job: &Job, records: &[Record]) -> Vec<u8> {
+    let mut writer = PartWriter::new(job);
+    let (first, second) = records.split_at(records.len() / 2);
+    for records in [first, second] {
+        let labels: ArrayRef = Arc::new(StringArray::from(vec!["x"; records.len()]));
+        let rows = RecordBatch::try_new(job.function.output.clone(), vec![labels]).unwrap();
+        writer.push(records.to_vec(), rows).unwrap();
+    }
+    writer.finish().unwrap()
 }
 
 /// The rows of a columnar file.

@@ -76,6 +76,7 @@ fn read(content: &[u8]) -> Result<u64> {
         source: name.into(),
         name: name.into(),
         data_type: DataType::Utf8,
+        extension: Default::default(),
     };
     let columns = Columns {
         inputs: vec![InputColumn {
@@ -84,6 +85,7 @@ fn read(content: &[u8]) -> Result<u64> {
         }],
         id: Some(column("id")),
         kept: ["words", "view", "list", "vector"].map(column).to_vec(),
+        partitions: Vec::new(),
     };
     let (file, metadata) = FORMAT.open(&location)?;
     // A plan does not take more batches than some millions.
