@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
-use super::output::{bar_style, count_of, say};
+use super::output::{bar_style, count_of, printable, say};
 use shoal::Event;
 use shoal::job::unix_ms;
 use shoal::job::wire::FailureKind;
@@ -56,6 +56,11 @@ impl Progress {
         match event {
             Event::Planning { records } => {
                 self.show(|| format!("reading the input: {} records", count(*records)));
+            }
+            Event::Planned { notes, .. } => {
+                for note in notes {
+                    self.line(&format!("note: {}", printable(note)));
+                }
             }
             Event::Started {
                 concurrency,

@@ -108,7 +108,7 @@ fn cells(array: &ArrayRef) -> Cells {
         return Ok(array
             .as_binary::<i64>()
             .iter()
-            .map(|value| value.map_or(Ok(Cell::Null), text))
+            .map(|value| value.map_or(Ok(Cell::Null), |value| text(value, None)))
             .collect());
     }
     let is_json = plain.is_integer() || plain.is_floating() || plain == DataType::Boolean;

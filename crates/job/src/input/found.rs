@@ -3,6 +3,7 @@
 use std::io::{self, BufReader, Read};
 
 use flate2::read::MultiGzDecoder;
+use serde::Serialize;
 
 use crate::format::Format;
 use crate::store::Location;
@@ -30,7 +31,8 @@ impl Found {
 }
 
 /// The compression of a text format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Compression {
     /// Uncompressed.

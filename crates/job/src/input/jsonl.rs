@@ -8,16 +8,20 @@ use arrow_schema::DataType;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents};
+use super::delimited::parser::MARK;
+use super::found::Found;
+use super::row::{
+    Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents, invalid_text,
+};
 use super::schema::{Schema, Seen, widen};
 use super::stream::Stream;
-use super::text::{Head, Span, TextFormat, TextSlice};
+use super::text::{Head, Span, TextFormat, TextSlice, encoding_note};
 use super::text_folder;
 use crate::Result;
 use crate::column::{join, json_type};
+use crate::dialect::Encoding;
 use crate::record::{BadRecord, Cell};
-use crate::spec::Columns;
-use crate::store::Location;
+use crate::spec::{Columns, Parameters};
 
 /// JSON Lines.
 pub(super) struct JsonLines {
@@ -26,14 +30,14 @@ pub(super) struct JsonLines {
 }
 
 impl TextFormat for JsonLines {
-    fn open(&self, location: &Location) -> Result<Box<dyn Read>> {
+    fn open(&self, found: &Found, encoding: Option<Encoding>) -> Result<Stream> {
         match self.is_folder {
-            true => text_folder::open(location),
-            false => Ok(location.open(None)?),
+            true => Stream::open(found, text_folder::open(&found.location, encoding)?, None),
+            false => Stream::open(found, Box::new(found.location.open(None)?), encoding),
         }
     }
 
-    fn head(&self, stream: &Stream) -> Result<Head> {
+    fn head(&self, stream: &Stream, _: &Parameters) -> Result<Head> {
         if self.is_folder {
             let columns = text_folder::COLUMNS.map(|name| (name.to_owned(), true));
             return Ok(Head {
@@ -45,6 +49,7 @@ impl TextFormat for JsonLines {
         let mut objects = 0;
         // An incomplete last line is no object.
         for line in stream.head().0.split(|b| *b == b'\n') {
+            let line = without_mark(line);
             if let Ok(object) = serde_json::from_slice::<BTreeMap<String, &RawValue>>(line) {
                 objects += 1;
                 for (name, value) in object {
@@ -52,10 +57,17 @@ impl TextFormat for JsonLines {
                 }
             }
         }
+        let (head, is_whole) = stream.head();
+        if is_whole && head.trim_ascii().is_empty() {
+            return Ok(Head::empty());
+        }
         let columns = columns.into_iter();
         let columns = columns.map(|(name, seen)| (name, seen.texts && !seen.others));
+        let lines = head.split(|byte| *byte == b'\n');
+        let note = stream.encoding().is_none().then(|| encoding_note(lines));
         Ok(Head {
             schema: (objects > 0).then(|| Schema::untyped(columns, &DataType::Null)),
+            notes: note.flatten().into_iter().collect(),
             ..Head::default()
         })
     }
@@ -63,6 +75,7 @@ impl TextFormat for JsonLines {
     fn scan(
         &self,
         stream: &mut Stream,
+        _head: &Head,
         typed: Option<&mut Columns>,
         visit: &mut dyn FnMut(Span) -> Result<()>,
     ) -> Result<()> {
@@ -80,13 +93,17 @@ impl TextFormat for JsonLines {
             line.extend_from_slice(&input[..read.min(room)]);
             stream.consume(read);
             let at_end = read == 0;
+            if at_end && stream.is_cut() {
+                break;
+            }
             if newline.is_some() || at_end {
                 let span = Span::new(start, stream.position(), number);
+                let text = without_mark(&line);
                 if !names.is_empty() && span.fault.is_none() {
-                    observe(&line, &names, &mut types);
+                    observe(text, &names, &mut types);
                 }
                 // The truncated bytes of an oversized line may be blank even if the line is not.
-                if span.fault.is_some() || !line.trim_ascii().is_empty() {
+                if span.fault.is_some() || !text.trim_ascii().is_empty() {
                     visit(span)?;
                 }
                 line.clear();
@@ -114,9 +131,15 @@ impl TextFormat for JsonLines {
             number: slice.line,
             columns: columns.clone(),
             is_folder: self.is_folder,
+            encoding: slice.encoding,
         };
         Ok(contents(slice.uri, move || lines.step()))
     }
+}
+
+/// A line without a byte-order mark, which concatenated files leave at its start.
+fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(MARK).unwrap_or(line)
 }
 
 /// Widens `types`, one for each of the names, so that the values of a line fit too.
@@ -139,6 +162,7 @@ struct Lines {
     number: u64,
     columns: Columns,
     is_folder: bool,
+    encoding: Option<Encoding>,
 }
 
 impl Lines {
@@ -156,7 +180,7 @@ impl Lines {
             }
             let number = self.number;
             self.number += 1;
-            if !self.line.trim_ascii().is_empty() {
+            if !without_mark(&self.line).trim_ascii().is_empty() {
                 return Ok(Some((number, self.parse())));
             }
         }
@@ -165,7 +189,7 @@ impl Lines {
     fn parse(&self) -> Content {
         let names: Vec<_> = self.columns.sources().collect();
         let id_of = |values: &[Option<&RawValue>]| values[0].map_or(Cell::Null, cell);
-        let line = match std::str::from_utf8(&self.line) {
+        let line = match std::str::from_utf8(without_mark(&self.line)) {
             Ok(line) => line,
             Err(e) => {
                 // The id, if it is readable, helps to find the line.
@@ -174,8 +198,11 @@ impl Lines {
                     id: pick(&lossy, &names).map_or(Cell::Null, |values| id_of(&values)),
                     reason: match self.is_folder {
                         // The position in the line is not that in the file.
-                        true => "the text is not valid UTF-8".to_owned(),
-                        false => format!("the line is not valid UTF-8 (byte {})", e.valid_up_to()),
+                        true => format!(
+                            "the text is not valid {}",
+                            Encoding::name_of(self.encoding)
+                        ),
+                        false => format!("the line {}", invalid_text(&e, self.encoding)),
                     },
                 });
             }
@@ -275,6 +302,7 @@ impl<'de> Visitor<'de> for Pick<'_> {
 mod tests {
     use super::*;
     use crate::Role;
+    use crate::dialect::Dialect;
 
     fn read(content: &'static [u8]) -> Vec<(u64, Content)> {
         let columns = Columns {
@@ -293,6 +321,8 @@ mod tests {
             uri: "a.jsonl",
             bytes: Box::new(content),
             header: &[],
+            dialect: Dialect::default(),
+            encoding: None,
             line: 1,
         };
         let rows = JsonLines { is_folder: false }

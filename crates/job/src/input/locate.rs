@@ -172,9 +172,11 @@ fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compres
         .decompress(location.open(None)?)
         .and_then(|reader| reader.take(64 << 10).read_to_end(&mut text))
         .map_err(|e| Error::input(STDIN, e.to_string()))?;
+    // In UTF-16, every other byte of a delimiter is zero.
+    text.retain(|byte| *byte != 0);
     let first = text
         .iter()
-        .find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xef | 0xbb | 0xbf));
+        .find(|b| !b.is_ascii_whitespace() && !matches!(b, 0xef | 0xbb | 0xbf | 0xfe | 0xff));
     let header = text.split(|b| *b == b'\n').next().unwrap_or_default();
     let format = match first {
         Some(b'{') => Format::Jsonl,
@@ -266,6 +268,10 @@ mod tests {
         );
         assert_eq!(
             sniffed(b"\xef\xbb\xbf{\"text\":1}"),
+            (Format::Jsonl, Compression::None)
+        );
+        assert_eq!(
+            sniffed(b"\xff\xfe{\0\"\0"),
             (Format::Jsonl, Compression::None)
         );
         assert_eq!(sniffed(b"id\ttext\n"), (Format::Tsv, Compression::None));

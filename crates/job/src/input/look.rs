@@ -6,8 +6,8 @@ use super::found::Found;
 use super::kind::Kind;
 use super::row::Contents;
 use super::schema::Resolver;
-use super::stream::Stream;
-use super::text::{TextSlice, read_head};
+use super::read::faulty;
+use super::text::{Span, TextSlice, check_options, read_head};
 use crate::record::Record;
 use crate::spec::{Columns, Parameters};
 use crate::{FunctionSpec, Result, writers};
@@ -22,13 +22,15 @@ const MAX_FILES: usize = 32;
 /// the function's columns.
 pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
     writers::check(parameters.output_format, &function.output)?;
+    check_options(found, parameters)?;
     let mut columns = Resolver::new(function, parameters);
     for found in found {
         match Kind::of(found.format) {
             Kind::Text(format) => {
-                let stream = Stream::open(found, format.open(&found.location)?, None)?;
-                read_head(format, found, &stream, &mut columns)?;
+                let stream = format.open(found, parameters.encoding)?;
+                read_head(format, found, &stream, parameters, &mut columns)?;
             }
+            Kind::Columnar(_) if found.location.meta()?.bytes == 0 => {}
             Kind::Columnar(format) => {
                 columns.add(&format.head(&found.location)?.0, &found.uri)?;
             }
@@ -55,41 +57,63 @@ pub fn sample(
     let mut sample = Vec::new();
     for number in 0..files {
         let file = &found[number * found.len() / files];
-        let (mut rows, is_whole) = first_rows(file, &columns)?;
+        let mut rows = first_rows(file, &columns, parameters)?;
         let end = sample.len() + of_each;
-        let mut next = rows.next().transpose()?;
         while sample.len() < end
-            && let Some((_, content)) = next
+            && let Some((_, content)) = rows.next().transpose()?
         {
-            next = rows.next().transpose()?;
-            // The head may end within its last record.
-            if is_whole || next.is_some() {
-                sample.extend(content.ok());
-            }
+            sample.extend(content.ok());
         }
     }
     Ok(sample)
 }
 
-/// The rows in the head of a source, and whether the head is the whole source.
-fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
+/// The rows in the head of a source.
+pub(super) fn first_rows(
+    found: &Found,
+    columns: &Columns,
+    parameters: &Parameters,
+) -> Result<Contents> {
     match Kind::of(found.format) {
         Kind::Text(format) => {
-            let stream = Stream::open(found, format.open(&found.location)?, None)?;
-            let head = format.head(&stream)?;
-            let (bytes, is_whole) = stream.head();
-            let slice = TextSlice {
-                uri: &found.uri,
-                bytes: Box::new(Cursor::new(bytes[head.bytes..].to_vec())),
-                header: &head.header.unwrap_or_default(),
-                line: 1,
+            let mut stream = format.open(found, parameters.encoding)?;
+            let head = format.head(&stream, parameters)?;
+            if head.schema.is_none() {
+                return Ok(Box::new(std::iter::empty()));
+            }
+            stream.cut();
+            let encoding = stream.encoding();
+            let (bytes, start) = (stream.head().0.to_vec(), stream.position());
+            let mut spans = Vec::new();
+            format.scan(&mut stream, &head, None, &mut |span| {
+                spans.push(span);
+                Ok(())
+            })?;
+            let (uri, columns) = (found.uri.clone(), columns.clone());
+            let rows = move |span: Span| -> Result<Contents> {
+                if let Some(fault) = span.fault {
+                    return Ok(faulty(fault, span.line, span.end - span.start));
+                }
+                let bytes = &bytes[(span.start - start) as usize..(span.end - start) as usize];
+                let slice = TextSlice {
+                    uri: &uri,
+                    bytes: Box::new(Cursor::new(bytes.to_vec())),
+                    header: head.header.as_deref().unwrap_or_default(),
+                    dialect: head.dialect.unwrap_or_default(),
+                    encoding,
+                    line: span.line,
+                };
+                format.rows(slice, &columns)
             };
-            Ok((format.rows(slice, columns)?, is_whole))
+            Ok(Box::new(spans.into_iter().flat_map(move |span| {
+                rows(span).unwrap_or_else(|e| Box::new(std::iter::once(Err(e))))
+            })))
         }
+        Kind::Columnar(_) if found.location.meta()?.bytes == 0 => Ok(Box::new(std::iter::empty())),
         Kind::Columnar(format) => {
             let opened = format.open(&found.location)?;
             let rows = 0..opened.1.rows();
-            Ok((format.rows(&found.location, opened, columns, rows)?, true))
+            format.rows(&found.location, opened, columns, rows)
         }
     }
 }

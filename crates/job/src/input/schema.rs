@@ -46,9 +46,22 @@ impl Schema {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// The column `name`, if there is one. Columns that are not used may have the same name.
+    fn only(&self, name: &str, place: &str) -> Result<Option<&SourceColumn>> {
+        let mut columns = self.columns.iter().filter(|column| column.name == name);
+        let first = columns.next();
+        match columns.next() {
+            None => Ok(first),
+            Some(_) => {
+                let reason = format!("two columns are called {name:?}, and one is needed; rename one of them");
+                Err(Error::input(place, reason))
+            }
+        }
+    }
+
     /// The column `name`, or an error that lists the columns. `purpose` completes "there is no column … for".
     fn need(&self, name: &str, purpose: &str, place: &str) -> Result<&SourceColumn> {
-        self.get(name).ok_or_else(|| {
+        self.only(name, place)?.ok_or_else(|| {
             let names = self.names();
             let reason =
                 format!("there is no column {name:?} for {purpose}; its columns are {names}");
@@ -97,7 +110,7 @@ impl Schema {
         }
         let id = match &parameters.id_column {
             Some(name) => Some(self.need(name, ID, place)?),
-            None => self.get("id"),
+            None => self.only("id", place)?,
         };
         let kept = parameters
             .keep_columns
@@ -148,8 +161,11 @@ impl Schema {
             .iter()
             .filter(|column| (column.is_text || !role.is_text) && !used.contains(column));
         match (candidates.next(), candidates.next()) {
-            (Some(only), None) => Ok(only),
-            _ => self.get(&role.name).ok_or_else(|| {
+            (Some(only), None) => {
+                let only = self.only(&only.name, place)?;
+                Ok(only.expect("the candidate has this name"))
+            }
+            _ => self.only(&role.name, place)?.ok_or_else(|| {
                 let (role, names) = (&role.name, self.names());
                 let reason = format!(
                     "which column is the {role} is ambiguous; name the {role} column, one of {names}"

@@ -1,33 +1,39 @@
-//! Reads a text source sequentially: hashes, decompresses and, if needed, stages it.
+//! Reads a text source sequentially: hashes, decompresses and, if needed, converts it to UTF-8 and stages it.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
+use super::decode::{self, Decoding};
+use super::delimited::parser::MARK;
 use super::found::Found;
+use crate::dialect::Encoding;
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
 
 /// Size of the head of a source, from which its columns are resolved.
 const HEAD_BYTES: usize = 1 << 20;
 
-/// A decompressed source.
+/// A decompressed source in UTF-8.
 pub(crate) struct Stream {
     uri: String,
     reader: BufReader<Box<dyn Read>>,
     head: Vec<u8>,
     taken: usize,
     hasher: Rc<RefCell<blake3::Hasher>>,
-    staged: Option<Rc<RefCell<ObjectWriter>>>,
+    staged: Rc<RefCell<Option<ObjectWriter>>>,
     position: u64,
+    encoding: Option<Encoding>,
+    /// Whether only the head is read, and the source is longer.
+    is_cut: bool,
 }
 
 impl Stream {
-    /// Reads `raw`, the bytes of `found`, and copies the decompressed bytes to `staged`.
+    /// Reads `raw`, the bytes of `found`. `encoding` applies unless a byte-order mark says otherwise.
     pub(crate) fn open(
         found: &Found,
         raw: Box<dyn Read>,
-        staged: Option<ObjectWriter>,
+        encoding: Option<Encoding>,
     ) -> Result<Self> {
         let hasher = Rc::new(RefCell::new(blake3::Hasher::new()));
         let hash = hasher.clone();
@@ -38,40 +44,70 @@ impl Stream {
                 Ok(())
             },
         };
-        let plain = found.compression.decompress(raw);
-        let mut plain = plain.map_err(|e| unreadable(&found.uri, e))?;
-        let staged = staged.map(|writer| Rc::new(RefCell::new(writer)));
-        if let Some(writer) = staged.clone() {
-            plain = Box::new(Tee {
-                reader: plain,
-                to: move |bytes: &[u8]| writer.borrow_mut().write_all(bytes),
-            });
-        }
+        let failed = |e| unreadable(&found.uri, e);
+        let mut plain = found.compression.decompress(raw).map_err(failed)?;
+        let mut start = Vec::new();
+        let read = (&mut plain).take(4).read_to_end(&mut start);
+        read.map_err(failed)?;
+        let encoding =
+            decode::detect(&start, encoding).map_err(|reason| Error::input(&found.uri, reason))?;
+        let plain = io::Cursor::new(start).chain(plain);
+        let mut plain: Box<dyn Read> = match encoding {
+            Some(encoding) => Box::new(Decoding::new(plain, encoding)),
+            None => Box::new(plain),
+        };
+        let mut head = Vec::new();
+        let read = (&mut plain).take(HEAD_BYTES as u64).read_to_end(&mut head);
+        read.map_err(failed)?;
+        let staged = Rc::new(RefCell::new(None::<ObjectWriter>));
+        let writer = staged.clone();
+        let plain = Tee {
+            reader: plain,
+            to: move |bytes: &[u8]| match &mut *writer.borrow_mut() {
+                Some(writer) => writer.write_all(bytes),
+                None => Ok(()),
+            },
+        };
         let mut stream = Self {
             uri: found.uri.clone(),
-            reader: BufReader::with_capacity(256 << 10, plain),
-            head: Vec::new(),
+            reader: BufReader::with_capacity(256 << 10, Box::new(plain)),
+            head,
             taken: 0,
             hasher,
             staged,
             position: 0,
+            encoding,
+            is_cut: false,
         };
-        let mut head = Vec::new();
-        (&mut stream.reader)
-            .take(HEAD_BYTES as u64)
-            .read_to_end(&mut head)
-            .map_err(|e| unreadable(&stream.uri, e))?;
-        stream.head = head;
-        if stream.head.starts_with(&[0xff, 0xfe]) || stream.head.starts_with(&[0xfe, 0xff]) {
-            return Err(Error::input(
-                &stream.uri,
-                "it is encoded in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8",
-            ));
-        }
-        if stream.head.starts_with(b"\xef\xbb\xbf") {
-            stream.consume(3);
+        if stream.head.starts_with(MARK) {
+            stream.consume(MARK.len());
         }
         Ok(stream)
+    }
+
+    /// Copies the decompressed bytes in UTF-8 to `writer`. Must be called before any are read.
+    pub(crate) fn stage(&mut self, mut writer: ObjectWriter) -> Result<()> {
+        writer
+            .write_all(&self.head)
+            .map_err(|e| unreadable(&self.uri, e))?;
+        *self.staged.borrow_mut() = Some(writer);
+        Ok(())
+    }
+
+    /// Ends the stream after its head.
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = !self.head().1;
+        self.reader = BufReader::new(Box::new(io::empty()));
+    }
+
+    /// Whether the stream ends before its source, perhaps within a record.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The encoding of the source; `None` for UTF-8.
+    pub(crate) fn encoding(&self) -> Option<Encoding> {
+        self.encoding
     }
 
     /// The name of the source in messages.
@@ -120,9 +156,8 @@ impl Stream {
         let mut inner = reader.into_inner();
         io::copy(&mut inner, &mut io::sink()).map_err(|e| unreadable(&uri, e))?;
         drop(inner);
-        if let Some(writer) = staged.and_then(Rc::into_inner) {
+        if let Some(writer) = staged.take() {
             writer
-                .into_inner()
                 .finish()
                 .map_err(|e| Error::storage("stage", &uri, e))?;
         }
