@@ -279,9 +279,8 @@ mod tests {
             "machine" => "m=0.1:2",
             "max-time" => "5m",
             "store" => "s3://bucket/shoal",
-            "auto" | "detach" | "fresh" | "json" | "no-header" | "normalize" | "quiet" | "scores" | "yes" => {
-                "true"
-            }
+            "auto" | "detach" | "fresh" | "json" | "no-header" | "normalize" | "quiet"
+            | "scores" | "yes" => "true",
             _ => "3",
         }
     }

@@ -86,11 +86,11 @@ impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("none"),
-            Self::Byte(byte @ (b'\t' | b' ')) => {
-                let name = NAMED.iter().find(|(_, named)| named == byte);
-                f.write_str(name.map_or("", |(name, _)| name))
-            }
-            Self::Byte(byte) => write!(f, "{}", char::from(*byte).escape_default()),
+            Self::Byte(byte) => match NAMED.iter().find(|(_, named)| named == byte) {
+                Some((name, _)) => f.write_str(name),
+                None if byte.is_ascii_graphic() => write!(f, "{}", char::from(*byte)),
+                None => write!(f, "\\x{byte:02x}"),
+            },
         }
     }
 }

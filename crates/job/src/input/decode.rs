@@ -16,9 +16,14 @@ const CHUNK: usize = 64 << 10;
 ///
 /// # Errors
 /// A byte-order mark of UTF-32.
-pub(super) fn detect(head: &[u8], given: Option<Encoding>) -> Result<Option<Encoding>, &'static str> {
+pub(super) fn detect(
+    head: &[u8],
+    given: Option<Encoding>,
+) -> Result<Option<Encoding>, &'static str> {
     if head.starts_with(b"\xff\xfe\0\0") || head.starts_with(b"\0\0\xfe\xff") {
-        return Err("it is encoded in UTF-32; convert it to UTF-8, for example with iconv -f UTF-32 -t UTF-8");
+        return Err(
+            "it is encoded in UTF-32; convert it to UTF-8, for example with iconv -f UTF-32 -t UTF-8",
+        );
     }
     let found = match encoding_rs::Encoding::for_bom(head) {
         Some((encoding, _)) => Some(Encoding(encoding)),
@@ -31,7 +36,9 @@ pub(super) fn detect(head: &[u8], given: Option<Encoding>) -> Result<Option<Enco
 pub(super) fn decode(text: &[u8], encoding: Encoding) -> Vec<u8> {
     let mut decoded = Vec::new();
     let mut reader = Decoding::new(text, encoding);
-    reader.read_to_end(&mut decoded).expect("memory can be read");
+    reader
+        .read_to_end(&mut decoded)
+        .expect("memory can be read");
     decoded
 }
 

@@ -10,9 +10,7 @@ use serde_json::value::RawValue;
 
 use super::delimited::parser::MARK;
 use super::found::Found;
-use super::row::{
-    Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents, invalid_text,
-};
+use super::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents, invalid_text};
 use super::schema::{Schema, Seen, widen};
 use super::stream::Stream;
 use super::text::{Head, Span, TextFormat, TextSlice, encoding_note};
@@ -198,10 +196,9 @@ impl Lines {
                     id: pick(&lossy, &names).map_or(Cell::Null, |values| id_of(&values)),
                     reason: match self.is_folder {
                         // The position in the line is not that in the file.
-                        true => format!(
-                            "the text is not valid {}",
-                            Encoding::name_of(self.encoding)
-                        ),
+                        true => {
+                            format!("the text is not valid {}", Encoding::name_of(self.encoding))
+                        }
                         false => format!("the line {}", invalid_text(&e, self.encoding)),
                     },
                 });

@@ -4,9 +4,9 @@ use std::io::Cursor;
 
 use super::found::Found;
 use super::kind::Kind;
+use super::read::faulty;
 use super::row::Contents;
 use super::schema::Resolver;
-use super::read::faulty;
 use super::text::{Span, TextSlice, check_options, read_head};
 use crate::record::Record;
 use crate::spec::{Columns, Parameters};

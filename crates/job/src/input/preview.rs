@@ -10,7 +10,7 @@ use crate::column::Column;
 use crate::dialect::{Dialect, Encoding};
 use crate::format::Format;
 use crate::record::Cell;
-use crate::spec::Parameters;
+use crate::spec::{Columns, Parameters};
 use crate::{FunctionSpec, Result};
 
 /// Number of columns whose values are shown.
@@ -67,17 +67,23 @@ pub enum PreviewRow {
     },
 }
 
-/// How `found` is read, with its first `rows`. At most the first MiB of a text is read.
+/// How `found` is read, with its first `rows`. At most the first MiB of a text is read. Columns have no uses if they are not
+/// those that `function` needs.
 ///
 /// # Errors
-/// As [`look`].
+/// The source cannot be read, or is malformed.
 pub fn preview(
     found: &Found,
     function: &FunctionSpec,
     parameters: &Parameters,
     rows: usize,
 ) -> Result<Preview> {
-    let mut columns = look(std::slice::from_ref(found), function, parameters)?;
+    let columns = look(std::slice::from_ref(found), function, parameters);
+    let mut columns = columns.unwrap_or(Columns {
+        inputs: Vec::new(),
+        id: None,
+        kept: Vec::new(),
+    });
     let mut preview = Preview {
         source: found.uri.clone(),
         format: found.format,
@@ -114,6 +120,14 @@ pub fn preview(
     };
     preview.columns = described(&schema, uses);
     let mut shown: Vec<_> = schema.columns.iter().zip(&preview.columns).collect();
+    // The values of columns with the same name cannot be told apart.
+    shown.retain(|(_, column)| {
+        let same = schema
+            .columns
+            .iter()
+            .filter(|known| known.name == column.name);
+        same.count() == 1
+    });
     shown.sort_by_key(|(_, column)| column.uses.is_empty());
     columns.kept.clear();
     for (known, column) in shown.into_iter().take(COLUMNS) {

@@ -183,7 +183,7 @@ impl Sources {
 pub(super) fn faulty(fault: Fault, line: u64, bytes: u64) -> Contents {
     let reason = match fault {
         Fault::Oversized => format!(
-            "the row has {} bytes, more than the {} MiB that a row may have",
+            "the row has {} bytes, more than the {} MiB that a row may have (in CSV: was a quote left open?)",
             bytes,
             MAX_RECORD_BYTES >> 20
         ),

@@ -53,7 +53,9 @@ impl Schema {
         match columns.next() {
             None => Ok(first),
             Some(_) => {
-                let reason = format!("two columns are called {name:?}, and one is needed; rename one of them");
+                let reason = format!(
+                    "two columns are called {name:?}, and one is needed; rename one of them"
+                );
                 Err(Error::input(place, reason))
             }
         }

@@ -72,9 +72,18 @@ mod tests {
             (b"i\0d\0,\0", "utf-16le"),
         ] {
             let found = not_delimited(head);
-            assert!(found.is_some_and(|found| found.contains(says)), "{says}: {found:?}");
+            assert!(
+                found.is_some_and(|found| found.contains(says)),
+                "{says}: {found:?}"
+            );
         }
-        for head in [&b"id,text\n"[..], b"[id],[text]\n", b"{id},x\n", b"<b>,text\n", b""] {
+        for head in [
+            &b"id,text\n"[..],
+            b"[id],[text]\n",
+            b"{id},x\n",
+            b"<b>,text\n",
+            b"",
+        ] {
             assert_eq!(not_delimited(head), None, "{head:?}");
         }
     }

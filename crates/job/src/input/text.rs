@@ -109,7 +109,8 @@ pub(crate) fn read_head(
 ) -> Result<Head> {
     let mut head = format.head(stream, parameters)?;
     if let Some(encoding) = stream.encoding() {
-        head.notes.push(format!("it is read as {}", encoding.name()));
+        head.notes
+            .push(format!("it is read as {}", encoding.name()));
     }
     match &head.schema {
         Some(schema) => columns.add(schema, &found.uri)?,
@@ -123,7 +124,9 @@ pub(crate) fn read_head(
                     "no line in its first MiB is a JSON object; if it is encoded in UTF-16 without a byte-order mark, set the \
                      encoding to utf-16le or utf-16be"
                 }
-                _ => "no line in its first MiB is a JSON object; check that its format is JSON Lines",
+                _ => {
+                    "no line in its first MiB is a JSON object; check that its format is JSON Lines"
+                }
             };
             return Err(Error::input(&found.uri, reason));
         }
@@ -158,7 +161,10 @@ pub(crate) fn check_options(found: &[Found], parameters: &Parameters) -> Result<
         )))
     };
     if !parameters.dialect.is_default() && !has_delimited {
-        return wrong("a delimiter, quote, escape character or missing header row", "CSV and TSV");
+        return wrong(
+            "a delimiter, quote, escape character or missing header row",
+            "CSV and TSV",
+        );
     }
     if parameters.encoding.is_some() && !has(|format| !format.is_columnar()) {
         return wrong("an encoding", "text");

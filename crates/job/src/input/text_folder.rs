@@ -178,7 +178,10 @@ mod tests {
         }
         let location = Location::Local(dir.path().to_owned());
         let mut lines = String::new();
-        open(&location, None).unwrap().read_to_string(&mut lines).unwrap();
+        open(&location, None)
+            .unwrap()
+            .read_to_string(&mut lines)
+            .unwrap();
         assert_eq!(
             lines,
             "{\"id\":\"neg/1_2\",\"text\":\"bad \\\"one\\\"\\n\",\"label\":\"negative\"}\n\

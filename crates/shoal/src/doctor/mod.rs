@@ -141,19 +141,17 @@ fn check_input(
         };
         let mut text = format!("{files}, {} MB", bytes(&found).div_ceil(1_000_000));
         if let Some(function) = function {
+            for found in found.iter().take(PREVIEWS) {
+                // What cannot be shown fails below.
+                if let Ok(preview) = preview(found, function, &settings.parameters, PREVIEW_ROWS) {
+                    notes.extend(preview.notes.clone());
+                    previews.push(preview);
+                }
+            }
             for input in look(&found, function, &settings.parameters)?.inputs {
                 if let Some(column) = &input.source {
                     text += &format!("; the {} is in column {column:?}", input.role.name);
                 }
-            }
-            for found in found.iter().take(PREVIEWS) {
-                // An empty part has nothing to show.
-                if found.location.meta()?.bytes == 0 {
-                    continue;
-                }
-                let preview = preview(found, function, &settings.parameters, PREVIEW_ROWS)?;
-                notes.extend(preview.notes.clone());
-                previews.push(preview);
             }
         }
         Ok(text)

@@ -49,7 +49,9 @@ impl TextFormat for Delimited {
         if is_whole && sample.bytes.trim_ascii().is_empty() {
             return Ok(Head::empty());
         }
-        if options.header_row && is_comment(sample.bytes, options.delimiter.or(named.map(Symbol::Byte))) {
+        if options.header_row
+            && is_comment(sample.bytes, options.delimiter.or(named.map(Symbol::Byte)))
+        {
             let line = 1 + count_lines(&bytes[..before]);
             return Err(wrong(format!(
                 "line {line} is a comment, as it starts with #; remove it, since the first line must name the columns"
@@ -89,6 +91,13 @@ impl TextFormat for Delimited {
         }
         if options.header_row {
             rows.remove(0);
+            if header.iter().any(|name| is_unlikely(name)) {
+                notes.push(
+                    "its first row, which names the columns, looks like a record: a name in it is a number or a sentence; if it \
+                     is one, say that there is no header row"
+                        .into(),
+                );
+            }
         }
         let mut seen = vec![Seen::default(); header.len()];
         for (_, row) in &rows {
@@ -97,7 +106,9 @@ impl TextFormat for Delimited {
             }
         }
         if stream.encoding().is_none() {
-            let records = rows.iter().map(|(span, _)| &sample.bytes[span.start as usize..span.end as usize]);
+            let records = rows
+                .iter()
+                .map(|(span, _)| &sample.bytes[span.start as usize..span.end as usize]);
             notes.extend(encoding_note(records));
         }
         // A string may look like a number.
@@ -151,8 +162,14 @@ fn is_comment(bytes: &[u8], delimiter: Option<Symbol>) -> bool {
         Some(symbol) => symbol == Symbol::Byte(*byte),
         None => sniff::CANDIDATES.contains(byte),
     };
-    let starts_a_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || is_delimiter(byte);
+    let starts_a_name =
+        |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || is_delimiter(byte);
     !(rest.first().is_some_and(starts_a_name) && rest.iter().any(is_delimiter))
+}
+
+/// Whether a column is unlikely to have this name.
+fn is_unlikely(name: &str) -> bool {
+    name.parse::<f64>().is_ok() || name.split_whitespace().nth(4).is_some()
 }
 
 fn count_lines(bytes: &[u8]) -> u64 {
@@ -173,5 +190,5 @@ fn guess(field: &[u8]) -> Cell {
 }
 
 /// Why a row is bad whose quote is open.
-pub(super) const OPEN_QUOTE: &str = "a quote in this row opens a field that is not closed before a delimiter or the end of a line; \
+pub(super) const OPEN_QUOTE: &str = "a quote opens a field in this row and is not closed before a delimiter or the end of a line; \
     the lines after this one are read as rows; if quotes are ordinary characters in this file, set the quote to none";

@@ -151,7 +151,9 @@ impl Parser {
             match self.state {
                 State::Field | State::Quoted if !self.special[usize::from(byte)] => {
                     let rest = &input[at..];
-                    let run = rest.iter().position(|byte| self.special[usize::from(*byte)]);
+                    let run = rest
+                        .iter()
+                        .position(|byte| self.special[usize::from(*byte)]);
                     let run = &rest[..run.unwrap_or(rest.len())];
                     sink.bytes(run);
                     self.last = run[run.len() - 1];
@@ -185,9 +187,8 @@ impl Parser {
                 }
                 State::Start | State::FieldStart | State::Field | State::Closing => {
                     self.has_stray_quote |= self.state == State::Closing || symbol == self.quote;
-                    self.has_backslash |= self.state == State::Closing
-                        && self.last == b'\\'
-                        && self.escape.is_none();
+                    self.has_backslash |=
+                        self.state == State::Closing && self.last == b'\\' && self.escape.is_none();
                     sink.bytes(&[byte]);
                     self.state = State::Field;
                 }

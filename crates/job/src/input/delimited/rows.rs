@@ -137,7 +137,10 @@ impl Rows {
             let is_end = input.is_empty();
             let (read, begin) = self.parser.skip(input);
             self.reader.consume(read);
-            if begin.or(self.parser.skip_end().filter(|_| is_end)).is_some() {
+            if begin
+                .or(self.parser.skip_end().filter(|_| is_end))
+                .is_some()
+            {
                 break;
             }
             if is_end {

@@ -39,7 +39,11 @@ impl<'a> Sample<'a> {
                 let record = &self.bytes[span.start as usize..span.end as usize];
                 rows.push((span, fields(record, dialect)));
             }
-            if rows.len() < most { Ok(()) } else { Err(full()) }
+            if rows.len() < most {
+                Ok(())
+            } else {
+                Err(full())
+            }
         });
         rows
     }
@@ -47,18 +51,31 @@ impl<'a> Sample<'a> {
     /// The sample after the line `sep=;`, with which spreadsheets name the delimiter, and that delimiter.
     pub(super) fn after_separator_line(self) -> (Self, Option<u8>) {
         let end = self.bytes.iter().position(|byte| *byte == b'\n');
-        let (line, rest) = self.bytes.split_at(end.map_or(self.bytes.len(), |end| end + 1));
+        let (line, rest) = self
+            .bytes
+            .split_at(end.map_or(self.bytes.len(), |end| end + 1));
         let line = line.trim_ascii_end();
-        let line = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+        let line = line
+            .strip_prefix(b"\"")
+            .and_then(|line| line.strip_suffix(b"\""))
+            .unwrap_or(line);
         // A delimiter may be white space.
         let bare = self.bytes.strip_prefix(b"sep=\t").map(|_| b'\t');
         let named = match line {
-            [b's', b'e', b'p', b'=', delimiter] if delimiter.is_ascii_punctuation() => Some(*delimiter),
+            [b's', b'e', b'p', b'=', delimiter] if delimiter.is_ascii_punctuation() => {
+                Some(*delimiter)
+            }
             b"sep=" => bare,
             _ => None,
         };
         match named {
-            Some(_) => (Self { bytes: rest, ..self }, named),
+            Some(_) => (
+                Self {
+                    bytes: rest,
+                    ..self
+                },
+                named,
+            ),
             None => (self, None),
         }
     }
@@ -98,15 +115,14 @@ impl<'a> Sample<'a> {
                 let counts: Vec<_> = candidates
                     .map(|byte| Counts::new(byte, &self.rows(&dialect(Symbol::Byte(byte)), ROWS)))
                     .collect();
-                choose(own, &counts).map_err(|reason| {
-                    Error::input(self.uri, reason).adjustable("delimiter")
-                })?
+                choose(own, &counts)
+                    .map_err(|reason| Error::input(self.uri, reason).adjustable("delimiter"))?
             }
         };
         if options.delimiter.is_none() {
             match delimiter {
                 Symbol::Byte(byte) if byte != own => {
-                    notes.push(format!("its columns are separated by {}", name(byte)));
+                    notes.push(format!("its columns are separated by a {}", name(byte)));
                 }
                 Symbol::None => notes.push("it has one column: each line is one value".into()),
                 Symbol::Byte(_) => {}
@@ -118,20 +134,57 @@ impl<'a> Sample<'a> {
             notes.push("spaces after its delimiters are skipped".into());
         }
         check(&dialect)?;
+        if options.quote.is_none() && dialect.quote == Symbol::None && self.looks_quoted(&dialect) {
+            notes.push(
+                "quotes are ordinary characters in it, though some values are quoted as in CSV; if that is meant, set the quote \
+                 to \""
+                    .into(),
+            );
+        }
         Ok(Sniffed { dialect, notes })
     }
 
-    /// Whether every name, or every value, after a delimiter starts with a space.
+    /// Whether all quotes would be around whole fields, if quotes had a meaning.
+    fn looks_quoted(&self, dialect: &Dialect) -> bool {
+        let dialect = Dialect {
+            quote: Symbol::Byte(b'"'),
+            ..*dialect
+        };
+        let (mut rows, mut has_quotes, mut bytes) = (0, false, self.bytes);
+        let unsound = || Error::input(self.uri, "");
+        let end = scan(&mut bytes, &dialect, (0, 1), self.is_whole, &mut |span| {
+            let record = &self.bytes[span.start as usize..span.end as usize];
+            rows += 1;
+            if rows > ROWS {
+                return Ok(());
+            }
+            has_quotes |= record.contains(&b'"');
+            match span.fault.is_some() || fields(record, &dialect).has_stray_quote {
+                true => Err(unsound()),
+                false => Ok(()),
+            }
+        });
+        end.is_ok() && has_quotes
+    }
+
+    /// Whether every name, or every value, after a delimiter starts with a space, and of the values some are quoted.
     fn is_padded(&self, dialect: &Dialect, has_header: bool) -> bool {
         let rows = self.rows(dialect, ROWS);
         let header = usize::from(has_header).min(rows.len());
         let (header, rows) = rows.split_at(header);
-        let all_padded = |rows: &[(Span, Fields)]| {
+        fn after_delimiters(rows: &[(Span, Fields)]) -> impl Iterator<Item = &[u8]> {
             let fields = rows.iter().flat_map(|(_, row)| row.iter().skip(1));
-            let mut fields = fields.filter(|field| !field.is_empty()).peekable();
+            fields.filter(|field| !field.is_empty())
+        }
+        let are_padded = |rows: &[(Span, Fields)]| {
+            let mut fields = after_delimiters(rows).peekable();
             fields.peek().is_some() && fields.all(|field| field[0] == b' ')
         };
-        all_padded(header) || all_padded(rows)
+        let is_quoted = |field: &[u8]| {
+            let first = field.trim_ascii_start().first().copied();
+            first.is_some() && first == dialect.quote.byte()
+        };
+        are_padded(header) || (are_padded(rows) && after_delimiters(rows).any(is_quoted))
     }
 }
 
@@ -207,7 +260,7 @@ fn choose(own: u8, counts: &[Counts]) -> Result<Symbol, String> {
             Ok(Symbol::Byte(own))
         }
         None if !best.is_likely() => Err(format!(
-            "what separates its columns is unclear: by {} the first row has {} columns, and only {} of the next {} rows have \
+            "what separates its columns is unclear: by a {} the first row has {} columns, and only {} of the next {} rows have \
              as many; set the delimiter, or none if each line is one value",
             name(best.byte),
             best.columns,

@@ -35,7 +35,11 @@ fn records(text: &str, dialect: &Dialect) -> Vec<(u64, bool, String)> {
             let fields = rows::fields(record, dialect);
             let fields: Vec<_> = fields.iter().map(String::from_utf8_lossy).collect();
             let is_bad = span.fault == Some(Fault::OpenQuote);
-            let fields = if is_bad { String::new() } else { fields.join("/") };
+            let fields = if is_bad {
+                String::new()
+            } else {
+                fields.join("/")
+            };
             found.push((span.line, is_bad, fields));
             Ok(())
         })
@@ -63,12 +67,22 @@ fn an_open_quote_costs_one_row() {
     // It is closed too late, by a quote in the middle of another row.
     assert_eq!(
         records("a,\"open\nb,two\nc,\"three\"\nd,four\n", &csv),
-        [bad(1), good(2, "b/two"), good(3, "c/three"), good(4, "d/four")]
+        [
+            bad(1),
+            good(2, "b/two"),
+            good(3, "c/three"),
+            good(4, "d/four")
+        ]
     );
     // It is never closed.
     assert_eq!(
         records("a,one\nb,\"open\n\nc,three\nd,four", &csv),
-        [good(1, "a/one"), bad(2), good(4, "c/three"), good(5, "d/four")]
+        [
+            good(1, "a/one"),
+            bad(2),
+            good(4, "c/three"),
+            good(5, "d/four")
+        ]
     );
     // Nor is the last one, and one that is closed by the quote before an empty value.
     assert_eq!(records("a,\"\nb,\"", &csv), [good(1, "a/\nb,")]);
@@ -84,7 +98,10 @@ fn an_open_quote_costs_one_row() {
     );
     // Properly quoted line breaks, and quotes that are not at the start of a field.
     assert_eq!(
-        records("a,\"two\r\nlines\",\"\"\"x\"\"\n\"\nb,5\" wide,\"x\"y\n", &csv),
+        records(
+            "a,\"two\r\nlines\",\"\"\"x\"\"\n\"\nb,5\" wide,\"x\"y\n",
+            &csv
+        ),
         [good(1, "a/two\r\nlines/\"x\"\n"), good(4, "b/5\" wide/xy")]
     );
 }
@@ -106,7 +123,10 @@ fn quotes_are_literal_without_a_quote() {
 fn byte_order_marks_before_records_are_dropped() {
     let csv = Dialect::default();
     assert_eq!(
-        records("a,b\n\u{feff}\"c\",d\n\u{feff}\n\u{feff}e,\u{feff}f\n！,g\n\u{fee5},h", &csv),
+        records(
+            "a,b\n\u{feff}\"c\",d\n\u{feff}\n\u{feff}e,\u{feff}f\n！,g\n\u{fee5},h",
+            &csv
+        ),
         [
             good(1, "a/b"),
             good(2, "c/d"),
@@ -145,7 +165,11 @@ fn many_open_quotes_are_read_once() {
 }
 
 /// The dialect of a file, or what is wrong with it.
-fn sniff(format: Format, text: &str, options: &DialectOptions) -> Result<(Dialect, Vec<String>), String> {
+fn sniff(
+    format: Format,
+    text: &str,
+    options: &DialectOptions,
+) -> Result<(Dialect, Vec<String>), String> {
     let sample = Sample {
         uri: "x",
         bytes: text.as_bytes(),
@@ -209,6 +233,18 @@ fn delimiters_are_detected() {
 }
 
 #[test]
+fn quoted_tsv_is_reported() {
+    let notes = |text: &str| {
+        sniff(Format::Tsv, text, &DialectOptions::default())
+            .unwrap()
+            .1
+    };
+    assert_eq!(notes("id\ttext\n1\t\"two\nlines\"\n").len(), 1);
+    assert!(notes("id\ttext\n1\t\"Best\" they say\n2\t5\" wide\n").is_empty());
+    assert!(notes("id\ttext\n1\t\"open\n").is_empty());
+}
+
+#[test]
 fn spaces_after_all_delimiters_are_skipped() {
     let skips = |text: &str| {
         let sniffed = sniff(Format::Csv, text, &DialectOptions::default());
@@ -216,7 +252,8 @@ fn spaces_after_all_delimiters_are_skipped() {
     };
     assert!(skips("id, text\n1, \"a,b\"\n"));
     assert!(skips("id,text\n1, \"a\"\n2, b\n"));
-    assert!(!skips("id,text\n1, a\n2,b\n"));
+    assert!(!skips("id,text\n1, \"a\"\n2,b\n"));
+    assert!(!skips("id,text\n1, a\n2, b\n"));
     assert!(!skips("text\n a\n"));
 }
 
@@ -227,7 +264,10 @@ fn a_character_has_one_meaning() {
         ..DialectOptions::default()
     };
     let error = sniff(Format::Csv, "a\n", &options).unwrap_err();
-    assert!(error.contains("both the delimiter and the quote"), "{error}");
+    assert!(
+        error.contains("both the delimiter and the quote"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -244,5 +284,44 @@ fn comments_are_no_header() {
         ("id,#", false),
     ] {
         assert_eq!(is_comment(line.as_bytes(), None), expected, "{line}");
+    }
+}
+
+/// The rows of the `csv` module of Python (`tools/fixtures/make_csv.py`).
+#[test]
+fn fields_are_those_of_python() {
+    #[derive(serde::Deserialize)]
+    struct Case {
+        options: serde_json::Map<String, serde_json::Value>,
+        text: String,
+        rows: Vec<Vec<String>>,
+    }
+    let fixture = include_str!("../../../tests/fixtures/python_csv.json");
+    let cases: Vec<Case> = serde_json::from_str(fixture).unwrap();
+    assert!(cases.len() > 400);
+    for Case {
+        options,
+        text,
+        rows,
+    } in cases
+    {
+        let symbol = |name: &str, default: Symbol| match options.get(name) {
+            None => default,
+            Some(value) => value
+                .as_str()
+                .map_or(Symbol::None, |text| text.parse().unwrap()),
+        };
+        let dialect = Dialect {
+            delimiter: symbol("delimiter", Symbol::Byte(b',')),
+            quote: symbol("quotechar", Symbol::Byte(b'"')),
+            escape: symbol("escapechar", Symbol::None),
+            skips_spaces: options.contains_key("skipinitialspace"),
+        };
+        let found: Vec<_> = records(&text, &dialect)
+            .into_iter()
+            .map(|(_, is_bad, fields)| (is_bad, fields))
+            .collect();
+        let expected: Vec<_> = rows.iter().map(|row| (false, row.join("/"))).collect();
+        assert_eq!(found, expected, "{text:?} with {options:?}");
     }
 }
