@@ -213,7 +213,7 @@ fn other_file_types_are_refused_with_a_reason() {
         (&stream, "it is an Arrow IPC stream"),
         (b"FEA1....", "Feather version 1"),
         (b"PAR1....", "does not start like"),
-        (b"", "does not start like"),
+        (b"", "there are no records"),
         (b"ARROW1", "truncated"),
         (&whole[..whole.len() - 1], "truncated"),
     ];

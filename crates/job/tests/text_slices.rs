@@ -2,11 +2,13 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::Bench;
 use proptest::prelude::*;
 use proptest::sample::select;
+use shoal_job::dialect::DialectOptions;
+use shoal_job::spec::Parameters;
 use shoal_job::{Cell, Row};
 
 const MARK: &str = "\u{feff}";
@@ -225,6 +227,60 @@ proptest! {
         let content = format!("{start}id,text{line_break}first,row{line_break}{body}");
         let found = read(content.as_bytes(), "in.csv", compressed, batch_size);
         compare(&found, &expected_rows(content.as_bytes()))?;
+    }
+
+    /// In every dialect and encoding, rows do not depend on batches or compression, and no line is lost.
+    #[test]
+    fn any_dialect(
+        body in prop::collection::vec(select(&b"ab\xc3\xbc\xff,;\t|\"\"\"'\\ \n\n\r#\xef\xbb\xbf"[..]), 0..80),
+        delimiter in select(&[None, Some(";"), Some("tab"), Some("none")][..]),
+        quote in select(&[None, Some("\""), Some("'"), Some("none")][..]),
+        escape in select(&[None, Some("\\")][..]),
+        encoding in select(&[None, Some("latin1"), Some("shift_jis"), Some("utf-16le")][..]),
+        header_row: bool,
+        name in select(&["in.csv", "in.tsv"][..]),
+        batch_size in 2_u64..12,
+    ) {
+        let symbol = |text: Option<&str>| text.map(|text| text.parse().unwrap());
+        let header = match delimiter {
+            Some(";") => "id;text\n",
+            Some("tab") => "id\ttext\n",
+            Some(_) => "text\n",
+            None => "id,text\n",
+        };
+        let content = [header.as_bytes(), &body].concat();
+        let parameters = |batch_size: u64| Parameters {
+            batch_size,
+            columns: [("text".into(), if header_row { "text" } else { "column_1" }.into())].into(),
+            dialect: DialectOptions {
+                delimiter: symbol(delimiter),
+                quote: symbol(quote),
+                escape: symbol(escape),
+                header_row,
+            },
+            encoding: encoding.map(|label| label.parse().unwrap()),
+            ..Parameters::default()
+        };
+        let bench = Bench::new();
+        let plain = write(&bench, name, &content);
+        let packed = zstd::encode_all(&*content, 1).unwrap();
+        let packed = write(&bench, &format!("{name}.zst"), &packed);
+        let read = |path: &Path, batch_size: u64| {
+            let rows = bench.read_with(path, parameters(batch_size)).ok();
+            let rows = rows.map(|rows| rows.into_iter().map(|row| (row.row, row.place, row.content)));
+            rows.map(|rows| rows.collect::<Vec<_>>())
+        };
+        let one = read(&plain, 1);
+        prop_assert_eq!(&one, &read(&plain, batch_size));
+        prop_assert_eq!(&one, &read(&packed, 1000));
+        // A row without quotes and escapes is a line.
+        if quote == Some("none") && escape.is_none() && encoding.is_none() && let Some(rows) = one {
+            let lines = content.split(|byte| matches!(byte, b'\r' | b'\n'));
+            let mark = MARK.as_bytes();
+            let is_blank = |line: &[u8]| line.chunks(3).all(|chunk| chunk == mark);
+            let lines = lines.filter(|line| !is_blank(line)).count();
+            prop_assert_eq!(rows.len(), lines - usize::from(header_row));
+        }
     }
 
     /// Records with any content, including invalid UTF-8, as a CSV writer writes them.
