@@ -284,6 +284,10 @@ mod tests {
     fn value(name: &str) -> &'static str {
         match name {
             "input-format" => "tsv",
+            "delimiter" => "semicolon",
+            "quote" => "none",
+            "escape" => "\\",
+            "encoding" => "latin1",
             "format" => "arrow",
             "precision" => "f32",
             "isa" => "portable",
@@ -294,9 +298,8 @@ mod tests {
             "machine" => "m=0.1:2",
             "max-time" => "5m",
             "store" => "s3://bucket/shoal",
-            "auto" | "detach" | "fresh" | "json" | "normalize" | "quiet" | "scores" | "yes" => {
-                "true"
-            }
+            "auto" | "detach" | "fresh" | "json" | "no-header" | "normalize" | "quiet"
+            | "scores" | "yes" => "true",
             _ => "3",
         }
     }

@@ -13,6 +13,7 @@ use shoal::job::wire::FailureKind;
 use shoal::log;
 use shoal::reports::RunState;
 use shoal::reports::numbers::{count, duration, number, plural};
+use shoal::reports::text::printable_line;
 
 /// Time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
@@ -56,6 +57,11 @@ impl Progress {
         match event {
             Event::Planning { records } => {
                 self.show(|| format!("reading the input: {} records", count(*records)));
+            }
+            Event::Planned { notes, .. } => {
+                for note in notes {
+                    self.line(&format!("note: {}", printable_line(note)));
+                }
             }
             Event::Started {
                 concurrency,

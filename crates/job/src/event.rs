@@ -22,6 +22,9 @@ pub enum Event {
         records: u64,
         /// Total number of batches.
         batches: u64,
+        /// What was detected about the input that users may not expect: [`Job::notes`](crate::Job::notes).
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// A backend starts processing the batches without a receipt.
     Started {

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Format {
-    /// Comma-separated values (RFC 4180) with a header.
+    /// Comma-separated values (RFC 4180), or other delimited text.
     Csv,
-    /// Tab-separated values, quoted like CSV, with a header.
+    /// Tab-separated values, in which quotes are ordinary characters.
     Tsv,
     /// JSON Lines: one object per line.
     Jsonl,

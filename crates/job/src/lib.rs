@@ -9,6 +9,7 @@ pub mod cancel;
 pub mod collect;
 pub mod column;
 pub mod completed;
+pub mod dialect;
 pub mod error;
 pub mod event;
 pub mod file_name;

@@ -1,8 +1,11 @@
 //! Planning: reads the input once, locates its records and splits them into batches.
 
+use crate::dialect::Encoding;
 use crate::format::Format;
 use crate::function_spec::Difference;
-use crate::input::{Found, Kind, Resolver, Span, Spool, Stream, digest_of, locate, read_head};
+use crate::input::{
+    Found, Head, Kind, Resolver, Span, Spool, check_options, digest_of, locate, read_head,
+};
 use crate::run_dir::TableWriter;
 use crate::spec::{Batch, Identity, Job, LAYOUT_VERSION, MAX_BATCHES, Parameters, Slice, Source};
 use crate::store::{Location, ObjectWriter};
@@ -85,11 +88,13 @@ pub fn cut(
     }
     writers::check(parameters.output_format, &request.function.output)?;
     let found = locate(request.inputs, parameters.input_format, request.spool)?;
+    check_options(&found, parameters)?;
     let mut planner = Planner {
         run,
         spool: request.spool,
         inputs_at: request.inputs_at,
         is_typed: parameters.output_format.is_columnar(),
+        parameters,
         columns: Resolver::new(&request.function, parameters),
         cutter: Cutter {
             size: parameters.batch_size,
@@ -200,6 +205,7 @@ struct Planner<'a> {
     inputs_at: Option<&'a str>,
     /// Whether the output has typed columns, for which JSON is parsed.
     is_typed: bool,
+    parameters: &'a Parameters,
     columns: Resolver<'a>,
     cutter: Cutter<'a>,
 }
@@ -208,26 +214,45 @@ impl Planner<'_> {
     fn source(&mut self, index: u32, found: &Found) -> Result<Source> {
         // Before the content is read, so that a change in between is detected later.
         let identity = Identity::of(&found.location)?;
-        let staged = self.staged(index, found)?;
         let mut source = Source {
             uri: found.uri.clone(),
             format: found.format,
             identity,
-            staged: staged.as_ref().map(|staged| staged.name.clone()),
+            staged: None,
             header: None,
+            dialect: None,
+            encoding: None,
             notes: Vec::new(),
             partitions: Vec::new(),
         };
         match Kind::of(found.format) {
             Kind::Text(format) => {
-                let raw = format.open(&found.location)?;
-                let mut stream = Stream::open(found, raw, staged.and_then(Staged::writer))?;
-                let head = read_head(format, found, &mut stream, &mut self.columns)?;
-                source.header = head.header;
-                source.partitions = head.schema.unwrap_or_default().partitions();
+                let mut stream = format.open(found, self.parameters.encoding)?;
+                source.encoding = match found.format {
+                    Format::TextFolder => self.parameters.encoding,
+                    _ => stream.encoding(),
+                };
+                let staged = self.staged(index, found, stream.encoding())?;
+                source.staged = staged.as_ref().map(|staged| staged.name.clone());
+                if let Some(writer) = staged.and_then(Staged::writer) {
+                    stream.stage(writer)?;
+                }
+                let mut head = read_head(
+                    format,
+                    found,
+                    &mut stream,
+                    self.parameters,
+                    &mut self.columns,
+                )?;
+                source.header = head.header.take();
+                source.dialect = head.dialect;
+                source.notes = std::mem::take(&mut head.notes);
+                source.partitions = head.schema.take().unwrap_or_default().partitions();
                 let typed = self.columns.get().filter(|_| self.is_typed);
                 let cutter = &mut self.cutter;
-                format.scan(&mut stream, typed, &mut |span| cutter.push(index, span))?;
+                format.scan(&mut stream, &head, typed, &mut |span| {
+                    cutter.push(index, span)
+                })?;
                 source.notes.extend(stream.note());
                 let digest = stream.finish()?;
                 // A folder is identified by its files.
@@ -235,7 +260,12 @@ impl Planner<'_> {
                     source.identity.digest = Some(digest);
                 }
             }
+            Kind::Columnar(_) if source.identity.bytes == 0 => {
+                source.notes = Head::empty().notes;
+            }
             Kind::Columnar(format) => {
+                let staged = self.staged(index, found, None)?;
+                source.staged = staged.as_ref().map(|staged| staged.name.clone());
                 // Read a local file rather than its copy in the store.
                 let mut here = found.location.clone();
                 if let Some(staged) = staged {
@@ -269,12 +299,18 @@ impl Planner<'_> {
         }
     }
 
-    /// The uncompressed copy, if functions cannot read the source itself.
-    fn staged(&self, index: u32, found: &Found) -> Result<Option<Staged>> {
+    /// The uncompressed copy in UTF-8, if functions cannot read the source itself.
+    fn staged(
+        &self,
+        index: u32,
+        found: &Found,
+        encoding: Option<Encoding>,
+    ) -> Result<Option<Staged>> {
         let is_local = matches!(found.location, Location::Local(_));
         let is_here = self.run.folder().is_some();
         let needs_copy = found.spooled
             || found.is_compressed()
+            || encoding.is_some()
             || found.format == Format::TextFolder
             // Local functions read columns faster from this disk.
             || (!is_local && is_here && found.format.is_columnar())
@@ -292,7 +328,11 @@ impl Planner<'_> {
             && found.format != Format::TextFolder
         {
             let digest = self.digest(found, &found.location)?;
-            let name = format!("{}/{digest}.{extension}", prefix.trim_end_matches('/'));
+            let encoding = encoding.map_or_else(String::new, |encoding| {
+                format!(".{}", encoding.name().to_ascii_lowercase())
+            });
+            let prefix = prefix.trim_end_matches('/');
+            let name = format!("{prefix}/{digest}{encoding}.{extension}");
             let location = Location::parse(&name)?;
             let exists = match &location {
                 Location::Remote(object) => object.exists()?,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::column::Column;
+use crate::dialect::{Dialect, DialectOptions, Encoding};
 use crate::format::{Format, OutputFormat};
 use crate::function_spec::{Difference, FunctionSpec, Role};
 
@@ -55,6 +56,12 @@ pub struct Source {
     /// The columns of a CSV or TSV source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<Vec<String>>,
+    /// How a CSV or TSV source is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
+    /// The encoding of a text source; `None` for UTF-8. A copy of it is in UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// What was detected about the source that users may not expect, as in "it is …".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -95,6 +102,12 @@ pub struct Parameters {
     pub batch_size: u64,
     /// The format of the inputs, which overrides their names.
     pub input_format: Option<Format>,
+    /// How delimited text is written.
+    #[serde(flatten)]
+    pub dialect: DialectOptions,
+    /// The encoding of text sources without a byte-order mark; UTF-8 if `None`.
+    #[serde(default)]
+    pub encoding: Option<Encoding>,
     /// The input column of each role that the user named, such as `text`.
     pub columns: BTreeMap<String, String>,
     /// The column with the id.
@@ -110,6 +123,28 @@ pub struct Parameters {
 }
 
 impl Job {
+    /// What was detected about the input that users may not expect: sentences that name the sources.
+    pub fn notes(&self) -> Vec<String> {
+        let mut sources = Vec::<(&str, Vec<&str>)>::new();
+        for source in &self.sources {
+            for note in &source.notes {
+                match sources.iter_mut().find(|(known, _)| known == note) {
+                    Some((_, uris)) => uris.push(&source.uri),
+                    None => sources.push((note, vec![&source.uri])),
+                }
+            }
+        }
+        let notes = sources.into_iter().map(|(note, uris)| match uris[..] {
+            [only] => format!("{only}: {note}"),
+            [first, ..] => format!("{first} and {} more: {note}", uris.len() - 1),
+            [] => unreachable!("each note has a source"),
+        });
+        let none = "there are no records, so the output has none";
+        notes
+            .chain((self.records == 0).then(|| none.to_owned()))
+            .collect()
+    }
+
     /// The content of `job.json`.
     pub fn file(&self) -> Vec<u8> {
         let mut content = serde_json::to_vec_pretty(self).expect("a job is always JSON");
@@ -123,6 +158,8 @@ impl Default for Parameters {
         Self {
             batch_size: DEFAULT_BATCH_SIZE,
             input_format: None,
+            dialect: DialectOptions::default(),
+            encoding: None,
             columns: BTreeMap::new(),
             id_column: None,
             keep_columns: Vec::new(),
@@ -154,7 +191,7 @@ impl Parameters {
 }
 
 /// The columns of a job.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Columns {
     /// The columns that the function reads, in the order of [`FunctionSpec::inputs`].
     pub inputs: Vec<InputColumn>,

@@ -213,7 +213,7 @@ fn other_file_types_are_refused_with_a_reason() {
         (&stream, "it is an Arrow IPC stream"),
         (b"FEA1\0\0\0\0", "Feather version 1"),
         (b"PAR1\0\0\0\0", "Parquet file cannot be read"),
-        (b"", "does not start like"),
+        (b"", "there are no records"),
         (b"ARROW1", "truncated"),
         (&whole[..whole.len() - 1], "truncated"),
     ];

@@ -144,7 +144,14 @@ pub fn event(run: &str, event: &Event) {
         | Event::Progressed { .. } => {}
         Event::Planning { .. } => info!(target: "shoal::run", run, "planning"),
         Event::Collecting { of, .. } => info!(target: "shoal::run", run, parts = of, "collecting"),
-        Event::Planned { records, batches } => {
+        Event::Planned {
+            records,
+            batches,
+            notes,
+        } => {
+            for note in notes {
+                warn!(target: "shoal::run", run, note, "input");
+            }
             info!(target: "shoal::run", run, records, batches, "planned");
         }
         Event::Started {

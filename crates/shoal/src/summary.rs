@@ -30,6 +30,9 @@ pub struct Summary {
     pub output: String,
     /// The model's reference.
     pub model: String,
+    /// What was detected about the input that users may not expect: sentences that name the sources.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Records read: `results + failed`.
     pub records: u64,
     /// Records in the output.
@@ -138,6 +141,7 @@ impl Summary {
             run_dir: run.uri(),
             output,
             model: function.reference.clone(),
+            notes: job.notes(),
             records: job.records,
             results: job.records.saturating_sub(totals.failed),
             failed: totals.failed,
@@ -174,6 +178,9 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(f, "{name:<10} {value}");
+        for note in &self.notes {
+            line("input", note)?;
+        }
         line("output", &self.output)?;
         let mut records = match self.records {
             0 => "0 (the input has none)".to_owned(),

@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use shoal::dispatch::Speculation;
+use shoal::job::dialect::{DialectOptions, Encoding, Symbol};
 use shoal::job::format::{Format, OutputFormat};
 use shoal::job::spec::{DEFAULT_BATCH_SIZE, Parameters};
 use shoal::tasks::{classify, embed};
@@ -44,6 +45,27 @@ pub(crate) struct InputOptions {
     /// Format of input files without a known extension
     #[arg(long, value_name = "FORMAT", value_parser = named(&Format::FILES, Format::name))]
     pub(crate) input_format: Option<Format>,
+
+    /// Delimiter of CSV and TSV: a character or one of comma, semicolon, tab, pipe; `none` if each line is one value
+    /// [default: comma for CSV, tab for TSV, unless the first rows show another]
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) delimiter: Option<Symbol>,
+
+    /// Quote around values with delimiters or line breaks; `none` for ordinary quotes [default: " for CSV, none for TSV]
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) quote: Option<Symbol>,
+
+    /// Character that makes the next one ordinary in CSV and TSV, such as \ [default: none]
+    #[arg(long, value_name = "CHAR")]
+    pub(crate) escape: Option<Symbol>,
+
+    /// The first row of CSV and TSV does not name the columns: they are called column_1, column_2, …
+    #[arg(long)]
+    pub(crate) no_header: Option<bool>,
+
+    /// Encoding of text without a byte-order mark, such as windows-1252, utf-16le or shift_jis [default: utf-8]
+    #[arg(long, value_name = "ENCODING")]
+    pub(crate) encoding: Option<Encoding>,
 
     /// Column with the text, or the path of a nested one, such as `messages.0.content` [default: the only string column,
     /// else `text`]
@@ -340,6 +362,13 @@ impl InputOptions {
             .filter_map(|(role, column)| Some((role.to_owned(), column.clone()?)));
         Parameters {
             input_format: self.input_format,
+            dialect: DialectOptions {
+                delimiter: self.delimiter,
+                quote: self.quote,
+                escape: self.escape,
+                header_row: self.no_header != Some(true),
+            },
+            encoding: self.encoding,
             columns: named.collect(),
             id_column: self.id_column.clone(),
             keep_columns: self

@@ -5,6 +5,7 @@ mod support;
 
 mod bench;
 mod cloud;
+mod delimited;
 #[cfg(feature = "aws")]
 mod deploy;
 mod doctor;

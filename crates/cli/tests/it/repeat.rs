@@ -185,7 +185,15 @@ fn a_local_run_is_repeated() {
                    --cache-dir cache --max-time 1h --speculation-budget 0 --on-error skip --run-dir";
     let process: Vec<_> = process.split(' ').chain(["my run"]).collect();
     check(&process, "process.csv");
-    let tsv = ["in/reviews.txt", "--input-format", "tsv", "--model", model];
+    let tsv = [
+        "in/reviews.txt",
+        "--input-format",
+        "tsv",
+        "--quote",
+        "\"",
+        "--model",
+        model,
+    ];
     repeat.check(&[&tsv[..], &COLUMNS].concat(), "of_tsv.csv");
     check(&["--auto"], "auto.csv");
     // Options in `shoal.toml` are part of the command.

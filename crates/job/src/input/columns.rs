@@ -97,7 +97,7 @@ fn cells(field: &Field, array: Result<ArrayRef, ArrowError>, used: Use) -> Cells
         return Ok(bytes
             .as_binary::<i64>()
             .iter()
-            .map(|value| value.map_or(Ok(Cell::Null), text))
+            .map(|value| value.map_or(Ok(Cell::Null), |value| text(value, None)))
             .collect());
     }
     let values = cast(array, &plain_type(array.data_type())).map_err(error)?;

@@ -5,13 +5,15 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::rc::Rc;
 
 use flate2::bufread::GzDecoder;
+use serde::Serialize;
 
 /// Memory for the window of a zstd frame is limited to two to the power of this: 2 GiB, the most that `zstd --long=31` needs.
 /// The decoder uses no more of it than the content is long.
 const MAX_ZSTD_WINDOW_LOG: u32 = 31;
 
 /// The compression of a text format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Compression {
     /// Uncompressed.

@@ -7,10 +7,11 @@ use serde::de::IgnoredAny;
 
 use super::compression::Compression;
 use super::json::{Scanner, finite, key_name, pick};
+use super::jsonl::without_mark;
 use super::locate::STDIN;
 use super::schema::{Inside, Schema, Seen, SourceColumn};
 use super::stream::Stream;
-use super::text::Head;
+use super::text::{Head, encoding_note};
 use crate::store::is_url;
 use crate::{Error, Result};
 
@@ -28,11 +29,15 @@ pub(super) fn head(stream: &Stream) -> Result<Head> {
     let mut objects = 0;
     let mut lines = bytes.split(|b| *b == b'\n').peekable();
     while let Some(line) = lines.next() {
+        let line = without_mark(line);
         let is_cut = lines.peek().is_none() && !is_whole;
         if !is_cut && pick(line, &[]).is_ok() {
             objects += 1;
             see(&mut found.root, &mut found.left, line, 0);
         }
+    }
+    if is_whole && bytes.trim_ascii().is_empty() {
+        return Ok(Head::empty());
     }
     if let Some(reason) = other_layout(stream, objects) {
         return Err(Error::input(stream.uri(), reason));
@@ -40,6 +45,13 @@ pub(super) fn head(stream: &Stream) -> Result<Head> {
     Ok(Head {
         schema: (objects > 0).then(|| found.root.schema()),
         has_record: objects > 0,
+        notes: stream
+            .encoding()
+            .is_none()
+            .then(|| encoding_note(bytes.split(|b| *b == b'\n')))
+            .flatten()
+            .into_iter()
+            .collect(),
         ..Head::default()
     })
 }

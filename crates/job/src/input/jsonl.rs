@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use arrow_schema::DataType;
 use serde_json::value::RawValue;
 
+use super::delimited::parser::MARK;
+use super::found::Found;
 use super::json::{Scanner, finite, is_not_finite, key_name, pick};
 use super::json_head;
 use super::row::{Content, Contents, MAX_LINE_BYTES, TOO_LONG, content, contents};
@@ -14,9 +16,9 @@ use super::text::{Head, Span, TextFormat, TextSlice};
 use super::text_folder;
 use crate::Result;
 use crate::column::{join, json_type};
+use crate::dialect::Encoding;
 use crate::record::{BadRecord, Cell};
-use crate::spec::Columns;
-use crate::store::Location;
+use crate::spec::{Columns, Parameters};
 use crate::types::widen;
 
 /// JSON Lines.
@@ -26,14 +28,14 @@ pub(super) struct JsonLines {
 }
 
 impl TextFormat for JsonLines {
-    fn open(&self, location: &Location) -> Result<Box<dyn Read>> {
+    fn open(&self, found: &Found, encoding: Option<Encoding>) -> Result<Stream> {
         match self.is_folder {
-            true => text_folder::open(location),
-            false => Ok(location.open(None)?),
+            true => Stream::open(found, text_folder::open(&found.location, encoding)?, None),
+            false => Stream::open(found, Box::new(found.location.open(None)?), encoding),
         }
     }
 
-    fn head(&self, stream: &Stream) -> Result<Head> {
+    fn head(&self, stream: &Stream, _: &Parameters) -> Result<Head> {
         if self.is_folder {
             let columns = text_folder::COLUMNS.map(|name| (name.to_owned(), true));
             return Ok(Head {
@@ -48,6 +50,7 @@ impl TextFormat for JsonLines {
     fn scan(
         &self,
         stream: &mut Stream,
+        _head: &Head,
         typed: Option<&mut Columns>,
         visit: &mut dyn FnMut(Span) -> Result<()>,
     ) -> Result<()> {
@@ -65,13 +68,17 @@ impl TextFormat for JsonLines {
             line.extend_from_slice(&input[..read.min(room)]);
             stream.consume(read);
             let at_end = read == 0;
+            if at_end && stream.is_cut() {
+                break;
+            }
             if newline.is_some() || at_end {
                 let span = Span::new(start, stream.position(), number);
+                let text = without_mark(&line);
                 if !names.is_empty() && span.fault.is_none() {
-                    observe(&line, &names, &mut types);
+                    observe(text, &names, &mut types);
                 }
                 // The truncated bytes of an oversized line may be blank even if the line is not.
-                if span.fault.is_some() || !line.trim_ascii().is_empty() {
+                if span.fault.is_some() || !text.trim_ascii().is_empty() {
                     visit(span)?;
                 }
                 line.clear();
@@ -99,9 +106,15 @@ impl TextFormat for JsonLines {
             number: slice.line,
             columns: columns.clone(),
             is_folder: self.is_folder,
+            encoding: slice.encoding,
         };
         Ok(contents(slice.uri, move || lines.step()))
     }
+}
+
+/// A line without a byte-order mark, which concatenated files leave at its start.
+pub(super) fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(MARK).unwrap_or(line)
 }
 
 /// Widens `types`, one for each of the names, so that the values of a line fit too.
@@ -124,6 +137,7 @@ struct Lines {
     number: u64,
     columns: Columns,
     is_folder: bool,
+    encoding: Option<Encoding>,
 }
 
 impl Lines {
@@ -141,7 +155,7 @@ impl Lines {
             }
             let number = self.number;
             self.number += 1;
-            if !self.line.trim_ascii().is_empty() {
+            if !without_mark(&self.line).trim_ascii().is_empty() {
                 return Ok(Some((number, self.parse())));
             }
         }
@@ -149,7 +163,7 @@ impl Lines {
 
     fn parse(&self) -> Content {
         let names: Vec<_> = self.columns.sources().collect();
-        let values = pick(&self.line, &names).map_err(|e| {
+        let values = pick(without_mark(&self.line), &names).map_err(|e| {
             BadRecord::new(Cell::Null, format!("the line is not a JSON object: {e}"))
         })?;
         // An id with invalid UTF-8 still helps to find the line.
@@ -165,10 +179,12 @@ impl Lines {
                 };
             };
             if let Err(e) = std::str::from_utf8(value) {
-                return Err(match self.is_folder {
+                return Err(match () {
                     // The position in the line is not that in the file.
-                    true => "is not valid UTF-8".to_owned(),
-                    false => {
+                    _ if self.is_folder || self.encoding.is_some() => {
+                        format!("is not valid {}", Encoding::name_of(self.encoding))
+                    }
+                    _ => {
                         let before = value.as_ptr() as usize - self.line.as_ptr() as usize;
                         format!(
                             "is not valid UTF-8 (byte {} of the line)",
@@ -264,6 +280,7 @@ fn raw(value: &[u8]) -> serde_json::Result<Cell> {
 mod tests {
     use super::*;
     use crate::Role;
+    use crate::dialect::Dialect;
 
     fn read(content: &'static [u8]) -> Vec<(u64, Content)> {
         let columns = Columns {
@@ -284,6 +301,8 @@ mod tests {
             uri: "a.jsonl",
             bytes: Box::new(content),
             header: &[],
+            dialect: Dialect::default(),
+            encoding: None,
             line: 1,
         };
         let rows = JsonLines { is_folder: false }

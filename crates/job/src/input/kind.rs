@@ -18,8 +18,8 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn of(format: Format) -> Self {
         match format {
-            Format::Csv => Self::Text(&Delimited { delimiter: b',' }),
-            Format::Tsv => Self::Text(&Delimited { delimiter: b'\t' }),
+            Format::Csv => Self::Text(&Delimited(Format::Csv)),
+            Format::Tsv => Self::Text(&Delimited(Format::Tsv)),
             Format::Jsonl => Self::Text(&JsonLines { is_folder: false }),
             Format::TextFolder => Self::Text(&JsonLines { is_folder: true }),
             Format::Parquet => Self::Columnar(&parquet::FORMAT),

@@ -246,6 +246,10 @@ mod tests {
             sniffed(b"\xef\xbb\xbf{\"text\":1}"),
             (Format::Jsonl, Compression::None)
         );
+        assert_eq!(
+            sniffed(b"\xff\xfe{\0\"\0"),
+            (Format::Jsonl, Compression::None)
+        );
         assert_eq!(sniffed(b"id\ttext\n"), (Format::Tsv, Compression::None));
         assert_eq!(sniffed(b"id,text\n"), (Format::Csv, Compression::None));
         assert_eq!(

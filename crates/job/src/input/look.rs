@@ -5,10 +5,10 @@ use std::io::Cursor;
 use super::columns;
 use super::found::Found;
 use super::kind::Kind;
-use super::row::{Contents, MAX_LINE_BYTES};
+use super::read::faulty;
+use super::row::Contents;
 use super::schema::{Resolver, Schema};
-use super::stream::Stream;
-use super::text::{TextSlice, head_with_record, read_head};
+use super::text::{Span, TextSlice, check_options, head_with_record, read_head};
 use crate::record::Record;
 use crate::spec::{Columns, Parameters};
 use crate::{FunctionSpec, Result, writers};
@@ -24,13 +24,15 @@ const MAX_FILES: usize = 32;
 /// the function's columns.
 pub fn look(found: &[Found], function: &FunctionSpec, parameters: &Parameters) -> Result<Columns> {
     writers::check(parameters.output_format, &function.output)?;
+    check_options(found, parameters)?;
     let mut columns = Resolver::new(function, parameters);
     for found in found {
         match Kind::of(found.format) {
             Kind::Text(format) => {
-                let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
-                read_head(format, found, &mut stream, &mut columns)?;
+                let mut stream = format.open(found, parameters.encoding)?;
+                read_head(format, found, &mut stream, parameters, &mut columns)?;
             }
+            Kind::Columnar(_) if found.location.meta()?.bytes == 0 => {}
             Kind::Columnar(format) => {
                 let (mut schema, _) = format.head(&found.location)?;
                 schema.add_partitions(&found.partitions);
@@ -59,51 +61,68 @@ pub fn sample(
     let mut sample = Vec::new();
     for number in 0..files {
         let file = &found[number * found.len() / files];
-        let (mut rows, is_whole) = first_rows(file, &columns)?;
+        let mut rows = first_rows(file, &columns, parameters)?;
         let end = sample.len() + of_each;
-        let mut next = rows.next().transpose()?;
         while sample.len() < end
-            && let Some((_, content)) = next
+            && let Some((_, content)) = rows.next().transpose()?
         {
-            next = rows.next().transpose()?;
-            // The head may end within its last record.
-            if is_whole || next.is_some() {
-                sample.extend(content.ok());
-            }
+            sample.extend(content.ok());
         }
     }
     Ok(sample)
 }
 
-/// The rows in the head of a source, and whether the head is the whole source.
-fn first_rows(found: &Found, columns: &Columns) -> Result<(Contents, bool)> {
+/// The rows in the head of a source.
+pub(super) fn first_rows(
+    found: &Found,
+    columns: &Columns,
+    parameters: &Parameters,
+) -> Result<Contents> {
     let in_path = |mut schema: Schema| {
         schema.add_partitions(&found.partitions);
         columns.with_partitions(&schema.partitions())
     };
     match Kind::of(found.format) {
         Kind::Text(format) => {
-            let mut stream = Stream::open(found, format.open(&found.location)?, None)?;
-            let head = head_with_record(format, &mut stream)?;
-            let columns = in_path(head.schema.unwrap_or_default());
-            let (bytes, is_whole) = stream.head();
-            let bytes = &bytes[head.bytes..];
-            // A record that is too large is cut, as at the end of the head.
-            let shown = &bytes[..bytes.len().min(MAX_LINE_BYTES as usize)];
-            let is_whole = is_whole && shown.len() == bytes.len();
-            let slice = TextSlice {
-                uri: &found.uri,
-                bytes: Box::new(Cursor::new(shown.to_vec())),
-                header: &head.header.unwrap_or_default(),
-                line: 1,
+            let mut stream = format.open(found, parameters.encoding)?;
+            let mut head = head_with_record(format, &mut stream, parameters)?;
+            let Some(schema) = head.schema.take() else {
+                return Ok(Box::new(std::iter::empty()));
             };
-            Ok((format.rows(slice, &columns)?, is_whole))
+            stream.cut();
+            let encoding = stream.encoding();
+            let (bytes, start) = (stream.head().0.to_vec(), stream.position());
+            let mut spans = Vec::new();
+            format.scan(&mut stream, &head, None, &mut |span| {
+                spans.push(span);
+                Ok(())
+            })?;
+            let (uri, columns) = (found.uri.clone(), in_path(schema));
+            let rows = move |span: Span| -> Result<Contents> {
+                if let Some(fault) = span.fault {
+                    return Ok(faulty(fault, span.line, span.end - span.start));
+                }
+                let bytes = &bytes[(span.start - start) as usize..(span.end - start) as usize];
+                let slice = TextSlice {
+                    uri: &uri,
+                    bytes: Box::new(Cursor::new(bytes.to_vec())),
+                    header: head.header.as_deref().unwrap_or_default(),
+                    dialect: head.dialect.unwrap_or_default(),
+                    encoding,
+                    line: span.line,
+                };
+                format.rows(slice, &columns)
+            };
+            Ok(Box::new(spans.into_iter().flat_map(move |span| {
+                rows(span).unwrap_or_else(|e| Box::new(std::iter::once(Err(e))))
+            })))
         }
+        Kind::Columnar(_) if found.location.meta()?.bytes == 0 => Ok(Box::new(std::iter::empty())),
         Kind::Columnar(format) => {
             let opened = format.open(&found.location)?;
             let columns = in_path(columns::source_schema(opened.1.schema()));
             let rows = 0..opened.1.rows();
-            Ok((format.rows(&found.location, opened, &columns, rows)?, true))
+            format.rows(&found.location, opened, &columns, rows)
         }
     }
 }

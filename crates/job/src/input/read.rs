@@ -5,6 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::columnar::{ColumnarFormat, Metadata};
+use super::delimited::OPEN_QUOTE;
 use super::kind::Kind;
 use super::ranged::Ranged;
 use super::row::{Contents, MAX_RECORD_BYTES};
@@ -101,8 +102,7 @@ impl Sources {
         source: &Source,
     ) -> Result<Contents> {
         if let Some(fault) = slice.fault {
-            let bad = BadRecord::new(Cell::Null, fault_reason(fault, slice));
-            return Ok(Box::new(std::iter::once(Ok((slice.line, Err(bad))))));
+            return Ok(faulty(fault, slice.line, slice.end - slice.start));
         }
         let location = self.location(source, run)?;
         let range = slice.start..slice.end;
@@ -113,6 +113,8 @@ impl Sources {
                     uri: &source.uri,
                     bytes: location.open(Some(range))?,
                     header: source.header.as_deref().unwrap_or_default(),
+                    dialect: source.dialect.unwrap_or_default(),
+                    encoding: source.encoding,
                     line: slice.line,
                 };
                 format.rows(slice, &columns)
@@ -178,16 +180,16 @@ impl Sources {
     }
 }
 
-fn fault_reason(fault: Fault, slice: &Slice) -> String {
-    match fault {
+/// The row of a record with a fault.
+pub(super) fn faulty(fault: Fault, line: u64, bytes: u64) -> Contents {
+    let reason = match fault {
         Fault::Oversized => format!(
             "the row has {} bytes, more than the {} MiB that a row may have (in CSV: was a quote left open?)",
-            slice.end - slice.start,
+            bytes,
             MAX_RECORD_BYTES >> 20
         ),
-        Fault::OpenQuote => {
-            "a quote opened in this row is never closed, so the rest of the file is part of it"
-                .into()
-        }
-    }
+        Fault::OpenQuote => OPEN_QUOTE.into(),
+    };
+    let id = Cell::Null;
+    Box::new(std::iter::once(Ok((line, Err(BadRecord::new(id, reason))))))
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 use std::io;
+use std::str::Utf8Error;
 
+use crate::dialect::Encoding;
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::{Columns, Partition};
 use crate::{Error, Result};
@@ -81,10 +83,19 @@ fn partition_cell(partition: &Partition) -> Cell {
     partition.value.clone().map_or(Cell::Null, Cell::Text)
 }
 
-/// A string from bytes that may not be valid UTF-8.
-pub(super) fn text(bytes: &[u8]) -> Result<Cell, String> {
+/// A string from bytes that may not be valid UTF-8, to which text in `encoding` was converted.
+pub(super) fn text(bytes: &[u8], encoding: Option<Encoding>) -> Result<Cell, String> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(Cell::Text(text.to_owned())),
-        Err(e) => Err(format!("is not valid UTF-8 (byte {})", e.valid_up_to())),
+        Err(e) => Err(invalid_text(&e, encoding)),
+    }
+}
+
+/// Says that text in `encoding` is invalid, as in "the text is …".
+pub(super) fn invalid_text(error: &Utf8Error, encoding: Option<Encoding>) -> String {
+    match encoding {
+        None => format!("is not valid UTF-8 (byte {})", error.valid_up_to()),
+        // The position is not that in the file.
+        Some(encoding) => format!("is not valid {}", encoding.name()),
     }
 }

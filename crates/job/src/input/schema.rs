@@ -115,8 +115,24 @@ impl Schema {
         level.find(name)
     }
 
+    /// Fails if two columns are called `name`. Columns that are not used may have the same name.
+    fn check_unique(&self, name: &str, place: &str) -> Result<()> {
+        let columns = self.columns.iter().filter(|column| column.name == name);
+        if columns.count() < 2 {
+            return Ok(());
+        }
+        let reason =
+            format!("two columns are called {name:?}, and one is needed; rename one of them");
+        Err(Error::input(place, reason))
+    }
+
     /// The column `name`, or an error that lists the columns. `purpose` completes "there is no column … for".
     fn need(&self, name: &str, purpose: &str, place: &str) -> Result<SourceColumn> {
+        let outermost = match self.get(name) {
+            Some(_) => name,
+            None => path::split(name).0,
+        };
+        self.check_unique(outermost, place)?;
         self.find(name).map_err(|there_is| {
             let reason = format!("there is no column {name:?} for {purpose}; {there_is}");
             Error::input(place, reason).adjustable(match purpose {
@@ -150,7 +166,10 @@ impl Schema {
         }
         let id = match &parameters.id_column {
             Some(name) => Some(self.need(name, ID, place)?),
-            None => self.get("id").filter(|id| id.partition.is_none()).cloned(),
+            None => {
+                self.check_unique("id", place)?;
+                self.get("id").filter(|id| id.partition.is_none()).cloned()
+            }
         };
         let kept = parameters
             .keep_columns
@@ -204,7 +223,10 @@ impl Schema {
             .filter(|column| (column.is_text || !role.is_text) && !used.contains(column))
             .filter(|column| column.partition.is_none());
         match (candidates.next(), candidates.next()) {
-            (Some(only), None) => Ok(only.clone()),
+            (Some(only), None) => {
+                self.check_unique(&only.name, place)?;
+                Ok(only.clone())
+            }
             _ => self.get(&role.name).cloned().ok_or_else(|| {
                 let (role, names) = (&role.name, names(&self.columns));
                 let reason = format!(

@@ -1,12 +1,15 @@
-//! Reads a text source sequentially: hashes, decompresses and, if needed, stages it.
+//! Reads a text source sequentially: hashes, decompresses and, if needed, converts it to UTF-8 and stages it.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::rc::Rc;
 
 use super::compression::{Compression, Ignored, damage};
+use super::decode::{self, Decoding};
+use super::delimited::parser::MARK;
 use super::found::Found;
 use super::row::MAX_LINE_BYTES;
+use crate::dialect::Encoding;
 use crate::store::ObjectWriter;
 use crate::{Error, Result};
 
@@ -15,7 +18,7 @@ const HEAD_BYTES: usize = 1 << 20;
 /// Size to which the head grows if the first record needs it: a header and a record of maximum size.
 const MAX_HEAD_BYTES: usize = MAX_LINE_BYTES as usize + HEAD_BYTES;
 
-/// A decompressed source.
+/// A decompressed source in UTF-8.
 pub(crate) struct Stream {
     uri: String,
     reader: BufReader<Box<dyn Read>>,
@@ -26,16 +29,19 @@ pub(crate) struct Stream {
     compression: Compression,
     ignored: Ignored,
     hasher: Rc<RefCell<blake3::Hasher>>,
-    staged: Option<Rc<RefCell<ObjectWriter>>>,
+    staged: Rc<RefCell<Option<ObjectWriter>>>,
     position: u64,
+    encoding: Option<Encoding>,
+    /// Whether only the head is read, and the source is longer.
+    is_cut: bool,
 }
 
 impl Stream {
-    /// Reads `raw`, the bytes of `found`, and copies the decompressed bytes to `staged`.
+    /// Reads `raw`, the bytes of `found`. `encoding` applies unless a byte-order mark says otherwise.
     pub(crate) fn open(
         found: &Found,
         raw: Box<dyn Read>,
-        staged: Option<ObjectWriter>,
+        encoding: Option<Encoding>,
     ) -> Result<Self> {
         let hasher = Rc::new(RefCell::new(blake3::Hasher::new()));
         let hash = hasher.clone();
@@ -46,19 +52,32 @@ impl Stream {
                 Ok(())
             },
         };
+        let failed = |e| unreadable(&found.uri, e);
         let ignored = Ignored::default();
         let plain = found.compression.decompress(raw, &ignored);
-        let mut plain = plain.map_err(|e| unreadable(&found.uri, e))?;
-        let staged = staged.map(|writer| Rc::new(RefCell::new(writer)));
-        if let Some(writer) = staged.clone() {
-            plain = Box::new(Tee {
-                reader: plain,
-                to: move |bytes: &[u8]| writer.borrow_mut().write_all(bytes),
-            });
-        }
+        let mut plain = plain.map_err(failed)?;
+        let mut start = Vec::new();
+        let read = (&mut plain).take(4).read_to_end(&mut start);
+        read.map_err(failed)?;
+        let encoding =
+            decode::detect(&start, encoding).map_err(|reason| Error::input(&found.uri, reason))?;
+        let plain = io::Cursor::new(start).chain(plain);
+        let plain: Box<dyn Read> = match encoding {
+            Some(encoding) => Box::new(Decoding::new(plain, encoding)),
+            None => Box::new(plain),
+        };
+        let staged = Rc::new(RefCell::new(None::<ObjectWriter>));
+        let writer = staged.clone();
+        let plain = Tee {
+            reader: plain,
+            to: move |bytes: &[u8]| match &mut *writer.borrow_mut() {
+                Some(writer) => writer.write_all(bytes),
+                None => Ok(()),
+            },
+        };
         let mut stream = Self {
             uri: found.uri.clone(),
-            reader: BufReader::with_capacity(256 << 10, plain),
+            reader: BufReader::with_capacity(256 << 10, Box::new(plain)),
             head: Vec::new(),
             is_whole: false,
             taken: 0,
@@ -67,18 +86,41 @@ impl Stream {
             hasher,
             staged,
             position: 0,
+            encoding,
+            is_cut: false,
         };
         stream.read_head(HEAD_BYTES)?;
-        if stream.head.starts_with(&[0xff, 0xfe]) || stream.head.starts_with(&[0xfe, 0xff]) {
-            return Err(Error::input(
-                &stream.uri,
-                "it is encoded in UTF-16; convert it to UTF-8, for example with iconv -f UTF-16 -t UTF-8",
-            ));
-        }
-        if stream.head.starts_with(b"\xef\xbb\xbf") {
-            stream.consume(3);
+        if stream.head.starts_with(MARK) {
+            stream.consume(MARK.len());
         }
         Ok(stream)
+    }
+
+    /// Copies the decompressed bytes in UTF-8 to `writer`. Must be called before any are read.
+    pub(crate) fn stage(&mut self, mut writer: ObjectWriter) -> Result<()> {
+        // The head, and what was read after it.
+        writer
+            .write_all(&self.head)
+            .and_then(|()| writer.write_all(self.reader.buffer()))
+            .map_err(|e| unreadable(&self.uri, e))?;
+        *self.staged.borrow_mut() = Some(writer);
+        Ok(())
+    }
+
+    /// Ends the stream after its head.
+    pub(crate) fn cut(&mut self) {
+        self.is_cut = !self.head().1;
+        self.reader = BufReader::new(Box::new(io::empty()));
+    }
+
+    /// Whether the stream ends before its source, perhaps within a record.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The encoding of the source; `None` for UTF-8.
+    pub(crate) fn encoding(&self) -> Option<Encoding> {
+        self.encoding
     }
 
     /// Extends the head to at most `size` bytes.
@@ -183,9 +225,8 @@ impl Stream {
         let mut inner = reader.into_inner();
         io::copy(&mut inner, &mut io::sink()).map_err(|e| unreadable(&uri, e))?;
         drop(inner);
-        if let Some(writer) = staged.and_then(Rc::into_inner) {
+        if let Some(writer) = staged.take() {
             writer
-                .into_inner()
                 .finish()
                 .map_err(|e| Error::storage("stage", &uri, e))?;
         }

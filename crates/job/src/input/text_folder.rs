@@ -1,10 +1,14 @@
 //! Folders of text files, read as JSON Lines. As in aclImdb, the subfolders `pos/` and `neg/` are labels.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::decode;
+use super::delimited::parser::MARK;
 use super::row::MAX_RECORD_BYTES;
+use crate::dialect::Encoding;
 use crate::record::write_json_string;
 use crate::spec::Identity;
 use crate::store::Location;
@@ -13,12 +17,14 @@ use crate::{Error, Result, file_name};
 /// The columns of every text folder.
 pub(super) const COLUMNS: [&str; 3] = ["id", "text", "label"];
 
-/// The files of a folder as lines of JSON. The number of a file is that of its line.
-pub(super) fn open(location: &Location) -> Result<Box<dyn Read>> {
+/// The files of a folder as lines of JSON. The number of a file is that of its line. `encoding` applies to files without a
+/// byte-order mark.
+pub(super) fn open(location: &Location, encoding: Option<Encoding>) -> Result<Box<dyn Read>> {
     match location {
         Location::Local(folder) => Ok(Box::new(Lines {
             folder: folder.clone(),
             files: files(folder)?.into_iter(),
+            encoding,
             line: Vec::new(),
             read: 0,
         })),
@@ -32,6 +38,7 @@ pub(super) fn open(location: &Location) -> Result<Box<dyn Read>> {
 struct Lines {
     folder: PathBuf,
     files: std::vec::IntoIter<PathBuf>,
+    encoding: Option<Encoding>,
     line: Vec<u8>,
     /// Number of bytes of `line` that were read.
     read: usize,
@@ -49,6 +56,13 @@ impl Read for Lines {
                 .map_err(|e| {
                     io::Error::other(Error::storage("read", path.display().to_string(), e))
                 })?;
+            let encoding = decode::detect(&content, self.encoding).map_err(|reason| {
+                io::Error::other(Error::input(path.display().to_string(), reason))
+            })?;
+            let content = match encoding {
+                Some(encoding) => decode::decode(&content, encoding).into(),
+                None => Cow::Borrowed(content.strip_prefix(MARK).unwrap_or(&content)),
+            };
             self.line.clear();
             self.read = 0;
             json_line(
@@ -164,7 +178,10 @@ mod tests {
         }
         let location = Location::Local(dir.path().to_owned());
         let mut lines = String::new();
-        open(&location).unwrap().read_to_string(&mut lines).unwrap();
+        open(&location, None)
+            .unwrap()
+            .read_to_string(&mut lines)
+            .unwrap();
         assert_eq!(
             lines,
             "{\"id\":\"neg/1_2\",\"text\":\"bad \\\"one\\\"\\n\",\"label\":\"negative\"}\n\

@@ -130,7 +130,18 @@ impl Bench {
     /// Plans `inputs` in batches of `batch_size`, checks the batch table, and reads the batches in reverse order, since no
     /// batch may depend on another.
     pub(crate) fn read(&self, inputs: &[&Path], batch_size: u64) -> (Job, Vec<Row>) {
-        let (job, run) = self.plan(inputs, batch_size).unwrap();
+        let planned = self.plan(inputs, batch_size).unwrap();
+        Self::read_back(planned, batch_size)
+    }
+
+    /// As [`read`](Self::read), with these parameters. Fails if planning does.
+    pub(crate) fn read_with(&self, input: &Path, parameters: Parameters) -> Result<Vec<Row>> {
+        let batch_size = parameters.batch_size;
+        let planned = self.plan_as(&[input], parameters)?;
+        Ok(Self::read_back(planned, batch_size).1)
+    }
+
+    fn read_back((job, run): (Job, RunDir), batch_size: u64) -> (Job, Vec<Row>) {
         assert_eq!(run.job().unwrap().as_ref(), Some(&job));
         let batches = run.batches(&job).unwrap();
         check_table(&job, &batches, batch_size);

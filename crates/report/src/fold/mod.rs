@@ -225,7 +225,9 @@ impl RunState {
         let mut change = Change::default();
         match event {
             Event::Planning { records } => self.plan(Phase::Planning, *records, 0),
-            Event::Planned { records, batches } => self.plan(Phase::Preparing, *records, *batches),
+            Event::Planned {
+                records, batches, ..
+            } => self.plan(Phase::Preparing, *records, *batches),
             Event::Started {
                 backend,
                 concurrency,

@@ -16,6 +16,7 @@ fn planned() -> Event {
     Event::Planned {
         records: 20,
         batches: 2,
+        notes: Vec::new(),
     }
 }
 

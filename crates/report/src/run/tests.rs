@@ -178,6 +178,7 @@ fn a_start_counts_once_its_work_has_begun() {
     let planned = || Event::Planned {
         records: 10,
         batches: 1,
+        notes: Vec::new(),
     };
     let mut scene = Scene::new(1, 10);
     scene

@@ -10,13 +10,17 @@ use serde::Serialize;
 use shoal_function::Runner;
 use shoal_job::FunctionSpec;
 use shoal_job::collect::Destination;
-use shoal_job::input::{locate, look};
+use shoal_job::input::{Preview, locate, look, preview};
 use shoal_job::store::is_url;
 use shoal_runners::EncoderRunner;
 
 use crate::inputs::{STDIN, absolute, bytes};
 use crate::{Error, Result, Setting, Settings};
 pub use check::{Check, Finding};
+
+/// Number of inputs that are shown, and of their rows.
+const PREVIEWS: usize = 3;
+const PREVIEW_ROWS: usize = 3;
 
 /// All checks; causes come before their consequences.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +29,8 @@ pub struct Diagnosis {
     pub version: &'static str,
     /// The checks.
     pub checks: Vec<Check>,
+    /// How the first inputs are read.
+    pub inputs: Vec<Preview>,
 }
 
 impl Diagnosis {
@@ -61,8 +67,9 @@ pub fn doctor(settings: &Settings) -> Diagnosis {
     let runner = settings.model.open();
     let function = runner.as_ref().ok().map(|runner| runner.spec().clone());
     checks.push(check_model(settings, runner));
+    let mut inputs = Vec::new();
     if !settings.inputs.is_empty() {
-        checks.push(check_input(settings, function.as_ref()));
+        checks.push(check_input(settings, function.as_ref(), &mut inputs));
     }
     if !settings.output.is_empty() {
         checks.push(check_output(settings));
@@ -77,6 +84,7 @@ pub fn doctor(settings: &Settings) -> Diagnosis {
     Diagnosis {
         version: crate::VERSION,
         checks,
+        inputs,
     }
 }
 
@@ -112,13 +120,19 @@ fn check_model(settings: &Settings, runner: Result<Arc<EncoderRunner>>) -> Check
     }
 }
 
-fn check_input(settings: &Settings, function: Option<&FunctionSpec>) -> Check {
+/// `previews` gets how the first inputs are read.
+fn check_input(
+    settings: &Settings,
+    function: Option<&FunctionSpec>,
+    previews: &mut Vec<Preview>,
+) -> Check {
     let name = settings.inputs.join(", ");
     if settings.inputs.iter().any(|input| input == STDIN) {
         let found = "standard input is not checked: it can be read only once";
         return Check::ok("input", name, found);
     }
-    let found = || -> Result<String> {
+    let mut notes = Vec::new();
+    let mut found = || -> Result<String> {
         let names = absolute(&settings.inputs)?;
         let found = locate(&names, settings.parameters.input_format, None)?;
         let files = match found.len() {
@@ -127,6 +141,13 @@ fn check_input(settings: &Settings, function: Option<&FunctionSpec>) -> Check {
         };
         let mut text = format!("{files}, {} MB", bytes(&found).div_ceil(1_000_000));
         if let Some(function) = function {
+            for found in found.iter().take(PREVIEWS) {
+                // What cannot be shown fails below.
+                if let Ok(preview) = preview(found, function, &settings.parameters, PREVIEW_ROWS) {
+                    notes.extend(preview.notes.clone());
+                    previews.push(preview);
+                }
+            }
             for input in look(&found, function, &settings.parameters)?.inputs {
                 if let Some(column) = &input.source {
                     text += &format!("; the {} is in column {column:?}", input.role.name);
@@ -136,6 +157,10 @@ fn check_input(settings: &Settings, function: Option<&FunctionSpec>) -> Check {
         Ok(text)
     };
     match found() {
+        Ok(found) if !notes.is_empty() => Check::ok("input", name, found).warning(format!(
+            "check whether its rows below are what you expect: {}",
+            notes.join("; ")
+        )),
         Ok(found) => Check::ok("input", name, found),
         Err(error) => {
             let fix = "change the input or the options as the message says";
@@ -177,6 +202,7 @@ mod tests {
         let diagnosis = |checks| Diagnosis {
             version: crate::VERSION,
             checks,
+            inputs: Vec::new(),
         };
         let well = diagnosis(vec![ok(), ok().warning("more")]);
         assert!(well.verdict().is_ok());

@@ -60,6 +60,7 @@ impl Study {
         emit(&Event::Planned {
             records: scratch.job.records,
             batches: scratch.job.batches,
+            notes: scratch.job.notes(),
         });
         let Lengths {
             workload,

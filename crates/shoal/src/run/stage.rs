@@ -96,6 +96,7 @@ impl Stage<'_> {
         emit.emit(Event::Planned {
             records: job.records,
             batches: job.batches,
+            notes: job.notes(),
         });
         let seconds = self.seconds()?;
         let spending = self.spending()?;

@@ -61,7 +61,9 @@ impl Spans {
             self.unanswered(call, at);
         }
         match event {
-            Event::Planned { records, batches } => self.run.span().set_attributes([
+            Event::Planned {
+                records, batches, ..
+            } => self.run.span().set_attributes([
                 KeyValue::new("shoal.records", number(*records)),
                 KeyValue::new("shoal.batches", number(*batches)),
             ]),

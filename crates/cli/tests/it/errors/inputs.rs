@@ -10,27 +10,44 @@ fn the_error_names_the_unreadable_input() {
     bench.write("x.txt", "text\n");
     input_fails(&bench, INPUT, "x.txt", &["set the input format"]);
     bench.write("empty.csv", "");
-    input_fails(&bench, INPUT, "empty.csv", &["it is empty"]);
+    input_fails(&bench, INPUT, "empty.csv", &["no records"]);
     bench.write("empty.jsonl", "");
     input_fails(&bench, INPUT, "empty.jsonl", &["no records"]);
     bench.write("blank.jsonl", "\n \r\n");
     input_fails(&bench, INPUT, "blank.jsonl", &["no records"]);
     bench.write("words.jsonl", "these are\nno objects\n");
     input_fails(&bench, INPUT, "words.jsonl", &["JSON"]);
-    bench.write("twice.csv", "text,a,a\nx,1,2\n");
+    bench.write("twice.csv", "text,a,text\nx,1,2\n");
     input_fails(
         &bench,
         INPUT,
         "twice.csv",
-        &["two columns are called \"a\""],
+        &["two columns are called \"text\""],
     );
     bench.write("not.parquet", "text\0x\n");
     input_fails(&bench, INPUT, "not.parquet", &["Parquet"]);
     std::fs::create_dir(bench.path("folder")).unwrap();
     input_fails(&bench, INPUT, "folder", &["no .txt files"]);
-    for mark in [&b"\xff\xfe"[..], b"\xfe\xff"] {
-        bench.write("wide.csv", [mark, b"t\0e\0"].concat());
-        input_fails(&bench, INPUT, "wide.csv", &["UTF-16", "iconv"]);
+    bench.write("wide.csv", b"\xff\xfe\0\0t\0\0\0");
+    input_fails(&bench, INPUT, "wide.csv", &["UTF-32", "iconv"]);
+    bench.write("wide.csv", b"t\0e\0x\0t\0\n\0a\0\n\0");
+    input_fails(&bench, INPUT, "wide.csv", &["encoding to utf-16le"]);
+    bench.write("latin.jsonl", b"{\"text\":\"Tr\xe8s\"}\n");
+    input_fails(&bench, INPUT, "latin.jsonl", &["set the encoding"]);
+    for (content, says) in [
+        (&b"<!DOCTYPE html>\n<html>"[..], "an HTML page"),
+        (
+            b"PK\x03\x04\x14\0\x06\0[Content_Types].xml",
+            "an Excel workbook",
+        ),
+        (b"[{\"text\":1}]", "JSON"),
+        (b"# exported\nid,text\n1,a\n", "line 1 is a comment"),
+        (b"sep=;\n# exported\nid;text\n1;a\n", "line 2 is a comment"),
+        (b"All reviews\nid,text\n1,a\n", "(--delimiter)"),
+        (b"id,t\xe9xt\n1,a\n", "(--encoding)"),
+    ] {
+        bench.write("not.csv", content);
+        input_fails(&bench, INPUT, "not.csv", &[says]);
     }
 }
 

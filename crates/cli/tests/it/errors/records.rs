@@ -91,19 +91,19 @@ fn bad_rows_of_csv_become_dead_letters() {
     let bench = Bench::new();
     let content =
         b"id,text,more\r\na,fine,1\r\nshort,x\r\nlong,x,2,3\r\nempty,,4\r\nbytes,x\xff\xfe,5\r\n\
-        \r\nb,\"two\r\nlines\",6\r\nopen,\"never closed,7\r\nc,lost,8\r\n";
+        \r\nb,\"two\r\nlines\",6\r\nopen,\"never closed,7\r\nc,kept,8\r\n";
     bench.write("in.csv", content);
     check_letters(
         &bench,
         "in.csv",
         "line",
-        &[json!("a"), json!("b")],
+        &[json!("a"), json!("b"), json!("c")],
         &[
             (json!("short"), 1, 3, "2 columns, the header has 3"),
             (json!("long"), 2, 4, "4 columns, the header has 3"),
             (json!("empty"), 3, 5, "the text is empty"),
             (json!("bytes"), 4, 6, "not valid UTF-8 (byte 1)"),
-            (Value::Null, 6, 10, "never closed"),
+            (Value::Null, 6, 10, "the lines after this one"),
         ],
     );
 }

@@ -22,7 +22,7 @@ pub(super) fn bundled_cases() -> Vec<Case> {
         bundled("bundled-tsv-piped")
             .same_as("bundled-csv")
             .piped("examples/reviews.tsv")
-            .options("--label-column label"),
+            .options("--label-column label --quote \""),
         bundled("bundled-processes")
             .same_as("bundled-csv")
             .inputs(["examples/reviews.csv.gz".into()])
@@ -203,7 +203,7 @@ pub(super) fn column_cases() -> Vec<Case> {
     let json = "--text-column text --scores --label-column label \
                 --keep-columns text,int,float,bool,mixed,big,list,object,größe,label,score";
     let csv = "--text-column text --keep-columns text,number,note,größe,label,score";
-    let tsv = "--text-column text --keep-columns note,number,text";
+    let tsv = "--text-column text --keep-columns note,number,text --quote \"";
     let parquet = "--text-column text --label-column label --keep-columns \
                    text,i8,u64,f32,f64,inf,bool,date,time,utc,clock,decimal,list,struct,dictionary,binary,null,label";
     let id = |name, input| small(name, input).output("out.jsonl");
