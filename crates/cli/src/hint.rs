@@ -72,7 +72,7 @@ fn of_no_results(error: &NoResults) -> String {
     let letter: serde_json::Value = serde_json::from_str(&error.dead_letter).unwrap_or_default();
     let reason = letter["reason"].as_str().unwrap_or_default();
     let causes = [
-        ("UTF-8", "; what is its encoding? (--encoding)"),
+        ("is not valid ", "; what is its encoding? (--encoding)"),
         ("not a JSON object", "; is it JSON Lines? (--input-format)"),
         (
             "columns, the header has",
