@@ -46,9 +46,13 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<()> {
         if !is_recursive && !part.contains(['*', '?', '[']) {
             continue;
         }
-        let folders = parts[..at + usize::from(is_recursive)].join("/");
-        let folders = glob::glob(if folders.is_empty() { "/" } else { &folders });
-        for folder in folders.into_iter().flatten().flatten() {
+        // A recursive part stands for the folder itself and all below it.
+        let above = (at..=at + usize::from(is_recursive)).map(|end| parts[..end].join("/"));
+        let folders = above.flat_map(|above| match above.as_str() {
+            "" => glob::glob("/"),
+            above => glob::glob(above),
+        });
+        for folder in folders.flatten().flatten() {
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
             for path in entries.map(|entry| entry.path()) {
                 let name = path.file_name().unwrap_or_default();
