@@ -183,8 +183,35 @@ impl Settings {
         } else if files.get(JSON).is_none() {
             unsupported(format!("which needs a {JSON}, and the folder has none"))
         } else {
+            self.check_normalizer(files, name)?;
             Ok(Class::AsSaved)
         }
+    }
+
+    /// Fails if settings contradict the normalizer in `tokenizer.json`. Transformers ignores these settings with a class that
+    /// uses `tokenizer.json` as it is, which a person who changed them does not expect.
+    fn check_normalizer(&self, files: &Files, class: &str) -> Result<(), ModelError> {
+        let json: Value = files.parse(JSON)?.unwrap_or_default();
+        let pairs = [
+            ("do_lower_case", self.do_lower_case, "lowercase"),
+            (
+                "tokenize_chinese_chars",
+                self.tokenize_chinese_chars,
+                "handle_chinese_chars",
+            ),
+            ("strip_accents", self.strip_accents, "strip_accents"),
+        ];
+        for (name, value, key) in pairs {
+            if let (Some(value), Some(saved)) = (value, json["normalizer"][key].as_bool())
+                && value != saved
+            {
+                return Err(ModelError::unsupported(format!(
+                    "{name} in {SETTINGS} is {value}, but {key} in {JSON} is {saved}, and transformers uses the latter with \
+                     the class {class}; make them agree"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The length limit, if the settings state one.
