@@ -95,6 +95,8 @@ fn of_no_results(error: &NoResults) -> String {
 fn parameter_flag(name: &str) -> String {
     match name {
         "output-format" => "--format".into(),
+        "error-column" => "--on-error".into(),
+        "header-row" => "--no-header".into(),
         other => format!("--{other}"),
     }
 }

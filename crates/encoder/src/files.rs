@@ -10,6 +10,9 @@ use crate::error::ModelError;
 /// The configuration of a model of transformers.
 pub(crate) const CONFIG: &str = "config.json";
 
+/// The file with the weights, unless there are several.
+pub(crate) const SINGLE: &str = "model.safetensors";
+
 /// Several times the largest published tokenizers.
 const MAX_TEXT_BYTES: u64 = 256 << 20;
 

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::files::{CONFIG, read_at_most};
-use crate::weights;
+use crate::files::{CONFIG, SINGLE, read_at_most};
 
 /// Most entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
@@ -91,7 +90,7 @@ fn hint(folder: &Path, names: &[String]) -> Option<String> {
         if let Some(name) = all().find(|name| name.ends_with(end)) {
             return Some(format!(
                 "{name} is {what}, which shoal does not read; name the model that it was made from, with {}",
-                weights::SINGLE
+                SINGLE
             ));
         }
     }

@@ -13,8 +13,8 @@ use crate::files::{LFS_POINTER, is_within, lfs_pointer, map, read};
 use crate::folder_hint;
 use crate::table::Elements;
 
-/// The file of an unsharded model.
-pub(crate) const SINGLE: &str = "model.safetensors";
+pub(crate) use crate::files::SINGLE;
+
 /// The list of the shards of a sharded one.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
+/// The output column with the reasons of bad records.
+pub(crate) const ERROR: &str = "error";
+
 /// A column that is copied from the input to the output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {

@@ -8,16 +8,13 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::column::Column;
+use crate::column::{Column, ERROR};
 use crate::format::OutputFormat;
 use crate::input::{caught, footer::is_harmless, ipc};
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Job;
 use crate::writers::{self, WriteError, Writer};
 use crate::{Error, Result};
-
-/// The column with the reasons of bad records.
-pub(crate) const ERROR: &str = "error";
 
 /// The columns of a result: those of the function, and those of [`Parameters::error_column`](crate::spec::Parameters).
 fn result_fields(job: &Job) -> Vec<FieldRef> {

@@ -245,9 +245,12 @@ pub enum Error {
 /// A run in which no record has a result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{}{} records has a result, see {file}; the first one: {dead_letter}",
-    if *is_stopped { "stopped: none of the first " } else { "none of the " },
-    shoal_report::numbers::count(*records)
+    "{}, see {file}; the first one: {dead_letter}",
+    match (*is_stopped, shoal_report::numbers::count(*records)) {
+        (true, records) => format!("stopped: none of the first {records} records has a result"),
+        (false, one) if one == "1" => "the only record has no result".to_owned(),
+        (false, records) => format!("none of the {records} records has a result"),
+    }
 )]
 pub struct NoResults {
     /// The run's name.

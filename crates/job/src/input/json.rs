@@ -3,7 +3,13 @@
 
 use std::fmt;
 
+use super::delimited::parser::MARK;
 use super::path;
+
+/// A line without a byte-order mark, which concatenated files leave at its start.
+pub(super) fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(MARK).unwrap_or(line)
+}
 
 /// The first fault in the structure of JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use arrow_schema::DataType;
 use serde::de::IgnoredAny;
 
 use super::compression::Compression;
-use super::json::{Scanner, finite, key_name, pick};
-use super::jsonl::without_mark;
+use super::json::{Scanner, finite, key_name, pick, without_mark};
 use super::locate::STDIN;
 use super::schema::{Inside, Schema, Seen, SourceColumn};
 use super::stream::Stream;

@@ -5,9 +5,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use arrow_schema::DataType;
 use serde_json::value::RawValue;
 
-use super::delimited::parser::MARK;
 use super::found::Found;
-use super::json::{Scanner, finite, is_not_finite, key_name, pick};
+use super::json::{Scanner, finite, is_not_finite, key_name, pick, without_mark};
 use super::json_head;
 use super::row::{Content, Contents, MAX_LINE_BYTES, TOO_LONG, content, contents};
 use super::schema::Schema;
@@ -110,11 +109,6 @@ impl TextFormat for JsonLines {
         };
         Ok(contents(slice.uri, move || lines.step()))
     }
-}
-
-/// A line without a byte-order mark, which concatenated files leave at its start.
-pub(super) fn without_mark(line: &[u8]) -> &[u8] {
-    line.strip_prefix(MARK).unwrap_or(line)
 }
 
 /// Widens `types`, one for each of the names, so that the values of a line fit too.

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use arrow_schema::DataType;
 
 use super::path;
-use crate::column::Column;
-use crate::part::ERROR;
+use crate::column::{Column, ERROR};
 use crate::record::Cell;
 use crate::spec::{Columns, InputColumn, Parameters, Partition};
 use crate::types::widen;

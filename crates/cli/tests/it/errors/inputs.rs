@@ -33,7 +33,12 @@ fn the_error_names_the_unreadable_input() {
     bench.write("wide.csv", b"t\0e\0x\0t\0\n\0a\0\n\0");
     input_fails(&bench, INPUT, "wide.csv", &["encoding to utf-16le"]);
     bench.write("latin.jsonl", b"{\"text\":\"Tr\xe8s\"}\n");
-    input_fails(&bench, INPUT, "latin.jsonl", &["set the encoding"]);
+    input_fails(
+        &bench,
+        10,
+        "latin.jsonl",
+        &["set the encoding", "--encoding"],
+    );
     for (content, says) in [
         (&b"<!DOCTYPE html>\n<html>"[..], "an HTML page"),
         (
