@@ -241,7 +241,7 @@ fn transfers_in_text_mode_are_recognized() {
 fn foreign_files_are_recognized() {
     for (bytes, hint) in [
         (&b""[..], "it is empty"),
-        (b"{\"model_type\": \"bert\"}", "does not begin as one"),
+        (b"{\"model_type\": \"bert\"}", "it seems to be JSON"),
         (b"\x89PNG\r\n\x1a\n", "does not begin as one"),
         (
             b"version https://git-lfs.github.com/spec/v1\n",

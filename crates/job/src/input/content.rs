@@ -1,5 +1,6 @@
 //! Recognizes what a source is by its first bytes, because names may be wrong.
 
+use std::borrow::Cow;
 use std::io::Read;
 
 use super::compression::{Compression, Ignored};
@@ -97,6 +98,17 @@ fn is_text(bytes: &[u8]) -> bool {
     !bytes.is_empty() && (is_utf16 || !bytes.iter().any(is_control))
 }
 
+/// `text` without a byte-order mark; of UTF-16 only the ASCII characters, which show the format.
+fn plain(text: &[u8]) -> Cow<'_, [u8]> {
+    match text {
+        [0xff, 0xfe, rest @ ..] | [0xfe, 0xff, rest @ ..] => {
+            rest.iter().copied().filter(|byte| *byte != 0).collect()
+        }
+        [0xef, 0xbb, 0xbf, rest @ ..] => rest.into(),
+        text => text.into(),
+    }
+}
+
 /// The format of a text.
 fn text_format(text: &[u8]) -> Format {
     let header = text.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -112,7 +124,6 @@ fn text_format(text: &[u8]) -> Format {
 /// Whether a text is JSON: it begins with an array of objects, or with an object that does not end on its line or after which
 /// there is nothing else on it but a comma or another object.
 fn is_json(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let text = text.trim_ascii_start();
     if let Some(rest) = text.strip_prefix(b"[") {
         return rest.trim_ascii_start().starts_with(b"{");
@@ -168,6 +179,7 @@ pub(super) fn recognize(
         _ => (Compression::None, raw),
     };
     let content = Content::of(&shown);
+    let shown = plain(&shown);
     let named = expected.forced.or(expected.named);
     let format = match content {
         Content::Foreign(what, fix) => {
