@@ -369,7 +369,7 @@ fn keeping_bad_records_is_a_parameter_of_the_run() {
     assert_eq!(other.status.code(), Some(6));
     let message = String::from_utf8_lossy(&other.stderr).into_owned();
     assert!(
-        message.contains("the error column was true, is false"),
+        message.contains("error-column was true, is false") && message.contains("(--on-error)"),
         "{message}"
     );
     // Other commands keep what the run was planned with.

@@ -175,7 +175,8 @@ fn a_folder_that_is_not_a_model_has_the_hint_that_fits() {
         std::fs::remove_file(folder.join("model.safetensors")).unwrap();
     };
     let _: Make = |_| {};
-    let cases: [(&str, &dyn Fn(&Path), &[&str]); 15] = [
+    type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a [&'a str]);
+    let cases: [Case<'_>; 15] = [
         ("empty", &|_| {}, &["no config.json", "it is empty"]),
         (
             "adapter",
