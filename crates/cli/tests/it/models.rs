@@ -165,7 +165,6 @@ fn revisions_are_branches_and_commits() {
 
 #[test]
 fn a_folder_that_is_not_a_model_has_the_hint_that_fits() {
-    type Make = fn(&Path);
     let write = |folder: &Path, name: &str, content: &str| {
         std::fs::create_dir_all(folder.join(name).parent().unwrap()).unwrap();
         std::fs::write(folder.join(name), content).unwrap();
@@ -174,7 +173,6 @@ fn a_folder_that_is_not_a_model_has_the_hint_that_fits() {
         copy(&tiny_model(), folder);
         std::fs::remove_file(folder.join("model.safetensors")).unwrap();
     };
-    let _: Make = |_| {};
     type Case<'a> = (&'a str, &'a dyn Fn(&Path), &'a [&'a str]);
     let cases: [Case<'_>; 15] = [
         ("empty", &|_| {}, &["no config.json", "it is empty"]),
