@@ -17,20 +17,33 @@ use common::{Bench, read_columns, write};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use shoal_job::dialect::DialectOptions;
 use shoal_job::format::OutputFormat;
 use shoal_job::part::schema;
-use shoal_job::spec::Job;
+use shoal_job::spec::{Job, Parameters};
 use shoal_job::{Cell, Record};
 
 /// A file and its records.
 #[derive(Deserialize)]
 struct Table {
     name: String,
+    #[serde(default)]
+    options: Options,
     kept: Vec<String>,
     /// `None` for a record without a text.
     records: Vec<Option<Expected>>,
     /// The content in hexadecimal.
     file: String,
+}
+
+/// How delimited text is written, unless shoal is to find out.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Options {
+    delimiter: Option<String>,
+    quote: Option<String>,
+    escape: Option<String>,
+    encoding: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -66,7 +79,24 @@ impl Table {
         let path = bench.path(&self.name);
         std::fs::write(&path, self.content()).unwrap();
         let kept: Vec<_> = self.kept.iter().map(String::as_str).collect();
-        let (job, rows) = bench.carry(&[&path], &kept, format, batch_size).unwrap();
+        let symbol = |text: &Option<String>| text.as_ref().map(|text| text.parse().unwrap());
+        let Options {
+            delimiter,
+            quote,
+            escape,
+            encoding,
+        } = &self.options;
+        let parameters = Parameters {
+            dialect: DialectOptions {
+                delimiter: symbol(delimiter),
+                quote: symbol(quote),
+                escape: symbol(escape),
+                ..DialectOptions::default()
+            },
+            encoding: encoding.as_ref().map(|label| label.parse().unwrap()),
+            ..common::parameters(batch_size, &kept, format)
+        };
+        let (job, rows) = bench.carry_as(&[&path], parameters).unwrap();
         (job, rows.into_iter().map(|row| row.content.ok()).collect())
     }
 }

@@ -21,6 +21,17 @@ pub(crate) struct Bench {
     dir: tempfile::TempDir,
 }
 
+/// The parameters of a job that reads the column `text`.
+pub(crate) fn parameters(batch_size: u64, kept: &[&str], format: OutputFormat) -> Parameters {
+    Parameters {
+        batch_size,
+        columns: [("text".into(), "text".into())].into(),
+        keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
+        output_format: format,
+        ..Parameters::default()
+    }
+}
+
 impl Bench {
     pub(crate) fn new() -> Self {
         Self {
@@ -44,14 +55,7 @@ impl Bench {
         kept: &[&str],
         format: OutputFormat,
     ) -> Result<(Job, RunDir)> {
-        let parameters = Parameters {
-            batch_size,
-            columns: [("text".into(), "text".into())].into(),
-            keep_columns: kept.iter().map(|name| (*name).to_owned()).collect(),
-            output_format: format,
-            ..Parameters::default()
-        };
-        self.plan_as(inputs, parameters)
+        self.plan_as(inputs, parameters(batch_size, kept, format))
     }
 
     /// Plans `inputs` in a new run directory.
@@ -90,7 +94,16 @@ impl Bench {
         format: OutputFormat,
         batch_size: u64,
     ) -> Result<(Job, Vec<Row>)> {
-        let (job, run) = self.plan_with(inputs, batch_size, kept, format)?;
+        self.carry_as(inputs, parameters(batch_size, kept, format))
+    }
+
+    /// Plans `inputs`, and reads all rows.
+    pub(crate) fn carry_as(
+        &self,
+        inputs: &[&Path],
+        parameters: Parameters,
+    ) -> Result<(Job, Vec<Row>)> {
+        let (job, run) = self.plan_as(inputs, parameters)?;
         // The plan is what a function gets.
         assert_eq!(run.job()?.as_ref(), Some(&job));
         let sources = Sources::default();
