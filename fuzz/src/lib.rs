@@ -139,8 +139,11 @@ pub fn is_columnar(content: &[u8]) -> bool {
     starts(b"PAR1") || starts(b"ARROW1") || starts(&[0xff; 4])
 }
 
-/// Plans `input` in batches of one and of many records, and reads them back. Records must not
-/// depend on how the input is split. `may_fail`: whether a planned source may turn out to be
+/// A small file may announce more records, which would only take time.
+const MAX_RECORDS: u64 = 100_000;
+
+/// Plans `input` in batches of one and of many records, and reads them back, unless it announces too
+/// many. Records must not depend on how the input is split. `may_fail`: whether a planned source may turn out to be
 /// unreadable, which is possible for Parquet and Arrow.
 pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
     let run_at = |batch_size: u64| {
@@ -151,20 +154,24 @@ pub fn plan_and_read(input: &Path, parameters: &Parameters, may_fail: bool) {
         };
         read(input, folder.path(), parameters, may_fail)
     };
-    match (run_at(1), run_at(1000)) {
+    let many = run_at(1000);
+    if let Ok(None) = many {
+        return;
+    }
+    match (run_at(1), many) {
         (Ok(one), Ok(many)) => assert_eq!(one, many),
         (Err(_), Err(_)) => {}
         (one, many) => assert!(may_fail, "{one:?}\n{many:?}"),
     }
 }
 
-/// The rows of `input`; `Err` if planning refuses it.
+/// The rows of `input`, `None` if it announces too many; `Err` if planning refuses it.
 fn read(
     input: &Path,
     run: &Path,
     parameters: Parameters,
     may_fail: bool,
-) -> shoal_job::Result<Vec<Row>> {
+) -> shoal_job::Result<Option<Vec<Row>>> {
     let run = RunDir::create(run)?;
     let inputs = [input.to_str().unwrap().to_owned()];
     let request = Request {
@@ -177,6 +184,9 @@ fn read(
         inputs_at: None,
     };
     let job = plan::plan(&request, &run, &Cancel::new(), &mut |_| {})?;
+    if job.records > MAX_RECORDS {
+        return Ok(None);
+    }
     let batches = run.batches(&job)?;
     assert_eq!(run.job().unwrap().as_ref(), Some(&job));
     assert_eq!(run.batches(&job).unwrap(), batches);
@@ -188,7 +198,7 @@ fn read(
                 assert_eq!(row.row, number as u64);
             }
             write(&job, &rows);
-            Ok(rows)
+            Ok(Some(rows))
         }
         Err(error) => {
             assert!(may_fail, "a planned text cannot be read: {error}");

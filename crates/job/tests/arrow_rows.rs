@@ -168,6 +168,30 @@ fn a_record_batch_cannot_have_more_rows_than_bytes() {
     assert!(error.to_string().contains("more rows than"), "{error}");
 }
 
+/// A small compressed file may have millions of rows, but then its columns have them too.
+#[test]
+fn a_record_batch_has_as_many_rows_as_its_columns() {
+    const ROWS: i64 = 1_234;
+    let bench = Bench::new();
+    let path = bench.path("in.arrow");
+    let compression = Some(CompressionType::LZ4_FRAME);
+    write(&path, 0, &texts(0..ROWS), ROWS as usize, compression);
+    let sound = std::fs::read(&path).unwrap();
+    let lengths: Vec<_> = (0..sound.len() - 8)
+        .filter(|at| sound[*at..].starts_with(&ROWS.to_le_bytes()))
+        .collect();
+    // Those of the record batch and of its three columns.
+    assert_eq!(lengths.len(), 4);
+    for at in lengths {
+        let mut content = sound.clone();
+        content[at..at + 8].copy_from_slice(&1_000_000_i64.to_le_bytes());
+        std::fs::write(&path, content).unwrap();
+        let error = bench.plan(&[&path], 1).unwrap_err();
+        let expected = "a column has another number of rows";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
 #[test]
 fn nulls_and_invalid_utf8_are_bad_records() {
     let bench = Bench::new();

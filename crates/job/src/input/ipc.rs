@@ -94,6 +94,10 @@ impl<R: ChunkReader> File<R> {
 
     /// The cumulative number of rows of the record batches.
     pub(crate) fn index(&self) -> Result<Vec<u64>> {
+        let Footer {
+            schema, version, ..
+        } = &*self.footer;
+        let all: Vec<_> = (0..schema.fields().len()).collect();
         let mut rows = 0u64;
         let ends = self.footer.batches.iter().map(|block| {
             let content = self.message(*block)?;
@@ -107,6 +111,16 @@ impl<R: ChunkReader> File<R> {
             let length = batch.length() as u64;
             if length > most_rows {
                 return Err(damaged("a record batch has more rows than its size allows"));
+            }
+            let nodes = batch.nodes().unwrap_or_default();
+            let columns = columns_of(schema, &batch, *version, &all)?;
+            if columns
+                .iter()
+                .any(|column| nodes.get(column.node).length() != batch.length())
+            {
+                return Err(damaged(
+                    "a column has another number of rows than its record batch",
+                ));
             }
             rows = rows
                 .checked_add(length)

@@ -38,18 +38,12 @@ impl<R: ChunkReader> File<R> {
             if !is_simple(data_type) {
                 return Ok(None);
             }
-            let node = nodes.get(*node);
-            if node.length() != batch.length() || rows.end > node.length() as u64 {
-                return Err(damaged(
-                    "a column has another number of rows than its record batch",
-                ));
-            }
             let parts = parts.clone().map(|part| {
                 let part = buffers.get(part);
                 Part::new(part, block)
             });
             let parts = parts.collect::<Result<Vec<_>>>()?;
-            let has_nulls = node.null_count() > 0;
+            let has_nulls = nodes.get(*node).null_count() > 0;
             self.array(data_type, has_nulls, &parts, &rows).map(Some)
         });
         columns.collect()
