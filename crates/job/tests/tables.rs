@@ -60,7 +60,7 @@ fn tables() -> Vec<Table> {
         .into_iter()
         .collect::<Result<_, _>>()
         .unwrap();
-    assert_eq!(tables.len(), 200);
+    assert_eq!(tables.len(), 350);
     tables
 }
 
