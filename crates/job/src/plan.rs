@@ -222,7 +222,7 @@ impl Planner<'_> {
             header: None,
             dialect: None,
             encoding: None,
-            notes: Vec::new(),
+            notes: found.notes.clone(),
             partitions: Vec::new(),
         };
         match Kind::of(found.format) {
@@ -246,7 +246,7 @@ impl Planner<'_> {
                 )?;
                 source.header = head.header.take();
                 source.dialect = head.dialect;
-                source.notes = std::mem::take(&mut head.notes);
+                source.notes.append(&mut head.notes);
                 source.partitions = head.schema.take().unwrap_or_default().partitions();
                 let typed = self.columns.get().filter(|_| self.is_typed);
                 let cutter = &mut self.cutter;
@@ -261,7 +261,7 @@ impl Planner<'_> {
                 }
             }
             Kind::Columnar(_) if source.identity.bytes == 0 => {
-                source.notes = Head::empty().notes;
+                source.notes.append(&mut Head::empty().notes);
             }
             Kind::Columnar(format) => {
                 let staged = self.staged(index, found, None)?;

@@ -282,6 +282,9 @@ fn wrong_names_do_not_matter_where_the_content_is_clear() {
         let input = write(&bench, name, content);
         let (job, _) = bench.read_columns(&input, "review.text", &[]).unwrap();
         assert_eq!(job.records, 150, "{name}");
+        let says = job.sources[0].notes.iter();
+        let says = says.filter(|note| note.ends_with("as its name says"));
+        assert_eq!(says.count(), usize::from(name != "columns"), "{name}");
     }
 }
 

@@ -149,14 +149,18 @@ pub(super) struct Expected {
     pub(super) is_any_text: bool,
 }
 
+/// What the content of a source is.
+pub(super) struct Recognized {
+    pub(super) format: Format,
+    pub(super) compression: Compression,
+    /// What users may not expect, as in "it is …".
+    pub(super) notes: Vec<String>,
+}
+
 /// The format and compression of the source at `location`, called `uri` in messages.
 ///
 /// Content takes precedence over the name, unless only the name tells formats of text apart.
-pub(super) fn recognize(
-    uri: &str,
-    location: &Location,
-    expected: Expected,
-) -> Result<(Format, Compression)> {
+pub(super) fn recognize(uri: &str, location: &Location, expected: Expected) -> Result<Recognized> {
     let wrong = |reason: String| Error::input(uri, reason);
     let raw = shown(location, Compression::None).map_err(|e| unreadable(uri, e))?;
     let outer = Content::of(&raw);
@@ -220,7 +224,21 @@ pub(super) fn recognize(
             kind(format)
         )));
     }
-    Ok((format, compression))
+    let named = expected
+        .named
+        .filter(|named| *named != format && expected.forced.is_none());
+    let notes = named.map(|named| {
+        format!(
+            "it is {}, not {} as its name says",
+            kind(format),
+            kind(named)
+        )
+    });
+    Ok(Recognized {
+        format,
+        compression,
+        notes: notes.into_iter().collect(),
+    })
 }
 
 fn unknown(uri: &str) -> Error {

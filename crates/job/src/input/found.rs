@@ -18,6 +18,8 @@ pub struct Found {
     pub compression: Compression,
     /// The columns that are in its path.
     pub partitions: Vec<Partition>,
+    /// What was detected about it that users may not expect, as in "it is …".
+    pub notes: Vec<String>,
     /// Whether it is a copy of standard input.
     pub spooled: bool,
 }

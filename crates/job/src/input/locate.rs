@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::compression::Compression;
-use super::content::{Expected, recognize};
+use super::content::{Expected, Recognized, recognize};
 use super::found::Found;
 use super::partitions::partitions;
 use crate::format::Format;
@@ -41,12 +41,13 @@ pub fn locate(
         if input == STDIN {
             let spool = spool.expect("standard input is copied before it is located");
             let location = Location::Local(spool.path.clone());
-            let (format, compression) = sniff(&location, format)?;
+            let recognized = sniff(&location, format)?;
             found.push(Found {
                 uri: STDIN.into(),
                 location,
-                format,
-                compression,
+                format: recognized.format,
+                compression: recognized.compression,
+                notes: recognized.notes,
                 partitions: Vec::new(),
                 spooled: true,
             });
@@ -119,6 +120,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
             format: Format::TextFolder,
             compression: Compression::None,
             partitions: Vec::new(),
+            notes: Vec::new(),
             spooled: false,
         });
     }
@@ -140,19 +142,20 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
         compression,
         is_any_text: false,
     };
-    let (format, compression) = recognize(&uri, &location, expected)?;
+    let recognized = recognize(&uri, &location, expected)?;
     Ok(Found {
         uri,
         partitions: partitions(&location),
         location,
-        format,
-        compression,
+        format: recognized.format,
+        compression: recognized.compression,
+        notes: recognized.notes,
         spooled: false,
     })
 }
 
 /// Detects the format of standard input, of which `location` is a copy.
-fn sniff(location: &Location, format: Option<Format>) -> Result<(Format, Compression)> {
+fn sniff(location: &Location, format: Option<Format>) -> Result<Recognized> {
     let expected = Expected {
         named: None,
         forced: format,
@@ -236,7 +239,9 @@ mod tests {
         let sniffed = |content: &[u8]| {
             let path = dir.path().join("spool");
             std::fs::write(&path, content).unwrap();
-            sniff(&Location::Local(path), None).unwrap()
+            let found = sniff(&Location::Local(path), None).unwrap();
+            assert!(found.notes.is_empty());
+            (found.format, found.compression)
         };
         assert_eq!(
             sniffed(b" \n{\"text\":1}"),

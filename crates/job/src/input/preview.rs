@@ -92,7 +92,7 @@ pub fn preview(
         columns: Vec::new(),
         shown: Vec::new(),
         rows: Vec::new(),
-        notes: Vec::new(),
+        notes: found.notes.clone(),
     };
     let mut schema = match Kind::of(found.format) {
         Kind::Text(format) => {
@@ -101,7 +101,7 @@ pub fn preview(
             preview.encoding = Some(Encoding::name_of(stream.encoding()));
             preview.header_row = head.dialect.map(|_| parameters.dialect.header_row);
             preview.dialect = head.dialect;
-            preview.notes = head.notes;
+            preview.notes.extend(head.notes);
             head.schema.unwrap_or_default()
         }
         Kind::Columnar(format) => format.head(&found.location)?.0,

@@ -3,6 +3,7 @@
 /// What the content is, as in "it is …", if its first bytes show that it is no delimited text.
 pub(super) fn not_delimited(head: &[u8]) -> Option<&'static str> {
     let text = head.trim_ascii_start();
+    let first_line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let starts_as = |prefix: &[u8]| {
         text.get(..prefix.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
@@ -20,7 +21,9 @@ pub(super) fn not_delimited(head: &[u8]) -> Option<&'static str> {
             || matches!(after(b'['), Some(None | Some(b'{' | b'[' | b'"' | b']')))
         {
             "JSON; if each line is an object, set the input format to jsonl"
-        } else if head.iter().take(4096).any(|byte| *byte == 0) {
+        } else if starts_as(b"%pdf-") {
+            "a PDF document; extract its text"
+        } else if first_line.contains(&0) {
             "binary, or encoded in UTF-16 without a byte-order mark; set the encoding to utf-16le or utf-16be if it is text"
         } else {
             return None;
@@ -41,6 +44,7 @@ mod tests {
             (b"{\"id\":1}\n", "JSON"),
             (b"[\n  {\"id\":1}", "JSON"),
             (b"{\n", "JSON"),
+            (b"%PDF-1.4\n1 0 obj", "PDF"),
             (b"i\0d\0,\0", "utf-16le"),
         ] {
             let found = not_delimited(head);
@@ -51,6 +55,7 @@ mod tests {
         }
         for head in [
             &b"id,text\n"[..],
+            b"id,text\n1,a\0b\n",
             b"[id],[text]\n",
             b"{id},x\n",
             b"<b>,text\n",

@@ -102,7 +102,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     if found.is_empty() {
         return Err(Error::input(
             folder.display().to_string(),
-            "there are no .txt files in the folder; name data files, or use a pattern such as 'folder/*.csv'",
+            "there are no .txt files in the folder; name data files, or use a pattern such as 'folder/*.csv' or 'folder/**/*.parquet'",
         ));
     }
     Ok(found)

@@ -125,7 +125,16 @@ impl<'a> Sample<'a> {
                     notes.push(format!("its columns are separated by a {}", name(byte)));
                 }
                 Symbol::None => notes.push("it has one column: each line is one value".into()),
-                Symbol::Byte(_) => {}
+                Symbol::Byte(_) => {
+                    let rows = self.rows(&dialect(delimiter), ROWS);
+                    notes.extend(uncommon(&rows).map(|byte| {
+                        let byte = char::from(byte);
+                        format!(
+                            "it has one column, although each of its rows has the same number of {byte}; if that separates \
+                             columns, set the delimiter to {byte}"
+                        )
+                    }));
+                }
             }
         }
         let mut dialect = dialect(delimiter);
@@ -291,6 +300,23 @@ fn one_column(own: u8, counts: &[Counts]) -> Result<Symbol, String> {
         true => Ok(Symbol::None),
         false => Ok(Symbol::Byte(own)),
     }
+}
+
+/// A punctuation mark that may separate columns: that of which all rows, which have one column, have the same number.
+fn uncommon(rows: &[(Span, Fields)]) -> Option<u8> {
+    let ((_, first), others) = rows.split_first()?;
+    if first.count() != 1 || others.is_empty() {
+        return None;
+    }
+    let count =
+        |row: &Fields, byte: u8| row.iter().flatten().filter(|other| **other == byte).count();
+    let is_in_words = |byte: u8| b"\"'_-.()".contains(&byte);
+    (b'!'..=b'~')
+        .filter(|byte| byte.is_ascii_punctuation() && !is_in_words(*byte))
+        .find(|byte| {
+            let columns = count(first, *byte);
+            columns > 0 && others.iter().all(|(_, row)| count(row, *byte) == columns)
+        })
 }
 
 /// The name of a delimiter in a sentence.

@@ -233,6 +233,36 @@ fn delimiters_are_detected() {
 }
 
 #[test]
+fn a_delimiter_that_is_not_detected_is_reported() {
+    let notes = |text: &str| {
+        sniff(Format::Csv, text, &DialectOptions::default())
+            .unwrap()
+            .1
+    };
+    for (text, delimiter) in [
+        ("id^text\n1^a b\n2^c\n", "^"),
+        ("id~text~x\n1~a: b~\n2~c~y\n", "~"),
+        ("id::text\n1::a\n", ":"),
+    ] {
+        let notes = notes(text);
+        let expected = format!("set the delimiter to {delimiter}");
+        assert!(
+            notes.len() == 1 && notes[0].ends_with(&expected),
+            "{notes:?}"
+        );
+    }
+    for text in [
+        "text\nWhy?\nWow!\n",
+        "what?\nthis?\nthat\n",
+        "text_1\na_b\n",
+        "id,a^b\n1,c^d\n",
+        "id^text\n",
+    ] {
+        assert!(notes(text).is_empty(), "{text}");
+    }
+}
+
+#[test]
 fn quoted_tsv_is_reported() {
     let notes = |text: &str| {
         sniff(Format::Tsv, text, &DialectOptions::default())
