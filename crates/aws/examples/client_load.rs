@@ -9,11 +9,9 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use cpu_time::ProcessTime;
 use shoal_aws::Lambda;
+use shoal_aws::config::Config;
 use shoal_dispatch::{Backend, RetryPolicy, Work};
 use shoal_job::wire::FailureKind;
 use shoal_job::{Batch, Cancel, Event, RunDir};
@@ -92,14 +90,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn config(url: &str) -> SdkConfig {
-    let credentials = Credentials::new("none", "none", None, None, "load");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .endpoint_url(url)
-        .build()
+fn config(url: &str) -> Config {
+    Config::of_emulator("us-east-1", url)
 }
 
 /// The peak resident memory of this process in MiB, if the system reports it.

@@ -1,25 +1,26 @@
 //! Queries about an account before a run: the caller, deployed functions and limits.
 
-use std::future::Future;
-
-use aws_config::SdkConfig;
-use aws_sdk_lambda::types::{InvocationType, LastUpdateStatus, State};
-use aws_sdk_sfn::Client;
-use aws_sdk_sfn::types::StateMachineStatus;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use shoal_job::http::header::{HeaderName, HeaderValue};
 use shoal_job::wire::Sizing;
 use tokio::runtime::Runtime;
 
+use crate::client::{CallError, Client, Request, encode};
+use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// The AWS account of a configuration. Blocks: call it from ordinary threads only.
 #[derive(Debug)]
 pub struct Account {
-    pub(crate) config: SdkConfig,
+    client: Client,
     runtime: Runtime,
 }
 
 /// The identity of the credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 #[non_exhaustive]
 pub struct Caller {
     /// The ARN of the user or role.
@@ -53,43 +54,41 @@ pub struct Quota {
 }
 
 impl Account {
-    /// Creates clients for `config` without calling AWS.
+    /// Creates a client for `config` without calling AWS.
     ///
     /// # Errors
     /// Fails if no region is set, or if the system cannot start a runtime.
-    pub fn new(config: SdkConfig) -> Result<Self> {
-        if config.region().is_none() {
-            return Err(Error::Call {
-                action: "reach AWS".into(),
-                reason: "no region is set; set AWS_REGION, for example to us-east-1".into(),
-            });
-        }
+    pub fn new(config: &Config) -> Result<Self> {
+        let client = Client::new(config).map_err(|reason| Error::Call {
+            action: "reach AWS".into(),
+            reason,
+        })?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| Error::call("start a runtime", e))?;
-        Ok(Self { config, runtime })
+        Ok(Self { client, runtime })
     }
 
     /// The region.
     pub fn region(&self) -> &str {
-        self.config.region().map_or("", |region| region.as_ref())
+        self.client.region()
     }
 
-    fn lambda(&self) -> aws_sdk_lambda::Client {
-        aws_sdk_lambda::Client::new(&self.config)
-    }
-
-    pub(crate) fn block_on<F: Future>(&self, call: F) -> F::Output {
-        self.runtime.block_on(call)
-    }
-
-    pub(crate) fn call<T, E: std::error::Error + 'static>(
+    /// Calls an operation that answers in JSON.
+    pub(crate) fn json<T: DeserializeOwned>(
         &self,
-        action: impl Into<String>,
-        call: impl Future<Output = std::result::Result<T, E>>,
-    ) -> Result<T> {
-        self.block_on(call).map_err(|e| Error::call(action, e))
+        request: Request,
+    ) -> std::result::Result<T, CallError> {
+        self.runtime.block_on(self.client.json(request))
+    }
+
+    /// Calls an operation that answers in XML.
+    pub(crate) fn xml<T: DeserializeOwned>(
+        &self,
+        request: Request,
+    ) -> std::result::Result<T, CallError> {
+        self.runtime.block_on(self.client.xml(request))
     }
 
     /// The identity of the credentials.
@@ -97,13 +96,15 @@ impl Account {
     /// # Errors
     /// Fails if there are no credentials, or if they are not valid.
     pub fn caller(&self) -> Result<Caller> {
-        let client = aws_sdk_sts::Client::new(&self.config);
-        let call = client.get_caller_identity().send();
-        let answer = self.call("get the caller's identity (sts:GetCallerIdentity)", call)?;
-        Ok(Caller {
-            arn: answer.arn().unwrap_or_default().to_owned(),
-            account: answer.account().unwrap_or_default().to_owned(),
-        })
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(rename = "GetCallerIdentityResult")]
+            caller: Caller,
+        }
+        let answer: Answer = self
+            .xml(Request::sts("GetCallerIdentity"))
+            .map_err(|e| Error::call("get the caller's identity (sts:GetCallerIdentity)", e))?;
+        Ok(answer.caller)
     }
 
     /// Describes the function with this name or ARN.
@@ -111,24 +112,36 @@ impl Account {
     /// # Errors
     /// Fails if there is no such function, or if the call is not permitted.
     pub fn function(&self, function: &str) -> Result<DeployedFunction> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Configuration {
+            memory_size: Option<u32>,
+            timeout: Option<u32>,
+            state: Option<String>,
+            state_reason: Option<String>,
+            last_update_status: Option<String>,
+            last_update_status_reason: Option<String>,
+            #[serde(default)]
+            architectures: Vec<String>,
+            description: Option<String>,
+        }
         let action = || format!("describe function {function} (lambda:GetFunctionConfiguration)");
-        let call = self.lambda().get_function_configuration();
-        let found = self.call(action(), call.function_name(function).send())?;
-        let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
-        let (Some(memory_mb), Some(timeout)) =
-            (number(found.memory_size()), number(found.timeout()))
-        else {
+        let path = format!("/2015-03-31/functions/{}/configuration", encode(function));
+        let found: Configuration = self
+            .json(Request::lambda(path))
+            .map_err(|e| Error::call(action(), e))?;
+        let (Some(memory_mb), Some(timeout)) = (found.memory_size, found.timeout) else {
             return Err(Error::Call {
                 action: action(),
                 reason: "Lambda did not return its memory and its timeout".into(),
             });
         };
-        let trouble = match (found.state(), found.last_update_status()) {
-            (Some(State::Failed), _) => Some(found.state_reason().unwrap_or("it has failed")),
-            (Some(State::Pending), _) => Some("it is still being created"),
-            (_, Some(LastUpdateStatus::Failed)) => {
-                let reason = found.last_update_status_reason();
-                reason.or(Some("its last update has failed"))
+        let trouble = match (found.state.as_deref(), found.last_update_status.as_deref()) {
+            (Some("Failed"), _) => Some(found.state_reason.unwrap_or("it has failed".into())),
+            (Some("Pending"), _) => Some("it is still being created".into()),
+            (_, Some("Failed")) => {
+                let reason = found.last_update_status_reason;
+                reason.or(Some("its last update has failed".into()))
             }
             // During an update, the previous version answers.
             _ => None,
@@ -138,15 +151,19 @@ impl Account {
                 memory_mb,
                 // Lambda's default.
                 architecture: found
-                    .architectures()
-                    .first()
-                    .map_or("x86_64", |a| a.as_str())
-                    .into(),
+                    .architectures
+                    .into_iter()
+                    .next()
+                    .unwrap_or("x86_64".into()),
                 region: self.region().into(),
             },
             timeout_seconds: timeout.into(),
-            shoal: found.description().and_then(version).map(str::to_owned),
-            trouble: trouble.map(str::to_owned),
+            shoal: found
+                .description
+                .as_deref()
+                .and_then(version)
+                .map(str::to_owned),
+            trouble,
         })
     }
 
@@ -156,9 +173,12 @@ impl Account {
     /// Fails if the call is not permitted.
     pub fn may_invoke(&self, function: &str) -> Result<()> {
         let action = format!("call function {function} (lambda:InvokeFunction, as a dry run)");
-        let call = self.lambda().invoke().function_name(function);
-        let call = call.invocation_type(InvocationType::DryRun).send();
-        self.call(action, call).map(drop)
+        let request = Request::invoke(function, "").with(
+            HeaderName::from_static("x-amz-invocation-type"),
+            HeaderValue::from_static("DryRun"),
+        );
+        let answer = self.runtime.block_on(self.client.repeat(request));
+        answer.map(drop).map_err(|e| Error::call(action, e))
     }
 
     /// The reserved concurrency of the function, which is also its maximum.
@@ -166,12 +186,17 @@ impl Account {
     /// # Errors
     /// Fails if the call is not permitted.
     pub fn reserved(&self, function: &str) -> Result<Option<u32>> {
+        #[derive(Deserialize)]
+        struct Concurrency {
+            #[serde(rename = "ReservedConcurrentExecutions")]
+            reserved: Option<u32>,
+        }
         let action =
             format!("get the reserved concurrency of {function} (lambda:GetFunctionConcurrency)");
-        let call = self.lambda().get_function_concurrency();
-        let answer = self.call(action, call.function_name(function).send())?;
-        let reserved = answer.reserved_concurrent_executions();
-        Ok(reserved.and_then(|count| count.try_into().ok()))
+        let path = format!("/2019-09-30/functions/{}/concurrency", encode(function));
+        let answer = self.json(Request::lambda(path));
+        let Concurrency { reserved } = answer.map_err(|e| Error::call(action, e))?;
+        Ok(reserved)
     }
 
     /// The concurrency limits of the account.
@@ -179,16 +204,26 @@ impl Account {
     /// # Errors
     /// Fails if the call is not permitted.
     pub fn quota(&self) -> Result<Option<Quota>> {
-        let call = self.lambda().get_account_settings().send();
-        let answer = self.call("get the account's limits (lambda:GetAccountSettings)", call)?;
-        let count = |count: i32| u32::try_from(count).ok();
-        Ok(answer.account_limit().and_then(|limit| {
-            let concurrent = count(limit.concurrent_executions())?;
-            let unreserved = limit.unreserved_concurrent_executions().and_then(count);
-            Some(Quota {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Settings {
+            account_limit: Option<Limit>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Limit {
+            concurrent_executions: u32,
+            unreserved_concurrent_executions: Option<u32>,
+        }
+        let answer = self.json(Request::lambda("/2016-08-19/account-settings".into()));
+        let settings: Settings = answer
+            .map_err(|e| Error::call("get the account's limits (lambda:GetAccountSettings)", e))?;
+        Ok(settings.account_limit.map(|limit| {
+            let concurrent = limit.concurrent_executions;
+            Quota {
                 concurrent,
-                unreserved: unreserved.unwrap_or(concurrent),
-            })
+                unreserved: limit.unreserved_concurrent_executions.unwrap_or(concurrent),
+            }
         }))
     }
 
@@ -197,12 +232,16 @@ impl Account {
     /// # Errors
     /// Fails if there is no such state machine, if it is being deleted, or if the call is not permitted.
     pub fn state_machine(&self, state_machine: &str) -> Result<String> {
-        let client = Client::new(&self.config);
-        let arn = self.state_machine_arn(&client, state_machine)?;
+        #[derive(Deserialize)]
+        struct Described {
+            status: Option<String>,
+        }
+        let arn = self.state_machine_arn(state_machine)?;
         let action = format!("describe state machine {arn} (states:DescribeStateMachine)");
-        let call = client.describe_state_machine().state_machine_arn(&arn);
-        let described = self.call(action, call.send())?;
-        if described.status() == Some(&StateMachineStatus::Deleting) {
+        let input = json!({ "stateMachineArn": arn });
+        let answer = self.json(Request::states("DescribeStateMachine", &input));
+        let described: Described = answer.map_err(|e| Error::call(action, e))?;
+        if described.status.as_deref() == Some("DELETING") {
             return Err(Error::Call {
                 action: format!("use state machine {arn}"),
                 reason: "it is being deleted".into(),
@@ -212,15 +251,33 @@ impl Account {
     }
 
     /// The ARN of the state machine with this ARN or name.
-    pub(crate) fn state_machine_arn(&self, client: &Client, name: &str) -> Result<String> {
+    pub(crate) fn state_machine_arn(&self, name: &str) -> Result<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Page {
+            state_machines: Vec<Machine>,
+            next_token: Option<String>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Machine {
+            name: String,
+            state_machine_arn: String,
+        }
         if name.starts_with("arn:") {
             return Ok(name.to_owned());
         }
-        let mut machines = client.list_state_machines().into_paginator().items().send();
-        while let Some(machine) = self.block_on(machines.next()) {
-            let machine = machine.map_err(|e| Error::call("list state machines", e))?;
-            if machine.name() == name {
+        let mut input = json!({});
+        loop {
+            let answer = self.json(Request::states("ListStateMachines", &input));
+            let page: Page = answer.map_err(|e| Error::call("list state machines", e))?;
+            let mut machines = page.state_machines.into_iter();
+            if let Some(machine) = machines.find(|machine| machine.name == name) {
                 return Ok(machine.state_machine_arn);
+            }
+            match page.next_token {
+                Some(token) => input = json!({ "nextToken": token }),
+                None => break,
             }
         }
         Err(Error::Call {

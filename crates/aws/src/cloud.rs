@@ -1,20 +1,17 @@
 //! CloudFormation stacks: describing, creating, updating and deleting them.
 
+mod answers;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use aws_sdk_cloudformation::Client;
-use aws_sdk_cloudformation::error::ProvideErrorMetadata;
-use aws_sdk_cloudformation::types::{
-    Capability, OnFailure, Parameter, Stack as Description, StackEvent,
-};
-
 use crate::account::Account;
+use crate::client::Request;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::package::CHECKSUM_DIGITS;
 use crate::settings::{S3Folder, check_name};
-use crate::template::{CODE_BUCKET, CODE_KEY, MARK, TEMPLATE_BYTES};
+use crate::template::{CODE_BUCKET, CODE_KEY, TEMPLATE_BYTES};
 
 /// The first poll interval after a change; it doubles each time.
 const FIRST_POLL: Duration = Duration::from_millis(200);
@@ -28,7 +25,6 @@ const REASONS: usize = 8;
 /// CloudFormation in the account and region of the environment. Blocks: call it from ordinary threads only.
 #[derive(Debug)]
 pub struct Cloud {
-    client: Client,
     account: Account,
 }
 
@@ -100,8 +96,7 @@ impl Cloud {
     pub fn connect() -> Result<Self> {
         let config = config::load_blocking().map_err(|e| Error::call("start a runtime", e))?;
         Ok(Self {
-            client: Client::new(&config),
-            account: Account::new(config)?,
+            account: Account::new(&config)?,
         })
     }
 
@@ -126,18 +121,11 @@ impl Cloud {
     /// Fails if the call to AWS fails.
     pub fn resources(&self, stack: &Stack) -> Result<Vec<Resource>> {
         let action = format!("list the resources of stack {}", stack.name);
-        let call = self.client.describe_stack_resources().stack_name(&stack.id);
-        let answer = self.account.call(action, call.send())?;
-        let resources = answer.stack_resources().iter();
-        Ok(resources
-            .map(|resource| Resource {
-                kind: resource.resource_type().unwrap_or_default().into(),
-                id: resource
-                    .physical_resource_id()
-                    .unwrap_or("not created")
-                    .into(),
-            })
-            .collect())
+        let fields = [("StackName", &*stack.id)];
+        let call = Request::cloudformation("DescribeStackResources", &fields);
+        let answer: answers::Resources =
+            self.account.xml(call).map_err(|e| Error::call(action, e))?;
+        Ok(answer.resources())
     }
 
     /// Creates or updates the stack `name` from `template`, with the code at `bucket` and `key`, and waits for the end.
@@ -162,30 +150,34 @@ impl Cloud {
             });
         }
         let before = self.stack("update", name)?;
-        let parameter = |key, value| {
-            let parameter = Parameter::builder().parameter_key(key);
-            parameter.parameter_value(value).build()
-        };
-        let code = vec![parameter(CODE_BUCKET, bucket), parameter(CODE_KEY, key)];
+        let mut fields = vec![
+            ("StackName", name),
+            ("TemplateBody", template),
+            ("Parameters.member.1.ParameterKey", CODE_BUCKET),
+            ("Parameters.member.1.ParameterValue", bucket),
+            ("Parameters.member.2.ParameterKey", CODE_KEY),
+            ("Parameters.member.2.ParameterValue", key),
+            ("Capabilities.member.1", "CAPABILITY_IAM"),
+        ];
         let (change, action, wanted, id) = match before {
             None => {
-                let call = self.client.create_stack().stack_name(name);
-                let call = call.template_body(template).set_parameters(Some(code));
-                let call = call.capabilities(Capability::CapabilityIam);
                 // Otherwise the user would have to delete a stack that could not be created.
-                let call = call.on_failure(OnFailure::Delete).send();
-                let created = self.account.call(format!("create stack {name}"), call)?;
-                let id = created.stack_id.unwrap_or(name.to_owned());
-                (Change::Created, "create", "CREATE_COMPLETE", id)
+                fields.push(("OnFailure", "DELETE"));
+                let call = Request::cloudformation("CreateStack", &fields);
+                let created: answers::Created = self
+                    .account
+                    .xml(call)
+                    .map_err(|e| Error::call(format!("create stack {name}"), e))?;
+                (Change::Created, "create", "CREATE_COMPLETE", created.id())
             }
             Some(stack) => {
-                let call = self.client.update_stack().stack_name(name);
-                let call = call.template_body(template).set_parameters(Some(code));
-                let call = call.capabilities(Capability::CapabilityIam).send();
-                match self.account.block_on(call) {
-                    Ok(_) => (Change::Updated, "update", "UPDATE_COMPLETE", stack.id),
+                let call = Request::cloudformation("UpdateStack", &fields);
+                match self.account.xml::<answers::Empty>(call) {
+                    Ok(answers::Empty {}) => {
+                        (Change::Updated, "update", "UPDATE_COMPLETE", stack.id)
+                    }
                     // There is no error code for this case.
-                    Err(e) if e.message().is_some_and(|m| m.contains("No updates")) => {
+                    Err(e) if e.message().contains("No updates") => {
                         return Ok((Change::None, stack));
                     }
                     Err(e) => return Err(Error::call(format!("update stack {name}"), e)),
@@ -204,8 +196,9 @@ impl Cloud {
     /// CloudFormation's reasons.
     pub fn delete(&self, stack: &Stack) -> Result<()> {
         let name = &stack.name;
-        let call = self.client.delete_stack().stack_name(&stack.id).send();
-        self.account.call(format!("delete stack {name}"), call)?;
+        let call = Request::cloudformation("DeleteStack", &[("StackName", &stack.id)]);
+        let deleted = self.account.xml::<answers::Empty>(call);
+        deleted.map_err(|e| Error::call(format!("delete stack {name}"), e))?;
         self.wait("delete", name, &stack.id, "DELETE_COMPLETE")?;
         Ok(())
     }
@@ -246,63 +239,25 @@ impl Cloud {
 
     /// The stack with this name or id. Deleted stacks are found only by id.
     fn describe(&self, name_or_id: &str) -> Result<Option<Stack>> {
-        let call = self.client.describe_stacks().stack_name(name_or_id).send();
-        match self.account.block_on(call) {
-            Ok(answer) => Ok(answer.stacks().first().map(Stack::from)),
+        let call = Request::cloudformation("DescribeStacks", &[("StackName", name_or_id)]);
+        match self.account.xml::<answers::Stacks>(call) {
+            Ok(answer) => Ok(answer.first()),
             // There is no error code for this case.
-            Err(e) if e.message().is_some_and(|m| m.contains("does not exist")) => Ok(None),
+            Err(e) if e.message().contains("does not exist") => Ok(None),
             Err(e) => Err(Error::call(format!("describe stack {name_or_id}"), e)),
         }
     }
 
     /// The reasons of failed resources, oldest first, as text to append.
     fn reasons(&self, id: &str) -> String {
-        let events = self.client.describe_stack_events().stack_name(id).send();
-        let Ok(events) = self.account.block_on(events) else {
+        let call = Request::cloudformation("DescribeStackEvents", &[("StackName", id)]);
+        let Ok(events) = self.account.xml::<answers::Events>(call) else {
             return String::new();
         };
-        let failed = |event: &&StackEvent| {
-            let status = event.resource_status().map_or("", |s| s.as_str());
-            status.ends_with("_FAILED") && event.resource_status_reason().is_some()
-        };
-        let reason = |event: &StackEvent| {
-            format!(
-                "\n  {}: {}",
-                event.logical_resource_id().unwrap_or_default(),
-                event.resource_status_reason().unwrap_or_default()
-            )
-        };
-        // The answer has the newest event first.
-        let reasons = events.stack_events().iter().rev().filter(failed);
-        reasons.take(REASONS).map(reason).collect()
-    }
-}
-
-impl From<&Description> for Stack {
-    fn from(stack: &Description) -> Self {
-        let parameter = |name: &str| {
-            let mut all = stack.parameters().iter();
-            let found = all.find(|p| p.parameter_key() == Some(name));
-            found
-                .and_then(|p| p.parameter_value())
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let outputs = stack.outputs().iter();
-        Self {
-            name: stack.stack_name().unwrap_or_default().to_owned(),
-            status: stack
-                .stack_status()
-                .map_or("unknown", |s| s.as_str())
-                .to_owned(),
-            code_bucket: parameter(CODE_BUCKET),
-            code_key: parameter(CODE_KEY),
-            outputs: outputs
-                .filter_map(|o| Some((o.output_key()?.to_owned(), o.output_value()?.to_owned())))
-                .collect(),
-            id: stack.stack_id().unwrap_or_default().to_owned(),
-            ours: stack.description().is_some_and(|d| d.starts_with(MARK)),
-        }
+        let failures = events.failures().into_iter().take(REASONS);
+        failures
+            .map(|(resource, reason)| format!("\n  {resource}: {reason}"))
+            .collect()
     }
 }
 

@@ -6,22 +6,15 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_sdk_lambda::Client;
-use aws_sdk_lambda::config::retry::RetryConfig;
-use aws_sdk_lambda::config::{Config, StalledStreamProtectionConfig, timeout::TimeoutConfig};
-use aws_sdk_lambda::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
-use aws_sdk_lambda::primitives::Blob;
-use aws_sdk_lambda::types::LogType;
-use aws_smithy_http_client::pool::{self, ConnectionPool};
-use aws_smithy_http_client::tls;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::Deserialize;
 use shoal_dispatch::{Backend, Caller, DispatchError, FanOut, Ramp, Work, fan_out};
 use shoal_job::Event;
-use shoal_job::error::cause;
+use shoal_job::http::header::{HeaderName, HeaderValue};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
 
+use crate::client::{Answer, CallError, Client, Request};
+use crate::config::Config;
 use crate::{Account, DeployedFunction, limits};
 
 /// The scaling rate of a function: 1,000 environments immediately, and 1,000 more every 10 s. Lambda, *Understanding
@@ -33,18 +26,12 @@ pub const RAMP: Ramp = Ramp {
 };
 
 const NAME: &str = "lambda";
-/// How long a connection attempt may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The interval of TCP keep-alive probes. A connection is silent for up to 15 minutes while a function runs, and gateways
-/// drop silent connections earlier.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-
 /// Reads the configuration of the function with this name or ARN. Blocks: call it from ordinary threads only.
 ///
 /// # Errors
 /// [`DispatchError::Platform`] if there is no such function, or if its configuration cannot be read.
-pub fn deployed(config: &SdkConfig, function: &str) -> Result<DeployedFunction, DispatchError> {
-    let account = Account::new(config.clone());
+pub fn deployed(config: &Config, function: &str) -> Result<DeployedFunction, DispatchError> {
+    let account = Account::new(config);
     let found = account.and_then(|account| account.function(function));
     found.map_err(|e| DispatchError::Platform {
         backend: NAME,
@@ -55,46 +42,19 @@ pub fn deployed(config: &SdkConfig, function: &str) -> Result<DeployedFunction, 
 /// Invokes a Lambda function directly.
 #[derive(Debug, Clone)]
 pub struct Lambda {
-    config: SdkConfig,
+    config: Config,
     function: String,
     concurrency: usize,
 }
 
 impl Lambda {
     /// Creates a backend for the function with this name or ARN and up to `concurrency` calls in flight.
-    pub fn new(config: SdkConfig, function: impl Into<String>, concurrency: usize) -> Self {
+    pub fn new(config: Config, function: impl Into<String>, concurrency: usize) -> Self {
         Self {
             config,
             function: function.into(),
             concurrency,
         }
-    }
-
-    /// Creates a client for one fan-out: its connections belong to the runtime of the fan-out.
-    fn client(&self) -> Result<Client, String> {
-        let pool = ConnectionPool::builder()
-            .tcp_keepalive(TCP_KEEPALIVE)
-            .tcp_nodelay(true)
-            .tls_provider(tls::Provider::Rustls(
-                tls::rustls_provider::CryptoMode::AwsLc,
-            ))
-            .build_https()
-            .map_err(|e| cause(&e))?;
-        let http = pool::Client::new(&pool).map_err(|e| cause(&e))?;
-        let config = Config::from(&self.config)
-            .to_builder()
-            .http_client(http)
-            // The fan-out does the retries: it must know about every call.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .build(),
-            )
-            // A running function sends nothing.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
-        Ok(Client::from_conf(config))
     }
 }
 
@@ -134,55 +94,41 @@ impl Caller for Calls<'_> {
         let payload = serde_json::to_vec(invocation).expect("an invocation is always JSON");
         limits::check_payload(&payload)
             .map_err(|e| Failure::new(FailureKind::Input, e.to_string()))?;
-        let client = self.client.get_or_init(|| self.lambda.client());
+        let client = self.client.get_or_init(|| Client::new(&self.lambda.config));
         let client = client
             .as_ref()
             .map_err(|reason| Failure::new(FailureKind::Refused, reason.as_str()))?;
-        let answer = client
-            .invoke()
-            .function_name(&self.lambda.function)
-            // The end of the log contains the billed duration.
-            .log_type(LogType::Tail)
-            .payload(Blob::new(payload))
-            .send()
-            .await;
-        match answer {
-            Ok(output) => receipt(&output),
-            Err(error) => Err(self.failure(error)),
+        // The end of the log contains the billed duration.
+        let request = Request::invoke(&self.lambda.function, payload).with(
+            HeaderName::from_static("x-amz-log-type"),
+            HeaderValue::from_static("Tail"),
+        );
+        // The fan-out does the retries, since it must know about every call, and a running function sends nothing.
+        match client.send(&request, None).await {
+            Ok(answer) => receipt(&answer),
+            Err(error) => Err(self.failure(&error)),
         }
     }
 }
 
 impl Calls<'_> {
-    fn failure(&self, error: SdkError<InvokeError>) -> Failure {
-        let failed = |reason| {
-            format!(
-                "failed to invoke function {}: {reason}",
-                self.lambda.function
-            )
-        };
-        let kind = match &error {
-            SdkError::ServiceError(answer) => {
-                let status = answer.raw().status().as_u16();
-                if let Some(body) = answer.raw().body().bytes()
-                    && let Some(failure) = function_failure(body)
-                {
+    fn failure(&self, error: &CallError) -> Failure {
+        let kind = match error {
+            CallError::Service(answer) => {
+                if let Some(failure) = function_failure(&answer.body) {
                     // Emulators return a function's error this way; Lambda returns 200 and a header.
                     return failure;
                 }
-                let code = answer.err().code().unwrap_or_default();
-                let message = answer.err().message().unwrap_or_default();
-                let text = failed(format!("{code} ({status}) {message}"));
-                return Failure::new(kind_of(code, status), text.trim_end());
+                kind_of(&answer.code, answer.status)
             }
-            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-                FailureKind::Retryable
-            }
-            SdkError::TimeoutError(_) | SdkError::ResponseError(_) => FailureKind::Retryable,
-            // No credentials, no region, no such endpoint.
-            _ => FailureKind::Refused,
+            CallError::Lost(_) | CallError::Unreadable(_) => FailureKind::Retryable,
+            CallError::Unsent(_) => FailureKind::Refused,
         };
-        Failure::new(kind, failed(cause(&error)))
+        let function = &self.lambda.function;
+        Failure::new(
+            kind,
+            format!("failed to invoke function {function}: {error}"),
+        )
     }
 }
 
@@ -204,9 +150,10 @@ fn kind_of(code: &str, status: u16) -> FailureKind {
 }
 
 /// The receipt or the failure in the function's answer.
-fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
-    let payload = output.payload().map(Blob::as_ref).unwrap_or_default();
-    if let Some(error) = output.function_error() {
+fn receipt(answer: &Answer) -> Result<Receipt, Failure> {
+    let header = |name| answer.headers.get(name)?.to_str().ok();
+    let payload = &*answer.body;
+    if let Some(error) = header("x-amz-function-error") {
         return Err(function_failure(payload).unwrap_or_else(|| {
             let reason = format!("the function failed without a reason ({error})");
             Failure::new(FailureKind::Crashed, reason)
@@ -220,7 +167,7 @@ fn receipt(output: &InvokeOutput) -> Result<Receipt, Failure> {
         Failure::new(FailureKind::Refused, reason)
     })?;
     let mut receipt = reply.receipt;
-    let billed_ms = output.log_result().and_then(billed_ms);
+    let billed_ms = header("x-amz-log-result").and_then(billed_ms);
     receipt.billed_ms = billed_ms.or(receipt.billed_ms);
     Ok(receipt)
 }
@@ -257,7 +204,7 @@ fn function_failure(payload: &[u8]) -> Option<Failure> {
 
 /// The billed duration in the end of a function's log, which Lambda returns in base64.
 fn billed_ms(log: &str) -> Option<f64> {
-    let log = aws_smithy_types::base64::decode(log).ok()?;
+    let log = BASE64_STANDARD.decode(log).ok()?;
     let log = String::from_utf8_lossy(&log);
     let report = log.lines().rfind(|line| line.starts_with("REPORT "))?;
     let (_, billed) = report.split_once("Billed Duration: ")?;
@@ -269,9 +216,6 @@ mod tests {
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
 
-    use aws_config::{BehaviorVersion, Region};
-    use aws_credential_types::Credentials;
-    use aws_credential_types::provider::SharedCredentialsProvider;
     use shoal_job::wire::Sizing;
 
     use super::*;
@@ -279,13 +223,8 @@ mod tests {
     /// The result of [`deployed`] for one response of Lambda.
     fn deployed_as(status: &str, answer: &str) -> Result<DeployedFunction, DispatchError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let credentials = Credentials::new("none", "none", None, None, "test");
-        let config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-central-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .endpoint_url(format!("http://{}", listener.local_addr().unwrap()))
-            .build();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let config = Config::of_emulator("eu-central-1", &endpoint);
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
@@ -387,13 +326,10 @@ mod tests {
     fn the_billed_duration_is_read_from_the_log() {
         let log = "START RequestId: a\nEND RequestId: a\nREPORT RequestId: a\tDuration: 12.34 ms\tBilled Duration: 43 ms\t\
                    Memory Size: 1769 MB\tMax Memory Used: 99 MB\tInit Duration: 30.10 ms\t\n";
-        let encoded = aws_smithy_types::base64::encode(log);
+        let encoded = BASE64_STANDARD.encode(log);
         assert_eq!(billed_ms(&encoded), Some(43.0));
         assert_eq!(billed_ms(""), None);
         assert_eq!(billed_ms("not base64!"), None);
-        assert_eq!(
-            billed_ms(&aws_smithy_types::base64::encode("START\n")),
-            None
-        );
+        assert_eq!(billed_ms(&BASE64_STANDARD.encode("START\n")), None);
     }
 }

@@ -10,6 +10,7 @@
 
 mod account;
 pub mod bootstrap;
+mod client;
 mod cloud;
 mod error;
 mod lambda;

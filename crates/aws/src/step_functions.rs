@@ -15,20 +15,20 @@ use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_sdk_sfn::Client;
-use aws_sdk_sfn::operation::describe_execution::DescribeExecutionOutput;
-use aws_sdk_sfn::types::ExecutionStatus;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use shoal_dispatch::{Backend, DispatchError, Work, emit_new_receipts, sleep};
 use shoal_job::run_dir::EXECUTION;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Remedy};
 use shoal_job::{Event, Receipts, RunDir, unix_ms};
 
+use crate::client::{CallError, Request};
+use crate::config::Config;
 use crate::limits::check_line;
 use crate::settings::S3Folder;
 use crate::state_machine::{ATTEMPTS, Children, Input};
-use crate::{Account, Lambda};
+use crate::{Account, Error, Lambda};
 
 const NAME: &str = "step-functions";
 /// The first poll interval of an execution. It grows, because DescribeMapRun has a sustained rate of one call per second
@@ -47,7 +47,7 @@ const LONGEST_POLL: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct StepFunctions {
     /// The AWS configuration.
-    pub config: SdkConfig,
+    pub config: Config,
     /// The ARN or the name of the state machine.
     pub state_machine: String,
     /// The maximum number of concurrent children.
@@ -94,7 +94,7 @@ pub struct Progress {
 ///
 /// # Errors
 /// Fails if the run directory cannot be read, or if the call to Step Functions fails.
-pub fn progress(config: &SdkConfig, run: &RunDir) -> Result<Option<Progress>, DispatchError> {
+pub fn progress(config: &Config, run: &RunDir) -> Result<Option<Progress>, DispatchError> {
     let Some(execution) = known_execution(run)? else {
         return Ok(None);
     };
@@ -147,7 +147,7 @@ impl Backend for StepFunctions {
             return Ok(());
         }
         let failure = session.first_failure(&arn);
-        let is_tolerated = ended.status() == &ExecutionStatus::Succeeded;
+        let is_tolerated = ended.status == "SUCCEEDED";
         // Express children leave no reason; a direct call will find it.
         let may_be_searched = failure.as_ref().is_none_or(|failure| {
             matches!(failure, DispatchError::Batch { failure, .. } if failure.kind.remedy() == Remedy::Split)
@@ -170,11 +170,13 @@ impl Backend for StepFunctions {
         if let Some(error) = failure {
             return Err(error);
         }
-        let reasons = [ended.error(), ended.cause()].into_iter().flatten();
+        let reasons = [ended.error.as_deref(), ended.cause.as_deref()]
+            .into_iter()
+            .flatten();
         let reasons: Vec<_> = reasons.filter(|text| !text.is_empty()).collect();
         Err(platform(format!(
             "execution {arn} ended as {} with {left} of {} batches left{}{}; resume run {} to retry them",
-            ended.status(),
+            ended.status,
             work.batches.len(),
             if reasons.is_empty() { "" } else { ": " },
             reasons.join(", "),
@@ -210,8 +212,7 @@ impl StepFunctions {
             tolerated: self.tolerated.unwrap_or_else(|| tolerated(batches)),
         };
         input.check().map_err(platform)?;
-        let (account, client) = (&session.account, &session.client);
-        let state_machine = account.state_machine_arn(client, &self.state_machine);
+        let state_machine = session.0.state_machine_arn(&self.state_machine);
         let state_machine = state_machine.map_err(platform)?;
         let timeout = match input.children {
             Children::Standard => work.timeout,
@@ -224,9 +225,9 @@ impl StepFunctions {
             budget.reserve(calls);
         }
         let name = execution_name(&run.name(), unix_ms);
-        let call = client.start_execution().name(name).input(input.json());
-        let call = call.state_machine_arn(state_machine).send();
-        let started = session.call("start the state machine", call)?;
+        let input_text = input.json();
+        let call = json!({ "name": name, "input": input_text, "stateMachineArn": state_machine });
+        let started: Started = session.call("start the state machine", "StartExecution", &call)?;
         let execution = Execution {
             arn: started.execution_arn,
             children: Some(input.children),
@@ -281,30 +282,92 @@ fn platform(reason: impl ToString) -> DispatchError {
     }
 }
 
-/// A blocking client of Step Functions.
-struct Session {
-    account: Account,
-    client: Client,
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Started {
+    execution_arn: String,
 }
 
+/// The state of an execution.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Described {
+    execution_arn: String,
+    status: String,
+    input: Option<String>,
+    error: Option<String>,
+    cause: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MapRuns {
+    map_runs: Vec<MapRun>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MapRun {
+    map_run_arn: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MapState {
+    item_counts: Option<Counts>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Counts {
+    succeeded: u64,
+    failed: u64,
+    timed_out: u64,
+    aborted: u64,
+    running: u64,
+    pending: u64,
+}
+
+#[derive(Deserialize)]
+struct Executions {
+    executions: Vec<Started>,
+}
+
+const RUNNING: &str = "RUNNING";
+
+/// A blocking client of Step Functions.
+struct Session(Account);
+
 impl Session {
-    fn new(config: &SdkConfig) -> Result<Self, DispatchError> {
-        let account = Account::new(config.clone()).map_err(platform)?;
-        let client = Client::new(config);
-        Ok(Self { account, client })
+    fn new(config: &Config) -> Result<Self, DispatchError> {
+        Account::new(config).map(Self).map_err(platform)
     }
 
-    fn call<T, E: std::error::Error + 'static>(
+    fn ask<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        input: &Value,
+    ) -> Result<T, CallError> {
+        self.0.json(Request::states(operation, input))
+    }
+
+    fn call<T: DeserializeOwned>(
         &self,
         action: impl Into<String>,
-        call: impl Future<Output = Result<T, E>>,
+        operation: &'static str,
+        input: &Value,
     ) -> Result<T, DispatchError> {
-        self.account.call(action, call).map_err(platform)
+        self.ask(operation, input)
+            .map_err(|e| platform(Error::call(action, e)))
     }
 
-    fn describe(&self, arn: &str) -> Result<DescribeExecutionOutput, DispatchError> {
-        let call = self.client.describe_execution().execution_arn(arn).send();
-        self.call(format!("describe execution {arn}"), call)
+    fn describe(&self, arn: &str) -> Result<Described, DispatchError> {
+        let input = json!({ "executionArn": arn });
+        self.call(
+            format!("describe execution {arn}"),
+            "DescribeExecution",
+            &input,
+        )
     }
 
     /// The execution of an earlier start of the run, if it is still running.
@@ -312,48 +375,46 @@ impl Session {
         let Some(Execution { arn, .. }) = known_execution(run)? else {
             return Ok(None);
         };
-        let call = self.client.describe_execution().execution_arn(&arn).send();
-        // Step Functions deletes executions after 90 days.
-        let described = match self
-            .account
-            .block_on(call)
-            .map_err(|e| e.into_service_error())
-        {
-            Err(e) if e.is_execution_does_not_exist() => return Ok(None),
-            described => self.call(format!("describe execution {arn}"), async { described })?,
+        let described = self.ask("DescribeExecution", &json!({ "executionArn": arn }));
+        let described: Described = match described {
+            // Step Functions deletes executions after 90 days.
+            Err(e) if e.code() == "ExecutionDoesNotExist" => return Ok(None),
+            described => described
+                .map_err(|e| platform(Error::call(format!("describe execution {arn}"), e)))?,
         };
-        Ok((described.status() == &ExecutionStatus::Running).then_some(arn))
+        Ok((described.status == RUNNING).then_some(arn))
     }
 
     /// The ARN of the map run of an execution, once it has started.
     fn map_run(&self, execution: &str) -> Result<Option<String>, DispatchError> {
-        let call = self.client.list_map_runs().execution_arn(execution).send();
-        let listed = self.call("list map runs", call)?;
-        let first = listed.map_runs().first();
-        Ok(first.map(|run| run.map_run_arn().to_owned()))
+        let input = json!({ "executionArn": execution });
+        let listed: MapRuns = self.call("list map runs", "ListMapRuns", &input)?;
+        Ok(listed
+            .map_runs
+            .into_iter()
+            .next()
+            .map(|run| run.map_run_arn))
     }
 
     /// The progress of an execution with this map run.
     fn progress(
         &self,
-        described: &DescribeExecutionOutput,
+        described: &Described,
         map_run: Option<&str>,
     ) -> Result<Progress, DispatchError> {
         let mut progress = Progress {
-            execution: described.execution_arn().to_owned(),
-            status: described.status().as_str().to_owned(),
+            execution: described.execution_arn.clone(),
+            status: described.status.clone(),
             ..Progress::default()
         };
         if let Some(arn) = map_run {
-            let call = self.client.describe_map_run().map_run_arn(arn).send();
-            let described = self.call("describe the map run", call)?;
-            if let Some(items) = described.item_counts() {
-                let count = |count: i64| u64::try_from(count).unwrap_or(0);
-                let (timed_out, aborted) = (count(items.timed_out()), count(items.aborted()));
-                progress.succeeded = count(items.succeeded());
-                progress.failed = count(items.failed()) + timed_out + aborted;
-                progress.running = count(items.running());
-                progress.pending = count(items.pending());
+            let input = json!({ "mapRunArn": arn });
+            let map: MapState = self.call("describe the map run", "DescribeMapRun", &input)?;
+            if let Some(items) = map.item_counts {
+                progress.succeeded = items.succeeded;
+                progress.failed = items.failed + items.timed_out + items.aborted;
+                progress.running = items.running;
+                progress.pending = items.pending;
             }
         }
         Ok(progress)
@@ -365,12 +426,12 @@ impl Session {
         arn: &str,
         work: &Work<'_>,
         emit: &mut dyn FnMut(Event),
-    ) -> Result<DescribeExecutionOutput, DispatchError> {
+    ) -> Result<Described, DispatchError> {
         let mut map_run = None;
         let mut pause = FIRST_POLL;
         loop {
             let described = self.describe(arn)?;
-            if described.status() != &ExecutionStatus::Running {
+            if described.status != RUNNING {
                 return Ok(described);
             }
             if map_run.is_none() {
@@ -386,8 +447,8 @@ impl Session {
             }
             if let Err(stopped) = sleep(pause, work) {
                 // Otherwise the execution would continue and cost money. `detach` is the setting for that.
-                let call = self.client.stop_execution().execution_arn(arn).send();
-                let _ = self.account.block_on(call);
+                let input = json!({ "executionArn": arn });
+                let _ = self.ask::<IgnoredAny>("StopExecution", &input);
                 return Err(stopped);
             }
             pause = pause.mul_f64(1.5).min(LONGEST_POLL);
@@ -397,20 +458,20 @@ impl Session {
     /// The failure of the first failed child. Step Functions keeps none for Express children.
     fn first_failure(&self, execution: &str) -> Option<DispatchError> {
         let map_run = self.map_run(execution).ok()??;
-        let call = self.client.list_executions().map_run_arn(map_run);
-        let call = call.status_filter(ExecutionStatus::Failed).max_results(1);
-        let failed = self.account.block_on(call.send()).ok()?;
-        let first = failed.executions().first()?;
-        let child = self.describe(first.execution_arn()).ok()?;
-        let invocation: Invocation = serde_json::from_str(child.input()?).ok()?;
-        let error_type = child.error().unwrap_or_default();
+        let input = json!({ "mapRunArn": map_run, "statusFilter": "FAILED", "maxResults": 1 });
+        let failed: Executions = self.ask("ListExecutions", &input).ok()?;
+        let child = self
+            .describe(&failed.executions.first()?.execution_arn)
+            .ok()?;
+        let invocation: Invocation = serde_json::from_str(child.input.as_deref()?).ok()?;
+        let error_type = child.error.as_deref().unwrap_or_default();
         let kind = FailureKind::of_error_type(error_type).unwrap_or(match error_type {
             "Sandbox.Timedout" | "States.Timeout" => FailureKind::TimedOut,
             "Lambda.TooManyRequestsException" => FailureKind::Throttled,
             _ => FailureKind::Crashed,
         });
         // The cause is the function's error payload as text.
-        let cause = child.cause().unwrap_or_default();
+        let cause = child.cause.as_deref().unwrap_or_default();
         let payload: serde_json::Value = serde_json::from_str(cause).unwrap_or_default();
         let message = payload["errorMessage"].as_str().map(str::to_owned);
         let reason = message.unwrap_or_else(|| format!("{error_type} {cause}"));
@@ -426,7 +487,6 @@ impl Session {
 mod tests {
     use std::sync::Arc;
 
-    use aws_config::{BehaviorVersion, Region};
     use object_store::ObjectStore;
     use object_store::memory::InMemory;
     use shoal_dispatch::{Budget, Ledger, RetryPolicy};
@@ -440,11 +500,7 @@ mod tests {
         let run = RunDir::on(store.clone(), "run".into(), "s3://lake/run");
         let backend = StepFunctions {
             // Nothing listens there.
-            config: SdkConfig::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::new("us-east-1"))
-                .endpoint_url("http://127.0.0.1:9")
-                .build(),
+            config: Config::of_emulator("us-east-1", "http://127.0.0.1:9"),
             state_machine: "arn:aws:states:us-east-1:000000000000:stateMachine:shoal".into(),
             concurrency: 4,
             children: None,

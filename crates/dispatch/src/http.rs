@@ -5,9 +5,9 @@ mod workers;
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
 use shoal_job::Event;
+use shoal_job::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use shoal_job::http::{self, Client, Response, StatusCode, Url, describe};
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt};
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
@@ -17,10 +17,6 @@ use workers::Workers;
 const NAME: &str = "http";
 /// The maximum size of a response in bytes; outcomes have a few hundred.
 const MAX_RESPONSE_BYTES: usize = 1 << 20;
-/// How long a connection attempt may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The idle time after which the system probes a connection: a call may take minutes.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// The time limit of a readiness request.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Attempts to reach a worker that may have just been started.
@@ -111,12 +107,8 @@ fn headers(token: Option<&str>) -> Result<HeaderMap, String> {
 }
 
 fn http_client(headers: HeaderMap) -> Result<Client, String> {
-    Client::builder()
+    http::client()
         .default_headers(headers)
-        // A redirected call would lose its body, or send the token to another host.
-        .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_keepalive(KEEPALIVE)
         .build()
         .map_err(|e| describe(&e))
 }
@@ -228,23 +220,6 @@ async fn read(mut answer: Response) -> Result<Vec<u8>, String> {
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// An error with its causes, without the URL, which may contain a key.
-fn describe(error: &reqwest::Error) -> String {
-    let mut text = String::from(if error.is_connect() {
-        "failed to connect"
-    } else if error.is_timeout() {
-        "timed out"
-    } else {
-        "the connection broke"
-    });
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// The workers and the client that calls them.

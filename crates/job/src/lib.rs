@@ -15,6 +15,7 @@ pub mod event;
 pub mod file_name;
 pub mod format;
 pub mod function_spec;
+pub mod http;
 pub mod input;
 pub mod metrics;
 pub mod part;

@@ -25,6 +25,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
+use crate::http::choose_cryptography;
 use crate::spec::Identity;
 use crate::{Error, Result};
 
@@ -76,6 +77,7 @@ fn store_options(url: &Url) -> Vec<(String, String)> {
 
 /// The store behind a URL, and the path in it.
 fn open_store(url: &Url) -> object_store::Result<(Arc<dyn ObjectStore>, object_store::path::Path)> {
+    choose_cryptography();
     #[cfg(feature = "aws-login")]
     if let Some(found) = aws_login::open(url)? {
         return Ok(found);

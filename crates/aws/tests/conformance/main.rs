@@ -6,10 +6,8 @@ mod step_functions;
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use object_store::local::LocalFileSystem;
+use shoal_aws::config::Config;
 use shoal_aws::state_machine::Children;
 use shoal_aws::{Lambda, StepFunctions};
 use shoal_conformance::{BackendHarness, Protocol, TestRun, TestServer, conformance};
@@ -27,14 +25,8 @@ fn main() {
     }
 }
 
-fn config(url: &str) -> SdkConfig {
-    let credentials = Credentials::new("none", "none", None, None, "test");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .endpoint_url(url)
-        .build()
+fn config(url: &str) -> Config {
+    Config::of_emulator("us-east-1", url)
 }
 
 /// Direct invocations.

@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Client, Url};
 use serde::Deserialize;
+use shoal_job::http::header::{DATE, HeaderMap};
+use shoal_job::http::{Client, Url, describe};
 use shoal_job::wire::Outcome;
 
 use super::{
-    CHECK_TOKEN, CHECK_URL, READY_TIMEOUT, block_on, describe, display_url, headers, http_client,
-    parse_all, read,
+    CHECK_TOKEN, CHECK_URL, READY_TIMEOUT, block_on, display_url, headers, http_client, parse_all,
+    read,
 };
 
 /// The state of a worker.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::Url;
+use shoal_job::http::Url;
 use tokio::time::Instant;
 
 /// How long an unavailable worker is skipped at first; the time doubles with each further failure.

@@ -1,45 +1,104 @@
 //! The AWS configuration: region, credentials and endpoint, found as the AWS CLI finds them.
 
+mod transport;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use aws_config::BehaviorVersion;
-pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use object_store::aws::{AmazonS3Builder, AwsCredential};
+use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::path::Path;
-use object_store::{CredentialProvider, ObjectStore, ObjectStoreScheme};
+use object_store::{CredentialProvider, ObjectStore, ObjectStoreScheme, StaticCredentialProvider};
 use tokio::sync::Mutex;
 use url::Url;
 
 use super::store_options;
 use crate::error::cause;
+use transport::Transport;
 
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Credentials are renewed when they expire within this time.
 const MARGIN: Duration = Duration::from_secs(300);
 
-/// Loads region and credentials from the environment (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), the profile (`AWS_PROFILE`)
-/// or the machine's role, and a custom endpoint from `AWS_ENDPOINT_URL`. Calls use the retries of the SDK.
-pub async fn load() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+/// The attempts at a call, unless `AWS_MAX_ATTEMPTS` or the profile says otherwise.
+const ATTEMPTS: u32 = 3;
+
+/// Where AWS is called, and as whom.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The region, if one is set.
+    pub region: Option<String>,
+    /// The source of credentials.
+    pub credentials: AwsCredentialProvider,
+    /// The attempts at a call that may be repeated.
+    pub attempts: u32,
+    /// The URL in place of AWS's own, for all services.
+    endpoint: Option<String>,
+}
+
+impl Config {
+    /// Calls a server at `endpoint` that does not check credentials.
+    pub fn of_emulator(region: &str, endpoint: &str) -> Self {
+        let credential = AwsCredential {
+            key_id: "none".into(),
+            secret_key: "none".into(),
+            token: None,
+        };
+        Self {
+            region: Some(region.into()),
+            credentials: Arc::new(StaticCredentialProvider::new(credential)),
+            attempts: ATTEMPTS,
+            endpoint: Some(endpoint.into()),
+        }
+    }
+
+    /// The URL in place of AWS's own for a service: that of `AWS_ENDPOINT_URL_SERVICE` or that of all services.
+    pub fn endpoint(&self, service: &str) -> Option<String> {
+        let own = std::env::var(format!("AWS_ENDPOINT_URL_{service}"));
+        let own = own.ok().filter(|url| !url.is_empty());
+        own.or_else(|| self.endpoint.clone())
+    }
+}
+
+impl From<SdkConfig> for Config {
+    fn from(config: SdkConfig) -> Self {
+        let attempts = config.retry_config().map(|retry| retry.max_attempts());
+        Self {
+            region: config.region().map(|region| region.as_ref().to_owned()),
+            credentials: Arc::new(Login {
+                provider: config.credentials_provider(),
+                cached: Mutex::new(None),
+            }),
+            attempts: attempts.unwrap_or(ATTEMPTS),
+            endpoint: config.endpoint_url().map(str::to_owned),
+        }
+    }
+}
+
+async fn load() -> Config {
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(Transport)
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(CONNECT_TIMEOUT)
                 .build(),
         )
         .load()
-        .await
+        .await;
+    config.into()
 }
 
-/// A blocking [`load`] on a separate thread, so that it also works within a task.
+/// Loads region and credentials from the environment (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, …), the profile (`AWS_PROFILE`)
+/// or the machine's role, and a custom endpoint from `AWS_ENDPOINT_URL`. Blocks, on a separate thread, so that it also works
+/// within a task.
 ///
 /// # Errors
 /// Fails if the system cannot start a thread or a runtime.
-pub fn load_blocking() -> std::io::Result<SdkConfig> {
+pub fn load_blocking() -> std::io::Result<Config> {
     let load = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -62,16 +121,9 @@ pub(super) fn open(url: &Url) -> object_store::Result<Option<(Arc<dyn ObjectStor
     let Ok(config) = load_blocking() else {
         return Ok(None);
     };
-    let Some(provider) = config.credentials_provider() else {
-        return Ok(None);
-    };
-    let login = Login {
-        provider,
-        cached: Mutex::new(None),
-    };
     let mut builder = AmazonS3Builder::new();
-    if let Some(region) = config.region() {
-        builder = builder.with_region(region.as_ref());
+    if let Some(region) = config.region {
+        builder = builder.with_region(region);
     }
     for (name, value) in store_options(url) {
         if let Ok(key) = name.parse() {
@@ -80,14 +132,15 @@ pub(super) fn open(url: &Url) -> object_store::Result<Option<(Arc<dyn ObjectStor
     }
     let store = builder
         .with_url(url.as_str())
-        .with_credentials(Arc::new(login))
+        .with_credentials(config.credentials)
         .build()?;
     Ok(Some((Arc::new(store), path)))
 }
 
 #[derive(Debug)]
 struct Login {
-    provider: SharedCredentialsProvider,
+    /// `None` if the SDK has no source at all.
+    provider: Option<SharedCredentialsProvider>,
     cached: Mutex<Option<(Credentials, Arc<AwsCredential>)>>,
 }
 
@@ -108,12 +161,15 @@ impl CredentialProvider for Login {
         {
             return Ok(credential.clone());
         }
-        let credentials = self.provider.provide_credentials().await.map_err(|e| {
-            object_store::Error::Unauthenticated {
-                path: "AWS".into(),
-                source: cause(&e).into(),
-            }
-        })?;
+        let failed = |reason: String| object_store::Error::Unauthenticated {
+            path: "AWS".into(),
+            source: reason.into(),
+        };
+        let provider = self.provider.as_ref();
+        let provider =
+            provider.ok_or_else(|| failed("there is no source of credentials".into()))?;
+        let credentials = provider.provide_credentials().await;
+        let credentials = credentials.map_err(|e| failed(cause(&e)))?;
         let credential = Arc::new(AwsCredential {
             key_id: credentials.access_key_id().into(),
             secret_key: credentials.secret_access_key().into(),
@@ -159,10 +215,10 @@ mod tests {
 
     fn keys(valid: Duration) -> [String; 2] {
         let login = Login {
-            provider: SharedCredentialsProvider::new(Numbered {
+            provider: Some(SharedCredentialsProvider::new(Numbered {
                 requests: AtomicU32::new(0),
                 valid,
-            }),
+            })),
             cached: Mutex::new(None),
         };
         let mut keys = [String::new(), String::new()];

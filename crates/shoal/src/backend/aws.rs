@@ -6,7 +6,7 @@ use shoal_job::run_dir::EXECUTION;
 use crate::{Error, Result};
 
 /// Region, credentials and endpoint, from the same sources as for AWS's tools.
-pub(crate) fn config() -> Result<shoal_aws::config::SdkConfig> {
+pub(crate) fn config() -> Result<shoal_aws::config::Config> {
     shoal_aws::config::load_blocking()
         .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))
 }

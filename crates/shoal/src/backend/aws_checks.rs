@@ -23,7 +23,7 @@ pub(super) fn diagnose(
 ) {
     let account = config()
         .map_err(|e| e.to_string())
-        .and_then(|config| Account::new(config).map_err(|e| e.to_string()));
+        .and_then(|config| Account::new(&config).map_err(|e| e.to_string()));
     let caller = account.and_then(|account| {
         let caller = account.caller().map_err(|e| e.to_string())?;
         Ok((format!("{} in {}", caller.arn, account.region()), account))

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 #[cfg(feature = "hub")]
 use super::hub_cache;
+#[cfg(feature = "hub")]
+use super::hub_client::{Failed, HubClient};
 use crate::{Error, Result};
 
 /// Whether `text` has the form `name` or `owner/name`, optionally with `@revision`.
@@ -52,21 +54,18 @@ pub(super) fn hub(name: &str) -> Result<PathBuf> {
             "there is no folder of this name, {not_cached}, and HF_HUB_OFFLINE disables downloads"
         )));
     }
-    download(id, revision, &folder, &not_cached).map_err(error)
+    download(id, revision, &repo, &not_cached).map_err(error)
 }
 
-/// Downloads the files of a model to the cache, and returns their folder, or the reason why this failed. `not_cached` says
+/// Downloads the files of a model to its folder in the cache, and returns their folder, or the reason why this failed. `not_cached` says
 /// what the cache has instead.
 #[cfg(feature = "hub")]
 fn download(
     id: &str,
     revision: &str,
-    cache: &std::path::Path,
+    repo: &hub_cache::Repo,
     not_cached: &str,
 ) -> std::result::Result<PathBuf, String> {
-    use hf_hub::api::sync::{ApiBuilder, ApiError};
-    use hf_hub::{Repo, RepoType};
-
     /// Files that a model may lack.
     const OPTIONAL: [&str; 8] = [
         "tokenizer.json",
@@ -83,35 +82,23 @@ fn download(
     const WEIGHTS: &str = "model.safetensors";
     const INDEX: &str = "model.safetensors.index.json";
 
-    let repo = Repo::with_revision(id.to_owned(), RepoType::Model, revision.to_owned());
-    let failed = |e: ApiError| {
-        // Its type belongs to a crate that is not a dependency; its text is only the status.
-        let status = match &e {
-            ApiError::RequestError(e) => e.to_string(),
-            _ => String::new(),
-        };
-        match status.as_str() {
-            "http status: 404" => format!(
-                "there is no folder and no model of this name, or it lacks a file or the revision {revision} (HTTP 404)"
-            ),
-            "http status: 401" | "http status: 403" => format!(
-                "it does not exist or is not open to you; set HF_TOKEN for private models ({status})"
-            ),
-            _ => format!(
-                "{e}; there is no folder of this name either, and {not_cached}. Without a network, name a downloaded model \
-                 folder"
-            ),
-        }
+    let failed = |e: Failed| match e.status {
+        Some(404) => format!(
+            "there is no folder and no model of this name, or it lacks a file or the revision {revision} (HTTP 404)"
+        ),
+        Some(status @ (401 | 403)) => format!(
+            "it does not exist or is not open to you; set HF_TOKEN for private models (HTTP {status})"
+        ),
+        _ => format!(
+            "{}; there is no folder of this name either, and {not_cached}. Without a network, name a downloaded model folder",
+            e.reason
+        ),
     };
-    let api = ApiBuilder::from_env()
-        .with_progress(false)
-        .with_cache_dir(cache.to_owned())
-        .with_token(hub_cache::token());
-    let api = api.build().map_err(failed)?.repo(repo);
-    let config = api.get("config.json").map_err(failed)?;
-    let info = api.info().map_err(failed)?;
-    let siblings = info.siblings.iter();
-    let files: Vec<_> = siblings.map(|file| file.rfilename.as_str()).collect();
+    let model = HubClient::new(id, revision, repo.folder().to_owned(), hub_cache::token());
+    let model = model.map_err(failed)?;
+    let config = model.file("config.json").map_err(failed)?;
+    let files = model.files().map_err(failed)?;
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
     let is_of_module = |file: &str| {
         file.split_once('/').is_some_and(|(folder, file)| {
             folder.starts_with(|first: char| first.is_ascii_digit()) && MODULE.contains(&file)
@@ -134,7 +121,7 @@ fn download(
         .filter(|file| OPTIONAL.contains(file) || is_of_module(file));
     // Weights are last: they show that the folder is complete.
     for file in others.chain(files.iter().filter(|file| is_weights(file))) {
-        api.get(file).map_err(failed)?;
+        model.file(file).map_err(failed)?;
     }
     config
         .parent()

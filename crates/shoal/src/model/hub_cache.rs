@@ -95,6 +95,11 @@ impl Repo {
         }
     }
 
+    /// Its path.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The folder at `path`, if it is one.
     pub(super) fn at(path: &Path) -> Option<Self> {
         let is_model = path.file_name()?.to_str()?.starts_with("models--");

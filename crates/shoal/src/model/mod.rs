@@ -5,6 +5,8 @@ mod check;
 mod hub;
 #[cfg_attr(not(feature = "hub"), allow(dead_code))]
 mod hub_cache;
+#[cfg(feature = "hub")]
+mod hub_client;
 mod pack;
 mod precision;
 mod remote;

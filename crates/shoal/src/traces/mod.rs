@@ -1,22 +1,17 @@
 //! Traces of runs for OpenTelemetry: a span for each start of a run, for its stages and for each attempt at a batch. They are
 //! sent as JSON by OTLP over HTTP. An unreachable collector only causes a warning.
 
-mod client;
+mod otlp;
 mod spans;
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Span, SpanData, SpanExporter as _, SpanProcessor};
 use shoal_job::Event;
 
 use crate::{Error, Result, Setting};
-use client::Client;
+use otlp::{Collector, Span};
 use spans::Spans;
 
 /// OpenTelemetry's variable with the collector's URL.
@@ -53,29 +48,14 @@ impl Traces {
                           the one in OTEL_EXPORTER_OTLP_ENDPOINT";
             return Err(Error::setting(Setting::Otlp, reason));
         }
-        let endpoint = format!("{}/v1/traces", base.trim_end_matches('/'));
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_http_client(Client::new())
-            // A collector that does not answer delays the run only once.
-            .with_retry_policy(RetryPolicy::disabled())
-            .with_protocol(Protocol::HttpJson)
-            .with_endpoint(endpoint)
-            .build();
-        let mut exporter = exporter.map_err(|e| Error::setting(Setting::Otlp, e.to_string()))?;
-        exporter.set_resource(
-            &Resource::builder_empty()
-                .with_service_name("shoal")
-                .with_attribute(KeyValue::new("service.version", crate::VERSION))
-                .build(),
-        );
+        let collector = Collector::new(&base).map_err(|e| Error::setting(Setting::Otlp, e))?;
         let (send, waiting) = channel();
         let sender = std::thread::Builder::new()
             .name("shoal-traces".into())
-            .spawn(move || deliver(&exporter, &waiting))
+            .spawn(move || deliver(&collector, &waiting))
             .map_err(|e| Error::Settings(format!("failed to start a thread: {e}")))?;
         Ok(Self {
-            spans: Spans::begin(Ended(send)),
+            spans: Spans::begin(send),
             sender,
         })
     }
@@ -97,32 +77,8 @@ impl Traces {
     }
 }
 
-/// Passes on the spans that ended.
-#[derive(Debug)]
-struct Ended(Sender<SpanData>);
-
-impl SpanProcessor for Ended {
-    fn on_start(&self, _: &mut Span, _: &Context) {}
-
-    fn on_end(&self, span: SpanData) {
-        // If the sender has stopped, `Traces::end` returns the reason.
-        let _ = self.0.send(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        Ok(())
-    }
-
-    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
-        Ok(())
-    }
-}
-
 /// Sends spans as they arrive, until sending fails.
-fn deliver(
-    exporter: &SpanExporter,
-    waiting: &Receiver<SpanData>,
-) -> std::result::Result<(), String> {
+fn deliver(collector: &Collector, waiting: &Receiver<Span>) -> std::result::Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -136,9 +92,7 @@ fn deliver(
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        runtime
-            .block_on(exporter.export(spans))
-            .map_err(|e| e.to_string())?;
+        runtime.block_on(collector.send(&spans))?;
     }
     Ok(())
 }

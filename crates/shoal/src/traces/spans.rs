@@ -1,25 +1,22 @@
 //! Converts the events of a run to spans.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::Sender;
 
-use opentelemetry::trace::{
-    Span, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
-};
-use opentelemetry::{Context, InstrumentationScope, KeyValue};
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, SpanProcessor};
 use shoal_job::Event;
 use shoal_job::unix_ms;
 use shoal_job::wire::Receipt;
 use shoal_report::{Call, Phase, RunState};
 
+use super::otlp::{Attribute, Kind, Span, Status, new_id};
+
 /// The open spans of one start of a run. Times are Unix times in milliseconds, as in `events.jsonl`.
 pub(super) struct Spans {
-    tracer: SdkTracer,
-    run: Context,
-    /// The current stage of the run, and its name.
-    stage: Option<(&'static str, Context)>,
-    /// The latest stage that called functions.
-    dispatch: Context,
+    ended: Sender<Span>,
+    run: Span,
+    /// The current stage of the run.
+    stage: Option<Span>,
+    /// The id of the latest stage that called functions, or of the run.
+    dispatch: String,
     state: RunState,
     /// The time of the latest event.
     latest: u64,
@@ -27,18 +24,22 @@ pub(super) struct Spans {
 
 impl Spans {
     /// Starts the trace of a run. `ended` gets each span when it ends.
-    pub(super) fn begin(ended: impl SpanProcessor + 'static) -> Self {
-        let provider = SdkTracerProvider::builder()
-            .with_sampler(Sampler::AlwaysOn)
-            .with_span_processor(ended)
-            .build();
-        let scope = InstrumentationScope::builder("shoal").with_version(crate::VERSION);
-        let tracer = provider.tracer_with_scope(scope.build());
+    pub(super) fn begin(ended: Sender<Span>) -> Self {
         let latest = unix_ms();
-        let run = open(&tracer, "run", latest, &Context::new());
+        let run = Span {
+            trace_id: new_id::<16>(),
+            span_id: new_id::<8>(),
+            parent_span_id: String::new(),
+            name: "run",
+            kind: Kind::Internal,
+            began: latest,
+            ended: latest,
+            attributes: Vec::new(),
+            status: None,
+        };
         Self {
-            tracer,
-            dispatch: run.clone(),
+            ended,
+            dispatch: run.span_id.clone(),
             run,
             stage: None,
             state: RunState::default(),
@@ -63,31 +64,36 @@ impl Spans {
         match event {
             Event::Planned {
                 records, batches, ..
-            } => self.run.span().set_attributes([
-                KeyValue::new("shoal.records", number(*records)),
-                KeyValue::new("shoal.batches", number(*batches)),
+            } => self.run.attributes.extend([
+                Attribute::count("shoal.records", *records),
+                Attribute::count("shoal.batches", *batches),
             ]),
             Event::Started {
                 backend,
                 concurrency,
                 reused_batches,
                 ..
-            } => self.dispatch.span().set_attributes([
-                KeyValue::new("shoal.backend", backend.clone()),
-                KeyValue::new("shoal.concurrency", number(*concurrency as u64)),
-                KeyValue::new("shoal.reused_batches", number(*reused_batches)),
-            ]),
+            } => self
+                .stage
+                .as_mut()
+                .unwrap_or(&mut self.run)
+                .attributes
+                .extend([
+                    Attribute::text("shoal.backend", backend.clone()),
+                    Attribute::count("shoal.concurrency", *concurrency as u64),
+                    Attribute::count("shoal.reused_batches", *reused_batches),
+                ]),
             Event::Finished { receipt, .. } => {
                 // A platform with its own fan-out reports only the ends of calls.
                 let called = change.answered.map(|call| call.called_unix_ms);
                 let began = called.unwrap_or_else(|| began(receipt, at));
-                self.attempt(began, at, of_receipt(receipt), Status::Ok);
+                self.attempt(began, at, of_receipt(receipt), Ok(()));
             }
             Event::Superseded { .. } => {
                 if let Some(call) = change.answered {
                     let mut attributes = of_call(&call);
-                    attributes.push(KeyValue::new("shoal.superseded", true));
-                    self.attempt(call.called_unix_ms, at, attributes, Status::Ok);
+                    attributes.push(Attribute::is("shoal.superseded", true));
+                    self.attempt(call.called_unix_ms, at, attributes, Ok(()));
                 }
             }
             Event::Failed {
@@ -100,16 +106,16 @@ impl Spans {
             } => {
                 let began = change.answered.map_or(at, |call| call.called_unix_ms);
                 let attributes = vec![
-                    KeyValue::new("shoal.batch", number(*batch)),
-                    KeyValue::new("shoal.attempt", i64::from(*attempt)),
-                    KeyValue::new("shoal.failure", kind.name()),
-                    KeyValue::new("shoal.retry", *retry),
+                    Attribute::count("shoal.batch", *batch),
+                    Attribute::count("shoal.attempt", u64::from(*attempt)),
+                    Attribute::text("shoal.failure", kind.name()),
+                    Attribute::is("shoal.retry", *retry),
                 ];
-                self.attempt(began, at, attributes, Status::error(reason.clone()));
+                self.attempt(began, at, attributes, Err(reason.clone()));
             }
-            Event::Completed { results, failed } => self.run.span().set_attributes([
-                KeyValue::new("shoal.results", number(*results)),
-                KeyValue::new("shoal.failed", number(*failed)),
+            Event::Completed { results, failed } => self.run.attributes.extend([
+                Attribute::count("shoal.results", *results),
+                Attribute::count("shoal.failed", *failed),
             ]),
             _ => {}
         }
@@ -122,9 +128,9 @@ impl Spans {
             self.unanswered(call, at);
         }
         self.leave_stage(at);
-        let run = self.run.span();
-        run.set_status(error.map_or(Status::Ok, Status::error));
-        run.end_with_timestamp(time(at));
+        self.run.status = Some(error.map_or(Ok(()), Err));
+        let run = self.run.clone();
+        self.finish(run, at);
     }
 
     /// Ends the span of the previous stage and starts that of the current one, if they differ or the start `is_new`.
@@ -136,65 +142,77 @@ impl Spans {
             Phase::Collecting => Some("collect"),
             Phase::New | Phase::Preparing | Phase::Ended(_) => None,
         };
-        if self.stage.as_ref().map(|(stage, _)| *stage) == name && !is_new {
+        if self.stage.as_ref().map(|stage| stage.name) == name && !is_new {
             return;
         }
         self.leave_stage(at);
-        self.stage = name.map(|name| (name, open(&self.tracer, name, at, &self.run)));
-        if let Some(("dispatch", stage)) = &self.stage {
-            self.dispatch = stage.clone();
+        self.stage = name.map(|name| self.below(&self.run.span_id, name, at));
+        if let Some(stage) = self.stage.as_ref().filter(|stage| stage.name == "dispatch") {
+            self.dispatch = stage.span_id.clone();
         }
     }
 
     fn leave_stage(&mut self, at: u64) {
-        if let Some((_, stage)) = self.stage.take() {
-            stage.span().end_with_timestamp(time(at));
+        if let Some(stage) = self.stage.take() {
+            self.finish(stage, at);
         }
     }
 
     fn unanswered(&self, call: &Call, at: u64) {
-        let status = Status::error("it was in flight when the run ended");
+        let status = Err("it was in flight when the run ended".into());
         self.attempt(call.called_unix_ms, at, of_call(call), status);
     }
 
-    fn attempt(&self, began: u64, at: u64, attributes: Vec<KeyValue>, status: Status) {
-        let attempt = SpanBuilder::from_name("attempt")
-            .with_kind(SpanKind::Client)
-            .with_start_time(time(began))
-            .with_attributes(attributes);
-        let mut attempt = self.tracer.build_with_context(attempt, &self.dispatch);
-        attempt.set_status(status);
-        attempt.end_with_timestamp(time(at.max(began)));
+    fn attempt(&self, began: u64, at: u64, attributes: Vec<Attribute>, status: Status) {
+        let attempt = Span {
+            kind: Kind::Client,
+            attributes,
+            status: Some(status),
+            ..self.below(&self.dispatch, "attempt", began)
+        };
+        self.finish(attempt, at);
+    }
+
+    /// A new span below the one with the id `parent`.
+    fn below(&self, parent: &str, name: &'static str, began: u64) -> Span {
+        Span {
+            trace_id: self.run.trace_id.clone(),
+            span_id: new_id::<8>(),
+            parent_span_id: parent.to_owned(),
+            name,
+            kind: Kind::Internal,
+            began,
+            ended: began,
+            attributes: Vec::new(),
+            status: None,
+        }
+    }
+
+    /// Sends a span that ends at `at`.
+    fn finish(&self, mut span: Span, at: u64) {
+        span.ended = at.max(span.began);
+        // If the sender has stopped, `Traces::end` returns the reason.
+        let _ = self.ended.send(span);
     }
 }
 
-/// Starts a span below that of `parent`.
-fn open(tracer: &SdkTracer, name: &'static str, at: u64, parent: &Context) -> Context {
-    let span = SpanBuilder::from_name(name).with_start_time(time(at));
-    parent.with_span(tracer.build_with_context(span, parent))
-}
-
-fn time(unix_ms: u64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(unix_ms)
-}
-
-fn of_call(call: &Call) -> Vec<KeyValue> {
+fn of_call(call: &Call) -> Vec<Attribute> {
     vec![
-        KeyValue::new("shoal.batch", number(call.batch)),
-        KeyValue::new("shoal.attempt", i64::from(call.attempt)),
+        Attribute::count("shoal.batch", call.batch),
+        Attribute::count("shoal.attempt", u64::from(call.attempt)),
     ]
 }
 
-fn of_receipt(receipt: &Receipt) -> Vec<KeyValue> {
+fn of_receipt(receipt: &Receipt) -> Vec<Attribute> {
     vec![
-        KeyValue::new("shoal.batch", number(receipt.batch)),
-        KeyValue::new("shoal.attempt", i64::from(receipt.attempt)),
-        KeyValue::new("shoal.cold", receipt.cold),
-        KeyValue::new("shoal.records", number(receipt.records)),
-        KeyValue::new("shoal.failed", number(receipt.failed)),
-        KeyValue::new("shoal.units", number(receipt.units)),
-        KeyValue::new("shoal.environment", receipt.environment.clone()),
-        KeyValue::new("shoal.function_ms", receipt.timings.total),
+        Attribute::count("shoal.batch", receipt.batch),
+        Attribute::count("shoal.attempt", u64::from(receipt.attempt)),
+        Attribute::is("shoal.cold", receipt.cold),
+        Attribute::count("shoal.records", receipt.records),
+        Attribute::count("shoal.failed", receipt.failed),
+        Attribute::count("shoal.units", receipt.units),
+        Attribute::text("shoal.environment", &*receipt.environment),
+        Attribute::number("shoal.function_ms", receipt.timings.total),
     ]
 }
 
@@ -204,9 +222,4 @@ fn began(receipt: &Receipt, at: u64) -> u64 {
         0 => at.saturating_sub(receipt.timings.total.max(0.0) as u64),
         unix_ms => unix_ms.min(at),
     }
-}
-
-/// Numbers of OpenTelemetry are signed.
-fn number(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -104,8 +104,7 @@ async fn listen(
     let tls = match &settings.tls {
         None => None,
         Some((certificate, key)) => {
-            // rustls cannot choose between several linked providers. An error means that one is installed already.
-            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            shoal_job::http::choose_cryptography();
             let config = RustlsConfig::from_pem_file(certificate, key).await;
             let config = config.map_err(|e| {
                 Error::Settings(format!(

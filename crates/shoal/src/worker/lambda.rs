@@ -1,13 +1,14 @@
 //! The worker of AWS Lambda: events are invocations, or requests to the function's URL with an invocation.
 
+mod runtime_api;
+
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 use shoal_function::CallLimits;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Receipt, Reply};
@@ -78,31 +79,22 @@ pub fn run(started: Instant) -> Result<()> {
         // The function's role limits the stores.
         allow: Allow::all(),
     };
-    let function = Arc::new(Function {
+    let function = Function {
         environments: Environments::new(super::host(&settings, started)?),
         request_guard,
         metrics: Metrics {
             function: variable(FUNCTION).unwrap_or_default(),
             version: variable(VERSION).unwrap_or_default(),
         },
-    });
-    let service = service_fn(move |event: LambdaEvent<Value>| {
-        let function = function.clone();
-        async move {
-            let deadline = instant(event.context.deadline);
-            // Lambda sends one event at a time.
-            tokio::task::spawn_blocking(move || function.handle(event.payload, deadline))
-                .await
-                .unwrap_or_else(|end| Err(Failure::new(FailureKind::Crashed, end.to_string())))
-                .map_err(diagnose)
-        }
-    });
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::Settings(format!("failed to start a runtime: {e}")))?
-        .block_on(lambda_runtime::run(service))
-        .map_err(|e| Error::Settings(format!("failed to get events from Lambda: {e}")))
+    };
+    let api = variable(API).unwrap_or_default();
+    runtime_api::answer_events(&api, |event, deadline| {
+        let work = || function.handle(event, instant(deadline));
+        // A call that panics fails alone.
+        catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|_| Err(Failure::new(FailureKind::Crashed, "the function panicked")))
+    })
+    .map_err(|e| Error::Settings(format!("failed to get events from Lambda: {e}")))
 }
 
 /// The packed model beside this program, if it exists.
@@ -196,14 +188,6 @@ fn url_request(event: &Value) -> Option<(Option<&str>, Vec<u8>)> {
     Some((event["headers"]["authorization"].as_str(), body))
 }
 
-/// The failure for the caller, which reads its kind from the type.
-fn diagnose(failure: Failure) -> Diagnostic {
-    Diagnostic {
-        error_type: failure.kind.error_type(),
-        error_message: failure.reason,
-    }
-}
-
 /// The instant of a Unix time in milliseconds; `None` if it has passed: emulators of Lambda set no deadline.
 fn instant(unix_ms: u64) -> Option<Instant> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
@@ -253,7 +237,7 @@ mod tests {
             (invocation, "Shoal.Crashed"),
         ] {
             let failure = function.handle(event, None).unwrap_err();
-            assert_eq!(diagnose(failure).error_type, error_type);
+            assert_eq!(failure.kind.error_type(), error_type);
         }
     }
 
