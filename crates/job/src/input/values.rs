@@ -39,8 +39,6 @@ pub(super) fn shown_type(data_type: &DataType) -> DataType {
         }
         // The library shows these without a decimal point.
         DataType::Float16 => DataType::Float32,
-        // Its values are whole days.
-        DataType::Date64 => DataType::Date32,
         other => other,
     })
 }
@@ -74,7 +72,10 @@ impl<'a> Values<'a> {
     /// The values of `array`, a column with the metadata of `field`.
     pub(super) fn new(field: &'a Field, array: &'a ArrayRef) -> Result<Self, ArrowError> {
         use DataType as T;
-        const OPTIONS: FormatOptions<'_> = FormatOptions::new().with_display_error(false);
+        const OPTIONS: FormatOptions<'_> = FormatOptions::new()
+            .with_display_error(false)
+            // For `date64`, whose values are whole days.
+            .with_datetime_format(Some("%Y-%m-%d"));
         let list = |item: &'a Field, values: &'a ArrayRef, ranges: Ranges<'a>| {
             Ok::<_, ArrowError>(Kind::List(Box::new(Self::new(item, values)?), ranges))
         };
