@@ -1,6 +1,7 @@
 //! The progress of a run: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct Progress {
     view: View,
     state: RunState,
+    /// What was said about the input. A command may start several runs.
+    notes: BTreeSet<String>,
     last_line: Cell<Instant>,
 }
 
@@ -46,6 +49,7 @@ impl Progress {
         Self {
             view,
             state: RunState::default(),
+            notes: BTreeSet::new(),
             last_line: Cell::new(Instant::now()),
         }
     }
@@ -53,15 +57,17 @@ impl Progress {
     /// Takes the next event of the run.
     pub(crate) fn apply(&mut self, event: &Event) {
         let _ = self.state.apply(unix_ms(), event);
+        if let Event::Planned { notes, .. } = event {
+            for note in notes {
+                if self.notes.insert(note.clone()) {
+                    self.line(&format!("note: {}", printable_line(note)));
+                }
+            }
+        }
         let state = &self.state;
         match event {
             Event::Planning { records } => {
                 self.show(|| format!("reading the input: {} records", count(*records)));
-            }
-            Event::Planned { notes, .. } => {
-                for note in notes {
-                    self.line(&format!("note: {}", printable_line(note)));
-                }
             }
             Event::Started {
                 concurrency,

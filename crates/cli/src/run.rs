@@ -53,7 +53,10 @@ pub(crate) fn run(args: RunArgs, given: &ArgMatches) -> Result<()> {
         let mut progress = Progress::new(options.logging.quiet == Some(true));
         let batch_size = options.start.batch_size;
         let choice = shoal::auto(&mut settings, batch_size, &cancel, &mut |event| {
-            progress.apply(event);
+            // The run plans too, and says what was detected.
+            if !matches!(event, Event::Planned { .. }) {
+                progress.apply(event);
+            }
         });
         progress.clear();
         let choice = describe(&choice?);

@@ -10,10 +10,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::column::{Column, ERROR};
 use crate::format::OutputFormat;
-use crate::input::{caught, footer::is_harmless, ipc};
+use crate::input::{Content, caught, footer::is_harmless, ipc};
 use crate::record::{BadRecord, Cell, Record};
 use crate::spec::Job;
-use crate::writers::{self, WriteError, Writer};
+use crate::writers::{self, WriteError, Writer, check_carried};
 use crate::{Error, Result};
 
 /// The columns of a result: those of the function, and those of [`Parameters::error_column`](crate::spec::Parameters).
@@ -32,22 +32,61 @@ fn result_fields(job: &Job) -> Vec<FieldRef> {
 /// The output's columns, in the types that the writer of the job's format expects: `id`, those of the function, `error` if
 /// bad records are in the output, and the kept ones.
 pub fn schema(job: &Job) -> SchemaRef {
-    let carried = |column: &Column| {
-        let field = Field::new(&column.name, column.data_type.clone(), true);
-        let field = field.with_metadata(HashMap::from_iter(column.extension.clone()));
-        writers::carried_field(job.parameters.output_format, &Arc::new(field))
-    };
-    let row_number = || Column {
-        source: "id".into(),
-        name: "id".into(),
-        data_type: DataType::Int64,
-        extension: BTreeMap::new(),
-    };
-    let id = job.columns.id.clone().unwrap_or_else(row_number);
-    let fields = std::iter::once(carried(&id))
-        .chain(result_fields(job))
-        .chain(job.columns.kept.iter().map(carried));
+    let Carried { id, kept, .. } = Carried::new(job);
+    let fields = std::iter::once(id).chain(result_fields(job)).chain(kept);
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// The columns of the output whose values are copied from the input, in the types that the writer of the job's format expects.
+pub(crate) struct Carried {
+    format: OutputFormat,
+    id: FieldRef,
+    kept: Vec<FieldRef>,
+}
+
+impl Carried {
+    pub(crate) fn new(job: &Job) -> Self {
+        let format = job.parameters.output_format;
+        let carried = |column: &Column| {
+            let field = Field::new(&column.name, column.data_type.clone(), true);
+            let field = field.with_metadata(HashMap::from_iter(column.extension.clone()));
+            writers::carried_field(format, &Arc::new(field))
+        };
+        let row_number = || Column {
+            source: "id".into(),
+            name: "id".into(),
+            data_type: DataType::Int64,
+            extension: BTreeMap::new(),
+        };
+        Self {
+            format,
+            id: carried(&job.columns.id.clone().unwrap_or_else(row_number)),
+            kept: job.columns.kept.iter().map(carried).collect(),
+        }
+    }
+
+    /// `content`, or a bad record if the output cannot hold one of its values.
+    pub(crate) fn fit(&self, content: Content) -> Content {
+        let record = content?;
+        let fields = std::iter::once(&self.id).chain(&self.kept);
+        let cells = std::iter::once(&record.id).chain(&record.kept);
+        let misfit = fields.zip(cells).find_map(|(field, cell)| {
+            let error = check_carried(self.format, field, cell).err()?;
+            Some((field, error))
+        });
+        match misfit {
+            None => Ok(record),
+            Some((field, error)) => Err(BadRecord {
+                reason: format!(
+                    "column {:?} has a value that does not fit its type in the output, {}: {error}",
+                    field.name(),
+                    field.data_type()
+                ),
+                id: record.id,
+                kept: record.kept,
+            }),
+        }
+    }
 }
 
 /// The header that every CSV part starts with.
@@ -128,9 +167,8 @@ impl PartWriter {
         assert!(self.has_errors, "the output has a column for errors");
         let first_kept = self.first_kept();
         let fields = self.schema.fields();
-        // The planner does not see the values of every bad record, so they may not fit.
-        let fitting = |index: usize, cell| match self.carried(index, vec![cell]) {
-            Ok(_) => cell,
+        let fitting = |index: usize, cell| match check_carried(self.format, &fields[index], cell) {
+            Ok(()) => cell,
             Err(_) => &Cell::Null,
         };
         let id = fitting(0, &bad.id);

@@ -96,6 +96,23 @@ pub fn is_url(text: &str) -> bool {
     })
 }
 
+/// The URL of `text`. The key of an object stands in it as it is, as in the tools of its store; `lang=pt%2FBR` is a name that
+/// Spark writes. Other URLs are percent-encoded.
+fn parse_url(text: &str) -> Result<Url, url::ParseError> {
+    let is_encoded = ["http://", "https://", "file://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    match is_encoded {
+        true => Url::parse(text),
+        false => Url::parse(
+            &text
+                .replace('%', "%25")
+                .replace('?', "%3F")
+                .replace('#', "%23"),
+        ),
+    }
+}
+
 impl Location {
     /// An object of `store`.
     pub(crate) fn remote(
@@ -115,7 +132,7 @@ impl Location {
             return Ok(Self::Local(PathBuf::from(text)));
         }
         let wrong = |reason: String| Error::input(text, reason);
-        let url = Url::parse(text).map_err(|e| wrong(format!("the URL is malformed: {e}")))?;
+        let url = parse_url(text).map_err(|e| wrong(format!("the URL is malformed: {e}")))?;
         if url.scheme() == "file" {
             return url
                 .to_file_path()
@@ -143,7 +160,8 @@ impl Location {
             .map_err(|e| Error::input(text, format!("the pattern is malformed: {e}")))?;
         let fixed = path.split(['*', '?', '[']).next().unwrap_or("");
         let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let prefix = object_store::path::Path::from(folder);
+        let prefix = object_store::path::Path::parse(folder)
+            .map_err(|e| Error::input(text, format!("the pattern is malformed: {e}")))?;
         let base = text.strip_suffix(path).unwrap_or(text);
         let found = object.store.list(Some(&prefix));
         let mut paths: Vec<_> = runtime()

@@ -68,6 +68,38 @@ pub(crate) fn parquet_type(data_type: &DataType) -> DataType {
     })
 }
 
+/// Bytes instead of strings, on every level: libraries check the strings of many values at a time, and refuse all of them if
+/// one is not valid UTF-8.
+pub(crate) fn with_bytes(data_type: &DataType) -> DataType {
+    use DataType as T;
+    let field = |field: &FieldRef| {
+        Arc::new(Field::clone(field).with_data_type(with_bytes(field.data_type())))
+    };
+    map(data_type, &|data_type| match data_type {
+        T::Utf8 => T::Binary,
+        T::LargeUtf8 => T::LargeBinary,
+        T::Utf8View => T::BinaryView,
+        T::Dictionary(key, value) => T::Dictionary(key, Box::new(with_bytes(&value))),
+        T::RunEndEncoded(ends, values) => T::RunEndEncoded(ends, field(&values)),
+        T::Union(fields, mode) => {
+            let fields = fields.iter().map(|(id, child)| {
+                // Encodings in unions are not decoded.
+                let is_plain = plain_type(child.data_type()) == *child.data_type();
+                (
+                    id,
+                    if is_plain {
+                        field(child)
+                    } else {
+                        child.clone()
+                    },
+                )
+            });
+            T::Union(fields.collect(), mode)
+        }
+        other => other,
+    })
+}
+
 /// Applies `change` to a type after the types in it.
 pub(crate) fn map(data_type: &DataType, change: &impl Fn(DataType) -> DataType) -> DataType {
     use DataType as T;

@@ -9,13 +9,16 @@ use std::sync::Arc;
 use arrow_array::builder::{Int32Builder, ListBuilder, ListViewBuilder};
 use arrow_array::types::{Int16Type, Int32Type};
 use arrow_array::{
-    ArrayRef, DictionaryArray, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
-    IntervalDayTimeArray, IntervalMonthDayNanoArray, ListArray, NullArray, RecordBatch, RunArray,
-    StringArray, StructArray, TimestampMillisecondArray, TimestampSecondArray, UnionArray,
+    ArrayRef, Date64Array, DictionaryArray, Float32Array, Float64Array, Int8Array, Int32Array,
+    Int64Array, IntervalDayTimeArray, IntervalMonthDayNanoArray, ListArray, NullArray, RecordBatch,
+    RunArray, StringArray, StructArray, Time32SecondArray, TimestampMillisecondArray,
+    TimestampSecondArray, UInt32Array, UnionArray,
 };
 use arrow_buffer::{IntervalDayTime, IntervalMonthDayNano, OffsetBuffer};
+use arrow_cast::cast;
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::{DataType, Field, TimeUnit, UnionFields};
+use arrow_select::take::take;
 use common::{Bench, read_columns, write};
 use parquet::arrow::ArrowWriter;
 use parquet::data_type::{
@@ -108,6 +111,55 @@ fn times_beyond_the_calendar_are_numbers() {
     for format in TYPED {
         let kept = TimestampMillisecondArray::from(vec![i64::MAX, 0]).with_timezone("UTC");
         assert_eq!(typed(&bench, &[&path], format).as_ref(), &kept);
+    }
+}
+
+/// A row with a value that the output cannot hold is bad; the others are written, however batches are cut.
+#[test]
+fn a_value_that_the_output_cannot_hold_is_a_bad_record() {
+    let bench = Bench::new();
+    let seconds = || TimestampSecondArray::from(vec![1, i64::MAX, i64::MIN, 2]);
+    let zoned: ArrayRef = Arc::new(seconds().with_timezone("UTC"));
+    let item = Arc::new(Field::new_list_field(zoned.data_type().clone(), true));
+    let lengths = OffsetBuffer::from_lengths([1; 4]);
+    let lists: ArrayRef = Arc::new(ListArray::new(item, lengths, zoned.clone(), None));
+    let days = Date64Array::from(vec![0, i64::MAX, i64::MIN, 86_400_000]);
+    let times = Time32SecondArray::from(vec![1, i32::MAX, i32::MIN, 2]);
+    let cases: [(ArrayRef, &str); 4] = [
+        (zoned, "9223372036854775807"),
+        (lists, "[\"9223372036854775807\"]"),
+        (Arc::new(days), "9223372036854775807"),
+        (Arc::new(times), "2147483647"),
+    ];
+    for (number, (kept, shown)) in cases.into_iter().enumerate() {
+        let path = file(&bench, &format!("{number}.arrow"), kept.clone());
+        assert_eq!(&typed(&bench, &[&path], OutputFormat::Arrow), &kept);
+        assert_eq!(
+            json(&bench, &[&path])[1].trim_matches('"'),
+            shown.trim_matches('"')
+        );
+        for batch_size in [1, 3, 4] {
+            let parquet = OutputFormat::Parquet;
+            let (job, rows) = bench
+                .carry(&[&path], &["kept"], parquet, batch_size)
+                .unwrap();
+            let (good, bad): (Vec<_>, Vec<_>) =
+                rows.into_iter().partition(|row| row.content.is_ok());
+            let places: Vec<_> = bad.iter().map(|row| row.place).collect();
+            assert_eq!(places, [1, 2]);
+            for row in bad {
+                let bad = row.content.unwrap_err();
+                let reason =
+                    "column \"kept\" has a value that does not fit its type in the output, ";
+                assert!(bad.reason.starts_with(reason), "{}", bad.reason);
+                assert_eq!(bad.id.as_text(), Some(row.row.to_string().as_str()));
+            }
+            let good: Vec<_> = good.into_iter().map(|row| row.content.unwrap()).collect();
+            let written = &read_columns(parquet, write(&job, &good))[0];
+            let written = written.column_by_name("kept").unwrap();
+            let expected = take(&kept, &UInt32Array::from(vec![0, 3]), None).unwrap();
+            assert_eq!(written, &cast(&expected, written.data_type()).unwrap());
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use shoal_job::{Cancel, Event, Receipts, RunDir};
 use shoal_report::{billed_ms, engine};
 
 use crate::cost::{DEFAULT_REGION, PricedFunction, prices};
+use crate::inputs::{Inputs, SpoolFolder};
 use crate::plan::{self, Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA, Study};
 use crate::platform::Platform;
 use crate::{Error, Result, Setting, Settings, Summary, folders};
@@ -160,11 +161,22 @@ fn measure(
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
     let function = settings.function(prices);
+    let format = settings.run.parameters.input_format;
+    let mut inputs = Inputs::find(&settings.run.inputs, format, SpoolFolder::temporary, cancel)?;
+    // Every run reads it.
+    inputs.name_copy()?;
     let mut rows = Vec::new();
     let mut last = None;
     for &batch_size in sizes {
         let mut approach = |concurrency: Option<usize>| -> Result<(Approach, Summary)> {
-            let (summary, receipts) = execute(settings, batch_size, concurrency, cancel, emit)?;
+            let (summary, receipts) = execute(
+                settings,
+                &inputs.names,
+                batch_size,
+                concurrency,
+                cancel,
+                emit,
+            )?;
             let invocations = receipts.len() as u64;
             let seconds = receipts.values().map(billed_ms).sum::<f64>() / 1e3;
             let bill = match &summary.cost {
@@ -227,6 +239,7 @@ fn concurrency_of(summary: &Summary) -> u64 {
 /// Executes a new run, and deletes it.
 fn execute(
     settings: &CompareSettings,
+    inputs: &[String],
     batch_size: u64,
     concurrency: Option<usize>,
     cancel: &Cancel,
@@ -234,6 +247,7 @@ fn execute(
 ) -> Result<(Summary, Receipts)> {
     let folder = folders::temporary()?;
     let mut run = settings.run.clone();
+    run.inputs = inputs.to_vec();
     run.output = folder.path().join("labels.csv").display().to_string();
     run.format = None;
     run.parameters.batch_size = batch_size;

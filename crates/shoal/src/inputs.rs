@@ -11,7 +11,7 @@ use shoal_job::input::{Found, Spool, locate};
 use shoal_job::run_dir::SPOOL;
 use shoal_job::store::is_url;
 use shoal_job::{Cancel, file_name};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::{Error, Result, folders};
 
@@ -33,15 +33,50 @@ struct Spooled {
     spool: Spool,
     /// Locked to mark it as in use.
     file: Option<NamedTempFile>,
+    folder: SpoolFolder,
+}
+
+/// The folder for the copy of standard input.
+pub(crate) enum SpoolFolder {
+    /// A folder that several processes may use. It is removed when it is empty.
+    Shared(PathBuf),
+    /// A folder for this copy only.
+    Temporary(TempDir),
+}
+
+impl SpoolFolder {
+    /// The one beside the runs on this machine.
+    pub(crate) fn data() -> Result<Self> {
+        Ok(Self::Shared(folders::data()?.join(SPOOL)))
+    }
+
+    /// A new temporary folder.
+    pub(crate) fn temporary() -> Result<Self> {
+        Ok(Self::Temporary(folders::temporary()?))
+    }
+
+    /// The one beside the runs on this machine if it can be written, as temporary folders may be in memory; else a temporary
+    /// one.
+    pub(crate) fn data_or_temporary() -> Result<Self> {
+        match Self::data() {
+            Ok(folder) if locked_file(folder.path()).is_ok() => Ok(folder),
+            _ => Self::temporary(),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Shared(path) => path,
+            Self::Temporary(folder) => folder.path(),
+        }
+    }
 }
 
 impl Drop for Spooled {
     fn drop(&mut self) {
         self.file = None;
         // Fails if the folder has copies of other processes.
-        if let Some(folder) = self.spool.path.parent() {
-            let _ = std::fs::remove_dir(folder);
-        }
+        let _ = std::fs::remove_dir(self.folder.path());
     }
 }
 
@@ -51,18 +86,36 @@ impl Inputs {
     pub(crate) fn find(
         inputs: &[String],
         format: Option<Format>,
-        spool_in: impl FnOnce() -> Result<PathBuf>,
+        spool_in: impl FnOnce() -> Result<SpoolFolder>,
         cancel: &Cancel,
     ) -> Result<Self> {
         let names = absolute(inputs)?;
         let has_stdin = names.iter().any(|name| name == STDIN);
-        let spooled = has_stdin.then(|| copy(&spool_in()?, cancel)).transpose()?;
+        let spooled = has_stdin.then(|| copy(spool_in()?, cancel)).transpose()?;
         let found = locate(&names, format, spooled.as_ref().map(|copy| &copy.spool))?;
         Ok(Self {
             names,
             found,
             spooled,
         })
+    }
+
+    /// Names the copy of standard input instead of standard input, so that it can be read several times.
+    pub(crate) fn name_copy(&mut self) -> Result<()> {
+        let stdin = self.found.iter().find(|found| found.uri == STDIN);
+        let (Some(stdin), Some(copy)) = (stdin, &mut self.spooled) else {
+            return Ok(());
+        };
+        // The name of a file has its format.
+        let path = copy.spool.path.with_extension(stdin.format.name());
+        std::fs::rename(&copy.spool.path, &path)
+            .map_err(|e| shoal_job::Error::storage("rename", path.display().to_string(), e))?;
+        let name = file_name::text(&path)?.to_owned();
+        for known in self.names.iter_mut().filter(|name| *name == STDIN) {
+            known.clone_from(&name);
+        }
+        copy.spool.path = path;
+        Ok(())
     }
 
     /// The copy of standard input.
@@ -95,17 +148,13 @@ pub(crate) fn absolute(inputs: &[String]) -> Result<Vec<String>> {
     inputs.iter().map(absolute).collect()
 }
 
-/// The default folder for copies of standard input. The folder for temporary files may be in memory.
-pub(crate) fn spool_folder() -> Result<PathBuf> {
-    Ok(folders::data()?.join(SPOOL))
-}
-
 /// Copies standard input to a file in `folder`.
-fn copy(folder: &Path, cancel: &Cancel) -> Result<Spooled> {
+fn copy(folder: SpoolFolder, cancel: &Cancel) -> Result<Spooled> {
+    let path = folder.path();
     let failed = |e: io::Error| {
-        shoal_job::Error::storage("copy standard input to", folder.display().to_string(), e)
+        shoal_job::Error::storage("copy standard input to", path.display().to_string(), e)
     };
-    let mut file = locked_file(folder).map_err(failed)?;
+    let mut file = locked_file(path).map_err(failed)?;
     let mut hasher = blake3::Hasher::new();
     let chunks = read_stdin();
     loop {
@@ -129,6 +178,7 @@ fn copy(folder: &Path, cancel: &Cancel) -> Result<Spooled> {
     Ok(Spooled {
         spool,
         file: Some(file),
+        folder,
     })
 }
 

@@ -178,14 +178,8 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, value: &str| writeln!(f, "{name:<10} {value}");
-        for note in &self.notes {
-            line("input", note)?;
-        }
         line("output", &self.output)?;
-        let mut records = match self.records {
-            0 => "0 (the input has none)".to_owned(),
-            records => count(records),
-        };
+        let mut records = count(self.records);
         if let Some(file) = &self.failed_file {
             records += &format!(" ({} failed, see {file})", count(self.failed));
         }

@@ -416,3 +416,19 @@ fn the_doctor_shows_what_a_run_would_read() {
         "{text}"
     );
 }
+
+#[test]
+fn what_was_detected_is_said_once() {
+    let bench = Bench::new();
+    let rows: String = (0..20).map(|row| format!("{row};good, bad\n")).collect();
+    bench.write("in.csv", format!("id;text\n{rows}"));
+    let count = |args: &[&str]| {
+        let output = bench.ok(args.iter().chain(&["--model", tiny()]));
+        let printed = String::from_utf8(output.stderr).unwrap();
+        printed.matches("separated by a semicolon").count()
+    };
+    assert_eq!(count(&["run", "in.csv", "-o", "out.csv"]), 1);
+    assert_eq!(count(&["run", "in.csv", "-o", "auto.csv", "--auto"]), 1);
+    assert_eq!(count(&["compare", "in.csv", "--batch-sizes", "5,10"]), 1);
+    assert_eq!(count(&["run", "in.csv", "-o", "q.csv", "--quiet"]), 0);
+}

@@ -56,7 +56,7 @@ fn checks_pass_and_change_nothing() {
     let printed = bench.ok(["doctor", "reviews.csv"]).stdout;
     let printed = String::from_utf8(printed).unwrap();
     assert!(
-        printed.contains("the text is in column \"text\""),
+        printed.contains("1 file, 15 B; the text is in column \"text\""),
         "{printed}"
     );
     assert!(bench.ok(["doctor", "--quiet"]).stdout.is_empty());

@@ -1,7 +1,10 @@
-//! Inputs from an HTTP store, which a local server simulates.
+//! Inputs from an HTTP store, which a local server simulates, and from S3.
+
+use serde_json::json;
+use shoal_testing::Ministack;
 
 use crate::server::{Response, Server};
-use crate::support::{Bench, repository, tiny};
+use crate::support::{Bench, describe, jsonl, repository, tiny};
 
 /// A store with the files of `examples/`.
 fn store() -> Server {
@@ -78,4 +81,79 @@ fn the_error_names_the_missing_object() {
     let url = format!("{}/reviews.csv?version=1", store.url());
     let message = bench.fails(3, run(&url, "labels.csv", model));
     assert!(message.contains("query"), "{message}");
+}
+
+#[test]
+fn folders_in_keys_are_columns() {
+    let (bench, cloud) = (Bench::new(), Ministack::start());
+    // Special characters stand in keys as they are.
+    let objects = [
+        ("data/lang=en/year=2020/part-0.csv", "id,text\n1,a\n2,b\n"),
+        ("data/lang=pt%2FBR/year=2020/part #1?.csv", "id,text\n3,c\n"),
+        (
+            "data/lang=__HIVE_DEFAULT_PARTITION__/year=naïve/part-0.csv",
+            "id,text\n4,d\n",
+        ),
+    ];
+    let objects_json = serde_json::to_string(&objects).unwrap();
+    cloud.python(&format!(
+        "import boto3\ns3 = boto3.client('s3')\ns3.create_bucket(Bucket='lake')\nfor key, body in {objects_json}:\n  \
+         s3.put_object(Bucket='lake', Key=key, Body=body.encode())"
+    ));
+    let model = tiny();
+    let run = |input: &str, output: &str| {
+        let mut args = run(input, output, model);
+        args[9] = "lang,year";
+        let mut command = bench.shoal(args);
+        let output = command.envs(cloud.variables()).output().unwrap();
+        assert!(output.status.success(), "{}", describe(&output));
+    };
+    let rows = |name: &str| {
+        let text = bench.text(name);
+        let rows = text.lines().map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            json!([row["id"], row["lang"], row["year"]])
+        });
+        rows.collect::<Vec<_>>()
+    };
+    run("s3://lake/data/*/*.csv", "all.jsonl");
+    let expected = [
+        json!(["4", null, "naïve"]),
+        json!(["1", "en", "2020"]),
+        json!(["2", "en", "2020"]),
+        json!(["3", "pt/BR", "2020"]),
+    ];
+    assert_eq!(rows("all.jsonl"), expected);
+    run(&format!("s3://lake/{}", objects[1].0), "one.jsonl");
+    assert_eq!(rows("one.jsonl"), expected[3..]);
+    run("s3://lake/data/lang=pt%2FBR/*", "some.jsonl");
+    assert_eq!(rows("some.jsonl"), expected[3..]);
+}
+
+#[test]
+fn standard_input_of_a_run_in_a_store_needs_no_home() {
+    let (bench, cloud) = (Bench::new(), Ministack::start());
+    cloud.python("import boto3; boto3.client('s3').create_bucket(Bucket='lake')");
+    bench.write("in.jsonl", jsonl(30));
+    let nowhere = bench.write("file", "").join("home");
+    std::fs::create_dir(bench.path("tmp")).unwrap();
+    for place in [
+        ["--run-dir", "s3://lake/run"],
+        ["--store", "s3://lake/shoal"],
+    ] {
+        let mut command = bench.shoal(["run", "-", "-o", "out.csv", "--model", tiny()]);
+        for name in ["HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
+            command.env(name, &nowhere);
+        }
+        let output = command
+            .args(place)
+            .envs(cloud.variables())
+            .env("TMPDIR", bench.path("tmp"))
+            .stdin(std::fs::File::open(bench.path("in.jsonl")).unwrap())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{place:?}: {}", describe(&output));
+        assert_eq!(bench.text("out.csv").lines().count(), 31);
+        assert_eq!(std::fs::read_dir(bench.path("tmp")).unwrap().count(), 0);
+    }
 }

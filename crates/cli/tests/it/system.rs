@@ -1,12 +1,11 @@
 //! What the command owes to the operating system: signals, permissions, and file names.
 
 use std::ffi::OsStr;
-use std::fs::Permissions;
-use std::io::Write;
+use std::fs::{File, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use crate::support::{Bench, ManyBatches, describe, jsonl, signal, tiny, wait_for_receipts};
 
@@ -165,34 +164,8 @@ fn run_directories_are_private() {
 #[test]
 fn standard_input_is_copied_to_the_run_directory() {
     let bench = Bench::new();
-    let nowhere = bench.write("file", "").join("home");
-    let run = |input: &str| {
-        let mut command = bench.shoal([
-            "run",
-            "-",
-            "-o",
-            "out.csv",
-            "--run-dir",
-            "run",
-            "--model",
-            tiny(),
-        ]);
-        for name in ["HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
-            command.env(name, &nowhere);
-        }
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        child.wait_with_output().unwrap()
-    };
+    let args = ["run", "-", "-o", "out.csv", "--run-dir", "run", "--model"];
+    let run = |input: &str| homeless(&bench, &[&args[..], &[tiny()]].concat(), input);
     let input = jsonl(30);
     for _ in 0..2 {
         let output = run(&input);
@@ -206,6 +179,40 @@ fn standard_input_is_copied_to_the_run_directory() {
     let output = run(&input);
     assert_eq!(output.status.code(), Some(USAGE), "{}", describe(&output));
     assert_eq!(std::fs::read_dir(bench.path("run")).unwrap().count(), 1);
+}
+
+/// The command with `input` as standard input, and without a home that can be written.
+fn homeless(bench: &Bench, args: &[&str], input: &str) -> Output {
+    let nowhere = bench.write("file", "").join("home");
+    let mut command = bench.shoal(args);
+    for name in ["HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"] {
+        command.env(name, &nowhere);
+    }
+    bench.write("stdin", input);
+    std::fs::create_dir_all(bench.path("tmp")).unwrap();
+    command
+        .env("TMPDIR", bench.path("tmp"))
+        .stdin(File::open(bench.path("stdin")).unwrap())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn commands_that_start_no_run_copy_standard_input_to_a_temporary_folder() {
+    let bench = Bench::new();
+    let input = jsonl(30);
+    for args in [
+        &["plan", "-", "--backend", "local", "--machine", "desk=0:2"][..],
+        &["compare", "-", "--batch-sizes", "10,20"],
+        &["compare", "-", "--batch-sizes", "10,20", "--simulate"],
+        &["doctor", "-", "--run-dir", "run"],
+    ] {
+        let args = [args, &["--model", tiny()]].concat();
+        let output = homeless(&bench, &args, &input);
+        assert!(output.status.success(), "{args:?}: {}", describe(&output));
+        let left = std::fs::read_dir(bench.path("tmp")).unwrap().count();
+        assert_eq!(left, 0, "{args:?}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use super::nested::Place;
 use super::ranged::Ranged;
 
 use crate::Result;
+use crate::types::with_bytes;
 
 /// Arrow IPC.
 pub(super) const FORMAT: ColumnarFormat = ColumnarFormat {
@@ -36,7 +37,12 @@ impl Index {
     fn read(file: &Ranged) -> Read<Self> {
         let file = File::open(file.clone())?;
         let footer = file.footer.clone();
-        let fields = footer.schema.fields().iter().map(|field| with_bytes(field));
+        let fields = footer.schema.fields().iter().map(|field| {
+            // Keeps the id of a dictionary.
+            let field = Field::clone(field);
+            let data_type = with_bytes(field.data_type());
+            field.with_data_type(data_type)
+        });
         Ok(Self {
             schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())),
             ends: file.index()?,
@@ -143,22 +149,6 @@ impl Reader {
         let arrays = arrays.into_iter().flatten().collect();
         RecordBatch::try_new_with_options(schema, arrays, &options)
     }
-}
-
-fn with_bytes(field: &Field) -> Field {
-    fn bytes(data_type: &DataType) -> DataType {
-        match data_type {
-            DataType::Utf8 => DataType::Binary,
-            DataType::LargeUtf8 => DataType::LargeBinary,
-            DataType::Utf8View => DataType::BinaryView,
-            DataType::Dictionary(key, value) => {
-                DataType::Dictionary(key.clone(), Box::new(bytes(value)))
-            }
-            other => other.clone(),
-        }
-    }
-    // Keeps the id of the dictionary.
-    field.clone().with_data_type(bytes(field.data_type()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, DataType, Field, FieldRef, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 
 use super::nested;
 use super::row::{Content, content, text};
@@ -11,7 +11,7 @@ use super::values::{Values, extension, shown_type};
 use crate::Result;
 use crate::record::{Cell, Typed};
 use crate::spec::Columns;
-use crate::types::{is_binary, is_string, output_type, plain_type};
+use crate::types::{is_binary, is_string, output_type, plain_type, with_bytes};
 
 /// The columns of a file.
 pub(super) fn source_schema(schema: &SchemaRef) -> Schema {
@@ -52,7 +52,7 @@ enum Use {
     Carried,
 }
 
-/// The rows of `batch`, which has columns of `schema`. Strings must be binary columns, whose values are checked one by one.
+/// The rows of `batch`, which has columns of `schema` [with bytes](with_bytes) instead of strings.
 pub(super) fn contents(columns: &Columns, schema: &SchemaRef, batch: &RecordBatch) -> Vec<Content> {
     let inputs = columns.inputs.iter().map(|input| match input.role.is_text {
         true => Use::Text,
@@ -100,12 +100,9 @@ fn cells(field: &Field, array: Result<ArrayRef, ArrowError>, used: Use) -> Cells
             .map(|value| value.map_or(Ok(Cell::Null), |value| text(value, None)))
             .collect());
     }
-    let values = cast(array, &plain_type(array.data_type())).map_err(error)?;
-    let shown: FieldRef = {
-        let shown = shown_type(values.data_type());
-        field.clone().with_data_type(shown).into()
-    };
-    let shown_values = cast(&values, shown.data_type()).map_err(error)?;
+    let values = cast(array, &with_bytes(&plain)).map_err(error)?;
+    let shown = field.clone().with_data_type(shown_type(&plain));
+    let shown_values = cast(&values, &with_bytes(shown.data_type())).map_err(error)?;
     let shown_values = Values::new(&shown, &shown_values).map_err(error)?;
     Ok((0..values.len())
         .map(|row| {

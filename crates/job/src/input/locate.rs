@@ -124,12 +124,7 @@ fn describe(location: Location, format: Option<Format>) -> Result<Found> {
             spooled: false,
         });
     }
-    let name = uri
-        .split(['?', '#'])
-        .next()
-        .filter(|_| is_url(&uri))
-        .unwrap_or(&uri)
-        .to_ascii_lowercase();
+    let name = location.path().to_ascii_lowercase();
     let (stem, compression) = match name.rsplit_once('.') {
         Some((stem, "gz")) => (stem, Compression::Gzip),
         Some((stem, "zst" | "zstd")) => (stem, Compression::Zstd),

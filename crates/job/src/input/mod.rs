@@ -44,6 +44,7 @@ pub use locate::{Spool, locate};
 pub use look::{look, sample};
 pub use preview::{Preview, PreviewColumn, PreviewRow, preview};
 pub use read::Sources;
+pub(crate) use row::Content;
 pub use row::MAX_RECORD_BYTES;
 pub(crate) use schema::Resolver;
 pub(crate) use text::{Head, Span, check_options, read_head};

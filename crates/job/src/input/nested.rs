@@ -2,7 +2,6 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BooleanArray, OffsetSizeTrait, RecordBatch, UInt64Array};
-use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, FieldRef, Fields, Schema};
 use arrow_select::nullif::nullif;
 use arrow_select::take::take;
@@ -95,7 +94,7 @@ pub(super) fn column(batch: &RecordBatch, name: &str) -> Option<Result<ArrayRef,
     let array = batch.column(root).clone();
     Some(match rest {
         None => Ok(array),
-        Some(rest) => select(array, rest).and_then(with_bytes),
+        Some(rest) => select(array, rest),
     })
 }
 
@@ -156,14 +155,4 @@ fn take_valid(
         place.map(|place| place as u64)
     });
     take(values, &places.collect::<UInt64Array>(), None)
-}
-
-/// Strings as bytes, as those of columns that are not nested.
-fn with_bytes(values: ArrayRef) -> Result<ArrayRef, ArrowError> {
-    match values.data_type() {
-        DataType::Utf8 => cast(&values, &DataType::Binary),
-        DataType::LargeUtf8 => cast(&values, &DataType::LargeBinary),
-        DataType::Utf8View => cast(&values, &DataType::BinaryView),
-        _ => Ok(values),
-    }
 }

@@ -5,20 +5,20 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::basic::Type as PhysicalType;
+use parquet::basic::{ConvertedType, Type as PhysicalType};
 use parquet::file::metadata::{FileMetaData, ParquetMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::columnar::{ColumnarFormat, Metadata, Read, ReadRows};
-use super::columns::is_text;
 use super::footer;
 use super::nested::Place;
 use super::ranged::Ranged;
+use crate::types::{is_binary, is_string, map, plain_type};
 
 /// Parquet.
 pub(super) const FORMAT: ColumnarFormat = ColumnarFormat {
@@ -120,22 +120,21 @@ fn with_bytes(metadata: &ArrowReaderMetadata) -> parquet::errors::Result<ArrowRe
     let whole = metadata.metadata();
     let file = whole.file_metadata();
     let root = file.schema_descr().root_schema();
-    let (mut columns, mut fields) = (Vec::new(), Vec::new());
-    for (column, field) in root.get_fields().iter().zip(metadata.schema().fields()) {
-        if is_text(field.data_type()) {
-            let bytes = Type::primitive_type_builder(column.name(), PhysicalType::BYTE_ARRAY)
-                .with_repetition(column.get_basic_info().repetition())
-                .build()?;
-            columns.push(Arc::new(bytes));
-            fields.push(field.as_ref().clone().with_data_type(DataType::LargeBinary));
-        } else {
-            columns.push(column.clone());
-            fields.push(field.as_ref().clone());
-        }
-    }
+    let columns = root.get_fields().iter().map(without_strings);
     let root = Type::group_type_builder(root.name())
-        .with_fields(columns)
+        .with_fields(columns.collect::<Result<_, _>>()?)
         .build()?;
+    let fields = metadata.schema().fields().iter().map(|field| {
+        let bytes = map(
+            &plain_type(field.data_type()),
+            &|data_type| match is_string(&data_type) || is_binary(&data_type) {
+                true => DataType::LargeBinary,
+                false => data_type,
+            },
+        );
+        Field::clone(field).with_data_type(bytes)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let file = FileMetaData::new(
         file.version(),
         file.num_rows(),
@@ -145,9 +144,32 @@ fn with_bytes(metadata: &ArrowReaderMetadata) -> parquet::errors::Result<ArrowRe
         Arc::new(SchemaDescriptor::new(Arc::new(root))),
         None,
     );
-    let schema = Arc::new(arrow_schema::Schema::new(fields));
     ArrowReaderMetadata::try_new(
         Arc::new(ParquetMetaData::new(file, whole.row_groups().to_vec())),
         ArrowReaderOptions::new().with_schema(schema),
     )
+}
+
+/// The type with plain bytes instead of strings.
+fn without_strings(column: &Arc<Type>) -> parquet::errors::Result<Arc<Type>> {
+    let info = column.get_basic_info();
+    let Type::GroupType { fields, .. } = &**column else {
+        let is_text = column.get_physical_type() == PhysicalType::BYTE_ARRAY
+            && info.converted_type() != ConvertedType::DECIMAL;
+        if !is_text {
+            return Ok(column.clone());
+        }
+        let bytes = Type::primitive_type_builder(column.name(), PhysicalType::BYTE_ARRAY)
+            .with_repetition(info.repetition())
+            .build()?;
+        return Ok(Arc::new(bytes));
+    };
+    let fields = fields.iter().map(without_strings);
+    let group = Type::group_type_builder(column.name())
+        .with_repetition(info.repetition())
+        .with_converted_type(info.converted_type())
+        .with_logical_type(info.logical_type_ref().cloned())
+        .with_fields(fields.collect::<Result<_, _>>()?)
+        .build()?;
+    Ok(Arc::new(group))
 }

@@ -10,6 +10,7 @@ use super::kind::Kind;
 use super::ranged::Ranged;
 use super::row::{Contents, MAX_RECORD_BYTES};
 use super::text::TextSlice;
+use crate::part::Carried;
 use crate::record::{BadRecord, Cell, Row};
 use crate::spec::{Batch, Fault, Job, Slice, Source};
 use crate::store::{Location, is_url};
@@ -49,8 +50,9 @@ impl Sources {
             Ok(()) => batch.slices.as_slice(),
             Err(_) => &[],
         };
+        let carried = Arc::new(Carried::new(job));
         let rows = slices.iter().flat_map(move |slice| {
-            self.slice(job, run, slice)
+            self.slice(job, run, slice, carried.clone())
                 .unwrap_or_else(|e| Box::new(std::iter::once(Err(e))))
         });
         checked.err().map(Err).into_iter().chain(rows)
@@ -61,6 +63,7 @@ impl Sources {
         job: &'a Job,
         run: &RunDir,
         slice: &'a Slice,
+        carried: Arc<Carried>,
     ) -> Result<Box<dyn Iterator<Item = Result<Row>> + 'a>> {
         let source = &job.sources[slice.source as usize];
         let mut contents = self.contents(job, run, slice, source)?;
@@ -81,7 +84,7 @@ impl Sources {
                         row,
                         source: slice.source,
                         place,
-                        content,
+                        content: carried.fit(content),
                     }))
                 }
                 None if read == slice.records => None,

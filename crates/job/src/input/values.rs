@@ -12,7 +12,7 @@ use arrow_array::{Array, ArrayRef, UnionArray};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{ArrowError, DataType, Field};
 
-use super::row::MAX_RECORD_BYTES;
+use super::row::{MAX_RECORD_BYTES, invalid_text};
 use crate::record::Cell;
 use crate::types::map;
 
@@ -39,13 +39,11 @@ pub(super) fn shown_type(data_type: &DataType) -> DataType {
         }
         // The library shows these without a decimal point.
         DataType::Float16 => DataType::Float32,
-        // Its values are whole days.
-        DataType::Date64 => DataType::Date32,
         other => other,
     })
 }
 
-/// The values of an array of a [`shown_type`].
+/// The values of a column of a [`shown_type`].
 pub(super) struct Values<'a> {
     array: &'a ArrayRef,
     kind: Kind<'a>,
@@ -53,7 +51,8 @@ pub(super) struct Values<'a> {
 
 enum Kind<'a> {
     Null,
-    Text(Box<dyn Fn(usize) -> &'a str + 'a>),
+    /// Strings, which may not be valid UTF-8.
+    Text(Box<dyn Fn(usize) -> &'a [u8] + 'a>),
     Bytes(Box<dyn Fn(usize) -> &'a [u8] + 'a>),
     Uuid(&'a arrow_array::FixedSizeBinaryArray),
     /// Numbers and booleans.
@@ -71,25 +70,28 @@ enum Kind<'a> {
 type Ranges<'a> = Box<dyn Fn(usize) -> Range<usize> + 'a>;
 
 impl<'a> Values<'a> {
-    /// The values of `array`, a column with the metadata of `field`.
+    /// The values of `array`, the column `field` [with bytes](crate::types::with_bytes) instead of strings.
     pub(super) fn new(field: &'a Field, array: &'a ArrayRef) -> Result<Self, ArrowError> {
         use DataType as T;
-        const OPTIONS: FormatOptions<'_> = FormatOptions::new().with_display_error(false);
+        const OPTIONS: FormatOptions<'_> = FormatOptions::new()
+            .with_display_error(false)
+            // For `date64`, whose values are whole days.
+            .with_datetime_format(Some("%Y-%m-%d"));
         let list = |item: &'a Field, values: &'a ArrayRef, ranges: Ranges<'a>| {
             Ok::<_, ArrowError>(Kind::List(Box::new(Self::new(item, values)?), ranges))
         };
-        let kind = match array.data_type() {
+        let kind = match field.data_type() {
             T::Null => Kind::Null,
             T::Utf8 => {
-                let array = array.as_string::<i32>();
+                let array = array.as_binary::<i32>();
                 Kind::Text(Box::new(move |row| array.value(row)))
             }
             T::LargeUtf8 => {
-                let array = array.as_string::<i64>();
+                let array = array.as_binary::<i64>();
                 Kind::Text(Box::new(move |row| array.value(row)))
             }
             T::Utf8View => {
-                let array = array.as_string_view();
+                let array = array.as_binary_view();
                 Kind::Text(Box::new(move |row| array.value(row)))
             }
             T::Binary => {
@@ -218,7 +220,7 @@ impl<'a> Values<'a> {
     fn write_text(&self, row: usize, out: &mut Limited) -> io::Result<()> {
         use io::Write;
         match &self.kind {
-            Kind::Text(text) => out.write_all(text(row).as_bytes()),
+            Kind::Text(text) => out.write_all(valid(text(row))?.as_bytes()),
             Kind::Bytes(bytes) => match std::str::from_utf8(bytes(row)) {
                 Ok(text) => out.write_all(text.as_bytes()),
                 Err(_) => {
@@ -308,7 +310,7 @@ impl<'a> Values<'a> {
     /// Writes a value, which is not null, as a JSON string.
     fn write_string(&self, row: usize, out: &mut Limited) -> io::Result<()> {
         if let Kind::Text(text) = &self.kind {
-            return Ok(serde_json::to_writer(out, text(row))?);
+            return Ok(serde_json::to_writer(out, valid(text(row))?)?);
         }
         let mut text = Limited::default();
         self.write_text(row, &mut text)?;
@@ -316,6 +318,13 @@ impl<'a> Values<'a> {
         let text = String::from_utf8_lossy(&text.bytes);
         Ok(serde_json::to_writer(out, &*text)?)
     }
+}
+
+fn valid(text: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(text).map_err(|e| {
+        let reason = format!("a string in it {}", invalid_text(&e, None));
+        io::Error::new(io::ErrorKind::InvalidData, reason)
+    })
 }
 
 fn separate(number: usize, out: &mut Limited) -> io::Result<()> {

@@ -69,6 +69,18 @@ pub(crate) fn carried_array(
     }
 }
 
+/// Says why `cell` cannot be a value of an id or carried column for the writer of `format`.
+pub(crate) fn check_carried(
+    format: OutputFormat,
+    field: &Field,
+    cell: &Cell,
+) -> Result<(), ArrowError> {
+    match format {
+        OutputFormat::Jsonl => Ok(()),
+        _ => carried::check(field.data_type(), cell),
+    }
+}
+
 /// Checks that `format` supports the columns of a function.
 pub(crate) fn check(format: OutputFormat, columns: &SchemaRef) -> Result<()> {
     for field in columns.fields() {

@@ -12,6 +12,7 @@ use shoal_job::FunctionSpec;
 use shoal_job::collect::Destination;
 use shoal_job::input::{Preview, locate, look, preview};
 use shoal_job::store::is_url;
+use shoal_report::numbers;
 use shoal_runners::EncoderRunner;
 
 use crate::inputs::{STDIN, absolute, bytes};
@@ -139,7 +140,7 @@ fn check_input(
             1 => "1 file".to_owned(),
             count => format!("{count} files"),
         };
-        let mut text = format!("{files}, {} MB", bytes(&found).div_ceil(1_000_000));
+        let mut text = format!("{files}, {}", numbers::bytes(bytes(&found)));
         if let Some(function) = function {
             for found in found.iter().take(PREVIEWS) {
                 // What cannot be shown fails below.

@@ -12,7 +12,7 @@ use shoal_runners::EncoderRunner;
 use super::calibrate;
 use super::candidates::PlanContext;
 use super::lengths::{self, Lengths};
-use crate::inputs::{Inputs, bytes, spool_folder};
+use crate::inputs::{Inputs, SpoolFolder, bytes};
 use crate::machine::architecture;
 use crate::scratch::ScratchRun;
 use crate::{Error, ModelSettings, Result};
@@ -40,7 +40,12 @@ impl Study {
         cancel: &Cancel,
         emit: &mut dyn FnMut(&Event),
     ) -> Result<Self> {
-        let inputs = Inputs::find(inputs, parameters.input_format, spool_folder, cancel)?;
+        let inputs = Inputs::find(
+            inputs,
+            parameters.input_format,
+            SpoolFolder::temporary,
+            cancel,
+        )?;
         let runner = model.open()?;
         let is_large = bytes(&inputs.found) > LARGE_BYTES;
         let parameters = Parameters {

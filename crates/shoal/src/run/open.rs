@@ -1,12 +1,12 @@
 //! Opens the run directory of a command.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use shoal_job::plan::{Request, check_same};
 use shoal_job::run_dir::{RunLock, SPOOL};
 use shoal_job::{Error as JobError, Job, RunDir};
 
-use crate::inputs::spool_folder;
+use crate::inputs::SpoolFolder;
 use crate::{Error, Result, Setting, Settings, runs};
 
 /// The run directory at `path`, which the user named.
@@ -24,11 +24,15 @@ fn given(path: &Path) -> Result<RunDir> {
 
 /// The folder for the copy of standard input: in the run directory that the user named, because there may be no other folder
 /// that can be written.
-pub(super) fn spool_in(settings: &Settings) -> Result<PathBuf> {
+pub(super) fn spool_in(settings: &Settings) -> Result<SpoolFolder> {
     let run = settings.run_dir.as_deref().map(given).transpose()?;
-    match run.as_ref().and_then(RunDir::folder) {
-        Some(folder) => Ok(folder.join(SPOOL)),
-        None => spool_folder(),
+    match &run {
+        Some(run) => match run.folder() {
+            Some(folder) => Ok(SpoolFolder::Shared(folder.join(SPOOL))),
+            None => SpoolFolder::data_or_temporary(),
+        },
+        None if settings.store.is_some() => SpoolFolder::data_or_temporary(),
+        None => SpoolFolder::data(),
     }
 }
 
