@@ -12,11 +12,17 @@ use super::options::{FileOptions, heading, is_bool, read};
 use super::{
     bench, compare, doctor, export, pack, plan, report, resume, run, status, watch, worker,
 };
+use super::{help, usage};
 use shoal::job::file_name;
 use shoal::log::{self, Format, Level};
 use shoal::{Error, Result};
 
-const EXIT_CODES: &str = "\
+const EXAMPLES: &str = "\
+Examples:
+  shoal run reviews.csv -o labels.csv
+  shoal plan reviews.csv
+  shoal doctor
+
 Exit codes:
   0    success; bad records may be in failed.jsonl
   1    a bug in shoal
@@ -31,9 +37,29 @@ Exit codes:
   10   no record has a result; failed.jsonl has the reasons
   130  stopped by Ctrl-C or a signal; the same command resumes the run";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  shoal completions bash > ~/.local/share/bash-completion/completions/shoal
+  shoal completions zsh > ~/.zfunc/_shoal";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  shoal man | man -l -
+  shoal man ~/.local/share/man/man1";
+
+#[cfg(feature = "aws")]
+const DEPLOY_EXAMPLES: &str = "\
+Examples:
+  shoal deploy aws --store s3://my-bucket/shoal --dry-run";
+
+#[cfg(feature = "aws")]
+const DESTROY_EXAMPLES: &str = "\
+Examples:
+  shoal destroy aws --dry-run";
+
 /// Run a transformer over a data set, divided into batches that are processed in parallel.
 #[derive(Debug, Parser)]
-#[command(name = "shoal", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "shoal", version, after_long_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -44,11 +70,15 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Process every record of the inputs, or resume the same command where it was stopped
+    /// Process every record of the inputs, or resume an earlier run
+    ///
+    /// The same command resumes the run that it started before, where it was stopped.
     Run(Box<run::RunArgs>),
     /// Predict the time and cost of a job
     Plan(Box<plan::PlanArgs>),
-    /// Compare one function for all batches with one function per batch, over batch sizes: the paper's experiment
+    /// Compare one function for all batches with one per batch
+    ///
+    /// It does so over several batch sizes: the paper's experiment.
     Compare(Box<compare::CompareArgs>),
     /// Check what a run will need, and say how to fix what fails
     Doctor(Box<doctor::DoctorArgs>),
@@ -61,19 +91,24 @@ pub(crate) enum Command {
     /// Watch a run in the terminal
     Watch(watch::WatchArgs),
     /// Resume a run by its name
+    #[command(after_long_help = resume::RESUME_EXAMPLES)]
     Resume(Box<resume::ResumeArgs>),
     /// Retry the records of a run that crashed their function
+    #[command(after_long_help = resume::RETRY_EXAMPLES)]
     Retry(Box<resume::ResumeArgs>),
     /// Write the output of a run whose batches are all done
     Collect(resume::CollectArgs),
     /// Process batches of runs that are dispatched elsewhere
     Worker(Box<worker::WorkerArgs>),
-    /// Print the job file that makes Kubernetes, Slurm or AWS Batch start workers for a planned run
+    /// Print a job file for Kubernetes, Slurm or AWS Batch
+    ///
+    /// It makes the platform start the workers of a planned run.
     Export(export::ExportArgs),
     /// Pack a model into one file that opens at once
     Pack(Box<pack::PackArgs>),
     /// Deploy the functions that run jobs in the cloud
     #[cfg(feature = "aws")]
+    #[command(after_long_help = DEPLOY_EXAMPLES)]
     Deploy {
         /// The platform
         #[command(subcommand)]
@@ -81,21 +116,28 @@ pub(crate) enum Command {
     },
     /// Delete what `deploy` created
     #[cfg(feature = "aws")]
+    #[command(after_long_help = DESTROY_EXAMPLES)]
     Destroy {
         /// The platform
         #[command(subcommand)]
         target: DestroyTarget,
     },
-    /// Time the engine, by length and micro-batch or on given token ids, and compare it with the peak of this machine
+    /// Time the engine, and compare it with the peak of this machine
+    ///
+    /// By length and micro-batch, or on given token ids.
     Bench(bench::BenchArgs),
     /// Print a completion script for a shell
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
         /// The shell
+        #[arg(help_heading = heading::OUTPUT)]
         shell: clap_complete::Shell,
     },
-    /// Print the man page, or write one for each command into a folder
+    /// Print the man page, or write one for each command
+    #[command(after_long_help = MAN_EXAMPLES)]
     Man {
         /// Folder for one page per command
+        #[arg(help_heading = heading::OUTPUT)]
         folder: Option<PathBuf>,
     },
 }
@@ -105,12 +147,12 @@ pub(crate) enum Command {
 #[command(next_help_heading = heading::LOGGING)]
 pub(crate) struct LogArgs {
     /// Format of the log on standard error; with json, each message is a JSON object on one line [default: text]
-    #[arg(long, global = true, value_name = "text|json", env = log::FORMAT, value_parser = |text: &str| log::named(text, &Format::ALL))]
+    #[arg(long, global = true, hide_short_help = true, value_name = "text|json", env = log::FORMAT, value_parser = |text: &str| log::named(text, &Format::ALL))]
     log_format: Option<Format>,
 
     /// Lowest level that is logged: error, warn, info, debug or trace [default: none for a command, but info with
     /// --log-format; for a worker, info, and warn on a terminal]
-    #[arg(long, global = true, value_name = "LEVEL", env = log::LEVEL, value_parser = |text: &str| log::named(text, &log::LEVELS))]
+    #[arg(long, global = true, hide_short_help = true, value_name = "LEVEL", env = log::LEVEL, value_parser = |text: &str| log::named(text, &log::LEVELS))]
     log_level: Option<Level>,
 }
 
@@ -124,7 +166,11 @@ impl Cli {
         let matches = match command.clone().try_get_matches() {
             Ok(matches) => matches,
             Err(e) if e.kind() == ErrorKind::InvalidUtf8 => return Err(not_text(e)),
-            Err(e) => e.exit(),
+            Err(e) => {
+                let words = std::env::args_os().skip(1);
+                let words: Vec<_> = words.map(|word| word.to_string_lossy().into()).collect();
+                usage::explained(e, &words).exit()
+            }
         };
         let cli = Self::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
         cli.start_log();
@@ -195,6 +241,10 @@ fn file_options() -> Result<FileOptions> {
 /// The command, with the options of the file as defaults. Every option of a group in [`options`](super::options) gets its
 /// variable, `SHOAL_` and its name; those that are true or false need no value.
 pub(crate) fn command(file: &FileOptions) -> clap::Command {
+    help::complete(unexplained(file))
+}
+
+fn unexplained(file: &FileOptions) -> clap::Command {
     let command = Cli::command().mut_args(|arg| arg.hide_env(true));
     let command = command.mut_subcommands(|subcommand| with_shared(subcommand, file));
     command.mut_subcommand("pack", |pack| {
@@ -222,6 +272,10 @@ fn with_shared(command: clap::Command, file: &FileOptions) -> clap::Command {
         let Some(name) = arg.get_long().map(str::to_owned) else {
             return arg;
         };
+        if arg.get_action().takes_values() {
+            // So that the error is about the number.
+            arg = arg.allow_negative_numbers(true);
+        }
         let variable = format!("SHOAL_{}", name.to_uppercase().replace('-', "_"));
         if shared.contains(arg.get_id()) {
             arg = arg.env(variable.clone());
@@ -256,6 +310,7 @@ fn with_shared(command: clap::Command, file: &FileOptions) -> clap::Command {
         .help("Read options from this file instead of ./shoal.toml")
         .env("SHOAL_CONFIG")
         .hide_env(true)
+        .hide_short_help(true)
         .help_heading(heading::RUN_DIR);
     command.arg(config)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::options::{EngineOptions, ModelOptions, time};
+use super::options::{EngineOptions, ModelOptions, heading, time};
 use super::output::{bar_style, count_of, header, print, show, table};
 use shoal::Result;
 use shoal::bench::{Bench, Grid, GridReport, Peak, SequencesReport, Setup};
@@ -20,19 +20,15 @@ Examples:
   shoal bench --sequences ids.json --limit 4 --logits";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, next_help_heading = heading::INPUT)]
 pub(crate) struct BenchArgs {
-    #[command(flatten)]
-    model: ModelOptions,
-
-    #[command(flatten)]
-    engine: EngineOptions,
-
     /// Workers, each on its own thread
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024), help_heading = heading::BACKEND)]
     threads: u64,
 
-    /// Lengths of the generated records in tokens, separated by commas [default: 16,64,128,256,512, up to the model's limit]
+    /// Lengths of the generated records, by commas
+    ///
+    /// In tokens [default: 16,64,128,256,512, up to the model's limit]
     #[arg(
         long,
         value_name = "TOKENS",
@@ -41,8 +37,9 @@ pub(crate) struct BenchArgs {
     )]
     lengths: Option<Vec<usize>>,
 
-    /// Tokens in a micro-batch, separated by commas; 0: one record at a time. Values that give the same micro-batches for a
-    /// length are timed once
+    /// Tokens in a micro-batch, by commas
+    ///
+    /// 0 means one record at a time. Values that give the same micro-batches for a length are timed once
     #[arg(
         long,
         value_name = "TOKENS",
@@ -53,28 +50,42 @@ pub(crate) struct BenchArgs {
     micro_batches: Vec<usize>,
 
     /// How long each length is timed with each micro-batch
-    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = time::seconds, conflicts_with = "sequences")]
+    #[arg(long, value_name = "S", default_value_t = 0.5, value_parser = time::seconds, conflicts_with = "sequences", help_heading = heading::LIMITS)]
     seconds: f64,
 
-    /// Time these token ids instead: a JSON array of arrays of integers
+    /// Time the token ids in this file instead
+    ///
+    /// It is a JSON array of arrays of integers
     #[arg(long, value_name = "FILE")]
     sequences: Option<PathBuf>,
 
-    /// Time this many of the sequences, spread evenly over the file; with --logits, the first ones
+    /// Time this many of the sequences
+    ///
+    /// They are spread evenly over the file; with --logits, they are the first ones
     #[arg(long, value_name = "N", requires = "sequences", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 
-    /// Tokens in a micro-batch of the sequences; 0: one sequence at a time
+    /// Tokens in a micro-batch of the sequences
+    ///
+    /// 0 means one sequence at a time
     #[arg(long, value_name = "TOKENS", default_value_t = MICRO_BATCH_TOKENS, requires = "sequences")]
     micro_batch_tokens: usize,
 
-    /// Print the logits of each sequence as a line with a JSON array, in order, and time nothing
-    #[arg(long, requires = "sequences", conflicts_with = "json")]
+    /// Print the logits of each sequence, and time nothing
+    ///
+    /// Each line is a JSON array, in the order of the sequences
+    #[arg(long, requires = "sequences", conflicts_with = "json", help_heading = heading::OUTPUT)]
     logits: bool,
 
     /// Print the measurements as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     json: bool,
+
+    #[command(flatten)]
+    model: ModelOptions,
+
+    #[command(flatten)]
+    engine: EngineOptions,
 }
 
 pub(crate) fn bench(args: BenchArgs) -> Result<()> {

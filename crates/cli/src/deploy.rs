@@ -11,7 +11,7 @@ use shoal_aws::{
     packages,
 };
 
-use super::options::named;
+use super::options::{heading, named};
 use super::output::{confirm, print, print_json, say, table};
 use shoal::encoder::{Precision, Target};
 use shoal::job::Error as JobError;
@@ -26,108 +26,130 @@ pub(crate) enum DeployTarget {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DestroyTarget {
-    /// What `shoal deploy aws` created: the stack with everything in it, and the uploaded code
+    /// The stack with everything in it, and the uploaded code
     Aws(DestroyAwsArgs),
 }
 
 const DEPLOY_EXAMPLES: &str = "\
 Examples:
   shoal deploy aws --store s3://my-bucket/shoal --dry-run
-  shoal deploy aws --store s3://my-bucket/shoal --state-machine --bootstrap target/x86_64-unknown-linux-gnu/release/shoal
+  shoal deploy aws --store s3://my-bucket/shoal --state-machine --bootstrap ./shoal
   shoal deploy aws --store s3://my-bucket/shoal --template-only > shoal.json
 
-Region and credentials come from the usual variables (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+Region and credentials come from the usual variables (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, \
 AWS_SESSION_TOKEN); `aws configure export-credentials --format env` prints those of a profile.";
 
 #[derive(Debug, Args)]
-#[command(after_help = DEPLOY_EXAMPLES)]
+#[command(after_long_help = DEPLOY_EXAMPLES, next_help_heading = heading::BACKEND)]
 pub(crate) struct DeployAwsArgs {
     /// Name of the stack, the function and the state machine
     #[arg(long, value_name = "NAME", default_value = "shoal")]
     name: String,
 
-    /// Folder for code, staged inputs and runs: s3://BUCKET/FOLDER
-    #[arg(long, value_name = "URL", env = "SHOAL_STORE")]
+    /// Code, inputs and runs: s3://BUCKET/FOLDER
+    #[arg(long, value_name = "URL", env = "SHOAL_STORE", help_heading = heading::RUN_DIR)]
     store: S3Folder,
 
-    /// Model folder, packed model, or name on the Hugging Face hub [default: the bundled film-review model]
-    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL")]
+    /// Folder, packed model, or hub name
+    ///
+    /// A folder in the layout of Hugging Face, a file that `shoal pack` wrote, or a name on the Hugging Face hub [default: the
+    /// bundled film-review model]
+    #[arg(short, long, value_name = "MODEL", env = "SHOAL_MODEL", help_heading = heading::MODEL)]
     model: Option<String>,
 
-    /// A packed model that the function reads instead of one in its zip: s3://BUCKET/KEY, or an absolute path on a layer
-    /// or a mounted volume
-    #[arg(long, value_name = "LOCATION", conflicts_with_all = ["precision", "isa"])]
+    /// Where the function finds a packed model
+    ///
+    /// It reads this one instead of one in its zip: s3://BUCKET/KEY, or an absolute path on a layer or a mounted volume
+    #[arg(long, value_name = "LOCATION", conflicts_with_all = ["precision", "isa"], help_heading = heading::MODEL)]
     model_path: Option<ModelLocation>,
 
     /// Arithmetic of the model [default: int8]
-    #[arg(long, value_name = "PRECISION", env = "SHOAL_PRECISION", value_parser = named(&Precision::ALL, Precision::name))]
+    #[arg(long, value_name = "PRECISION", env = "SHOAL_PRECISION", value_parser = named(&Precision::ALL, Precision::name), help_heading = heading::MODEL)]
     precision: Option<Precision>,
 
-    /// Instruction sets to pack the model for, separated by commas; with only one, the results do not depend on the CPU [default: avx2 for x86_64, portable for arm64]
-    #[arg(long, value_name = "ISAS", value_delimiter = ',', value_parser = named(&Target::ALL, Target::name))]
+    /// Instruction sets to pack for, by commas
+    ///
+    /// With only one, the results do not depend on the CPU [default: avx2 for x86_64, portable for arm64]
+    #[arg(long, value_name = "ISAS", value_delimiter = ',', value_parser = named(&Target::ALL, Target::name), help_heading = heading::MODEL)]
     isa: Vec<Target>,
 
     /// Architecture of the function
     #[arg(long, value_name = "x86_64|arm64", default_value = "x86_64")]
     arch: Architecture,
 
-    /// Memory in MB, 128 to 10240, which also determines the share of a CPU; 1769 is exactly one vCPU
-    #[arg(long, value_name = "MB", default_value_t = shoal_aws::limits::ONE_VCPU)]
+    /// Memory in MB, 128 to 10240
+    ///
+    /// It also determines the share of a CPU; 1769 is exactly one vCPU
+    #[arg(long, value_name = "MB", default_value_t = shoal_aws::limits::ONE_VCPU, help_heading = heading::LIMITS)]
     memory: u32,
 
-    /// Time limit of an invocation in seconds, 1 to 900
-    #[arg(long, value_name = "S", default_value_t = *shoal_aws::limits::TIMEOUT.end())]
+    /// Seconds that an invocation may take, 1 to 900
+    #[arg(long, value_name = "S", default_value_t = *shoal_aws::limits::TIMEOUT.end(), help_heading = heading::LIMITS)]
     timeout: u32,
 
-    /// Size of the function's /tmp in MB, 512 to 10240 [default: 512]
-    #[arg(long, value_name = "MB")]
+    /// Size of /tmp in MB, 512 to 10240 [default: 512]
+    #[arg(long, value_name = "MB", help_heading = heading::LIMITS, hide_short_help = true)]
     tmp: Option<u32>,
 
-    /// Concurrent invocations that are reserved for the function, which are also its limit [default: none]
-    #[arg(long, value_name = "N")]
+    /// Concurrent invocations that are reserved
+    ///
+    /// They are reserved for the function, and are its limit too [default: none]
+    #[arg(long, value_name = "N", help_heading = heading::LIMITS, hide_short_help = true)]
     reserved_concurrency: Option<u32>,
 
-    /// Also create a Step Functions state machine, for --backend step-functions
+    /// Also create a Step Functions state machine
+    ///
+    /// It is for --backend step-functions
     #[arg(long)]
     state_machine: bool,
 
-    /// Another folder that the function may read: s3://BUCKET/FOLDER; may be given several times
-    #[arg(long, value_name = "URL")]
+    /// Folder that the function may read too
+    ///
+    /// It has the form s3://BUCKET/FOLDER; may be given several times
+    #[arg(long, value_name = "URL", help_heading = heading::INPUT)]
     input: Vec<S3Folder>,
 
-    /// The executable that runs as the function [default: this one]
-    #[arg(long, value_name = "FILE")]
+    /// Executable of the function [default: this one]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     bootstrap: Option<PathBuf>,
 
-    /// Another variable of the function; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = variable)]
+    /// Another variable of the function
+    ///
+    /// May be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable, hide_short_help = true)]
     env: Vec<(String, String)>,
 
     /// Print what would be done, and change nothing
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     dry_run: bool,
 
     /// Print the CloudFormation template, and contact no service
-    #[arg(long, conflicts_with_all = ["dry_run", "json"])]
+    #[arg(long, conflicts_with_all = ["dry_run", "json"], help_heading = heading::OUTPUT)]
     template_only: bool,
 
     /// Print the deployment as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     json: bool,
 }
 
+const DESTROY_EXAMPLES: &str = "\
+Examples:
+  shoal destroy aws --dry-run
+  shoal destroy aws --name reviews --yes";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = DESTROY_EXAMPLES, next_help_heading = heading::BACKEND)]
 pub(crate) struct DestroyAwsArgs {
     /// Name of the stack
     #[arg(long, value_name = "NAME", default_value = "shoal")]
     name: String,
 
     /// The store of the deployment [default: the one that the stack names]
-    #[arg(long, value_name = "URL", env = "SHOAL_STORE")]
+    #[arg(long, value_name = "URL", env = "SHOAL_STORE", help_heading = heading::RUN_DIR)]
     store: Option<S3Folder>,
 
     /// List what would be deleted, and delete nothing
-    #[arg(long, conflicts_with = "yes")]
+    #[arg(long, conflicts_with = "yes", help_heading = heading::OUTPUT)]
     dry_run: bool,
 
     /// Delete without asking
@@ -136,7 +158,7 @@ pub(crate) struct DestroyAwsArgs {
 }
 
 fn variable(text: &str) -> std::result::Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it has no =")?;
+    let (name, value) = text.split_once('=').ok_or("it is not KEY=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

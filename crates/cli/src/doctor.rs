@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 
 use super::hint::flag;
-use super::options::{BackendOptions, RunOptions};
+use super::options::{BackendOptions, RunOptions, heading};
 use super::output::{header, show, table};
 use shoal::job::input::{Compression, Preview, PreviewRow};
 use shoal::{Check, Diagnosis, Finding, Result};
@@ -16,19 +16,20 @@ const COLUMNS: usize = 20;
 const EXAMPLES: &str = "\
 Examples:
   shoal doctor reviews.csv
-  shoal doctor reviews.csv --backend lambda --store s3://bucket/shoal --function shoal
-  SHOAL_TOKEN=… shoal doctor --backend http --url https://worker-1:8080,https://worker-2:8080
+  shoal doctor reviews.csv --backend lambda --store s3://bucket/shoal
+  SHOAL_TOKEN=… shoal doctor --backend http --url https://worker-1:8080
   shoal doctor --json
 
-It takes the options of `run`, also from variables and shoal.toml, and checks what a run with them would need. It processes
-nothing and calls no function; it shows the first rows of the inputs as a run reads them; what a check writes it removes again. The exit code is that of a run that fails for the first
-check that failed, and 0 if there are only warnings.";
+It takes the options of `run`, also from variables and shoal.toml, and checks what a run with them would need. It \
+processes nothing and calls no function; it shows the first rows of the inputs as a run reads them; what a check writes \
+it removes again. The exit code is that of a run that fails for the first check that failed, and 0 if there are only \
+warnings.";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct DoctorArgs {
     /// Inputs to check, as for `run` [default: none]
-    #[arg(value_name = "INPUT")]
+    #[arg(value_name = "INPUT", help_heading = heading::INPUT)]
     inputs: Vec<String>,
 
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::options::heading;
 use super::output::write;
 use shoal::export::{ArrayPlatform, ExportSettings, export as job_file};
 use shoal::{Result, find_run};
@@ -20,12 +21,13 @@ Examples:
 Then `shoal resume RUN` waits for the workers and collects.";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, next_help_heading = heading::BACKEND)]
 pub(crate) struct ExportArgs {
     /// Where the workers run: k8s, slurm or aws-batch
     platform: ArrayPlatform,
 
     /// Name of a planned run, or path or URL of its directory
+    #[arg(help_heading = heading::RUN_DIR)]
     run: String,
 
     /// Number of workers
@@ -36,7 +38,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
 
-    /// CPUs of a worker; it processes one batch per CPU at a time
+    /// CPUs of a worker, which processes a batch on each
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     cpus: u16,
 
@@ -44,11 +46,15 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_name = "MIB", default_value_t = 2048, value_parser = clap::value_parser!(u64).range(64..))]
     memory: u64,
 
-    /// Path or URL of the job's model for the workers [default: its name in the job]
-    #[arg(short, long, value_name = "MODEL")]
+    /// Path or URL of the model for the workers
+    ///
+    /// [default: its name in the job]
+    #[arg(short, long, value_name = "MODEL", help_heading = heading::MODEL)]
     model: Option<String>,
 
-    /// Identity of the workers: a Kubernetes service account, or the ARN of a role for AWS Batch
+    /// Identity of the workers
+    ///
+    /// A Kubernetes service account, or the ARN of a role for AWS Batch
     #[arg(long, value_name = "NAME")]
     identity: Option<String>,
 
@@ -57,7 +63,7 @@ pub(crate) struct ExportArgs {
     queue: Option<String>,
 
     /// Where the file is written, or - for standard output
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    #[arg(short, long, value_name = "FILE", default_value = "-", help_heading = heading::OUTPUT)]
     output: PathBuf,
 }
 

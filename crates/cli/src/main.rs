@@ -7,6 +7,7 @@ mod compare;
 mod deploy;
 mod doctor;
 mod export;
+mod help;
 mod hint;
 mod options;
 mod output;
@@ -20,6 +21,7 @@ mod signals;
 mod status;
 #[cfg(not(feature = "otel"))]
 mod traces;
+mod usage;
 mod watch;
 mod worker;
 

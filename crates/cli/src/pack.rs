@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::ProgressBar;
 
-use super::options::{InputOptions, TaskOptions, named};
+use super::options::{InputOptions, TaskOptions, heading, named};
 use super::output::{bar_style, count_of, print_json, say};
 use super::signals::cancel_on_signal;
 use shoal::reports::numbers::count;
@@ -18,26 +18,29 @@ Examples:
   shoal pack ./my-distilbert -o my.shoal --check reviews.csv --label-column label";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, next_help_heading = heading::MODEL)]
 pub(crate) struct PackArgs {
     /// Model folder, name on the Hugging Face hub, or `bundled`
     model: String,
 
     /// The packed file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", help_heading = heading::OUTPUT)]
     output: PathBuf,
 
     /// Arithmetic of the packed model
     #[arg(long, value_name = "PRECISION", default_value = "int8", env = "SHOAL_PRECISION", value_parser = named(&Precision::ALL, Precision::name))]
     precision: Precision,
 
-    /// Instruction sets to pack for, separated by commas; this CPU need not have them: avx512-vnni, avx512, avx2, portable
-    /// [default: the best that this CPU supports]
+    /// Instruction sets, separated by commas
+    ///
+    /// This CPU need not have them [default: the best that this CPU supports]
     #[arg(long, value_name = "ISAS", value_delimiter = ',', env = "SHOAL_ISA", value_parser = named(&Target::ALL, Target::name))]
     isa: Vec<Target>,
 
-    /// Compare the packed model with f32 on these inputs: agreement, and accuracy with --label-column
-    #[arg(long, value_name = "DATA", num_args = 1..)]
+    /// Compare the packed model with f32 on these inputs
+    ///
+    /// It prints the agreement, and with --label-column the accuracy of both
+    #[arg(long, value_name = "DATA", num_args = 1.., help_heading = heading::INPUT)]
     check: Vec<String>,
 
     #[command(flatten)]
@@ -47,7 +50,7 @@ pub(crate) struct PackArgs {
     task: TaskOptions,
 
     /// Print the summary as JSON on standard output
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     json: bool,
 }
 

@@ -22,19 +22,15 @@ Examples:
   shoal plan reviews.csv --save-calibration here.json           # and later: --calibration here.json";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct PlanArgs {
-    /// Files, folders of text files, patterns, URLs, or - for standard input, as for `run`
-    #[arg(required = true, value_name = "INPUT")]
+    /// Files, folders, patterns, URLs, or - for stdin
+    #[arg(required = true, value_name = "INPUT", help_heading = heading::INPUT)]
     inputs: Vec<String>,
 
-    #[command(flatten)]
-    job: JobOptions,
-
-    #[command(flatten)]
-    candidates: CandidateArgs,
-
-    /// Show all candidates, not only those that no other one beats in both time and cost
+    /// Show all candidates
+    ///
+    /// Not only those that no other one beats in both time and cost
     #[arg(long, help_heading = heading::OUTPUT)]
     all: bool,
 
@@ -45,49 +41,83 @@ pub(crate) struct PlanArgs {
     /// Save this machine's calibration
     #[arg(long, value_name = "FILE", help_heading = heading::OUTPUT)]
     save_calibration: Option<PathBuf>,
+
+    #[command(flatten)]
+    job: JobOptions,
+
+    #[command(flatten)]
+    candidates: CandidateArgs,
 }
 
 /// Which candidates are simulated, and on what assumptions.
 #[derive(Debug, Args)]
 #[command(next_help_heading = heading::BACKEND)]
 pub(crate) struct CandidateArgs {
-    /// Where functions may run [default: every backend that can be planned for]
+    /// Where functions may run [default: anywhere]
+    ///
+    /// [default: every backend that can be planned for]
     #[arg(long, value_name = "BACKEND", value_parser = named(BackendKind::ALL, BackendKind::name))]
     backend: Option<BackendKind>,
 
-    /// A machine with a price, used by the local or array backend; may be given several times
+    /// A machine with a price
+    ///
+    /// The local or array backend uses it; may be given several times
     #[arg(long, value_name = "NAME=USD_PER_HOUR:VCPUS")]
     machine: Vec<Machine>,
 
     /// Batch sizes to try, separated by commas
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
     batch_sizes: Vec<u64>,
 
     /// Numbers of concurrent functions to try, separated by commas
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "N,…",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
     concurrency: Vec<u64>,
 
     /// Memory sizes of functions to try in MB, separated by commas [default: 512,1024,1769]
-    #[arg(long, value_name = "MB,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "MB,…",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
     memory: Vec<u32>,
 
     /// Architectures of functions to try: x86_64, arm64 [default: both]
-    #[arg(long, value_name = "ARCH,…", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "ARCH,…",
+        value_delimiter = ',',
+        hide_short_help = true
+    )]
     architecture: Vec<Architecture>,
 
     /// Concurrent environments of the account [default: 1000, assumed]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide_short_help = true)]
     quota: Option<u64>,
 
     /// Region whose prices apply [default: us-east-1]
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", hide_short_help = true)]
     region: Option<String>,
 
-    /// Time limit of the run, such as 90s, 5m or 2h: the cheapest candidate within it is chosen
+    /// Time limit, such as 90s, 5m or 2h
+    ///
+    /// The cheapest candidate within it is chosen
     #[arg(long, value_name = "TIME", value_parser = time::seconds, help_heading = heading::LIMITS)]
     deadline: Option<f64>,
 
-    /// Cost limit of the run: the fastest candidate within it is chosen
+    /// Cost limit in USD
+    ///
+    /// The fastest candidate within it is chosen
     #[arg(long, value_name = "USD", env = "SHOAL_MAX_COST", help_heading = heading::LIMITS)]
     max_cost: Option<f64>,
 
@@ -95,11 +125,11 @@ pub(crate) struct CandidateArgs {
     prices: PriceOptions,
 
     /// A saved calibration, possibly of another machine; one per architecture
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     calibration: Vec<PathBuf>,
 
     /// Learn the platform's times from this run of the backend lambda, instead of assuming them
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", hide_short_help = true)]
     from_run: Option<String>,
 }
 

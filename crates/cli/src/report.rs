@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use clap::{Args, ValueEnum};
 
-use super::options::PriceOptions;
+use super::options::{PriceOptions, heading};
 use super::output::{say, write};
 use shoal::job::run_dir::REPORT;
 use shoal::{Error, Result, find_run};
@@ -15,19 +15,24 @@ Examples:
   shoal report reviews-ebcf50ee                     # writes report.html into the run directory, and prints where
   shoal report reviews-ebcf50ee --open              # also opens it
   shoal report reviews-ebcf50ee --format markdown   # also csv (a row per invocation) and json
-  shoal report reviews-ebcf50ee -o report.html";
+  shoal report reviews-ebcf50ee -o report.md";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, next_help_heading = heading::OUTPUT)]
 pub(crate) struct ReportArgs {
     /// Name of a run, or path or URL of its directory
+    #[arg(help_heading = heading::RUN_DIR)]
     run: String,
 
-    /// What to write
-    #[arg(long, value_name = "FORMAT", default_value = "html")]
-    format: ReportFormat,
+    /// html, json, csv or markdown [default: html]
+    ///
+    /// [default: by the ending of the output, else html]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<ReportFormat>,
 
-    /// Where to write: a file, or - for standard output [default: the run directory for html, else standard output]
+    /// Where to write: a file, or - for standard output
+    ///
+    /// The ending decides the format: .html, .json, .csv or .md [default: the run directory for html, else standard output]
     #[arg(short, long, value_name = "OUTPUT")]
     output: Option<PathBuf>,
 
@@ -39,6 +44,7 @@ pub(crate) struct ReportArgs {
     prices: PriceOptions,
 }
 
+/// What a report or a comparison is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     Html,
@@ -47,22 +53,71 @@ pub(crate) enum ReportFormat {
     Markdown,
 }
 
+impl ReportFormat {
+    /// The formats with the ending of their files.
+    const ENDINGS: [(Self, &str); 4] = [
+        (Self::Html, "html"),
+        (Self::Json, "json"),
+        (Self::Csv, "csv"),
+        (Self::Markdown, "md"),
+    ];
+
+    /// The requested format, else that of the output's ending, else `default` for standard output. A file whose ending
+    /// contradicts the request, or without a known one, is an error.
+    pub(crate) fn choose(given: Option<Self>, output: &Path, default: Self) -> Result<Self> {
+        if output.as_os_str() == "-" {
+            return Ok(given.unwrap_or(default));
+        }
+        let ending = output.extension().unwrap_or_default();
+        let of_name = Self::ENDINGS
+            .iter()
+            .find(|(_, one)| ending.eq_ignore_ascii_case(one));
+        let of_name = of_name.map(|(format, _)| *format);
+        if let (Some(given), Some(of_name)) = (given, of_name)
+            && given != of_name
+        {
+            return Err(Error::Settings(format!(
+                "failed to choose the format of {}: the name is that of another one; leave out --format, or use another name",
+                output.display()
+            )));
+        }
+        given.or(of_name).ok_or_else(|| {
+            Error::Settings(format!(
+                "failed to choose the format of {}: the name does not end in {}; choose one of them, or give --format",
+                output.display(),
+                endings()
+            ))
+        })
+    }
+}
+
+/// The endings of reports, as in a sentence.
+fn endings() -> String {
+    let [others @ .., last] = ReportFormat::ENDINGS.map(|(_, ending)| format!(".{ending}"));
+    format!("{} or {last}", others.join(", "))
+}
+
 pub(crate) fn report(args: ReportArgs) -> Result<()> {
-    if args.open && args.format != ReportFormat::Html {
+    let default = ReportFormat::Html;
+    let format = match &args.output {
+        Some(output) => ReportFormat::choose(args.format, output, default)?,
+        None => args.format.unwrap_or(default),
+    };
+    if args.open && format != ReportFormat::Html {
         return Err(Error::Settings(
-            "--open shows the page, and works only with --format html".into(),
+            "--open shows the page, and works only with the format html".into(),
         ));
     }
     let run = find_run(&args.run)?;
     let prices = shoal::prices(args.prices.prices.as_deref())?;
     let report = shoal::report(&run, &prices)?;
-    let content = match args.format {
+    let content = match format {
         ReportFormat::Html => report.html(),
         ReportFormat::Json => report.json(),
         ReportFormat::Csv => report.csv(),
         ReportFormat::Markdown => report.markdown(),
     };
-    let written = match (args.output, args.format) {
+    let written = match (args.output, format) {
         (None, ReportFormat::Html) => {
             run.replace(REPORT, content)?;
             say(&format!("the report is {}", run.object_uri(REPORT)));

@@ -13,6 +13,7 @@ use shoal::{BackendConfig, BackendKind, Result, ResumeOptions, find_run, is_own}
 #[derive(Debug, Args)]
 pub(crate) struct ResumeArgs {
     /// Name of a run, or path or URL of its directory
+    #[arg(help_heading = heading::RUN_DIR)]
     run: String,
 
     /// Where results are written [default: as the run was started]
@@ -31,7 +32,9 @@ pub(crate) struct ResumeArgs {
     #[command(flatten)]
     prices: PriceOptions,
 
-    /// Trust output, inputs, model and backend of a run directory that another user created
+    /// Trust a run directory that another user created
+    ///
+    /// Its output, inputs, model and backend are used
     #[arg(long, help_heading = heading::RUN_DIR)]
     trust: bool,
 
@@ -39,17 +42,37 @@ pub(crate) struct ResumeArgs {
     logging: LoggingOptions,
 }
 
+pub(crate) const RESUME_EXAMPLES: &str = "\
+Examples:
+  shoal resume reviews-ebcf50ee
+  shoal resume reviews-ebcf50ee --concurrency 2 --max-cost 5
+  shoal resume s3://bucket/shoal/runs/reviews-ebcf50ee -o labels.csv";
+
+pub(crate) const RETRY_EXAMPLES: &str = "\
+Examples:
+  shoal retry reviews-ebcf50ee
+  shoal retry reviews-ebcf50ee --on-error keep";
+
+const COLLECT_EXAMPLES: &str = "\
+Examples:
+  shoal collect reviews-ebcf50ee
+  shoal collect s3://bucket/shoal/runs/reviews-ebcf50ee -o labels.parquet";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = COLLECT_EXAMPLES)]
 pub(crate) struct CollectArgs {
     /// Name of a run, or path or URL of its directory
+    #[arg(help_heading = heading::RUN_DIR)]
     run: String,
 
     /// Where results are written [default: as the run was started]
-    #[arg(short, long, value_name = "OUTPUT")]
+    #[arg(short, long, value_name = "OUTPUT", help_heading = heading::OUTPUT)]
     output: Option<String>,
 
-    /// Trust the output of a run directory that another user created
-    #[arg(long)]
+    /// Trust a run directory that another user created
+    ///
+    /// Its output is used
+    #[arg(long, help_heading = heading::RUN_DIR)]
     trust: bool,
 
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args};
 
 use super::hint::message;
-use super::options::{LoggingOptions, RunOptions, arguments};
+use super::options::{LoggingOptions, RunOptions, arguments, heading};
 use super::output::{confirm, print_json, say};
 use super::progress::Progress;
 use super::signals::cancel_on_signal;
@@ -17,20 +17,22 @@ use shoal::{Auto, Error, Event, Result, Summary};
 const EXAMPLES: &str = "\
 Examples:
   shoal run reviews.csv -o labels.csv
-  shoal run 'data/*.jsonl.zst' -o out/ --format parquet --model ./my-distilbert --concurrency 4
+  shoal run 'data/*.jsonl.zst' -o out/ --format parquet --model ./my-distilbert
   cat reviews.jsonl | shoal run - -o - --text-column body
 
-Every option may also be given as a variable (--batch-size is SHOAL_BATCH_SIZE) or in shoal.toml
+Every option may also be given as a variable (--batch-size is SHOAL_BATCH_SIZE) or in shoal.toml \
 (batch-size = 50). Flags override variables, and variables override the file.";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// Files, folders of text files, patterns, URLs (s3, gs, az, https), or - for standard input
+    /// Files, folders, patterns, URLs, or - for stdin
+    ///
+    /// Folders contain text files; URLs are those of s3, gs, az and https; - is standard input.
     ///
     /// CSV, TSV and JSON Lines (also .gz and .zst), Parquet and Arrow. A folder is read in the layout of aclImdb: its .txt
     /// files are the records, and pos/ and neg/ become the column `label`.
-    #[arg(required = true, value_name = "INPUT")]
+    #[arg(required = true, value_name = "INPUT", help_heading = heading::INPUT)]
     inputs: Vec<String>,
 
     #[command(flatten)]
@@ -40,7 +42,7 @@ pub(crate) struct RunArgs {
 /// Runs a job; `given` has the options as they were given.
 pub(crate) fn run(args: RunArgs, given: &ArgMatches) -> Result<()> {
     let options = args.options;
-    let Some(output) = &options.start.output else {
+    let Some(output) = &options.output.output else {
         return Err(Error::Settings(
             "failed to start: name the output, for example -o labels.csv, or -o - for standard output".into(),
         ));
@@ -49,9 +51,9 @@ pub(crate) fn run(args: RunArgs, given: &ArgMatches) -> Result<()> {
     let mut settings = options.settings(args.inputs)?;
     let cancel = cancel_on_signal();
     let mut chosen = Vec::new();
-    if options.start.auto == Some(true) {
+    if options.batches.auto == Some(true) {
         let mut progress = Progress::new(options.logging.quiet == Some(true));
-        let batch_size = options.start.batch_size;
+        let batch_size = options.batches.batch_size;
         let choice = shoal::auto(&mut settings, batch_size, &cancel, &mut |event| {
             // The run plans too, and says what was detected.
             if !matches!(event, Event::Planned { .. }) {

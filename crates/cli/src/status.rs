@@ -3,28 +3,43 @@
 use clap::Args;
 use serde_json::json;
 
+use super::options::heading;
 use super::output::{ago, count_of, header, print, print_json, say, table};
 use shoal::reports::numbers::count;
 use shoal::{Result, RunStatus, find_run, remove_run};
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  shoal status reviews-ebcf50ee
+  shoal status s3://bucket/shoal/runs/reviews-ebcf50ee --json";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = STATUS_EXAMPLES)]
 pub(crate) struct StatusArgs {
     /// Name of a run, or path or URL of its directory
+    #[arg(help_heading = heading::RUN_DIR)]
     run: String,
 
     /// Print as JSON
-    #[arg(long)]
+    #[arg(long, help_heading = heading::OUTPUT)]
     json: bool,
 }
 
+const RUNS_EXAMPLES: &str = "\
+Examples:
+  shoal runs
+  shoal runs --json
+  shoal runs --remove reviews-ebcf50ee tweets-1a2b3c4d";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = RUNS_EXAMPLES)]
 pub(crate) struct RunsArgs {
     /// Remove these runs with all their parts; outputs stay
-    #[arg(long, value_name = "RUN", num_args = 1..)]
+    #[arg(long, value_name = "RUN", num_args = 1.., help_heading = heading::RUN_DIR)]
     remove: Vec<String>,
 
     /// Print as JSON Lines
-    #[arg(long, conflicts_with = "remove")]
+    #[arg(long, conflicts_with = "remove", help_heading = heading::OUTPUT)]
     json: bool,
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 
-use super::options::PriceOptions;
+use super::options::{PriceOptions, heading};
 use shoal::job::{Receipts, RunDir};
 use shoal::planning::Prices;
 use shoal::reports::{CallHistory, Phase, RunReport, Totals};
@@ -17,9 +17,16 @@ use shoal::{Error, Result, find_run, report};
 /// The time between two updates; longer if an update takes long.
 const EVERY: Duration = Duration::from_millis(500);
 
+const EXAMPLES: &str = "\
+Examples:
+  shoal watch reviews-ebcf50ee
+  shoal watch s3://bucket/shoal/runs/reviews-ebcf50ee";
+
 #[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct WatchArgs {
     /// Name of a run, or path or URL of its directory
+    #[arg(help_heading = heading::RUN_DIR)]
     run: String,
 
     #[command(flatten)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args};
 use tokio::sync::oneshot;
 
-use super::options::{EngineOptions, ModelOptions};
+use super::options::{EngineOptions, ModelOptions, heading};
 use super::output::say;
 use super::progress::retry_line;
 use super::signals::{cancel_on_signal, on_signal};
@@ -22,11 +22,11 @@ use shoal::{Error, Result, find_run};
 const EXAMPLES: &str = "\
 Examples:
   shoal worker --http --model ./my-distilbert
-  SHOAL_TOKEN=… shoal worker --http 0.0.0.0:8080 --allow s3://bucket/shoal --tls-cert cert.pem --tls-key key.pem
+  SHOAL_TOKEN=… shoal worker --http 0.0.0.0:8080 --allow s3://bucket/shoal
   shoal worker --run s3://bucket/shoal/runs/reviews-1a2b3c4d --index 3 --of 20
 
-HTTP: POST / or /invoke takes an invocation and answers with a receipt or a failure, GET /health succeeds while the process
-runs, GET /ready while it accepts calls. Callers must send the token of SHOAL_TOKEN or --token-file.
+HTTP: POST / or /invoke takes an invocation and answers with a receipt or a failure, GET /health succeeds while the \
+process runs, GET /ready while it accepts calls. Callers must send the token of SHOAL_TOKEN or --token-file.
 
 A worker opens --model at its start, and the model of a job that needs another one when it is called for it.
 
@@ -37,10 +37,12 @@ const NOT_HTTP: [&str; 2] = ["stdio", "run"];
 const NOT_RUN: [&str; 2] = ["stdio", "http"];
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, next_help_heading = heading::BACKEND)]
 #[command(group(ArgGroup::new("mode").required(true).args(["stdio", "http", "run"])))]
 pub(crate) struct WorkerArgs {
-    /// Answer lines of standard input on standard output, as `--backend process` starts its workers
+    /// Answer lines of stdin on stdout
+    ///
+    /// `--backend process` starts such workers
     #[arg(long)]
     pub(crate) stdio: bool,
 
@@ -48,38 +50,41 @@ pub(crate) struct WorkerArgs {
     #[arg(long, value_name = "ADDRESS", num_args = 0..=1, default_missing_value = "127.0.0.1:8080")]
     http: Option<SocketAddr>,
 
-    /// Process a share of the batches of this planned run, then exit
+    /// Process a share of this planned run, then exit
     #[arg(long, value_name = "RUN")]
     run: Option<String>,
 
-    /// Index of this worker, from 0 [default: set by Kubernetes, AWS Batch, Cloud Run or Slurm]
+    /// Index of this worker, from 0
+    ///
+    /// [default: set by Kubernetes, AWS Batch, Cloud Run or Slurm]
     #[arg(long, value_name = "N", conflicts_with_all = NOT_RUN)]
     index: Option<usize>,
 
-    /// Number of workers [default: SHOAL_WORKERS, else set by AWS Batch, Cloud Run or Slurm]
+    /// Number of workers
+    ///
+    /// [default: SHOAL_WORKERS, else set by AWS Batch, Cloud Run or Slurm]
     #[arg(long, value_name = "M", conflicts_with_all = NOT_RUN)]
     of: Option<usize>,
-
-    #[command(flatten)]
-    model: ModelOptions,
-
-    #[command(flatten)]
-    engine: EngineOptions,
 
     /// Batches in flight [default: all cores]
     #[arg(short, long, value_name = "N", conflicts_with = "stdio", value_parser = clap::value_parser!(u16).range(1..))]
     concurrency: Option<u16>,
 
-    /// Accept only run directories at or below this path or URL; may be given several times [default: any, if only this
-    /// machine can call]
+    /// Accept only run directories at or below this
+    ///
+    /// A path or a URL; may be given several times [default: any, if only this machine can call]
     #[arg(long, value_name = "PREFIX", conflicts_with_all = NOT_HTTP)]
     allow: Vec<String>,
 
-    /// File with the token that callers must send [default: SHOAL_TOKEN]
+    /// File with the token that callers must send
+    ///
+    /// [default: SHOAL_TOKEN]
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_HTTP)]
     token_file: Option<PathBuf>,
 
-    /// Accept calls from other machines without a token: anyone who can connect can use the worker
+    /// Accept calls from other machines without a token
+    ///
+    /// Anyone who can connect can use the worker
     #[arg(long, conflicts_with_all = NOT_HTTP)]
     insecure: bool,
 
@@ -92,16 +97,22 @@ pub(crate) struct WorkerArgs {
     tls_key: Option<PathBuf>,
 
     /// Time limit of a call; the records that remain are reported to the caller
-    #[arg(long, value_name = "SECONDS", default_value_t = 900, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true, help_heading = heading::LIMITS)]
     call_timeout: u64,
 
     /// Time limit for reading the head of a request, and again for its body
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, conflicts_with_all = NOT_HTTP, value_parser = clap::value_parser!(u64).range(1..), hide_short_help = true, help_heading = heading::LIMITS)]
     read_timeout: u64,
 
     /// Time that calls in progress get after Ctrl-C or a request to terminate
-    #[arg(long, value_name = "SECONDS", default_value_t = 25, conflicts_with_all = NOT_HTTP)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 25, conflicts_with_all = NOT_HTTP, hide_short_help = true, help_heading = heading::LIMITS)]
     grace: u64,
+
+    #[command(flatten)]
+    model: ModelOptions,
+
+    #[command(flatten)]
+    engine: EngineOptions,
 }
 
 /// Runs a worker; the process was started at `started`.

@@ -70,7 +70,9 @@ impl Destination {
             ))
             .adjustable("format")),
             (Some(format), _) | (None, Some(format)) => Ok((Self::File(path), format)),
-            (None, None) => Err(need(&format!("the name {text} has no known extension"))),
+            (None, None) => Err(need(&format!(
+                "the name {text} does not end in .csv, .jsonl, .parquet or .arrow"
+            ))),
         }
     }
 

@@ -20,8 +20,8 @@ fn unwritable_outputs_are_refused_before_processing() {
     assert_eq!(bench.text("taken/precious.txt"), "keep");
 
     for (output, words) in [
-        ("out", "no known extension"),
-        ("out.txt", "no known extension"),
+        ("out", "does not end in .csv, .jsonl, .parquet or .arrow"),
+        ("out.txt", "does not end in .csv"),
         ("folder/", "choose csv"),
         ("s3://bucket/out.csv", "only local outputs"),
     ] {
