@@ -106,6 +106,7 @@ fn function() -> FunctionSpec {
         settings: Default::default(),
         task: Default::default(),
         inputs: vec![Role::text("text"), Role::optional("label")],
+        refused: Default::default(),
         output: Arc::new(Schema::new(fields)),
         unit: "rows".into(),
         determinism: Determinism::Exact,

@@ -65,6 +65,85 @@ struct Settings {
 struct Transformer {
     max_seq_length: Option<usize>,
     do_lower_case: Option<bool>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+/// Arguments of the tokenizer, in new and old files.
+const TOKENIZER_ARGUMENTS: [&str; 2] = ["processor_kwargs", "tokenizer_args"];
+/// Arguments of the encoder and its configuration.
+const OTHER_ARGUMENTS: [&str; 4] = ["model_kwargs", "model_args", "config_kwargs", "config_args"];
+/// The argument of the tokenizer that has precedence over `max_seq_length`.
+const LIMIT: &str = "model_max_length";
+/// Arguments of all of these that have no effect on embeddings, or only on their precision.
+const WITHOUT_EFFECT: [&str; 15] = [
+    "add_pooling_layer",
+    "attn_implementation",
+    "cache_dir",
+    "clean_up_tokenization_spaces",
+    "device_map",
+    "dtype",
+    "local_files_only",
+    "low_cpu_mem_usage",
+    "revision",
+    "token",
+    "torch_dtype",
+    "trust_remote_code",
+    "use_cache",
+    "use_fast",
+    "use_safetensors",
+];
+
+impl Transformer {
+    /// Reads the settings in the file `name`.
+    ///
+    /// # Errors
+    /// A setting that may change token ids or embeddings has another value than the supported one.
+    fn read(folder: &Path, name: &str) -> Result<Self, ModelError> {
+        let mut settings: Transformer = json(folder, name)?;
+        let refused = |key: &str, value: &Value| {
+            Err(ModelError::unsupported(format!(
+                "{name} sets {key} to {value}, which may change token ids or embeddings; supported are {LIMIT}, \
+                 max_seq_length and do_lower_case, and the settings of the tokenizer in tokenizer_config.json"
+            )))
+        };
+        for (key, value) in settings.others.iter().filter(|(_, value)| !value.is_null()) {
+            let key = key.as_str();
+            let is_of_tokenizer = TOKENIZER_ARGUMENTS.contains(&key);
+            if is_of_tokenizer || OTHER_ARGUMENTS.contains(&key) {
+                let Some(arguments) = value.as_object() else {
+                    return Err(ModelError::corrupt(name, format!("{key} is not an object")));
+                };
+                for (argument, value) in arguments.iter().filter(|(_, value)| !value.is_null()) {
+                    if is_of_tokenizer && argument == LIMIT {
+                        settings.max_seq_length = value.as_u64().map(|limit| limit as usize);
+                    } else if !WITHOUT_EFFECT.contains(&argument.as_str()) {
+                        return refused(&format!("{key}.{argument}"), value);
+                    }
+                }
+                continue;
+            }
+            let text = &value["text"];
+            let is_default = match key {
+                "transformer_task" => value == "feature-extraction",
+                "module_output_name" => value == "token_embeddings",
+                "modality_config" => {
+                    text["method"] == "forward" && text["method_output_name"] == "last_hidden_state"
+                }
+                // The other kinds of input are no text.
+                "processing_kwargs" => [text, &value["common"]]
+                    .into_iter()
+                    .all(|value| value.as_object().is_none_or(serde_json::Map::is_empty)),
+                // Whether texts are padded.
+                "unpad_inputs" => true,
+                _ => false,
+            };
+            if !is_default {
+                return refused(key, value);
+            }
+        }
+        Ok(settings)
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -171,7 +250,7 @@ impl Sentence {
         settings(folder, &mut spec)?;
         let transformer = TRANSFORMER.iter().find(|name| folder.join(name).is_file());
         let transformer: Transformer = match transformer {
-            Some(name) => json(folder, name)?,
+            Some(name) => Transformer::read(folder, name)?,
             None => Transformer::default(),
         };
         Ok(Sentence {

@@ -236,6 +236,86 @@ fn files_that_contradict_themselves_are_corrupt() {
 }
 
 #[test]
+fn arguments_of_the_transformer_are_honoured_or_refused() {
+    let with = |change: Value| {
+        let folder = copy("dense-tanh-saved");
+        let path = folder.path().join("sentence_bert_config.json");
+        let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let change = change.as_object().unwrap().clone();
+        value.as_object_mut().unwrap().extend(change);
+        fs::write(&path, value.to_string()).unwrap();
+        Model::open(folder.path())
+    };
+    for (change, key) in [
+        (
+            json!({"processor_kwargs": {"do_lower_case": true}}),
+            "processor_kwargs.do_lower_case",
+        ),
+        (
+            json!({"tokenizer_args": {"truncation_side": "left"}}),
+            "tokenizer_args.truncation_side",
+        ),
+        (
+            json!({"model_args": {"hidden_act": "relu"}}),
+            "model_args.hidden_act",
+        ),
+        (
+            json!({"config_args": {"num_hidden_layers": 1}}),
+            "config_args.num_hidden_layers",
+        ),
+        (
+            json!({"processing_kwargs": {"text": {"max_length": 8}}}),
+            "processing_kwargs",
+        ),
+        (
+            json!({"processing_kwargs": {"common": {"truncation": false}}}),
+            "processing_kwargs",
+        ),
+        (json!({"transformer_task": "fill-mask"}), "transformer_task"),
+        (
+            json!({"module_output_name": "sentence_embedding"}),
+            "module_output_name",
+        ),
+        (
+            json!({"modality_config": {"text": {"method": "forward", "method_output_name": "logits"}}}),
+            "modality_config",
+        ),
+        (json!({"query_length": 8}), "query_length"),
+        (
+            json!({"tokenizer_name_or_path": "bert-base-cased"}),
+            "tokenizer_name_or_path",
+        ),
+    ] {
+        let error = match with(change) {
+            Ok(_) => panic!("{key} is not refused"),
+            Err(error) => error.to_string(),
+        };
+        let says = format!("sentence_bert_config.json sets {key} to");
+        assert!(error.contains(&says), "{error}");
+    }
+    let default = with(json!({})).unwrap().max_tokens();
+    for (change, limit) in [
+        (json!({"max_seq_length": 9}), 9),
+        (json!({"processor_kwargs": {"model_max_length": 8}}), 8),
+        (
+            json!({"tokenizer_args": {"model_max_length": 8}, "max_seq_length": 9}),
+            8,
+        ),
+        (
+            json!({
+                "model_args": {"torch_dtype": "float16", "attn_implementation": "sdpa"},
+                "config_args": {"trust_remote_code": false},
+                "processor_kwargs": null, "query_length": null, "unpad_inputs": false,
+            }),
+            default,
+        ),
+    ] {
+        let found = with(change.clone()).unwrap().max_tokens();
+        assert_eq!(found, limit, "{change}");
+    }
+}
+
+#[test]
 fn modules_stay_in_their_folder() {
     for path in [
         "../1_Pooling",

@@ -1,5 +1,7 @@
 //! The function of a job: identity, settings, input roles and output columns.
 
+use std::collections::BTreeMap;
+
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,6 +23,9 @@ pub struct FunctionSpec {
     pub task: Map<String, Value>,
     /// The input columns that the function reads, by role.
     pub inputs: Vec<Role>,
+    /// Roles that the function does not read though others of its kind do, and the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, String>,
     /// The columns that the function adds to the output.
     pub output: SchemaRef,
     /// What [`Receipt::units`](crate::wire::Receipt::units) counts: `tokens`, `rows` or `bytes`.
@@ -85,6 +90,7 @@ impl FunctionSpec {
             settings: Map::new(),
             task: Map::new(),
             inputs,
+            refused: BTreeMap::new(),
             output,
             unit: "rows".to_owned(),
             determinism: Determinism::Exact,
@@ -202,6 +208,7 @@ pub(crate) mod tests {
             settings: Map::from_iter([("precision".into(), "f32".into())]),
             task: Map::from_iter([("name".into(), "classify".into())]),
             inputs: vec![Role::text("text"), Role::optional("label")],
+            refused: BTreeMap::new(),
             output: Arc::new(Schema::new(fields)),
             unit: "tokens".into(),
             determinism: Determinism::Exact,

@@ -183,6 +183,43 @@ fn whole_row(content: &[u8], mut at: usize) -> Result<(Vec<Vec<u8>>, usize), usi
     }
 }
 
+#[test]
+fn a_row_with_an_open_quote_has_the_id_before_it() {
+    let content = "text,id,more\n\
+        \"a\",1,\"open\n\
+        b,2,b\n\
+        \"two\nlines\",\"3\n4\",\"open\n\
+        c,5,\"open\nd,6,\"x\"y\n\
+        \"open,7,x\n\
+        e,\"8,x\n\
+        f,9,\"open";
+    let ids = [
+        Some("1"),
+        Some("2"),
+        Some("3\n4"),
+        Some("5"),
+        Some("6"),
+        None,
+        None,
+        Some("9"),
+    ];
+    for batch_size in [1, 3, 100] {
+        let found = read(content.as_bytes(), "in.csv", false, batch_size);
+        let id = |row: &Row| match &row.content {
+            Ok(record) => record.id.as_text().map(str::to_owned),
+            Err(bad) => {
+                assert!(bad.reason.starts_with("a quote opens"), "{}", bad.reason);
+                bad.id.as_text().map(str::to_owned)
+            }
+        };
+        let found_ids: Vec<_> = found.iter().map(id).collect();
+        let found_ids: Vec<_> = found_ids.iter().map(Option::as_deref).collect();
+        assert_eq!(found_ids, ids);
+        let bad: Vec<_> = found.iter().map(|row| row.content.is_err()).collect();
+        assert_eq!(bad, [true, false, true, true, false, true, true, true]);
+    }
+}
+
 fn expected_jsonl(content: &[u8]) -> Vec<Expected> {
     let content = content.strip_prefix(MARK.as_bytes()).unwrap_or(content);
     let mut expected = Vec::new();

@@ -1,5 +1,6 @@
 //! Runs for tests and samples, with the events that a dispatcher emits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -160,6 +161,7 @@ fn job(batches: u64, batch_size: u64) -> Job {
             ]),
             task: Map::from_iter([("name".to_owned(), Value::from("classify"))]),
             inputs: vec![Role::text("text"), Role::optional("label")],
+            refused: BTreeMap::new(),
             output: Arc::new(arrow_schema::Schema::empty()),
             unit: "tokens".into(),
             determinism: Determinism::Exact,

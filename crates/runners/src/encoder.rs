@@ -60,6 +60,7 @@ impl EncoderRunner {
             settings: settings.into_iter().collect(),
             task: shoal_tasks::spec(task.as_ref()),
             inputs: task.inputs(),
+            refused: task.refused(),
             output: task.output(),
             unit: "tokens".to_owned(),
             determinism: Determinism::Exact,

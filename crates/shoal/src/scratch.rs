@@ -1,11 +1,11 @@
 //! Jobs planned in a temporary run directory, to read or time their records.
 
-use shoal_job::input::Spool;
 use shoal_job::plan::{Request, plan};
 use shoal_job::spec::Parameters;
 use shoal_job::{Batch, Cancel, FunctionSpec, Job, RunDir};
 use tempfile::TempDir;
 
+use crate::inputs::Inputs;
 use crate::{Result, VERSION, folders};
 
 /// A planned job whose run directory is deleted when it is dropped.
@@ -19,8 +19,7 @@ pub(crate) struct ScratchRun {
 impl ScratchRun {
     /// Plans a job over `inputs`. `progress` gets the number of records found so far.
     pub(crate) fn plan(
-        inputs: &[String],
-        spool: Option<&Spool>,
+        inputs: &Inputs,
         function: &FunctionSpec,
         parameters: Parameters,
         cancel: &Cancel,
@@ -29,8 +28,8 @@ impl ScratchRun {
         let folder = folders::temporary()?;
         let run = RunDir::create(folder.path())?;
         let request = Request {
-            inputs,
-            spool,
+            inputs: &inputs.names,
+            spool: inputs.spool(),
             function: function.clone(),
             parameters,
             output: "-",

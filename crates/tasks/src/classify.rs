@@ -6,6 +6,7 @@
 //! | `score` | float | the highest probability; for regression the value itself |
 //! | `score_LABEL` | float | with `scores`, the probability of each label |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{Float32Builder, StringBuilder};
@@ -119,11 +120,23 @@ impl Task for Classify {
 
     fn inputs(&self) -> Vec<Role> {
         let mut inputs = vec![Role::text("text")];
-        // Gold labels are supported for single-label models only.
         if self.decision.objective == Objective::SingleLabel {
             inputs.push(Role::optional("label"));
         }
         inputs
+    }
+
+    fn refused(&self) -> BTreeMap<String, String> {
+        let gives = match self.decision.objective {
+            Objective::SingleLabel => return BTreeMap::new(),
+            Objective::MultiLabel => "any number of labels",
+            Objective::Regression => "a number",
+        };
+        let reason = format!(
+            "this model gives {gives} for each text, and only models that give one label are compared with correct labels; \
+             keep the column in the output to compare them yourself"
+        );
+        [("label".to_owned(), reason)].into()
     }
 
     fn output(&self) -> SchemaRef {

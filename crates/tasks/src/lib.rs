@@ -11,6 +11,7 @@ mod gold;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -100,6 +101,11 @@ pub trait Task: Send + Sync {
 
     /// The input columns. The first one is the text.
     fn inputs(&self) -> Vec<Role>;
+
+    /// Roles that this task does not read with this model, and the reason.
+    fn refused(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// The output columns.
     fn output(&self) -> SchemaRef;

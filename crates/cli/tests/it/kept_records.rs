@@ -208,7 +208,7 @@ fn every_input_format_keeps_its_bad_records() {
             json!("c"),
             json!("d"),
             json!("e"),
-            Value::Null
+            json!("f")
         ]
     );
     let kept: Vec<_> = rows.iter().map(|row| row["n"].clone()).collect();

@@ -10,7 +10,7 @@ use arrow_array::{
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
 
-use crate::support::{Bench, describe};
+use crate::support::{Bench, describe, repository};
 
 /// Two positive and two negative texts.
 const TEXTS: [&str; 4] = [
@@ -243,4 +243,37 @@ fn scores_do_not_depend_on_batches_and_are_in_the_report() {
     let page = String::from_utf8(page).unwrap();
     assert!(page.contains("Scores by label") && page.contains("7 records have a gold label"));
     assert!(!page.contains('\u{1b}'));
+}
+
+#[test]
+fn models_without_one_label_say_why_they_take_no_labels() {
+    let bench = Bench::new();
+    bench.write("in.csv", "text,label\na,x\n");
+    for (model, gives) in [
+        ("bert-cased-multi", "any number of labels"),
+        ("distilbert-regression", "a number"),
+    ] {
+        let model = repository("crates/encoder/tests/fixtures").join(model);
+        let model = model.to_str().unwrap();
+        let input = ["in.csv", "--label-column", "label", "--model", model];
+        for command in [
+            &["run", "-o", "out.csv"][..],
+            &["plan", "--backend", "local"],
+        ] {
+            let message = bench.fails(2, command.iter().chain(&input));
+            for part in ["the label column", gives, "(--label-column)"] {
+                assert!(message.contains(part), "{part:?} is not in: {message}");
+            }
+        }
+        bench.ok([
+            "run",
+            "in.csv",
+            "-o",
+            "out.csv",
+            "--model",
+            model,
+            "--keep-columns",
+            "label",
+        ]);
+    }
 }

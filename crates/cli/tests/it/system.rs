@@ -206,8 +206,13 @@ fn commands_that_start_no_run_copy_standard_input_to_a_temporary_folder() {
         &["compare", "-", "--batch-sizes", "10,20"],
         &["compare", "-", "--batch-sizes", "10,20", "--simulate"],
         &["doctor", "-", "--run-dir", "run"],
+        &["pack", "-o", "x.shoal", "--check", "-"],
     ] {
-        let args = [args, &["--model", tiny()]].concat();
+        let model: &[&str] = match args[0] {
+            "pack" => &["--", tiny()],
+            _ => &["--model", tiny()],
+        };
+        let args = [args, model].concat();
         let output = homeless(&bench, &args, &input);
         assert!(output.status.success(), "{args:?}: {}", describe(&output));
         let left = std::fs::read_dir(bench.path("tmp")).unwrap().count();

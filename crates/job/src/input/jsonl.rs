@@ -298,6 +298,7 @@ mod tests {
             dialect: Dialect::default(),
             encoding: None,
             line: 1,
+            fault: None,
         };
         let rows = JsonLines { is_folder: false }
             .rows(slice, &columns)

@@ -5,12 +5,12 @@ use std::io::Cursor;
 use super::columns;
 use super::found::Found;
 use super::kind::Kind;
-use super::read::faulty;
+use super::read::oversized;
 use super::row::Contents;
 use super::schema::{Resolver, Schema};
 use super::text::{Span, TextSlice, check_options, head_with_record, read_head};
 use crate::record::Record;
-use crate::spec::{Columns, Parameters};
+use crate::spec::{Columns, Fault, Parameters};
 use crate::{FunctionSpec, Result, writers};
 
 /// Maximum number of files to sample, evenly distributed.
@@ -99,8 +99,8 @@ pub(super) fn first_rows(
             })?;
             let (uri, columns) = (found.uri.clone(), in_path(schema));
             let rows = move |span: Span| -> Result<Contents> {
-                if let Some(fault) = span.fault {
-                    return Ok(faulty(fault, span.line, span.end - span.start));
+                if span.fault == Some(Fault::Oversized) {
+                    return Ok(oversized(span.line, span.end - span.start));
                 }
                 let bytes = &bytes[(span.start - start) as usize..(span.end - start) as usize];
                 let slice = TextSlice {
@@ -110,6 +110,7 @@ pub(super) fn first_rows(
                     dialect: head.dialect.unwrap_or_default(),
                     encoding,
                     line: span.line,
+                    fault: span.fault,
                 };
                 format.rows(slice, &columns)
             };

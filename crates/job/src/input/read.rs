@@ -5,7 +5,6 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::columnar::{ColumnarFormat, Metadata};
-use super::delimited::OPEN_QUOTE;
 use super::kind::Kind;
 use super::ranged::Ranged;
 use super::row::{Contents, MAX_RECORD_BYTES};
@@ -104,8 +103,8 @@ impl Sources {
         slice: &Slice,
         source: &Source,
     ) -> Result<Contents> {
-        if let Some(fault) = slice.fault {
-            return Ok(faulty(fault, slice.line, slice.end - slice.start));
+        if slice.fault == Some(Fault::Oversized) {
+            return Ok(oversized(slice.line, slice.end - slice.start));
         }
         let location = self.location(source, run)?;
         let range = slice.start..slice.end;
@@ -119,6 +118,7 @@ impl Sources {
                     dialect: source.dialect.unwrap_or_default(),
                     encoding: source.encoding,
                     line: slice.line,
+                    fault: slice.fault,
                 };
                 format.rows(slice, &columns)
             }
@@ -183,16 +183,14 @@ impl Sources {
     }
 }
 
-/// The row of a record with a fault.
-pub(super) fn faulty(fault: Fault, line: u64, bytes: u64) -> Contents {
-    let reason = match fault {
-        Fault::Oversized => format!(
-            "the row has {} bytes, more than the {} MiB that a row may have (in CSV: was a quote left open?)",
-            bytes,
-            MAX_RECORD_BYTES >> 20
-        ),
-        Fault::OpenQuote => OPEN_QUOTE.into(),
-    };
-    let id = Cell::Null;
-    Box::new(std::iter::once(Ok((line, Err(BadRecord::new(id, reason))))))
+/// The row of an oversized record, which is not read.
+pub(super) fn oversized(line: u64, bytes: u64) -> Contents {
+    let reason = format!(
+        "the row has {bytes} bytes, more than the {} MiB that a row may have (in CSV: was a quote left open?)",
+        MAX_RECORD_BYTES >> 20
+    );
+    Box::new(std::iter::once(Ok((
+        line,
+        Err(BadRecord::new(Cell::Null, reason)),
+    ))))
 }

@@ -158,10 +158,12 @@ impl Schema {
             .keys()
             .find(|role| !roles.contains(&role.as_str()))
         {
-            return Err(Error::Parameter(format!(
-                "failed to use the {role} column: this function reads {}",
-                roles.join(", ")
-            )));
+            let reason = match function.refused.get(role) {
+                Some(reason) => reason.clone(),
+                None => format!("this function reads {}", roles.join(", ")),
+            };
+            let error = Error::Parameter(format!("failed to use the {role} column: {reason}"));
+            return Err(error.adjustable(format!("{role}-column")));
         }
         let id = match &parameters.id_column {
             Some(name) => Some(self.need(name, ID, place)?),

@@ -77,6 +77,8 @@ pub(crate) struct TextSlice<'a> {
     pub(crate) encoding: Option<Encoding>,
     /// The line of the first record, from 1.
     pub(crate) line: u64,
+    /// What is wrong with its only record.
+    pub(crate) fault: Option<Fault>,
 }
 
 /// The position of a record in its source.

@@ -13,6 +13,7 @@ use shoal_job::{Cancel, Record};
 
 use super::check::{Comparison, compare};
 use super::{ModelSettings, Source};
+use crate::inputs::{Inputs, SpoolFolder};
 use crate::scratch::ScratchRun;
 use crate::{Error, Result, Setting};
 
@@ -130,8 +131,9 @@ fn compare_on(
     let f32 = settings.model.runner("", f32)?;
     let packed = settings.model.runner("", packed)?;
     let (spec, parameters) = (f32.spec(), settings.parameters.clone());
-    let inputs = &settings.check;
-    let scratch = ScratchRun::plan(inputs, None, spec, parameters, cancel, &mut |_| {})?;
+    let (inputs, format) = (&settings.check, parameters.input_format);
+    let inputs = Inputs::find(inputs, format, SpoolFolder::temporary, cancel)?;
+    let scratch = ScratchRun::plan(&inputs, spec, parameters, cancel, &mut |_| {})?;
     let sources = Sources::default();
     let next_batch = AtomicUsize::new(0);
     let next = || -> Option<Result<Vec<Record>>> {

@@ -18,6 +18,7 @@ use shoal_runners::EncoderRunner;
 use super::median;
 use crate::backend::BackendContext;
 use crate::bench::random_records;
+use crate::inputs::{Inputs, SpoolFolder};
 use crate::machine::{architecture, cores};
 use crate::scratch::ScratchRun;
 use crate::{BackendConfig, BackendKind, EngineSettings, ModelSettings, Result, VERSION, folders};
@@ -219,7 +220,8 @@ impl Function<'_> {
         };
         let inputs = [input.display().to_string()];
         let (spec, cancel) = (self.runner.spec(), self.cancel);
-        let scratch = ScratchRun::plan(&inputs, None, spec, parameters, cancel, &mut |_| {})?;
+        let inputs = Inputs::find(&inputs, None, SpoolFolder::temporary, cancel)?;
+        let scratch = ScratchRun::plan(&inputs, spec, parameters, cancel, &mut |_| {})?;
         let ScratchRun {
             run, job, batches, ..
         } = &scratch;

@@ -54,14 +54,7 @@ impl Study {
         };
         let spec = runner.spec();
         let progress = &mut |records| emit(&Event::Planning { records });
-        let scratch = ScratchRun::plan(
-            &inputs.names,
-            inputs.spool(),
-            spec,
-            parameters,
-            cancel,
-            progress,
-        )?;
+        let scratch = ScratchRun::plan(&inputs, spec, parameters, cancel, progress)?;
         emit(&Event::Planned {
             records: scratch.job.records,
             batches: scratch.job.batches,

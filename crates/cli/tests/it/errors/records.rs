@@ -103,7 +103,7 @@ fn bad_rows_of_csv_become_dead_letters() {
             (json!("long"), 2, 4, "4 columns, the header has 3"),
             (json!("empty"), 3, 5, "the text is empty"),
             (json!("bytes"), 4, 6, "not valid UTF-8 (byte 1)"),
-            (Value::Null, 6, 10, "the lines after this one"),
+            (json!("open"), 6, 10, "the lines after this one"),
         ],
     );
 }

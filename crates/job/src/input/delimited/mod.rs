@@ -194,5 +194,5 @@ fn guess(field: &[u8]) -> Cell {
 }
 
 /// Why a row is bad whose quote is open.
-pub(super) const OPEN_QUOTE: &str = "a quote opens a field in this row and is not closed before a delimiter or the end of a line; \
+const OPEN_QUOTE: &str = "a quote opens a field in this row and is not closed before a delimiter or the end of a line; \
     the lines after this one are read as rows; if quotes are ordinary characters in this file, set the quote to none";

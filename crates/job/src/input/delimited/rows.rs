@@ -2,12 +2,13 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::OPEN_QUOTE;
 use super::parser::{Parser, Sink, Step};
 use crate::dialect::{Dialect, Encoding};
 use crate::input::row::{Content, Contents, MAX_RECORD_BYTES, TOO_LONG, content, contents, text};
 use crate::input::text::TextSlice;
 use crate::record::{BadRecord, Cell};
-use crate::spec::Columns;
+use crate::spec::{Columns, Fault};
 use crate::{Error, Result};
 
 /// Reads the rows of a slice.
@@ -29,6 +30,7 @@ pub(super) fn rows(slice: TextSlice<'_>, columns: &Columns) -> Result<Contents> 
         columns: columns.clone(),
         places,
         encoding: slice.encoding,
+        has_open_quote: slice.fault == Some(Fault::OpenQuote),
     };
     Ok(contents(slice.uri, move || rows.step()))
 }
@@ -127,6 +129,8 @@ struct Rows {
     /// The field of each of [`Columns::sources`].
     places: Vec<Option<usize>>,
     encoding: Option<Encoding>,
+    /// Whether a quote in the only row is not closed.
+    has_open_quote: bool,
 }
 
 impl Rows {
@@ -149,11 +153,14 @@ impl Rows {
         }
         let line = self.parser.line();
         loop {
-            if self.fields.bytes.len() as u64 > MAX_RECORD_BYTES {
+            let is_too_long = self.fields.bytes.len() as u64 > MAX_RECORD_BYTES;
+            if is_too_long && !self.has_open_quote {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, TOO_LONG));
             }
             let input = self.reader.fill_buf()?;
-            let step = if input.is_empty() {
+            let step = if is_too_long {
+                Step::StrayQuote
+            } else if input.is_empty() {
                 if self.parser.finish(&mut self.fields) {
                     Step::Record
                 } else {
@@ -167,6 +174,11 @@ impl Rows {
             match step {
                 Step::Record => return Ok(Some((line, self.parse()))),
                 Step::More | Step::QuotedLine => {}
+                // Only the fields before the quote are sound.
+                Step::StrayQuote if self.has_open_quote => {
+                    let bad = BadRecord::new(self.id(), OPEN_QUOTE);
+                    return Ok(Some((line, Err(bad))));
+                }
                 // The plan has such rows as faults.
                 Step::StrayQuote => {
                     let reason = "a quote is open that was closed in the plan; start a new run";
@@ -176,12 +188,21 @@ impl Rows {
         }
     }
 
-    fn parse(&self) -> Content {
-        let field = |index: usize| self.places[index].and_then(|place| self.fields.get(place));
-        let id = match field(0) {
+    /// The value of one of [`Columns::sources`].
+    fn value(&self, index: usize) -> Option<&[u8]> {
+        self.places[index].and_then(|place| self.fields.get(place))
+    }
+
+    /// The id of a bad row.
+    fn id(&self) -> Cell {
+        match self.value(0) {
             None | Some(b"") => Cell::Null,
             Some(field) => Cell::Text(String::from_utf8_lossy(field).into_owned()),
-        };
+        }
+    }
+
+    fn parse(&self) -> Content {
+        let id = self.id();
         if self.parser.has_backslash() {
             let reason = "a quote after a backslash ends a field too early; if \\ escapes quotes in this file, set the escape character";
             return Err(BadRecord::new(id, reason));
@@ -194,11 +215,13 @@ impl Rows {
             );
             return Err(BadRecord::new(id, reason));
         }
-        content(&self.columns, id, |index, is_text| match field(index) {
-            None => Ok(Cell::Null),
-            Some(b"") if is_text => Err("is empty".to_owned()),
-            Some(b"") => Ok(Cell::Null),
-            Some(field) => text(field, self.encoding),
+        content(&self.columns, id, |index, is_text| {
+            match self.value(index) {
+                None => Ok(Cell::Null),
+                Some(b"") if is_text => Err("is empty".to_owned()),
+                Some(b"") => Ok(Cell::Null),
+                Some(field) => text(field, self.encoding),
+            }
         })
     }
 }
