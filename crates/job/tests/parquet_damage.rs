@@ -8,11 +8,14 @@ use arrow_array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMillisecondArray,
 };
+use bytes::Bytes;
 use common::Bench;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::{WriterProperties, WriterVersion};
 use proptest::prelude::*;
+use shoal_job::format::OutputFormat;
 use shoal_job::{Error, Result};
 
 /// A file with five rows in two row groups.
@@ -68,6 +71,34 @@ fn complete_files_are_read() {
         let content = file(Compression::SNAPPY, WriterVersion::PARQUET_2_0);
         assert_eq!(read(&content, kept).unwrap(), 5);
     }
+}
+
+/// Pages that claim more values than their row group has rows.
+#[test]
+fn rows_of_a_damaged_file_do_not_depend_on_the_batch_size() {
+    let sound = file(Compression::UNCOMPRESSED, WriterVersion::PARQUET_2_0);
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&Bytes::from(sound.clone()))
+        .unwrap();
+    let (start, length) = metadata.row_group(0).column(3).byte_range();
+    let bench = Bench::new();
+    let path = bench.path("a.parquet");
+    let read = |batch_size| {
+        let parameters = common::parameters(batch_size, &["price"], OutputFormat::Csv);
+        let (_, rows) = bench.carry_as(&[&path], parameters).ok()?;
+        Some(rows)
+    };
+    let mut read_both = 0;
+    for at in start..start + length {
+        let mut content = sound.clone();
+        content[at as usize] = 0x66;
+        std::fs::write(&path, content).unwrap();
+        if let (Some(one), Some(all)) = (read(1), read(5)) {
+            assert_eq!(one, all, "byte {at}");
+            read_both += 1;
+        }
+    }
+    assert!(read_both > 10);
 }
 
 proptest! {

@@ -98,7 +98,11 @@ impl ColumnarFormat {
                 let contents = batches
                     .iter()
                     .flat_map(|batch| columns::contents(&columns, &schema, batch));
-                Ok(rows.zip(contents).collect::<Vec<_>>())
+                let rows: Vec<_> = rows.zip(contents).collect();
+                match rows.is_empty() {
+                    true => Err("it has fewer rows than its metadata say".into()),
+                    false => Ok(rows),
+                }
             });
             // Nothing is read after an error.
             next = end;

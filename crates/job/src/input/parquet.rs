@@ -60,21 +60,16 @@ impl Footer {
         }
     }
 
-    /// The row groups of a range, and the position of its first row in them.
-    fn groups(&self, rows: &Range<u64>) -> (Vec<usize>, u64) {
-        let mut groups = Vec::new();
-        let (mut first, mut offset) = (0, 0);
-        for (index, group) in self.metadata.metadata().row_groups().iter().enumerate() {
-            let end = first + group.num_rows() as u64;
-            if end > rows.start && first < rows.end {
-                if groups.is_empty() {
-                    offset = rows.start - first;
-                }
-                groups.push(index);
-            }
-            first = end;
-        }
-        (groups, offset)
+    /// The row group of a row, and its rows.
+    fn group(&self, row: u64) -> Option<(usize, Range<u64>)> {
+        let mut end = 0;
+        let mut groups = self.metadata.metadata().row_groups().iter();
+        let index = groups.position(|group| {
+            end += group.num_rows() as u64;
+            row < end
+        })?;
+        let rows = self.metadata.metadata().row_group(index).num_rows() as u64;
+        Some((index, end - rows..end))
     }
 }
 
@@ -98,15 +93,19 @@ impl Metadata for Footer {
         };
         let leaves: Vec<_> = (0..schema.num_columns()).filter(is_used).collect();
         let mask = ProjectionMask::leaves(schema, leaves);
+        // One row group at a time: the library would take what a damaged page has beyond the end of its group for the rows
+        // of the next one.
         Ok(Box::new(move |rows| {
-            let (groups, offset) = self.groups(&rows);
-            let length = (rows.end - rows.start) as usize;
+            let Some((group, within)) = self.group(rows.start) else {
+                return Ok(Vec::new());
+            };
+            let length = (rows.end.min(within.end) - rows.start) as usize;
             let metadata = self.metadata.clone();
             let batches =
                 ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata)
                     .with_projection(mask.clone())
-                    .with_row_groups(groups)
-                    .with_offset(offset as usize)
+                    .with_row_groups(vec![group])
+                    .with_offset((rows.start - within.start) as usize)
                     .with_limit(length)
                     .with_batch_size(length)
                     .build()?;
