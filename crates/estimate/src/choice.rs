@@ -117,7 +117,9 @@ pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
             match (limit, budget, feasible.len()) {
                 (None, _, 1) => "the cheapest",
                 (None, ..) => "the fastest of the cheapest (within 2 % of the lowest cost)",
-                (Some(_), None, _) => "the cheapest within the deadline (of equal cost, the fastest)",
+                (Some(_), None, _) => {
+                    "the cheapest within the deadline (of equal cost, the fastest)"
+                }
                 (Some(_), Some(_), _) => {
                     "the cheapest within the deadline and the budget (of equal cost, the fastest)"
                 }

@@ -178,7 +178,7 @@ pub(crate) struct StartOptions {
     #[arg(short, long, value_name = "N")]
     pub(crate) batch_size: Option<u64>,
 
-    /// Let a plan choose batch size and concurrency, within --max-cost and --max-time
+    /// Let a plan choose backend, batch size and concurrency, within --max-cost and --max-time; asks before it starts
     #[arg(long)]
     pub(crate) auto: Option<bool>,
 
