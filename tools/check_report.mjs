@@ -3,7 +3,7 @@
 // check_report.sh. Fails on console messages, requests, axe-core findings, horizontal scrolling, small
 // text in plots, and a plan whose figures do not mark its choice. Screenshots are for visual inspection.
 import { createRequire } from "node:module";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -49,7 +49,9 @@ async function check(file, theme, width, media) {
   });
   await page.setViewportSize({ width, height: 900 });
   await page.emulateMedia({ colorScheme: theme, media });
-  await page.goto(address);
+  // Chromium takes no screenshot of an SVG document.
+  if (isImage) await page.setContent(`<body style="margin: 0">${readFileSync(file, "utf8")}</body>`);
+  else await page.goto(address);
   const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   if (wider > 0 && !isImage) found.push(`the page is ${wider} px wider than its window`);
   if (await page.evaluate(() => document.querySelectorAll("script").length)) found.push("the page has a script");

@@ -166,7 +166,9 @@ pub(crate) fn plan(args: PlanArgs) -> Result<()> {
                 ReportFormat::Markdown => report.markdown(),
             };
             write(path, &content)?;
-            say(&choice(&plan));
+            if plan.choice.index.is_some() {
+                say(&choice(&plan));
+            }
         }
         _ if args.json => print_json(&plan)?,
         _ => print(text(&plan, args.all, args.explain))?,
@@ -273,7 +275,7 @@ fn choice(plan: &Plan) -> String {
         .filter(|one| one.seconds < chosen.seconds / 2.0);
     if let Some(fastest) = fastest {
         let faster = format!(
-            "{}: {} for {}; a deadline buys it (--deadline)",
+            "{}: {} for {}; --deadline chooses by time",
             describe(fastest),
             duration(fastest.seconds),
             usd(fastest.usd())

@@ -258,7 +258,7 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "TIME", value_parser = time::seconds)]
     pub(crate) max_time: Option<f64>,
 
-    /// Spend more than $1 on a platform without asking
+    /// Without asking, take the choice of --auto and spend more than $1 on a platform
     #[arg(short, long)]
     pub(crate) yes: Option<bool>,
 

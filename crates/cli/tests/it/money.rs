@@ -96,7 +96,7 @@ fn a_plan_lists_candidates_and_chooses_one() {
             &["--backend", "lambda"][..],
             "measured predicted choice million range",
         ),
-        (&["--all"], "ONCE exceeds"),
+        (&["--all"], "ONCE standard"),
         (&["--explain"], "assumed tiers"),
     ] {
         let text = text(more);
@@ -107,27 +107,6 @@ fn a_plan_lists_candidates_and_chooses_one() {
     assert!(text(&[]).contains("--explain lists them"));
     assert!(!text(&[]).contains("are used up"));
     assert!(text(&["--explain"]).contains("are used up"));
-
-    let over = plan(&[
-        "--json",
-        "--calibration",
-        "here.json",
-        "--backend",
-        "lambda",
-        "--concurrency",
-        "5000",
-        "--batch-sizes",
-        "1",
-    ]);
-    let over = json(&bench.ok(over));
-    assert!(
-        over["estimates"][0]["broken"][0]
-            .as_str()
-            .unwrap()
-            .contains("quota"),
-        "{}",
-        over["estimates"][0]
-    );
 }
 
 #[test]
@@ -158,6 +137,10 @@ fn a_plan_in_which_nothing_fits_fails_and_says_what_limits() {
     let over = ["--concurrency", "5000", "--batch-sizes", "1"];
     let error = bench.fails(9, [&on_lambda[..], &over].concat());
     assert!(error.contains("the account's quota is 1000"), "{error}");
+    let all = [&on_lambda[..], &over, &["--all"]].concat();
+    let output = bench.shoal(all).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("    exceeds 5000 concurrent"), "{text}");
     let auto = [
         "run",
         "input.jsonl",
@@ -289,6 +272,58 @@ fn auto_uses_the_choice_and_resumes_with_it() {
             .fails(2, ["run", "-", "-o", "x.csv", "--auto"])
             .contains("standard input")
     );
+}
+
+/// Runs the command in a pseudo-terminal and answers its question. Returns the exit code and what it printed.
+fn in_terminal(bench: &Bench, answer: &str, args: &[&str]) -> (Option<i32>, String) {
+    const PROGRAM: &str = "\
+import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+printed, asked = b'', False
+while True:
+    try:
+        more = os.read(terminal, 4096)
+    except OSError:
+        break
+    if not more:
+        break
+    printed += more
+    if not asked and b'[y/N]' in printed:
+        os.write(terminal, sys.argv[1].encode() + b'\\n')
+        asked = True
+sys.stdout.buffer.write(printed)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+    let command = bench.shoal(args);
+    let mut python = std::process::Command::new("python3");
+    python
+        .args(["-c", PROGRAM, answer])
+        .arg(command.get_program());
+    python.args(command.get_args()).env_clear();
+    let variables = command.get_envs();
+    python.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    let output = python.current_dir(bench.path(".")).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), printed)
+}
+
+#[test]
+fn auto_asks_on_a_terminal_before_it_starts() {
+    let bench = bench();
+    let auto = ["run", "input.jsonl", "-o", "auto.csv", "--auto"];
+    let (code, printed) = in_terminal(&bench, "n", &auto);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("Run it? [y/N]"), "{printed}");
+    assert!(!bench.path("auto.csv").exists());
+    let (code, printed) = in_terminal(&bench, "y", &auto);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(bench.path("auto.csv").exists());
+    let agreed = [&auto[..], &["--fresh", "--yes"]].concat();
+    let (code, printed) = in_terminal(&bench, "n", &agreed);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(!printed.contains("[y/N]"), "{printed}");
 }
 
 #[test]

@@ -133,6 +133,7 @@ impl ComparisonReport {
                 .zip(self.rows.iter().map(of))
                 .collect(),
             is_connected: true,
+            radius: 4.0,
         };
         let panel =
             |title, scale, format, [monolithic, parallel]: [fn(&ComparisonRow) -> f64; 2]| {

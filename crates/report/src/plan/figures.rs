@@ -10,7 +10,7 @@ use crate::plot::{Curve, Curves, Panel, Scale, X};
 /// The classes of the colours of curves. Further curves share the last one.
 const CLASSES: [&str; 5] = ["series1", "series2", "series3", "series4", "series5"];
 /// Candidates that cost more than this multiple of the most expensive one that is optimal are not drawn.
-const MOST_USD_RATIO: f64 = 3.0;
+const MOST_USD_RATIO: f64 = 1.5;
 
 fn class(index: usize) -> &'static str {
     CLASSES[index.min(CLASSES.len() - 1)]
@@ -76,26 +76,28 @@ impl<'a> PlanReport<'a> {
         let mut places: Vec<&str> = self.possible().map(|one| one.place.as_str()).collect();
         places.sort_unstable();
         places.dedup();
-        let point = |estimate: &Estimate| (estimate.seconds, estimate.usd());
-        let mut curves: Vec<Curve> = Vec::new();
-        let mut legend = Vec::new();
-        for (index, place) in places.into_iter().enumerate() {
-            legend.push((class(index), place.to_owned()));
-            let points = self.possible().filter(|one| one.place == place).map(point);
-            curves.push(Curve {
-                class: class(index),
-                points: points.collect(),
-                is_connected: false,
-            });
-        }
         let optimal = || self.plan.pareto.iter().map(|&i| &self.plan.estimates[i]);
-        // What no other candidate beats is joined, below the dots.
-        let front = Curve {
+        let point = |estimate: &Estimate| (estimate.seconds, estimate.usd());
+        let mut curves = vec![Curve {
             class: "base",
             points: optimal().map(point).collect(),
             is_connected: true,
-        };
-        curves.insert(0, front);
+            radius: 0.0,
+        }];
+        let mut legend = Vec::new();
+        for (index, place) in places.into_iter().enumerate() {
+            legend.push((class(index), place.to_owned()));
+            let all: Vec<_> = self.possible().filter(|one| one.place == place).collect();
+            let best: Vec<_> = optimal().filter(|one| one.place == place).collect();
+            for (of, radius) in [(all, 2.5), (best, 4.5)] {
+                curves.push(Curve {
+                    class: class(index),
+                    points: of.into_iter().map(point).collect(),
+                    is_connected: false,
+                    radius,
+                });
+            }
+        }
         let most = optimal().map(Estimate::usd).fold(0.0, f64::max);
         let dearest = self.possible().map(Estimate::usd).fold(0.0, f64::max);
         let most = if most > 0.0 {
@@ -105,7 +107,7 @@ impl<'a> PlanReport<'a> {
         };
         let hidden = self.possible().filter(|one| one.usd() > most).count();
         let mut caption = String::from(
-            "Each dot is a candidate; the line joins those that no other one beats in both time and cost.",
+            "Each dot is a candidate; the line joins the large ones, which no other one beats in both time and cost.",
         );
         if hidden > 0 {
             caption += &format!(
@@ -268,6 +270,7 @@ fn figure<'a>(
             class: class(index),
             points: line.points.iter().map(|(x, one)| (*x, of(one))).collect(),
             is_connected: true,
+            radius: 4.0,
         };
         lines.map(curve).collect()
     };

@@ -155,7 +155,7 @@ impl Axes {
     /// The width that the labels of a y axis take.
     pub(crate) fn room(frame: Frame, labels: &[(f64, String)]) -> f64 {
         let widths = labels.iter().map(|(_, label)| frame.width_of(label));
-        widths.fold(0.0, f64::max) + 10.0
+        widths.fold(0.0, f64::max) + 14.0
     }
 
     pub(crate) fn x(&self, value: f64) -> f64 {

@@ -44,6 +44,8 @@ pub(crate) struct Curve {
     /// By ascending x if they are connected.
     pub(crate) points: Vec<(f64, f64)>,
     pub(crate) is_connected: bool,
+    /// The radius of the points; 0 for none.
+    pub(crate) radius: f64,
 }
 
 /// A quantity.
@@ -57,7 +59,7 @@ pub(crate) struct Panel {
     pub(crate) most: Option<f64>,
     pub(crate) format: fn(f64) -> String,
     pub(crate) curves: Vec<Curve>,
-    /// Whether the values of the first two curves are written beside them, above and below.
+    /// Whether values are written at the points, for at most two curves with the same x.
     pub(crate) has_values: bool,
     /// A point to mark.
     pub(crate) mark: Option<(f64, f64)>,
@@ -131,7 +133,7 @@ impl Curves {
                 let last = values.iter().map(at).fold(f64::NEG_INFINITY, f64::max);
                 // A single value stands in the middle.
                 let margin = match last - first {
-                    span if span > 0.0 => span * 0.04,
+                    span if span > 0.0 => span * 0.05,
                     _ => 1.0,
                 };
                 let tick = |value: &f64| (scale.of(*value), count(value.round() as u64));
@@ -194,13 +196,23 @@ impl Curves {
             if curve.is_connected {
                 canvas.line(&points, curve.class, 2.25);
             }
-            let radius = if curve.is_connected { 4.0 } else { 3.0 };
-            for &point in &points {
-                canvas.dot(point, radius, curve.class);
+            if curve.radius > 0.0 {
+                for &point in &points {
+                    canvas.dot(point, curve.radius, curve.class);
+                }
             }
             if panel.has_values {
-                let values = shown.iter().map(|(_, y)| (panel.format)(*y));
-                draw_values(canvas, axes, &points, values, index == 0);
+                let other = panel.curves.iter().rev().nth(index);
+                let at_first = index == 0;
+                let value = |(index, (_, y)): (usize, &(f64, f64))| {
+                    let beside = other.and_then(|other| other.points.get(index));
+                    // Of equal values, the first one stands above.
+                    let is_above =
+                        beside.is_none_or(|(_, beside)| y > beside || y == beside && at_first);
+                    ((panel.format)(*y), is_above)
+                };
+                let values = shown.iter().enumerate().map(value);
+                draw_values(canvas, axes, &points, values);
             }
         }
         let Some(mark) = panel.mark else { return };
@@ -214,25 +226,27 @@ impl Curves {
     }
 }
 
-/// Writes values beside their points, where there is room.
+/// Writes values above or below their points, where there is room.
 fn draw_values(
     canvas: &mut Canvas,
     axes: &Axes,
     points: &[(f64, f64)],
-    values: impl Iterator<Item = String>,
-    is_above: bool,
+    values: impl Iterator<Item = (String, bool)>,
 ) {
-    let away = canvas.frame.font * if is_above { -0.95 } else { 1.05 };
     let mut free = f64::NEG_INFINITY;
-    for (&(x, y), label) in points.iter().zip(values) {
+    for (&(x, y), (label, is_above)) in points.iter().zip(values) {
         let half = canvas.frame.width_of(&label) / 2.0 + 3.0;
-        if x - half < free {
+        // On the canvas, and off the labels of the y axis.
+        let most = (canvas.frame.width - half).max(axes.left + half);
+        let middle = x.clamp(axes.left + half, most);
+        if middle - half < free {
             continue;
         }
-        free = x + half;
+        free = middle + half;
+        let away = canvas.frame.font * if is_above { -0.95 } else { 1.05 };
         // Keep the label off the axis.
         let is_low = y + away > axes.bottom - canvas.frame.font * 0.6;
         let at = if is_low { y - away } else { y + away };
-        canvas.text((x, at), Anchor::Middle, &label, "strong");
+        canvas.text((middle, at), Anchor::Middle, &label, "strong");
     }
 }
