@@ -26,4 +26,5 @@ pub use cost::{Bill, BillItem, Usage};
 pub use figure::{Basis, Confidence};
 pub use plan::{BreakEven, ColdStartEffect, Plan};
 pub use prices::{Architecture, Prices};
+pub use shoal_kernels::{Precision, Target};
 pub use workload::{Work, Workload};

@@ -106,8 +106,11 @@ fn simulate(
     let context = study.context(calibration, prices, region, DEFAULT_QUOTA);
     let concurrency = run.backend.concurrency();
     let concurrency = concurrency.map_or(DEFAULT_QUOTA, |count| count as u64);
-    let mut rows = Vec::new();
+    let mut rows: Vec<BatchSize> = Vec::new();
     for &batch_size in sizes {
+        if add_same(&mut rows, batch_size) {
+            continue;
+        }
         let approach = |concurrency| -> Result<(Approach, u64)> {
             let simulated = context.simulate(&Candidate {
                 platform: Platform::Lambda,
@@ -122,13 +125,14 @@ fn simulate(
                 peak_concurrency: outcome.peak_concurrency,
                 cold_starts: outcome.cold_starts,
                 invocations: outcome.invocations,
-                bill: simulated.bill,
+                bill: Some(simulated.bill),
             };
             Ok((approach, simulated.batches))
         };
         let (monolithic, batches) = approach(1)?;
         rows.push(BatchSize {
             batch_size,
+            same_batches: Vec::new(),
             batches,
             monolithic,
             parallel: approach(concurrency)?.0,
@@ -165,9 +169,12 @@ fn measure(
     let mut inputs = Inputs::find(&settings.run.inputs, format, SpoolFolder::temporary, cancel)?;
     // Every run reads it.
     inputs.name_copy()?;
-    let mut rows = Vec::new();
+    let mut rows: Vec<BatchSize> = Vec::new();
     let mut last = None;
     for &batch_size in sizes {
+        if add_same(&mut rows, batch_size) {
+            continue;
+        }
         let mut approach = |concurrency: Option<usize>| -> Result<(Approach, Summary)> {
             let (summary, receipts) = execute(
                 settings,
@@ -200,6 +207,7 @@ fn measure(
         let (parallel, summary) = approach(settings.run.backend.concurrency())?;
         rows.push(BatchSize {
             batch_size,
+            same_batches: Vec::new(),
             batches: summary.batches,
             monolithic,
             parallel,
@@ -230,6 +238,17 @@ fn measure(
         paper_baseline: None,
         command: settings.command.clone(),
     })
+}
+
+/// Adds a batch size to the last row, if that is one batch of all records; larger sizes give the same one.
+fn add_same(rows: &mut [BatchSize], batch_size: u64) -> bool {
+    match rows.last_mut().filter(|last| last.batches <= 1) {
+        Some(last) => {
+            last.same_batches.push(batch_size);
+            true
+        }
+        None => false,
+    }
 }
 
 fn concurrency_of(summary: &Summary) -> u64 {

@@ -198,9 +198,9 @@ pub(crate) struct BatchOptions {
     #[arg(short, long, value_name = "N")]
     pub(crate) batch_size: Option<u64>,
 
-    /// Let a plan choose batch size and concurrency
+    /// Let a plan choose backend, batch size and concurrency
     ///
-    /// The choice is within --max-cost and --max-time
+    /// The choice is within --max-cost and --max-time. A terminal is asked before the start
     #[arg(long)]
     pub(crate) auto: Option<bool>,
 
@@ -293,7 +293,7 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "ACTION", value_parser = named(&OnError::ALL, OnError::name))]
     pub(crate) on_error: Option<OnError>,
 
-    /// Spend more than $1 on a platform without asking
+    /// Without asking, take the choice of --auto and spend more than $1 on a platform
     #[arg(short, long, hide_short_help = true)]
     pub(crate) yes: Option<bool>,
 
