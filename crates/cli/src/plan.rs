@@ -35,15 +35,15 @@ pub(crate) struct PlanArgs {
     /// Show all candidates
     ///
     /// Not only those that no other one beats in both time and cost
-    #[arg(long, help_heading = heading::OUTPUT)]
+    #[arg(long, conflicts_with = "json", help_heading = heading::OUTPUT)]
     all: bool,
 
     /// Also show what the times and costs are based on, and what is assumed
-    #[arg(long, help_heading = heading::OUTPUT)]
+    #[arg(long, conflicts_with = "json", help_heading = heading::OUTPUT)]
     explain: bool,
 
     /// Write the plan to this file instead, by its ending: .html (a page with charts), .md, .csv or .json
-    #[arg(short, long, value_name = "FILE", conflicts_with = "json", help_heading = heading::OUTPUT)]
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "all", "explain"], help_heading = heading::OUTPUT)]
     output: Option<PathBuf>,
 
     /// Print the plan as JSON

@@ -145,7 +145,7 @@ fn a_plan_chooses_the_backend_of_a_run_and_needs_consent() {
         "run",
         "reviews.jsonl",
         "--model",
-        &model,
+        model,
         "--precision",
         "int8",
         "--isa",
