@@ -7,6 +7,7 @@ use shoal_kernels::{Precision, Target};
 
 use crate::Architecture;
 use crate::file::read_text;
+use crate::simulate::ColdStart;
 
 /// Maximum size of a calibration file in bytes, far more than any needs.
 const MAX_BYTES: u64 = 1 << 20;
@@ -66,8 +67,8 @@ pub struct PlatformTimes {
     pub calls: u64,
     /// Round-trip time of a call without the function, in seconds.
     pub call_seconds: f64,
-    /// Time until a new environment exists, before its initialization, in seconds.
-    pub place_seconds: f64,
+    /// The cold start of an environment, if there was one.
+    pub cold: Option<ColdStart>,
     /// Time of the same work on one vCPU of the platform, relative to a core of the calibrated
     /// machine.
     pub slowdown: f64,
@@ -215,7 +216,15 @@ impl Calibration {
             self.init_seconds,
         ];
         let platform = self.platform.iter();
-        let platform = platform.flat_map(|p| [p.call_seconds, p.place_seconds, p.slowdown]);
+        let platform = platform.flat_map(|times| {
+            let cold = times.cold.unwrap_or_default();
+            [
+                times.call_seconds,
+                times.slowdown,
+                cold.place_seconds,
+                cold.init_seconds,
+            ]
+        });
         let mut all = times.chain(slowdowns).chain(others).chain(platform);
         if !all.all(|seconds| seconds.is_finite() && seconds >= 0.0) {
             return Err("it has a time that is negative or not finite".into());

@@ -4,9 +4,8 @@ use serde::Serialize;
 
 use crate::{Architecture, Basis, Bill};
 
-/// Without constraints, the fastest candidate whose cost is at most this multiple of the lowest is
-/// chosen.
-const MAX_COST_RATIO: f64 = 1.10;
+/// Candidates whose cost is at most this multiple of the lowest count as equally cheap.
+const EQUAL_COST: f64 = 1.02;
 
 /// A candidate configuration for a job, and its predicted time and cost.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,8 +32,8 @@ pub struct Estimate {
     pub peak_concurrency: u64,
     /// Number of first invocations of an environment.
     pub cold_starts: u64,
-    /// The cost; `None` if there is no price.
-    pub bill: Option<Bill>,
+    /// The cost.
+    pub bill: Bill,
     /// Basis of time and cost.
     pub basis: Basis,
     /// Platform limits that the candidate exceeds. If there are any, it is never chosen.
@@ -43,8 +42,8 @@ pub struct Estimate {
 
 impl Estimate {
     /// The cost in USD.
-    pub fn usd(&self) -> Option<f64> {
-        self.bill.as_ref().map(Bill::usd)
+    pub fn usd(&self) -> f64 {
+        self.bill.usd()
     }
 }
 
@@ -62,13 +61,13 @@ pub struct Constraints {
 pub struct Choice {
     /// Index of the chosen estimate; `None` if none meets the constraints.
     pub index: Option<usize>,
-    /// The reason, as a sentence without its full stop.
+    /// The reason, or what rules out every estimate, as a sentence without its full stop.
     pub why: String,
 }
 
 /// Indices of the Pareto-optimal estimates, by ascending time: no other estimate is at least as
 /// good in both time and cost. Of equal estimates, the first is kept. Estimates that exceed a limit
-/// or have no price are excluded.
+/// are excluded.
 ///
 /// # Panics
 /// A time or a cost is NaN.
@@ -77,7 +76,7 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
         .iter()
         .enumerate()
         .filter(|(_, estimate)| estimate.broken.is_empty())
-        .filter_map(|(index, estimate)| Some((estimate.seconds, estimate.usd()?, index)))
+        .map(|(index, estimate)| (estimate.seconds, estimate.usd(), index))
         .collect();
     possible.sort_by(|one, other| one.partial_cmp(other).expect("times and costs are not NaN"));
     let mut front: Vec<usize> = Vec::new();
@@ -91,93 +90,115 @@ pub fn pareto(estimates: &[Estimate]) -> Vec<usize> {
     front
 }
 
-/// Chooses the best estimate under `constraints`: the cheapest that meets a deadline, the fastest
-/// within a budget, or the cheapest that meets both. Without constraints it is the fastest of those
-/// that cost at most 10 % more than the cheapest. Estimates without a price are chosen by time, and
-/// only if no estimate has a price.
+/// Chooses the best estimate under `constraints`: the fastest within a budget; otherwise the
+/// cheapest, within the deadline and the budget if they are set. Estimates that cost at most 2 %
+/// more than the cheapest count as equally cheap, and the fastest of them is chosen.
 ///
 /// # Panics
 /// A time or a cost is NaN.
 pub fn choose(estimates: &[Estimate], constraints: Constraints) -> Choice {
-    let choice = |index, why: &str| Choice {
-        index,
-        why: why.into(),
-    };
-    let mut possible: Vec<usize> = (0..estimates.len()).collect();
-    possible.retain(|&index| estimates[index].broken.is_empty());
-    if possible.is_empty() {
-        return choice(None, "every candidate exceeds a limit of its platform");
-    }
-    let has_price = |&index: &usize| estimates[index].usd().is_some();
-    let is_priced = possible.iter().any(has_price);
-    if is_priced {
-        possible.retain(has_price);
-    } else if constraints.max_usd.is_some() {
-        return choice(
-            None,
-            "no candidate has a price; specify the price of this machine",
-        );
-    }
-    let time = |index: usize| estimates[index].seconds;
-    let usd = |index: usize| estimates[index].usd().unwrap_or_default();
-    let least = |of: &[usize], key: &dyn Fn(usize) -> (f64, f64, u64)| {
-        let compare = |one: &usize, other: &usize| key(*one).partial_cmp(&key(*other));
-        let least = of
-            .iter()
-            .copied()
-            .min_by(|one, other| compare(one, other).expect("times and costs are not NaN"));
-        least.expect("there is a candidate")
-    };
-    // Ties go to the cheapest, then to the lowest concurrency.
-    let fastest = |of: &[usize]| {
-        least(of, &|index| {
-            (time(index), usd(index), estimates[index].concurrency)
-        })
-    };
-    let cheapest = |of: &[usize]| least(of, &|index| (usd(index), time(index), 0));
-    let (deadline, max_usd) = (constraints.deadline_seconds, constraints.max_usd);
+    let mut possible: Vec<&Estimate> = estimates.iter().collect();
+    possible.retain(|estimate| estimate.broken.is_empty());
+    let Constraints {
+        deadline_seconds: deadline,
+        max_usd,
+    } = constraints;
     let mut feasible = possible.clone();
-    feasible.retain(|&index| {
-        deadline.is_none_or(|deadline| time(index) <= deadline)
-            && max_usd.is_none_or(|most| usd(index) <= most)
+    feasible.retain(|estimate| {
+        deadline.is_none_or(|most| estimate.seconds <= most)
+            && max_usd.is_none_or(|most| estimate.usd() <= most)
     });
-    if feasible.is_empty() {
-        let (fast, cheap) = (fastest(&possible), cheapest(&possible));
-        let fastest_takes = format!("the fastest candidate takes {}", seconds(time(fast)));
-        let both = format!(
-            "no candidate meets the constraints: the fastest takes {} for ${:.4}, the cheapest {} for ${:.4}",
-            seconds(time(fast)),
-            usd(fast),
-            seconds(time(cheap)),
-            usd(cheap),
-        );
-        return choice(None, if is_priced { &both } else { &fastest_takes });
-    }
-    let (index, why) = match (deadline, max_usd) {
-        _ if !is_priced => (fastest(&feasible), "the fastest; no candidate has a price"),
-        (Some(_), Some(_)) => (
-            cheapest(&feasible),
-            "the cheapest within the deadline and the budget",
-        ),
-        (Some(_), None) => (cheapest(&feasible), "the cheapest within the deadline"),
-        (None, Some(_)) => (fastest(&feasible), "the fastest within the budget"),
-        (None, None) => {
-            let most = usd(cheapest(&feasible)) * MAX_COST_RATIO;
-            feasible.retain(|&index| usd(index) <= most);
-            (
-                fastest(&feasible),
-                "the fastest of those that cost at most 10 % more than the cheapest",
-            )
+    let why = match (deadline, max_usd) {
+        (None, Some(_)) => "the fastest within the budget",
+        (limit, budget) => {
+            let least = feasible.iter().map(|estimate| estimate.usd());
+            let most = least.fold(f64::INFINITY, f64::min) * EQUAL_COST;
+            feasible.retain(|estimate| estimate.usd() <= most);
+            match (limit, budget, feasible.len()) {
+                (None, _, 1) => "the cheapest",
+                (None, ..) => "the fastest of the cheapest (within 2 % of the lowest cost)",
+                (Some(_), None, _) => {
+                    "the cheapest within the deadline (of equal cost, the fastest)"
+                }
+                (Some(_), Some(_), _) => {
+                    "the cheapest within the deadline and the budget (of equal cost, the fastest)"
+                }
+            }
         }
     };
-    choice(Some(index), why)
+    let Some(chosen) = fastest(&feasible) else {
+        return Choice {
+            index: None,
+            why: nothing_fits(estimates, &possible, constraints),
+        };
+    };
+    Choice {
+        index: estimates.iter().position(|one| std::ptr::eq(one, chosen)),
+        why: why.into(),
+    }
+}
+
+/// The fastest; ties go to the cheapest, then to the lowest concurrency.
+fn fastest<'a>(of: &[&'a Estimate]) -> Option<&'a Estimate> {
+    let key = |estimate: &Estimate| (estimate.seconds, estimate.usd(), estimate.concurrency);
+    of.iter().copied().min_by(|one, other| {
+        let order = key(one).partial_cmp(&key(other));
+        order.expect("times and costs are not NaN")
+    })
+}
+
+/// What rules out every estimate.
+fn nothing_fits(all: &[Estimate], possible: &[&Estimate], constraints: Constraints) -> String {
+    let cheapest = possible
+        .iter()
+        .min_by(|one, other| one.usd().total_cmp(&other.usd()));
+    let (Some(fastest), Some(cheapest)) = (fastest(possible), cheapest) else {
+        let limit = all.iter().find_map(|estimate| estimate.broken.first());
+        return match limit {
+            Some(limit) => {
+                format!("every candidate exceeds a limit of its platform, such as: {limit}")
+            }
+            None => "there is no candidate".into(),
+        };
+    };
+    let describe = |estimate: &Estimate| {
+        let (time, cost) = (seconds(estimate.seconds), usd(estimate.usd()));
+        format!("{time} for {cost} ({})", estimate.place)
+    };
+    let (fastest, cheapest) = (describe(fastest), describe(cheapest));
+    let limits = (constraints.deadline_seconds, constraints.max_usd);
+    match limits {
+        (Some(deadline), None) => format!(
+            "no candidate finishes within {}; the fastest takes {fastest}",
+            seconds(deadline)
+        ),
+        (None, Some(most)) => format!(
+            "no candidate costs at most {}; the cheapest takes {cheapest}",
+            usd(most)
+        ),
+        _ => format!(
+            "no candidate meets both limits, {} and {}; the fastest takes {fastest}, the cheapest {cheapest}",
+            seconds(constraints.deadline_seconds.unwrap_or(f64::INFINITY)),
+            usd(constraints.max_usd.unwrap_or(f64::INFINITY)),
+        ),
+    }
 }
 
 fn seconds(seconds: f64) -> String {
     match seconds {
-        seconds if seconds < 120.0 => format!("{seconds:.1} s"),
-        seconds => format!("{:.0} min", seconds / 60.0),
+        ..0.1 => format!("{:.0} ms", seconds * 1e3),
+        0.1..120.0 => format!("{seconds:.1} s"),
+        _ => format!("{:.0} min", seconds / 60.0),
     }
+}
+
+/// Cents, or three significant digits of less than a dollar.
+fn usd(usd: f64) -> String {
+    if usd <= 0.0 || usd >= 1.0 {
+        return format!("${usd:.2}");
+    }
+    let places = (2.0 - usd.log10().floor()).clamp(2.0, 15.0) as usize;
+    format!("${usd:.places$}")
 }
 
 #[cfg(test)]
@@ -185,8 +206,8 @@ mod tests {
     use super::*;
     use crate::{BillItem, Confidence};
 
-    fn estimate(seconds: f64, usd: Option<f64>) -> Estimate {
-        let item = |usd| BillItem {
+    fn estimate(seconds: f64, usd: f64) -> Estimate {
+        let item = BillItem {
             name: "compute".into(),
             quantity: 1.0,
             unit: "GB-s".into(),
@@ -208,12 +229,12 @@ mod tests {
             longest_batch_seconds: 1.0,
             peak_concurrency: 10,
             cold_starts: 10,
-            bill: usd.map(|usd| Bill {
+            bill: Bill {
                 provider: "aws".into(),
                 date: "2026-11-24".into(),
                 region: None,
-                items: vec![item(usd)],
-            }),
+                items: vec![item],
+            },
             basis: Basis::Predicted,
             broken: Vec::new(),
         }
@@ -222,14 +243,14 @@ mod tests {
     fn candidates() -> Vec<Estimate> {
         let broken = Estimate {
             broken: vec!["too much".into()],
-            ..estimate(0.1, Some(0.1))
+            ..estimate(0.1, 0.1)
         };
         vec![
-            estimate(100.0, Some(1.00)),
-            estimate(10.0, Some(1.05)),
-            estimate(5.0, Some(2.00)),
-            estimate(6.0, Some(3.00)), // slower and more expensive than the previous one
-            estimate(1.0, None),
+            estimate(100.0, 1.00),
+            estimate(10.0, 1.02), // equally cheap, and faster
+            estimate(9.0, 1.03),
+            estimate(5.0, 2.00),
+            estimate(6.0, 3.00), // slower and more expensive than the previous one
             broken,
         ]
     }
@@ -243,12 +264,8 @@ mod tests {
 
     #[test]
     fn the_pareto_front_excludes_dominated_estimates() {
-        assert_eq!(pareto(&candidates()), [2, 1, 0]);
-        assert!(pareto(&[estimate(1.0, None)]).is_empty());
-        assert_eq!(
-            pareto(&[estimate(1.0, Some(1.0)), estimate(1.0, Some(1.0))]),
-            [0]
-        );
+        assert_eq!(pareto(&candidates()), [3, 2, 1, 0]);
+        assert_eq!(pareto(&[estimate(1.0, 1.0), estimate(1.0, 1.0)]), [0]);
     }
 
     #[test]
@@ -256,31 +273,56 @@ mod tests {
         let candidates = candidates();
         let chosen = |deadline, usd| choose(&candidates, constraints(deadline, usd)).index;
         assert_eq!(chosen(None, None), Some(1));
-        assert_eq!(chosen(Some(50.0), None), Some(1));
-        assert_eq!(chosen(Some(200.0), None), Some(0));
-        assert_eq!(chosen(Some(7.0), None), Some(2));
-        assert_eq!(chosen(None, Some(1.5)), Some(1));
-        assert_eq!(chosen(None, Some(10.0)), Some(2));
-        assert_eq!(chosen(Some(20.0), Some(1.5)), Some(1));
-        assert_eq!(chosen(Some(6.0), Some(1.5)), None);
-        let why = choose(&candidates, constraints(Some(1.0), Some(0.5))).why;
-        assert!(
-            why.contains("5.0 s for $2.0000") && why.contains("100.0 s for $1.0000"),
-            "{why}"
-        );
+        assert_eq!(chosen(Some(50.0), None), Some(2));
+        assert_eq!(chosen(Some(200.0), None), Some(1));
+        assert_eq!(chosen(Some(7.0), None), Some(3));
+        assert_eq!(chosen(None, Some(1.5)), Some(2));
+        assert_eq!(chosen(None, Some(10.0)), Some(3));
+        assert_eq!(chosen(Some(20.0), Some(1.5)), Some(2));
+        assert_eq!(chosen(Some(20.0), Some(1.02)), Some(1));
     }
 
     #[test]
-    fn estimates_without_a_price_are_chosen_by_time() {
-        let candidates = [estimate(3.0, None), estimate(2.0, None)];
-        assert_eq!(choose(&candidates, Constraints::default()).index, Some(1));
+    fn what_costs_nothing_wins_unless_it_is_too_slow() {
+        let free = Estimate {
+            place: "local".into(),
+            ..estimate(60.0, 0.0)
+        };
+        let slower = Estimate {
+            batch_size: 100,
+            ..estimate(61.0, 0.0)
+        };
+        let candidates = [slower, free, estimate(2.0, 0.0001)];
+        let chosen = |deadline| choose(&candidates, constraints(deadline, None)).index;
+        assert_eq!(chosen(None), Some(1));
+        assert_eq!(chosen(Some(30.0)), Some(2));
+    }
+
+    #[test]
+    fn if_nothing_fits_the_reason_names_what_limits() {
+        let candidates = candidates();
+        let why = |deadline, usd| {
+            let choice = choose(&candidates, constraints(deadline, usd));
+            assert_eq!(choice.index, None);
+            choice.why
+        };
         assert_eq!(
-            choose(&candidates, constraints(Some(1.0), None)).index,
-            None
+            why(Some(1.0), None),
+            "no candidate finishes within 1.0 s; the fastest takes 5.0 s for $2.00 (lambda)"
         );
         assert_eq!(
-            choose(&candidates, constraints(None, Some(1.0))).index,
-            None
+            why(None, Some(0.005)),
+            "no candidate costs at most $0.00500; the cheapest takes 100.0 s for $1.00 (lambda)"
+        );
+        assert_eq!(
+            why(Some(6.0), Some(1.5)),
+            "no candidate meets both limits, 6.0 s and $1.50; the fastest takes 5.0 s for $2.00 (lambda), the \
+             cheapest 100.0 s for $1.00 (lambda)"
+        );
+        let broken = choose(&candidates[5..], Constraints::default());
+        assert_eq!(
+            broken.why,
+            "every candidate exceeds a limit of its platform, such as: too much"
         );
         assert_eq!(choose(&[], Constraints::default()).index, None);
     }

@@ -1,5 +1,6 @@
 //! The paper's experiment: monolithic against parallel execution of the same job, for several batch
-//! sizes and any function.
+//! sizes and any function. Both approaches make one call for each batch; the monolithic one makes
+//! all calls to one environment, one after the other.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,11 +42,14 @@ pub struct Comparison {
 pub struct BatchSize {
     /// Records per batch.
     pub batch_size: u64,
+    /// Larger batch sizes that were compared too and give the same batches: one of all records.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same_batches: Vec<u64>,
     /// Number of batches.
     pub batches: u64,
-    /// One function that processes all batches in turn.
+    /// One environment, called once for each batch, one after the other.
     pub monolithic: Approach,
-    /// One function per batch.
+    /// As many environments as batches, up to the concurrency, each called for a batch at a time.
     pub parallel: Approach,
 }
 
@@ -61,7 +65,8 @@ impl BatchSize {
         Some(self.parallel.usd()? / self.monolithic.usd()? - 1.0)
     }
 
-    /// Parallel efficiency: the speedup, divided by the peak number of concurrent functions.
+    /// Parallel efficiency: how many times as fast the parallel approach is, divided by its peak
+    /// number of concurrent functions.
     pub fn efficiency(&self) -> f64 {
         self.monolithic.seconds
             / self.parallel.seconds

@@ -120,6 +120,16 @@ pub struct Bill {
 }
 
 impl Bill {
+    /// The bill of something that costs nothing.
+    pub fn free(provider: impl Into<String>) -> Self {
+        Self {
+            provider: provider.into(),
+            date: "as given".into(),
+            region: None,
+            items: Vec::new(),
+        }
+    }
+
     /// The total in USD.
     pub fn usd(&self) -> f64 {
         // An empty sum is -0.0.

@@ -1,6 +1,6 @@
 //! The input of a simulation.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
@@ -65,7 +65,8 @@ impl Ramp {
 }
 
 /// Overhead of the first invocation of an environment.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ColdStart {
     /// Time until the environment's process starts, in seconds: placement and fetching the code.
     /// Not billed.
@@ -73,6 +74,28 @@ pub struct ColdStart {
     /// Time until the function is ready, in seconds: starting the process and opening the model.
     /// Billed.
     pub init_seconds: f64,
+}
+
+impl ColdStart {
+    /// A cold start on Lambda, assumed: half a second, half of it billed.
+    pub const LAMBDA: Self = Self::of(0.5);
+    /// The shortest and the longest cold start that Lambda's documentation expects: from less than
+    /// 100 ms to more than 1 s (*Lambda execution environments*,
+    /// `lambda/latest/operatorguide/execution-environments.html`). Half of it is assumed to be
+    /// billed.
+    pub const LAMBDA_RANGE: [Self; 2] = [Self::of(0.1), Self::of(1.0)];
+
+    const fn of(seconds: f64) -> Self {
+        Self {
+            place_seconds: seconds / 2.0,
+            init_seconds: seconds / 2.0,
+        }
+    }
+
+    /// The time of a cold start, in seconds.
+    pub fn seconds(self) -> f64 {
+        self.place_seconds + self.init_seconds
+    }
 }
 
 /// How invocations fail.
