@@ -2,6 +2,8 @@
 
 #[path = "../src/fixture.rs"]
 mod fixture;
+#[path = "../src/plan/fixture.rs"]
+mod plan;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,7 +16,7 @@ use shoal_estimate::{
 };
 use shoal_job::Event;
 use shoal_job::wire::FailureKind;
-use shoal_report::{CallHistory, ComparisonReport, Recorded, RunReport};
+use shoal_report::{CallHistory, ComparisonReport, PlanReport, Recorded, RunReport};
 
 fn main() -> std::io::Result<()> {
     let Some(folder) = std::env::args().nth(1) else {
@@ -41,6 +43,27 @@ fn main() -> std::io::Result<()> {
         ("comparison-local", compared(false)),
     ] {
         let report = ComparisonReport::of(&comparison);
+        write(
+            folder,
+            name,
+            [
+                report.html(),
+                report.json(),
+                report.csv(),
+                report.markdown(),
+            ],
+        )?;
+        for (figure, svg) in report.figures() {
+            std::fs::write(folder.join(format!("{name}-{figure}.svg")), svg)?;
+        }
+    }
+    for (name, deadline) in [
+        ("plan", Some(10.0)),
+        ("plan-local", None),
+        ("plan-nothing-fits", Some(1.0)),
+    ] {
+        let plan = plan::plan(deadline);
+        let report = PlanReport::of(&plan);
         write(
             folder,
             name,
@@ -305,6 +328,7 @@ fn compared(on_lambda: bool) -> Comparison {
         let each = 20_500.0 / batches as f64;
         BatchSize {
             batch_size,
+            same_batches: Vec::new(),
             batches,
             monolithic: candidate(20_500.0 + batches as f64 * 0.05, 1, batches),
             parallel: candidate(rounds * (each + 0.05) + 0.6, at_a_time, batches),

@@ -32,7 +32,7 @@ impl Table {
 #[derive(Template)]
 #[template(
     ext = "html",
-    source = r#"<svg class="{{ class }}" viewBox="{{ drawing.view_box }}" role="img" aria-labelledby="{{ id }}-{{ class }}-t {{ id }}-{{ class }}-d"><title id="{{ id }}-{{ class }}-t">{{ title }}</title><desc id="{{ id }}-{{ class }}-d">{{ description }}</desc>{{ drawing.elements|safe }}</svg>"#
+    source = r#"<svg class="{{ class }}" viewBox="{{ drawing.view_box() }}" role="img" aria-labelledby="{{ id }}-{{ class }}-t {{ id }}-{{ class }}-d"><title id="{{ id }}-{{ class }}-t">{{ title }}</title><desc id="{{ id }}-{{ class }}-d">{{ description }}</desc>{{ drawing.elements|safe }}</svg>"#
 )]
 struct SvgTemplate<'a> {
     id: &'a str,
@@ -58,6 +58,8 @@ impl Figure<'_> {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::collections::HashSet;
+
+    use crate::svg::colours;
 
     const VOID: [&str; 3] = ["meta", "link", "br"];
 
@@ -127,21 +129,10 @@ pub(crate) mod tests {
 
     #[test]
     fn text_and_marks_stand_out_in_both_themes() {
-        let css = include_str!("../templates/page.css");
-        let colour = |name: &str| {
-            let line = css
-                .lines()
-                .find_map(|line| line.trim().strip_prefix(&format!("--{name}: light-dark(")))
-                .expect("the style sheet has the colour");
-            let (light, dark) = line
-                .trim_end_matches(");")
-                .split_once(", ")
-                .expect("two colours");
-            [light, dark]
-        };
         let check = |names: &[&str], ground: &str, least: f64| {
             for name in names {
-                for (theme, (one, other)) in colour(name).iter().zip(colour(ground)).enumerate() {
+                let pairs = colours(name).into_iter().zip(colours(ground));
+                for (theme, (one, other)) in pairs.enumerate() {
                     let found = contrast(one, other);
                     assert!(
                         found >= least,
@@ -164,6 +155,11 @@ pub(crate) mod tests {
             "records",
             "monolithic",
             "parallel",
+            "series1",
+            "series2",
+            "series3",
+            "series4",
+            "series5",
             "rule",
             "base",
         ];

@@ -134,6 +134,33 @@ pub fn change(share: f64) -> String {
     }
 }
 
+/// The lowest to the highest of `values`, with a unit that both have only once: `91.5 to 99.4 %`.
+pub fn range(values: impl IntoIterator<Item = f64>, format: fn(f64) -> String) -> String {
+    let mut ends: Option<(f64, f64)> = None;
+    for value in values {
+        let (least, most) = ends.unwrap_or((value, value));
+        ends = Some((least.min(value), most.max(value)));
+    }
+    let Some((least, most)) = ends else {
+        return "–".into();
+    };
+    let (least, most) = (format(least), format(most));
+    if least == most {
+        return least;
+    }
+    let unit = |text: &str| match text.split(' ').collect::<Vec<_>>()[..] {
+        [_, unit] => Some(unit.to_owned()),
+        _ => None,
+    };
+    match unit(&least) {
+        Some(same) if unit(&most).as_ref() == Some(&same) => {
+            let least = least.trim_end_matches(&same).trim_end();
+            format!("{least} to {most}")
+        }
+        _ => format!("{least} to {most}"),
+    }
+}
+
 /// A moment in UTC, such as `2026-11-24 13:05:09 UTC`.
 pub fn date_time(unix_ms: u64) -> String {
     let moment = i64::try_from(unix_ms)
@@ -210,6 +237,16 @@ mod tests {
         assert_eq!(change(-0.5), "−50.0 %");
         assert_eq!(change(f64::NAN), "–");
         assert_eq!(bytes(61_234_567), "61.2 MB");
+    }
+
+    #[test]
+    fn ranges() {
+        assert_eq!(range([0.994, 0.915], percent), "91.5 to 99.4 %");
+        assert_eq!(range([2.17, 31.6], duration), "2.17 to 31.6 s");
+        assert_eq!(range([0.5, 379.0], duration), "500 ms to 6 min 19 s");
+        assert_eq!(range([0.3, 0.3], percent), "30.0 %");
+        assert_eq!(range([0.0113, 0.0148], usd), "$0.0113 to $0.0148");
+        assert_eq!(range([], usd), "–");
     }
 
     #[test]

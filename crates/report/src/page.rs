@@ -9,7 +9,7 @@ use crate::plot::{Frame, Plot};
 #[derive(Template)]
 #[template(path = "page.html")]
 pub(crate) struct Page<'a> {
-    /// Its kind: `Run` or `Comparison`.
+    /// Its kind: `Run`, `Plan` or `Comparison`.
     pub(crate) kind: &'static str,
     /// Its subject.
     pub(crate) title: String,

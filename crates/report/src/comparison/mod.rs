@@ -7,7 +7,11 @@ mod tests;
 use serde::Serialize;
 use shoal_estimate::{BatchSize, Comparison};
 
-use crate::page::csv;
+use crate::numbers::{change, count, percent, range};
+use crate::page::{Block, csv};
+use crate::svg::standalone;
+
+pub use page::DEFINITIONS;
 
 /// The least share of time that a parallel run saves by the claim, if the platform provides the functions.
 const LEAST_REDUCTION: f64 = 0.95;
@@ -30,6 +34,8 @@ pub struct ComparisonReport {
 pub struct ComparisonRow {
     /// Records in a batch.
     pub batch_size: u64,
+    /// Whether larger batch sizes, which were compared too, give the same single batch.
+    pub is_whole: bool,
     /// Batches.
     pub batches: u64,
     /// Time of the monolithic run.
@@ -141,6 +147,28 @@ impl ComparisonReport {
         crate::markdown::render(&self.page())
     }
 
+    /// Each figure as an SVG file of its own: its name without ending, and its content.
+    pub fn figures(&self) -> Vec<(&'static str, String)> {
+        let note = self.note();
+        let page = self.page();
+        let blocks = page.sections.iter().flat_map(|section| &section.blocks);
+        let figures = blocks.filter_map(|block| match block {
+            Block::Figure(figure) => Some((figure.id, standalone(figure, &note))),
+            _ => None,
+        });
+        figures.collect()
+    }
+
+    /// The share of time that the parallel runs save, over all batch sizes.
+    pub fn reductions(&self) -> String {
+        range(self.rows.iter().map(|row| row.reduction), percent)
+    }
+
+    /// What the parallel runs cost more, over all batch sizes.
+    pub fn cost_changes(&self) -> String {
+        range(self.rows.iter().filter_map(|row| row.cost_change), change)
+    }
+
     /// The batch size that saves the most time.
     fn fastest(&self) -> Option<&ComparisonRow> {
         let seconds = |row: &&ComparisonRow| row.parallel_seconds;
@@ -151,6 +179,12 @@ impl ComparisonReport {
 }
 
 impl ComparisonRow {
+    /// The batch size, or the range of batch sizes, that the row is about.
+    pub fn size(&self) -> String {
+        let at_least = if self.is_whole { "≥ " } else { "" };
+        format!("{at_least}{}", count(self.batch_size))
+    }
+
     fn of(size: &BatchSize, records: u64) -> Self {
         let reduction = size.reduction();
         let cost_change = size.cost_change();
@@ -158,6 +192,7 @@ impl ComparisonRow {
         let million = |usd: f64| usd / records as f64 * 1e6;
         Self {
             batch_size: size.batch_size,
+            is_whole: !size.same_batches.is_empty(),
             batches: size.batches,
             monolithic_seconds: size.monolithic.seconds,
             parallel_seconds: size.parallel.seconds,

@@ -4,14 +4,33 @@ use shoal_estimate::{Approach, Basis, PaperBaseline};
 
 use crate::comparison::{ComparisonReport, ComparisonRow};
 use crate::cost::bill_table;
-use crate::numbers::{capitalized, change, count, duration, number, percent, plural, usd};
+use crate::numbers::{capitalized, change, count, duration, number, percent, plural, range, usd};
 use crate::page::{Block, Figure, NO_PRICE, Page, Section, Table, Tile};
-use crate::plot::{CLASSES, Lines};
+use crate::plot::{Curve, Curves, Panel, Scale, X};
+
+/// The names of both approaches, which are their classes too.
+const CLASSES: [&str; 2] = ["monolithic", "parallel"];
+
+/// The terms of a comparison, and what they mean.
+pub const DEFINITIONS: [(&str, &str); 3] = [
+    (
+        "monolithic",
+        "Monolithic is one environment that gets one call per batch, one after the other.",
+    ),
+    (
+        "parallel",
+        "Parallel is one environment per batch, up to the concurrency, with the same calls.",
+    ),
+    (
+        "efficiency",
+        "Efficiency is how many times as fast the parallel run is, divided by its functions at a time.",
+    ),
+];
 
 impl ComparisonReport {
     pub(crate) fn page(&self) -> Page<'_> {
         let baseline = self.comparison.paper_baseline.as_ref();
-        let mut sections = vec![self.figures(), self.claim()];
+        let mut sections = vec![self.figures_section(), self.claim()];
         sections.extend(self.costs());
         sections.extend(baseline.map(paper_baseline));
         let command = [Block::Command(self.comparison.command.clone())];
@@ -36,7 +55,8 @@ impl ComparisonReport {
             Basis::Assumed => "Times are assumed.",
         };
         format!(
-            "{} of {}, processed by one function for all batches in turn and by one function per batch, at most {} at a time ({}). {source}",
+            "{} of {}, processed by one environment (monolithic) and by one environment per batch, at most {} at a time \
+             (parallel), on {}. {source}",
             plural(c.records, "record", "records"),
             c.inputs.join(", "),
             count(c.concurrency),
@@ -52,72 +72,141 @@ impl ComparisonReport {
             note,
             basis: Some(c.basis),
         };
-        let Some(best) = self.fastest() else {
+        if self.rows.is_empty() {
             return Vec::new();
-        };
-        let at = format!("at batch size {}", count(best.batch_size));
-        let fastest = format!("{at}, the fastest");
-        let functions = format!("at most {} functions at a time", count(best.peak_functions));
-        let cost = match best.cost_change {
-            Some(share) => {
-                let [one, other] = [best.monolithic_usd, best.parallel_usd].map(maybe_usd);
-                tile("Cost", change(share), format!("{one} and {other}"))
-            }
-            None => Tile {
+        }
+        let rows = || self.rows.iter();
+        let sizes = plural(self.rows.len() as u64, "batch size", "batch sizes");
+        let most = rows().map(|row| row.peak_functions).max().unwrap_or(0);
+        let costs = rows().flat_map(|row| [row.monolithic_usd, row.parallel_usd]);
+        let cost = match rows().any(|row| row.cost_change.is_some()) {
+            true => tile(
+                "Cost",
+                self.cost_changes(),
+                format!("{} per run", range(costs.flatten(), usd)),
+            ),
+            false => Tile {
                 basis: None,
                 ..tile("Cost", "–".into(), NO_PRICE.into())
             },
         };
         vec![
-            tile("Monolithic", duration(best.monolithic_seconds), at),
-            tile("Parallel", duration(best.parallel_seconds), fastest),
-            tile("Less time", percent(best.reduction), functions),
+            tile(
+                "Less time",
+                self.reductions(),
+                format!("parallel against monolithic, over {sizes}"),
+            ),
+            tile(
+                "Monolithic",
+                range(rows().map(|row| row.monolithic_seconds), duration),
+                "one environment".into(),
+            ),
+            tile(
+                "Parallel",
+                range(rows().map(|row| row.parallel_seconds), duration),
+                format!("at most {} environments", count(most)),
+            ),
             cost,
         ]
     }
 
-    fn figures(&self) -> Section<'_> {
-        let sizes: Vec<u64> = self.rows.iter().map(|row| row.batch_size).collect();
-        let line = |of: fn(&ComparisonRow) -> f64| self.rows.iter().map(of).collect();
-        let figure = |id, title: &str, caption: &str, lines: Lines| Figure {
-            id,
-            title: title.into(),
-            description: lines.at_the_ends(),
-            caption: caption.into(),
-            legend: CLASSES.map(|class| (class, class.to_owned())).into(),
-            plot: Box::new(move |frame| lines.draw(frame)),
-            data: self.table(),
+    /// What the figures are based on, as a note.
+    pub(super) fn note(&self) -> String {
+        let c = &self.comparison;
+        let records = plural(c.records, "record", "records");
+        match c.basis {
+            Basis::Measured => format!("Measured: {records}, {}.", c.place),
+            _ => format!(
+                "Simulated: {records}, {}. Nothing ran on the platform.",
+                c.place
+            ),
+        }
+    }
+
+    fn figures_section(&self) -> Section<'_> {
+        let sizes: Vec<f64> = self.rows.iter().map(|row| row.batch_size as f64).collect();
+        let line = |class, of: fn(&ComparisonRow) -> f64| Curve {
+            class,
+            points: sizes
+                .iter()
+                .copied()
+                .zip(self.rows.iter().map(of))
+                .collect(),
+            is_connected: true,
+            radius: 4.0,
         };
-        let times = Lines {
-            title: "time (logarithmic scale)",
-            batch_sizes: sizes.clone(),
-            lines: [
-                line(|row| row.monolithic_seconds),
-                line(|row| row.parallel_seconds),
-            ],
-            is_logarithmic: true,
-            format: duration,
+        let panel =
+            |title, scale, format, [monolithic, parallel]: [fn(&ComparisonRow) -> f64; 2]| {
+                let [one, other] = CLASSES;
+                Panel {
+                    title,
+                    scale,
+                    most: None,
+                    format,
+                    curves: vec![line(one, monolithic), line(other, parallel)],
+                    has_values: true,
+                    mark: None,
+                }
+            };
+        let figure = |id, title: &str, caption: &str, panel: Panel| {
+            let description = at_the_ends(&self.rows, &panel);
+            let curves = Curves {
+                x: X::Values {
+                    values: sizes.clone(),
+                    scale: Scale::Logarithmic,
+                    title: "records in a batch (logarithmic scale)",
+                },
+                panels: vec![panel],
+                mark: "",
+            };
+            Figure {
+                id,
+                title: title.into(),
+                description,
+                caption: caption.into(),
+                legend: CLASSES.map(|class| (class, class.to_owned())).into(),
+                plot: Box::new(move |frame| curves.draw(frame)),
+                data: self.table(),
+            }
         };
-        let caption = "From the start to the last receipt.";
-        let mut blocks = vec![figure("time", "Time over batch size", caption, times).into()];
+        let mut blocks = Vec::new();
+        if !self.rows.is_empty() {
+            let times = panel(
+                "time (logarithmic scale)",
+                Scale::Logarithmic,
+                duration,
+                [|row| row.monolithic_seconds, |row| row.parallel_seconds],
+            );
+            let caption = "From the start to the last receipt.";
+            blocks.push(figure("time", "Time over batch size", caption, times).into());
+        }
         let is_priced =
             |row: &ComparisonRow| row.monolithic_usd.is_some() && row.parallel_usd.is_some();
         if !self.rows.is_empty() && self.rows.iter().all(is_priced) {
-            let costs = Lines {
-                title: "USD",
-                batch_sizes: sizes,
-                lines: [
-                    line(|row| row.monolithic_usd.unwrap_or(0.0)),
-                    line(|row| row.parallel_usd.unwrap_or(0.0)),
+            let costs = panel(
+                "USD",
+                Scale::Linear,
+                usd,
+                [
+                    |row| row.monolithic_usd.unwrap_or(0.0),
+                    |row| row.parallel_usd.unwrap_or(0.0),
                 ],
-                is_logarithmic: false,
-                format: usd,
-            };
+            );
             let caption = "In US dollars, without free tiers, taxes and discounts.";
-            let title = "Cost over batch size";
-            blocks.push(figure("cost-over-size", title, caption, costs).into());
+            blocks.push(figure("cost-over-size", "Cost over batch size", caption, costs).into());
+        }
+        let mut notes = vec![DEFINITIONS[2].1.to_owned()];
+        if self.rows.is_empty() {
+            notes.insert(0, "No batch size was compared.".into());
+        }
+        if let Some(whole) = self.rows.iter().find(|row| row.is_whole) {
+            notes.push(format!(
+                "Batches of {} and more are one batch of all records.",
+                count(whole.batch_size)
+            ));
         }
         blocks.push(Block::Table(self.table()));
+        blocks.push(Block::List(notes));
         let (title, basis) = ("Time and cost over batch size", self.comparison.basis);
         Section::new("over-batch-size", title, Some(basis), blocks)
     }
@@ -127,7 +216,7 @@ impl ComparisonReport {
             "Both approaches by batch size",
             &self.rows,
             &[
-                ("Batch size", |row| count(row.batch_size)),
+                ("Batch size", ComparisonRow::size),
                 ("#Monolithic", |row| duration(row.monolithic_seconds)),
                 ("#Parallel", |row| duration(row.parallel_seconds)),
                 ("#Less time", |row| percent(row.reduction)),
@@ -146,22 +235,12 @@ impl ComparisonReport {
 
     fn claim(&self) -> Section<'_> {
         let (c, paper) = (&self.comparison, &self.paper);
-        let range = |values: Vec<f64>, format: fn(f64) -> String| {
-            let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            match (format(least), format(most)) {
-                _ if values.is_empty() => "–".into(),
-                (least, most) if least == most => least,
-                (least, most) => format!("{least} to {most}"),
-            }
-        };
-        let each = |of: fn(&ComparisonRow) -> f64| self.rows.iter().map(of).collect();
+        let each = |of: fn(&ComparisonRow) -> f64| self.rows.iter().map(of);
         let minutes = |[least, most]: [f64; 2]| format!("{least} to {most} min");
         let costs = self
             .rows
             .iter()
             .flat_map(|row| [row.monolithic_usd, row.parallel_usd]);
-        let changes = self.rows.iter().filter_map(|row| row.cost_change);
         let mut table = Table::new(
             "Compared with the paper, which used another model, other data and other functions",
             &["", "Paper", "Here"],
@@ -174,24 +253,33 @@ impl ComparisonReport {
         fact("Monolithic", minutes(paper.monolithic_minutes), times);
         let times = range(each(|row| row.parallel_seconds), duration);
         fact("Parallel", minutes(paper.parallel_minutes), times);
-        let saved = range(each(|row| row.reduction), percent);
-        fact("Less time", "at least 95 %".into(), saved);
+        fact("Less time", "at least 95 %".into(), self.reductions());
         let [least, most] = paper.usd.map(usd);
-        let costs = range(costs.flatten().collect(), usd);
+        let costs = range(costs.flatten(), usd);
         fact(
             "Cost of either approach",
             format!("{least} to {most}"),
             costs,
         );
-        let changes = range(changes.collect(), change);
-        fact("Change in cost", "within ±5 %".into(), changes);
+        fact("Change in cost", "within ±5 %".into(), self.cost_changes());
+        let [monolithic, parallel, _] = DEFINITIONS.map(|(_, definition)| definition);
+        let definitions = format!(
+            "{monolithic} {parallel} The paper's monolithic runs take {least} to {most} minutes, more than the 15 minutes of one \
+             call of Lambda, and its function processes padded batches with PyTorch.",
+            least = paper.monolithic_minutes[0],
+            most = paper.monolithic_minutes[1],
+        );
         let text = format!(
             "The claim is at least 95 % less time at a cost within ±5 % of the monolithic run, if the platform provides the \
              functions ({}). {}",
             paper.source,
             self.verdict()
         );
-        let blocks = [Block::Text(text), Block::Table(table)];
+        let blocks = [
+            Block::Text(text),
+            Block::Text(definitions),
+            Block::Table(table),
+        ];
         Section::new("claim", "The paper's claim", Some(c.basis), blocks)
     }
 
@@ -260,6 +348,23 @@ impl ComparisonReport {
             blocks.push(Block::List(c.assumptions.clone()));
         }
         Section::new("about", "What was compared", None, blocks)
+    }
+}
+
+/// A sentence on the smallest and the largest batch size of two curves.
+fn at_the_ends(rows: &[ComparisonRow], panel: &Panel) -> String {
+    let at = |at: &str, index: usize| {
+        let values = panel.curves.iter().map(|curve| curve.points[index].1);
+        let values: Vec<String> = values.map(panel.format).collect();
+        let size = rows[index].size();
+        format!(
+            "{at} {size} records a batch {} monolithic, {} parallel",
+            values[0], values[1]
+        )
+    };
+    match rows.len() - 1 {
+        0 => at("At", 0) + ".",
+        last => format!("{}; {}.", at("At", 0), at("at", last)),
     }
 }
 

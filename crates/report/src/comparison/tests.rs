@@ -42,12 +42,14 @@ fn comparison(usd: [Option<f64>; 2]) -> Comparison {
         rows: vec![
             BatchSize {
                 batch_size: 50,
+                same_batches: Vec::new(),
                 batches: 100,
                 monolithic: candidate(1_000.0, 1, usd[0]),
                 parallel: candidate(12.5, 100, usd[1]),
             },
             BatchSize {
                 batch_size: 500,
+                same_batches: Vec::new(),
                 batches: 10,
                 monolithic: candidate(1_000.0, 1, usd[0]),
                 parallel: candidate(110.0, 10, usd[1]),

@@ -132,6 +132,8 @@ pub(crate) struct Axes {
     pub(crate) right: f64,
     pub(crate) top: f64,
     pub(crate) bottom: f64,
+    /// Where the title of the y axis is.
+    pub(crate) title: f64,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
 }
@@ -144,6 +146,7 @@ impl Axes {
             right: frame.width - 8.0,
             top: frame.font * 2.6,
             bottom: height - below(frame.font),
+            title: frame.font * 0.7,
             x,
             y,
         }
@@ -152,7 +155,7 @@ impl Axes {
     /// The width that the labels of a y axis take.
     pub(crate) fn room(frame: Frame, labels: &[(f64, String)]) -> f64 {
         let widths = labels.iter().map(|(_, label)| frame.width_of(label));
-        widths.fold(0.0, f64::max) + 10.0
+        widths.fold(0.0, f64::max) + 14.0
     }
 
     pub(crate) fn x(&self, value: f64) -> f64 {
@@ -172,7 +175,7 @@ impl Axes {
             canvas.line(&[(self.left, y), (self.right, y)], "grid", 1.0);
             canvas.text((self.left - 8.0, y), Anchor::End, label, "text");
         }
-        let title = (2.0, canvas.frame.font * 0.7);
+        let title = (2.0, self.title);
         canvas.text(title, Anchor::Start, &self.y.title, "strong");
         let base = [(self.left, self.bottom), (self.right, self.bottom)];
         canvas.line(&base, "base", 1.0);

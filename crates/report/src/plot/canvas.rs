@@ -60,7 +60,8 @@ pub(crate) fn draw(frame: Frame, height: f64, paint: impl FnOnce(&mut Canvas)) -
     let mut canvas = Canvas { svg, frame };
     paint(&mut canvas);
     Drawing {
-        view_box: format!("0 0 {} {}", fine(frame.width), fine(height)),
+        width: fine(frame.width),
+        height: fine(height),
         elements: canvas.svg,
     }
 }
@@ -68,8 +69,30 @@ pub(crate) fn draw(frame: Frame, height: f64, paint: impl FnOnce(&mut Canvas)) -
 /// The content of an `svg` element.
 #[derive(Debug)]
 pub(crate) struct Drawing {
-    pub(crate) view_box: String,
+    /// In units of the view box.
+    pub(crate) width: i32,
+    pub(crate) height: i32,
     pub(crate) elements: String,
+}
+
+impl Drawing {
+    pub(crate) fn view_box(&self) -> String {
+        format!("0 0 {} {}", self.width, self.height)
+    }
+
+    /// This drawing with another one below it.
+    pub(crate) fn above(mut self, below: &Self) -> Self {
+        let (top, elements) = (self.height, &below.elements);
+        self.elements += &format!(r#"<g transform="translate(0 {top})">{elements}</g>"#);
+        self.width = self.width.max(below.width);
+        self.height += below.height;
+        self
+    }
+
+    /// Its size in CSS pixels.
+    pub(crate) fn pixels(&self) -> [f64; 2] {
+        [self.width, self.height].map(|length| f64::from(length) / FINE)
+    }
 }
 
 fn fine(length: f64) -> i32 {
@@ -128,6 +151,14 @@ impl Canvas {
         let (x, y, radius) = (fine(at.0), fine(at.1), fine(radius));
         self.add(format_args!(
             r#"<circle cx="{x}" cy="{y}" r="{radius}" class="f-{class}"/>"#
+        ));
+    }
+
+    /// A circle without a filling.
+    pub(crate) fn ring(&mut self, at: (f64, f64), radius: f64, class: &str) {
+        let (x, y, radius) = (fine(at.0), fine(at.1), fine(radius));
+        self.add(format_args!(
+            r#"<circle cx="{x}" cy="{y}" r="{radius}" class="s-{class}"/>"#
         ));
     }
 

@@ -2,15 +2,15 @@
 
 mod axes;
 mod canvas;
+mod curves;
 mod histogram;
-mod over_batch_size;
 mod over_time;
 mod timeline;
 
 pub(crate) use axes::TimeAxis;
-pub(crate) use canvas::{Drawing, Frame};
+pub(crate) use canvas::{Anchor, Drawing, Frame, draw};
+pub(crate) use curves::{Curve, Curves, Panel, Scale, X};
 pub(crate) use histogram::draw_histogram;
-pub(crate) use over_batch_size::{CLASSES, Lines};
 pub(crate) use over_time::OverTime;
 pub(crate) use timeline::draw_timeline;
 
