@@ -7,19 +7,21 @@ use clap::Args;
 use super::options::{
     BackendOptions, JobOptions, LimitOptions, PriceOptions, StoreOptions, heading,
 };
-use super::output::write;
+use super::output::{header, paragraph, table, write};
 use super::progress::Progress;
 use super::report::ReportFormat;
 use super::signals::cancel_on_signal;
+use shoal::job::Error;
 use shoal::planning::Architecture;
-use shoal::reports::ComparisonReport;
+use shoal::reports::numbers::{change, count, duration, percent, usd};
+use shoal::reports::{ComparisonReport, DEFINITIONS};
 use shoal::{BackendConfig, CompareSettings, Result, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
   shoal compare reviews.csv                             # on this machine, with real runs
   shoal compare reviews.csv --simulate                  # on Lambda, simulated from a calibration of this machine
-  shoal compare reviews.csv --batch-sizes 50,250,1000 --format html -o comparison.html
+  shoal compare reviews.csv --batch-sizes 50,250,1000 -o comparison.html --figures figures
   shoal compare s3://bucket/reviews.csv --backend lambda --store s3://bucket/shoal --yes";
 
 /// Options and groups of them that have no effect on a simulation.
@@ -86,13 +88,17 @@ pub(crate) struct CompareArgs {
     #[command(flatten)]
     store: StoreOptions,
 
-    /// What to write
-    #[arg(long, value_name = "FORMAT", default_value = "markdown", help_heading = heading::OUTPUT)]
-    format: ReportFormat,
+    /// What to write [default: by the ending of the output, .html, .md, .csv or .json; else a table as text]
+    #[arg(long, value_name = "FORMAT", help_heading = heading::OUTPUT)]
+    format: Option<ReportFormat>,
 
     /// Where to write: a file, or - for standard output
     #[arg(short, long, value_name = "OUTPUT", default_value = "-", help_heading = heading::OUTPUT)]
     output: PathBuf,
+
+    /// Also write each figure as an SVG file into this folder
+    #[arg(long, value_name = "DIR", help_heading = heading::OUTPUT)]
+    figures: Option<PathBuf>,
 
     /// Print nothing but errors
     #[arg(short, long, env = "SHOAL_QUIET", help_heading = heading::LOGGING)]
@@ -100,6 +106,10 @@ pub(crate) struct CompareArgs {
 }
 
 pub(crate) fn compare(args: CompareArgs) -> Result<()> {
+    let format = match args.format {
+        None if args.output.as_os_str() != "-" => Some(ReportFormat::by_ending(&args.output)?),
+        format => format,
+    };
     let mut run = Settings::new(args.inputs, "");
     run.model = args.job.model_settings();
     run.parameters = args.job.input.parameters();
@@ -123,11 +133,60 @@ pub(crate) fn compare(args: CompareArgs) -> Result<()> {
     let comparison = shoal::compare(&settings, &cancel, &mut |event| progress.apply(event));
     progress.clear();
     let report = ComparisonReport::of(&comparison?);
-    let content = match args.format {
-        ReportFormat::Html => report.html(),
-        ReportFormat::Json => report.json(),
-        ReportFormat::Csv => report.csv(),
-        ReportFormat::Markdown => report.markdown(),
+    if let Some(folder) = &args.figures {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Error::storage("create", folder.display().to_string(), e))?;
+        for (name, svg) in report.figures() {
+            write(&folder.join(format!("{name}.svg")), &svg)?;
+        }
+    }
+    let content = match format {
+        None => text(&report),
+        Some(ReportFormat::Html) => report.html(),
+        Some(ReportFormat::Json) => report.json(),
+        Some(ReportFormat::Csv) => report.csv(),
+        Some(ReportFormat::Markdown) => report.markdown(),
     };
     write(&args.output, &content)
+}
+
+/// The comparison as text, in lines of at most 80 columns.
+fn text(report: &ComparisonReport) -> String {
+    let mut rows = vec![header(
+        "BATCH,BATCHES,MONOLITHIC,PARALLEL,LESS TIME,COST,CHANGE,EFFICIENCY",
+    )];
+    for row in &report.rows {
+        rows.push(vec![
+            row.size(),
+            count(row.batches),
+            duration(row.monolithic_seconds),
+            duration(row.parallel_seconds),
+            percent(row.reduction),
+            row.parallel_usd.map_or_else(|| "–".into(), usd),
+            row.cost_change.map_or_else(|| "–".into(), change),
+            percent(row.efficiency),
+        ]);
+    }
+    let comparison = &report.comparison;
+    let mut text = table(&rows);
+    text.push('\n');
+    let saved = format!(
+        "{} less time in parallel, at a change in cost of {}",
+        report.reductions(),
+        report.cost_changes()
+    );
+    text += &paragraph("result", &saved);
+    for (term, definition) in DEFINITIONS {
+        text += &paragraph(term, definition);
+    }
+    let (records, at_once) = (count(comparison.records), count(comparison.concurrency));
+    let place = format!(
+        "{records} records, {}, at most {at_once} at a time; times are {}",
+        comparison.place, comparison.basis
+    );
+    text += &paragraph("on", &place);
+    for assumption in &comparison.assumptions {
+        text += &paragraph("assumed", assumption);
+    }
+    text
 }

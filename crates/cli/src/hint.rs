@@ -26,6 +26,9 @@ fn hint(error: &Error) -> Option<String> {
         Error::Budget { run, .. } => {
             format!(", and `shoal resume {run}` with a higher --max-cost continues")
         }
+        Error::NeedsConsent { .. } => {
+            "; --yes accepts it, --backend sets another one".into()
+        }
         Error::NeedsYes { .. } => "; --yes accepts that, --max-cost limits it".into(),
         Error::Unpriced { .. } => {
             "; --machine name=usd_per_hour:vcpus gives this machine a price, --max-time limits the time (--max-cost)".into()

@@ -60,10 +60,15 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", printable(text));
 }
 
+/// Whether there is a user to ask.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Whether the user at the terminal answers yes; without a terminal, no.
 pub(crate) fn confirm(question: &str) -> bool {
     let (mut answers, mut screen) = (io::stdin(), io::stderr());
-    if !answers.is_terminal() || !screen.is_terminal() {
+    if !can_ask() {
         return false;
     }
     let asked = write!(screen, "{question} [y/N] ").and_then(|()| screen.flush());
@@ -108,6 +113,31 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// The widest line of a paragraph.
+const COLUMNS: usize = 80;
+/// The columns of a paragraph's label.
+const LABEL: usize = 11;
+
+/// A label and a text beside it, in lines of at most 80 columns unless a word is longer.
+pub(crate) fn paragraph(label: &str, text: &str) -> String {
+    let mut line = format!("{:<LABEL$}", printable_line(label));
+    if !line.ends_with(' ') {
+        line.push(' ');
+    }
+    let mut lines = Vec::new();
+    for word in printable_line(text).split_whitespace() {
+        let width = line.chars().count() + word.chars().count();
+        if width > COLUMNS && !line.trim().is_empty() {
+            lines.push(std::mem::replace(&mut line, " ".repeat(LABEL)));
+        }
+        line += word;
+        line.push(' ');
+    }
+    lines.push(line);
+    let trimmed = lines.iter().map(|line| line.trim_end().to_owned() + "\n");
+    trimmed.collect()
+}
+
 /// How many of all.
 pub(crate) fn count_of(done: u64, all: u64) -> String {
     format!("{} of {}", count(done), count(all))
@@ -134,6 +164,22 @@ mod tests {
             vec!["ccc".into(), "d".into()],
         ];
         assert_eq!(table(&rows), "a    bb\nccc  d\n");
+    }
+
+    #[test]
+    fn paragraphs_keep_to_their_columns() {
+        let text = paragraph("assumed", &"word ".repeat(40));
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(text.starts_with("assumed    word word"), "{text}");
+        assert!(
+            text.lines().nth(1).unwrap().starts_with("           word"),
+            "{text}"
+        );
+        assert_eq!(text.matches("word").count(), 40);
+        assert_eq!(
+            paragraph("a-very-long-label", "text"),
+            "a-very-long-label text\n"
+        );
     }
 
     #[test]

@@ -7,16 +7,20 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::options::{JobOptions, PriceOptions, heading, named, time};
-use super::output::{header, say, show, table, write};
+use super::output::{header, paragraph, print, print_json, say, table, write};
 use super::progress::Progress;
+use super::report::ReportFormat;
 use super::signals::cancel_on_signal;
-use shoal::planning::{Architecture, Basis, Constraints, Estimate};
+use shoal::planning::{Architecture, Basis, BreakEven, Constraints, Plan};
+use shoal::reports::PlanReport;
 use shoal::reports::numbers::{count, duration, usd};
-use shoal::{BackendKind, Machine, PlanReport, PlanSettings, Result};
+use shoal::reports::plan::describe;
+use shoal::{BackendKind, Error, Machine, PlanSettings, Result};
 
 const EXAMPLES: &str = "\
 Examples:
   shoal plan reviews.csv                                        # every backend
+  shoal plan reviews.csv -o plan.html                           # with charts over memory and batch size
   shoal plan reviews.csv --backend lambda --deadline 5m
   shoal plan reviews.csv --max-cost 2.00 --machine spot=0.085:4 --machine desk=0:8
   shoal plan reviews.csv --save-calibration here.json           # and later: --calibration here.json";
@@ -35,8 +39,16 @@ pub(crate) struct PlanArgs {
     candidates: CandidateArgs,
 
     /// Show all candidates, not only those that no other one beats in both time and cost
-    #[arg(long, help_heading = heading::OUTPUT)]
+    #[arg(long, conflicts_with = "json", help_heading = heading::OUTPUT)]
     all: bool,
+
+    /// Also show what the times and costs are based on, and what is assumed
+    #[arg(long, conflicts_with = "json", help_heading = heading::OUTPUT)]
+    explain: bool,
+
+    /// Write the plan to this file instead, by its ending: .html (a page with charts), .md, .csv or .json
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "all", "explain"], help_heading = heading::OUTPUT)]
+    output: Option<PathBuf>,
 
     /// Print the plan as JSON
     #[arg(long, help_heading = heading::OUTPUT)]
@@ -55,7 +67,8 @@ pub(crate) struct CandidateArgs {
     #[arg(long, value_name = "BACKEND", value_parser = named(BackendKind::ALL, BackendKind::name))]
     backend: Option<BackendKind>,
 
-    /// A machine with a price, used by the local or array backend; may be given several times
+    /// A machine to rent, with its price; may be given several times. The name `local` is this machine, which costs nothing
+    /// by default
     #[arg(long, value_name = "NAME=USD_PER_HOUR:VCPUS")]
     machine: Vec<Machine>,
 
@@ -104,13 +117,20 @@ pub(crate) struct CandidateArgs {
 }
 
 pub(crate) fn plan(args: PlanArgs) -> Result<()> {
+    let format = args.output.as_deref().map(ReportFormat::by_ending);
+    let format = format.transpose()?;
     let candidates = args.candidates;
+    let (here, machines) = candidates
+        .machine
+        .into_iter()
+        .partition::<Vec<_>, _>(|machine| machine.name == BackendKind::Local.name());
     let settings = PlanSettings {
         inputs: args.inputs,
         model: args.job.model_settings(),
         parameters: args.job.input.parameters(),
-        backend: candidates.backend,
-        machines: candidates.machine,
+        backends: candidates.backend.into_iter().collect(),
+        this_machine: here.into_iter().next_back(),
+        machines,
         batch_sizes: candidates.batch_sizes,
         concurrency: candidates.concurrency,
         memory: candidates.memory,
@@ -124,24 +144,47 @@ pub(crate) fn plan(args: PlanArgs) -> Result<()> {
         calibrations: candidates.calibration,
         from_run: candidates.from_run,
         prices: candidates.prices.prices,
+        command: shoal::report::shell(&std::env::args().skip(1).collect::<Vec<_>>()),
     };
     let mut progress = Progress::new(args.json);
     let cancel = cancel_on_signal();
-    let report = shoal::plan(&settings, &cancel, &mut |event| progress.apply(event));
+    let plan = shoal::plan(&settings, &cancel, &mut |event| progress.apply(event));
     progress.clear();
-    let report = report?;
+    let plan = plan?;
     if let Some(path) = &args.save_calibration {
-        let calibration = report.calibrations[0].json();
+        let calibration = plan.calibrations[0].json();
         write(path, &calibration)?;
         say(&format!("saved the calibration in {}", path.display()));
     }
-    show(&report, args.json, |report| text(report, args.all))
+    match (format, &args.output) {
+        (Some(format), Some(path)) => {
+            let report = PlanReport::of(&plan);
+            let content = match format {
+                ReportFormat::Html => report.html(),
+                ReportFormat::Json => report.json(),
+                ReportFormat::Csv => report.csv(),
+                ReportFormat::Markdown => report.markdown(),
+            };
+            write(path, &content)?;
+            if plan.choice.index.is_some() {
+                say(&choice(&plan));
+            }
+        }
+        _ if args.json => print_json(&plan)?,
+        _ => print(text(&plan, args.all, args.explain))?,
+    }
+    match plan.choice.index {
+        Some(_) => Ok(()),
+        None => Err(Error::NothingFits {
+            reason: plan.choice.why,
+        }),
+    }
 }
 
-/// The plan as text.
-fn text(report: &PlanReport, all: bool) -> String {
-    let mut text = head(report);
-    let estimates = &report.estimates;
+/// The plan as text, in lines of at most 80 columns.
+fn text(plan: &Plan, all: bool, explain: bool) -> String {
+    let mut text = head(plan);
+    let estimates = &plan.estimates;
     let mut shown: Vec<usize> = (0..estimates.len()).collect();
     shown.sort_by(|&one, &other| estimates[one].seconds.total_cmp(&estimates[other].seconds));
     if !all {
@@ -149,51 +192,101 @@ fn text(report: &PlanReport, all: bool) -> String {
         shown.retain(|index| {
             let estimate = &estimates[*index];
             let is_fastest = estimate.broken.is_empty() && places.insert(&estimate.place);
-            is_fastest || report.pareto.contains(index) || report.choice.index == Some(*index)
+            is_fastest || plan.pareto.contains(index) || plan.choice.index == Some(*index)
         });
     }
     text.push('\n');
-    text += &table(&rows(report, &shown));
-    text += "  * no other one is both faster and cheaper; > the choice; times and costs are predicted\n";
-    if let Some(chosen) = report.chosen() {
-        let (candidate, why) = (describe(chosen), &report.choice.why);
-        let _ = write!(text, "\nchoice     {candidate}: {why}");
-        let _ = write!(text, "\n           {}", duration(chosen.seconds));
-        if let Some(bill) = &chosen.bill {
-            let items = bill.items.iter();
-            let items: Vec<_> = items
-                .map(|item| format!("{} {}", item.name, usd(item.usd)))
-                .collect();
-            let _ = write!(text, ", {} ({})", usd(bill.usd()), items.join(", "));
-        }
+    for line in table(&rows(plan, &shown)).lines().enumerate() {
+        text += line.1;
         text.push('\n');
-    } else {
-        let _ = writeln!(text, "\nchoice     none: {}", report.choice.why);
+        let index = line.0.checked_sub(1).map(|row| shown[row]);
+        for limit in index.iter().flat_map(|&index| &estimates[index].broken) {
+            text += &paragraph("    exceeds", limit);
+        }
     }
-    for even in &report.break_even {
-        let _ = writeln!(text, "{}", break_even(even, report));
+    text += "  * no other one is both faster and cheaper; > the choice; all are predicted\n\n";
+    text += &choice(plan);
+    text.push('\n');
+    for even in &plan.break_even {
+        text += &paragraph(&even.machine, &break_even(even, plan));
     }
     let mut reasons = estimates.iter().filter_map(|e| e.broken.first());
     if let Some(first) = reasons.next().filter(|_| !all) {
         let broken = 1 + reasons.count();
-        let _ = writeln!(
-            text,
-            "left out   {broken} candidates that exceed a limit, such as: {first} (--all shows them)"
-        );
+        let left_out =
+            format!("{broken} candidates that exceed a limit, such as: {first} (--all shows them)");
+        text += &paragraph("left out", &left_out);
     }
-    let (date, region) = (&report.prices_date, &report.region);
-    let _ = writeln!(
-        text,
-        "prices     of {date} for {region}, without free tiers"
+    let (date, region) = (&plan.prices_date, &plan.region);
+    text += &paragraph(
+        "prices",
+        &format!("of {date} for {region}, without free tiers"),
     );
-    for assumption in &report.assumptions {
-        let _ = writeln!(text, "assumed    {assumption}");
+    if !explain {
+        let assumed = plan.assumptions.len();
+        text += &paragraph(
+            "assumed",
+            &format!("{assumed} things; --explain lists them"),
+        );
+        return text;
+    }
+    for assumption in &plan.assumptions {
+        text += &paragraph("assumed", assumption);
     }
     text
 }
 
-fn head(report: &PlanReport) -> String {
-    let workload = &report.workload;
+/// The choice, its time and its cost, and what is faster.
+fn choice(plan: &Plan) -> String {
+    let Some(chosen) = plan.chosen() else {
+        return paragraph("choice", "none").trim_end().to_owned();
+    };
+    let mut text = paragraph("choice", &describe(chosen));
+    text += &paragraph("why", &plan.choice.why);
+    let million = chosen.usd() / plan.workload.records.max(1) as f64 * 1e6;
+    let mut expected = format!("{}, {}", duration(chosen.seconds), usd(chosen.usd()));
+    if chosen.usd() > 0.0 {
+        let items = chosen.bill.items.iter();
+        let items: Vec<_> = items
+            .map(|item| format!("{} {}", item.name, usd(item.usd)))
+            .collect();
+        let _ = write!(
+            expected,
+            " ({}), {} per million records",
+            items.join(", "),
+            usd(million)
+        );
+    }
+    text += &paragraph("expected", &expected);
+    if let Some([shortest, longest]) = plan.cold_starts {
+        let range = format!(
+            "{} to {}, {} to {}, if a cold start takes {} to {}",
+            duration(shortest.seconds),
+            duration(longest.seconds),
+            usd(shortest.usd),
+            usd(longest.usd),
+            duration(shortest.cold.seconds()),
+            duration(longest.cold.seconds())
+        );
+        text += &paragraph("range", &range);
+    }
+    let fastest = plan
+        .fastest()
+        .filter(|one| one.seconds < chosen.seconds / 2.0);
+    if let Some(fastest) = fastest {
+        let faster = format!(
+            "{}: {} for {}; --deadline chooses by time",
+            describe(fastest),
+            duration(fastest.seconds),
+            usd(fastest.usd())
+        );
+        text += &paragraph("faster", &faster);
+    }
+    text.trim_end().to_owned()
+}
+
+fn head(plan: &Plan) -> String {
+    let workload = &plan.workload;
     let mut rows = Vec::new();
     let mut row = |name: &str, value: String, basis: Basis| {
         rows.push(vec![name.to_owned(), value, basis.to_string()]);
@@ -203,73 +296,58 @@ fn head(report: &PlanReport) -> String {
         true => Basis::Measured,
         false => Basis::Predicted,
     };
-    row("tokens", count(report.tokens as u64), counted);
-    let calibration = &report.calibrations[0];
-    let (isa, timed) = (calibration.isa.name(), calibration.records);
-    let engine = format!("{} in {} on {isa}", report.model, report.precision);
+    row("tokens", count(plan.tokens as u64), counted);
+    let calibration = &plan.calibrations[0];
+    let engine = format!("{} on {}", plan.precision, calibration.isa.name());
+    let timed = count(calibration.records);
     row(
         "engine",
         format!("{engine}, timed on {timed} records"),
         Basis::Measured,
     );
-    let mut work = format!("{} of one core", duration(report.work.seconds));
-    // Lambda's glibc is too old for `hypot`.
-    let error = (report.work.sampling_error.powi(2) + calibration.spread.powi(2)).sqrt();
-    let _ = write!(work, ", ± {:.1} %", 100.0 * error.max(0.001));
+    let mut work = format!("{} of one core", duration(plan.work.seconds));
+    let _ = write!(work, ", ± {:.1} %", 100.0 * plan.work_error().max(0.001));
     row("work", work, Basis::Predicted);
-    let start = format!("{:.0} ms of an environment", 1e3 * calibration.init_seconds);
-    row("start", start, Basis::Measured);
     table(&rows)
 }
 
-fn rows(report: &PlanReport, shown: &[usize]) -> Vec<Vec<String>> {
-    let mut rows = vec![header(
-        ",WHERE,ARCH,MB,BATCH,AT A TIME,TIME,COST,PER MILLION,COLD,",
-    )];
+fn rows(plan: &Plan, shown: &[usize]) -> Vec<Vec<String>> {
+    let mut rows = vec![header(",WHERE,ARCH,MB,BATCH,AT ONCE,TIME,COST")];
     for &index in shown {
-        let estimate = &report.estimates[index];
-        let is_chosen = report.choice.index == Some(index);
-        let mark = match (is_chosen, report.pareto.contains(&index)) {
+        let estimate = &plan.estimates[index];
+        let is_chosen = plan.choice.index == Some(index);
+        let mark = match (is_chosen, plan.pareto.contains(&index)) {
             (true, true) => ">*",
             (true, false) => ">",
             (false, true) => " *",
             (false, false) => "",
         };
-        let cost = estimate.usd();
-        let million = 1e6 / report.workload.records.max(1) as f64;
         rows.push(vec![
             mark.into(),
-            estimate.place.clone(),
+            short(&estimate.place),
             estimate.architecture.to_string(),
             estimate.memory_mb.map_or("-".into(), |mb| mb.to_string()),
             count(estimate.batch_size),
             count(estimate.concurrency),
             duration(estimate.seconds),
-            cost.map_or_else(|| "no price".into(), usd),
-            cost.map_or_else(String::new, |cost| usd(cost * million)),
-            count(estimate.cold_starts),
-            estimate.broken.join("; "),
+            usd(estimate.usd()),
         ]);
     }
     rows
 }
 
-fn describe(estimate: &Estimate) -> String {
-    let memory = estimate.memory_mb.map_or_else(String::new, |mb| {
-        format!(", {mb} MB, {}", estimate.architecture)
-    });
-    format!(
-        "{}{memory}, batches of {}, {} at a time",
-        estimate.place,
-        count(estimate.batch_size),
-        count(estimate.concurrency)
-    )
+/// A name that leaves room for the other columns.
+fn short(place: &str) -> String {
+    const MOST: usize = "step-functions standard".len();
+    match place.chars().count() {
+        0..=MOST => place.to_owned(),
+        _ => place.chars().take(MOST - 1).chain(['…']).collect(),
+    }
 }
 
-fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
+fn break_even(even: &BreakEven, plan: &Plan) -> String {
     let mut text = format!(
-        "{:<10} {} for {}, functions {} for {}",
-        even.machine,
+        "{} for {}, functions {} for {}",
         duration(even.machine_seconds),
         usd(even.machine_usd),
         duration(even.functions_seconds),
@@ -278,7 +356,7 @@ fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
     text += &match even.cheaper_from_records {
         None => "; functions are never more expensive".into(),
         Some(records) => {
-            let share = records / report.workload.records.max(1) as f64;
+            let share = records / plan.workload.records.max(1) as f64;
             let (records, time) = (
                 count(records.ceil() as u64),
                 even.machine_seconds * share.max(1.0),
@@ -290,4 +368,15 @@ fn break_even(even: &shoal::BreakEven, report: &PlanReport) -> String {
         }
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_of_machines_are_shortened() {
+        assert_eq!(short("step-functions standard"), "step-functions standard");
+        assert_eq!(short(&"m".repeat(30)), format!("{}…", "m".repeat(22)));
+    }
 }

@@ -47,6 +47,23 @@ pub(crate) enum ReportFormat {
     Markdown,
 }
 
+impl ReportFormat {
+    /// The format that the ending of a file's name stands for.
+    pub(crate) fn by_ending(path: &Path) -> Result<Self> {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        match ending.unwrap_or_default().to_ascii_lowercase().as_str() {
+            "html" | "htm" => Ok(Self::Html),
+            "json" => Ok(Self::Json),
+            "csv" => Ok(Self::Csv),
+            "md" | "markdown" => Ok(Self::Markdown),
+            _ => Err(Error::Settings(format!(
+                "failed to choose a format for {}: name a file that ends in .html, .md, .csv or .json",
+                path.display()
+            ))),
+        }
+    }
+}
+
 pub(crate) fn report(args: ReportArgs) -> Result<()> {
     if args.open && args.format != ReportFormat::Html {
         return Err(Error::Settings(

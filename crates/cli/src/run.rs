@@ -4,15 +4,19 @@ use clap::{ArgMatches, Args};
 
 use super::hint::message;
 use super::options::{LoggingOptions, RunOptions, arguments};
-use super::output::{confirm, print_json, say};
+use super::output::{can_ask, confirm, print_json, say};
 use super::progress::Progress;
 use super::signals::cancel_on_signal;
 #[cfg(not(feature = "otel"))]
 use super::traces::Traces;
 use shoal::reports::numbers::{count, duration, usd};
+use shoal::reports::plan::describe as candidate;
 #[cfg(feature = "otel")]
 use shoal::traces::Traces;
-use shoal::{Auto, Error, Event, Result, Summary};
+use shoal::{
+    Auto, BackendConfig, BackendKind, Cancel, Error, Event, Given, LeftOut, Result, Settings,
+    Summary,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,24 +54,8 @@ pub(crate) fn run(args: RunArgs, given: &ArgMatches) -> Result<()> {
     let cancel = cancel_on_signal();
     let mut chosen = Vec::new();
     if options.start.auto == Some(true) {
-        let mut progress = Progress::new(options.logging.quiet == Some(true));
-        let batch_size = options.start.batch_size;
-        let choice = shoal::auto(&mut settings, batch_size, &cancel, &mut |event| {
-            progress.apply(event);
-        });
-        progress.clear();
-        let choice = describe(&choice?);
-        if !progress.is_quiet() {
-            say(&choice);
-        }
-        let concurrency = settings.backend.concurrency();
-        chosen = vec![
-            (
-                "batch-size",
-                Some(settings.parameters.batch_size.to_string()),
-            ),
-            ("concurrency", concurrency.map(|number| number.to_string())),
-        ];
+        choose(&options, &mut settings, &cancel)?;
+        chosen = choice_as_options(&settings);
     }
     settings.command = Some(arguments(&settings.inputs, given, &chosen));
     perform(&options.logging, |is_agreed, emit| {
@@ -78,6 +66,65 @@ pub(crate) fn run(args: RunArgs, given: &ArgMatches) -> Result<()> {
         }
         shoal::run(&settings, &cancel, emit)
     })
+}
+
+/// Applies the choice of a plan, after asking. A choice that costs nothing needs no consent where nobody can be asked.
+fn choose(options: &RunOptions, settings: &mut Settings, cancel: &Cancel) -> Result<()> {
+    let mut progress = Progress::new(options.logging.quiet == Some(true));
+    let given = Given {
+        batch_size: options.start.batch_size,
+        backend: options.backend.backend.is_some(),
+    };
+    let auto = shoal::auto(settings, given, cancel, &mut |event| progress.apply(event));
+    progress.clear();
+    let auto = auto?;
+    let backend = settings.backend.kind();
+    let choice = describe(&auto, backend);
+    if matches!(auto, Auto::AsBefore { .. }) || settings.limits.yes {
+        if !progress.is_quiet() {
+            say(&choice);
+        }
+        return Ok(());
+    }
+    if can_ask() {
+        say(&choice);
+        return match confirm("Run it?") {
+            true => Ok(()),
+            false => Err(Error::NeedsConsent { backend }),
+        };
+    }
+    if !progress.is_quiet() {
+        say(&choice);
+    }
+    match given.backend || backend == BackendKind::Local {
+        true => Ok(()),
+        false => Err(Error::NeedsConsent { backend }),
+    }
+}
+
+/// The options that stand for the choice of a plan; those without a value are left out of the command that repeats the run.
+fn choice_as_options(settings: &Settings) -> Vec<(&'static str, Option<String>)> {
+    let concurrency = settings.backend.concurrency();
+    let mut chosen = vec![
+        ("backend", Some(settings.backend.kind().to_string())),
+        (
+            "batch-size",
+            Some(settings.parameters.batch_size.to_string()),
+        ),
+        ("concurrency", concurrency.map(|number| number.to_string())),
+    ];
+    match &settings.backend {
+        BackendConfig::Local(_) | BackendConfig::Process(_) => {}
+        BackendConfig::StepFunctions(steps) => {
+            let children = steps.children.map(|children| children.name().to_owned());
+            chosen.extend([("children", children), ("machine", None)]);
+        }
+        _ => chosen.push(("machine", None)),
+    }
+    if settings.limits.max_usd.is_none() {
+        chosen.push(("max-cost", None));
+    }
+    chosen
 }
 
 /// Calls `run`, shows its progress and prints its summary. Where it needs consent to its cost and the user gives it, it is
@@ -134,21 +181,32 @@ pub(crate) fn perform(
 }
 
 /// The choice of a plan.
-fn describe(auto: &Auto) -> String {
+fn describe(auto: &Auto, backend: BackendKind) -> String {
     match auto {
         Auto::AsBefore { batch_size } => {
-            format!("resuming in batches of {}", count(*batch_size))
+            format!("resuming in batches of {} on {backend}", count(*batch_size))
         }
-        Auto::Chosen { estimate, why } => {
-            let cost = estimate
-                .usd()
-                .map_or_else(String::new, |cost| format!(" for {}", usd(cost)));
-            format!(
-                "batches of {}, {} at a time: {why}; expected to take {}{cost}",
-                count(estimate.batch_size),
-                count(estimate.concurrency),
-                duration(estimate.seconds)
-            )
+        Auto::Chosen {
+            estimate,
+            why,
+            left_out,
+        } => {
+            let mut text = format!(
+                "{}: {why}; expected to take {} for {}",
+                candidate(estimate),
+                duration(estimate.seconds),
+                usd(estimate.usd())
+            );
+            match left_out {
+                None => {}
+                Some(LeftOut::NoStore) => {
+                    text += "\nfunctions in the cloud were no candidates: they need an object store (--store)";
+                }
+                Some(LeftOut::NoFunction(reason)) => {
+                    text += &format!("\nfunctions in the cloud were no candidates: {reason}");
+                }
+            }
+            text
         }
     }
 }

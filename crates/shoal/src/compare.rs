@@ -105,8 +105,11 @@ fn simulate(
     let context = study.context(calibration, prices, region, DEFAULT_QUOTA);
     let concurrency = run.backend.concurrency();
     let concurrency = concurrency.map_or(DEFAULT_QUOTA, |count| count as u64);
-    let mut rows = Vec::new();
+    let mut rows: Vec<BatchSize> = Vec::new();
     for &batch_size in sizes {
+        if add_same(&mut rows, batch_size) {
+            continue;
+        }
         let approach = |concurrency| -> Result<(Approach, u64)> {
             let simulated = context.simulate(&Candidate {
                 platform: Platform::Lambda,
@@ -121,13 +124,14 @@ fn simulate(
                 peak_concurrency: outcome.peak_concurrency,
                 cold_starts: outcome.cold_starts,
                 invocations: outcome.invocations,
-                bill: simulated.bill,
+                bill: Some(simulated.bill),
             };
             Ok((approach, simulated.batches))
         };
         let (monolithic, batches) = approach(1)?;
         rows.push(BatchSize {
             batch_size,
+            same_batches: Vec::new(),
             batches,
             monolithic,
             parallel: approach(concurrency)?.0,
@@ -160,9 +164,12 @@ fn measure(
     emit: &mut dyn FnMut(&Event),
 ) -> Result<Comparison> {
     let function = settings.function(prices);
-    let mut rows = Vec::new();
+    let mut rows: Vec<BatchSize> = Vec::new();
     let mut last = None;
     for &batch_size in sizes {
+        if add_same(&mut rows, batch_size) {
+            continue;
+        }
         let mut approach = |concurrency: Option<usize>| -> Result<(Approach, Summary)> {
             let (summary, receipts) = execute(settings, batch_size, concurrency, cancel, emit)?;
             let invocations = receipts.len() as u64;
@@ -188,6 +195,7 @@ fn measure(
         let (parallel, summary) = approach(settings.run.backend.concurrency())?;
         rows.push(BatchSize {
             batch_size,
+            same_batches: Vec::new(),
             batches: summary.batches,
             monolithic,
             parallel,
@@ -218,6 +226,17 @@ fn measure(
         paper_baseline: None,
         command: settings.command.clone(),
     })
+}
+
+/// Adds a batch size to the last row, if that is one batch of all records; larger sizes give the same one.
+fn add_same(rows: &mut [BatchSize], batch_size: u64) -> bool {
+    match rows.last_mut().filter(|last| last.batches <= 1) {
+        Some(last) => {
+            last.same_batches.push(batch_size);
+            true
+        }
+        None => false,
+    }
 }
 
 fn concurrency_of(summary: &Summary) -> u64 {

@@ -11,6 +11,8 @@ use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Failure, FailureKind};
 use shoal_tasks::TaskError;
 
+use crate::BackendKind;
+
 /// The result of the library's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -191,6 +193,18 @@ pub enum Error {
         /// What is missing.
         shortage: Shortage,
     },
+    /// No candidate of a plan is within the limits.
+    #[error("failed to choose a configuration: {reason}")]
+    NothingFits {
+        /// What limits.
+        reason: String,
+    },
+    /// A plan chose the backend, and nobody agreed to it.
+    #[error("failed to start: the plan chose the backend {backend}, which needs consent")]
+    NeedsConsent {
+        /// The backend.
+        backend: BackendKind,
+    },
     /// The expected cost needs consent.
     #[error("failed to start: the remaining {batches} batches are expected to cost ${usd:.2}")]
     NeedsYes {
@@ -307,7 +321,7 @@ pub enum ExitCode {
     BadRecord = 7,
     /// The platform is missing, not set up, refuses calls, or keeps throttling them.
     Platform = 8,
-    /// The cost or time limit was reached; finished batches are kept.
+    /// The cost or time limit was reached, and finished batches are kept; or no candidate of a plan is within the limits.
     Budget = 9,
     /// No record has a result.
     NoResults = 10,
@@ -322,6 +336,7 @@ impl Error {
             Self::Settings(_)
             | Self::Setting { .. }
             | Self::NeedsYes { .. }
+            | Self::NeedsConsent { .. }
             | Self::Prices(_)
             | Self::Unpriced { .. }
             | Self::Runner(_) => ExitCode::Usage,
@@ -354,7 +369,9 @@ impl Error {
             Self::NoSuchRun { .. } | Self::Foreign { .. } => ExitCode::Run,
             Self::Platform { .. } => ExitCode::Platform,
             Self::Unfinished { .. } => ExitCode::Run,
-            Self::Budget { .. } | Self::OutOfTime { .. } => ExitCode::Budget,
+            Self::Budget { .. } | Self::OutOfTime { .. } | Self::NothingFits { .. } => {
+                ExitCode::Budget
+            }
             Self::Detached { .. } => ExitCode::Success,
             Self::ChecksFailed { exit_code, .. } => *exit_code,
             Self::Cancelled { .. } => ExitCode::Interrupted,

@@ -64,7 +64,7 @@ pub use job::{Cancel, Event};
 pub use limits::{ASK_ABOVE_USD, Limits};
 pub use machine::Machine;
 pub use model::{Comparison, EngineSettings, ModelSettings, PackSettings, PackSummary, pack};
-pub use plan::{Auto, BreakEven, PlanReport, PlanSettings, auto, plan};
+pub use plan::{Auto, Given, LeftOut, PlanSettings, auto, plan};
 pub use platform::Children;
 pub use report::report;
 pub use run::{collect, resume, run, run_with};

@@ -45,20 +45,22 @@ pub(crate) fn numbered(base: &Path, number: u32) -> PathBuf {
     }
 }
 
-/// The job that an earlier start of the same command planned last.
-pub(crate) fn last_job(
+/// The run that an earlier start of the same command planned last, with its job.
+pub(crate) fn last_run(
     settings: &Settings,
     inputs: &[String],
     output: &str,
     content: Option<&str>,
-) -> Result<Option<Job>> {
-    let planned = |path: &Path| -> Result<Option<Job>> {
+) -> Result<Option<(RunDir, Job)>> {
+    let planned = |path: &Path| -> Result<Option<(RunDir, Job)>> {
         let exists = path.to_str().is_some_and(is_url) || path.is_dir();
         if !exists {
             return Ok(None);
         }
+        let run = RunDir::open(path)?;
         // A damaged job is reported when the run is opened.
-        Ok(RunDir::open(path)?.job().ok().flatten())
+        let job = run.job().ok().flatten();
+        Ok(job.map(|job| (run, job)))
     };
     if settings.fresh {
         return Ok(None);
@@ -70,7 +72,7 @@ pub(crate) fn last_job(
     let mut last = None;
     for number in 1.. {
         match planned(&numbered(&base, number))? {
-            Some(job) => last = Some(job),
+            Some(run) => last = Some(run),
             None => break,
         }
     }

@@ -178,7 +178,7 @@ pub(crate) struct StartOptions {
     #[arg(short, long, value_name = "N")]
     pub(crate) batch_size: Option<u64>,
 
-    /// Let a plan choose batch size and concurrency, within --max-cost and --max-time
+    /// Let a plan choose backend, batch size and concurrency, within --max-cost and --max-time; asks before it starts
     #[arg(long)]
     pub(crate) auto: Option<bool>,
 
@@ -258,7 +258,7 @@ pub(crate) struct LimitOptions {
     #[arg(long, value_name = "TIME", value_parser = time::seconds)]
     pub(crate) max_time: Option<f64>,
 
-    /// Spend more than $1 on a platform without asking
+    /// Without asking, take the choice of --auto and spend more than $1 on a platform
     #[arg(short, long)]
     pub(crate) yes: Option<bool>,
 

@@ -9,13 +9,13 @@ use shoal::dispatch::redact_url;
 use shoal::job::store::is_url;
 
 /// Options that do not change the results or how they are computed, or are settled when a run starts: what a plan chose is
-/// given as batch size and concurrency.
+/// given as backend, batch size and concurrency.
 const OMITTED: [&str; 7] = ["auto", "detach", "fresh", "json", "otlp", "quiet", "yes"];
 /// Options whose value is a path or a URL.
 const PATHS: [&str; 4] = ["cache-dir", "output", "prices", "run-dir"];
 
 /// The arguments of `shoal` that repeat the run of `inputs` from any folder. `given` has the options, `chosen` those that a
-/// plan chose. They hold no secret: tokens come from the environment, and passwords and queries of URLs are left out.
+/// plan chose; those without a value are left out. They hold no secret: tokens come from the environment, and passwords and queries of URLs are left out.
 pub(crate) fn arguments(
     inputs: &[String],
     given: &ArgMatches,
@@ -37,6 +37,7 @@ pub(crate) fn arguments(
         let chosen = chosen.iter().find(|(option, _)| *option == name);
         let values: Vec<_> = match (chosen, given.get_raw(option.get_id().as_str())) {
             (Some((_, Some(value))), _) => vec![value.clone()],
+            (Some((_, None)), _) => continue,
             (_, Some(raw)) => raw.map(|value| shown(&value.to_string_lossy())).collect(),
             _ => continue,
         };
@@ -111,8 +112,9 @@ mod tests {
                 "--quiet",
                 "--auto",
                 "--concurrency=3",
+                "--max-cost=2",
             ],
-            &[("batch-size", Some("7".into())), ("concurrency", None)],
+            &[("batch-size", Some("7".into())), ("max-cost", None)],
         );
         let here = std::env::current_dir().unwrap();
         let expected = [

@@ -135,6 +135,58 @@ fn cloud_functions_write_the_same_bytes_as_this_machine() {
     assert!(message.contains("function shoal"), "{message}");
 }
 
+/// This machine has a price at which functions are cheaper.
+#[test]
+fn a_plan_chooses_the_backend_of_a_run_and_needs_consent() {
+    let account = Account::new(&[]);
+    account.bench.write("reviews.jsonl", jsonl(200));
+    let model = tiny();
+    let job = [
+        "run",
+        "reviews.jsonl",
+        "--model",
+        model,
+        "--precision",
+        "int8",
+        "--isa",
+        ISA,
+    ];
+    let auto = [
+        "-o",
+        "auto.csv",
+        "--store",
+        STORE,
+        "--auto",
+        "--machine",
+        "desk=1000000:1",
+    ];
+    let auto = [&job[..], &auto].concat();
+    let refused = account.shoal(&auto).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", describe(&refused));
+    let message = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        message.contains("chose the backend lambda") && message.contains("--yes"),
+        "{message}"
+    );
+    assert!(!account.bench.path("auto.csv").exists());
+    let agreed = [&auto[..], &["--yes", "--json"]].concat();
+    let summary: Value = serde_json::from_slice(&account.ok(&agreed).stdout).unwrap();
+    account.ok(&[&job[..], &["-o", "plain.csv"]].concat());
+    assert_eq!(
+        account.bench.text("auto.csv"),
+        account.bench.text("plain.csv")
+    );
+    let run = summary["run_dir"].as_str().unwrap();
+    let report = account.ok(&["report", run, "--format", "markdown"]).stdout;
+    let report = String::from_utf8(report).unwrap();
+    assert!(report.contains("--backend lambda"), "{report}");
+    assert!(!report.contains("--machine"), "{report}");
+    // The same command resumes the run where it ran, without another plan.
+    let again = account.ok(&auto);
+    let message = String::from_utf8(again.stderr).unwrap();
+    assert!(message.contains("on lambda"), "{message}");
+}
+
 #[test]
 fn doctor_reports_existing_and_missing_resources() {
     use crate::doctor::{look, with};

@@ -1,27 +1,9 @@
 //! The number of records from which on a machine is cheaper than functions.
 
-use serde::Serialize;
-use shoal_estimate::{Choice, Estimate};
+use shoal_estimate::{BreakEven, Choice, Estimate};
 
 use crate::Machine;
 use crate::machine::BOOT_SECONDS;
-
-/// A machine compared with functions.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct BreakEven {
-    /// The machine's name.
-    pub machine: String,
-    /// Cost of this job on the machine.
-    pub machine_usd: f64,
-    /// Time of this job on the machine.
-    pub machine_seconds: f64,
-    /// Cost of this job with functions.
-    pub functions_usd: f64,
-    /// Time of this job with functions.
-    pub functions_seconds: f64,
-    /// Number of similar records from which on the machine is cheaper; `None` if it never is.
-    pub cheaper_from_records: Option<f64>,
-}
 
 /// Compares each machine with the chosen functions, or with the cheapest ones if none were chosen.
 pub(super) fn all(
@@ -34,9 +16,7 @@ pub(super) fn all(
         let possible = estimates
             .iter()
             .filter(|estimate| estimate.broken.is_empty() && is_wanted(estimate));
-        let priced = possible.filter_map(|estimate| Some((estimate, estimate.usd()?)));
-        let cheapest = priced.min_by(|(_, one), (_, other)| one.total_cmp(other));
-        cheapest.map(|(estimate, _)| estimate)
+        possible.min_by(|one, other| one.usd().total_cmp(&other.usd()))
     };
     let is_function = |estimate: &Estimate| estimate.memory_mb.is_some();
     let chosen = choice.index.map(|index| &estimates[index]);
@@ -48,8 +28,8 @@ pub(super) fn all(
     // `n = b / (f - m)`.
     let of = |machine: &Machine| {
         let own = cheapest(&|estimate| estimate.place == machine.name && !is_function(estimate))?;
-        let machine_usd = own.usd().unwrap_or_default();
-        let functions_usd = functions.usd().unwrap_or_default();
+        let machine_usd = own.usd();
+        let functions_usd = functions.usd();
         let boot = machine.usd_per_hour * BOOT_SECONDS / 3600.0;
         let saved = (functions_usd - (machine_usd - boot)) / records as f64;
         Some(BreakEven {
@@ -83,7 +63,7 @@ mod tests {
             longest_batch_seconds: seconds,
             peak_concurrency: 1,
             cold_starts: 1,
-            bill: Some(Bill {
+            bill: Bill {
                 provider: "p".into(),
                 date: "d".into(),
                 region: None,
@@ -97,7 +77,7 @@ mod tests {
                     confidence: Confidence::Unverified,
                     source: "here".into(),
                 }],
-            }),
+            },
             basis: Basis::Predicted,
             broken: Vec::new(),
         }

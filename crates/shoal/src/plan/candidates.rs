@@ -5,11 +5,11 @@ use shoal_estimate::limits::{
     RAMP_STEP, STANDARD_STARTS, TIMEOUT, vcpu_share,
 };
 use shoal_estimate::simulate::{BatchPool, ColdStart, Outcome, Ramp, Sample, Scenario, simulate};
-use shoal_estimate::{Basis, Bill, Calibration, Estimate, Prices, Workload};
+use shoal_estimate::{Basis, Bill, Calibration, ColdStartEffect, Estimate, Prices, Workload};
 
 use super::PlanSettings;
 use crate::cost::{CHILD_SECONDS, PricedFunction, add_children, add_store_requests};
-use crate::machine::{BOOT_SECONDS, cores};
+use crate::machine::{BOOT_SECONDS, Machine, cores};
 use crate::platform::{Children, Platform};
 use crate::{Error, Result};
 
@@ -19,8 +19,6 @@ const BATCH_SIZES: [u64; 9] = [10, 25, 50, 100, 250, 500, 1_000, 2_500, 10_000];
 const MAX_BATCHES: u64 = 400_000;
 /// Round-trip time of a direct call without the function. Assumed.
 pub(super) const CALL_SECONDS: f64 = 0.02;
-/// Time until an environment exists, before its initialization; not billed. Assumed.
-pub(super) const ENVIRONMENT_SECONDS: f64 = 0.25;
 /// Time of the client per call. Measured: `benches/runs/client-load-*.jsonl`.
 pub(super) const CLIENT_SECONDS: f64 = 0.000_13;
 /// The time of an Express execution is rounded up to a multiple of this.
@@ -44,6 +42,7 @@ pub(crate) struct Candidate {
 }
 
 /// What candidates are simulated with.
+#[derive(Clone, Copy)]
 pub(crate) struct PlanContext<'a> {
     pub(crate) workload: &'a Workload,
     /// Number of consecutive records in a sampled group.
@@ -53,12 +52,16 @@ pub(crate) struct PlanContext<'a> {
     pub(crate) region: &'a str,
     /// The account's quota of concurrent environments.
     pub(crate) quota: u64,
+    /// The price of this machine, which costs nothing if `None`.
+    pub(crate) this_machine: Option<&'a Machine>,
+    /// The cold start of an environment of Lambda, if it was not measured.
+    pub(crate) cold: ColdStart,
 }
 
 /// A simulated candidate.
 pub(crate) struct Simulated {
     pub(crate) outcome: Outcome,
-    pub(crate) bill: Option<Bill>,
+    pub(crate) bill: Bill,
     pub(crate) longest_batch_seconds: f64,
     pub(crate) batches: u64,
 }
@@ -201,30 +204,55 @@ impl PlanContext<'_> {
                 });
             }
         }
-        let measured = calibration.platform.map(|times| times.place_seconds);
         Scenario {
             ramp: Some(Ramp {
                 start: RAMP_STEP,
                 step: RAMP_STEP,
                 every_seconds: RAMP_SECONDS,
             }),
-            cold: ColdStart {
-                place_seconds: measured.unwrap_or(ENVIRONMENT_SECONDS),
-                init_seconds: calibration.init_seconds / vcpu_share(candidate.memory_mb),
-            },
+            cold: self.measured_cold().unwrap_or(self.cold),
             billing_step_ms: 1.0,
             timeout_seconds: Some(f64::from(*TIMEOUT.end())),
             ..scenario
         }
     }
 
-    fn bill(&self, candidate: &Candidate, batches: u64, outcome: &Outcome) -> Result<Option<Bill>> {
-        match &candidate.platform {
-            Platform::Local | Platform::Process => return Ok(None),
-            Platform::Machine(machine) => {
-                return Ok(Some(machine.bill(outcome.seconds, Basis::Predicted)));
-            }
-            Platform::Lambda | Platform::StepFunctions(_) => {}
+    /// The cold start that a run on the platform measured.
+    fn measured_cold(&self) -> Option<ColdStart> {
+        self.calibration.platform.and_then(|times| times.cold)
+    }
+
+    /// A candidate with the shortest and the longest cold starts; `None` if they were measured, or if it has none.
+    pub(super) fn cold_starts(
+        &self,
+        candidate: &Candidate,
+    ) -> Result<Option<[ColdStartEffect; 2]>> {
+        if !candidate.platform.is_lambda() || self.measured_cold().is_some() {
+            return Ok(None);
+        }
+        let effect = |cold| -> Result<ColdStartEffect> {
+            let simulated = Self { cold, ..*self }.simulate(candidate)?;
+            Ok(ColdStartEffect {
+                cold,
+                seconds: simulated.outcome.seconds,
+                usd: simulated.bill.usd(),
+            })
+        };
+        let [shortest, longest] = ColdStart::LAMBDA_RANGE;
+        Ok(Some([effect(shortest)?, effect(longest)?]))
+    }
+
+    fn bill(&self, candidate: &Candidate, batches: u64, outcome: &Outcome) -> Result<Bill> {
+        let machine = match &candidate.platform {
+            Platform::Local | Platform::Process => self.this_machine,
+            Platform::Machine(machine) => Some(machine),
+            Platform::Lambda | Platform::StepFunctions(_) => None,
+        };
+        if let Some(machine) = machine {
+            return Ok(machine.bill(outcome.seconds, Basis::Predicted));
+        }
+        if !candidate.platform.is_lambda() {
+            return Ok(Bill::free("this machine"));
         }
         let function = PricedFunction {
             prices: self.prices,
@@ -248,7 +276,7 @@ impl PlanContext<'_> {
             let seconds = outcome.batch_seconds + count * EXPRESS_STEP_SECONDS / 2.0;
             add_children(&mut usage, children, count, seconds);
         }
-        function.bill(&usage).map(Some)
+        function.bill(&usage)
     }
 
     /// Simulates a candidate, and finds the limits of its platform that it exceeds.

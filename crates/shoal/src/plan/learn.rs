@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shoal_estimate::limits::vcpu_share;
+use shoal_estimate::simulate::ColdStart;
 use shoal_estimate::{Calibration, PlatformTimes, Workload};
 use shoal_job::Event;
 use shoal_job::wire::Receipt;
@@ -44,11 +45,6 @@ pub(super) fn learn(calibration: &mut Calibration, workload: &Workload, run: &st
     }
     let predicted: f64 = workload.record_seconds(calibration).iter().sum();
     calibration.platform = Some(times(&calls, predicted / tokens));
-    let cold = calls.iter().filter(|(_, receipt)| receipt.cold);
-    let init = cold.map(|(_, receipt)| receipt.timings.init / 1e3 * share(receipt));
-    if let Some(init) = median(init) {
-        calibration.init_seconds = init;
-    }
     Ok(())
 }
 
@@ -76,13 +72,21 @@ fn times(calls: &[(f64, Arc<Receipt>)], seconds_per_token: f64) -> PlatformTimes
     };
     let (warm, cold) = (overhead(false), overhead(true));
     let call_seconds = warm.or(cold).unwrap_or_default();
+    let first = calls.iter().filter(|(_, receipt)| receipt.cold);
+    let init_seconds = median(first.map(|(_, receipt)| receipt.timings.init / 1e3));
+    let cold = cold
+        .zip(init_seconds)
+        .map(|(overhead, init_seconds)| ColdStart {
+            place_seconds: (overhead - call_seconds).max(0.0),
+            init_seconds,
+        });
     let receipts = calls.iter().map(|(_, receipt)| receipt);
     let work: f64 = receipts.clone().map(|r| work_seconds(r) * share(r)).sum();
     let tokens: f64 = receipts.map(|receipt| receipt.units as f64).sum();
     PlatformTimes {
         calls: calls.len() as u64,
         call_seconds,
-        place_seconds: (cold.unwrap_or(call_seconds) - call_seconds).max(0.0),
+        cold,
         slowdown: work / (tokens * seconds_per_token).max(f64::MIN_POSITIVE),
     }
 }
@@ -156,7 +160,12 @@ mod tests {
         let times = times(&calls, 0.005);
         assert_eq!(times.calls, 3);
         assert!((times.call_seconds - 0.020).abs() < 1e-9, "{times:?}");
-        assert!((times.place_seconds - 0.180).abs() < 1e-9, "{times:?}");
+        let cold = times.cold.unwrap();
+        assert!((cold.place_seconds - 0.180).abs() < 1e-9, "{times:?}");
+        assert!((cold.init_seconds - 0.040).abs() < 1e-9, "{times:?}");
         assert!((times.slowdown - 2.0).abs() < 1e-9, "{times:?}");
+        // Without a cold start, none was measured.
+        let warm = super::times(&calls[1..], 0.005);
+        assert_eq!(warm.cold, None);
     }
 }

@@ -2,6 +2,8 @@
 
 mod auto;
 mod break_even;
+#[cfg(test)]
+mod by_hand;
 mod calibrate;
 mod candidates;
 mod learn;
@@ -10,12 +12,10 @@ mod study;
 
 use std::path::PathBuf;
 
-use serde::Serialize;
-use shoal_encoder::Precision;
 use shoal_estimate::limits::{MEMORY, PACKAGE_BYTES};
+use shoal_estimate::simulate::ColdStart;
 use shoal_estimate::{
-    Architecture, Calibration, Choice, Constraints, Estimate, PlatformTimes, Work, Workload,
-    choose, pareto,
+    Architecture, Calibration, Constraints, Estimate, Plan, PlatformTimes, choose, pareto,
 };
 use shoal_function::Runner;
 use shoal_job::spec::Parameters;
@@ -26,10 +26,9 @@ use crate::limits::check_positive;
 use crate::machine::{BOOT_SECONDS, architecture};
 use crate::platform::Platform;
 use crate::{BackendConfig, BackendKind, Error, Machine, ModelSettings, Result, Setting};
-pub use auto::{Auto, auto};
-pub use break_even::BreakEven;
-use candidates::{CALL_SECONDS, CLIENT_SECONDS, ENVIRONMENT_SECONDS};
-pub(crate) use candidates::{Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA};
+pub use auto::{Auto, Given, LeftOut, auto};
+use candidates::{CALL_SECONDS, CLIENT_SECONDS};
+pub(crate) use candidates::{Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA, PlanContext};
 pub(crate) use study::Study;
 
 /// The settings of a plan.
@@ -41,9 +40,11 @@ pub struct PlanSettings {
     pub model: ModelSettings,
     /// Columns and limits; the batch size is ignored.
     pub parameters: Parameters,
-    /// The backend; all that can be planned for if `None`.
-    pub backend: Option<BackendKind>,
-    /// Machines billed by the hour.
+    /// The backends; all that can be planned for if empty.
+    pub backends: Vec<BackendKind>,
+    /// The price of this machine, which costs nothing if `None`.
+    pub this_machine: Option<Machine>,
+    /// Machines to rent, billed by the hour.
     pub machines: Vec<Machine>,
     /// Batch sizes to try.
     pub batch_sizes: Vec<u64>,
@@ -65,48 +66,8 @@ pub struct PlanSettings {
     pub from_run: Option<String>,
     /// A price file instead of the built-in prices.
     pub prices: Option<PathBuf>,
-}
-
-/// The predicted time and cost of a job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PlanReport {
-    /// The inputs.
-    pub inputs: Vec<String>,
-    /// The model's reference.
-    pub model: String,
-    /// The precision of the engine.
-    pub precision: Precision,
-    /// The records and their lengths.
-    pub workload: Workload,
-    /// Tokens of the input.
-    pub tokens: f64,
-    /// The time of all records on one core, and its sampling error.
-    pub work: Work,
-    /// The calibrations that the times are based on.
-    pub calibrations: Vec<Calibration>,
-    /// The date of the prices.
-    pub prices_date: String,
-    /// The region of the prices.
-    pub region: String,
-    /// All simulated candidates.
-    pub estimates: Vec<Estimate>,
-    /// Indices of the candidates that no other one beats in both time and cost.
-    pub pareto: Vec<usize>,
-    /// The constraints on time and cost.
-    pub constraints: Constraints,
-    /// The chosen candidate.
-    pub choice: Choice,
-    /// For each machine, the number of records from which on it is cheaper than functions.
-    pub break_even: Vec<BreakEven>,
-    /// Assumptions instead of measurements, as sentences.
-    pub assumptions: Vec<String>,
-}
-
-impl PlanReport {
-    /// The chosen candidate.
-    pub fn chosen(&self) -> Option<&Estimate> {
-        self.estimates.get(self.choice.index?)
-    }
+    /// The command that repeats the plan.
+    pub command: String,
 }
 
 /// Reads the input's lengths, calibrates the engine, and simulates candidates. `emit` receives the events of reading.
@@ -117,7 +78,7 @@ pub fn plan(
     settings: &PlanSettings,
     cancel: &Cancel,
     emit: &mut dyn FnMut(&Event),
-) -> Result<PlanReport> {
+) -> Result<Plan> {
     let platforms = platforms(settings);
     check(settings, &platforms)?;
     let prices = prices(settings.prices.as_deref())?;
@@ -139,12 +100,19 @@ pub fn plan(
         }
     }
     let quota = settings.quota.unwrap_or(DEFAULT_QUOTA);
-    let mut estimates = Vec::new();
+    let mut simulated = Vec::new();
     for calibration in &calibrations {
-        let context = study.context(calibration, &prices, region, quota);
+        let context = PlanContext {
+            this_machine: settings.this_machine.as_ref(),
+            ..study.context(calibration, &prices, region, quota)
+        };
         for platform in &platforms {
-            // This machine has one architecture.
-            if !platform.is_lambda() && calibration.architecture != architecture() {
+            let is_wanted = match platform.is_lambda() {
+                true => is_wanted(&settings.architectures, calibration.architecture),
+                // This machine has one architecture.
+                false => calibration.architecture == architecture(),
+            };
+            if !is_wanted {
                 continue;
             }
             for candidate in candidates::all(settings, platform, study.workload.records, quota) {
@@ -159,10 +127,14 @@ pub fn plan(
                         PACKAGE_BYTES >> 20
                     ));
                 }
-                estimates.push(estimate);
+                simulated.push((estimate, context, candidate));
             }
         }
     }
+    let estimates: Vec<Estimate> = simulated.iter().map(|(one, ..)| one.clone()).collect();
+    let choice = choose(&estimates, settings.constraints);
+    let chosen = choice.index.map(|index| &simulated[index]);
+    let cold_starts = chosen.map(|(_, context, candidate)| context.cold_starts(candidate));
     let first = &calibrations[0];
     if platforms.iter().any(Platform::is_lambda) {
         assume_lambda(first.platform, &mut assumptions);
@@ -173,9 +145,12 @@ pub fn plan(
         }
     }
     let workload = &study.workload;
+    if settings.this_machine.is_none() && platforms.contains(&Platform::Local) {
+        assumptions.push("this machine costs nothing; it can be given a price".into());
+    }
     if !settings.machines.is_empty() {
         assumptions.push(format!(
-            "a machine's vCPU is as fast as a core here; {BOOT_SECONDS} s are billed before it is ready"
+            "a rented machine's vCPU is as fast as a core here; {BOOT_SECONDS} s are billed before it is ready"
         ));
     }
     if !workload.is_whole() {
@@ -184,8 +159,7 @@ pub fn plan(
             workload.read, workload.records
         ));
     }
-    let choice = choose(&estimates, settings.constraints);
-    Ok(PlanReport {
+    Ok(Plan {
         inputs: settings.inputs.clone(),
         model: study.runner.spec().reference.clone(),
         precision: study.runner.model().precision(),
@@ -195,13 +169,20 @@ pub fn plan(
         region: region.to_owned(),
         pareto: pareto(&estimates),
         constraints: settings.constraints,
+        cold_starts: cold_starts.transpose()?.flatten(),
         break_even: break_even::all(&settings.machines, &estimates, &choice, workload.records),
         choice,
         estimates,
-        calibrations,
+        calibrations: calibrations.clone(),
         assumptions,
-        workload: study.workload,
+        workload: workload.clone(),
+        command: settings.command.clone(),
     })
+}
+
+/// Whether functions of this architecture are candidates.
+fn is_wanted(given: &[Architecture], architecture: Architecture) -> bool {
+    given.is_empty() || given.contains(&architecture)
 }
 
 pub(crate) fn read_calibrations(files: &[PathBuf]) -> Result<Vec<Calibration>> {
@@ -222,8 +203,8 @@ fn check(settings: &PlanSettings, platforms: &[Platform]) -> Result<()> {
     }
     check_positive(Setting::Deadline, settings.constraints.deadline_seconds)?;
     check_positive(Setting::MaxCost, settings.constraints.max_usd)?;
-    match settings.backend {
-        Some(backend) if platforms.is_empty() => {
+    match settings.backends.as_slice() {
+        [backend, ..] if platforms.is_empty() => {
             let reason = format!("it is missing, and the backend {backend} has no other price");
             Err(Error::setting(Setting::Machine, reason))
         }
@@ -232,15 +213,15 @@ fn check(settings: &PlanSettings, platforms: &[Platform]) -> Result<()> {
 }
 
 fn platforms(settings: &PlanSettings) -> Vec<Platform> {
-    let of = |kind: BackendKind| BackendConfig::from(kind).settings().platforms();
-    let mut platforms = match settings.backend {
-        Some(kind) => of(kind),
-        None => BackendKind::ALL.iter().copied().flat_map(of).collect(),
+    let is_default = settings.backends.is_empty();
+    let backends = match is_default {
+        true => BackendKind::ALL,
+        false => &settings.backends,
     };
-    if settings.backend.is_none() {
-        // They are never better than threads.
-        platforms.retain(|platform| *platform != Platform::Process);
-    }
+    let of = |kind: &BackendKind| BackendConfig::from(*kind).settings().platforms();
+    let mut platforms: Vec<Platform> = backends.iter().flat_map(of).collect();
+    // Processes are never better than threads.
+    platforms.retain(|platform| !is_default || *platform != Platform::Process);
     let machines = settings.machines.iter().cloned();
     platforms.extend(machines.map(Platform::Machine));
     platforms
@@ -263,9 +244,9 @@ fn architectures(settings: &PlanSettings, platforms: &[Platform]) -> Vec<Archite
 pub(crate) fn assume_lambda(measured: Option<PlatformTimes>, assumptions: &mut Vec<String>) {
     match measured {
         Some(times) => assumptions.push(format!(
-            "Lambda's times are those of {} calls of a run: {:.3} s per call beyond the function, {:.3} s until an environment \
-             exists, work takes {:.2} times as long as here (measured)",
-            times.calls, times.call_seconds, times.place_seconds, times.slowdown
+            "Lambda's times are those of {} calls of a run: {:.3} s per call beyond the function, work takes {:.2} times as \
+             long as here (measured)",
+            times.calls, times.call_seconds, times.slowdown
         )),
         None => assumptions.extend([
             format!(
@@ -273,11 +254,26 @@ pub(crate) fn assume_lambda(measured: Option<PlatformTimes>, assumptions: &mut V
                  share of one"
             ),
             format!(
-                "an environment takes {ENVIRONMENT_SECONDS} s to start before its initialization, a direct call \
-                 {CALL_SECONDS} s beyond the function; a run on Lambda can be given to measure them"
+                "a direct call takes {CALL_SECONDS} s beyond the function; a run on Lambda can be given to measure it"
             ),
         ]),
     }
+    let cold = |cold: ColdStart| {
+        format!(
+            "{:.3} s before its initialization, not billed, and {:.3} s of initialization",
+            cold.place_seconds, cold.init_seconds
+        )
+    };
+    assumptions.push(match measured.and_then(|times| times.cold) {
+        Some(measured) => format!("an environment starts in {} (measured)", cold(measured)),
+        None => {
+            let [least, most] = ColdStart::LAMBDA_RANGE.map(ColdStart::seconds);
+            format!(
+                "an environment of Lambda starts in {}; {least} to {most} s together are usual",
+                cold(ColdStart::LAMBDA)
+            )
+        }
+    });
     assumptions.extend([
         format!(
             "a child of a Distributed Map takes {CHILD_SECONDS} s beyond the function and, if Standard, {TRANSITIONS} state \

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use shoal_encoder::Target;
+use shoal_estimate::simulate::ColdStart;
 use shoal_estimate::{Architecture, Calibration, Prices, Workload};
 use shoal_function::Runner;
 use shoal_job::spec::Parameters;
@@ -93,6 +94,8 @@ impl Study {
             prices,
             region,
             quota,
+            this_machine: None,
+            cold: ColdStart::LAMBDA,
         }
     }
 

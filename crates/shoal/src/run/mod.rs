@@ -22,7 +22,7 @@ use shoal_runners::EncoderRunner;
 
 use crate::inputs::{Inputs, STDIN};
 use crate::model::Upcoming;
-use crate::runs::{last_job, planned_job};
+use crate::runs::{last_run, planned_job};
 use crate::settings::ResumeOptions;
 use crate::{
     BackendConfig, Error, ModelSettings, OnError, Result, Setting, Settings, Summary, VERSION,
@@ -169,7 +169,8 @@ fn open_model(
     if model.engine.precision.is_none() && !settings.fresh {
         let reference = model.resolved_reference()?;
         let content = inputs.spool().map(|spool| spool.digest.as_str());
-        let job = last_job(settings, &inputs.names, &destination.name(), content)?;
+        let last = last_run(settings, &inputs.names, &destination.name(), content)?;
+        let job = last.map(|(_, job)| job);
         let job = job.filter(|job| job.function.reference == reference);
         let precision = job
             .as_ref()
