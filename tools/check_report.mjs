@@ -1,8 +1,9 @@
-// Opens pages of `shoal report` in Chromium, in light and dark themes, at phone and desktop widths,
-// and in print; see check_report.sh. Fails on console messages, requests, axe-core findings,
-// horizontal scrolling, and small text in plots. Screenshots are for visual inspection.
+// Opens pages of `shoal report`, `shoal plan` and `shoal compare`, and SVG files of their figures, in
+// Chromium, in light and dark themes, at phone, tablet and desktop widths, and in print; see
+// check_report.sh. Fails on console messages, requests, axe-core findings, horizontal scrolling, small
+// text in plots, and a plan whose figures do not mark its choice. Screenshots are for visual inspection.
 import { createRequire } from "node:module";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -17,7 +18,7 @@ const { chromium } = require("playwright-core");
 const axe = require("axe-core");
 mkdirSync(screenshots, { recursive: true });
 
-const WIDTHS = [390, 1280];
+const WIDTHS = [390, 820, 1280];
 const THEMES = ["light", "dark"];
 const SMALLEST_TEXT = 9.5; // CSS pixels, as drawn
 
@@ -33,7 +34,8 @@ const browser = await chromium.launchPersistentContext(profile, {
 let faults = 0;
 
 async function check(file, theme, width, media) {
-  const name = `${basename(file, ".html")}-${media === "print" ? media : `${theme}-${width}`}`;
+  const isImage = file.endsWith(".svg");
+  const name = `${basename(file).replace(/\.html$/, "")}-${media === "print" ? media : `${theme}-${width}`}`;
   const page = await browser.newPage();
   const found = [];
   page.on("console", (message) => {
@@ -47,10 +49,19 @@ async function check(file, theme, width, media) {
   });
   await page.setViewportSize({ width, height: 900 });
   await page.emulateMedia({ colorScheme: theme, media });
-  await page.goto(address);
+  // Chromium takes no screenshot of an SVG document.
+  if (isImage) await page.setContent(`<body style="margin: 0">${readFileSync(file, "utf8")}</body>`);
+  else await page.goto(address);
   const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  if (wider > 0) found.push(`the page is ${wider} px wider than its window`);
-  if (await page.evaluate(() => document.scripts.length)) found.push("the page has a script");
+  if (wider > 0 && !isImage) found.push(`the page is ${wider} px wider than its window`);
+  if (await page.evaluate(() => document.querySelectorAll("script").length)) found.push("the page has a script");
+  const choice = await page.evaluate(() => {
+    const isPlan = document.querySelector(".kind")?.textContent.endsWith("Plan");
+    const isNone = document.querySelector(".lead")?.textContent.startsWith("Nothing fits");
+    const marks = [...document.querySelectorAll("svg .s-mark")].filter((mark) => mark.getClientRects().length);
+    return { isPlan, isNone, marks: marks.length };
+  });
+  if (choice.isPlan && choice.isNone !== (choice.marks === 0)) found.push(`${choice.marks} marks of the choice`);
   const texts = await page.evaluate(() =>
     [...document.querySelectorAll("svg text")]
       .filter((text) => text.getClientRects().length)
@@ -65,7 +76,7 @@ async function check(file, theme, width, media) {
     if (size < SMALLEST_TEXT) found.push(`"${text}" is rendered at ${size.toFixed(1)} px`);
     if (Math.max(left, right) > 4) found.push(`"${text}" extends beyond its plot by ${Math.max(left, right).toFixed(0)} px`);
   }
-  if (media === "screen") {
+  if (media === "screen" && !isImage) {
     // Also check the collapsed tables of the figures.
     await page.evaluate(() => document.querySelectorAll("details").forEach((details) => (details.open = true)));
     await page.evaluate(axe.source);
@@ -84,8 +95,10 @@ async function check(file, theme, width, media) {
 }
 
 for (const file of files) {
-  for (const theme of THEMES) for (const width of WIDTHS) await check(file, theme, width, "screen");
-  await check(file, "dark", 794, "print");
+  const isImage = file.endsWith(".svg");
+  const widths = isImage ? [WIDTHS.at(-1)] : WIDTHS;
+  for (const theme of THEMES) for (const width of widths) await check(file, theme, width, "screen");
+  if (!isImage) await check(file, "dark", 794, "print");
 }
 await browser.close();
 rmSync(profile, { recursive: true, force: true });
@@ -93,4 +106,4 @@ if (faults) {
   console.error(`${faults} faults`);
   process.exit(1);
 }
-console.log(`${files.length} pages, in ${THEMES.join(" and ")} at ${WIDTHS.join(" and ")} px and printed: no faults`);
+console.log(`${files.length} pages, in ${THEMES.join(" and ")} at ${WIDTHS.join(", ")} px and printed: no faults`);

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Checks pages of `shoal report` in Chromium (see check_report.mjs), with playwright-core and axe-core from npm.
+# Checks pages of `shoal report`, `plan` and `compare`, and SVG files of figures, in Chromium (see check_report.mjs), with
+# playwright-core and axe-core from npm.
 #
 #     cargo run --release -p shoal-report --example sample_reports -- pages
-#     tools/check_report.sh screenshots pages/*.html
+#     tools/check_report.sh screenshots pages/*.html pages/*.svg
 #
 # Environment variables: MODULES is a folder in which to keep the npm packages, and CHROMIUM is the browser
 # (default: /usr/bin/chromium).
