@@ -192,7 +192,7 @@ impl<'a> HubClient<'a> {
             if start > 0 {
                 request = request.header(RANGE, format!("bytes={start}-"));
             }
-            let answer = self.runtime.block_on(request.send());
+            let answer = self.runtime.block_on(async { request.send().await });
             let answer = answer.map_err(|e| format!("{url}: {}", describe(&e)))?;
             match redirect(&url, &answer) {
                 Some(_) if stops && describes_file(answer.headers()) => return Ok((url, answer)),

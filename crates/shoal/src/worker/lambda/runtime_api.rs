@@ -31,8 +31,9 @@ pub(super) fn answer_events(
     let base = format!("http://{api}/2018-06-01/runtime/invocation");
     loop {
         // Answered when there is an event, perhaps after hours.
-        let next = client.get(format!("{base}/next")).send();
-        let next = runtime.block_on(next).map_err(lost)?;
+        let next = client.get(format!("{base}/next"));
+        let next = runtime.block_on(async { next.send().await });
+        let next = next.map_err(lost)?;
         let event = Event::new(&next)?;
         let body = runtime.block_on(next.bytes()).map_err(lost)?;
         let result = match serde_json::from_slice(&body) {
