@@ -75,7 +75,7 @@ fn of_no_results(error: &NoResults) -> String {
         ("is not valid ", "; what is its encoding? (--encoding)"),
         ("not a JSON object", "; is it JSON Lines? (--input-format)"),
         (
-            "columns, the header has",
+            ", the header has ",
             "; what separates and quotes its fields? (--delimiter, --quote, --escape)",
         ),
         ("the text ", "; which column has the text? (--text-column)"),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use indicatif::ProgressStyle;
 use shoal::job::Error;
-use shoal::reports::numbers::count;
+use shoal::reports::numbers::{count, plural};
 use shoal::reports::text::{printable, printable_json, printable_line};
 use shoal::{Result, log};
 
@@ -119,7 +119,7 @@ pub(crate) fn ago(seconds: u64) -> String {
         0..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..86_400 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86_400),
+        _ => format!("{} ago", plural(seconds / 86_400, "day", "days")),
     }
 }
 
@@ -146,6 +146,7 @@ mod tests {
     fn times_past() {
         assert_eq!(ago(59), "59 s ago");
         assert_eq!(ago(60), "1 min ago");
-        assert_eq!(ago(90_000), "1 days ago");
+        assert_eq!(ago(90_000), "1 day ago");
+        assert_eq!(ago(180_000), "2 days ago");
     }
 }

@@ -11,7 +11,7 @@ use super::output::{header, say, show, table, write};
 use super::progress::Progress;
 use super::signals::cancel_on_signal;
 use shoal::planning::{Architecture, Basis, Constraints, Estimate};
-use shoal::reports::numbers::{count, duration, usd};
+use shoal::reports::numbers::{count, duration, plural, usd};
 use shoal::{BackendKind, Machine, PlanReport, PlanSettings, Result};
 
 const EXAMPLES: &str = "\
@@ -208,7 +208,12 @@ fn text(report: &PlanReport, all: bool) -> String {
         let broken = 1 + reasons.count();
         let _ = writeln!(
             text,
-            "left out   {broken} candidates that exceed a limit, such as: {first} (--all shows them)"
+            "left out   {}, such as: {first} (--all shows all)",
+            plural(
+                broken as u64,
+                "candidate that exceeds a limit",
+                "candidates that exceed a limit"
+            )
         );
     }
     let (date, region) = (&report.prices_date, &report.region);
@@ -239,7 +244,7 @@ fn head(report: &PlanReport) -> String {
     let engine = format!("{} in {} on {isa}", report.model, report.precision);
     row(
         "engine",
-        format!("{engine}, timed on {timed} records"),
+        format!("{engine}, timed on {}", plural(timed, "record", "records")),
         Basis::Measured,
     );
     let mut work = format!("{} of one core", duration(report.work.seconds));

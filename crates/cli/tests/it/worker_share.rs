@@ -34,7 +34,7 @@ fn shares_may_be_processed_in_any_order_and_repeatedly() {
         ("1", "in 5 of its 5 batches"),
         (
             "0",
-            "0 records (0 failed) in 0 of its 6 batches; 6 were done before",
+            "0 records (0 failed) in 0 of 6 batches; done before: 6",
         ),
     ] {
         let worker = ["worker", "--run", "run", "--of", "3", "--index", index];

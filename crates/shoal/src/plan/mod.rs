@@ -30,6 +30,7 @@ pub use auto::{Auto, auto};
 pub use break_even::BreakEven;
 use candidates::{CALL_SECONDS, CLIENT_SECONDS, ENVIRONMENT_SECONDS};
 pub(crate) use candidates::{Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA};
+use shoal_report::numbers::plural;
 pub(crate) use study::Study;
 
 /// The settings of a plan.
@@ -263,9 +264,9 @@ fn architectures(settings: &PlanSettings, platforms: &[Platform]) -> Vec<Archite
 pub(crate) fn assume_lambda(measured: Option<PlatformTimes>, assumptions: &mut Vec<String>) {
     match measured {
         Some(times) => assumptions.push(format!(
-            "Lambda's times are those of {} calls of a run: {:.3} s per call beyond the function, {:.3} s until an environment \
+            "Lambda's times are those of {} of a run: {:.3} s per call beyond the function, {:.3} s until an environment \
              exists, work takes {:.2} times as long as here (measured)",
-            times.calls, times.call_seconds, times.place_seconds, times.slowdown
+            plural(times.calls, "call", "calls"), times.call_seconds, times.place_seconds, times.slowdown
         )),
         None => assumptions.extend([
             format!(
