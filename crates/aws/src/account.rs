@@ -6,6 +6,7 @@ use aws_config::SdkConfig;
 use aws_sdk_lambda::types::{InvocationType, LastUpdateStatus, State};
 use aws_sdk_sfn::Client;
 use aws_sdk_sfn::types::StateMachineStatus;
+use shoal_job::waits::waiting_for;
 use shoal_job::wire::Sizing;
 use tokio::runtime::Runtime;
 
@@ -81,6 +82,7 @@ impl Account {
     }
 
     pub(crate) fn block_on<F: Future>(&self, call: F) -> F::Output {
+        let _waiting = waiting_for(format!("AWS in {}", self.region()));
         self.runtime.block_on(call)
     }
 

@@ -186,6 +186,18 @@ impl Cli {
         Ok((cli, matches))
     }
 
+    /// Whether long waits are reported: not if the user wants no messages, or where they have no place.
+    pub(crate) fn reports_waits(&self, given: &ArgMatches) -> bool {
+        let options = given.subcommand().map(|(_, options)| options);
+        let quiet = options.and_then(|options| options.try_get_one::<bool>("quiet").ok()?);
+        let has_place = match &self.command {
+            Command::Watch(_) => false,
+            Command::Worker(args) => !args.stdio,
+            _ => true,
+        };
+        has_place && quiet != Some(&true)
+    }
+
     fn start_log(&self) {
         let is_terminal = std::io::stderr().is_terminal();
         let level = self.log.log_level.or(match &self.command {

@@ -5,7 +5,11 @@ use shoal::{Error, NoResults, Setting, job};
 
 /// The error as the command prints it.
 pub(crate) fn message(error: &Error) -> String {
-    format!("{error}{}", hint(error).unwrap_or_default())
+    let message = format!("{error}{}", hint(error).unwrap_or_default());
+    match shoal::credentials::advice(&message) {
+        Some(advice) => format!("{message}\n→ {advice}"),
+        None => message,
+    }
 }
 
 /// What to do about an error, in terms of the command.

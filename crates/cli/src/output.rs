@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
 use indicatif::ProgressStyle;
+
+use super::status_line;
 use shoal::job::Error;
 use shoal::reports::numbers::{count, plural};
 use shoal::reports::text::{printable, printable_json, printable_line};
@@ -57,7 +59,7 @@ pub(crate) fn say(text: &str) {
         tracing::info!(target: "shoal", "{text}");
         return;
     }
-    let _ = writeln!(io::stderr(), "{}", printable(text));
+    status_line::print(&printable(text));
 }
 
 /// Whether the user at the terminal answers yes; without a terminal, no.

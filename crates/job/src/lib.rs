@@ -26,6 +26,7 @@ pub mod spec;
 pub mod store;
 mod terminal;
 mod types;
+pub mod waits;
 pub mod windows;
 pub mod wire;
 mod writers;

@@ -8,14 +8,15 @@ pub use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use object_store::aws::{AmazonS3Builder, AwsCredential};
+use object_store::aws::AwsCredential;
 use object_store::path::Path;
 use object_store::{CredentialProvider, ObjectStore, ObjectStoreScheme};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::store_options;
+use super::{requests, store_options};
 use crate::error::cause;
+use crate::waits::waiting_for;
 
 /// How long a connection attempt may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +41,7 @@ pub async fn load() -> SdkConfig {
 /// # Errors
 /// Fails if the system cannot start a thread or a runtime.
 pub fn load_blocking() -> std::io::Result<SdkConfig> {
+    let _waiting = waiting_for("the AWS credentials");
     let load = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -69,19 +71,11 @@ pub(super) fn open(url: &Url) -> object_store::Result<Option<(Arc<dyn ObjectStor
         provider,
         cached: Mutex::new(None),
     };
-    let mut builder = AmazonS3Builder::new();
+    let mut builder = requests::s3(url, store_options(url));
     if let Some(region) = config.region() {
         builder = builder.with_region(region.as_ref());
     }
-    for (name, value) in store_options(url) {
-        if let Ok(key) = name.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    let store = builder
-        .with_url(url.as_str())
-        .with_credentials(Arc::new(login))
-        .build()?;
+    let store = builder.with_credentials(Arc::new(login)).build()?;
     Ok(Some((Arc::new(store), path)))
 }
 

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 #[cfg(feature = "hub")]
+use shoal_job::waits::Waiting;
+
+#[cfg(feature = "hub")]
 use super::hub_cache;
 use crate::{Error, Result};
 
@@ -65,7 +68,8 @@ fn download(
     not_cached: &str,
 ) -> std::result::Result<PathBuf, String> {
     use hf_hub::api::sync::{ApiBuilder, ApiError};
-    use hf_hub::{Repo, RepoType};
+    use hf_hub::{Cache, Repo, RepoType};
+    use shoal_job::waits::waiting_for;
 
     /// Files that a model may lack.
     const OPTIONAL: [&str; 8] = [
@@ -107,9 +111,21 @@ fn download(
         .with_progress(false)
         .with_cache_dir(cache.to_owned())
         .with_token(hub_cache::token());
-    let api = api.build().map_err(failed)?.repo(repo);
-    let config = api.get("config.json").map_err(failed)?;
-    let info = api.info().map_err(failed)?;
+    let api = api.build().map_err(failed)?.repo(repo.clone());
+    let cached = Cache::new(cache.to_owned()).repo(repo);
+    let get = |file: &str| match cached.get(file) {
+        Some(path) => Ok(path),
+        None => {
+            let waiting = waiting_for(api.url(file));
+            api.download_with_progress(file, Download::new(&waiting))
+                .map_err(failed)
+        }
+    };
+    let config = get("config.json")?;
+    let info = {
+        let _waiting = waiting_for(format!("the list of files of {id} on the hub"));
+        api.info().map_err(failed)?
+    };
     let siblings = info.siblings.iter();
     let files: Vec<_> = siblings.map(|file| file.rfilename.as_str()).collect();
     let is_of_module = |file: &str| {
@@ -134,12 +150,45 @@ fn download(
         .filter(|file| OPTIONAL.contains(file) || is_of_module(file));
     // Weights are last: they show that the folder is complete.
     for file in others.chain(files.iter().filter(|file| is_weights(file))) {
-        api.get(file).map_err(failed)?;
+        get(file)?;
     }
     config
         .parent()
         .map(PathBuf::from)
         .ok_or_else(|| "the cache has no folder for it".into())
+}
+
+/// A download, whose progress its wait shows.
+#[cfg(feature = "hub")]
+struct Download<'a> {
+    waiting: &'a Waiting,
+    received: u64,
+    bytes: u64,
+}
+
+#[cfg(feature = "hub")]
+impl<'a> Download<'a> {
+    fn new(waiting: &'a Waiting) -> Self {
+        Self {
+            waiting,
+            received: 0,
+            bytes: 0,
+        }
+    }
+}
+
+#[cfg(feature = "hub")]
+impl hf_hub::api::Progress for Download<'_> {
+    fn init(&mut self, size: usize, _file: &str) {
+        self.bytes = size as u64;
+    }
+
+    fn update(&mut self, size: usize) {
+        self.received += size as u64;
+        self.waiting.received(self.received, self.bytes);
+    }
+
+    fn finish(&mut self) {}
 }
 
 /// Whether the user disabled downloads, as for the hub's other clients.
