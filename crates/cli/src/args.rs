@@ -186,16 +186,12 @@ impl Cli {
         Ok((cli, matches))
     }
 
-    /// Whether long waits are reported: not if the user wants no messages, or where they have no place.
+    /// Whether long waits are reported: not if the user wants no messages, and not by a worker of another process.
     pub(crate) fn reports_waits(&self, given: &ArgMatches) -> bool {
         let options = given.subcommand().map(|(_, options)| options);
         let quiet = options.and_then(|options| options.try_get_one::<bool>("quiet").ok()?);
-        let has_place = match &self.command {
-            Command::Watch(_) => false,
-            Command::Worker(args) => !args.stdio,
-            _ => true,
-        };
-        has_place && quiet != Some(&true)
+        let is_child = matches!(&self.command, Command::Worker(args) if args.stdio);
+        !is_child && quiet != Some(&true)
     }
 
     fn start_log(&self) {

@@ -1,6 +1,7 @@
 //! Reports what does not answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,19 @@ const BETWEEN: Duration = Duration::from_secs(10);
 /// How often waits are looked at.
 const EVERY: Duration = Duration::from_millis(200);
 
+/// Whether nothing is reported any more.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Reports no more waits, because the screen belongs to something else.
+pub(crate) fn stop() {
+    STOPPED.store(true, Ordering::Relaxed);
+}
+
 /// Reports long waits on standard error from now on.
 pub(crate) fn report() {
     let mut reporter = Reporter::default();
     let watch = move || {
-        loop {
+        while !STOPPED.load(Ordering::Relaxed) {
             thread::sleep(EVERY);
             if let Some(wait) = long()
                 && reporter.is_due(&wait, Instant::now())

@@ -68,6 +68,7 @@ pub(crate) fn watch(args: WatchArgs) -> Result<()> {
     };
     let failed = |e| Error::from(shoal::job::Error::storage("start", "a thread", e));
     thread::Builder::new().spawn(update).map_err(failed)?;
+    waits::stop();
     let mut terminal = ratatui::init();
     let end = show(&mut terminal, first, &snapshots);
     ratatui::restore();
