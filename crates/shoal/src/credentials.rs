@@ -19,9 +19,8 @@ const OTHERS: [&str; 5] = ["gs://", "az://", "azure://", "abfs://", "abfss://"];
 
 /// What to do about an error with this text, if it is about credentials of AWS: the same as `doctor` says.
 pub fn advice(error: &str) -> Option<&'static str> {
-    let has = |part: &&str| error.contains(*part);
-    let is_about = SIGNS.iter().any(|sign| has(&sign)) && !OTHERS.iter().any(|url| has(&url));
-    is_about.then_some(SET)
+    let has_one_of = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
+    (has_one_of(&SIGNS) && !has_one_of(&OTHERS)).then_some(SET)
 }
 
 #[cfg(test)]

@@ -160,7 +160,8 @@ fn draw_charts(frame: &mut Frame<'_>, snapshot: &Snapshot, area: Rect) {
 /// The end of an axis for values up to `most`: a whole number with few digits.
 fn round(most: f64) -> f64 {
     let unit = 10_f64.powf((most.log10() - 1.0).floor()).max(1.0);
-    (most / unit).ceil() * unit
+    // Sums of shares are not exact.
+    (most / unit - 1e-6).ceil() * unit
 }
 
 /// A time in whole seconds.
@@ -202,6 +203,7 @@ mod tests {
     fn axes_end_at_whole_numbers() {
         for (most, end) in [
             (1.0, 1.0),
+            (2.000_000_001, 2.0),
             (2.2, 3.0),
             (31.0, 31.0),
             (207.3, 210.0),
