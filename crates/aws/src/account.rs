@@ -1,9 +1,12 @@
 //! Queries about an account before a run: the caller, deployed functions and limits.
 
+use std::future::Future;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use shoal_job::http::header::{HeaderName, HeaderValue};
+use shoal_job::waits::waiting_for;
 use shoal_job::wire::Sizing;
 use tokio::runtime::Runtime;
 
@@ -75,12 +78,17 @@ impl Account {
         self.client.region()
     }
 
+    pub(crate) fn block_on<F: Future>(&self, call: F) -> F::Output {
+        let _waiting = waiting_for(format!("AWS in {}", self.region()));
+        self.runtime.block_on(call)
+    }
+
     /// Calls an operation that answers in JSON.
     pub(crate) fn json<T: DeserializeOwned>(
         &self,
         request: Request,
     ) -> std::result::Result<T, CallError> {
-        self.runtime.block_on(self.client.json(request))
+        self.block_on(self.client.json(request))
     }
 
     /// Calls an operation that answers in XML.
@@ -88,7 +96,7 @@ impl Account {
         &self,
         request: Request,
     ) -> std::result::Result<T, CallError> {
-        self.runtime.block_on(self.client.xml(request))
+        self.block_on(self.client.xml(request))
     }
 
     /// The identity of the credentials.

@@ -186,6 +186,14 @@ impl Cli {
         Ok((cli, matches))
     }
 
+    /// Whether long waits are reported: not if the user wants no messages, and not by a worker of another process.
+    pub(crate) fn reports_waits(&self, given: &ArgMatches) -> bool {
+        let options = given.subcommand().map(|(_, options)| options);
+        let quiet = options.and_then(|options| options.try_get_one::<bool>("quiet").ok()?);
+        let is_child = matches!(&self.command, Command::Worker(args) if args.stdio);
+        !is_child && quiet != Some(&true)
+    }
+
     fn start_log(&self) {
         let is_terminal = std::io::stderr().is_terminal();
         let level = self.log.log_level.or(match &self.command {

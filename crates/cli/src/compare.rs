@@ -124,7 +124,11 @@ pub(crate) struct CompareArgs {
 pub(crate) fn compare(args: CompareArgs) -> Result<()> {
     let format = match args.format {
         None if args.output.as_os_str() == "-" => None,
-        given => Some(ReportFormat::choose(given, &args.output, ReportFormat::Markdown)?),
+        given => Some(ReportFormat::choose(
+            given,
+            &args.output,
+            ReportFormat::Markdown,
+        )?),
     };
     let mut run = Settings::new(args.inputs, "");
     run.model = args.job.model_settings();

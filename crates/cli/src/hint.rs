@@ -5,7 +5,11 @@ use shoal::{Error, NoResults, Setting, job};
 
 /// The error as the command prints it.
 pub(crate) fn message(error: &Error) -> String {
-    format!("{error}{}", hint(error).unwrap_or_default())
+    let message = format!("{error}{}", hint(error).unwrap_or_default());
+    match shoal::credentials::advice(&message) {
+        Some(advice) => format!("{message}\n→ {advice}"),
+        None => message,
+    }
 }
 
 /// What to do about an error, in terms of the command.
@@ -78,7 +82,7 @@ fn of_no_results(error: &NoResults) -> String {
         ("is not valid ", "; what is its encoding? (--encoding)"),
         ("not a JSON object", "; is it JSON Lines? (--input-format)"),
         (
-            "columns, the header has",
+            ", the header has ",
             "; what separates and quotes its fields? (--delimiter, --quote, --escape)",
         ),
         ("the text ", "; which column has the text? (--text-column)"),

@@ -19,9 +19,11 @@ mod resume;
 mod run;
 mod signals;
 mod status;
+mod status_line;
 #[cfg(not(feature = "otel"))]
 mod traces;
 mod usage;
+mod waits;
 mod watch;
 mod worker;
 
@@ -65,6 +67,9 @@ fn end(result: Result<()>) -> process::ExitCode {
 /// Performs the command; the process was started at `started`.
 fn perform(started: Instant) -> Result<()> {
     let (cli, matches) = Cli::start()?;
+    if cli.reports_waits(&matches) {
+        waits::report();
+    }
     match cli.command {
         Command::Run(args) => run::run(
             *args,

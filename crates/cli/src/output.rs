@@ -5,8 +5,10 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 
 use indicatif::ProgressStyle;
+
+use super::status_line;
 use shoal::job::Error;
-use shoal::reports::numbers::count;
+use shoal::reports::numbers::{count, plural};
 use shoal::reports::text::{printable, printable_json, printable_line};
 use shoal::{Result, log};
 
@@ -57,7 +59,7 @@ pub(crate) fn say(text: &str) {
         tracing::info!(target: "shoal", "{text}");
         return;
     }
-    let _ = writeln!(io::stderr(), "{}", printable(text));
+    status_line::print(&printable(text));
 }
 
 /// Whether there is a user to ask.
@@ -149,7 +151,7 @@ pub(crate) fn ago(seconds: u64) -> String {
         0..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..86_400 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} days ago", seconds / 86_400),
+        _ => format!("{} ago", plural(seconds / 86_400, "day", "days")),
     }
 }
 
@@ -192,6 +194,7 @@ mod tests {
     fn times_past() {
         assert_eq!(ago(59), "59 s ago");
         assert_eq!(ago(60), "1 min ago");
-        assert_eq!(ago(90_000), "1 days ago");
+        assert_eq!(ago(90_000), "1 day ago");
+        assert_eq!(ago(180_000), "2 days ago");
     }
 }

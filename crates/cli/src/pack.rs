@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use super::options::{InputOptions, TaskOptions, heading, named};
 use super::output::{bar_style, count_of, print_json, say};
 use super::signals::cancel_on_signal;
-use shoal::reports::numbers::count;
+use shoal::reports::numbers::{count, plural};
 use shoal::{ModelSettings, PackSettings, PackSummary, Precision, Result, Target};
 
 const EXAMPLES: &str = "\
@@ -71,7 +71,7 @@ pub(crate) fn pack(args: PackArgs) -> Result<()> {
     // It is shown only on a terminal.
     let bar = ProgressBar::new_spinner();
     bar.set_style(bar_style(
-        "{spinner} {human_pos} records compared, {elapsed}",
+        "{spinner} records compared: {human_pos}, {elapsed}",
     ));
     let cancel = cancel_on_signal();
     let end = shoal::pack(&settings, &cancel, &|records| bar.set_position(records));
@@ -94,8 +94,8 @@ fn describe(summary: &PackSummary) -> String {
         return text;
     };
     let (agreement, measure) = (100.0 * check.agreement(), check.measure);
-    let records = count(check.records);
-    text += &format!("\nagreement  {agreement:.2} % with f32 ({measure}; {records} records)");
+    let records = plural(check.records, "record", "records");
+    text += &format!("\nagreement  {agreement:.2} % with f32 ({measure}; {records})");
     if check.gold > 0 {
         let percent = |right: u64| 100.0 * right as f64 / check.gold as f64;
         text += &format!(

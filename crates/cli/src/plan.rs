@@ -13,7 +13,7 @@ use super::report::ReportFormat;
 use super::signals::cancel_on_signal;
 use shoal::planning::{Architecture, Basis, BreakEven, Constraints, Plan};
 use shoal::reports::PlanReport;
-use shoal::reports::numbers::{count, duration, usd};
+use shoal::reports::numbers::{count, duration, plural, usd};
 use shoal::reports::plan::describe;
 use shoal::{BackendKind, Error, Machine, PlanSettings, Result};
 
@@ -243,8 +243,12 @@ fn text(plan: &Plan, all: bool, explain: bool) -> String {
     let mut reasons = estimates.iter().filter_map(|e| e.broken.first());
     if let Some(first) = reasons.next().filter(|_| !all) {
         let broken = 1 + reasons.count();
-        let left_out =
-            format!("{broken} candidates that exceed a limit, such as: {first} (--all shows them)");
+        let candidates = plural(
+            broken as u64,
+            "candidate that exceeds a limit",
+            "candidates that exceed a limit",
+        );
+        let left_out = format!("{candidates}, such as: {first} (--all shows all)");
         text += &paragraph("left out", &left_out);
     }
     let (date, region) = (&plan.prices_date, &plan.region);
@@ -256,7 +260,10 @@ fn text(plan: &Plan, all: bool, explain: bool) -> String {
         let assumed = plan.assumptions.len();
         text += &paragraph(
             "assumed",
-            &format!("{assumed} things; --explain lists them"),
+            &format!(
+                "{}; --explain lists them",
+                plural(assumed as u64, "thing", "things")
+            ),
         );
         return text;
     }
@@ -329,10 +336,12 @@ fn head(plan: &Plan) -> String {
     row("tokens", count(plan.tokens as u64), counted);
     let calibration = &plan.calibrations[0];
     let engine = format!("{} on {}", plan.precision, calibration.isa.name());
-    let timed = count(calibration.records);
     row(
         "engine",
-        format!("{engine}, timed on {timed} records"),
+        format!(
+            "{engine}, timed on {}",
+            plural(calibration.records, "record", "records")
+        ),
         Basis::Measured,
     );
     let mut work = format!("{} of one core", duration(plan.work.seconds));

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::signals::cancel_on_signal;
 #[cfg(not(feature = "otel"))]
 use super::traces::Traces;
-use shoal::reports::numbers::{count, duration, usd};
+use shoal::reports::numbers::{count, duration, plural, usd};
 use shoal::reports::plan::describe as candidate;
 #[cfg(feature = "otel")]
 use shoal::traces::Traces;
@@ -221,8 +221,8 @@ fn describe(auto: &Auto, backend: BackendKind) -> String {
 /// Whether the user at the terminal accepts the cost; without a terminal, no.
 fn agrees(cost: f64, batches: u64) -> bool {
     confirm(&format!(
-        "The remaining {} batches are expected to cost {}. Continue?",
-        count(batches),
+        "The remaining {} expected to cost {}. Continue?",
+        plural(batches, "batch is", "batches are"),
         usd(cost)
     ))
 }

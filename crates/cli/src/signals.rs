@@ -4,10 +4,11 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::output::say;
+use super::waits;
 use shoal::Cancel;
 use shoal::error::ExitCode;
 
-/// Is cancelled by the first Ctrl-C or request to terminate; the second one exits at once.
+/// Is cancelled by the first Ctrl-C or request to terminate, which says so; the second one exits at once.
 pub(crate) fn cancel_on_signal() -> Cancel {
     let cancel = Cancel::new();
     let seen = cancel.clone();
@@ -21,13 +22,32 @@ pub(crate) fn on_signal(ask: impl Fn() + Send + 'static) {
     static ASKED: AtomicBool = AtomicBool::new(false);
     let installed = handle(move || {
         if ASKED.swap(true, Ordering::SeqCst) {
-            std::process::exit(ExitCode::Interrupted as i32);
+            exit(ExitCode::Interrupted as i32);
         }
+        // Whoever waits for the end of a call in vain needs to know how to end it at once.
         ask();
+        let until = match waits::long() {
+            Some(wait) => format!("as soon as {} answers", wait.what),
+            None => "after what is in progress".into(),
+        };
+        say(&format!(
+            "stopping {until}; Ctrl-C again stops at once, and what is finished is kept"
+        ));
     });
     if let Err(e) = installed {
         say(&format!("warning: Ctrl-C will stop this at once: {e}"));
     }
+}
+
+/// Exits at once, without waiting for locks that other threads may hold.
+#[cfg(unix)]
+fn exit(code: i32) -> ! {
+    signal_hook::low_level::exit(code)
+}
+
+#[cfg(not(unix))]
+fn exit(code: i32) -> ! {
+    std::process::exit(code)
 }
 
 /// Calls `handler` in a thread at each signal.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::options::heading;
 use super::output::{ago, count_of, header, print, print_json, say, table};
-use shoal::reports::numbers::count;
+use shoal::reports::numbers::{count, plural};
 use shoal::{Result, RunStatus, find_run, remove_run};
 
 const STATUS_EXAMPLES: &str = "\
@@ -121,8 +121,12 @@ pub(crate) fn status(args: StatusArgs) -> Result<()> {
     #[cfg(feature = "aws")]
     if let Some(at) = platform {
         let counts = format!(
-            "{}: {} batches done, {} failed, {} running, {} waiting",
-            at.status, at.succeeded, at.failed, at.running, at.pending
+            "{}: {} done, {} failed, {} running, {} waiting",
+            at.status,
+            plural(at.succeeded, "batch", "batches"),
+            at.failed,
+            at.running,
+            at.pending
         );
         rows.push(row("platform", counts));
         rows.push(row("execution", at.execution));

@@ -3,17 +3,22 @@
 mod screen;
 
 use std::io::IsTerminal;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEventKind, KeyModifiers};
 
 use super::options::{PriceOptions, heading};
-use shoal::job::{Receipts, RunDir};
+use super::waits;
+use shoal::job::{Receipts, RunDir, unix_ms};
 use shoal::planning::Prices;
 use shoal::reports::{CallHistory, Phase, RunReport, Totals};
 use shoal::{Error, Result, find_run, report};
 
+/// How often keys and new states are looked for.
+const LOOK: Duration = Duration::from_millis(100);
 /// The time between two updates; longer if an update takes long.
 const EVERY: Duration = Duration::from_millis(500);
 
@@ -46,9 +51,26 @@ pub(crate) fn watch(args: WatchArgs) -> Result<()> {
         prices: shoal::prices(args.prices.prices.as_deref())?,
     };
     // Errors are shown before the screen is switched.
-    let mut snapshot = watched.snapshot()?;
+    let first = watched.snapshot()?;
+    let (send, snapshots) = mpsc::sync_channel(0);
+    // A store that does not answer must not stop the screen.
+    let update = move || {
+        loop {
+            let snapshot = watched.snapshot();
+            let pause = snapshot
+                .as_ref()
+                .map_or(EVERY, |new| EVERY.max(new.took * 10));
+            if send.send(snapshot).is_err() {
+                return;
+            }
+            thread::sleep(pause);
+        }
+    };
+    let failed = |e| Error::from(shoal::job::Error::storage("start", "a thread", e));
+    thread::Builder::new().spawn(update).map_err(failed)?;
+    waits::stop();
     let mut terminal = ratatui::init();
-    let end = show(&mut terminal, &mut watched, &mut snapshot);
+    let end = show(&mut terminal, first, &snapshots);
     ratatui::restore();
     end
 }
@@ -56,35 +78,31 @@ pub(crate) fn watch(args: WatchArgs) -> Result<()> {
 /// Draws until the user leaves.
 fn show(
     terminal: &mut ratatui::DefaultTerminal,
-    watched: &mut Watched,
-    snapshot: &mut Snapshot,
+    mut snapshot: Snapshot,
+    snapshots: &mpsc::Receiver<Result<Snapshot>>,
 ) -> Result<()> {
     let failed = |e: std::io::Error| -> Error {
         shoal::job::Error::storage("draw on", "the terminal", e).into()
     };
     loop {
+        let wait = waits::long();
         terminal
-            .draw(|frame| screen::draw(frame, snapshot))
+            .draw(|frame| screen::draw(frame, &snapshot, wait.as_ref()))
             .map_err(failed)?;
-        let until = Instant::now() + EVERY.max(snapshot.took * 10);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if !event::poll(left).map_err(failed)? {
-                break;
-            }
-            match event::read().map_err(failed)? {
-                Input::Key(key) if key.kind == KeyEventKind::Press => {
-                    let is_break = key.modifiers.contains(KeyModifiers::CONTROL)
-                        && key.code == KeyCode::Char('c');
-                    if is_break || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
-                        return Ok(());
-                    }
-                }
-                Input::Resize(..) => break,
-                _ => {}
+        if event::poll(LOOK).map_err(failed)?
+            && let Input::Key(key) = event::read().map_err(failed)?
+            && key.kind == KeyEventKind::Press
+        {
+            let is_break =
+                key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+            if is_break || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc) {
+                return Ok(());
             }
         }
-        *snapshot = watched.snapshot()?;
+        match snapshots.try_recv() {
+            Ok(new) => snapshot = new?,
+            Err(mpsc::TryRecvError::Empty | mpsc::TryRecvError::Disconnected) => {}
+        }
     }
 }
 
@@ -93,6 +111,8 @@ struct Snapshot {
     report: RunReport,
     /// Calls in flight, according to the events.
     in_flight: u64,
+    /// Records that they have probably processed.
+    inside: u64,
     phase: Phase,
     /// The duration of the update.
     took: Duration,
@@ -118,12 +138,15 @@ impl Watched {
         self.receipts.merge(new);
         let history = CallHistory::of(&self.run.events_beside(&self.receipts)?);
         let totals = Totals::of(&self.receipts);
-        let (phase, in_flight) = (history.state().phase, history.state().running());
+        let state = history.state();
+        let (phase, in_flight) = (state.phase, state.running());
+        let inside = state.records_running(unix_ms());
         let bill = report::bill(&self.run, &job, &totals, history.state(), &self.prices)?;
         let report = report::of(&self.run, &job, &self.receipts, history, bill)?;
         Ok(Snapshot {
             report,
             in_flight,
+            inside,
             phase,
             took: started.elapsed(),
         })

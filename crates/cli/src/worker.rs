@@ -13,7 +13,7 @@ use super::options::{EngineOptions, ModelOptions, heading};
 use super::output::say;
 use super::progress::retry_line;
 use super::signals::{cancel_on_signal, on_signal};
-use shoal::reports::numbers::count;
+use shoal::reports::numbers::{count, plural, plural_of};
 use shoal::worker::http::HttpSettings;
 use shoal::worker::share::Share;
 use shoal::worker::{Allow, Token, WorkerSettings, host, http, share, stdio};
@@ -193,11 +193,10 @@ fn work(
         }
     })?;
     say(&format!(
-        "{share}: {} records ({} failed) in {} of its {} batches; {} were done before",
-        count(done.records),
+        "{share}: {} ({} failed) in {}; done before: {}",
+        plural(done.records, "record", "records"),
         count(done.failed),
-        count(done.batches - done.reused),
-        count(done.batches),
+        plural_of(done.batches - done.reused, done.batches, "batch", "batches"),
         count(done.reused),
     ));
     Ok(())

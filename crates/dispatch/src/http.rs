@@ -8,6 +8,7 @@ use std::time::Duration;
 use shoal_job::Event;
 use shoal_job::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use shoal_job::http::{self, Client, Response, StatusCode, Url, describe};
+use shoal_job::waits::waiting_for;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Outcome, Receipt};
 
 use crate::{Backend, Caller, DispatchError, FanOut, Work, fan_out};
@@ -63,11 +64,19 @@ impl Http {
         http_client(self.headers.clone()).map_err(platform_error)
     }
 
+    /// The workers, as messages show them.
+    fn shown(&self) -> String {
+        let urls: Vec<_> = self.urls.iter().map(display_url).collect();
+        urls.join(", ")
+    }
+
     /// The number of calls that all reachable workers accept at a time.
     async fn total_concurrency(&self) -> Result<usize, DispatchError> {
         let client = self.client()?;
         let mut last = String::new();
+        let waiting = waiting_for(self.shown());
         for _ in 0..READY_ATTEMPTS {
+            waiting.next_attempt(READY_ATTEMPTS);
             let requests = self.urls.iter().map(|url| worker_concurrency(&client, url));
             let answers = futures_util::future::join_all(requests).await;
             if answers.iter().any(Result::is_ok) {

@@ -12,6 +12,7 @@ mod environment;
 mod host;
 pub mod memory;
 mod runner;
+pub mod running;
 mod store;
 mod work;
 

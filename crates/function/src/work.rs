@@ -10,6 +10,7 @@ use shoal_job::record::DeadLetter;
 use shoal_job::wire::{Failure, FailureKind, Invocation, Timings};
 use shoal_job::{BadRecord, Cancel, Record, Row};
 
+use crate::running::Processed;
 use crate::{Answers, Clock, Function, RecordRef, Session, Usage, milliseconds};
 
 /// Limits of an invocation.
@@ -69,6 +70,7 @@ pub(crate) fn work(
         part: PartWriter::new(&function.job),
         waiting: VecDeque::new(),
         done: Done::default(),
+        processed: Processed::default(),
         read: Duration::ZERO,
         longest_step: Duration::ZERO,
     };
@@ -126,6 +128,8 @@ struct State<'a> {
     /// Rows that are not written yet: records that the session has taken, and bad rows after them.
     waiting: VecDeque<Row>,
     done: Done,
+    /// Shows how far the batch is.
+    processed: Processed,
     read: Duration,
     /// The longest call of the session.
     longest_step: Duration,
@@ -199,7 +203,9 @@ impl State<'_> {
             }
         }
         self.part.push(results.records, results.rows)?;
-        self.write_bad_rows()
+        self.write_bad_rows()?;
+        self.processed.set(self.done.results + self.done.failed);
+        Ok(())
     }
 
     fn write_bad_rows(&mut self) -> Result<(), Failure> {

@@ -27,6 +27,7 @@ pub mod spec;
 pub mod store;
 mod terminal;
 mod types;
+pub mod waits;
 pub mod windows;
 pub mod wire;
 mod writers;

@@ -6,6 +6,7 @@
 #[cfg(feature = "aws-login")]
 pub mod aws_login;
 mod objects;
+mod requests;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -25,12 +26,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
+pub(crate) use requests::block_on;
+
 use crate::http::choose_cryptography;
 use crate::spec::Identity;
 use crate::{Error, Result};
 
 /// The runtime that drives object stores.
-pub(crate) fn runtime() -> &'static Runtime {
+fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         Builder::new_multi_thread()
@@ -54,7 +57,7 @@ pub enum Location {
 /// An object of a store.
 #[derive(Debug, Clone)]
 pub struct Object {
-    url: String,
+    url: Arc<str>,
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) path: object_store::path::Path,
 }
@@ -82,8 +85,7 @@ fn open_store(url: &Url) -> object_store::Result<(Arc<dyn ObjectStore>, object_s
     if let Some(found) = aws_login::open(url)? {
         return Ok(found);
     }
-    let (store, path) = object_store::parse_url_opts(url, store_options(url))?;
-    Ok((Arc::from(store), path))
+    requests::open(url, store_options(url))
 }
 
 /// Whether `text` is a URL of an object store rather than a path.
@@ -120,6 +122,7 @@ impl Location {
         store: Arc<dyn ObjectStore>,
         path: object_store::path::Path,
     ) -> Self {
+        let url = url.into();
         Self::Remote(Object { url, store, path })
     }
 
@@ -164,9 +167,9 @@ impl Location {
             .map_err(|e| Error::input(text, format!("the pattern is malformed: {e}")))?;
         let base = text.strip_suffix(path).unwrap_or(text);
         let found = object.store.list(Some(&prefix));
-        let mut paths: Vec<_> = runtime()
-            .block_on(found.map_ok(|meta| meta.location).try_collect())
-            .map_err(|e| Error::storage("list", text, e))?;
+        let found = found.map_ok(|meta| meta.location).try_collect();
+        let mut paths: Vec<_> =
+            block_on(&object.url, found).map_err(|e| Error::storage("list", text, e))?;
         paths.retain(|path| pattern.matches(path.as_ref()));
         paths.sort();
         Ok(paths
@@ -181,9 +184,9 @@ impl Location {
             Self::Local(path) => {
                 let path = object_store::path::Path::from_absolute_path(path)
                     .unwrap_or_else(|_| path.to_string_lossy().as_ref().into());
-                ObjectWriter::new(Arc::new(LocalFileSystem::new()), path)
+                ObjectWriter::new(Arc::new(LocalFileSystem::new()), path, self.uri().into())
             }
-            Self::Remote(object) => ObjectWriter::new(object.store.clone(), object.path.clone()),
+            Self::Remote(object) => object.writer(),
         }
     }
 
@@ -191,7 +194,7 @@ impl Location {
     pub fn uri(&self) -> String {
         match self {
             Self::Local(path) => path.display().to_string(),
-            Self::Remote(object) => object.url.clone(),
+            Self::Remote(object) => object.url.to_string(),
         }
     }
 
@@ -223,8 +226,7 @@ impl Location {
                 })
             }
             Self::Remote(object) => {
-                let meta = runtime()
-                    .block_on(object.store.head(&object.path))
+                let meta = block_on(&object.url, object.store.head(&object.path))
                     .map_err(|e| object.unreadable(e))?;
                 Ok(Identity {
                     bytes: meta.size,
@@ -260,10 +262,10 @@ impl Location {
                     range: range.map(GetRange::Bounded),
                     ..GetOptions::default()
                 };
-                let result = runtime()
-                    .block_on(object.store.get_opts(&object.path, options))
-                    .map_err(|e| object.unreadable(e))?;
+                let get = object.store.get_opts(&object.path, options);
+                let result = block_on(&object.url, get).map_err(|e| object.unreadable(e))?;
                 Ok(Box::new(StreamReader {
+                    url: object.url.clone(),
                     stream: result.into_stream(),
                     rest: Bytes::new(),
                 }))
@@ -278,19 +280,23 @@ impl Object {
     /// # Errors
     /// The store refuses it.
     pub fn exists(&self) -> Result<bool> {
-        match runtime().block_on(self.store.head(&self.path)) {
+        match block_on(&self.url, self.store.head(&self.path)) {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(e) => Err(Error::storage("read", &self.url, e)),
+            Err(e) => Err(Error::storage("read", &*self.url, e)),
         }
+    }
+
+    fn writer(&self) -> ObjectWriter {
+        ObjectWriter::new(self.store.clone(), self.path.clone(), self.url.clone())
     }
 
     fn unreadable(&self, error: object_store::Error) -> Error {
         match error {
             object_store::Error::NotFound { .. } => {
-                Error::input(&self.url, "there is no such object")
+                Error::input(&*self.url, "there is no such object")
             }
-            other => Error::storage("read", &self.url, other),
+            other => Error::storage("read", &*self.url, other),
         }
     }
 }
@@ -306,6 +312,7 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
 
 /// A reader of a stream of chunks.
 struct StreamReader {
+    url: Arc<str>,
     stream: BoxStream<'static, object_store::Result<Bytes>>,
     rest: Bytes,
 }
@@ -313,7 +320,7 @@ struct StreamReader {
 impl Read for StreamReader {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         while self.rest.is_empty() {
-            match runtime().block_on(self.stream.next()) {
+            match block_on(&self.url, self.stream.next()) {
                 None => return Ok(0),
                 Some(chunk) => self.rest = chunk.map_err(io::Error::other)?,
             }
@@ -327,12 +334,19 @@ impl Read for StreamReader {
 /// A writer of one object, which appears at [`finish`](ObjectWriter::finish) or not at all.
 pub struct ObjectWriter {
     inner: BufWriter,
+    /// As messages show it.
+    uri: Arc<str>,
 }
 
 impl ObjectWriter {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, path: object_store::path::Path) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        path: object_store::path::Path,
+        uri: Arc<str>,
+    ) -> Self {
         Self {
             inner: BufWriter::new(store, path),
+            uri,
         }
     }
 
@@ -341,13 +355,13 @@ impl ObjectWriter {
     /// # Errors
     /// The store refuses it.
     pub fn finish(mut self) -> io::Result<()> {
-        runtime().block_on(self.inner.shutdown())
+        block_on(&self.uri, self.inner.shutdown())
     }
 }
 
 impl Write for ObjectWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        runtime().block_on(self.inner.write(bytes))
+        block_on(&self.uri, self.inner.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -403,7 +417,7 @@ mod tests {
     fn objects_of_a_memory_store_are_read_in_ranges() {
         let store: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
         let path = object_store::path::Path::from("data/x.jsonl");
-        let mut writer = ObjectWriter::new(store.clone(), path.clone());
+        let mut writer = ObjectWriter::new(store.clone(), path.clone(), "memory".into());
         writer.write_all(b"hello, world").unwrap();
         writer.finish().unwrap();
         let location = Location::remote("memory:///data/x.jsonl".into(), store, path);

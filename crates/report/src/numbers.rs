@@ -27,6 +27,11 @@ pub fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
+/// How many of all, with the noun of all.
+pub fn plural_of(done: u64, all: u64, one: &str, many: &str) -> String {
+    format!("{} of {}", count(done), plural(all, one, many))
+}
+
 /// Three significant digits, or all before the point.
 pub fn number(value: f64) -> String {
     match value.abs() {

@@ -9,6 +9,7 @@ use shoal_estimate::prices::PriceError;
 use shoal_job::RunDir;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::{Failure, FailureKind};
+use shoal_report::numbers::{count, plural, plural_of};
 use shoal_tasks::TaskError;
 
 use crate::BackendKind;
@@ -176,7 +177,10 @@ pub enum Error {
         reason: String,
     },
     /// The run cannot be collected before all its batches are done.
-    #[error("failed to collect run {run}: {missing} of {batches} batches are not done yet")]
+    #[error(
+        "failed to collect run {run}: not done yet: {}",
+        plural_of(*missing, *batches, "batch", "batches")
+    )]
     Unfinished {
         /// The run's name.
         run: String,
@@ -206,7 +210,10 @@ pub enum Error {
         backend: BackendKind,
     },
     /// The expected cost needs consent.
-    #[error("failed to start: the remaining {batches} batches are expected to cost ${usd:.2}")]
+    #[error(
+        "failed to start: the remaining {} expected to cost ${usd:.2}",
+        plural(*batches, "batch is", "batches are")
+    )]
     NeedsYes {
         /// The expected cost.
         usd: f64,
@@ -260,10 +267,11 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{}, see {file}; the first one: {dead_letter}",
-    match (*is_stopped, shoal_report::numbers::count(*records)) {
-        (true, records) => format!("stopped: none of the first {records} records has a result"),
-        (false, one) if one == "1" => "the only record has no result".to_owned(),
-        (false, records) => format!("none of the {records} records has a result"),
+    match (*is_stopped, *records) {
+        (true, 1) => "stopped: the first record has no result".to_owned(),
+        (true, records) => format!("stopped: none of the first {} records has a result", count(records)),
+        (false, 1) => "the only record has no result".to_owned(),
+        (false, records) => format!("none of the {} records has a result", count(records)),
     }
 )]
 pub struct NoResults {

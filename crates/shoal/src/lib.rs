@@ -22,6 +22,7 @@ mod bundled;
 mod classifier;
 mod compare;
 mod cost;
+pub mod credentials;
 mod doctor;
 mod embedder;
 pub mod error;

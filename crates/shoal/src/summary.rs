@@ -11,7 +11,7 @@ use shoal_estimate::Bill;
 use shoal_job::run_dir::FAILED;
 use shoal_job::wire::Timings;
 use shoal_job::{CompletedRanges, FunctionSpec, Job, Receipts, RunDir};
-use shoal_report::numbers::{count, duration, number, plural, usd};
+use shoal_report::numbers::{count, duration, number, plural, plural_of, usd};
 use shoal_report::{Accuracy, Totals, UnknownLabels, engine};
 
 use crate::error::NoResults;
@@ -206,14 +206,13 @@ impl fmt::Display for Summary {
         }
         let mut time = duration(self.seconds);
         if let Some(rate) = self.records_per_second {
-            let workers = self.concurrency;
-            time += &format!(", {} records/s on {workers} workers", number(rate));
+            let workers = plural(self.concurrency as u64, "worker", "workers");
+            time += &format!(", {} records/s on {workers}", number(rate));
         }
         if self.reused_batches > 0 {
             time += &format!(
-                " ({} of {} batches were finished before)",
-                count(self.reused_batches),
-                count(self.batches)
+                " (finished before: {})",
+                plural_of(self.reused_batches, self.batches, "batch", "batches")
             );
         }
         line("time", &time)?;

@@ -374,7 +374,7 @@ fn the_doctor_shows_what_a_run_would_read() {
         "csv, encoding UTF-8, delimiter semicolon, quote \", escape none",
         "a semicolon (;)",
         "one, two \\u{1b}[2J\\nlines",
-        "row 3 would fail: the row has 1 columns, the header has 3",
+        "row 3 would fail: the row has 1 column, the header has 3",
         "…",
     ] {
         assert!(text.contains(part), "{part:?} is not in {text}");

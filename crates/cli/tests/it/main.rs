@@ -40,6 +40,8 @@ mod system;
 mod text_formats;
 #[cfg(feature = "otel")]
 mod traces;
+#[cfg(unix)]
+mod waiting;
 #[cfg(feature = "aws")]
 mod windows;
 mod worker_http;

@@ -341,3 +341,74 @@ fn a_changed_option_is_named_by_its_flag() {
         );
     }
 }
+
+/// Runs a command on a terminal of 40 columns, which becomes wider and narrower, and prints what it writes.
+const ON_TERMINAL: &str = r#"
+import fcntl, os, pty, signal, struct, sys, termios
+def resize(columns):
+    fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+child, screen = pty.fork()
+if child == 0:
+    os.read(0, 1)
+    os.execv(sys.argv[1], sys.argv[1:])
+resize(40)
+os.write(screen, b"\n")
+shown = b""
+while shown.count(b"left") < 3 * 8:
+    resize([40, 100, 40][min(2, shown.count(b"left") // 8)])
+    shown += os.read(screen, 65536)
+os.kill(child, signal.SIGKILL)
+os.waitpid(child, 0)
+sys.stdout.buffer.write(shown)
+"#;
+
+#[test]
+fn the_progress_line_fits_the_terminal_and_moves_within_a_batch() {
+    let bench = Bench::new();
+    bench.write("in.jsonl", jsonl(100_000));
+    // All records are one batch, which takes long.
+    let command = bench.shoal([
+        "run",
+        "in.jsonl",
+        "-o",
+        "out.csv",
+        "--batch-size",
+        "100000",
+        "--concurrency",
+        "1",
+        "--isa",
+        "portable",
+        "--precision",
+        "f32",
+    ]);
+    let mut python = Command::new("python3");
+    python.args(["-c", ON_TERMINAL]).arg(command.get_program());
+    python.args(command.get_args());
+    python.current_dir(command.get_current_dir().unwrap());
+    let variables = command.get_envs();
+    python.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    let output = python.output().unwrap();
+    assert!(output.status.success(), "{}", describe(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    // What is drawn between two erasures, without what is printed.
+    let drawn = text
+        .split("\r\u{1b}[J")
+        .filter(|line| line.contains(" left"));
+    let lines: Vec<_> = drawn
+        .map(|line| line.split('\u{1b}').next().unwrap())
+        .collect();
+    let narrow = lines.iter().filter(|line| line.chars().count() < 40);
+    assert!(narrow.clone().count() >= 8, "{lines:#?}");
+    assert!(
+        lines.iter().all(|line| line.chars().count() < 100),
+        "{lines:#?}"
+    );
+    assert!(lines.iter().all(|line| line.contains(" %, ")), "{lines:#?}");
+    // The records inside the only batch count.
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("/s, 1 batch in flight")),
+        "{lines:#?}"
+    );
+}

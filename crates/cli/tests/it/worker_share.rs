@@ -30,11 +30,11 @@ fn shares_may_be_processed_in_any_order_and_repeatedly() {
     let job = planned();
     for (index, says) in [
         ("2", "100 records"),
-        ("0", "in 6 of its 6 batches"),
-        ("1", "in 5 of its 5 batches"),
+        ("0", "in 6 of 6 batches; done before: 0"),
+        ("1", "in 5 of 5 batches"),
         (
             "0",
-            "0 records (0 failed) in 0 of its 6 batches; 6 were done before",
+            "0 records (0 failed) in 0 of 6 batches; done before: 6",
         ),
     ] {
         let worker = ["worker", "--run", "run", "--of", "3", "--index", index];
@@ -58,7 +58,7 @@ fn the_worker_index_comes_from_the_platform_or_a_flag() {
         .unwrap();
     let printed = describe(&worker);
     assert!(printed.contains("worker 4 of 5"), "{printed}");
-    assert!(printed.contains("in 3 of its 3 batches"), "{printed}");
+    assert!(printed.contains("in 3 of 3 batches"), "{printed}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use shoal_job::http::header::{DATE, HeaderMap};
 use shoal_job::http::{Client, Url, describe};
+use shoal_job::waits::waiting_for;
 use shoal_job::wire::Outcome;
 
 use super::{
@@ -38,6 +39,8 @@ pub fn probe_workers(urls: &[String], token: Option<&str>) -> Result<Vec<WorkerP
     let urls = parse_all(urls, token)?;
     let client = http_client(headers(token)?)?;
     let probes = urls.iter().map(|url| probe_worker(&client, url));
+    let shown: Vec<_> = urls.iter().map(display_url).collect();
+    let _waiting = waiting_for(shown.join(", "));
     block_on(futures_util::future::join_all(probes))
 }
 

@@ -176,16 +176,14 @@ mod tests {
     use object_store::{ObjectStore, ObjectStoreExt};
 
     use super::*;
-    use crate::store::runtime;
+    use crate::store::block_on;
 
     #[test]
     fn a_failing_store_is_not_reported_as_a_damaged_file() {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let path = object_store::path::Path::from("data.parquet");
         let put = |content: &'static [u8]| {
-            runtime()
-                .block_on(store.put(&path, content.into()))
-                .unwrap();
+            block_on(&"memory".into(), store.put(&path, content.into())).unwrap();
         };
         put(b"0123456789");
         let url = "memory:///data.parquet".to_owned();

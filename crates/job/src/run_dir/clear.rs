@@ -4,7 +4,6 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::{BATCHES, FILES, FOLDERS, INPUT, JOB, LOCK, Root, RunDir, SPOOL};
 use crate::format::OutputFormat;
-use crate::store::runtime;
 use crate::wire::BatchRange;
 use crate::{Error, Result};
 
@@ -86,8 +85,7 @@ impl RunDir {
                 let folder = object_store::path::Path::from(name);
                 let found = self.store.list(Some(&folder)).map_ok(|meta| meta.location);
                 let deleted = self.store.delete_stream(found.boxed());
-                runtime()
-                    .block_on(deleted.try_collect::<Vec<_>>())
+                self.block_on(name, deleted.try_collect::<Vec<_>>())
                     .map(drop)
                     .map_err(|e| self.error("delete", name, e))
             }
@@ -99,8 +97,8 @@ impl RunDir {
     /// # Errors
     /// The folder cannot be listed.
     pub fn is_ours(&self) -> Result<bool> {
-        let listed = runtime()
-            .block_on(self.store.list_with_delimiter(None))
+        let listed = self
+            .block_on("", self.store.list_with_delimiter(None))
             .map_err(|e| self.error("list", "", e))?;
         let files = listed.objects.iter().map(|meta| &meta.location);
         let folders = listed.common_prefixes.iter();

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::{BACKEND, BATCHES, COMMAND, EXECUTION, JOB, Root, RunDir};
-use crate::store::{ObjectWriter, runtime};
+use crate::store::{ObjectWriter, block_on};
 use crate::{Error, Result};
 
 /// Far larger than a `job.json` with a hundred thousand inputs.
@@ -34,6 +34,11 @@ pub enum Put {
 }
 
 impl RunDir {
+    /// The result of an operation on an object.
+    pub(super) fn block_on<F: Future>(&self, name: &str, operation: F) -> F::Output {
+        block_on(&self.object_uri(name).into(), operation)
+    }
+
     /// Creates an object unless it exists.
     ///
     /// # Errors
@@ -41,7 +46,9 @@ impl RunDir {
     pub fn put_new(&self, name: &str, content: impl Into<Bytes>) -> Result<Put> {
         let options = PutOptions::from(PutMode::Create);
         let payload = PutPayload::from_bytes(content.into());
-        match runtime().block_on(self.store.put_opts(&name.into(), payload, options)) {
+        let path = name.into();
+        let put = self.store.put_opts(&path, payload, options);
+        match self.block_on(name, put) {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Existed),
             Err(e) => Err(self.error("write", name, e)),
@@ -54,15 +61,18 @@ impl RunDir {
     /// The store refuses it.
     pub fn replace(&self, name: &str, content: impl Into<Bytes>) -> Result<()> {
         let payload = PutPayload::from_bytes(content.into());
-        runtime()
-            .block_on(self.store.put(&name.into(), payload))
+        self.block_on(name, self.store.put(&name.into(), payload))
             .map(drop)
             .map_err(|e| self.error("write", name, e))
     }
 
     /// A writer of a large object.
     pub fn writer(&self, name: &str) -> ObjectWriter {
-        ObjectWriter::new(self.store.clone(), name.into())
+        ObjectWriter::new(
+            self.store.clone(),
+            name.into(),
+            self.object_uri(name).into(),
+        )
     }
 
     /// The content of an object, or `None` if it does not exist.
@@ -72,7 +82,7 @@ impl RunDir {
     pub fn get(&self, name: &str) -> Result<Option<Bytes>> {
         match &self.root {
             Root::Folder(root) => self.read_file(root, name),
-            Root::Url(_) => runtime().block_on(self.fetch(name)),
+            Root::Url(_) => self.block_on(name, self.fetch(name)),
         }
     }
 
@@ -126,7 +136,7 @@ impl RunDir {
     pub fn first_lines(&self, name: &str, most: usize) -> Result<Vec<Vec<u8>>> {
         const MOST_BYTES: usize = 4 << 20;
         self.refuse_link(name)?;
-        let head = runtime().block_on(async {
+        let head = self.block_on(name, async {
             let mut chunks = match self.store.get(&name.into()).await {
                 Err(object_store::Error::NotFound { .. }) => return Ok(Vec::new()),
                 found => found?.into_stream(),
@@ -174,7 +184,8 @@ impl RunDir {
         let mut contents = futures_util::stream::iter(items)
             .map(read)
             .buffered(READS_AT_ONCE);
-        while let Some((item, content)) = runtime().block_on(contents.next()) {
+        let what = self.uri().into();
+        while let Some((item, content)) = block_on(&what, contents.next()) {
             take(item, content)?;
         }
         Ok(())
@@ -207,7 +218,7 @@ impl RunDir {
             }
             Ok(())
         };
-        let listed = runtime().block_on(list);
+        let listed = self.block_on(folder, list);
         listed.map_err(|e| self.error("list", folder, e))
     }
 
@@ -216,7 +227,7 @@ impl RunDir {
     /// # Errors
     /// The store refuses it.
     pub fn delete(&self, name: &str) -> Result<()> {
-        match runtime().block_on(self.store.delete(&name.into())) {
+        match self.block_on(name, self.store.delete(&name.into())) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(self.error("delete", name, e)),
         }

@@ -7,7 +7,6 @@ use futures_util::TryStreamExt;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
 use super::RunDir;
-use crate::store::runtime;
 use crate::{Error, Result, unix_ms};
 
 /// The object that is written, read and deleted.
@@ -120,7 +119,8 @@ impl RunDir {
     ) -> (Need, Result<()>) {
         let failed = |reason| Err(Error::storage(need.action(), self.object_uri(NAME), reason));
         // The timer must be created within the runtime.
-        let end = match runtime().block_on(async { tokio::time::timeout(PATIENCE, step).await }) {
+        let step = async { tokio::time::timeout(PATIENCE, step).await };
+        let end = match self.block_on(NAME, step) {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(reason))) => failed(reason.to_owned()),
             Ok(Err(e)) => Err(self.error(need.action(), NAME, e)),

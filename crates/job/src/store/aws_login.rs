@@ -9,14 +9,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
+use object_store::aws::{AwsCredential, AwsCredentialProvider};
 use object_store::path::Path;
 use object_store::{CredentialProvider, ObjectStore, ObjectStoreScheme, StaticCredentialProvider};
 use tokio::sync::Mutex;
 use url::Url;
 
-use super::store_options;
+use super::{requests, store_options};
 use crate::error::cause;
+use crate::waits::waiting_for;
 use transport::Transport;
 
 /// How long a connection attempt may take.
@@ -99,6 +100,7 @@ async fn load() -> Config {
 /// # Errors
 /// Fails if the system cannot start a thread or a runtime.
 pub fn load_blocking() -> std::io::Result<Config> {
+    let _waiting = waiting_for("the AWS credentials");
     let load = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -121,19 +123,11 @@ pub(super) fn open(url: &Url) -> object_store::Result<Option<(Arc<dyn ObjectStor
     let Ok(config) = load_blocking() else {
         return Ok(None);
     };
-    let mut builder = AmazonS3Builder::new();
+    let mut builder = requests::s3(url, store_options(url));
     if let Some(region) = config.region {
         builder = builder.with_region(region);
     }
-    for (name, value) in store_options(url) {
-        if let Ok(key) = name.parse() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    let store = builder
-        .with_url(url.as_str())
-        .with_credentials(config.credentials)
-        .build()?;
+    let store = builder.with_credentials(config.credentials).build()?;
     Ok(Some((Arc::new(store), path)))
 }
 

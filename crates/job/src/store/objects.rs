@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use object_store::ObjectStoreExt;
 
-use super::{Location, Object, ObjectWriter, runtime};
+use super::{Location, Object, block_on};
 use crate::{Error, Result};
 
 impl Location {
@@ -14,10 +14,10 @@ impl Location {
     /// The location is not in a store, the content cannot be read, or the store refuses it.
     pub fn put(&self, content: &mut dyn Read) -> Result<()> {
         let object = self.object("write")?;
-        let mut writer = ObjectWriter::new(object.store.clone(), object.path.clone());
+        let mut writer = object.writer();
         io::copy(content, &mut writer)
             .and_then(|_| writer.finish())
-            .map_err(|e| Error::storage("write", &object.url, e))
+            .map_err(|e| Error::storage("write", &*object.url, e))
     }
 
     /// The sorted names of the objects in this folder of a store, without subfolders. A missing folder is empty.
@@ -26,10 +26,12 @@ impl Location {
     /// The location is not in a store, or the store refuses it.
     pub fn list(&self) -> Result<Vec<String>> {
         let object = self.object("list")?;
-        let objects: Vec<_> = runtime()
-            .block_on(object.store.list_with_delimiter(Some(&object.path)))
-            .map_err(|e| Error::storage("list", &object.url, e))?
-            .objects;
+        let objects: Vec<_> = block_on(
+            &object.url,
+            object.store.list_with_delimiter(Some(&object.path)),
+        )
+        .map_err(|e| Error::storage("list", &*object.url, e))?
+        .objects;
         let mut names: Vec<_> = objects
             .iter()
             .filter_map(|meta| meta.location.filename().map(str::to_owned))
@@ -44,9 +46,9 @@ impl Location {
     /// The location is not in a store, or the store refuses it.
     pub fn delete(&self) -> Result<()> {
         let object = self.object("delete")?;
-        match runtime().block_on(object.store.delete(&object.path)) {
+        match block_on(&object.url, object.store.delete(&object.path)) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(Error::storage("delete", &object.url, e)),
+            Err(e) => Err(Error::storage("delete", &*object.url, e)),
         }
     }
 

@@ -17,6 +17,8 @@ pub use calls::{CallHistory, Invocation, Outcome};
 
 /// The maximum number of failure groups.
 const MOST_FAILURES: usize = 20;
+/// The share of its records that a call in flight has processed, at most.
+const MOST_INSIDE: f64 = 0.95;
 /// The reason of all further failures.
 const OTHER_REASONS: &str = "other reasons";
 
@@ -52,6 +54,8 @@ pub struct RunState {
     pub last_unix_ms: Option<u64>,
     /// Calls without a receipt that the platform may have billed.
     pub failed_calls: FailedCalls,
+    /// The answered calls of the current start.
+    timed: Answered,
     /// Calls that had no answer when their start ended.
     unanswered: Vec<Call>,
     /// Whether a start is active: false from its end, or from the plan of the next one.
@@ -195,6 +199,13 @@ pub struct Answers {
     pub quarantined: u64,
 }
 
+/// Records of answered calls, and the time that these calls took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Answered {
+    records: u64,
+    ms: u64,
+}
+
 /// Calls that left no receipt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FailedCalls {
@@ -267,6 +278,10 @@ impl RunState {
                 let key = (receipt.batch, receipt.offset, receipt.attempt);
                 change.answered = self.take_call(*worker, key);
                 self.last_failure = None;
+                if let Some(call) = &change.answered {
+                    self.timed.records += receipt.records;
+                    self.timed.ms += at.saturating_sub(call.called_unix_ms);
+                }
                 self.answered.batches += u64::from(receipt.remaining == 0);
                 self.answered.records += receipt.records;
                 self.answered.failed += receipt.failed;
@@ -334,11 +349,27 @@ impl RunState {
             .saturating_sub(reused + self.dispatched_batches)
     }
 
-    /// Records of the current start by the seconds since its beginning.
-    pub fn records_per_second(&self, now: u64) -> Option<f64> {
+    /// Records of the current start, `inside` running batches too, by the seconds since its beginning.
+    pub fn records_per_second(&self, now: u64, inside: u64) -> Option<f64> {
         let start = self.latest_start()?;
         let seconds = now.saturating_sub(start.began_unix_ms) as f64 / 1e3;
-        (seconds > 0.0).then(|| self.answered.records as f64 / seconds)
+        (seconds > 0.0).then(|| (self.answered.records + inside) as f64 / seconds)
+    }
+
+    /// Records that the calls in flight have probably processed, by the time that the answered calls of this start took; 0
+    /// before the first answer.
+    pub fn records_running(&self, now: u64) -> u64 {
+        let Answered { records, ms } = self.timed;
+        if ms == 0 || self.batches == 0 {
+            return 0;
+        }
+        let per_ms = records as f64 / ms as f64;
+        let most = MOST_INSIDE * self.records as f64 / self.batches as f64;
+        let inside = |call: &Call| {
+            let ms = now.saturating_sub(call.called_unix_ms);
+            (ms as f64 * per_ms).min(most)
+        };
+        self.in_flight.values().map(inside).sum::<f64>() as u64
     }
 
     /// Seconds from the beginning of each start to its last event.
@@ -363,6 +394,7 @@ impl RunState {
         self.is_started = true;
         self.running_on_platform = None;
         self.answered = Answers::default();
+        self.timed = Answered::default();
         self.dispatched_batches = 0;
         self.starts.push(Start {
             number: self.starts.len() + 1,

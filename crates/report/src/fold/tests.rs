@@ -30,7 +30,7 @@ fn counters_follow_the_events() {
         .called(1_000, 1, 1, 1);
     let state = fold(&scene.events);
     assert_eq!((state.running(), state.batches_waiting()), (2, 0));
-    assert_eq!(state.records_per_second(NOON + 1_000), None);
+    assert_eq!(state.records_per_second(NOON + 1_000, 0), None);
     let mut with_failures = receipt(0, "a", 1_000, 900.0);
     (with_failures.failed, with_failures.quarantined) = (2, 1);
     scene
@@ -45,7 +45,8 @@ fn counters_follow_the_events() {
     };
     assert_eq!(state.answered, answered);
     assert_eq!((state.running(), state.throttled_calls), (0, 1));
-    assert_eq!(state.records_per_second(NOON + 3_000), Some(5.0));
+    assert_eq!(state.records_per_second(NOON + 3_000, 0), Some(5.0));
+    assert_eq!(state.records_per_second(NOON + 3_000, 4), Some(7.0));
     assert_eq!(state.phase, Phase::Dispatching);
     // The next start counts from what the first one left.
     scene
@@ -55,6 +56,26 @@ fn counters_follow_the_events() {
     assert_eq!(state.answered, Answers::default());
     assert_eq!((state.records_done(), state.batches_waiting()), (10, 1));
     assert_eq!(state.starts[0].end, End::Cancelled);
+}
+
+#[test]
+fn records_inside_calls_in_flight_are_estimated_by_the_answered_ones() {
+    let mut scene = Scene::new(2, 10);
+    scene
+        .emit(0, planned())
+        .started(1_000, "lambda", 2)
+        .called(1_000, 0, 1, 0);
+    // Nothing is known before the first answer.
+    assert_eq!(fold(&scene.events).records_running(NOON + 2_000), 0);
+    scene
+        .finished(2_000, 0, receipt(0, "a", 1_000, 900.0))
+        .called(2_000, 1, 1, 0);
+    let state = fold(&scene.events);
+    assert_eq!(state.records_running(NOON + 2_500), 5);
+    // It may take longer.
+    assert_eq!(state.records_running(NOON + 9_000), 9);
+    scene.finished(9_000, 0, receipt(1, "a", 2_000, 900.0));
+    assert_eq!(fold(&scene.events).records_running(NOON + 9_000), 0);
 }
 
 /// Two starts of 3 s and 1 s, with an hour between them.

@@ -5,13 +5,12 @@ use std::fmt::Display;
 use shoal_aws::{Account, DeployedFunction};
 
 use super::aws::config;
-use crate::Setting;
 use crate::doctor::Check;
 use crate::error::ExitCode;
+use crate::{Setting, credentials};
 
 const AWS: &str = "aws";
-const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (`aws sso login` renews it), and AWS_REGION; \
-                           an error that names the signature's time means this machine's clock";
+const CLOCK: &str = "an error that names the signature's time means this machine's clock";
 
 /// Adds the checks of `function`, including `specific` ones of the backend. `timeout` is the user's time limit of a call.
 pub(super) fn diagnose(
@@ -35,7 +34,8 @@ pub(super) fn diagnose(
         }
         // Nothing else can be checked without credentials.
         Err(error) => {
-            return checks.push(check("credentials", Err(error), CREDENTIALS));
+            let fix = format!("{}; {CLOCK}", credentials::SET);
+            return checks.push(check("credentials", Err(error), &fix));
         }
     };
     let name = format!("function {function}");

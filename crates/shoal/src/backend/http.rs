@@ -7,6 +7,7 @@ use super::{BackendContext, BackendSettings};
 use crate::doctor::Check;
 use crate::error::ExitCode;
 use crate::{Error, Result, Setting};
+use shoal_report::numbers::plural;
 
 /// The variable with the token of HTTP workers.
 const TOKEN: &str = "SHOAL_TOKEN";
@@ -77,8 +78,9 @@ impl Http {
         checks.push(match &probe.ready {
             Ok(()) => {
                 let calls = match probe.concurrency {
-                    Some(1) => "accepts 1 call at a time".to_owned(),
-                    Some(count) => format!("accepts {count} calls at a time"),
+                    Some(count) => {
+                        format!("accepts {} at a time", plural(count as u64, "call", "calls"))
+                    }
                     None => "answers, and does not report how many calls it accepts".to_owned(),
                 };
                 Check::ok(WORKERS, url, calls)
@@ -118,7 +120,10 @@ impl Http {
             (self.concurrency, probe.concurrency, self.urls.as_slice())
             && concurrency > accepted
         {
-            let found = format!("{concurrency} calls, but the worker accepts {accepted}");
+            let found = format!(
+                "{}, but the worker accepts {accepted}",
+                plural(concurrency as u64, "call", "calls")
+            );
             let fix =
                 "start more workers, or lower the concurrency: excess calls are rejected and wait";
             let check = Check::ok(WORKERS, "concurrency", found).warning(fix);

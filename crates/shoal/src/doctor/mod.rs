@@ -18,6 +18,7 @@ use shoal_runners::EncoderRunner;
 use crate::inputs::{STDIN, absolute, bytes};
 use crate::{Error, Result, Setting, Settings};
 pub use check::{Check, Finding};
+use shoal_report::numbers::plural;
 
 /// Number of inputs that are shown, and of their rows.
 const PREVIEWS: usize = 3;
@@ -136,10 +137,7 @@ fn check_input(
     let mut found = || -> Result<String> {
         let names = absolute(&settings.inputs)?;
         let found = locate(&names, settings.parameters.input_format, None)?;
-        let files = match found.len() {
-            1 => "1 file".to_owned(),
-            count => format!("{count} files"),
-        };
+        let files = plural(found.len() as u64, "file", "files");
         let mut text = format!("{files}, {}", numbers::bytes(bytes(&found)));
         if let Some(function) = function {
             for found in found.iter().take(PREVIEWS) {

@@ -7,7 +7,7 @@ use shoal_job::run_dir::Need;
 
 use super::Check;
 use super::check::SET_CLOCK;
-use crate::{Error, Setting};
+use crate::{Error, Setting, credentials};
 
 const STORE: &str = "store";
 
@@ -57,8 +57,8 @@ fn fix(need: Need, error: &str) -> String {
     if has("NoSuchBucket") {
         return "create the bucket, or name another one".into();
     }
-    if has("InvalidAccessKeyId") || has("SignatureDoesNotMatch") || has("ExpiredToken") {
-        return "set credentials that are valid: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".into();
+    if let Some(advice) = credentials::advice(error) {
+        return advice.into();
     }
     match need {
         Need::Write | Need::Read => {

@@ -11,6 +11,7 @@ use shoal_job::{Job, RunDir};
 
 use crate::runs::planned_job;
 use crate::{Error, Result, Setting};
+use shoal_report::numbers::plural;
 
 /// A platform that starts numbered workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +96,10 @@ fn check(
     let least = if platform == P::AwsBatch { 2 } else { 1 };
     if !(least..=most.max(least)).contains(&(settings.workers as u64)) {
         let reason = format!(
-            "{} is out of range: for {} batches, this platform can start {least} to {most} workers",
-            settings.workers, job.batches
+            "{} is out of range: for {}, this platform can start {least} to {}",
+            settings.workers,
+            plural(job.batches, "batch", "batches"),
+            plural(most, "worker", "workers")
         );
         return Err(Error::setting(Setting::WorkerCount, reason));
     }

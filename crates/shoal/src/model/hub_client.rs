@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use shoal_job::error::cause;
 use shoal_job::http::header::{ETAG, HeaderMap, LOCATION, RANGE};
 use shoal_job::http::{self, Client, Response, StatusCode, Url, describe};
+use shoal_job::waits::waiting_for;
 use tokio::runtime::Runtime;
 
 /// The longest silence of a server that is asked for something.
@@ -54,6 +55,11 @@ struct Info {
 #[derive(Deserialize)]
 struct Sibling {
     rfilename: String,
+}
+
+/// A URL in messages. Its query may be a key.
+fn without_key(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
 impl<'a> HubClient<'a> {
@@ -117,7 +123,13 @@ impl<'a> HubClient<'a> {
             // The text becomes the name of a file.
             let text = text.map(|text| text.trim_start_matches("W/").replace('"', ""));
             text.filter(|text| !text.is_empty() && !text.contains(['/', '\\', '.']))
-                .ok_or_else(|| format!("{at} was answered without a usable {}", names[0]))
+                .ok_or_else(|| {
+                    format!(
+                        "{} was answered without a usable {}",
+                        without_key(&at),
+                        names[0]
+                    )
+                })
         };
         let commit = header(&["x-repo-commit"])?;
         let tag = header(&["x-linked-etag", ETAG.as_str()])?;
@@ -165,12 +177,17 @@ impl<'a> HubClient<'a> {
             .truncate(!is_rest)
             .open(&part)
             .map_err(at_path(&part))?;
+        let waiting = waiting_for(without_key(&at));
+        let mut received = if is_rest { start } else { 0 };
+        let bytes = answer.content_length().map(|rest| received + rest);
         while let Some(chunk) = self
             .runtime
             .block_on(answer.chunk())
-            .map_err(|e| format!("{at}: {}", describe(&e)))?
+            .map_err(|e| format!("{}: {}", without_key(&at), describe(&e)))?
         {
             file.write_all(&chunk).map_err(at_path(&part))?;
+            received += chunk.len() as u64;
+            waiting.received(received, bytes.unwrap_or(received));
         }
         fs::rename(&part, blob).map_err(at_path(blob))?;
         Ok(())
@@ -192,8 +209,9 @@ impl<'a> HubClient<'a> {
             if start > 0 {
                 request = request.header(RANGE, format!("bytes={start}-"));
             }
+            let _waiting = waiting_for(without_key(&url));
             let answer = self.runtime.block_on(async { request.send().await });
-            let answer = answer.map_err(|e| format!("{url}: {}", describe(&e)))?;
+            let answer = answer.map_err(|e| format!("{}: {}", without_key(&url), describe(&e)))?;
             match redirect(&url, &answer) {
                 Some(_) if stops && describes_file(answer.headers()) => return Ok((url, answer)),
                 Some(target) => url = target,
@@ -202,7 +220,7 @@ impl<'a> HubClient<'a> {
                     let status = answer.status();
                     return Err(Failed {
                         status: Some(status.as_u16()),
-                        reason: format!("{url} was answered with HTTP {status}"),
+                        reason: format!("{} was answered with HTTP {status}", without_key(&url)),
                     });
                 }
             }
@@ -213,7 +231,7 @@ impl<'a> HubClient<'a> {
     fn json<T: DeserializeOwned>(&self, answer: Response) -> Result<T> {
         let url = answer.url().clone();
         let body = self.runtime.block_on(answer.bytes());
-        let body = body.map_err(|e| format!("{url}: {}", describe(&e)))?;
+        let body = body.map_err(|e| format!("{}: {}", without_key(&url), describe(&e)))?;
         let read = serde_json::from_slice(&body);
         Ok(read.map_err(|e| format!("the answer of {url} cannot be read: {e}"))?)
     }

@@ -15,6 +15,7 @@ use super::cache::{Agreement, Cache, Key};
 use super::check::compare;
 use super::{ModelSettings, Source};
 use crate::Result;
+use shoal_report::numbers::plural;
 
 /// The time limit of a comparison …
 const MAX_TIME: Duration = Duration::from_secs(5);
@@ -105,10 +106,10 @@ pub(super) fn choose(
         Precision::F32
     };
     let explanation = format!(
-        "int8 and f32 agree to {:.2} %: {}, on {} records",
+        "int8 and f32 agree to {:.2} %: {}, on {}",
         100.0 * agreement.agreement,
         agreement.measure,
-        agreement.records
+        plural(agreement.records, "record", "records")
     );
     Ok((precision, Some(explanation)))
 }

@@ -29,6 +29,7 @@ use crate::{BackendConfig, BackendKind, Error, Machine, ModelSettings, Result, S
 pub use auto::{Auto, Given, LeftOut, auto};
 use candidates::{CALL_SECONDS, CLIENT_SECONDS};
 pub(crate) use candidates::{Candidate, DEFAULT_MEMORY, DEFAULT_QUOTA, PlanContext};
+use shoal_report::numbers::plural;
 pub(crate) use study::Study;
 
 /// The settings of a plan.
@@ -244,9 +245,9 @@ fn architectures(settings: &PlanSettings, platforms: &[Platform]) -> Vec<Archite
 pub(crate) fn assume_lambda(measured: Option<PlatformTimes>, assumptions: &mut Vec<String>) {
     match measured {
         Some(times) => assumptions.push(format!(
-            "Lambda's times are those of {} calls of a run: {:.3} s per call beyond the function, work takes {:.2} times as \
+            "Lambda's times are those of {} of a run: {:.3} s per call beyond the function, work takes {:.2} times as \
              long as here (measured)",
-            times.calls, times.call_seconds, times.slowdown
+            plural(times.calls, "call", "calls"), times.call_seconds, times.slowdown
         )),
         None => assumptions.extend([
             format!(

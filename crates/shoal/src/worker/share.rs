@@ -45,8 +45,7 @@ impl Share {
         match NonZeroUsize::new(of) {
             Some(of) if index < of.get() => Ok(Self { index, of }),
             _ => Err(Error::Settings(format!(
-                "failed to find this worker's share: there is no worker {index} of {of}; {of} workers have the numbers from \
-                 0 to {}",
+                "failed to find this worker's share: there is no worker {index} of {of}; they are numbered from 0 to {}",
                 of.saturating_sub(1)
             ))),
         }

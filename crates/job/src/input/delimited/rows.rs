@@ -208,9 +208,10 @@ impl Rows {
             return Err(BadRecord::new(id, reason));
         }
         if self.fields.count() != self.header {
+            let count = self.fields.count();
+            let columns = if count == 1 { "column" } else { "columns" };
             let reason = format!(
-                "the row has {} columns, the header has {}",
-                self.fields.count(),
+                "the row has {count} {columns}, the header has {}",
                 self.header
             );
             return Err(BadRecord::new(id, reason));
