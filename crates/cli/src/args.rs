@@ -301,10 +301,12 @@ fn with_shared(command: clap::Command, file: &FileOptions) -> clap::Command {
         }
         reads_file = true;
         match file.get(&name) {
-            Some(values) if !of_run.contains(arg.get_id()) => arg
-                .required(false)
-                .default_values(values.clone())
-                .hide_default_value(true),
+            Some(values) if !of_run.contains(arg.get_id()) => {
+                let has_value = arg.get_action().takes_values();
+                arg.required(false)
+                    .default_values(values.clone())
+                    .hide_default_value(has_value)
+            }
             _ => arg,
         }
     });

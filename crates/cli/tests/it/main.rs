@@ -8,6 +8,7 @@ mod cloud;
 mod delimited;
 #[cfg(feature = "aws")]
 mod deploy;
+mod docs;
 mod doctor;
 mod embeddings;
 mod errors;

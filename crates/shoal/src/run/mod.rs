@@ -273,9 +273,14 @@ fn retry_quarantined(run: &RunDir, job: &Job) -> Result<()> {
         Ok(())
     })?;
     if quarantined.is_empty() {
+        let others = match failed {
+            0 => "there are no dead letters".to_owned(),
+            _ => format!(
+                "its dead letters cannot be read or processed; {FAILED} of the run gives the reasons"
+            ),
+        };
         return Err(Error::Settings(format!(
-            "failed to retry run {}: none of its records crashed its function; its {failed} dead letters are rows that \
-             cannot be read; {FAILED} of the run gives the reasons",
+            "failed to retry run {}: none of its records crashed its function; {others}",
             run.reference()
         )));
     }
