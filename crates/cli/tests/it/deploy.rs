@@ -231,7 +231,7 @@ fn invalid_deployments_are_refused_before_anything_is_sent() {
             &["--store", "s3://data", "--reserved-concurrency", "0"],
             "--reserved-concurrency",
         ),
-        (&["--store", "s3://data", "--env", "NONE"], "no ="),
+        (&["--store", "s3://data", "--env", "NONE"], "not KEY=VALUE"),
         (
             &["--store", "s3://data", "--env", "AWS_REGION=x"],
             "Lambda sets",

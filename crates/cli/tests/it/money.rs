@@ -173,7 +173,11 @@ fn a_plan_is_written_in_the_format_of_its_ending() {
     );
     bench.ok(plan("plan.md"));
     assert!(bench.text("plan.md").starts_with("# Plan input.jsonl"));
-    assert!(bench.fails(2, plan("plan.txt")).contains(".html, .md"));
+    assert!(
+        bench
+            .fails(2, plan("plan.txt"))
+            .contains(".html, .json, .csv or .md")
+    );
 }
 
 #[test]
