@@ -88,6 +88,11 @@ fn the_guide_runs() {
 }
 
 #[test]
+fn the_plans_run() {
+    run("docs/PLANNING.md");
+}
+
+#[test]
 fn the_steps_to_aws_run() {
     run("deploy/README.md");
 }
@@ -103,7 +108,13 @@ fn no_other_document_has_commands() {
             .to_string();
         let document = fs::read_to_string(&path).unwrap();
         let has_commands = blocks(&document).iter().any(|block| block.language == "sh");
-        let is_run = ["README.md", "docs/GUIDE.md", "deploy/README.md"].contains(&&*name);
+        let is_run = [
+            "README.md",
+            "docs/GUIDE.md",
+            "docs/PLANNING.md",
+            "deploy/README.md",
+        ]
+        .contains(&&*name);
         assert_eq!(has_commands, is_run, "{name}");
     }
 }
