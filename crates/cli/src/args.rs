@@ -238,11 +238,13 @@ fn with_shared(command: clap::Command, file: &FileOptions) -> clap::Command {
             return arg;
         }
         reads_file = true;
+        // Flags without values have no default to hide.
+        let has_values = arg.get_action().takes_values();
         match file.get(&name) {
             Some(values) if !of_run.contains(arg.get_id()) => arg
                 .required(false)
                 .default_values(values.clone())
-                .hide_default_value(true),
+                .hide_default_value(has_values),
             _ => arg,
         }
     });
