@@ -300,6 +300,8 @@ fn with_shared(command: clap::Command, file: &FileOptions) -> clap::Command {
             return arg;
         }
         reads_file = true;
+        // Flags without values have no default to hide.
+        let has_values = arg.get_action().takes_values();
         match file.get(&name) {
             Some(values) if !of_run.contains(arg.get_id()) => {
                 let has_value = arg.get_action().takes_values();
