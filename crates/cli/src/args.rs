@@ -303,12 +303,10 @@ fn with_shared(command: clap::Command, file: &FileOptions) -> clap::Command {
         // Flags without values have no default to hide.
         let has_values = arg.get_action().takes_values();
         match file.get(&name) {
-            Some(values) if !of_run.contains(arg.get_id()) => {
-                let has_value = arg.get_action().takes_values();
-                arg.required(false)
-                    .default_values(values.clone())
-                    .hide_default_value(has_value)
-            }
+            Some(values) if !of_run.contains(arg.get_id()) => arg
+                .required(false)
+                .default_values(values.clone())
+                .hide_default_value(has_values),
             _ => arg,
         }
     });
