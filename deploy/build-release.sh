@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes what a release consists of, and tests it: a tarball for Linux on x86-64 with glibc 2.17 (CentOS 7, 2014) or newer,
-# and its checksum. Where Docker is installed, also an image with it.
+# and its checksum. Where Docker runs, also an image with it.
 #
 #   bash deploy/build-release.sh [FOLDER]             (default: target/artifacts)
 set -euo pipefail
@@ -35,7 +35,7 @@ run run "$root/examples/reviews.csv" -o "$test/labels.csv" --quiet
 [ "$(wc -l < "$test/labels.csv")" = 201 ]
 [ "$(sed -n 2p "$test/labels.csv" | cut -d, -f1,2)" = r001,POSITIVE ]
 
-if command -v docker > /dev/null; then
+if docker info > /dev/null 2>&1; then
   docker build --quiet --tag "shoal:$version" --build-arg "NAME=$name" --file deploy/Dockerfile "$artifacts"
   docker run --rm --volume "$root/examples:/data:ro" "shoal:$version" run /data/reviews.csv -o - --quiet > "$test/docker.csv"
   cmp "$test/labels.csv" "$test/docker.csv"
