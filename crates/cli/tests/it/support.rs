@@ -82,6 +82,14 @@ pub(crate) fn describe(output: &Output) -> String {
     )
 }
 
+/// Copies the command. Another process does it: a file that this one has open for writing cannot be started, and processes that
+/// other tests start meanwhile hold it open for a moment.
+pub(crate) fn copy_shoal(to: &Path) {
+    let from = env!("CARGO_BIN_EXE_shoal");
+    let status = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success());
+}
+
 /// Sends SIGINT, as Ctrl-C does. Uses the shell, because not every system has `kill` as a program.
 pub(crate) fn interrupt(child: &Child) {
     signal("INT", child);

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::server::{Response, Server};
-use crate::support::{Bench, ManyBatches, describe, summary, tiny_model};
+use crate::support::{Bench, ManyBatches, copy_shoal, describe, summary, tiny_model};
 
 /// A Lambda environment that runs the function.
 struct Lambda {
@@ -242,7 +242,7 @@ fn requests_to_the_function_url_get_http_responses() {
 fn running_the_bootstrap_outside_lambda_is_an_error() {
     let bench = Bench::new();
     let bootstrap = bench.path("bootstrap");
-    std::fs::copy(env!("CARGO_BIN_EXE_shoal"), &bootstrap).unwrap();
+    copy_shoal(&bootstrap);
     let output = std::process::Command::new(bootstrap)
         .env_clear()
         .output()

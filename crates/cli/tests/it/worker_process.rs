@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{ManyBatches, describe, failures, summary, wait_for_receipts};
+use crate::support::{ManyBatches, copy_shoal, describe, failures, summary, wait_for_receipts};
 
 #[test]
 fn processes_write_the_same_output_as_threads() {
@@ -22,7 +22,7 @@ fn processes_write_the_same_output_as_threads() {
 fn a_renamed_command_starts_itself() {
     let job = ManyBatches::new(100, 20);
     let renamed = job.bench.path("shoal-next");
-    std::fs::copy(env!("CARGO_BIN_EXE_shoal"), &renamed).unwrap();
+    copy_shoal(&renamed);
     let as_built = job.run("run", &["--backend", "process"]);
     let mut run = Command::new(&renamed);
     run.args(as_built.get_args())
